@@ -1,0 +1,1 @@
+"""Weak-to-strong generalization experiments as sweeps on Ray."""

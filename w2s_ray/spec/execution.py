@@ -1,0 +1,60 @@
+"""How runs are carried out: engine, workers, memory, checkpoints, limits.
+
+Nothing here may change a number beyond floating-point rounding, so nothing here is hashed. It is
+recorded beside each result instead. It knows nothing of what is trained.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from w2s_ray.spec.settings import Frozen
+
+
+class Execution(Frozen):
+    """How one fit runs. Recorded with the result, never part of identity."""
+
+    engine: Literal["torch", "deepspeed"] = "torch"
+    """`torch`: one device, in the process of its Ray task or trial. `deepspeed`: a Ray Train worker
+    group with ZeRO."""
+    workers: int = Field(1, ge=1)
+    """Ray Train workers of one fit (deepspeed only)."""
+    zero_stage: Literal[0, 1, 2, 3] = 3
+    """What DeepSpeed shards: nothing, optimizer state, + gradients, + weights."""
+    offload: Literal["none", "cpu"] = "none"
+    """Where ZeRO 2 and 3 keep optimizer state and, at stage 3, weights."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Rows per forward pass and worker; null = batch_size / workers. The rest is accumulated."""
+    evaluation_batch: int = Field(64, ge=1)
+    """Rows per forward pass and worker without gradients."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass, for memory."""
+    gpus_per_worker: float | None = Field(None, ge=0)
+    """GPUs of each worker; fractions for one-device fits; null = 1 where the cluster has GPUs."""
+    cpus_per_worker: int = Field(1, ge=1)
+    """CPUs of each worker, and its threads."""
+    checkpoint_every_s: float = Field(300.0, ge=0)
+    """Least seconds between two checkpoints of a running fit; 0 = at every evaluation."""
+    keep: Literal["none", "best", "last"] = "none"
+    """Weights kept in the store as safetensors: none, the restored best state, or the last."""
+    retries: int = Field(2, ge=0)
+    """How often a fit whose process died is started again, from its last checkpoint."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Execution:
+        if self.engine == "torch" and self.workers > 1:
+            raise ValueError(
+                f"workers is {self.workers}, but the torch engine runs on one device; "
+                "set engine: deepspeed, or workers: 1"
+            )
+        gpus = self.gpus_per_worker or 0
+        if gpus != int(gpus) and (gpus > 1 or self.workers > 1):
+            raise ValueError(
+                f"gpus_per_worker is {gpus}; a fraction of a GPU is possible only below 1 and with "
+                "one worker"
+            )
+        if self.offload == "cpu" and (self.engine != "deepspeed" or self.zero_stage < 2):
+            raise ValueError("offload: cpu needs engine: deepspeed and zero_stage 2 or 3")
+        return self

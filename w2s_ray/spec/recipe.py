@@ -1,0 +1,77 @@
+"""Recipes: the hashed description of a run, and the unhashed facts needed to carry it out.
+
+Identity is decided by type: a field that stands in a recipe is hashed, one that stands anywhere
+else is not. A recipe names data by fingerprint and models by content, never by a path; where they
+lie is a `ModelSource` or a store's business. It knows nothing of execution and of results.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from w2s_ray.identity import run_id
+from w2s_ray.spec.settings import EarlyStopping, FitSettings, Frozen, Loss, Training
+
+Part = Literal["supervisor_half", "student_half", "validation", "test"]
+"""The four disjoint parts of a split."""
+
+PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
+
+
+class FitRecipe(Frozen):
+    """One training of one model on one label set: everything that changes its numbers.
+
+    Role (supervisor, ceiling, student) is not part of it.
+    """
+
+    split: str
+    """Fingerprint of the task's split: its rows, labels and parts."""
+    train_on: Part
+    """The half whose texts are trained on."""
+    model: str
+    """Content identity of the pretrained model: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
+    labels: str
+    """`ground_truth`, or the run id of the fit whose predictions are the labels."""
+    training: Training
+    loss: Loss
+    early_stopping: EarlyStopping | None = None
+    seed: int
+    """Seeds data order and every random draw of the fit."""
+    predicts: tuple[Part, ...] = ("validation", "test")
+    """Parts that the trained model predicts at its end; a supervisor adds the student's half."""
+
+    @property
+    def run_id(self) -> str:
+        return run_id(kind="fit", recipe=self.model_dump(mode="json"))
+
+    @property
+    def learns_from_ground_truth(self) -> bool:
+        return self.labels == "ground_truth"
+
+    def with_settings(self, settings: FitSettings) -> FitRecipe:
+        """The same fit under other settings."""
+        return self.model_copy(
+            update={
+                "training": settings.training,
+                "loss": settings.loss,
+                "early_stopping": settings.early_stopping,
+            }
+        )
+
+
+class ModelSource(Frozen):
+    """Where a pretrained model is loaded from. Not hashed: the recipe holds its identity."""
+
+    name: str
+    """The model's name in tables."""
+    location: str
+    """A folder, or a hub name."""
+    revision: str | None = None
+    """The hub commit; null for a folder."""
+    identity: str = Field(min_length=1)
+    """What the recipe holds: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
+    trust_remote_code: bool = False
+    provisional: bool = False
+    """True where a hub name could not be resolved to a commit; such a plan can't be run."""
