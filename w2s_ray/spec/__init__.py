@@ -5,7 +5,7 @@ Owns frozen pydantic models and their errors. It reads nothing but the sweep fil
 
 from w2s_ray.spec.execution import Execution
 from w2s_ray.spec.load import SweepError, load_sweep, parse_sweep
-from w2s_ray.spec.recipe import PARTS, FitRecipe, ModelSource, Part
+from w2s_ray.spec.recipe import PARTS, FitRecipe, ModelSource, Part, StudyRecipe
 from w2s_ray.spec.settings import (
     ConfidenceLoss,
     ConfidenceReferenceLoss,
@@ -18,11 +18,12 @@ from w2s_ray.spec.settings import (
     Training,
     XentLoss,
 )
+from w2s_ray.spec.space import Distribution
 from w2s_ray.spec.sweep import Columns, Method, Model, Pair, Search, Sweep, Task
 
 __all__ = [
-    "PARTS", "Columns", "ConfidenceLoss", "ConfidenceReferenceLoss", "EarlyStopping", "Execution",
+    "PARTS", "Columns", "ConfidenceLoss", "ConfidenceReferenceLoss", "Distribution", "EarlyStopping", "Execution",
     "FitRecipe", "FitSettings", "FullTuning", "LoraTuning", "Loss", "Method", "Model",
-    "ModelSource", "Pair", "Part", "ProductLoss", "Search", "Sweep", "SweepError", "Task",
+    "ModelSource", "Pair", "Part", "ProductLoss", "Search", "Sweep", "StudyRecipe", "SweepError", "Task",
     "Training", "XentLoss", "load_sweep", "parse_sweep",
 ]

@@ -84,8 +84,17 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
     try:
         return Sweep.model_validate(data)
     except ValidationError as error:
-        lines = [_worded(detail, root, data, name) for detail in error.errors(include_url=False)]
+        details = [d for d in error.errors(include_url=False) if not _echo(d, data)]
+        lines = [_worded(detail, root, data, name) for detail in details]
         raise SweepError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _echo(detail: Any, data: dict[str, Any]) -> bool:
+    """Whether an error only repeats another: pydantic tries every member of a union."""
+    tasks_are_declared = "task" in data or data.get("tasks")
+    return (detail["type"] == "too_short" and detail["loc"] == ("tasks",) and tasks_are_declared) or (
+        detail["type"] == "tuple_type" and isinstance(detail.get("input"), str)
+    )
 
 
 def _worded(detail: Any, root: yaml.Node, data: Any, name: str) -> str:

@@ -7,12 +7,14 @@ lie is a `ModelSource` or a store's business. It knows nothing of execution and 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from w2s_ray.identity import run_id
+from w2s_ray.spec.merge import set_path
 from w2s_ray.spec.settings import EarlyStopping, FitSettings, Frozen, Loss, Training
+from w2s_ray.spec.space import Distribution
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
@@ -47,6 +49,13 @@ class FitRecipe(Frozen):
         return run_id(kind="fit", recipe=self.model_dump(mode="json"))
 
     @property
+    def settings(self) -> FitSettings:
+        """The part of the recipe that a method or a search may choose."""
+        return FitSettings(
+            training=self.training, loss=self.loss, early_stopping=self.early_stopping
+        )
+
+    @property
     def learns_from_ground_truth(self) -> bool:
         return self.labels == "ground_truth"
 
@@ -59,6 +68,40 @@ class FitRecipe(Frozen):
                 "early_stopping": settings.early_stopping,
             }
         )
+
+
+class StudyRecipe(Frozen):
+    """The search of one method's settings over one cell or several. Each trial is a fit with an id
+    of its own; the study's result is the winner's settings."""
+
+    cells: tuple[FitRecipe, ...] = Field(min_length=1)
+    """The fits that a trial trains, before the trial's settings are put in."""
+    space: dict[str, Distribution]
+    """Dotted setting -> what to try."""
+    trials: int
+    objective: Literal["transfer", "weak_validation", "oracle"]
+    metric: Literal["accuracy", "log_loss"]
+    sampler: Literal["tpe", "random", "grid"]
+    scheduler: Literal["none", "asha"]
+    grace_evaluations: int
+    reduction_factor: float
+    concurrent_trials: int
+    seed: int
+
+    @property
+    def run_id(self) -> str:
+        return run_id(kind="study", recipe=self.model_dump(mode="json"))
+
+    def trial_fits(self, settings: dict[str, Any]) -> tuple[FitRecipe, ...]:
+        """The fits of the trial that tries `settings` (dotted)."""
+        return tuple(_tried(cell, settings) for cell in self.cells)
+
+
+def _tried(fit: FitRecipe, settings: dict[str, Any]) -> FitRecipe:
+    tried = fit.settings
+    for path, value in settings.items():
+        tried = set_path(tried, path, value, where="search")
+    return fit.with_settings(tried)
 
 
 class ModelSource(Frozen):

@@ -134,8 +134,10 @@ class Search(Frozen):
     """asha keeps one in this many at each rung."""
     seed: int = 1000
     """Seeds the sampler and the trials' fits; not among `seeds`, so that refits are fresh."""
-    concurrent_trials: int | None = Field(None, ge=1)
-    """Trials at once in a study; null = as many as the cluster holds, at most 4."""
+    concurrent_trials: int = Field(4, ge=1)
+    """Trials of a study that may run at once. Part of identity: trial n is proposed and pruned by
+    what trials up to n - concurrent_trials have shown, so a study gives the same result whatever
+    finishes first."""
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -215,13 +217,13 @@ class Sweep(Frozen):
             if label in (model.label, model.name):
                 return model
         known = ", ".join(model.label for model in self.models)
-        raise ValueError(f"unknown model {label!r} in a pair; the sweep's models are: {known}")
+        raise ValueError(f"unknown model {label!r}; the sweep's models are: {known}")
 
     def cells(self) -> tuple[Pair, ...]:
         """The (weak, strong) pairs to report, as model labels, weakest first."""
         labels = [model.label for model in self.models]
         if not isinstance(self.pairs, str):
-            return tuple(dict.fromkeys(self._pair(pair) for pair in self.pairs))
+            return self._pairs(self.pairs, where="pairs")
         order = range(len(labels))
         match self.pairs:
             case "weaker_to_stronger":
@@ -240,9 +242,7 @@ class Sweep(Frozen):
     def searched_pairs(self) -> tuple[Pair, ...]:
         """The pairs that a transfer study trains."""
         on = self.search.on if self.search.on is not None else self.cells()[:1]
-        if not on:
-            raise ValueError("search.on is empty; name a pair such as [small, medium]")
-        pairs = tuple(dict.fromkeys(self._pair(pair) for pair in on))
+        pairs = self._pairs(on, where="search.on")
         if self.search.scheduler == "asha" and len(pairs) > 1:
             raise ValueError(
                 f"search.scheduler is asha and search.on names {len(pairs)} pairs; asha compares "
@@ -253,7 +253,10 @@ class Sweep(Frozen):
     def ground_truth_settings(self, model: Model) -> FitSettings:
         """Settings of `model` as a supervisor or ceiling."""
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
-        return FitSettings(training=training, early_stopping=self.early_stopping)
+        stopping = self.early_stopping
+        if stopping is not None:
+            stopping = stopping.model_copy(update={"oracle": False})
+        return FitSettings(training=training, early_stopping=stopping)
 
     def student_settings(
         self, method: str, model: Model, chosen: dict[str, Any] | None = None
@@ -276,8 +279,14 @@ class Sweep(Frozen):
         """How fits of `model` run."""
         return merged(self.execution, model.execution, where=f"models.{model.label}.execution")
 
-    def _pair(self, pair: Pair) -> Pair:
-        return self.model(pair[0]).label, self.model(pair[1]).label
+    def _pairs(self, pairs: tuple[Pair, ...], *, where: str) -> tuple[Pair, ...]:
+        try:
+            named = [(self.model(weak).label, self.model(strong).label) for weak, strong in pairs]
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if not named:
+            raise ValueError(f"{where} is empty; name a pair such as [small, medium]")
+        return tuple(dict.fromkeys(named))
 
     def _searched(self) -> bool:
         return any(method.search for method in self.methods.values())

@@ -1,0 +1,68 @@
+"""What one DeepSpeed worker of `test_deepspeed.py` runs: many small fits, one after another."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
+from w2s_ray.learn.checkpoints import FolderCheckpoints
+from w2s_ray.learn.loop import fit
+from w2s_ray.spec import Execution
+
+
+class SharedFolder(FolderCheckpoints):
+    """One folder that all workers write their shards of a state into."""
+
+    def save(self, step: int, write: Any) -> None:
+        import torch.distributed as distributed
+
+        unfinished, target = self.folder / "unfinished", self.folder / f"step-{step}"
+        unfinished.mkdir(parents=True, exist_ok=True)
+        distributed.barrier()
+        write(unfinished)
+        distributed.barrier()
+        if distributed.get_rank() == 0:
+            unfinished.rename(target)
+        distributed.barrier()
+
+
+def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any]) -> None:
+    """Run every job; worker 0 leaves what they gave in `result-{workers}.pickle`."""
+    import torch.distributed as distributed
+
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank),
+        "WORLD_SIZE": str(workers), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
+    }
+    if workers > 1:
+        distributed.init_process_group("gloo")
+    found = {name: run_job(folder, workers, job) for name, job in jobs.items()}
+    if rank == 0:
+        (folder / f"result-{workers}.pickle").write_bytes(pickle.dumps(found))
+
+
+def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
+    """One fit, killed and resumed if the job says so."""
+    given = {
+        "data": data_of(), "source": source_of(folder / "gpt2", "gpt2"),
+        "execution": Execution(
+            engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]),
+        "weights": folder / job["weights"] if "weights" in job else None,
+        "checkpoints": None,
+    }
+    recipe = recipe_of(job.get("training"), **job.get("recipe", {}))
+    if "kill_at" in job:
+        given["checkpoints"] = SharedFolder(folder / f"kept-{workers}-{job['name']}", every_s=0)
+        try:
+            fit(recipe, observer=Recorder(job["kill_at"]), **given)
+        except KeyboardInterrupt:
+            assert given["checkpoints"].latest() is not None
+    seen = Recorder()
+    result = fit(recipe, observer=seen, **given)
+    return {
+        "losses": seen.losses, "result": result,
+        "evaluations": [(e["step"], e["agreement"], e["loss"]) for e in seen.evaluations],
+    }

@@ -1,0 +1,245 @@
+"""The loop on the torch engine: learning, resuming, stopping, failing, and indifference to layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
+
+from w2s_ray.learn.checkpoints import FolderCheckpoints
+from w2s_ray.learn.contract import FitData, NonFiniteLoss
+from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
+from w2s_ray.learn.loop import fit
+from w2s_ray.learn.torch_engine import TorchEngine
+from w2s_ray.spec import (
+    ConfidenceLoss,
+    ConfidenceReferenceLoss,
+    EarlyStopping,
+    Execution,
+    FitRecipe,
+    LoraTuning,
+    ModelSource,
+    ProductLoss,
+    XentLoss,
+)
+
+ONE = Execution(gpus_per_worker=0, checkpoint_every_s=0, evaluation_batch=8)
+
+
+def run(recipe: FitRecipe, source: ModelSource, **more: Any) -> tuple[Any, Recorder]:
+    observer = more.pop("observer", None) or Recorder()
+    given = {"data": data_of(), "execution": ONE, **more}
+    return fit(recipe, source=source, observer=observer, **given), observer
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_a_fit_learns_and_reports(kind: str, request: pytest.FixtureRequest) -> None:
+    result, seen = run(recipe_of({"epochs": 6}), request.getfixturevalue(kind))
+    assert seen.losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert result.steps == result.total_steps == result.best_step == len(seen.losses) == 36
+    assert not result.stopped_early
+    assert seen.evaluations[-1]["agreement"] > 0.8
+    assert [e["step"] for e in seen.evaluations][:2] == [3, 6]
+    assert result.tokens == 6 * len(data_of().train.values)
+    assert result.train_loss == seen.losses[-1]
+    assert result.parameters == result.trained_parameters
+    found = result.probabilities
+    assert {part: (len(p), p.dtype) for part, p in found.items()} == {
+        "validation": (21, np.float32), "test": (17, np.float32)}
+    assert np.array_equal(found["validation"], seen.evaluations[-1]["probabilities"])
+
+
+@pytest.mark.parametrize(
+    "loss", [XentLoss(), ConfidenceLoss(), ConfidenceReferenceLoss(), ProductLoss()],
+    ids=lambda loss: loss.kind)
+@pytest.mark.parametrize("micro_batch", [3, 1])
+def test_micro_batches_change_no_numbers(loss: Any, micro_batch: int, gpt2: ModelSource) -> None:
+    recipe = recipe_of(loss=loss)
+    whole, whole_seen = run(recipe, gpt2)
+    split, split_seen = run(
+        recipe, gpt2,
+        execution=Execution(micro_batch=micro_batch, evaluation_batch=5, gpus_per_worker=0))
+    np.testing.assert_allclose(split_seen.losses, whole_seen.losses, atol=1e-4)
+    np.testing.assert_allclose(
+        split.probabilities["test"], whole.probabilities["test"], atol=1e-3)
+
+
+@pytest.mark.parametrize("stop_after", [4, 7, 11])
+@pytest.mark.parametrize("tuning", [{}, {"tuning": LoraTuning(rank=2)}], ids=["full", "lora"])
+def test_kill_and_resume_gives_the_same_bits(
+    stop_after: int, tuning: dict[str, Any], gpt2: ModelSource, tmp_path: Path
+) -> None:
+    recipe = recipe_of(
+        tuning, loss=ConfidenceLoss(), early_stopping=EarlyStopping(patience=4, metric="loss"))
+    straight, straight_seen = run(recipe, gpt2)
+    kept = FolderCheckpoints(tmp_path, every_s=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, gpt2, checkpoints=kept, observer=Recorder(stop_after))
+    assert kept.latest() is not None
+    resumed, resumed_seen = run(recipe, gpt2, checkpoints=FolderCheckpoints(tmp_path, every_s=0))
+    assert resumed_seen.losses == straight_seen.losses[-len(resumed_seen.losses):]
+    assert len(resumed_seen.losses) < len(straight_seen.losses)
+    for part, expected in straight.probabilities.items():
+        assert np.array_equal(resumed.probabilities[part], expected)
+    left_out = {"probabilities"}
+    assert {k: v for k, v in vars(resumed).items() if k not in left_out} == {
+        k: v for k, v in vars(straight).items() if k not in left_out}
+
+
+def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
+    kept = FolderCheckpoints(tmp_path, every_s=0)
+    first, _ = run(recipe_of(), gpt2, checkpoints=kept)
+    second, seen = run(recipe_of(), gpt2, checkpoints=kept)
+    assert seen.losses == []
+    assert np.array_equal(first.probabilities["test"], second.probabilities["test"])
+    assert [path.name for path in tmp_path.iterdir()] == ["step-12"]
+    assert not [p for p in tmp_path.rglob("*") if p.suffix in (".pt", ".bin", ".pkl")]
+
+
+def test_a_checkpoint_of_another_fit_is_refused(gpt2: ModelSource, tmp_path: Path) -> None:
+    kept = FolderCheckpoints(tmp_path, every_s=0)
+    run(recipe_of(), gpt2, checkpoints=kept)
+    with pytest.raises(ValueError, match="belongs to fit"):
+        run(recipe_of(seed=1), gpt2, checkpoints=kept)
+
+
+def test_an_unfinished_checkpoint_is_not_seen(tmp_path: Path) -> None:
+    kept = FolderCheckpoints(tmp_path, every_s=100)
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        raise OSError("disk full")
+
+    kept.save(3, lambda folder: (folder / "whole").touch())
+    with pytest.raises(OSError, match="disk full"):
+        kept.save(10, fail)
+    assert kept.latest() == tmp_path / "step-3"
+    assert not kept.due()
+
+
+def test_early_stopping_restores_the_best_state(gpt2: ModelSource) -> None:
+    recipe = recipe_of(
+        {"epochs": 12, "lr": 0.05, "schedule": "constant"},
+        early_stopping=EarlyStopping(patience=3, metric="loss"))
+    result, seen = run(recipe, gpt2)
+    losses = [e["loss"] for e in seen.evaluations]
+    best = int(np.argmin(losses))
+    assert result.stopped_early and result.steps < result.total_steps
+    assert len(losses) == best + 1 + 3
+    assert result.best_step == seen.evaluations[best]["step"] < result.steps
+    assert np.array_equal(
+        result.probabilities["validation"], seen.evaluations[best]["probabilities"])
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_kept_weights_are_the_best_or_the_last(
+    keep: Any, gpt2: ModelSource, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    recipe = recipe_of(
+        {"epochs": 12, "lr": 0.05, "schedule": "constant"},
+        early_stopping=EarlyStopping(patience=3, metric="loss"))
+    execution = ONE.model_copy(update={"keep": keep})
+    _, seen = run(recipe, gpt2, execution=execution, weights=tmp_path)
+    engine = TorchEngine(
+        recipe.training, source=source_of(tmp_path, "kept"), execution=ONE, seed=0)
+    engine.model.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
+    from w2s_ray.learn.evaluate import predict_margins
+
+    found = probabilities(predict_margins(engine, data_of().validation, batch=8))
+    by_loss = sorted(seen.evaluations, key=lambda e: e["loss"])
+    expected = by_loss[0] if keep == "best" else seen.evaluations[-1]
+    np.testing.assert_allclose(found, expected["probabilities"], atol=1e-6)
+
+
+def test_keeping_weights_needs_a_folder(gpt2: ModelSource) -> None:
+    with pytest.raises(ValueError, match="name the folder"):
+        run(recipe_of(), gpt2, execution=Execution(keep="best"))
+
+
+class Poisoned(TorchEngine):
+    """Gives a NaN in forward pass number 5."""
+
+    passes = 0
+
+    def forward(self, input_ids_BL: Any, lengths_B: Any) -> Any:
+        logits = super().forward(input_ids_BL, lengths_B)
+        self.passes += 1
+        return logits * math.nan if self.passes == 5 else logits
+
+
+def test_a_nan_names_its_step(gpt2: ModelSource) -> None:
+    recipe = recipe_of({"evaluations_per_epoch": 1})
+    with pytest.raises(NonFiniteLoss, match="loss is nan at step 5;") as caught:
+        run(recipe, gpt2, engine=Poisoned)
+    assert caught.value.step == 5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision(precision: str, gpt2: ModelSource) -> None:
+    result, seen = run(recipe_of({"epochs": 6, "precision": precision}), gpt2)
+    assert seen.evaluations[-1]["agreement"] > 0.8
+    assert result.probabilities["test"].dtype == np.float32
+
+
+def test_a_learning_rate_of_our_schedule_is_used(gpt2: ModelSource) -> None:
+    _, seen = run(recipe_of({"schedule": "linear", "lr": 1e-3}), gpt2)
+    np.testing.assert_allclose(seen.rates, [1e-3 * (1 - i / 12) for i in range(12)])
+
+
+def test_a_seed_changes_the_order_only(gpt2: ModelSource) -> None:
+    _, one = run(recipe_of(), gpt2)
+    _, same = run(recipe_of(), gpt2)
+    _, other = run(recipe_of(seed=1), gpt2)
+    assert one.losses == same.losses != other.losses
+
+
+def test_without_validation_nothing_is_evaluated(gpt2: ModelSource) -> None:
+    whole = data_of()
+    data = FitData(
+        train=whole.train, train_targets_NC=whole.train_targets_NC,
+        validation=whole.validation.take([]), validation_targets_MC=np.zeros((0, 2), np.float32))
+    result, seen = run(recipe_of(), gpt2, data=data)
+    assert seen.evaluations == [] and result.steps == 12 and result.probabilities == {}
+    with pytest.raises(ValueError, match="needs validation rows"):
+        run(recipe_of(early_stopping=EarlyStopping()), gpt2, data=data)
+
+
+def test_targets_must_be_distributions() -> None:
+    whole = data_of()
+    wrong = whole.train_targets_NC.copy()
+    wrong[7] = [0.5, 0.9]
+    with pytest.raises(ValueError, match="train target 7"):
+        FitData(train=whole.train, train_targets_NC=wrong, validation=whole.validation,
+                validation_targets_MC=whole.validation_targets_MC)
+
+
+def test_metrics_of_margins() -> None:
+    margins = np.array([-50.0, 0.0, 2.0, 800.0], dtype=np.float32)
+    labels = np.array([[1, 0], [0.4, 0.6], [0.2, 0.8], [0, 1]], dtype=np.float32)
+    p = np.array([0.0, 0.5, 1 / (1 + math.exp(-2)), 1.0])
+    np.testing.assert_allclose(probabilities(margins), p, atol=1e-7)
+    assert agreement(margins, labels) == 0.75
+    third = -0.8 * math.log(p[2]) - 0.2 * math.log(1 - p[2])
+    assert cross_entropy(margins, labels) == pytest.approx((math.log(2) + third) / 4)
+
+
+def test_importing_the_package_loads_nothing_heavy_and_the_loop_no_ray() -> None:
+    code = (
+        "import sys, json, w2s_ray.learn; light = sorted(sys.modules); import w2s_ray.learn.loop,"
+        " w2s_ray.learn.torch_engine, w2s_ray.learn.deepspeed_engine;"
+        "print(json.dumps([[m for m in ('torch', 'transformers', 'numpy') if m in light],"
+        "[m for m in ('ray', 'deepspeed', 'w2s_ray.store', 'w2s_ray.plan') if m in sys.modules]]))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert json.loads(done.stdout) == [[], []]

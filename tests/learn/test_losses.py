@@ -1,0 +1,174 @@
+"""Every loss against an independent NumPy reference, and at its limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from w2s_ray.learn.batches import layout
+from w2s_ray.learn.losses import (
+    batch_statistics,
+    class_1_probability,
+    confidence_weight,
+    loss_sum,
+    targets,
+)
+from w2s_ray.spec import ConfidenceLoss, ConfidenceReferenceLoss, Loss, ProductLoss, XentLoss
+
+ROWS = 10
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def batch(seed: int = 0, rows: int = ROWS) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = np.random.default_rng(seed)
+    logits = torch.tensor(generator.normal(size=(rows, 2)), dtype=torch.float32)
+    weak = generator.random(rows).astype(np.float32)
+    return logits, torch.tensor(np.stack([1 - weak, weak], axis=1))
+
+
+def computed(loss: Loss, logits: torch.Tensor, labels: torch.Tensor, progress: float) -> float:
+    statistics = batch_statistics(loss, class_1_probability(logits), labels)
+    return float(loss_sum(loss, logits, labels, statistics=statistics, progress=progress))
+
+
+def reference(loss: Loss, logits: np.ndarray, labels: np.ndarray, progress: float) -> float:
+    """Written from the papers' formulas, row by row."""
+    p = softmax(logits.astype(np.float64))
+    y = labels.astype(np.float64)
+    if isinstance(loss, XentLoss):
+        return float(-(y * np.log(p)).sum())
+    if isinstance(loss, ProductLoss):
+        target = p**loss.beta * y**loss.alpha
+        target /= target.sum(axis=1, keepdims=True)
+        return float(-(target * np.log(p)).sum())
+    if isinstance(loss, ConfidenceLoss):
+        alpha = loss.alpha * min(1.0, progress / loss.warmup_fraction)
+        above = int(np.floor(loss.prior * len(p) + 0.5))
+        winners = set(np.argsort(-p[:, 1])[:above])
+        total = 0.0
+        for i in range(len(p)):
+            hard = 1 if i in winners else 0
+            total += (1 - alpha) * -(y[i] * np.log(p[i])).sum() + alpha * -np.log(p[i, hard])
+        return total
+    assert isinstance(loss, ConfidenceReferenceLoss)
+    coefficient = (1.0 if progress > loss.warmup_fraction else progress) * loss.alpha
+    threshold = np.quantile(p[:, 0], y[:, 1].mean())
+    strong = np.stack([p[:, 0] >= threshold, p[:, 0] < threshold], axis=1).astype(float)
+    return float(-((y * (1 - coefficient) + strong * coefficient) * np.log(p)).sum())
+
+
+LOSSES: list[Loss] = [
+    XentLoss(), ConfidenceLoss(), ConfidenceLoss(alpha=0.75, prior=0.3),
+    ConfidenceReferenceLoss(), ProductLoss(), ProductLoss(alpha=0.5, beta=2.0),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.kind}")
+@pytest.mark.parametrize("progress", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_matches_a_numpy_reference(loss: Loss, progress: float, seed: int) -> None:
+    logits, labels = batch(seed)
+    expected = reference(loss, logits.numpy(), labels.numpy(), progress)
+    assert computed(loss, logits, labels, progress) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [
+    ConfidenceLoss(alpha=0), ConfidenceReferenceLoss(alpha=0), ProductLoss(alpha=1, beta=0),
+])
+def test_a_loss_without_its_own_part_is_cross_entropy(loss: Loss) -> None:
+    logits, labels = batch()
+    expected = computed(XentLoss(), logits, labels, 0.5)
+    assert computed(loss, logits, labels, 0.5) == pytest.approx(expected, rel=1e-6)
+
+
+def test_product_without_labels_is_self_training() -> None:
+    logits, labels = batch()
+    found = targets(ProductLoss(alpha=0, beta=1), logits, labels, statistics=None, progress=0.0)
+    torch.testing.assert_close(found, torch.softmax(logits, dim=1))
+
+
+def test_product_of_certain_opposites_is_finite() -> None:
+    logits = torch.tensor([[500.0, -500.0], [0.0, 0.0]], requires_grad=True)
+    labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    loss = loss_sum(ProductLoss(), logits, labels, statistics=None, progress=0.0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_the_confidence_weight_rises_linearly_and_stays() -> None:
+    loss = ConfidenceLoss(alpha=0.6, warmup_fraction=0.2)
+    weights = [confidence_weight(loss, progress) for progress in (0.0, 0.05, 0.1, 0.2, 0.9)]
+    assert weights == pytest.approx([0.0, 0.15, 0.3, 0.6, 0.6])
+    assert confidence_weight(ConfidenceLoss(alpha=0.6, warmup_fraction=0), 0.0) == 0.6
+
+
+def test_the_reference_weight_jumps() -> None:
+    loss = ConfidenceReferenceLoss(alpha=0.5, warmup_fraction=0.1)
+    weights = [confidence_weight(loss, progress) for progress in (0.0, 0.1, 0.11, 1.0)]
+    assert weights == pytest.approx([0.0, 0.05, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.kind}")
+def test_no_gradient_flows_through_the_target(loss: Loss) -> None:
+    logits, labels = batch()
+    logits.requires_grad_(True)
+    statistics = batch_statistics(loss, class_1_probability(logits), labels)
+    target = targets(loss, logits, labels, statistics=statistics, progress=0.5)
+    assert not target.requires_grad
+    loss_sum(loss, logits, labels, statistics=statistics, progress=0.5).backward()
+    expected = torch.softmax(logits.detach(), dim=1) * target.sum(1, keepdim=True) - target
+    torch.testing.assert_close(logits.grad, expected, atol=1e-6, rtol=1e-5)
+
+
+@given(
+    st.lists(st.integers(-1000, 1000), min_size=1, max_size=60, unique=True),
+    st.floats(0.05, 0.95),
+)
+def test_exactly_the_prior_share_lies_above_the_threshold(values: list[int], prior: float) -> None:
+    p1 = torch.sigmoid(torch.tensor(values, dtype=torch.float64) / 100).float()
+    labels = torch.full((len(values), 2), 0.5)
+    if len(set(p1.tolist())) < len(values):
+        return
+    threshold = batch_statistics(ConfidenceLoss(prior=prior), p1, labels)
+    assert threshold is not None
+    assert int((p1.double() > threshold).sum()) == int(np.floor(prior * len(values) + 0.5))
+
+
+def test_rows_of_weight_zero_count_nothing() -> None:
+    logits, labels = batch()
+    weights = torch.ones(ROWS)
+    weights[3] = 0
+    kept = [i for i in range(ROWS) if i != 3]
+    whole = loss_sum(XentLoss(), logits, labels, weights, statistics=None, progress=0.0)
+    part = loss_sum(XentLoss(), logits[kept], labels[kept], statistics=None, progress=0.0)
+    torch.testing.assert_close(whole, part)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.kind}")
+@pytest.mark.parametrize(("workers", "micro"), [(1, 10), (1, 3), (2, 5), (3, 1), (4, 2)])
+def test_targets_of_the_global_batch_do_not_depend_on_its_layout(
+    loss: Loss, workers: int, micro: int
+) -> None:
+    logits, labels = batch()
+    whole = computed(loss, logits, labels, 0.5)
+    p1 = torch.zeros(ROWS)
+    dealt = [
+        part for worker in layout(np.arange(ROWS), workers=workers, micro_batch=micro)
+        for part in worker if part.real
+    ]
+    for part in dealt:
+        p1[part.positions] = class_1_probability(logits[part.positions])
+    statistics = batch_statistics(loss, p1, labels)
+    parts = [
+        loss_sum(loss, logits[d.positions], labels[d.positions], statistics=statistics, progress=0.5)
+        for d in dealt
+    ]
+    assert float(sum(parts)) == pytest.approx(whole, rel=1e-6)

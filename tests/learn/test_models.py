@@ -1,0 +1,128 @@
+"""Loading, pooling, dropout, adapters and export of two-class models."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.learn.tiny import make_gpt2, source_of
+
+from w2s_ray.learn.models import TwoClass, build_model, export_model
+from w2s_ray.spec import FullTuning, LoraTuning, ModelSource
+
+
+def build(source: ModelSource, tuning: Any = None, **more: Any) -> TwoClass:
+    model = build_model(source, tuning=tuning or FullTuning(), seed=0, **more)
+    return model
+
+
+def with_some_head(model: TwoClass) -> TwoClass:
+    generator = torch.Generator().manual_seed(0)
+    model.head.weight.data = torch.randn(model.head.weight.shape, generator=generator)
+    return model
+
+
+IDS = torch.tensor([[5, 0, 7, 0], [3, 4, 0, 0], [8, 9, 10, 11]])
+LENGTHS = torch.tensor([4, 3, 2])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_first_loss_is_ln_2(kind: str, request: pytest.FixtureRequest) -> None:
+    logits = build(request.getfixturevalue(kind))(IDS, LENGTHS)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 1]))
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-7)
+
+
+def test_a_decoder_is_read_at_its_last_real_token_even_if_that_is_id_0(gpt2: ModelSource) -> None:
+    model = with_some_head(build(gpt2))
+    together = model(IDS, LENGTHS)
+    for i, length in enumerate(LENGTHS.tolist()):
+        alone = model(IDS[i:i + 1, :length], torch.tensor([length]))
+        torch.testing.assert_close(together[i:i + 1], alone)
+    hidden = model.backbone(input_ids=IDS[:1]).last_hidden_state[0, 3]
+    torch.testing.assert_close(together[0], model.head.weight @ hidden)
+
+
+def test_padding_changes_nothing(gpt2: ModelSource, bert: ModelSource) -> None:
+    for source in (gpt2, bert):
+        model = with_some_head(build(source))
+        filled = IDS.clone()
+        filled[1, 3], filled[2, 2:] = 17, torch.tensor([20, 21])
+        torch.testing.assert_close(model(IDS, LENGTHS), model(filled, LENGTHS))
+
+
+def test_an_encoder_is_read_at_its_first_token(bert: ModelSource) -> None:
+    model = with_some_head(build(bert))
+    assert not model.causal
+    hidden = model.backbone(input_ids=IDS[1:2, :3]).last_hidden_state[0, 0]
+    torch.testing.assert_close(model(IDS, LENGTHS)[1], model.head.weight @ hidden)
+    assert model.backbone.pooler is None
+
+
+def test_dropout_is_off_while_training(tmp_path: Path) -> None:
+    model = with_some_head(build(source_of(make_gpt2(tmp_path, dropout=0.9), "g")))
+    assert model.training
+    assert torch.equal(model(IDS, LENGTHS), model(IDS, LENGTHS))
+
+
+def test_activation_checkpointing_gives_the_same_gradient(gpt2: ModelSource) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = with_some_head(build(gpt2, activation_checkpointing=checkpointing))
+        model(IDS, LENGTHS).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()
+                                    if p.grad is not None]))
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_lora_trains_adapters_and_head_only(kind: str, request: pytest.FixtureRequest) -> None:
+    model = build(request.getfixturevalue(kind), LoraTuning(rank=2))
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert "head.weight" in trained and len(trained) > 1
+    assert all("lora_" in name or name == "head.weight" for name in trained)
+    full = build(request.getfixturevalue(kind))
+    torch.testing.assert_close(
+        with_some_head(model)(IDS, LENGTHS), with_some_head(full)(IDS, LENGTHS))
+
+
+def test_unknown_targets_name_the_setting(gpt2: ModelSource) -> None:
+    with pytest.raises(ValueError, match=r"training\.tuning\.targets.*nonsense"):
+        build(gpt2, LoraTuning(targets=("nonsense",)))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+@pytest.mark.parametrize("tuning", [FullTuning(), LoraTuning(rank=2)])
+def test_an_exported_model_computes_the_same(
+    kind: str, tuning: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from safetensors.torch import load_file
+
+    model = with_some_head(build(request.getfixturevalue(kind), tuning))
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and "head" not in name:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    export_model(model, dict(model.state_dict()), tmp_path)
+    again = build(source_of(tmp_path, "again"))
+    again.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
+    torch.testing.assert_close(again(IDS, LENGTHS), model(IDS, LENGTHS))
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ValueError, match=r"no safetensors weights.*save_pretrained"):
+        build(source_of(tmp_path, "pickled"))
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    from transformers import T5Config, T5Model
+
+    T5Model(T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+            ).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="encoder-decoder"):
+        build(source_of(tmp_path, "t5"))

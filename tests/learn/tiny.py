@@ -1,0 +1,104 @@
+"""Tiny models made on the spot, token rows with a learnable label, and recipes for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+
+from w2s_ray.learn.contract import FitData
+from w2s_ray.learn.tokens import TokenRows
+from w2s_ray.spec import FitRecipe, ModelSource, Training, XentLoss
+
+VOCABULARY = 40
+
+
+def source_of(folder: Path, name: str) -> ModelSource:
+    return ModelSource(name=name, location=str(folder), identity=f"sha256:{name}")
+
+
+def recipe_of(training: dict[str, Any] | None = None, **fields: Any) -> FitRecipe:
+    """A recipe with quick settings; `training` and `fields` replace some."""
+    settings = {"batch_size": 8, "epochs": 2, "lr": 1e-2, "evaluations_per_epoch": 2}
+    given = {
+        "split": "split", "train_on": "student_half", "model": "sha256:tiny",
+        "labels": "ground_truth", "loss": XentLoss(), "seed": 0,
+        "training": Training(**{**settings, **(training or {})}),
+    }
+    return FitRecipe(**{**given, **fields})
+
+
+def rows_and_labels(rows: int, seed: int) -> tuple[TokenRows, np.ndarray]:
+    """Rows of 3 to 14 tokens; class 1 where more tokens are in the vocabulary's upper half."""
+    generator = np.random.default_rng(seed)
+    made: list[np.ndarray] = []
+    for label in generator.integers(0, 2, rows):
+        length = int(generator.integers(3, 15))
+        upper = generator.random(length) < (0.8 if label else 0.2)
+        low = generator.integers(0, VOCABULARY // 2, length)
+        made.append(low + upper * (VOCABULARY // 2))
+    share = np.array([float(np.mean(row >= VOCABULARY // 2)) for row in made])
+    soft = (1 / (1 + np.exp(-8 * (share - 0.5)))).astype(np.float32)
+    return TokenRows.of(made), np.stack([1 - soft, soft], axis=1)
+
+
+def data_of(train: int = 44, validation: int = 21, test: int = 17) -> FitData:
+    train_rows, train_targets = rows_and_labels(train, 1)
+    validation_rows, validation_targets = rows_and_labels(validation, 2)
+    return FitData(
+        train=train_rows, train_targets_NC=train_targets,
+        validation=validation_rows, validation_targets_MC=validation_targets,
+        predict={"validation": validation_rows, "test": rows_and_labels(test, 3)[0]},
+    )
+
+
+class Recorder:
+    """An observer that keeps what it saw, and raises after `stop_after` steps if told to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+        self.evaluations: list[dict[str, Any]] = []
+        self.stop_after = stop_after
+
+    def trained(self, *, step: int, total_steps: int, loss: float, lr: float) -> None:
+        self.losses.append(loss)
+        self.rates.append(lr)
+        if step == self.stop_after:
+            raise KeyboardInterrupt
+
+    def evaluated(self, **seen: Any) -> None:
+        self.evaluations.append(seen)
+
+
+def make_gpt2(folder: Path, *, dropout: float = 0.1) -> Path:
+    import torch
+    from transformers import GPT2Config, GPT2Model
+
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_positions=32, n_embd=16, n_layer=2, n_head=2,
+        resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout,
+        bos_token_id=None, eos_token_id=None,
+    )
+    GPT2Model(config).save_pretrained(folder)
+    return folder
+
+
+def make_bert(folder: Path) -> Path:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=VOCABULARY, max_position_embeddings=32, hidden_size=16, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=32,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder

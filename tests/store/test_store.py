@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import pickle
+import uuid
+
+import pyarrow as pa
+import pytest
+
+from tests.store.builders import (
+    EARLY,
+    LATE,
+    a_cell,
+    a_manifest,
+    a_record,
+    an_id,
+    some_metrics,
+    some_predictions,
+    some_rows,
+)
+from w2s_ray.store import Store, StoreError
+from w2s_ray.store.files import LocalFiles
+
+
+@pytest.fixture(params=["folder", "file://", "memory://"])
+def store(request, tmp_path) -> Store:
+    match request.param:
+        case "folder":
+            return Store.open(tmp_path / "results")
+        case "file://":
+            return Store.open(f"file://{tmp_path}/results")
+        case _:
+            return Store.open(f"memory://{uuid.uuid4().hex}/results")
+
+
+def test_an_empty_store_holds_nothing(store):
+    assert not store.exists()
+    assert store.all_done() == set()
+    assert list(store.records()) == []
+    assert list(store.latest()) == []
+    assert store.sweep_names() == []
+    assert store.attempts(an_id("x")) == []
+    with pytest.raises(StoreError, match="there are no results at"):
+        store.check_readable()
+
+
+def test_a_run_comes_back_as_it_was_kept(store, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"tensors")
+    record = a_record(summary={"test_accuracy": 0.5, "steps": 3, "stopped": True, "x": None})
+    store.write_run(
+        record, metrics=some_metrics(), predictions=some_predictions(), weights=weights
+    )
+    assert store.exists()
+    assert store.record(record.id) == record
+    assert list(store.records()) == [record]
+    assert list(store.latest()) == [record]
+    assert store.all_done() == {record.id}
+    assert store.done([record.id, an_id("other")]) == {record.id}
+    assert store.metrics(record.id)["value"].to_pylist()[::2] == [0.7, 0.5]
+    assert store.predictions(record.id).to_pylist() == some_predictions().to_pylist()
+    assert store.predictions(record.id, "test")["example_id"].to_pylist() == ["b", "c"]
+    assert store.weights(record.id).endswith("/weights")
+
+
+def test_a_run_without_record_is_not_done(store):
+    record = a_record()
+    store.write_run(record, metrics=some_metrics(), predictions=some_predictions())
+    store.files.remove(f"runs/{record.id}/record.json")
+    assert store.all_done() == set()
+    assert list(store.records()) == []
+    assert list(store.latest()) == []
+    with pytest.raises(StoreError, match="is not in"):
+        store.predictions(record.id)
+    with pytest.raises(StoreError, match="no run"):
+        store.resolve_id(record.id[:4])
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_writer_killed_between_files_leaves_no_done_run(tmp_path, monkeypatch, written):
+    store = Store.open(tmp_path)
+    store.check_writable()
+    write, calls = LocalFiles.write, []
+
+    def killed(self, path, data):
+        if len(calls) == written:
+            raise KeyboardInterrupt
+        calls.append(path)
+        write(self, path, data)
+
+    monkeypatch.setattr(LocalFiles, "write", killed)
+    arguments = {"metrics": some_metrics(), "predictions": some_predictions()}
+    if written < 3:
+        with pytest.raises(KeyboardInterrupt):
+            store.write_run(a_record(), **arguments)
+    else:
+        store.write_run(a_record(), **arguments)
+    assert store.all_done() == ({a_record().id} if written == 3 else set())
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    files = LocalFiles(tmp_path)
+    files.write("a/b.json", b"old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        files.write("a/b.json", b"new")
+    assert files.read("a/b.json") == b"old"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
+
+
+def test_leftovers_of_killed_writers_are_never_read(tmp_path):
+    store = Store.open(tmp_path)
+    store.write_run(a_record())
+    folder = tmp_path / "runs" / a_record().id
+    (folder / ".tmp-123-record.json").write_text("{")
+    (folder / ".tmp-123-weights").mkdir()
+    (folder / ".tmp-123-weights" / "model.safetensors").write_text("x")
+    (folder / "trials").mkdir()
+    (folder / "trials" / ".tmp-1-0.json").write_text("{")
+    (tmp_path / "runs" / "half").mkdir()
+    (tmp_path / "runs" / "half" / "metrics.parquet").write_text("not Parquet")
+    assert store.all_done() == {a_record().id}
+    assert store.trials(a_record().id) == []
+    assert [record.id for record in store.latest()] == [a_record().id]
+
+
+def test_of_two_writers_the_last_stays_whole(store, tmp_path):
+    for number, accuracy in enumerate((0.1, 0.9)):
+        weights = tmp_path / str(number)
+        weights.mkdir()
+        (weights / f"{number}.safetensors").write_text(str(number))
+        store.write_run(a_record(accuracy=accuracy), weights=weights)
+    assert store.record(a_record().id).summary["test_accuracy"] == 0.9
+    if isinstance(store.files, LocalFiles):
+        names = sorted(name for name in store.run_files()[a_record().id])
+        assert names == ["record.json", "weights/1.safetensors"]
+        assert not list((tmp_path / "results").rglob(".tmp-*"))
+
+
+def test_attempts_are_kept_apart_and_a_result_overrules_them(store):
+    for number in range(1, 12):
+        store.write_attempt(a_record(status="failed", reason=f"crash {number}", attempts=number))
+    id_ = a_record().id
+    assert [record.attempts for record in store.attempts(id_)] == list(range(1, 12))
+    assert [record.reason for record in store.latest()] == ["crash 11"]
+    assert store.all_done() == set()
+    with pytest.raises(StoreError, match="not done but failed: crash 11"):
+        store.record(id_)
+    with pytest.raises(StoreError, match="crash 11"):
+        store.metrics(id_)
+    store.write_run(a_record())
+    assert [record.status for record in store.latest([id_, an_id("other")])] == ["done"]
+    assert len(store.attempts(id_)) == 11
+
+
+def test_records_go_where_their_status_says(store):
+    with pytest.raises(ValueError, match="write_attempt"):
+        store.write_run(a_record(status="pruned"))
+    with pytest.raises(ValueError, match="write_run"):
+        store.write_attempt(a_record())
+
+
+@pytest.mark.parametrize("names", [["model.bin"], ["model.safetensors", "state.pkl"], []])
+def test_weights_that_could_be_pickles_are_refused(tmp_path, names):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name in names:
+        (weights / name).write_bytes(b"")
+    store = Store.open(tmp_path / "results")
+    with pytest.raises(ValueError, match="keep safetensors"):
+        store.write_run(a_record(), weights=weights)
+    assert not store.exists()
+
+
+def test_tables_of_other_columns_are_refused(store):
+    truth = some_predictions().append_column("label", pa.array([0, 1, 1]))
+    with pytest.raises(ValueError, match=r"\['label'\] are unknown"):
+        store.write_run(a_record(), predictions=truth)
+    with pytest.raises(ValueError, match=r"\['value'\] are missing"):
+        store.write_run(a_record(), metrics=some_metrics().drop_columns("value"))
+    with pytest.raises(ValueError, match="missing values"):
+        store.write_run(a_record(), predictions=pa.table({
+            "example_id": ["a"], "part": ["test"], "probability": pa.array([None], pa.float64())}))
+    assert store.all_done() == set()
+
+
+def test_a_split_is_kept_once_and_whole(store):
+    assert not store.has_split("split-1")
+    store.write_split("split-1", some_rows(), {"task": "sciq"})
+    store.write_split("split-1", some_rows().slice(1), {"task": "other"})
+    assert store.split("split-1").to_pylist() == some_rows().to_pylist()
+    assert store.split_about("split-1") == {"task": "sciq"}
+    assert store.split_fingerprints() == ["split-1"]
+    store.files.remove("splits/split-1/about.json")
+    assert not store.has_split("split-1")
+    with pytest.raises(StoreError, match="split split-1 is not in"):
+        store.split("split-1")
+
+
+def test_trials_come_in_order_of_number(store):
+    study = an_id("study")
+    for number in (10, 2):
+        store.write_trial(study, number, {"state": "complete", "value": number / 10})
+    assert [trial["number"] for trial in store.trials(study)] == [2, 10]
+    assert store.trials(study)[0] == {"state": "complete", "value": 0.2, "number": 2}
+    with pytest.raises(ValueError, match="nan"):
+        store.write_trial(study, 3, {"value": float("nan")})
+
+
+def test_the_latest_manifest_is_the_newest_by_time(store):
+    one, two = a_manifest(a_cell(), created_at=LATE), a_manifest(a_cell(seed=1), created_at=EARLY)
+    store.write_manifest(one)
+    store.write_manifest(two)
+    store.write_manifest(a_manifest(name="other"))
+    assert store.latest_manifest("sweep") == one
+    assert store.manifests("sweep") == [two, one]
+    assert store.sweep_names() == ["other", "sweep"]
+    with pytest.raises(StoreError, match="its sweeps are: other, sweep"):
+        store.latest_manifest("swep")
+
+
+def test_a_manifest_that_says_the_same_is_not_kept_again(store):
+    store.write_manifest(a_manifest(a_cell(), created_at=EARLY))
+    store.write_manifest(a_manifest(a_cell(), created_at=LATE))
+    assert [manifest.created_at[:10] for manifest in store.manifests()] == ["2026-01-01"]
+
+
+def test_a_unique_prefix_names_a_run(store):
+    for id_ in ("abc1", "abc2", "abc22"):
+        store.write_run(a_record(id=id_))
+    store.write_attempt(a_record(id="def", status="failed", reason="x"))
+    assert store.resolve_id("abc1") == "abc1"
+    assert store.resolve_id("abc2") == "abc2"
+    assert store.resolve_id("d") == "def"
+    with pytest.raises(StoreError, match=r"'ab' begins 3 run ids \(abc1, abc2, abc22\)"):
+        store.resolve_id("ab")
+    for unknown in ("xyz", ""):
+        with pytest.raises(StoreError, match="no run .* which holds 4 runs"):
+            store.resolve_id(unknown)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b"])
+def test_names_that_are_paths_are_refused(store, name):
+    with pytest.raises(StoreError, match="is no name"):
+        store.record(name)
+    with pytest.raises(StoreError, match="is no name"):
+        store.write_split(name, some_rows(), {})
+
+
+def test_a_store_travels_to_workers(store):
+    store.write_run(a_record())
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy == store
+    assert copy.record(a_record().id) == a_record()
+
+
+def test_a_relative_folder_means_the_same_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store.open("results")
+    monkeypatch.chdir("/")
+    store.check_writable()
+    assert (tmp_path / "results" / "store.json").exists()
+
+
+def test_check_writable_makes_the_store_and_leaves_only_its_marker(tmp_path):
+    store = Store.open(tmp_path / "a" / "b")
+    store.check_writable()
+    store.check_writable()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["store.json"]
+
+
+def test_an_unwritable_store_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    store = Store.open(tmp_path / "file" / "results")
+    with pytest.raises(StoreError, match=r"can't write to the store .*/file/results .*`store`"):
+        store.check_writable()
+
+
+@pytest.mark.parametrize("marker", ['{"format": 2}', "{}", "[", '{"format": "x"}'])
+def test_a_store_of_another_format_is_refused(tmp_path, marker):
+    (tmp_path / "store.json").write_text(marker)
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        Store.open(tmp_path)
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    store = Store.open(tmp_path)
+    store.write_run(a_record())
+    (tmp_path / "runs" / a_record().id / "record.json").write_text('{"id": "x"}')
+    with pytest.raises(StoreError, match=r"record\.json is no record \(kind: Field required\)"):
+        store.record(a_record().id)
+
+
+def test_an_unknown_protocol_says_so():
+    with pytest.raises(StoreError, match="Protocol not known: nowhere"):
+        Store.open("nowhere://bucket/results")
+
+

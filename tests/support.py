@@ -1,0 +1,74 @@
+"""Tiny models and tasks that the tests make for themselves, and small sweeps over them."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+WORDS = [f"w{i}" for i in range(60)]
+GOOD, BAD = WORDS[:20], WORDS[20:40]
+
+
+def make_model(folder: Path, *, width: int = 16, layers: int = 1, seed: int = 0) -> Path:
+    """A GPT-2-shaped model with random weights and a word-level tokenizer, as a local folder."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    vocabulary = {word: i for i, word in enumerate([*WORDS, "[UNK]", "[PAD]"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
+    )
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=len(vocabulary), n_positions=64, n_embd=width, n_layer=layers, n_head=2,
+        bos_token_id=None, eos_token_id=None,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def make_task(path: Path, *, rows: int = 400, seed: int = 0) -> Path:
+    """A CSV (text, label): texts of 5-15 words, more good words than bad ones in class 1."""
+    rng = random.Random(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for i in range(rows):
+            label = i % 2
+            share = 0.75 if label else 0.25
+            words = [rng.choice(GOOD if rng.random() < share else BAD)
+                     for _ in range(rng.randint(5, 15))]
+            writer.writerow([" ".join(words), label])
+    return path
+
+
+def sweep_text(
+    folder: Path, *, methods: str = "naive: {}", extra: str = "", execution: str = "{}",
+    name: str = "tiny",
+) -> str:
+    """A sweep over three tiny models and a generated task in `folder`, made there if need be."""
+    for i, label in enumerate(("a", "b", "c")):
+        if not (folder / label).exists():
+            make_model(folder / label, width=8 * (i + 1), seed=i)
+    if not (folder / "task.csv").exists():
+        make_task(folder / "task.csv")
+    return f"""
+name: {name}
+task:
+  {{name: words, path: {folder}/task.csv, columns: {{text: text, label: label}},
+   train: 128, validation: 32, test: 64}}
+models: [{folder}/a, {folder}/b, {folder}/c]
+pairs: [[a, b], [b, c]]
+seeds: [0, 1]
+training: {{batch_size: 16, epochs: 2, lr: 3.0e-3, max_tokens: 32, evaluations_per_epoch: 2}}
+methods:
+  {methods}
+execution: {execution}
+store: {folder}/results
+{extra}
+"""

@@ -1,0 +1,99 @@
+"""What `w2s explain` prints: a run's whole recipe and outcome, or why two runs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from w2s_ray.store import Record, Store
+
+
+def render_run(store: Store, prefix: str, *, console: Console) -> None:
+    """Print everything that is known of one run.
+
+    Raises:
+        StoreError: no run, or more than one, begins with `prefix`.
+    """
+    record = _record(store, prefix)
+    console.print(f"[bold]{record.id}[/bold]  {record.kind}, {record.status}"
+                  f"{f': {record.reason}' if record.reason else ''}", highlight=False,
+                  soft_wrap=True)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(overflow="fold", style="cyan")
+    table.add_column(overflow="fold")
+    for section in ("about", "recipe", "summary", "execution", "environment"):
+        table.add_row(f"[bold white]{section}[/bold white]", "")
+        for key, value in _flat(getattr(record, section)):
+            table.add_row(f"  {key}", _said(value))
+    table.add_row("[bold white]run[/bold white]", "")
+    for key in ("started_at", "ended_at", "seconds", "device_seconds", "attempts"):
+        table.add_row(f"  {key}", _said(getattr(record, key)))
+    for parent in record.parents:
+        table.add_row("  labels from", parent)
+    console.print(table, soft_wrap=True)
+    for attempt in store.attempts(record.id):
+        console.print(f"attempt {attempt.ended_at}: {attempt.status}: {attempt.reason}",
+                      highlight=False, soft_wrap=True)
+    if record.traceback:
+        console.print(record.traceback, highlight=False, markup=False, soft_wrap=True)
+
+
+def render_difference(store: Store, first: str, second: str, *, console: Console) -> None:
+    """Print the settings in which two runs differ, and in which of their ancestors.
+
+    Raises:
+        StoreError: as for `render_run`.
+    """
+    a, b = _record(store, first), _record(store, second)
+    if a.id == b.id:
+        console.print(f"{first} and {second} are the same run, {a.id}", highlight=False)
+        return
+    if a.kind != b.kind:
+        console.print(f"{a.id} is a {a.kind}, {b.id} is a {b.kind}", highlight=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("recipe", a.id[:12], b.id[:12]):
+        table.add_column(name, overflow="fold")
+    for key, left, right in _differences(store, a, b):
+        table.add_row(key, _said(left), _said(right))
+    console.print(table, soft_wrap=True)
+
+
+def _differences(store: Store, a: Record, b: Record) -> Iterator[tuple[str, Any, Any]]:
+    """Differing keys; for differing parents, what differs in them."""
+    left, right = dict(_flat(a.recipe)), dict(_flat(b.recipe))
+    for key in dict.fromkeys((*left, *right)):
+        one, other = left.get(key, "(absent)"), right.get(key, "(absent)")
+        if one == other:
+            continue
+        yield key, one, other
+        if key == "labels" and "ground_truth" not in (one, other):
+            parents = (store.find(one), store.find(other))
+            if parents[0] is not None and parents[1] is not None:
+                for inner, *values in _differences(store, *parents):
+                    yield f"  supervisor's {inner}", values[0], values[1]
+
+
+def _record(store: Store, prefix: str) -> Record:
+    return next(store.latest([store.resolve_id(prefix)]))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as dotted keys; a list of mappings by index."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield from _flat({str(i): item for i, item in enumerate(value)}, f"{name}.")
+        else:
+            yield name, value
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "null" if value is None else str(value)

@@ -1,0 +1,120 @@
+"""What `w2s plan` prints: the graph in counts, what is shared, done and needed. It decides
+nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from rich.console import Console
+from rich.table import Table
+
+from w2s_ray.plan import Plan, PlannedFit
+
+
+def render_plan(
+    plan: Plan, *, done: Collection[str], store: str, console: Console, every_run: bool = False
+) -> None:
+    """Print `plan`, given the ids that `store` has done."""
+    sweep = plan.sweep
+    console.print(f"[bold]{sweep.name}[/bold]: {_things(plan)}, results in {store}\n",
+                  highlight=False, soft_wrap=True)
+    console.print(_kinds(plan, done))
+    console.print()
+    for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
+        console.print(line, highlight=False, soft_wrap=True)
+    if every_run:
+        console.print()
+        console.print(_runs(plan, done))
+
+
+def _things(plan: Plan) -> str:
+    sweep = plan.sweep
+    counts = (
+        (len(sweep.tasks), "task"), (len(sweep.cells()), "pair"), (len(sweep.methods), "method"),
+        (len(sweep.seeds), "seed"),
+    )
+    said = " x ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
+    return f"{said} = {len(plan.cells)} cells"
+
+
+def _kinds(plan: Plan, done: Collection[str]) -> Table:
+    """Fits of each kind: how many, how many of them cells share, how many are done."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("fits")
+    for name in ("to train", "shared", "done", "left"):
+        table.add_column(name, justify="right")
+    by_roles: dict[str, list[PlannedFit]] = {}
+    for fit in plan.fits.values():
+        by_roles.setdefault(" and ".join(fit.roles), []).append(fit)
+    for roles, fits in by_roles.items():
+        uses = sum(plan.uses[role] for role in fits[0].roles)
+        ended = sum(fit.id in done for fit in fits)
+        table.add_row(roles, str(len(fits)), str(max(0, uses - len(fits))), str(ended),
+                      str(len(fits) - ended))
+    if plan.studies:
+        ended = sum(s.recipe.trials * len(s.recipe.cells) for s in plan.studies.values()
+                    if s.id in done)
+        table.add_row("trial of a study (at most)", str(plan.trials), "", str(ended),
+                      str(plan.trials - ended))
+    if plan.waiting:
+        table.add_row("refit of a study's winner", str(plan.waiting), "", "0", str(plan.waiting))
+    return table
+
+
+def _inputs(plan: Plan) -> list[str]:
+    lines = []
+    for name, split in plan.inputs.splits.items():
+        counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
+        state = "[yellow]not on this machine[/yellow]" if split.provisional else split.fingerprint
+        note = f" ({split.note})" if split.note else ""
+        lines.append(f"task {name}: {state}: {counts}{note}")
+    for label, source in plan.inputs.models.items():
+        state = "[yellow]not on this machine: ids are provisional[/yellow]" \
+            if source.provisional else source.identity[:40]
+        lines.append(f"model {label}: {state}")
+    return lines
+
+
+def _studies(plan: Plan, done: Collection[str]) -> list[str]:
+    lines = []
+    for study in plan.studies.values():
+        recipe = study.recipe
+        pairs = ", ".join(f"{weak} -> {strong}" for weak, strong in study.pairs)
+        cells = sum(cell.study == study.id for cell in plan.cells)
+        state = "done" if study.id in done else f"{recipe.trials} trials"
+        lines.append(
+            f"study {study.id[:8]}: {study.method} on {study.task}, {pairs}: {state}, "
+            f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}, "
+            f"settles {cells} cells"
+        )
+    return lines
+
+
+def _needs(plan: Plan, done: Collection[str]) -> list[str]:
+    """What fits still to run hold while they run."""
+    needs: Counter[str] = Counter()
+    for fit in plan.fits.values():
+        if fit.id not in done:
+            e = fit.execution
+            gpus = "a GPU where there is one" if e.gpus_per_worker is None \
+                else f"{e.gpus_per_worker:g} GPU"
+            group = f"{e.workers} workers x " if e.workers > 1 else ""
+            zero = f", DeepSpeed ZeRO-{e.zero_stage}" if e.engine == "deepspeed" else ""
+            needs[f"{fit.source.name}: {group}{e.cpus_per_worker} CPU, {gpus}{zero}"] += 1
+    return [f"needs: {need} ({count} fits)" for need, count in needs.items()]
+
+
+def _runs(plan: Plan, done: Collection[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "kind", "task", "model", "labels", "seed", "state"):
+        table.add_column(name, no_wrap=name == "run")
+    for fit in plan.fits.values():
+        table.add_row(
+            fit.id, "/".join(fit.roles), fit.task, fit.source.name, fit.recipe.labels[:12],
+            str(fit.recipe.seed), "done" if fit.id in done else "to do",
+        )
+    for study in plan.studies.values():
+        table.add_row(study.id, f"study of {study.method}", study.task, "", "", "",
+                      "done" if study.id in done else "to do")
+    return table

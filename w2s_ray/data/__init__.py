@@ -1,0 +1,17 @@
+"""Reads what a sweep names: tasks into splits, models into identities.
+
+Owns formats, splitting and resolving names to content. It never imports torch, Ray or transformers,
+and the libraries of the Hugging Face hub only where a hub name must be read.
+"""
+
+from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.inputs import Inputs, SplitRef, load_split, resolve, split_ref
+from w2s_ray.data.models import model_source
+from w2s_ray.data.sources import SourceUnavailable
+from w2s_ray.data.split import Split, make_split
+from w2s_ray.data.tasks import EMBEDDED, TASKS
+
+__all__ = [
+    "EMBEDDED", "TASKS", "Example", "Inputs", "Rows", "SourceUnavailable", "Split", "SplitRef",
+    "load_split", "make_split", "model_source", "resolve", "split_ref",
+]

@@ -1,0 +1,161 @@
+"""Everything a sweep names, resolved: splits to fingerprints, models to identities.
+
+Owns what a plan needs to know of its inputs, and the notes that make it instant the second time.
+What can't be resolved without a network is provisional: such a plan can be printed, not run. It
+knows nothing of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.example import Rows
+from w2s_ray.data.files import local, stamp, stamps
+from w2s_ray.data.hub import LOOKUPS
+from w2s_ray.data.models import model_source
+from w2s_ray.data.sources import SourceUnavailable, on_hub, read_rows
+from w2s_ray.data.split import Split, make_split, part_sizes
+from w2s_ray.identity import ID_LENGTH, digest
+from w2s_ray.spec import PARTS, ModelSource, Part, Sweep, Task
+
+FORMAT_VERSION = 1
+"""Raised whenever the same source gives another split, so that old notes are forgotten."""
+
+
+@dataclass(frozen=True)
+class SplitRef:
+    """What a plan knows of a split without holding its rows."""
+
+    fingerprint: str
+    """The split's fingerprint; `unresolved-...` where it is provisional."""
+    provisional: bool
+    """True where the data couldn't be had; such a plan can't be run."""
+    counts: Mapping[Part, int]
+    """Rows of each part."""
+    note: str = ""
+    """What a reader of the plan should know: rows dropped, or why it is provisional."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The resolved inputs of a sweep."""
+
+    splits: Mapping[str, SplitRef]
+    """Task name -> split."""
+    models: Mapping[str, ModelSource]
+    """Model label -> source."""
+
+    @property
+    def provisional(self) -> tuple[str, ...]:
+        """Names of the tasks and models that couldn't be resolved."""
+        tasks = [name for name, split in self.splits.items() if split.provisional]
+        return (*tasks, *(name for name, model in self.models.items() if model.provisional))
+
+
+def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
+    """The splits and models that `sweep` names.
+
+    Without `online` the network isn't asked; with it, once in vain is enough for a process.
+
+    Raises:
+        ValueError: anything that is wrong with a task or model, before any compute.
+    """
+    models = {model.label: model_source(model, online=online) for model in sweep.models}
+    return Inputs({task.name: split_ref(task, online=online) for task in sweep.tasks}, models)
+
+
+def split_ref(task: Task, *, online: bool = True) -> SplitRef:
+    """The fingerprint and counts of the split of `task`, from a note where there is one.
+
+    Raises:
+        ValueError: as for `load_split`, except where a hub dataset can't be had.
+    """
+    commit, unresolved = _commit(task, online)
+    if unresolved:
+        return _provisional(task, unresolved)
+    key = _key(task, commit)
+    known = _from_note(read_note("splits", key=key))
+    if known is not None:
+        return known
+    try:
+        split = make_split(_rows(task, commit, online), task=task)
+    except SourceUnavailable as error:
+        return _provisional(task, str(error))
+    found = SplitRef(split.fingerprint, False, split.counts, _note(split))
+    write_note("splits", key=key, note=asdict(found))
+    return found
+
+
+def load_split(task: Task, *, expected: str | None = None, online: bool = True) -> Split:
+    """The rows of `task` in their parts.
+
+    Raises:
+        ValueError: the data is missing, wrong or too little, or its fingerprint is not `expected`.
+    """
+    commit, _ = _commit(task, online)
+    split = make_split(_rows(task, commit, online), task=task)
+    if expected is not None and split.fingerprint != expected:
+        raise ValueError(
+            f"task {task.name}: the split is {split.fingerprint}, the plan says {expected}; the "
+            "data changed since it was planned: plan again"
+        )
+    return split
+
+
+def _commit(task: Task, online: bool) -> tuple[str | None, str]:
+    """The hub commit of a hub task, and why there is none where it needs one."""
+    hub = on_hub(task)
+    if hub is None:
+        return None, ""
+    revision = task.revision or hub.revision
+    commit = LOOKUPS.commit(hub.name, kind="dataset", revision=revision, online=online)
+    if commit is not None:
+        return commit, ""
+    why = LOOKUPS.failure or "the network was not asked"
+    return None, (f"the dataset {hub.name} can't be resolved to a commit: {why}; connect to the "
+                  "Hugging Face hub, or download the original files and name their folder in "
+                  "`path`")
+
+
+def _rows(task: Task, commit: str | None, online: bool) -> Rows:
+    return read_rows(task, commit=commit, offline=not (online and LOOKUPS.reachable()))
+
+
+def _key(task: Task, commit: str | None) -> dict[str, Any]:
+    """What a split depends on: declaration, data, and the code that makes it."""
+    path = None if task.path is None else local(task.path, where=f"task {task.name}")
+    return {
+        "format": FORMAT_VERSION,
+        "task": task.model_dump(mode="json", exclude={"path", "revision"}),
+        "commit": commit,
+        "files": None if path is None else [list(s) for s in stamps(path)],
+        "code": [list(stamp(p)) for p in sorted(Path(__file__).parent.glob("*.py"))],
+    }
+
+
+def _provisional(task: Task, why: str) -> SplitRef:
+    declared = {"format": FORMAT_VERSION, "task": task.model_dump(mode="json")}
+    name = f"unresolved-{digest(declared)[:ID_LENGTH]}"
+    sizes = part_sizes(task)
+    return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why)
+
+
+def _from_note(note: dict[str, Any] | None) -> SplitRef | None:
+    match note:
+        case {"fingerprint": str(name), "counts": dict(counts), "note": str(text)} if (
+            set(counts) == set(PARTS)
+        ):
+            return SplitRef(name, False, counts, text)
+        case _:
+            return None
+
+
+def _note(split: Split) -> str:
+    source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
+    dropped = [f"{count:,} {reason.replace('_', ' ')}"
+               for reason, count in split.dropped.items() if count]
+    return source + (f"; dropped {', '.join(dropped)}" if dropped else "")

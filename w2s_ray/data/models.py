@@ -1,0 +1,106 @@
+"""A sweep's model names to content identities.
+
+Owns the digest over a local model's files and which of them count. A hub model is its name and
+commit. It loads no weights and knows nothing of architectures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.files import stamp
+from w2s_ray.data.hub import LOOKUPS
+from w2s_ray.identity import canonical_json
+from w2s_ray.spec import Model, ModelSource
+
+_EMBEDDED = "embedded:"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+_COUNTED = (
+    "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*",
+    "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model", "*.tiktoken", "*.py",
+)
+"""Files that change what a model computes: configuration, weights, tokenizer, and its own code."""
+
+
+def model_source(model: Model, *, online: bool = True) -> ModelSource:
+    """Where `model` is loaded from, and what a recipe calls it.
+
+    Raises:
+        ValueError: no such folder, no configuration or safetensors weights in it, no such hub name.
+    """
+    name = model.name
+    if name.startswith(_EMBEDDED):
+        from w2s_ray.ladder import folder
+
+        return _local(model, folder(name.removeprefix(_EMBEDDED)))
+    if name.startswith((".", "/", "~")) or Path(name).is_dir():
+        return _local(model, Path(name).expanduser().absolute())
+    if not _HUB_NAME.fullmatch(name):
+        raise ValueError(f"model {name!r} is neither a folder that exists nor a hub name like "
+                         "'org/name'; a local folder starts with ./, / or ~")
+    commit = LOOKUPS.commit(name, kind="model", revision=model.revision, online=online)
+    known = f"hub:{name}@{commit}"
+    return ModelSource(
+        name=model.label or name,
+        location=name,
+        revision=commit or model.revision,
+        identity=known if commit else f"hub:{name}@unresolved:{model.revision or 'main'}",
+        trust_remote_code=model.trust_remote_code,
+        provisional=commit is None,
+    )
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of the files that make the model in `folder`.
+
+    The same files give the same digest in any place.
+
+    Raises:
+        ValueError: no folder, no config.json, or no safetensors weights.
+    """
+    _check(folder)
+    files = sorted({path for pattern in _COUNTED for path in folder.glob(pattern)
+                    if path.is_file()})
+    contents = [[path.name, _file_digest(path)] for path in files]
+    return hashlib.sha256(canonical_json(contents).encode()).hexdigest()
+
+
+def _local(model: Model, folder: Path) -> ModelSource:
+    return ModelSource(
+        name=model.label or model.name,
+        location=str(folder),
+        identity=f"sha256:{folder_digest(folder)}",
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"no model folder at {folder}; correct the path, or give a hub name such "
+                         "as org/name")
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"the model folder {folder} has no config.json; name a folder that "
+                         "save_pretrained wrote")
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        remedy = "save the model with save_pretrained"
+        if pickled:
+            remedy = (f"it has {', '.join(pickled)}, which are pickles and are not loaded; "
+                      "convert them once: load the model with transformers from a source that you "
+                      "trust and call save_pretrained, which writes safetensors")
+        raise ValueError(f"the model folder {folder} has no *.safetensors weights; {remedy}")
+
+
+def _file_digest(path: Path) -> str:
+    """SHA-256 of a file, remembered as long as its stamp stays the same."""
+    key = [list(stamp(path.resolve()))]
+    note = read_note("file_digests", key=key)
+    if note is not None and isinstance(note.get("sha256"), str):
+        return note["sha256"]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    write_note("file_digests", key=key, note={"sha256": found})
+    return found

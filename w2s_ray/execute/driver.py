@@ -1,0 +1,300 @@
+"""The driver: walks the graph of a sweep, starting whatever is ready, until nothing is left.
+
+Owns the order of runs and the sweep's outcome. A run that is done is never started again; a failed
+one blocks only what depends on it. It holds no state that the store doesn't: the same sweep run
+again goes on where a killed driver was. It trains nothing itself and imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from w2s_ray.data import Inputs, load_split, resolve
+from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
+from w2s_ray.spec import Sweep
+from w2s_ray.store import Cell, Manifest, Record, Store, utc_now
+
+STUDIES_AT_ONCE = 4
+"""Studies whose trials compete for the cluster at the same time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep's run ended."""
+
+    plan: Plan
+    done: int
+    """Runs of the plan that the store holds now."""
+    trained: int
+    """Fits trained by this call, trials included."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Run id -> why it failed."""
+    blocked: dict[str, str] = field(default_factory=dict)
+    """Run id -> the failed run that it waits for."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has all its runs."""
+        return not self.failed and not self.blocked and not self.plan.waiting
+
+
+def prepare(sweep: Sweep, store: Store, inputs: Inputs | None = None) -> Plan:
+    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+
+    Raises:
+        ValueError: a task or model that can't be used.
+    """
+    found = inputs if inputs is not None else resolve(sweep)
+    plan = make_plan(sweep, found)
+    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
+
+
+def run_sweep(
+    sweep: Sweep, *, store: Store, sweep_text: str = "", console: Console | None = None
+) -> Outcome:
+    """Carry out everything in `sweep` that the store doesn't hold yet.
+
+    Everything that can be refused is refused before any training: inputs that can't be read, a
+    store that can't be written, resources that the cluster doesn't have.
+
+    Raises:
+        ValueError: one of those; the message names the remedy.
+    """
+    console = console or Console(stderr=True)
+    plan = prepare(sweep, store)
+    _refuse_provisional(plan)
+    store.check_writable()
+    _materialize(plan, store)
+    _write_manifest(plan, store, sweep_text)
+    todo = [run for run in (*plan.fits, *plan.studies) if run not in store.done([run])]
+    if not todo and not plan.waiting:
+        return Outcome(plan=plan, done=len(plan.fits) + len(plan.studies), trained=0)
+    with _driver(plan, store, sweep_text, console) as driver:
+        return driver.walk()
+
+
+@contextlib.contextmanager
+def _driver(plan: Plan, store: Store, sweep_text: str, console: Console) -> Iterator[_Driver]:
+    from w2s_ray.execute.cluster import ray_cluster
+
+    with console.status("starting Ray", spinner="dots"):
+        context = ray_cluster()
+        cluster = context.__enter__()
+    try:
+        cluster.check(plan)
+        yield _Driver(plan, store, sweep_text, console, cluster)
+    finally:
+        context.__exit__(None, None, None)
+
+
+class _Driver:
+    """One walk over one plan."""
+
+    def __init__(
+        self, plan: Plan, store: Store, sweep_text: str, console: Console, cluster: Any
+    ) -> None:
+        from w2s_ray.execute.carry import Carrier
+        from w2s_ray.execute.progress import Board, Display, Tally
+
+        self.plan = plan
+        self.store = store
+        self.sweep_text = sweep_text
+        self.cluster = cluster
+        self.done = store.done([*plan.fits, *plan.studies])
+        self.failed: dict[str, str] = {}
+        self.running: dict[Any, str] = {}
+        self.trained = 0
+        board = Board.remote()
+        self.carrier = Carrier(store=store.uri, cluster=cluster, board=board)
+        self.display = Display(console, board)
+        self.tally = Tally(names={}, kinds={}, cached=len(self.done))
+
+    def walk(self) -> Outcome:
+        """Start what is ready and take what ends, until nothing runs and nothing is ready."""
+        import ray
+
+        with self.display:
+            while True:
+                self._start_ready()
+                self._count()
+                self.display.show(self.tally)
+                if not self.running:
+                    break
+                ended, _ = ray.wait(list(self.running), timeout=0.5)
+                for reference in ended:
+                    self._take(reference)
+        return Outcome(
+            plan=self.plan,
+            done=len(self.done),
+            trained=self.trained,
+            failed=self.failed,
+            blocked=self.plan.blocked_by(self.failed),
+        )
+
+    def _start_ready(self) -> None:
+        from w2s_ray.execute.study import study_task
+        from w2s_ray.execute.tasks import start_fit
+
+        excluded = {*self.failed, *self.running.values()}
+        for run_id in list(self.plan.ready(done=self.done, excluded=excluded)):
+            study = self.plan.studies.get(run_id)
+            if study is not None and self._running_studies() < STUDIES_AT_ONCE:
+                slots = self.cluster.slots(study.executions[0])
+                reference = study_task.remote(study, carrier=self.carrier, slots=slots)
+                self.running[reference] = run_id
+            elif study is None and self._has_slot(self.plan.fits[run_id]):
+                self.running[start_fit(self.plan.fits[run_id], self.carrier)] = run_id
+
+    def _has_slot(self, fit: PlannedFit) -> bool:
+        """Whether to hand Ray another fit: as many as fit at once, half of them beside studies.
+
+        Trials get their turn because the driver holds fits back; Ray alone would let fits that
+        wait in its queue take every slot that comes free.
+        """
+        slots = self.cluster.slots(fit.execution)
+        if self._running_studies():
+            slots = max(1, slots // 2)
+        return len(self.running) - self._running_studies() < slots
+
+    def _running_studies(self) -> int:
+        return sum(run_id in self.plan.studies for run_id in self.running.values())
+
+    def _take(self, reference: Any) -> None:
+        """Note how a run ended, and plan again where that tells more."""
+        import ray
+
+        run_id = self.running.pop(reference)
+        run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
+        try:
+            record = ray.get(reference)
+        except Exception as error:
+            record = self._lost(run, error)
+        if record.status != "done":
+            self.failed[run_id] = record.reason or record.status
+            self.display.line(f"[red]failed[/red] {_called(run)}: {record.reason}", self.tally)
+            return
+        self.done.add(run_id)
+        if isinstance(run, PlannedStudy):
+            self.trained += int(record.summary.get("trials") or 0)
+            self._plan_again()
+        else:
+            self.trained += 1
+            self.tally.seconds[run.source.name].append(record.seconds)
+        self._count()
+        self.display.line(f"[green]done[/green]   {_called(run)}{_figure(record)}", self.tally)
+
+    def _lost(self, run: PlannedFit | PlannedStudy, error: Exception) -> Record:
+        """The record of a run whose process died more often than it may."""
+        from w2s_ray.execute.outcome import outcome_record
+
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        record = outcome_record(
+            run, status="failed", reason=reason, traceback=traceback.format_exc(),
+            attempts=len(self.store.attempts(run.id)) + 1,
+        )
+        self.store.write_attempt(record)
+        return record
+
+    def _plan_again(self) -> None:
+        """A study has ended: its refits are known now."""
+        self.plan = prepare(self.plan.sweep, self.store, self.plan.inputs)
+        self.done |= self.store.done([*self.plan.fits, *self.plan.studies])
+        _write_manifest(self.plan, self.store, self.sweep_text)
+
+    def _count(self) -> None:
+        """Bring the tally up to date."""
+        plan, tally = self.plan, self.tally
+        left = [fit for fit in plan.fits.values() if fit.id not in self.done]
+        studies = [s for s in plan.studies.values() if s.id not in self.done]
+        trials = [source.name for s in studies for source in s.sources * s.recipe.trials]
+        waiting = [c.strong for c in plan.cells if c.student is None]
+        tally.todo = [fit.source.name for fit in left] + trials + waiting
+        tally.done = sum(fit in self.done for fit in plan.fits) + plan.trials - len(trials)
+        tally.total = len(plan.fits) + plan.trials + plan.waiting
+        tally.failed = len(self.failed)
+        tally.blocked = len(plan.blocked_by(self.failed))
+        tally.running = list(self.running.values())
+        tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
+        tally.names = {run.id: _called(run) for run in (*plan.fits.values(), *plan.studies.values())}
+        tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))
+
+
+def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
+    """The settings that the plan's ended studies chose."""
+    records = {study: store.find(study) for study in plan.studies}
+    return {study: record.about["settings"] for study, record in records.items() if record}
+
+
+def _refuse_provisional(plan: Plan) -> None:
+    """Refuse inputs that are not on this machine and can't be fetched."""
+    for name, split in plan.inputs.splits.items():
+        if split.provisional:
+            raise ValueError(f"task {name} can't be read: {split.note}")
+    for label, source in plan.inputs.models.items():
+        if source.provisional:
+            raise ValueError(
+                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
+                "the hub, download it first, or give `name` a local folder"
+            )
+
+
+def _materialize(plan: Plan, store: Store) -> None:
+    """Put every split's rows into the store, where workers and readers find them."""
+    import pyarrow as pa
+
+    from w2s_ray.store.tables import SPLIT_ROWS
+
+    for task in plan.sweep.tasks:
+        fingerprint = plan.inputs.splits[task.name].fingerprint
+        if store.has_split(fingerprint):
+            continue
+        split = load_split(task)
+        if split.fingerprint != fingerprint:
+            raise ValueError(
+                f"task {task.name} changed while it was read ({fingerprint} became "
+                f"{split.fingerprint}); run again"
+            )
+        rows = [
+            {"example_id": e.id, "part": part, "text": e.text, "label": e.label, "group": e.group}
+            for part, examples in split.parts.items()
+            for e in examples
+        ]
+        about = {"task": task.name, "declaration": task.model_dump(mode="json")}
+        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), about)
+
+
+def _write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
+    """Note which runs the sweep's cells are made of."""
+    cells = tuple(Cell(**vars(cell)) for cell in plan.cells)
+    store.write_manifest(
+        Manifest(
+            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells
+        )
+    )
+
+
+def _called(run: PlannedFit | PlannedStudy) -> str:
+    """A run's name on the terminal."""
+    if isinstance(run, PlannedStudy):
+        pairs = ", ".join(f"{weak} → {strong}" for weak, strong in run.pairs)
+        return f"study of {run.method} on {run.task} ({pairs})"
+    roles = "/".join(run.roles)
+    loss = "" if run.recipe.learns_from_ground_truth else f", {run.recipe.loss.kind}"
+    return f"{roles} {run.source.name} on {run.task}{loss}, seed {run.recipe.seed}"
+
+
+def _figure(record: Record) -> str:
+    accuracy = record.summary.get("test_accuracy")
+    if isinstance(accuracy, float):
+        return f": {accuracy:.1%}"
+    settings = record.about.get("settings")
+    if settings is None:
+        return ""
+    return ": " + ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}"
+                            for k, v in settings.items())

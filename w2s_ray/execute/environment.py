@@ -1,0 +1,77 @@
+"""Every environment variable that w2s_ray sets, in one place, with the reason for each.
+
+Owns the environment of Ray, of its workers and of the libraries in them. What a user has set
+already is left alone. It starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+VARIABLES = {
+    # Results are reported to the driver of a worker group once per poll; the default of 2 s makes
+    # every evaluation of a sharded fit wait for it.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # A worker group may wait for nodes that a cloud has yet to start.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
+    # Trials keep the working directory, so that relative paths in a sweep file stay true.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Our store is the record; Tune's CSV and JSON loggers would only write it again.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune's own state is not what a study resumes from, so it need not be saved often.
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    # One progress display: ours.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Nothing is sent anywhere unasked.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray asks for this to be decided; tasks without GPUs must not see any.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # Ray's metrics agent would log its failure to reach a collector nobody runs.
+    "RAY_enable_metrics_collection": "0",
+    # Texts are tokenized before workers fork, and by one process.
+    "TOKENIZERS_PARALLELISM": "false",
+    # DeepSpeed prints every setting and timer otherwise.
+    "DEEPSPEED_LOG_LEVEL": "warning",
+    "DS_ACCELERATOR_WARN": "0",
+    # Progress bars of libraries in workers would mix with ours.
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def set_variables() -> dict[str, str]:
+    """Set `VARIABLES` and Ray's authentication mode here; return what workers need.
+
+    Workers on this machine inherit them; elsewhere they travel in the job's runtime environment.
+    """
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+    _explicit_token_mode()
+    if "ray" in sys.modules:  # Ray has read its environment already; have it read it again
+        from ray._raylet import Config
+
+        Config.initialize("")
+    return {name: os.environ[name] for name in VARIABLES}
+
+
+def _explicit_token_mode() -> None:
+    """Turn Ray's token authentication on, with a token that only this user can read.
+
+    Left to itself, Ray decides by whether a token file exists and writes one that everybody can
+    read (https://docs.ray.io/en/latest/ray-security/token-auth.html).
+    """
+    mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if mode != "token" or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    if path.exists():
+        path.chmod(0o600)
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))

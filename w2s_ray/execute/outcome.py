@@ -1,0 +1,90 @@
+"""Records of what happened to a planned run, with the environment that it happened in.
+
+Owns the making of store records, for fits and studies, done and not. It writes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Literal
+
+from w2s_ray.identity import IDENTITY_VERSION
+from w2s_ray.plan import PlannedFit, PlannedStudy
+from w2s_ray.store import Record
+
+PACKAGES = ("w2s_ray", "torch", "transformers", "datasets", "deepspeed", "ray", "optuna", "peft")
+
+
+def outcome_record(
+    planned: PlannedFit | PlannedStudy,
+    *,
+    status: Literal["done", "failed", "pruned", "stopped"],
+    reason: str | None = None,
+    traceback: str | None = None,
+    started: float | None = None,
+    about: Mapping[str, Any] | None = None,
+    summary: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    attempts: int = 1,
+) -> Record:
+    """The record of a run that ends now and started at `started` (seconds since the epoch)."""
+    ended = time.time()
+    began = ended if started is None else started
+    is_fit = isinstance(planned, PlannedFit)
+    execution = planned.execution if is_fit else planned.executions[0]
+    seconds = ended - began
+    return Record(
+        id=planned.id,
+        kind="fit" if is_fit else "study",
+        status=status,
+        reason=reason,
+        traceback=traceback,
+        recipe=planned.recipe.model_dump(mode="json"),
+        parents=planned.parents,
+        about={**_about(planned), **(about or {})},
+        execution=execution.model_dump(mode="json"),
+        summary=dict(summary or {}),
+        environment={**versions(), **(environment or {})},
+        started_at=_iso(began),
+        ended_at=_iso(ended),
+        seconds=seconds,
+        device_seconds=seconds * execution.workers if is_fit else 0.0,
+        attempts=attempts,
+        identity_version=IDENTITY_VERSION,
+    )
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what can change a number, and the kind of machine."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _about(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
+    if isinstance(planned, PlannedFit):
+        return {
+            "task": planned.task,
+            "model": planned.source.name,
+            "location": planned.source.location,
+            "revision": planned.source.revision,
+        }
+    return {
+        "task": planned.task,
+        "method": planned.method,
+        "pairs": [list(pair) for pair in planned.pairs],
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

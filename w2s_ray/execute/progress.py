@@ -1,0 +1,159 @@
+"""One progress display: how far each running fit is, how much is left, how long it will take.
+
+Owns the board that workers tell their steps to, the estimate of the time left, and what the
+terminal shows (live on a terminal, one line per ended run elsewhere). It decides nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+
+@ray.remote(num_cpus=0)
+class Board:
+    """Where workers say how far they are."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, tuple[int, int]] = {}
+        self._trials: dict[str, dict[str, int]] = {}
+
+    def step(self, run_id: str, step: int, total: int) -> None:
+        """A fit is at `step` of `total`."""
+        self._steps[run_id] = (step, total)
+
+    def fit_ended(self, run_id: str) -> None:
+        """A fit is no longer running."""
+        self._steps.pop(run_id, None)
+
+    def trial_ended(self, study_id: str, states: dict[str, int]) -> None:
+        """A study has so many trials in each state."""
+        self._trials[study_id] = states
+
+    def look(self) -> tuple[dict[str, tuple[int, int]], dict[str, dict[str, int]]]:
+        """All of it."""
+        return self._steps, self._trials
+
+
+@dataclass
+class Tally:
+    """What the driver knows of the whole sweep at one moment."""
+
+    names: dict[str, str]
+    """Run id -> what to call it."""
+    kinds: dict[str, str]
+    """Run id -> the kind of fit that durations are compared within (its model)."""
+    total: int = 0
+    """Fits in all, trials and refits included, as far as is known."""
+    done: int = 0
+    cached: int = 0
+    failed: int = 0
+    blocked: int = 0
+    running: list[str] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Kind -> durations of the fits done in this call."""
+    todo: list[str] = field(default_factory=list)
+    """Kinds of the fits still to do, those running among them."""
+    at_once: int = 1
+
+    def left_s(self, steps: dict[str, tuple[int, int]]) -> float | None:
+        """Estimated seconds left, or None before the first fit has ended."""
+        every = [s for durations in self.seconds.values() for s in durations]
+        if not every:
+            return None
+        usual = {kind: statistics.fmean(d) for kind, d in self.seconds.items() if d}
+        overall = statistics.fmean(every)
+        work = sum(usual.get(kind, overall) for kind in self.todo)
+        work -= sum(
+            usual.get(self.kinds.get(run, ""), overall) * step / max(total, 1)
+            for run, (step, total) in steps.items()
+        )
+        return max(0.0, work / max(1, min(self.at_once, len(self.todo) or 1)))
+
+
+class Display:
+    """Shows a tally; a context manager."""
+
+    def __init__(self, console: Console, board: Any) -> None:
+        self._console = console
+        self._board = board
+        self._live: Live | None = None
+        self._steps: dict[str, tuple[int, int]] = {}
+        self._trials: dict[str, dict[str, int]] = {}
+        self._asked: Any = None
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*details)
+            self._live = None
+
+    def show(self, tally: Tally) -> None:
+        """Bring what the terminal shows up to date."""
+        self._ask_board()
+        if self._live is not None:
+            self._live.update(self._picture(tally))
+
+    def line(self, text: str, tally: Tally) -> None:
+        """Say that something has ended."""
+        left = tally.left_s(self._steps)
+        when = f"{_clock(time.monotonic() - self._started)}"
+        rest = f", about {_clock(left)} left" if left else ""
+        counts = f"[dim]{when}  {tally.done}/{tally.total} done{rest}[/dim]"
+        self._console.print(f"{text}  {counts}", highlight=False)
+
+    def _ask_board(self) -> None:
+        """Take the board's last answer, without ever waiting for one."""
+        if self._asked is None:
+            self._asked = self._board.look.remote()
+        answered, _ = ray.wait([self._asked], timeout=0)
+        if answered:
+            self._steps, self._trials = ray.get(self._asked)
+            self._asked = None
+
+    def _picture(self, tally: Tally) -> Group:
+        left = tally.left_s(self._steps)
+        head = Text.assemble(
+            (f"{tally.done} done", "green"), f" of {tally.total}  ",
+            (f"{len(self._steps)} running  ", "cyan"),
+            (f"{tally.failed} failed  ", "red" if tally.failed else "dim"),
+            (f"{tally.blocked} blocked  " if tally.blocked else "", "yellow"),
+            (f"{_clock(time.monotonic() - self._started)} so far", "dim"),
+            (f", about {_clock(left)} left" if left is not None else "", "dim"),
+        )
+        bars = Table.grid(padding=(0, 1))
+        for run_id in tally.running:
+            if run_id in self._trials:
+                states = self._trials[run_id]
+                said = ", ".join(f"{n} {state}" for state, n in states.items() if n)
+                bars.add_row(tally.names.get(run_id, run_id), "", f"trials: {said}")
+        for run_id, (step, total) in list(self._steps.items())[:12]:
+            name = tally.names.get(run_id, f"trial {run_id[:8]}")
+            bars.add_row(name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}")
+        whole = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=50)
+        return Group(head, whole, bars)
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as people read them."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,34 @@
+"""A fit as a Ray task: in the task's own process, or watching over a worker group.
+
+Owns the choice between the two and what Ray holds for each. It knows nothing of the graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from w2s_ray.execute.carry import Carrier
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Record
+
+
+def start_fit(fit: PlannedFit, carrier: Carrier) -> Any:
+    """Hand `fit` to Ray; the reference's value is its record.
+
+    A one-device fit holds its CPUs and GPUs itself and reuses warm processes; a sharded one holds
+    nothing, since its worker group does. A process that dies is replaced `execution.retries` times.
+    """
+    execution = fit.execution
+    if execution.engine == "deepspeed":
+        options: dict[str, Any] = {"num_cpus": 0}
+    else:
+        asked = carrier.resources(execution)
+        options = {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0)}
+    return _fit_task.options(max_retries=execution.retries, **options).remote(fit, carrier)
+
+
+@ray.remote
+def _fit_task(fit: PlannedFit, carrier: Carrier) -> Record:
+    return carrier.carry(fit)

@@ -1,0 +1,240 @@
+"""The sharded engine: DeepSpeed ZeRO 0 to 3 over the workers of one fit.
+
+Owns the DeepSpeed configuration, the scaling of losses under its averaging, and sharded snapshots.
+The process group may exist already (Ray Train makes one) or is made here for a single worker.
+Resume state is DeepSpeed's own checkpoint, which holds pickles: it lives in a fit's scratch folder
+only and is never stored as a result. DeepSpeed is imported inside functions only.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from w2s_ray.learn.models import TwoClass, build_model, export_model
+from w2s_ray.spec import Execution, ModelSource, Training
+
+TAG = "deepspeed"
+
+
+class DeepSpeedEngine:
+    """`Engine` on one worker of a group that shares the model's state.
+
+    `bf16` is DeepSpeed's autocast over fp32 weights, the same arithmetic as the torch engine's.
+    """
+
+    def __init__(
+        self, training: Training, *, source: ModelSource, execution: Execution, seed: int
+    ) -> None:
+        on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+        deepspeed = _deepspeed(on_gpu)
+        _join_group(on_gpu)
+        self.rank, self.workers = distributed.get_rank(), distributed.get_world_size()
+        self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else (
+            torch.device("cpu"))
+        if self.workers != execution.workers:
+            raise ValueError(
+                f"execution.workers is {execution.workers}, but the process group has "
+                f"{self.workers}; start as many workers as the execution names"
+            )
+        self._stage = execution.zero_stage
+        settings = _settings(training, execution, self.workers, on_gpu)
+        keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
+        self.model: TwoClass = build_model(
+            source, tuning=training.tuning, seed=seed,
+            activation_checkpointing=execution.activation_checkpointing,
+        )
+        del keep_alive
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.parameters = sum(_size(p) for p in self.model.parameters())
+        self.trained_parameters = sum(_size(p) for p in trained)
+        optimizer = torch.optim.AdamW(
+            trained, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay
+        )
+        self._engine, *_ = deepspeed.initialize(
+            model=self.model, optimizer=optimizer, config=settings  # pyright: ignore
+        )
+        self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self._best: dict[str, Tensor] | None = None
+
+    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        return self._engine(input_ids_BL, lengths_B)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        # DeepSpeed averages gradients over workers; the contract is their sum.
+        self._engine.set_gradient_accumulation_boundary(last)
+        self._engine.backward(loss * self.workers, scale_wrt_gas=False)
+
+    def step(self, lr: float) -> None:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        self._engine.step()
+
+    def sum_over_workers(self, values: Tensor) -> Tensor:
+        if self.workers > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def agree(self, decision: bool) -> bool:
+        if self.workers == 1:
+            return decision
+        told = torch.tensor([decision], dtype=torch.int32, device=self.device)
+        distributed.broadcast(told, src=0)
+        return bool(told.item())
+
+    def snapshot(self) -> None:
+        if self._best is None:
+            self._best = {
+                name: torch.empty_like(self._own(p), device="cpu")
+                for name, p in self._trained.items()
+            }
+        for name, kept in self._best.items():
+            kept.copy_(self._own(self._trained[name]))
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        assert self._best is not None, "nothing to restore: no snapshot was taken"
+        for name, kept in self._best.items():
+            self._own(self._trained[name]).copy_(kept)
+        if self._stage == 3:
+            self._refresh_whole_parameters()
+
+    def save(self, folder: Path) -> None:
+        self._engine.save_checkpoint(
+            str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True
+        )
+        if self._best is not None:
+            save_file(self._best, folder / f"best-{self.rank}.safetensors")
+
+    def load(self, folder: Path) -> None:
+        where, _ = self._engine.load_checkpoint(
+            str(folder), tag=TAG, load_module_strict=False, load_lr_scheduler_states=False
+        )
+        if where is None:
+            raise ValueError(
+                f"{folder} holds no DeepSpeed state for {self.workers} worker(s) at stage "
+                f"{self._stage}; resume with the workers it was written by, or delete it"
+            )
+        best = folder / f"best-{self.rank}.safetensors"
+        self._best = load_file(best) if best.exists() else None
+
+    def export(self, folder: Path) -> None:
+        import deepspeed
+
+        state: dict[str, Tensor] = {}
+        for name, parameter in self.model.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self._stage == 3):
+                if self.rank == 0:
+                    state[name] = parameter.detach().to("cpu", copy=True)
+        if self.rank == 0:
+            export_model(self.model, state, folder)
+        if self.workers > 1:
+            distributed.barrier()
+
+    def close(self) -> None:
+        self._engine.destroy()
+
+    def _own(self, parameter: Any) -> Tensor:
+        """The part of a parameter that this worker holds."""
+        return parameter.ds_tensor if self._stage == 3 else parameter.detach()
+
+    def _refresh_whole_parameters(self) -> None:
+        """Drop whole copies that stage 3 keeps of small parameters, and gather them anew."""
+        from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
+
+        held: list[Any] = [
+            p for p in self._trained.values() if p.ds_status == ZeroParamStatus.AVAILABLE  # pyright: ignore
+        ]
+        if held:
+            held[0].partition(held, has_been_updated=False)
+            held[0].all_gather(held)
+
+
+def _deepspeed(on_gpu: bool) -> Any:
+    """The deepspeed module, told not to compile anything on a machine without a GPU.
+
+    Its CPU communication op takes minutes to build, and a build that is killed half-way leaves a
+    lock that hangs the next one.
+    """
+    if not on_gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+    import deepspeed
+    import deepspeed.ops
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    if not on_gpu:
+        deepspeed.ops.__compatible_ops__ = {}
+    return deepspeed
+
+
+def _join_group(on_gpu: bool) -> None:
+    """Make DeepSpeed use the process group, after making one if there is none.
+
+    A group made here lives as long as the process: DeepSpeed keeps references to it between fits.
+    """
+    import deepspeed
+
+    backend = "nccl" if on_gpu else "gloo"
+    if not distributed.is_initialized():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            distributed.init_process_group(backend)
+        else:
+            distributed.init_process_group(
+                backend, store=distributed.HashStore(), rank=0, world_size=1
+            )
+    local = torch.cuda.current_device() if on_gpu else distributed.get_rank()
+    os.environ.setdefault("LOCAL_RANK", str(local))  # DeepSpeed refuses to start without it
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+
+
+def _shard_while_loading(settings: dict[str, Any]) -> Any:
+    """An object that, while it lives, makes transformers load weights already sharded."""
+    from transformers.integrations import HfDeepSpeedConfig
+
+    return HfDeepSpeedConfig(settings)
+
+
+def _settings(
+    training: Training, execution: Execution, workers: int, on_gpu: bool
+) -> dict[str, Any]:
+    """DeepSpeed's configuration. Batch sizes in it only describe; the loop marks the boundaries."""
+    micro = execution.micro_batch or -(-training.batch_size // workers)
+    accumulation = -(-training.batch_size // (micro * workers))
+    zero: dict[str, Any] = {
+        "stage": execution.zero_stage,
+        "reduce_bucket_size": 50_000_000,
+        "allgather_bucket_size": 50_000_000,
+        "overlap_comm": on_gpu,
+        "contiguous_gradients": True,
+    }
+    if execution.zero_stage == 3:
+        del zero["allgather_bucket_size"]
+    if execution.offload == "cpu":
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
+        if execution.zero_stage == 3:
+            zero["offload_param"] = {"device": "cpu", "pin_memory": on_gpu}
+    settings: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": accumulation,
+        "train_batch_size": micro * accumulation * workers,
+        "gradient_clipping": training.clip_norm or 0.0,
+        "zero_optimization": zero,
+        "zero_force_ds_cpu_optimizer": False,
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 10**12,
+    }
+    if training.precision == "bf16":
+        settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return settings
+
+
+def _size(parameter: Any) -> int:
+    return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -1,0 +1,114 @@
+"""The contract between the loop and what computes: one protocol, two engines.
+
+Owns the `Engine` protocol and the choice between its implementations. An engine knows devices,
+precision, optimizers and other workers; it knows nothing of losses, schedules, early stopping or
+data order. Shapes: B rows of one micro-batch, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from w2s_ray.spec import Execution, ModelSource, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+    from w2s_ray.learn.models import TwoClass
+
+
+class Engine(Protocol):
+    """One model being trained, on this worker's share of the devices.
+
+    All workers of a fit call the same methods in the same order.
+    """
+
+    rank: int
+    workers: int
+    device: device
+    model: TwoClass
+    parameters: int
+    """Weights of the whole model, head included."""
+    trained_parameters: int
+    """Those of them that the optimizer changes."""
+
+    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """logits_BC in fp32, with gradients unless the caller turned them off."""
+        ...
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add the gradient of `loss`; `last` marks the step's last micro-batch.
+
+        `loss` is this worker's sum over its rows, divided by the rows of the global batch: the
+        step's gradient is the plain sum over micro-batches and workers.
+        """
+        ...
+
+    def step(self, lr: float) -> None:
+        """Clip the gradient, change the weights, clear the gradient."""
+        ...
+
+    def sum_over_workers(self, values: Tensor) -> Tensor:
+        """`values` summed over all workers, the same on each."""
+        ...
+
+    def agree(self, decision: bool) -> bool:
+        """Worker 0's `decision`, on every worker."""
+        ...
+
+    def snapshot(self) -> None:
+        """Remember the trained weights as the best so far, in place of an earlier snapshot."""
+        ...
+
+    def restore(self) -> None:
+        """Put the remembered weights back. Training can't go on after it."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that resuming needs (weights, optimizer, snapshot) to a scratch folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Continue from what `save` wrote under the same settings and execution."""
+        ...
+
+    def export(self, folder: Path) -> None:
+        """Write the weights in the pretrained format, as safetensors, head beside them."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what outlives the object, such as a process group of its own."""
+        ...
+
+
+EngineFactory = Callable[..., Engine]
+"""`build_engine` or a stand-in with its signature."""
+
+
+def build_engine(
+    training: Training, *, source: ModelSource, execution: Execution, seed: int
+) -> Engine:
+    """The engine that `execution` names, with the model at `source` loaded into it."""
+    match execution.engine:
+        case "torch":
+            from w2s_ray.learn.torch_engine import TorchEngine
+
+            return TorchEngine(training, source=source, execution=execution, seed=seed)
+        case "deepspeed":
+            from w2s_ray.learn.deepspeed_engine import DeepSpeedEngine
+
+            return DeepSpeedEngine(training, source=source, execution=execution, seed=seed)
+
+
+def to_device(array: np.ndarray, target: device) -> Tensor:
+    """A NumPy array as a tensor on `target`, without waiting for a copy to a GPU."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if target.type == "cuda":
+        return tensor.pin_memory().to(target, non_blocking=True)
+    return tensor.to(target)

@@ -1,0 +1,54 @@
+"""Predictions of a model over many rows, and what labels say of them.
+
+Owns the batched pass without gradients, spread over workers, in the rows' own order. It knows
+nothing of ground truth: labels are whatever it is handed. Shapes: M rows, C two classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from w2s_ray.learn.batches import layout
+from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.tokens import TokenRows
+
+
+def predict_margins(engine: Engine, rows: TokenRows, *, batch: int) -> np.ndarray:
+    """The logit of class 1 minus that of class 0 for each row, float32 [M].
+
+    Rows are sorted by length and cut into forward passes of at most `batch` rows and worker.
+    """
+    margins_M = torch.zeros(len(rows), device=engine.device)
+    if len(rows) == 0:
+        return margins_M.numpy(force=True)
+    with torch.no_grad():
+        mine = layout(rows.lengths, workers=engine.workers, micro_batch=batch)[engine.rank]
+        for micro in reversed(mine):
+            input_ids_BL, lengths_B = rows.pad(micro.positions, engine.model.pad_id)
+            logits_BC = engine.forward(
+                to_device(input_ids_BL, engine.device), to_device(lengths_B, engine.device)
+            )
+            if micro.real:
+                at_B = to_device(micro.positions, engine.device)
+                margins_M[at_B] = logits_BC[:, 1] - logits_BC[:, 0]
+        return engine.sum_over_workers(margins_M).numpy(force=True)
+
+
+def probabilities(margins_M: np.ndarray) -> np.ndarray:
+    """Class 1's probability of each row, float32 [M]."""
+    wide_M = margins_M.astype(np.float64)
+    return np.exp(-np.logaddexp(0.0, -wide_M)).astype(np.float32)
+
+
+def agreement(margins_M: np.ndarray, targets_MC: np.ndarray) -> float:
+    """Share of rows whose more probable class is the label's; a tie counts as class 0."""
+    return float(np.mean((margins_M > 0) == (targets_MC[:, 1] > 0.5)))
+
+
+def cross_entropy(margins_M: np.ndarray, targets_MC: np.ndarray) -> float:
+    """Mean cross-entropy with the labels, in nats."""
+    wide_M = margins_M.astype(np.float64)
+    each_M = (targets_MC[:, 1] * np.logaddexp(0.0, -wide_M)
+              + targets_MC[:, 0] * np.logaddexp(0.0, wide_M))
+    return float(each_M.mean())

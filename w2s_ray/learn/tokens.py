@@ -1,0 +1,173 @@
+"""Texts as token arrays: tokenizing, padding, and a file cache.
+
+Owns `TokenRows`, the only form in which the loop sees data, and the rule for over-long texts: they
+lose their beginning, since a question's end or an answer matters more than its opening. It knows
+no labels, no splits and no batches. Shapes: B rows, L tokens of the longest row, N rows in all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_ray.spec import ModelSource
+
+CHUNK = 4096
+"""Texts given to the tokenizer at once: enough for its threads, little enough for memory."""
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Rows of token ids, one after another: row i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: np.ndarray
+    """int32 [total tokens]."""
+    offsets: np.ndarray
+    """int64 [N + 1], from 0 to the total."""
+
+    def __post_init__(self) -> None:
+        offsets = self.offsets
+        if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0:
+            raise ValueError("offsets of token rows must be a list of N + 1 numbers that starts at 0")
+        if offsets[-1] != len(self.values):
+            raise ValueError(
+                f"offsets of token rows end at {offsets[-1]}, but there are {len(self.values)} tokens"
+            )
+        if len(offsets) > 1 and np.diff(offsets).min() < 1:
+            row = int(np.diff(offsets).argmin())
+            raise ValueError(f"row {row} has no tokens; give every row at least one")
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> TokenRows:
+        """The rows given as lists of token ids."""
+        listed = [np.asarray(row, dtype=np.int32) for row in rows]
+        offsets = np.zeros(len(listed) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in listed], out=offsets[1:])
+        values = np.concatenate(listed) if listed else np.zeros(0, dtype=np.int32)
+        return cls(values=values, offsets=offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, int64 [N]."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> np.ndarray:
+        """The token ids of one row."""
+        return self.values[self.offsets[index]:self.offsets[index + 1]]
+
+    def take(self, indices: ArrayLike) -> TokenRows:
+        """The rows at `indices`, in that order; a row may be taken twice."""
+        return TokenRows.of(self.row(int(i)) for i in np.asarray(indices, dtype=np.int64))
+
+    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The rows at `indices`, padded on the right: input_ids_BL and lengths_B, both int64."""
+        picked = np.asarray(indices, dtype=np.int64)
+        lengths_B = self.lengths[picked]
+        column_L = np.arange(int(lengths_B.max(initial=1)))
+        real_BL = column_L < lengths_B[:, None]
+        input_ids_BL = np.full(real_BL.shape, pad_id, dtype=np.int64)
+        position_BL = self.offsets[picked][:, None] + column_L
+        input_ids_BL[real_BL] = self.values[position_BL[real_BL]]
+        return input_ids_BL, lengths_B
+
+
+def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> TokenRows:
+    """`texts` as the model's own tokenizer reads them, with the special tokens that it adds.
+
+    At most `max_tokens` tokens a row, or the model's position limit where that is less. A longer
+    text loses its beginning; special tokens at either end stay. An empty text gives one token.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    at: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    config = AutoConfig.from_pretrained(source.location, **at)
+    tokenizer = AutoTokenizer.from_pretrained(source.location, truncation_side="left", **at)
+    limit = min(max_tokens, position_limit(config) or max_tokens)
+    for_nothing = [_stand_in(tokenizer)]
+    rows: list[Sequence[int]] = []
+    for start in range(0, len(texts), CHUNK):
+        ids = tokenizer(
+            list(texts[start:start + CHUNK]), truncation=True, max_length=limit,
+            return_attention_mask=False, return_token_type_ids=False,
+        )["input_ids"]
+        rows.extend(row or for_nothing for row in ids)
+    return TokenRows.of(rows)
+
+
+def position_limit(config: Any) -> int | None:
+    """The longest row that a model's position embeddings allow; None where its config is silent.
+
+    Models of the RoBERTa family count positions from `pad_token_id + 1`, and lose as many.
+    """
+    text = config.get_text_config()
+    limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    if not isinstance(limit, int) or limit <= 0:
+        return None
+    if text.model_type in _POSITIONS_AFTER_PADDING:
+        return limit - (text.pad_token_id or 0) - 1
+    return limit
+
+
+_POSITIONS_AFTER_PADDING = {
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}
+
+
+def cached_tokens(
+    folder: Path, key: Sequence[str | int], make: Callable[[], TokenRows]
+) -> TokenRows:
+    """`make()`, or what an earlier call with the same key left in `folder`.
+
+    The key must name all that decides the tokens: the split's fingerprint and part, the model's
+    identity, max_tokens. Processes that make the same rows at once each write a file of their own
+    and rename it into place, so that a reader never sees half of one.
+    """
+    name = hashlib.sha256(json.dumps(["tokens", 1, *key]).encode()).hexdigest()[:32]
+    path = Path(folder) / f"{name}.npz"
+    found = _read(path)
+    if found is not None:
+        return found
+    rows = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, values=rows.values, offsets=rows.offsets)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return rows
+
+
+def _read(path: Path) -> TokenRows | None:
+    """The rows in a cache file; None where there is no file, or none that is whole."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return TokenRows(values=found["values"], offsets=found["offsets"])
+    except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _stand_in(tokenizer: Any) -> int:
+    """The token that stands for a text without any."""
+    for name in ("bos_token_id", "eos_token_id", "cls_token_id", "pad_token_id"):
+        token = getattr(tokenizer, name, None)
+        if token is not None:
+            return int(token)
+    return 0

@@ -1,0 +1,128 @@
+"""The one-device engine: plain PyTorch on a GPU or on the CPU.
+
+Owns AdamW, clipping, autocast and its own resume format: tensors as safetensors, never a pickle.
+Weights and optimizer state are fp32; `bf16` is autocast over them. It knows no other workers.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from w2s_ray.learn.models import TwoClass, build_model, export_model
+from w2s_ray.spec import Execution, ModelSource, Training
+
+STATE = "state.safetensors"
+
+
+class TorchEngine:
+    """`Engine` on one device: a GPU where there is one and `gpus_per_worker` isn't 0."""
+
+    rank = 0
+    workers = 1
+
+    def __init__(
+        self, training: Training, *, source: ModelSource, execution: Execution, seed: int
+    ) -> None:
+        on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+        self.device = torch.device("cuda" if on_gpu else "cpu")
+        self.model: TwoClass = build_model(
+            source, tuning=training.tuning, seed=seed,
+            activation_checkpointing=execution.activation_checkpointing,
+        ).to(self.device)
+        self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self._list = list(self._trained.values())
+        self.parameters = sum(p.numel() for p in self.model.parameters())
+        self.trained_parameters = sum(p.numel() for p in self._list)
+        self._clip = training.clip_norm
+        self._bf16 = training.precision == "bf16"
+        self._best: dict[str, Tensor] | None = None
+        self._optimizer = torch.optim.AdamW(
+            self._list, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay,
+            fused=True,
+        )
+
+    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        with self._precision():
+            return self.model(input_ids_BL, lengths_B)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        loss.backward()
+
+    def step(self, lr: float) -> None:
+        if self._clip is not None:
+            torch.nn.utils.clip_grad_norm_(self._list, self._clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def sum_over_workers(self, values: Tensor) -> Tensor:
+        return values
+
+    def agree(self, decision: bool) -> bool:
+        return decision
+
+    def snapshot(self) -> None:
+        if self._best is None:
+            self._best = {n: torch.empty_like(p, device="cpu") for n, p in self._trained.items()}
+        for name, kept in self._best.items():
+            kept.copy_(self._trained[name].detach())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        assert self._best is not None, "nothing to restore: no snapshot was taken"
+        for name, kept in self._best.items():
+            self._trained[name].copy_(kept)
+
+    def save(self, folder: Path) -> None:
+        tensors = {f"weight/{name}": p.detach() for name, p in self._trained.items()}
+        for name, parameter in self._trained.items():
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{key}/{name}"] = value
+        tensors |= {f"best/{name}": kept for name, kept in (self._best or {}).items()}
+        tensors["random/cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / STATE)
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> None:
+        best: dict[str, Tensor] = {}
+        for full, value in load_file(folder / STATE).items():
+            kind, _, name = full.partition("/")
+            match kind:
+                case "weight":
+                    self._trained[name].copy_(value)
+                case "optimizer":
+                    key, _, name = name.partition("/")
+                    state: dict[str, Any] = self._optimizer.state[self._trained[name]]
+                    state[key] = value.to(self.device)
+                case "best":
+                    best[name] = value
+                case "random":
+                    self._set_random_state(name, value)
+        self._best = best or None
+
+    def export(self, folder: Path) -> None:
+        state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+        export_model(self.model, state, folder)
+
+    def close(self) -> None:
+        pass
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self._bf16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _set_random_state(self, name: str, value: Tensor) -> None:
+        if name == "cpu":
+            torch.set_rng_state(value)
+        elif self.device.type == "cuda":
+            torch.cuda.set_rng_state(value, self.device)

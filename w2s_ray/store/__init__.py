@@ -1,0 +1,10 @@
+"""Results that outlive the process: records, Parquet files, manifests, and SQL over them.
+
+Owns the layout on disk and everything that is read from it. It knows nothing of torch, of Ray or
+of PGR.
+"""
+
+from w2s_ray.store.records import Cell, Manifest, Objective, Record, Status, utc_now
+from w2s_ray.store.store import Store, StoreError
+
+__all__ = ["Cell", "Manifest", "Objective", "Record", "Status", "Store", "StoreError", "utc_now"]

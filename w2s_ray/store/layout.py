@@ -1,0 +1,121 @@
+"""Names of files and folders in a store, and the checks on what goes into and comes out of them.
+
+Owns the paths, the format version, and which of a run's files says how the run stands. Pure
+functions over names and bytes: it opens nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from w2s_ray.store.records import NAME_PATTERN, Stored
+
+FORMAT = 1
+"""Version of the layout; a store of a newer one is refused."""
+
+WEIGHT_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
+"""What a folder of weights may hold: tensors, configuration, tokenizer; nothing pickled."""
+
+_ATTEMPT = re.compile(r"attempt-(\d+)\.json")
+
+T = TypeVar("T", bound=Stored)
+
+
+class StoreError(ValueError):
+    """What is asked of the store can't be had; the message names the remedy."""
+
+
+def name(value: str) -> str:
+    """`value` if it can be a file name in every store.
+
+    Raises:
+        StoreError: it can't (empty, a path, a hidden name).
+    """
+    if not re.fullmatch(NAME_PATTERN, value):
+        raise StoreError(
+            f"{value!r} is no name for a run, split or sweep; use letters, digits, '.', '_' and '-'"
+        )
+    return value
+
+
+def run(id_: str) -> str:
+    """The folder of a run."""
+    return f"runs/{name(id_)}"
+
+
+def split(fingerprint: str) -> str:
+    """The folder of a split."""
+    return f"splits/{name(fingerprint)}"
+
+
+def outcomes(names: Iterable[str]) -> list[str]:
+    """Those files of a run that say how it stands, the one that counts last."""
+    names = set(names)
+    matches = map(_ATTEMPT.fullmatch, names)
+    attempts = sorted((int(match[1]), match[0]) for match in matches if match)
+    return [path for _, path in attempts] + ["record.json"] * ("record.json" in names)
+
+
+def next_attempt(paths: Iterable[str]) -> int:
+    """The number of the attempt after those among `paths`."""
+    matches = (_ATTEMPT.fullmatch(path.rsplit("/", 1)[-1]) for path in paths)
+    return 1 + max((int(match[1]) for match in matches if match), default=0)
+
+
+def match_id(prefix: str, known: Iterable[str], *, uri: str) -> str:
+    """The one id among `known` that begins with `prefix`.
+
+    Raises:
+        StoreError: none or several do.
+    """
+    known = sorted(known)
+    matches = [id_ for id_ in known if prefix and id_.startswith(prefix)]
+    if prefix in matches or len(matches) == 1:
+        return prefix if prefix in matches else matches[0]
+    if not matches:
+        raise StoreError(f"no run {prefix!r} in {uri}, which holds {len(known)} runs")
+    shown = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
+    raise StoreError(f"{prefix!r} begins {len(matches)} run ids ({shown}); give more digits")
+
+
+def check_format(marker: Mapping[str, Any], uri: str) -> None:
+    """Raises StoreError where `store.json` says that a newer version wrote the store."""
+    version = marker.get("format")
+    if not isinstance(version, int) or version > FORMAT:
+        raise StoreError(
+            f"the store {uri} has format {version!r}, and this version reads up to {FORMAT}; "
+            "upgrade w2s_ray, or name another store"
+        )
+
+
+def check_weights(folder: Path) -> None:
+    """Raises ValueError where `folder` holds anything but safetensors and their plain-text kin."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    refused = sorted(path.name for path in files if path.suffix not in WEIGHT_SUFFIXES)
+    if refused or not files:
+        raise ValueError(
+            f"weights in {folder}: {', '.join(refused) or 'no files'}; keep safetensors, and only "
+            f"files that end in {', '.join(WEIGHT_SUFFIXES)}"
+        )
+
+
+def parse(model: type[T], data: bytes, *, where: str) -> T:
+    """A record or manifest from its JSON.
+
+    Raises:
+        StoreError: it is damaged, or of another version of this program.
+    """
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise StoreError(
+            f"{where} is no {model.__name__.lower()} ({place}: {first['msg']}); it was damaged or "
+            "written by another version: delete it to train the run again"
+        ) from error

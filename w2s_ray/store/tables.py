@@ -1,0 +1,111 @@
+"""The Parquet files of a store: their columns, and bytes to tables and back.
+
+Owns the schemas of metrics, predictions and split rows, and refuses a table that does not have
+exactly their columns. It knows nothing of files, of runs or of queries.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+
+def _field(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+METRICS = pa.schema([
+    _field("run_id", pa.string(), "the fit"),
+    _field("step", pa.int64(), "optimizer steps taken when it was measured"),
+    _field("metric", pa.string(),
+           "train/loss, train/lr; validation/agreement and validation/loss (with the labels that "
+           "steer the fit); validation/accuracy (ground truth, observed only); test/accuracy"),
+    _field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
+])
+"""`metrics.parquet`, in long form: one row per run, step and metric."""
+
+PREDICTIONS = pa.schema([
+    _field("example_id", pa.string(), "the example, as in the split's rows"),
+    _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
+    _field("probability", pa.float64(), "P(class 1) by the fit's final model"),
+])
+"""`predictions.parquet`: one row per predicted example. Ground truth stays in the split."""
+
+OF_RUN = {"metrics": METRICS, "predictions": PREDICTIONS}
+"""Name of a run's Parquet file -> its columns."""
+
+SPLIT_ROWS = pa.schema([
+    _field("example_id", pa.string(), "the example; unique within the split"),
+    _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
+    _field("text", pa.string(), "what the models read"),
+    _field("label", pa.int8(), "ground truth, 0 or 1"),
+    _field("group", pa.string(), "rows of one group are never in two parts", nullable=True),
+])
+"""`rows.parquet` of a split: every row of a task, and the part it is in."""
+
+
+def column_meanings(schema: pa.Schema) -> dict[str, str]:
+    """Column name -> what it means."""
+    return {field.name: field.metadata[b"meaning"].decode() for field in schema}
+
+
+def conform(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.Table:
+    """`table` with the columns of `schema`, in its order and types.
+
+    Raises:
+        ValueError: missing or unknown columns, values that don't fit a type, or missing values.
+    """
+    missing = [name for name in schema.names if name not in table.column_names]
+    unknown = [name for name in table.column_names if name not in schema.names]
+    if missing or unknown:
+        raise ValueError(
+            f"{what}: columns {missing or 'none'} are missing and {unknown or 'none'} are unknown; "
+            f"give exactly {schema.names}"
+        )
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise ValueError(f"{what}: column {field.name!r} has missing values; give them all")
+    try:
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """`table` as a Parquet file."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def from_parquet(data: bytes) -> pa.Table:
+    """The table in a Parquet file."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(data)).read()
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """A table of JSON-able `rows`; keys that a row lacks are null.
+
+    It goes through Arrow's JSON reader because building arrays from Python values imports pandas
+    where that is installed, which costs a short command most of its time.
+    """
+    lines = "\n".join(json.dumps(row, allow_nan=False) for row in rows).encode()
+    if not lines:
+        return pa.Table.from_batches([], schema=schema)
+    from pyarrow import json as arrow_json
+
+    return arrow_json.read_json(
+        pa.BufferReader(lines),
+        read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=arrow_json.ParseOptions(
+            explicit_schema=schema, unexpected_field_behavior="error"
+        ),
+    )
