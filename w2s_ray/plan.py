@@ -28,6 +28,7 @@ from w2s_ray.spec import (
 )
 
 Role = Literal["supervisor", "ceiling", "student"]
+ROLES: tuple[Role, ...] = ("supervisor", "ceiling", "student")
 Outcomes = Mapping[str, Mapping[str, Any]]
 """Study id -> the dotted settings that it chose."""
 
@@ -275,14 +276,14 @@ class _Planner:
         if counted:
             self.plan.uses[role] += 1
         known = self.plan.fits.get(run_id)
-        roles = tuple(dict.fromkeys((*(known.roles if known else ()), role)))
+        had = known.roles if known else ()
         self.plan.fits[run_id] = PlannedFit(
             id=run_id,
             recipe=recipe,
             source=self.plan.inputs.models[model.label],
             execution=self.sweep.execution_of(model),
             task=self.task.name,
-            roles=roles,
+            roles=tuple(r for r in ROLES if r == role or r in had),
         )
         return run_id
 

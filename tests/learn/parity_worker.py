@@ -34,8 +34,12 @@ def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any
     import torch.distributed as distributed
 
     os.environ |= {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank),
-        "WORLD_SIZE": str(workers), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "RANK": str(rank),
+        "WORLD_SIZE": str(workers),
+        "LOCAL_RANK": str(rank),
+        "OMP_NUM_THREADS": "1",
     }
     if workers > 1:
         distributed.init_process_group("gloo")
@@ -47,9 +51,11 @@ def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any
 def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     """One fit, killed and resumed if the job says so."""
     given = {
-        "data": data_of(), "source": source_of(folder / "gpt2", "gpt2"),
+        "data": data_of(),
+        "source": source_of(folder / "gpt2", "gpt2"),
         "execution": Execution(
-            engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]),
+            engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]
+        ),
         "weights": folder / job["weights"] if "weights" in job else None,
         "checkpoints": None,
     }
@@ -63,6 +69,7 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     seen = Recorder()
     result = fit(recipe, observer=seen, **given)
     return {
-        "losses": seen.losses, "result": result,
+        "losses": seen.losses,
+        "result": result,
         "evaluations": [(e["step"], e["agreement"], e["loss"]) for e in seen.evaluations],
     }

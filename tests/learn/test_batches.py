@@ -27,9 +27,13 @@ def test_every_row_stands_in_exactly_one_batch(
 def test_epochs_and_seeds_differ() -> None:
     lengths = np.ones(64, dtype=int)
     orders = {
-        tuple(np.concatenate(epoch_batches(
-            lengths, batch_size=8, bucket_batches=4, seed=seed, epoch=epoch)).tolist())
-        for seed in (0, 1) for epoch in (0, 1)
+        tuple(
+            np.concatenate(
+                epoch_batches(lengths, batch_size=8, bucket_batches=4, seed=seed, epoch=epoch)
+            ).tolist()
+        )
+        for seed in (0, 1)
+        for epoch in (0, 1)
     }
     assert len(orders) == 4
 

@@ -16,50 +16,64 @@ import pytest
 from tests.learn.parity_worker import worker
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
 from w2s_ray.learn.loop import fit
-from w2s_ray.spec import ConfidenceLoss, EarlyStopping, Execution, LoraTuning, XentLoss
+from w2s_ray.spec import ConfidenceLoss, EarlyStopping, Execution, LoraTuning
 
 pytestmark = [pytest.mark.deepspeed, pytest.mark.timeout(280)]
 
-LOSSES = {"xent": XentLoss(), "confidence": ConfidenceLoss()}
 STOPPING = {"early_stopping": EarlyStopping(patience=3, metric="loss")}
 OVERFIT = {"epochs": 8, "lr": 0.03, "schedule": "constant"}
+BY_ACCURACY = {"early_stopping": EarlyStopping(patience=2)}
+SHORT = {"epochs": 1}
 
 
 def jobs() -> dict[str, dict[str, Any]]:
-    """Every fit, by name; each is compared with the torch engine's fit of the same recipe."""
+    """Every fit, by name."""
     made: dict[str, dict[str, Any]] = {}
-    for loss in LOSSES:
-        for stage in (0, 2, 3):
-            for micro in (None, 3):
-                made[f"{loss}-{stage}-{micro}"] = {
-                    "recipe": {"loss": LOSSES[loss]},
-                    "execution": {"zero_stage": stage, "micro_batch": micro},
-                }
-    made["plain-1"] = {"execution": {"zero_stage": 1, "micro_batch": 1}}
-    made["offload-2"] = {"execution": {"zero_stage": 2, "offload": "cpu", "micro_batch": 3}}
-    made["offload-3"] = {"execution": {"zero_stage": 3, "offload": "cpu", "micro_batch": 3}}
-    made["bf16-3"] = {"training": {"precision": "bf16"}, "execution": {"zero_stage": 3}}
-    made["bf16-0"] = {"training": {"precision": "bf16"}, "execution": {"zero_stage": 0}}
-    made["lora-3"] = {"training": {"tuning": LoraTuning(rank=2)}, "execution": {"zero_stage": 3},
-                      "recipe": STOPPING}
-    made["lora-2"] = {"training": {"tuning": LoraTuning(rank=2)}, "execution": {"zero_stage": 2}}
-    made["checkpointing-3"] = {"execution": {"zero_stage": 3, "activation_checkpointing": True}}
+    for stage in (0, 2, 3):
+        made[f"xent-{stage}"] = {"execution": {"zero_stage": stage}}
+        made[f"confidence-{stage}"] = {
+            "recipe": {"loss": ConfidenceLoss()},
+            "execution": {"zero_stage": stage, "micro_batch": 3},
+        }
+    made["uneven-1"] = {"training": SHORT, "execution": {"zero_stage": 1, "micro_batch": 1}}
+    made["offload-3"] = {
+        "training": SHORT,
+        "execution": {"zero_stage": 3, "offload": "cpu", "micro_batch": 3},
+    }
+    made["bf16-3"] = {"training": {"precision": "bf16", **SHORT}, "execution": {"zero_stage": 3}}
+    made["lora-3"] = {
+        "training": {"tuning": LoraTuning(rank=2)},
+        "recipe": STOPPING,
+        "execution": {"zero_stage": 3, "activation_checkpointing": True},
+    }
     for stage in (0, 3):
+        made[f"kill-{stage}"] = {
+            "recipe": STOPPING,
+            "execution": {"zero_stage": stage},
+            "kill_at": 7,
+        }
         made[f"best-{stage}"] = {
-            "training": OVERFIT, "recipe": STOPPING, "weights": f"weights-{stage}",
+            "training": OVERFIT,
+            "recipe": BY_ACCURACY,
+            "weights": f"weights-{stage}",
             "execution": {"zero_stage": stage, "keep": "best"},
         }
-        made[f"kill-{stage}"] = {
-            "recipe": STOPPING, "execution": {"zero_stage": stage}, "kill_at": 7,
-        }
     return {name: {"name": name, **job} for name, job in made.items()}
+
+
+COMPARED = [name for name in jobs() if not name.startswith("best")]
+"""The fits with tame settings; overfitting ones amplify rounding, whatever the engine."""
 
 
 def torch_fit(folder: Path, job: dict[str, Any]) -> tuple[Any, Recorder]:
     seen = Recorder()
     result = fit(
-        recipe_of(job.get("training"), **job.get("recipe", {})), data=data_of(), observer=seen,
-        source=source_of(folder / "gpt2", "gpt2"), execution=Execution(gpus_per_worker=0))
+        recipe_of(job.get("training"), **job.get("recipe", {})),
+        data=data_of(),
+        observer=seen,
+        source=source_of(folder / "gpt2", "gpt2"),
+        execution=Execution(gpus_per_worker=0),
+    )
     return result, seen
 
 
@@ -81,22 +95,27 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, dic
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("name", list(jobs()))
+@pytest.mark.parametrize("name", COMPARED)
 def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: Any) -> None:
     folder, results = found
     job, got = jobs()[name], results[workers][name]
     result, seen = torch_fit(folder, job)
     tolerance = 1e-3 if "bf16" not in name else 1e-2
-    expected = seen.losses[-len(got["losses"]):]
+    expected = seen.losses[-len(got["losses"]) :]
     np.testing.assert_allclose(got["losses"], expected, atol=tolerance)
     for part, values in result.probabilities.items():
-        np.testing.assert_allclose(
-            got["result"].probabilities[part], values, atol=10 * tolerance)
+        np.testing.assert_allclose(got["result"].probabilities[part], values, atol=10 * tolerance)
     ours, theirs = result, got["result"]
     assert (ours.steps, ours.best_step, ours.stopped_early, ours.tokens) == (
-        theirs.steps, theirs.best_step, theirs.stopped_early, theirs.tokens)
+        theirs.steps,
+        theirs.best_step,
+        theirs.stopped_early,
+        theirs.tokens,
+    )
     assert (ours.parameters, ours.trained_parameters) == (
-        theirs.parameters, theirs.trained_parameters)
+        theirs.parameters,
+        theirs.trained_parameters,
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -115,10 +134,21 @@ def test_the_best_state_is_kept(stage: int, found: Any) -> None:
 
     folder, results = found
     got = results[2][f"best-{stage}"]["result"]
+    evaluations = results[2][f"best-{stage}"]["evaluations"]
+    assert got.stopped_early
     assert got.best_step < got.steps
+    best = max(evaluations, key=lambda e: e[1])
+    assert got.best_step == best[0]
     kept = folder / f"weights-{stage}"
-    engine = TorchEngine(recipe_of().training, source=source_of(kept, "kept"),
-                         execution=Execution(gpus_per_worker=0), seed=0)
+    engine = TorchEngine(
+        recipe_of().training,
+        source=source_of(kept, "kept"),
+        execution=Execution(gpus_per_worker=0),
+        seed=0,
+    )
     engine.model.head.load_state_dict(load_file(kept / "head.safetensors"))
     again = probabilities(predict_margins(engine, data_of().validation, batch=64))
     np.testing.assert_allclose(again, got.probabilities["validation"], atol=1e-5)
+    p1, labels = got.probabilities["validation"], data_of().validation_targets_MC
+    found_loss = -(labels[:, 1] * np.log(p1) + labels[:, 0] * np.log(1 - p1)).mean()
+    assert found_loss == pytest.approx(best[2], abs=1e-4)

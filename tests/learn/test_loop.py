@@ -1,4 +1,4 @@
-"""The loop on the torch engine: learning, resuming, stopping, failing, and indifference to layout."""
+"""The loop on the torch engine: learning, resuming, stopping, failing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
 
+from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import FitData, NonFiniteLoss
 from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
@@ -52,23 +52,28 @@ def test_a_fit_learns_and_reports(kind: str, request: pytest.FixtureRequest) -> 
     assert result.parameters == result.trained_parameters
     found = result.probabilities
     assert {part: (len(p), p.dtype) for part, p in found.items()} == {
-        "validation": (21, np.float32), "test": (17, np.float32)}
+        "validation": (21, np.float32),
+        "test": (17, np.float32),
+    }
     assert np.array_equal(found["validation"], seen.evaluations[-1]["probabilities"])
 
 
 @pytest.mark.parametrize(
-    "loss", [XentLoss(), ConfidenceLoss(), ConfidenceReferenceLoss(), ProductLoss()],
-    ids=lambda loss: loss.kind)
+    "loss",
+    [XentLoss(), ConfidenceLoss(), ConfidenceReferenceLoss(), ProductLoss()],
+    ids=lambda loss: loss.kind,
+)
 @pytest.mark.parametrize("micro_batch", [3, 1])
 def test_micro_batches_change_no_numbers(loss: Any, micro_batch: int, gpt2: ModelSource) -> None:
     recipe = recipe_of(loss=loss)
     whole, whole_seen = run(recipe, gpt2)
     split, split_seen = run(
-        recipe, gpt2,
-        execution=Execution(micro_batch=micro_batch, evaluation_batch=5, gpus_per_worker=0))
+        recipe,
+        gpt2,
+        execution=Execution(micro_batch=micro_batch, evaluation_batch=5, gpus_per_worker=0),
+    )
     np.testing.assert_allclose(split_seen.losses, whole_seen.losses, atol=1e-4)
-    np.testing.assert_allclose(
-        split.probabilities["test"], whole.probabilities["test"], atol=1e-3)
+    np.testing.assert_allclose(split.probabilities["test"], whole.probabilities["test"], atol=1e-3)
 
 
 @pytest.mark.parametrize("stop_after", [4, 7, 11])
@@ -77,20 +82,22 @@ def test_kill_and_resume_gives_the_same_bits(
     stop_after: int, tuning: dict[str, Any], gpt2: ModelSource, tmp_path: Path
 ) -> None:
     recipe = recipe_of(
-        tuning, loss=ConfidenceLoss(), early_stopping=EarlyStopping(patience=4, metric="loss"))
+        tuning, loss=ConfidenceLoss(), early_stopping=EarlyStopping(patience=4, metric="loss")
+    )
     straight, straight_seen = run(recipe, gpt2)
     kept = FolderCheckpoints(tmp_path, every_s=0)
     with pytest.raises(KeyboardInterrupt):
         run(recipe, gpt2, checkpoints=kept, observer=Recorder(stop_after))
     assert kept.latest() is not None
     resumed, resumed_seen = run(recipe, gpt2, checkpoints=FolderCheckpoints(tmp_path, every_s=0))
-    assert resumed_seen.losses == straight_seen.losses[-len(resumed_seen.losses):]
+    assert resumed_seen.losses == straight_seen.losses[-len(resumed_seen.losses) :]
     assert len(resumed_seen.losses) < len(straight_seen.losses)
     for part, expected in straight.probabilities.items():
         assert np.array_equal(resumed.probabilities[part], expected)
     left_out = {"probabilities"}
     assert {k: v for k, v in vars(resumed).items() if k not in left_out} == {
-        k: v for k, v in vars(straight).items() if k not in left_out}
+        k: v for k, v in vars(straight).items() if k not in left_out
+    }
 
 
 def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
@@ -127,15 +134,18 @@ def test_an_unfinished_checkpoint_is_not_seen(tmp_path: Path) -> None:
 def test_early_stopping_restores_the_best_state(gpt2: ModelSource) -> None:
     recipe = recipe_of(
         {"epochs": 12, "lr": 0.05, "schedule": "constant"},
-        early_stopping=EarlyStopping(patience=3, metric="loss"))
+        early_stopping=EarlyStopping(patience=3, metric="loss"),
+    )
     result, seen = run(recipe, gpt2)
     losses = [e["loss"] for e in seen.evaluations]
     best = int(np.argmin(losses))
-    assert result.stopped_early and result.steps < result.total_steps
+    assert result.stopped_early
+    assert result.steps < result.total_steps
     assert len(losses) == best + 1 + 3
     assert result.best_step == seen.evaluations[best]["step"] < result.steps
     assert np.array_equal(
-        result.probabilities["validation"], seen.evaluations[best]["probabilities"])
+        result.probabilities["validation"], seen.evaluations[best]["probabilities"]
+    )
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
@@ -146,11 +156,11 @@ def test_kept_weights_are_the_best_or_the_last(
 
     recipe = recipe_of(
         {"epochs": 12, "lr": 0.05, "schedule": "constant"},
-        early_stopping=EarlyStopping(patience=3, metric="loss"))
+        early_stopping=EarlyStopping(patience=3, metric="loss"),
+    )
     execution = ONE.model_copy(update={"keep": keep})
     _, seen = run(recipe, gpt2, execution=execution, weights=tmp_path)
-    engine = TorchEngine(
-        recipe.training, source=source_of(tmp_path, "kept"), execution=ONE, seed=0)
+    engine = TorchEngine(recipe.training, source=source_of(tmp_path, "kept"), execution=ONE, seed=0)
     engine.model.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
     from w2s_ray.learn.evaluate import predict_margins
 
@@ -205,10 +215,14 @@ def test_a_seed_changes_the_order_only(gpt2: ModelSource) -> None:
 def test_without_validation_nothing_is_evaluated(gpt2: ModelSource) -> None:
     whole = data_of()
     data = FitData(
-        train=whole.train, train_targets_NC=whole.train_targets_NC,
-        validation=whole.validation.take([]), validation_targets_MC=np.zeros((0, 2), np.float32))
+        train=whole.train,
+        train_targets_NC=whole.train_targets_NC,
+        validation=whole.validation.take([]),
+        validation_targets_MC=np.zeros((0, 2), np.float32),
+    )
     result, seen = run(recipe_of(), gpt2, data=data)
-    assert seen.evaluations == [] and result.steps == 12 and result.probabilities == {}
+    assert seen.evaluations == []
+    assert (result.steps, result.probabilities) == (12, {})
     with pytest.raises(ValueError, match="needs validation rows"):
         run(recipe_of(early_stopping=EarlyStopping()), gpt2, data=data)
 
@@ -218,8 +232,12 @@ def test_targets_must_be_distributions() -> None:
     wrong = whole.train_targets_NC.copy()
     wrong[7] = [0.5, 0.9]
     with pytest.raises(ValueError, match="train target 7"):
-        FitData(train=whole.train, train_targets_NC=wrong, validation=whole.validation,
-                validation_targets_MC=whole.validation_targets_MC)
+        FitData(
+            train=whole.train,
+            train_targets_NC=wrong,
+            validation=whole.validation,
+            validation_targets_MC=whole.validation_targets_MC,
+        )
 
 
 def test_metrics_of_margins() -> None:
@@ -241,5 +259,6 @@ def test_importing_the_package_loads_nothing_heavy_and_the_loop_no_ray() -> None
     )
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
     assert json.loads(done.stdout) == [[], []]

@@ -65,8 +65,12 @@ def reference(loss: Loss, logits: np.ndarray, labels: np.ndarray, progress: floa
 
 
 LOSSES: list[Loss] = [
-    XentLoss(), ConfidenceLoss(), ConfidenceLoss(alpha=0.75, prior=0.3),
-    ConfidenceReferenceLoss(), ProductLoss(), ProductLoss(alpha=0.5, beta=2.0),
+    XentLoss(),
+    ConfidenceLoss(),
+    ConfidenceLoss(alpha=0.75, prior=0.3),
+    ConfidenceReferenceLoss(),
+    ProductLoss(),
+    ProductLoss(alpha=0.5, beta=2.0),
 ]
 
 
@@ -79,9 +83,14 @@ def test_matches_a_numpy_reference(loss: Loss, progress: float, seed: int) -> No
     assert computed(loss, logits, labels, progress) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [
-    ConfidenceLoss(alpha=0), ConfidenceReferenceLoss(alpha=0), ProductLoss(alpha=1, beta=0),
-])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ConfidenceLoss(alpha=0),
+        ConfidenceReferenceLoss(alpha=0),
+        ProductLoss(alpha=1, beta=0),
+    ],
+)
 def test_a_loss_without_its_own_part_is_cross_entropy(loss: Loss) -> None:
     logits, labels = batch()
     expected = computed(XentLoss(), logits, labels, 0.5)
@@ -100,7 +109,8 @@ def test_product_of_certain_opposites_is_finite() -> None:
     loss = loss_sum(ProductLoss(), logits, labels, statistics=None, progress=0.0)
     loss.backward()
     assert torch.isfinite(loss)
-    assert logits.grad is not None and torch.isfinite(logits.grad).all()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_the_confidence_weight_rises_linearly_and_stays() -> None:
@@ -161,14 +171,16 @@ def test_targets_of_the_global_batch_do_not_depend_on_its_layout(
     whole = computed(loss, logits, labels, 0.5)
     p1 = torch.zeros(ROWS)
     dealt = [
-        part for worker in layout(np.arange(ROWS), workers=workers, micro_batch=micro)
-        for part in worker if part.real
+        part
+        for worker in layout(np.arange(ROWS), workers=workers, micro_batch=micro)
+        for part in worker
+        if part.real
     ]
     for part in dealt:
         p1[part.positions] = class_1_probability(logits[part.positions])
     statistics = batch_statistics(loss, p1, labels)
     parts = [
-        loss_sum(loss, logits[d.positions], labels[d.positions], statistics=statistics, progress=0.5)
-        for d in dealt
+        loss_sum(loss, logits[at], labels[at], statistics=statistics, progress=0.5)
+        for at in (part.positions for part in dealt)
     ]
     assert float(sum(parts)) == pytest.approx(whole, rel=1e-6)

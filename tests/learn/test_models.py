@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.learn.tiny import make_gpt2, source_of
 
+from tests.learn.tiny import make_gpt2, source_of
 from w2s_ray.learn.models import TwoClass, build_model, export_model
 from w2s_ray.spec import FullTuning, LoraTuning, ModelSource
 
@@ -40,8 +40,8 @@ def test_a_decoder_is_read_at_its_last_real_token_even_if_that_is_id_0(gpt2: Mod
     model = with_some_head(build(gpt2))
     together = model(IDS, LENGTHS)
     for i, length in enumerate(LENGTHS.tolist()):
-        alone = model(IDS[i:i + 1, :length], torch.tensor([length]))
-        torch.testing.assert_close(together[i:i + 1], alone)
+        alone = model(IDS[i : i + 1, :length], torch.tensor([length]))
+        torch.testing.assert_close(together[i : i + 1], alone)
     hidden = model.backbone(input_ids=IDS[:1]).last_hidden_state[0, 3]
     torch.testing.assert_close(together[0], model.head.weight @ hidden)
 
@@ -73,8 +73,9 @@ def test_activation_checkpointing_gives_the_same_gradient(gpt2: ModelSource) -> 
     for checkpointing in (False, True):
         model = with_some_head(build(gpt2, activation_checkpointing=checkpointing))
         model(IDS, LENGTHS).square().sum().backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()
-                                    if p.grad is not None]))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
@@ -82,11 +83,13 @@ def test_activation_checkpointing_gives_the_same_gradient(gpt2: ModelSource) -> 
 def test_lora_trains_adapters_and_head_only(kind: str, request: pytest.FixtureRequest) -> None:
     model = build(request.getfixturevalue(kind), LoraTuning(rank=2))
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert "head.weight" in trained and len(trained) > 1
+    assert "head.weight" in trained
+    assert len(trained) > 1
     assert all("lora_" in name or name == "head.weight" for name in trained)
     full = build(request.getfixturevalue(kind))
     torch.testing.assert_close(
-        with_some_head(model)(IDS, LENGTHS), with_some_head(full)(IDS, LENGTHS))
+        with_some_head(model)(IDS, LENGTHS), with_some_head(full)(IDS, LENGTHS)
+    )
 
 
 def test_unknown_targets_name_the_setting(gpt2: ModelSource) -> None:
@@ -122,7 +125,8 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     from transformers import T5Config, T5Model
 
-    T5Model(T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
-            ).save_pretrained(tmp_path)
+    T5Model(
+        T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    ).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="encoder-decoder"):
         build(source_of(tmp_path, "t5"))

@@ -17,7 +17,8 @@ def test_cosine_falls_from_the_peak_towards_zero() -> None:
     found = rates(schedule="cosine")
     assert found[0] == 1.0
     assert found[5] == pytest.approx(0.5)
-    assert found == sorted(found, reverse=True) and 0 < found[-1] < 0.03
+    assert found == sorted(found, reverse=True)
+    assert 0 < found[-1] < 0.03
 
 
 def test_linear_and_constant() -> None:

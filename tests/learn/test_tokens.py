@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.learn.tiny import make_bert, make_gpt2, source_of
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig
 
+from tests.learn.tiny import make_bert, make_gpt2, source_of
 from w2s_ray.learn.tokens import TokenRows, cached_tokens, position_limit, tokenize
 
 WORDS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {f"w{i}": 4 + i for i in range(36)}
@@ -21,9 +21,13 @@ def add_tokenizer(folder: Path, *, special: bool) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     if special:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        )
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=4,
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        model_max_length=4,
     ).save_pretrained(folder)
 
 
@@ -89,7 +93,8 @@ def test_the_cache_tells_keys_apart_and_makes_once(tmp_path: Path) -> None:
 
     for value in (1, 2, 1, 2):
         found = cached_tokens(tmp_path, ["split", value], lambda v=value: make(v))
-        assert found.values.tolist() == [value] and found.values.dtype == np.int32
+        assert found.values.tolist() == [value]
+        assert found.values.dtype == np.int32
     assert made == [1, 2]
 
 

@@ -27,8 +27,12 @@ def recipe_of(training: dict[str, Any] | None = None, **fields: Any) -> FitRecip
     """A recipe with quick settings; `training` and `fields` replace some."""
     settings = {"batch_size": 8, "epochs": 2, "lr": 1e-2, "evaluations_per_epoch": 2}
     given = {
-        "split": "split", "train_on": "student_half", "model": "sha256:tiny",
-        "labels": "ground_truth", "loss": XentLoss(), "seed": 0,
+        "split": "split",
+        "train_on": "student_half",
+        "model": "sha256:tiny",
+        "labels": "ground_truth",
+        "loss": XentLoss(),
+        "seed": 0,
         "training": Training(**{**settings, **(training or {})}),
     }
     return FitRecipe(**{**given, **fields})
@@ -52,8 +56,10 @@ def data_of(train: int = 44, validation: int = 21, test: int = 17) -> FitData:
     train_rows, train_targets = rows_and_labels(train, 1)
     validation_rows, validation_targets = rows_and_labels(validation, 2)
     return FitData(
-        train=train_rows, train_targets_NC=train_targets,
-        validation=validation_rows, validation_targets_MC=validation_targets,
+        train=train_rows,
+        train_targets_NC=train_targets,
+        validation=validation_rows,
+        validation_targets_MC=validation_targets,
         predict={"validation": validation_rows, "test": rows_and_labels(test, 3)[0]},
     )
 
@@ -83,9 +89,16 @@ def make_gpt2(folder: Path, *, dropout: float = 0.1) -> Path:
 
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=32, n_embd=16, n_layer=2, n_head=2,
-        resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout,
-        bos_token_id=None, eos_token_id=None,
+        vocab_size=VOCABULARY,
+        n_positions=32,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     GPT2Model(config).save_pretrained(folder)
     return folder
@@ -97,8 +110,12 @@ def make_bert(folder: Path) -> Path:
 
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=VOCABULARY, max_position_embeddings=32, hidden_size=16, num_hidden_layers=2,
-        num_attention_heads=2, intermediate_size=32,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=32,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
     )
     BertModel(config).save_pretrained(folder)
     return folder

@@ -33,46 +33,54 @@ def a_recipe(**changes: Any) -> dict[str, Any]:
 
 
 def a_record(name: str = "run", *, accuracy: float | None = 0.75, **changes: Any) -> Record:
-    return Record(**{
-        "id": an_id(name),
-        "kind": "fit",
-        "status": "done",
-        "recipe": a_recipe(),
-        "about": {"task": "sciq", "model": "tiny"},
-        "summary": {} if accuracy is None else {"test_accuracy": accuracy, "steps": 10},
-        "started_at": EARLY,
-        "ended_at": LATE,
-        "seconds": 1.5,
-        "identity_version": 1,
-        **changes,
-    })
+    return Record(
+        **{
+            "id": an_id(name),
+            "kind": "fit",
+            "status": "done",
+            "recipe": a_recipe(),
+            "about": {"task": "sciq", "model": "tiny"},
+            "summary": {} if accuracy is None else {"test_accuracy": accuracy, "steps": 10},
+            "started_at": EARLY,
+            "ended_at": LATE,
+            "seconds": 1.5,
+            "identity_version": 1,
+            **changes,
+        }
+    )
 
 
 def some_metrics(name: str = "run") -> pa.Table:
-    return pa.table({
-        "run_id": [an_id(name)] * 3,
-        "step": [1, 2, 2],
-        "metric": ["train/loss", "train/loss", "validation/accuracy"],
-        "value": [0.7, float("nan"), 0.5],
-    })
+    return pa.table(
+        {
+            "run_id": [an_id(name)] * 3,
+            "step": [1, 2, 2],
+            "metric": ["train/loss", "train/loss", "validation/accuracy"],
+            "value": [0.7, float("nan"), 0.5],
+        }
+    )
 
 
 def some_predictions() -> pa.Table:
-    return pa.table({
-        "example_id": ["a", "b", "c"],
-        "part": ["validation", "test", "test"],
-        "probability": [0.1, 0.6, 1.0],
-    })
+    return pa.table(
+        {
+            "example_id": ["a", "b", "c"],
+            "part": ["validation", "test", "test"],
+            "probability": [0.1, 0.6, 1.0],
+        }
+    )
 
 
 def some_rows() -> pa.Table:
-    return pa.table({
-        "example_id": ["a", "b", "c", "d"],
-        "part": ["validation", "test", "test", "student_half"],
-        "text": ["one", "two", "three", "four"],
-        "label": pa.array([0, 1, 0, 1], pa.int8()),
-        "group": ["g", "h", None, "i"],
-    })
+    return pa.table(
+        {
+            "example_id": ["a", "b", "c", "d"],
+            "part": ["validation", "test", "test", "student_half"],
+            "text": ["one", "two", "three", "four"],
+            "label": pa.array([0, 1, 0, 1], pa.int8()),
+            "group": ["g", "h", None, "i"],
+        }
+    )
 
 
 def a_cell(**changes: Any) -> Cell:

@@ -24,14 +24,15 @@ from w2s_ray.store.catalog import QueryError, query
 def filled(store: Store) -> Store:
     store.write_split("split-1", some_rows(), {"task": "sciq"})
     for name in ("run", "two"):
-        store.write_run(
-            a_record(name), metrics=some_metrics(name), predictions=some_predictions()
-        )
+        store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
     store.write_attempt(a_record("bad", accuracy=None, status="failed", reason="out of memory"))
     study = a_record("study", kind="study", recipe={"space": {}}, accuracy=None)
     store.write_run(study)
-    store.write_trial(study.id, 0, {
-        "settings": {"loss.alpha": 0.5}, "state": "complete", "value": 0.7, "fits": ["run"]})
+    store.write_trial(
+        study.id,
+        0,
+        {"settings": {"loss.alpha": 0.5}, "state": "complete", "value": 0.7, "fits": ["run"]},
+    )
     store.write_manifest(a_manifest(a_cell(), a_cell(seed=1)))
     return store
 
@@ -49,8 +50,10 @@ def rows(store: Store, sql: str, **options) -> list[tuple]:
 def test_runs_hold_every_run_as_it_stands(store):
     found = rows(store, "select id, status, reason, test_accuracy from runs order by status, id")
     done = sorted([(an_id("run"), 0.75), (an_id("two"), 0.75), (an_id("study"), None)])
-    assert found == [*((i, "done", None, a) for i, a in done),
-                     (an_id("bad"), "failed", "out of memory", None)]
+    assert found == [
+        *((i, "done", None, a) for i, a in done),
+        (an_id("bad"), "failed", "out of memory", None),
+    ]
 
 
 def test_runs_have_their_recipe_flat_and_as_json(store):
@@ -71,8 +74,11 @@ def test_predictions_carry_run_and_label(store):
     sql = f"""select run_id, example_id, part, probability, label from predictions
               where run_id = '{an_id("two")}' order by example_id"""
     id_ = an_id("two")
-    assert rows(store, sql) == [(id_, "a", "validation", 0.1, 0), (id_, "b", "test", 0.6, 1),
-                                (id_, "c", "test", 1.0, 0)]
+    assert rows(store, sql) == [
+        (id_, "a", "validation", 0.1, 0),
+        (id_, "b", "test", 0.6, 1),
+        (id_, "c", "test", 1.0, 0),
+    ]
 
 
 def test_predictions_without_a_kept_split_have_no_label(tmp_path):
@@ -83,13 +89,18 @@ def test_predictions_without_a_kept_split_have_no_label(tmp_path):
 
 def test_metrics_trials_cells_and_splits(store):
     assert rows(store, "select count(*) from metrics where metric = 'train/loss'") == [(4,)]
-    assert rows(store, "select number, state, value, settings->>'$.\"loss.alpha\"', fits, "
-                       "trial->>'state' from trials") == [
-        (0, "complete", 0.7, "0.5", ["run"], "complete")]
+    assert rows(
+        store,
+        "select number, state, value, settings->>'$.\"loss.alpha\"', fits, "
+        "trial->>'state' from trials",
+    ) == [(0, "complete", 0.7, "0.5", ["run"], "complete")]
     assert rows(store, "select sweep, seed, searched from cells order by seed") == [
-        ("sweep", 0, False), ("sweep", 1, False)]
-    assert rows(store, 'select split, label, "group" from splits where example_id = \'a\'') == [
-        ("split-1", 0, "g")]
+        ("sweep", 0, False),
+        ("sweep", 1, False),
+    ]
+    assert rows(store, "select split, label, \"group\" from splits where example_id = 'a'") == [
+        ("split-1", 0, "g")
+    ]
 
 
 @pytest.mark.parametrize("view", ["runs", "cells", "trials", "metrics", "predictions", "splits"])
@@ -124,13 +135,23 @@ def test_unnamed_views_are_not_read(store, tmp_path):
         query(store, "select sum(value) from metrics")
 
 
-@pytest.mark.parametrize("sql", [
-    "with a as (select * from runs) select id from a join metrics m on m.run_id = a.id",
-    "from runs select id", "describe runs", "summarize runs", "show tables", "show runs",
-    "explain select * from runs", "values (1)", "-- note\nselect 1;",
-    "select id from runs join metrics on id = run_id", "pivot runs on status in ('done') using count(*)",
-    "select * from query_table('runs')",
-])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "with a as (select * from runs) select id from a join metrics m on m.run_id = a.id",
+        "from runs select id",
+        "describe runs",
+        "summarize runs",
+        "show tables",
+        "show runs",
+        "explain select * from runs",
+        "values (1)",
+        "-- note\nselect 1;",
+        "select id from runs join metrics on id = run_id",
+        "pivot runs on status in ('done') using count(*)",
+        "select * from query_table('runs')",
+    ],
+)
 def test_what_reads_is_allowed(store, sql):
     assert query(store, sql).num_columns > 0
 
@@ -199,15 +220,19 @@ def test_an_unknown_column_is_answered_with_the_known_ones(store):
 
 def test_an_unknown_table_is_answered_with_the_known_ones(store):
     for sql in ("select * from run", "describe run", "select * from run join runs using (id)"):
-        with pytest.raises(QueryError, match=r"unknown table 'run' \(did you mean runs\?\); "
-                                             "tables: cells, metrics, pgr, predictions"):
+        with pytest.raises(
+            QueryError,
+            match=r"unknown table 'run' \(did you mean runs\?\); "
+            "tables: cells, metrics, pgr, predictions",
+        ):
             query(store, sql, extra_tables={"pgr": pa.table({"a": [1]})})
 
 
 def test_a_query_reads_an_object_store():
     store = filled(Store.open(f"memory://{uuid.uuid4().hex}"))
     assert rows(store, "select count(*), count(distinct run_id), sum(label) from predictions") == [
-        (6, 2, 2)]
+        (6, 2, 2)
+    ]
     assert rows(store, "select count(*) from runs") == [(4,)]
 
 

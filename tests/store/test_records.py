@@ -20,10 +20,17 @@ def test_times_are_kept_in_utc_so_that_they_compare_as_text():
     assert utc_now() > record.ended_at
 
 
-@pytest.mark.parametrize("changes", [
-    {"surprise": 1}, {"status": "maybe"}, {"id": "../x"}, {"started_at": "2026-01-01T00:00:00"},
-    {"started_at": "yesterday"}, {"seconds": -1},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"surprise": 1},
+        {"status": "maybe"},
+        {"id": "../x"},
+        {"started_at": "2026-01-01T00:00:00"},
+        {"started_at": "yesterday"},
+        {"seconds": -1},
+    ],
+)
 def test_what_is_no_record_is_refused(changes):
     with pytest.raises(ValidationError):
         a_record(**changes)

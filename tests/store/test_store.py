@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -48,9 +49,7 @@ def test_a_run_comes_back_as_it_was_kept(store, tmp_path):
     weights.mkdir()
     (weights / "model.safetensors").write_bytes(b"tensors")
     record = a_record(summary={"test_accuracy": 0.5, "steps": 3, "stopped": True, "x": None})
-    store.write_run(
-        record, metrics=some_metrics(), predictions=some_predictions(), weights=weights
-    )
+    store.write_run(record, metrics=some_metrics(), predictions=some_predictions(), weights=weights)
     assert store.exists()
     assert store.record(record.id) == record
     assert list(store.records()) == [record]
@@ -137,6 +136,29 @@ def test_of_two_writers_the_last_stays_whole(store, tmp_path):
         assert not list((tmp_path / "results").rglob(".tmp-*"))
 
 
+def test_writers_at_once_leave_one_whole_run(tmp_path):
+    store = Store.open(tmp_path / "results")
+    sources = []
+    for number in range(4):
+        sources.append(tmp_path / str(number))
+        sources[-1].mkdir()
+        for part in ("a", "b"):
+            (sources[-1] / f"{part}.safetensors").write_text(str(number))
+
+    def write(source):
+        for _ in range(5):
+            store.write_run(a_record(), predictions=some_predictions(), weights=source)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, sources))
+    folder = tmp_path / "results" / "runs" / a_record().id
+    assert store.predictions(a_record().id).num_rows == 3
+    kept = [path.read_text() for path in (folder / "weights").iterdir()]
+    assert len(kept) == 2
+    assert len(set(kept)) == 1
+    assert not list(folder.glob(".tmp-*"))
+
+
 def test_attempts_are_kept_apart_and_a_result_overrules_them(store):
     for number in range(1, 12):
         store.write_attempt(a_record(status="failed", reason=f"crash {number}", attempts=number))
@@ -179,8 +201,16 @@ def test_tables_of_other_columns_are_refused(store):
     with pytest.raises(ValueError, match=r"\['value'\] are missing"):
         store.write_run(a_record(), metrics=some_metrics().drop_columns("value"))
     with pytest.raises(ValueError, match="missing values"):
-        store.write_run(a_record(), predictions=pa.table({
-            "example_id": ["a"], "part": ["test"], "probability": pa.array([None], pa.float64())}))
+        store.write_run(
+            a_record(),
+            predictions=pa.table(
+                {
+                    "example_id": ["a"],
+                    "part": ["test"],
+                    "probability": pa.array([None], pa.float64()),
+                }
+            ),
+        )
     assert store.all_done() == set()
 
 
@@ -229,13 +259,15 @@ def test_a_unique_prefix_names_a_run(store):
     for id_ in ("abc1", "abc2", "abc22"):
         store.write_run(a_record(id=id_))
     store.write_attempt(a_record(id="def", status="failed", reason="x"))
+    store.write_trial("study-at-work", 0, {})
+    assert store.resolve_id("study") == "study-at-work"
     assert store.resolve_id("abc1") == "abc1"
     assert store.resolve_id("abc2") == "abc2"
     assert store.resolve_id("d") == "def"
     with pytest.raises(StoreError, match=r"'ab' begins 3 run ids \(abc1, abc2, abc22\)"):
         store.resolve_id("ab")
     for unknown in ("xyz", ""):
-        with pytest.raises(StoreError, match="no run .* which holds 4 runs"):
+        with pytest.raises(StoreError, match=r"no run .* which holds 5 runs"):
             store.resolve_id(unknown)
 
 
@@ -249,7 +281,7 @@ def test_names_that_are_paths_are_refused(store, name):
 
 def test_a_store_travels_to_workers(store):
     store.write_run(a_record())
-    copy = pickle.loads(pickle.dumps(store))
+    copy = pickle.loads(pickle.dumps(store))  # noqa: S301
     assert copy == store
     assert copy.record(a_record().id) == a_record()
 
@@ -294,5 +326,3 @@ def test_a_damaged_record_is_named(tmp_path):
 def test_an_unknown_protocol_says_so():
     with pytest.raises(StoreError, match="Protocol not known: nowhere"):
         Store.open("nowhere://bucket/results")
-
-

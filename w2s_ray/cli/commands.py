@@ -108,9 +108,7 @@ def table(
         _one_of(format, ("table", "markdown", "csv", "json"), "--format")
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
-        names = [sweep.name] if sweep is not None else results.sweep_names()
-        for name in names:
-            _print_table(results, name, format, by_seed=by_seed)
+        _print_table(results, sweep.name if sweep else None, format, by_seed=by_seed)
 
 
 @app.command()
@@ -124,13 +122,15 @@ def query(
 ) -> None:
     """Answer a read-only SQL query from the store."""
     with _errors():
-        from w2s_ray.report.results import query_store
-        from w2s_ray.report.show import show_arrow
+        from w2s_ray.cli.show import show_arrow
+        from w2s_ray.report.results import sql_tables
+        from w2s_ray.store.catalog import query as query_store
 
         _one_of(format, ("table", "csv", "json"), "--format")
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
-        show_arrow(query_store(results, sql, limit=limit), format=format, console=Console())
+        found = query_store(results, sql, limit=limit, extra_tables=sql_tables(results))
+        show_arrow(found, format=format, console=Console())
 
 
 @app.command()
@@ -176,10 +176,13 @@ def _existing(store: str | None, sweep: Any) -> Any:
     return results
 
 
-def _print_table(results: Any, name: str, format: str, *, by_seed: bool = False) -> None:
-    from w2s_ray.report.show import show_pgr
+def _print_table(
+    results: Any, sweep: str | None, format: str, *, by_seed: bool = False
+) -> None:
+    from w2s_ray.cli.show import show_pgr
+    from w2s_ray.report.table import pgr_table
 
-    show_pgr(results, name, format=format, by_seed=by_seed, console=Console())
+    show_pgr(pgr_table(results, sweep=sweep), format=format, by_seed=by_seed, console=Console())
 
 
 def _one_of(value: str, known: tuple[str, ...], option: str) -> None:

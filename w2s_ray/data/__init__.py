@@ -12,6 +12,17 @@ from w2s_ray.data.split import Split, make_split
 from w2s_ray.data.tasks import EMBEDDED, TASKS
 
 __all__ = [
-    "EMBEDDED", "TASKS", "Example", "Inputs", "Rows", "SourceUnavailable", "Split", "SplitRef",
-    "load_split", "make_split", "model_source", "resolve", "split_ref",
+    "EMBEDDED",
+    "TASKS",
+    "Example",
+    "Inputs",
+    "Rows",
+    "SourceUnavailable",
+    "Split",
+    "SplitRef",
+    "load_split",
+    "make_split",
+    "model_source",
+    "resolve",
+    "split_ref",
 ]

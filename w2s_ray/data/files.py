@@ -65,8 +65,10 @@ def local(path: str, *, where: str) -> Path:
     """
     found = Path(path).expanduser().absolute()
     if not found.exists():
-        raise ValueError(f"{where}: no such file or folder: {path} (looked at {found}); "
-                         "correct `path`, or leave it out to read from the Hugging Face hub")
+        raise ValueError(
+            f"{where}: no such file or folder: {path} (looked at {found}); "
+            "correct `path`, or leave it out to read from the Hugging Face hub"
+        )
     return found
 
 
@@ -78,8 +80,9 @@ def members(path: Path) -> tuple[Member, ...]:
     if path.suffix.lower() != ".zip":
         return (Member(path.name, path),)
     with zipfile.ZipFile(path) as archive:
-        names = sorted(n for n in archive.namelist()
-                       if not n.endswith("/") and not n.startswith("__MACOSX/"))
+        names = sorted(
+            n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")
+        )
     tops = {name.partition("/")[0] for name in names}
     shared = len(tops) == 1 and all("/" in name for name in names)
     return tuple(Member(n.partition("/")[2] if shared else n, path, n) for n in names)
@@ -94,8 +97,11 @@ def matching(
         ValueError: two files for a pattern that names one (`train.csv` and `train.csv.gz`).
     """
     for pattern in patterns:
-        hits = tuple(m for m in found if fnmatchcase(m.stem, pattern)
-                     and pattern.count("/") == m.stem.count("/"))
+        hits = tuple(
+            m
+            for m in found
+            if fnmatchcase(m.stem, pattern) and pattern.count("/") == m.stem.count("/")
+        )
         if len(hits) > 1 and "*" not in pattern:
             names = ", ".join(m.name for m in hits)
             raise ValueError(f"{where}: more than one file for {pattern!r}: {names}; keep one")

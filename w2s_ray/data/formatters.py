@@ -92,8 +92,10 @@ def ethics_virtue(row: Row, *, id: str) -> list[Example]:
     """Scenario and character trait, 1 where the trait is shown; grouped by scenario."""
     scenario, separator, trait = row["scenario"].rpartition(_SEPARATOR)
     if not separator:
-        raise ValueError(f"{id}: the scenario {row['scenario']!r} has no {_SEPARATOR}; "
-                         "ETHICS-Virtue rows are 'scenario [SEP] trait'")
+        raise ValueError(
+            f"{id}: the scenario {row['scenario']!r} has no {_SEPARATOR}; "
+            "ETHICS-Virtue rows are 'scenario [SEP] trait'"
+        )
     scenario = scenario.strip()
     return [Example(id, f"{scenario} {_SEPARATOR} {trait.strip()}", int(row["label"]), scenario)]
 
@@ -128,8 +130,10 @@ def lettered(choices: str) -> list[tuple[str, str]]:
             last = letter
         start = choices.find("(", start + 1)
     ends = [begin for _, begin in found[1:]] + [len(choices)]
-    return [(letter, choices[begin + 3 : end].strip())
-            for (letter, begin), end in zip(found, ends, strict=True)]
+    return [
+        (letter, choices[begin + 3 : end].strip())
+        for (letter, begin), end in zip(found, ends, strict=True)
+    ]
 
 
 def grouped_runs(examples: Iterable[Example]) -> list[Example]:
@@ -148,8 +152,10 @@ def grouped_runs(examples: Iterable[Example]) -> list[Example]:
 def _variants(first: Sequence[str], second: Sequence[str]) -> bool:
     shorter = min(len(first), len(second))
     same = 0
-    for words in (zip(first, second, strict=False),
-                  zip(reversed(first), reversed(second), strict=False)):
+    for words in (
+        zip(first, second, strict=False),
+        zip(reversed(first), reversed(second), strict=False),
+    ):
         for a, b in words:
             if a != b or same >= shorter:
                 break

@@ -59,12 +59,16 @@ class Lookups:
         try:
             return look_up(name, revision=revision, timeout=TIMEOUT_S).sha
         except errors.RevisionNotFoundError:
-            raise ValueError(f"{kind} {name!r} has no revision {revision!r} on the Hugging Face "
-                             "hub; name a commit, a tag or a branch, or leave it out") from None
+            raise ValueError(
+                f"{kind} {name!r} has no revision {revision!r} on the Hugging Face "
+                "hub; name a commit, a tag or a branch, or leave it out"
+            ) from None
         except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-            raise ValueError(f"no {kind} {name!r} on the Hugging Face hub, or no access to it "
-                             f"({type(error).__name__}); correct the name, or log in with "
-                             "`hf auth login`") from None
+            raise ValueError(
+                f"no {kind} {name!r} on the Hugging Face hub, or no access to it "
+                f"({type(error).__name__}); correct the name, or log in with "
+                "`hf auth login`"
+            ) from None
         except Exception as error:  # noqa: BLE001 - whatever else fails, the hub did not answer
             self.failure = f"the Hugging Face hub did not answer ({type(error).__name__})"
             return None

@@ -116,9 +116,11 @@ def _commit(task: Task, online: bool) -> tuple[str | None, str]:
     if commit is not None:
         return commit, ""
     why = LOOKUPS.failure or "the network was not asked"
-    return None, (f"the dataset {hub.name} can't be resolved to a commit: {why}; connect to the "
-                  "Hugging Face hub, or download the original files and name their folder in "
-                  "`path`")
+    return None, (
+        f"the dataset {hub.name} can't be resolved to a commit: {why}; connect to the "
+        "Hugging Face hub, or download the original files and name their folder in "
+        "`path`"
+    )
 
 
 def _rows(task: Task, commit: str | None, online: bool) -> Rows:
@@ -146,9 +148,9 @@ def _provisional(task: Task, why: str) -> SplitRef:
 
 def _from_note(note: dict[str, Any] | None) -> SplitRef | None:
     match note:
-        case {"fingerprint": str(name), "counts": dict(counts), "note": str(text)} if (
-            set(counts) == set(PARTS)
-        ):
+        case {"fingerprint": str(name), "counts": dict(counts), "note": str(text)} if set(
+            counts
+        ) == set(PARTS):
             return SplitRef(name, False, counts, text)
         case _:
             return None
@@ -156,6 +158,7 @@ def _from_note(note: dict[str, Any] | None) -> SplitRef | None:
 
 def _note(split: Split) -> str:
     source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
-    dropped = [f"{count:,} {reason.replace('_', ' ')}"
-               for reason, count in split.dropped.items() if count]
+    dropped = [
+        f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
+    ]
     return source + (f"; dropped {', '.join(dropped)}" if dropped else "")

@@ -19,8 +19,17 @@ from w2s_ray.spec import Model, ModelSource
 _EMBEDDED = "embedded:"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _COUNTED = (
-    "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*",
-    "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model", "*.tiktoken", "*.py",
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+    "*.tiktoken",
+    "*.py",
 )
 """Files that change what a model computes: configuration, weights, tokenizer, and its own code."""
 
@@ -39,8 +48,10 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
     if name.startswith((".", "/", "~")) or Path(name).is_dir():
         return _local(model, Path(name).expanduser().absolute())
     if not _HUB_NAME.fullmatch(name):
-        raise ValueError(f"model {name!r} is neither a folder that exists nor a hub name like "
-                         "'org/name'; a local folder starts with ./, / or ~")
+        raise ValueError(
+            f"model {name!r} is neither a folder that exists nor a hub name like "
+            "'org/name'; a local folder starts with ./, / or ~"
+        )
     commit = LOOKUPS.commit(name, kind="model", revision=model.revision, online=online)
     known = f"hub:{name}@{commit}"
     return ModelSource(
@@ -62,8 +73,9 @@ def folder_digest(folder: Path) -> str:
         ValueError: no folder, no config.json, or no safetensors weights.
     """
     _check(folder)
-    files = sorted({path for pattern in _COUNTED for path in folder.glob(pattern)
-                    if path.is_file()})
+    files = sorted(
+        {path for pattern in _COUNTED for path in folder.glob(pattern) if path.is_file()}
+    )
     contents = [[path.name, _file_digest(path)] for path in files]
     return hashlib.sha256(canonical_json(contents).encode()).hexdigest()
 
@@ -79,18 +91,23 @@ def _local(model: Model, folder: Path) -> ModelSource:
 
 def _check(folder: Path) -> None:
     if not folder.is_dir():
-        raise ValueError(f"no model folder at {folder}; correct the path, or give a hub name such "
-                         "as org/name")
+        raise ValueError(
+            f"no model folder at {folder}; correct the path, or give a hub name such as org/name"
+        )
     if not (folder / "config.json").is_file():
-        raise ValueError(f"the model folder {folder} has no config.json; name a folder that "
-                         "save_pretrained wrote")
+        raise ValueError(
+            f"the model folder {folder} has no config.json; name a folder that "
+            "save_pretrained wrote"
+        )
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in folder.glob("*.bin"))
         remedy = "save the model with save_pretrained"
         if pickled:
-            remedy = (f"it has {', '.join(pickled)}, which are pickles and are not loaded; "
-                      "convert them once: load the model with transformers from a source that you "
-                      "trust and call save_pretrained, which writes safetensors")
+            remedy = (
+                f"it has {', '.join(pickled)}, which are pickles and are not loaded; "
+                "convert them once: load the model with transformers from a source that you "
+                "trust and call save_pretrained, which writes safetensors"
+            )
         raise ValueError(f"the model folder {folder} has no *.safetensors weights; {remedy}")
 
 

@@ -60,8 +60,10 @@ def on_hub(task: Task) -> Hub | None:
         return None
     if task.name == EMBEDDED:
         if task.path is not None:
-            raise ValueError(f"task {EMBEDDED} is generated and reads no file; leave out `path` "
-                             f"({task.path!r}), or give `columns` to read it as a table")
+            raise ValueError(
+                f"task {EMBEDDED} is generated and reads no file; leave out `path` "
+                f"({task.path!r}), or give `columns` to read it as a table"
+            )
         return None
     named = named_task(task.name)
     return named.hub if task.path is None else None
@@ -75,8 +77,9 @@ def _only_file(task: Task) -> Member:
     found = members(path)
     if len(found) != 1:
         names = ", ".join(member.name for member in found)
-        raise ValueError(f"{where}: {task.path} holds {len(found)} files ({names}); "
-                         "unpack it and name one file")
+        raise ValueError(
+            f"{where}: {task.path} holds {len(found)} files ({names}); unpack it and name one file"
+        )
     return found[0]
 
 
@@ -85,13 +88,14 @@ def _embedded(task: Task) -> Rows:
 
     asked = task.train + task.validation + task.test
     made = task_rows(rows=asked + asked // 2 + 500, seed=task.split_seed)
-    return Rows(tuple(Example(f"row:{i}", text, label, text)
-                      for i, (text, label) in enumerate(made)))
+    return Rows(
+        tuple(Example(f"row:{i}", text, label, text) for i, (text, label) in enumerate(made))
+    )
 
 
 def _from_files(task: Task, named: NamedTask, path: Path) -> Rows:
     where, found = f"task {task.name}", members(path)
-    if not path.is_dir() and len(found) == 1:
+    if found and found[0].path == path and found[0].inside is None:
         return Rows(_examples(_read(found, named), "all", task, named))
     pool: list[Example] = []
     for split, patterns in zip(_POOL_SPLITS, named.files.pool, strict=False):
@@ -148,9 +152,7 @@ def _load(task: str, hub: Hub, revision: str | None) -> dict[str, Iterable[Row]]
         ) from error
 
 
-def _examples(
-    rows: Iterable[Row], split: str, task: Task, named: NamedTask
-) -> tuple[Example, ...]:
+def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> tuple[Example, ...]:
     numbered = enumerate(rows)
     if named.large:
         most = max(_SAMPLE_LEAST, _SAMPLE_FACTOR * (task.train + task.validation + task.test))

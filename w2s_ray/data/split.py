@@ -62,8 +62,12 @@ def make_split(rows: Rows, *, task: Task) -> Split:
 def part_sizes(task: Task) -> dict[Part, int]:
     """Rows of each part, as they are dealt; each half gets half of `train`, rounded down."""
     half = task.train // 2
-    return {"test": task.test, "validation": task.validation,
-            "supervisor_half": half, "student_half": half}
+    return {
+        "test": task.test,
+        "validation": task.validation,
+        "supervisor_half": half,
+        "student_half": half,
+    }
 
 
 def fingerprint(parts: Mapping[Part, Iterable[Example]]) -> str:
@@ -197,8 +201,11 @@ def _shuffled(texts: Iterable[str], *, seed: int) -> list[str]:
 
 def _fields(sizes: Mapping[Part, int]) -> list[str]:
     """The sweep file's keys that `sizes` come from."""
-    return list(dict.fromkeys("train" if part.endswith("_half") else part
-                              for part in PARTS if part in sizes))
+    return list(
+        dict.fromkeys(
+            "train" if part.endswith("_half") else part for part in PARTS if part in sizes
+        )
+    )
 
 
 def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, own_test: bool) -> str:
@@ -215,5 +222,7 @@ def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, own_test: 
     detail = ""
     if task.balance:
         detail = f" ({available[1]:,} of class 1, {available[0]:,} of class 0)"
-    return (f"task {task.name}: {' + '.join(fields)} {verb} for {asked:,} {balanced}rows, "
-            f"{there}{detail}; lower {' or '.join(fields)}")
+    return (
+        f"task {task.name}: {' + '.join(fields)} {verb} for {asked:,} {balanced}rows, "
+        f"{there}{detail}; lower {' or '.join(fields)}"
+    )

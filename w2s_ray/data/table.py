@@ -43,13 +43,17 @@ def raw_rows(member: Member, *, columns: tuple[str, ...] | None = None) -> Itera
             case ".parquet":
                 yield from _parquet(member)
             case other:
-                raise ValueError(f"{member}: can't read {other or 'a file without extension'}; "
-                                 "use .csv, .tsv, .json, .jsonl (each also .gz) or .parquet")
+                raise ValueError(
+                    f"{member}: can't read {other or 'a file without extension'}; "
+                    "use .csv, .tsv, .json, .jsonl (each also .gz) or .parquet"
+                )
     except UnicodeDecodeError as error:
         raise ValueError(f"{member}: not UTF-8 ({error.reason}); convert the file") from None
     except csv.Error as error:
-        raise ValueError(f"{member}: {error}; quote fields that hold quotes, separators or line "
-                         "breaks, and double the quotes in them") from None
+        raise ValueError(
+            f"{member}: {error}; quote fields that hold quotes, separators or line "
+            "breaks, and double the quotes in them"
+        ) from None
 
 
 def table_rows(member: Member, *, columns: Columns) -> Rows:
@@ -68,8 +72,11 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
         rows.append((f"row:{i}", text, label, group))
     if not rows:
         raise ValueError(f"{member}: no rows; name a file that has some in `path`")
-    classes = label_classes((row[2] for row in rows), positive=columns.positive,
-                            where=f"{member}: column {columns.label!r}")
+    classes = label_classes(
+        (row[2] for row in rows),
+        positive=columns.positive,
+        where=f"{member}: column {columns.label!r}",
+    )
     return Rows(tuple(Example(i, text, classes[label], group) for i, text, label, group in rows))
 
 
@@ -87,15 +94,18 @@ def label_classes(
     known = sorted({_plain(value) for value in values}, key=_label_order)
     shown = ", ".join(repr(v) for v in known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
     if len(known) != 2:
-        raise ValueError(f"{where} has {len(known)} distinct label(s) ({shown}), a task has two; "
-                         "name another label column, or keep rows of two classes")
+        raise ValueError(
+            f"{where} has {len(known)} distinct label(s) ({shown}), a task has two; "
+            "name another label column, or keep rows of two classes"
+        )
     if positive is not None:
         wanted = _plain(positive)
         if wanted not in known and isinstance(positive, bool):
             wanted = next((value for value in known if value.lower() == wanted), wanted)
         if wanted not in known:
-            raise ValueError(f"{where}: no label is {positive!r}, named as `positive`; "
-                             f"the labels are {shown}")
+            raise ValueError(
+                f"{where}: no label is {positive!r}, named as `positive`; the labels are {shown}"
+            )
         return {value: int(value == wanted) for value in known}
     if sorted(value.lower() for value in known) == ["false", "true"]:
         return {value: int(value.lower() == "true") for value in known}
@@ -130,8 +140,10 @@ def _check_columns(member: Member, row: Row, columns: Columns) -> None:
 def _cell(row: Row, column: str, member: Member, index: int) -> Any:
     value = row.get(column)
     if value is None or value == "":
-        raise ValueError(f"{member}: row {index + 1} has nothing in column {column!r}; "
-                         "fill it in or remove the row")
+        raise ValueError(
+            f"{member}: row {index + 1} has nothing in column {column!r}; "
+            "fill it in or remove the row"
+        )
     return value
 
 
@@ -170,14 +182,18 @@ def _parsed(text: str, member: Member, line: int) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{member}: line {line} is not JSON ({error}); "
-                         "write one object a line, or one list of objects") from None
+        raise ValueError(
+            f"{member}: line {line} is not JSON ({error}); "
+            "write one object a line, or one list of objects"
+        ) from None
 
 
 def _mapping(row: Any, member: Member, number: int) -> Row:
     if not isinstance(row, dict):
-        raise ValueError(f"{member}: row {number} is a {type(row).__name__}; "
-                         "each row is an object with named columns")
+        raise ValueError(
+            f"{member}: row {number} is a {type(row).__name__}; "
+            "each row is an object with named columns"
+        )
     return row
 
 

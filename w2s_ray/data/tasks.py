@@ -91,8 +91,9 @@ TASKS: dict[str, NamedTask] = {
     ),
     "cosmos_qa": NamedTask(
         formatters.cosmos_qa,
-        Hub("allenai/cosmos_qa", test="validation", revision="refs/convert/parquet",
-            confirmed=False),
+        Hub(
+            "allenai/cosmos_qa", test="validation", revision="refs/convert/parquet", confirmed=False
+        ),
         Files(test=("valid", "validation")),
     ),
     "amazon_polarity": NamedTask(
@@ -111,8 +112,11 @@ TASKS: dict[str, NamedTask] = {
     "ethics_virtue": _ethics("virtue", formatters.ethics_virtue),
     "creak": NamedTask(
         formatters.creak,
-        Hub("amydeng2000/CREAK", test="validation",
-            files={"train": "train.json", "validation": "dev.json"}),
+        Hub(
+            "amydeng2000/CREAK",
+            test="validation",
+            files={"train": "train.json", "validation": "dev.json"},
+        ),
         Files(test=("dev",)),
     ),
     "openbookqa": NamedTask(
@@ -122,8 +126,11 @@ TASKS: dict[str, NamedTask] = {
     ),
     "sentence_polarity": NamedTask(
         formatters.sentence_polarity,
-        Hub("cornell-movie-review-data/rotten_tomatoes", pool=("train", "validation", "test"),
-            test=None),
+        Hub(
+            "cornell-movie-review-data/rotten_tomatoes",
+            pool=("train", "validation", "test"),
+            test=None,
+        ),
         Files((("rt-polarit*",),), ()),
     ),
 }
@@ -142,5 +149,7 @@ def named_task(name: str) -> NamedTask:
     known = [*TASKS, EMBEDDED]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"unknown task {name!r}; {hint}known: {', '.join(known)}; for a file of your "
-                     "own, give `path` and `columns`")
+    raise ValueError(
+        f"unknown task {name!r}; {hint}known: {', '.join(known)}; for a file of your "
+        "own, give `path` and `columns`"
+    )

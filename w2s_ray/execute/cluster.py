@@ -96,6 +96,7 @@ def ray_cluster() -> Iterator[Cluster]:
                 address="local",
                 include_dashboard=True,  # stopped trials free their resources through its API
                 dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",  # nothing listens beyond this machine
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )

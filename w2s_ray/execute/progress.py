@@ -116,7 +116,7 @@ class Display:
         when = f"{_clock(time.monotonic() - self._started)}"
         rest = f", about {_clock(left)} left" if left else ""
         counts = f"[dim]{when}  {tally.done}/{tally.total} done{rest}[/dim]"
-        self._console.print(f"{text}  {counts}", highlight=False)
+        self._console.print(f"{text}  {counts}", highlight=False, soft_wrap=True)
 
     def _ask_board(self) -> None:
         """Take the board's last answer, without ever waiting for one."""

@@ -27,6 +27,10 @@ from w2s_ray.execute.proposals import Trial, best, propose, visible
 from w2s_ray.plan import PlannedStudy
 from w2s_ray.store import Record
 
+WATCHER = {"memory": 2**20}
+"""What a trial holds that only watches over a worker group: a bundle may not be empty, and any
+share of a CPU could be the share that its own group then lacks."""
+
 
 def run_study(study: PlannedStudy, *, carrier: Carrier, slots: int) -> Record:
     """Spend the rest of the study's budget and record the winner's settings.
@@ -190,7 +194,7 @@ def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, slots: 
     """Run the remaining trials."""
     scratch = tempfile.mkdtemp(prefix="w2s-tune-")
     sharded = any(execution.engine == "deepspeed" for execution in study.executions)
-    resources = {"CPU": 0.001} if sharded else carrier.resources(study.executions[0])
+    resources = WATCHER if sharded else carrier.resources(study.executions[0])
     try:
         tune.Tuner(
             tune.with_resources(trial_function(study, carrier), resources),

@@ -41,7 +41,7 @@ def epoch_batches(
     whole = len(order_N) - len(order_N) % batch_size
     batches: list[np.ndarray] = []
     for start in range(0, whole, batch_size * bucket_batches):
-        drawn = order_N[start:min(start + batch_size * bucket_batches, whole)]
+        drawn = order_N[start : min(start + batch_size * bucket_batches, whole)]
         if bucket_batches > 1:
             drawn = drawn[np.argsort(lengths_N[drawn], kind="stable")]
         batches.extend(drawn.reshape(-1, batch_size))
@@ -60,5 +60,6 @@ def layout(lengths_B: np.ndarray, *, workers: int, micro_batch: int) -> list[lis
     rounds = -(-rows // (workers * micro_batch))
     by_length = np.argsort(lengths_B, kind="stable")
     runs = np.array_split(by_length, workers * rounds)
-    dealt = [MicroBatch(run, True) if len(run) else MicroBatch(by_length[:1], False) for run in runs]
+    stand_in = MicroBatch(by_length[:1], real=False)
+    dealt = [MicroBatch(run, real=True) if len(run) else stand_in for run in runs]
     return [dealt[worker::workers] for worker in range(workers)]

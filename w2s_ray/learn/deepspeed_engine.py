@@ -37,8 +37,9 @@ class DeepSpeedEngine:
         deepspeed = _deepspeed(on_gpu)
         _join_group(on_gpu)
         self.rank, self.workers = distributed.get_rank(), distributed.get_world_size()
-        self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else (
-            torch.device("cpu"))
+        self.device = (
+            torch.device("cuda", torch.cuda.current_device()) if on_gpu else (torch.device("cpu"))
+        )
         if self.workers != execution.workers:
             raise ValueError(
                 f"execution.workers is {execution.workers}, but the process group has "
@@ -48,7 +49,9 @@ class DeepSpeedEngine:
         settings = _settings(training, execution, self.workers, on_gpu)
         keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
         self.model: TwoClass = build_model(
-            source, tuning=training.tuning, seed=seed,
+            source,
+            tuning=training.tuning,
+            seed=seed,
             activation_checkpointing=execution.activation_checkpointing,
         )
         del keep_alive
@@ -59,7 +62,7 @@ class DeepSpeedEngine:
             trained, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay
         )
         self._engine, *_ = deepspeed.initialize(
-            model=self.model, optimizer=optimizer, config=settings  # pyright: ignore
+            model=self.model, optimizer=optimizer, config=settings
         )
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
@@ -150,7 +153,9 @@ class DeepSpeedEngine:
         from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
 
         held: list[Any] = [
-            p for p in self._trained.values() if p.ds_status == ZeroParamStatus.AVAILABLE  # pyright: ignore
+            p
+            for p in self._trained.values()
+            if p.ds_status == ZeroParamStatus.AVAILABLE  # pyright: ignore
         ]
         if held:
             held[0].partition(held, has_been_updated=False)
@@ -171,7 +176,7 @@ def _deepspeed(on_gpu: bool) -> Any:
 
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     if not on_gpu:
-        deepspeed.ops.__compatible_ops__ = {}
+        deepspeed.ops.__compatible_ops__ = {}  # pyright: ignore
     return deepspeed
 
 
@@ -197,7 +202,7 @@ def _join_group(on_gpu: bool) -> None:
 
 def _shard_while_loading(settings: dict[str, Any]) -> Any:
     """An object that, while it lives, makes transformers load weights already sharded."""
-    from transformers.integrations import HfDeepSpeedConfig
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
     return HfDeepSpeedConfig(settings)
 

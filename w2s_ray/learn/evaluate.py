@@ -49,6 +49,7 @@ def agreement(margins_M: np.ndarray, targets_MC: np.ndarray) -> float:
 def cross_entropy(margins_M: np.ndarray, targets_MC: np.ndarray) -> float:
     """Mean cross-entropy with the labels, in nats."""
     wide_M = margins_M.astype(np.float64)
-    each_M = (targets_MC[:, 1] * np.logaddexp(0.0, -wide_M)
-              + targets_MC[:, 0] * np.logaddexp(0.0, wide_M))
+    each_M = targets_MC[:, 1] * np.logaddexp(0.0, -wide_M) + targets_MC[:, 0] * np.logaddexp(
+        0.0, wide_M
+    )
     return float(each_M.mean())

@@ -97,7 +97,10 @@ def fit(
     built = engine(training, source=source, execution=execution, seed=recipe.seed)
     try:
         this = _Fit(
-            recipe, data, execution, built,
+            recipe,
+            data,
+            execution,
+            built,
             total_steps=training.epochs * steps_per_epoch(len(data.train), training.batch_size),
             micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
         )
@@ -120,17 +123,25 @@ def _train(
     """Steps until the schedule's end or an early stop; `progress` is where it starts and ends."""
     training = this.recipe.training
     per_epoch = this.total_steps // training.epochs
-    evaluated = evaluation_steps(
-        epochs=training.epochs, steps_per_epoch=per_epoch,
-        evaluations_per_epoch=training.evaluations_per_epoch,
-    ) if len(this.data.validation) else set()
+    evaluated = (
+        evaluation_steps(
+            epochs=training.epochs,
+            steps_per_epoch=per_epoch,
+            evaluations_per_epoch=training.evaluations_per_epoch,
+        )
+        if len(this.data.validation)
+        else set()
+    )
     at_once = LOSSES_AT_ONCE if this.engine.device.type == "cuda" else 1
     pending: list[Tensor] = []
     while progress.step < this.total_steps and not progress.stopped:
         epoch, done = divmod(progress.step, per_epoch)
         batches = epoch_batches(
-            this.data.train.lengths, batch_size=training.batch_size,
-            bucket_batches=training.bucket_batches, seed=this.recipe.seed, epoch=epoch,
+            this.data.train.lengths,
+            batch_size=training.batch_size,
+            bucket_batches=training.bucket_batches,
+            seed=this.recipe.seed,
+            epoch=epoch,
         )
         for rows in batches[done:]:
             pending.append(_step(this, rows, progress.step))
@@ -171,8 +182,12 @@ def _step(this: _Fit, rows: np.ndarray, step: int) -> Tensor:
         if logits is None or len(micros) > 1:
             logits = engine.forward(input_ids_BL, lengths_B)
         part = loss_sum(
-            loss, logits, labels_BC[at_B], None if micro.real else torch.zeros_like(logits[:, 0]),
-            statistics=statistics, progress=step / this.total_steps,
+            loss,
+            logits,
+            labels_BC[at_B],
+            None if micro.real else torch.zeros_like(logits[:, 0]),
+            statistics=statistics,
+            progress=step / this.total_steps,
         ) / len(lengths)
         engine.backward(part, last=micro is micros[-1])
         total = part.detach() if total is None else total + part.detach()
@@ -186,8 +201,11 @@ def _inputs(this: _Fit, rows: np.ndarray, micro: MicroBatch) -> tuple[Tensor, Te
     device = this.engine.device
     picked = rows[micro.positions]
     input_ids_BL, lengths_B = this.data.train.pad(picked, this.engine.model.pad_id)
-    return to_device(input_ids_BL, device), to_device(lengths_B, device), (
-        to_device(micro.positions, device))
+    return (
+        to_device(input_ids_BL, device),
+        to_device(lengths_B, device),
+        (to_device(micro.positions, device)),
+    )
 
 
 def _report_losses(
@@ -220,8 +238,11 @@ def _evaluate(this: _Fit, progress: Progress, observer: Observer) -> None:
     if stopping is not None:
         _watch(this.engine, stopping, progress, agrees if stopping.metric == "accuracy" else -loss)
     observer.evaluated(
-        step=progress.step, total_steps=this.total_steps, probabilities=probabilities(margins_M),
-        agreement=agrees, loss=loss,
+        step=progress.step,
+        total_steps=this.total_steps,
+        probabilities=probabilities(margins_M),
+        agreement=agrees,
+        loss=loss,
     )
 
 

@@ -83,7 +83,7 @@ def build_model(
     from transformers import AutoConfig, AutoModel
 
     _check_weights(source)
-    at: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
     config = AutoConfig.from_pretrained(source.location, **at)
     causal = is_causal(config, source=source)
     _silence(config)
@@ -136,7 +136,7 @@ def merged_weights(model: TwoClass, state: dict[str, Tensor]) -> dict[str, Tenso
     `state` holds the whole model's weights by `model`'s parameter names.
     """
     prefix = "backbone."
-    weights = {name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)}
+    weights = {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
     for name, module in model.backbone.named_modules():
         if not hasattr(module, "lora_A"):
             continue
@@ -211,14 +211,18 @@ def _with_adapters(backbone: nn.Module, tuning: LoraTuning) -> nn.Module:
 
     targets = list(tuning.targets) if tuning.targets is not None else None
     adapters = LoraConfig(
-        task_type=TaskType.FEATURE_EXTRACTION, r=tuning.rank, lora_alpha=tuning.alpha,  # pyright: ignore
-        target_modules=targets, lora_dropout=0.0, bias="none",
+        task_type=TaskType.FEATURE_EXTRACTION,
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,  # pyright: ignore
+        target_modules=targets,
+        lora_dropout=0.0,
+        bias="none",
     )
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="fan_in_fan_out")
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
-            return get_peft_model(backbone, adapters, autocast_adapter_dtype=False)  # pyright: ignore
+            return get_peft_model(backbone, adapters, autocast_adapter_dtype=False)
     except ValueError as error:
         raise ValueError(
             f"training.tuning.targets is {targets}: {error}; name modules of the model, "

@@ -39,17 +39,18 @@ class TokenRows:
     def __post_init__(self) -> None:
         offsets = self.offsets
         if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0:
-            raise ValueError("offsets of token rows must be a list of N + 1 numbers that starts at 0")
+            raise ValueError("offsets of token rows must be N + 1 numbers that start at 0")
         if offsets[-1] != len(self.values):
             raise ValueError(
-                f"offsets of token rows end at {offsets[-1]}, but there are {len(self.values)} tokens"
+                f"offsets of token rows end at {offsets[-1]}, but there are "
+                f"{len(self.values)} tokens"
             )
         if len(offsets) > 1 and np.diff(offsets).min() < 1:
             row = int(np.diff(offsets).argmin())
             raise ValueError(f"row {row} has no tokens; give every row at least one")
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[int]]) -> TokenRows:
+    def of(cls, rows: Iterable[ArrayLike]) -> TokenRows:
         """The rows given as lists of token ids."""
         listed = [np.asarray(row, dtype=np.int32) for row in rows]
         offsets = np.zeros(len(listed) + 1, dtype=np.int64)
@@ -67,7 +68,7 @@ class TokenRows:
 
     def row(self, index: int) -> np.ndarray:
         """The token ids of one row."""
-        return self.values[self.offsets[index]:self.offsets[index + 1]]
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def take(self, indices: ArrayLike) -> TokenRows:
         """The rows at `indices`, in that order; a row may be taken twice."""
@@ -93,7 +94,7 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    at: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
     config = AutoConfig.from_pretrained(source.location, **at)
     tokenizer = AutoTokenizer.from_pretrained(source.location, truncation_side="left", **at)
     limit = min(max_tokens, position_limit(config) or max_tokens)
@@ -101,8 +102,11 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
     rows: list[Sequence[int]] = []
     for start in range(0, len(texts), CHUNK):
         ids = tokenizer(
-            list(texts[start:start + CHUNK]), truncation=True, max_length=limit,
-            return_attention_mask=False, return_token_type_ids=False,
+            list(texts[start : start + CHUNK]),
+            truncation=True,
+            max_length=limit,
+            return_attention_mask=False,
+            return_token_type_ids=False,
         )["input_ids"]
         rows.extend(row or for_nothing for row in ids)
     return TokenRows.of(rows)
@@ -123,8 +127,18 @@ def position_limit(config: Any) -> int | None:
 
 
 _POSITIONS_AFTER_PADDING = {
-    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
-    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+    "camembert",
+    "data2vec-text",
+    "esm",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
 }
 
 

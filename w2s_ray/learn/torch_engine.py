@@ -32,7 +32,9 @@ class TorchEngine:
         on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
         self.device = torch.device("cuda" if on_gpu else "cpu")
         self.model: TwoClass = build_model(
-            source, tuning=training.tuning, seed=seed,
+            source,
+            tuning=training.tuning,
+            seed=seed,
             activation_checkpointing=execution.activation_checkpointing,
         ).to(self.device)
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -43,7 +45,10 @@ class TorchEngine:
         self._bf16 = training.precision == "bf16"
         self._best: dict[str, Tensor] | None = None
         self._optimizer = torch.optim.AdamW(
-            self._list, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay,
+            self._list,
+            lr=training.lr,
+            betas=training.betas,
+            weight_decay=training.weight_decay,
             fused=True,
         )
 

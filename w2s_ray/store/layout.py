@@ -61,6 +61,11 @@ def outcomes(names: Iterable[str]) -> list[str]:
     return [path for _, path in attempts] + ["record.json"] * ("record.json" in names)
 
 
+def is_known(names: Iterable[str]) -> bool:
+    """Whether a run with these files can be asked for: it has an outcome, or is a study at work."""
+    return any(path.startswith("trials/") for path in names) or bool(outcomes(names))
+
+
 def next_attempt(paths: Iterable[str]) -> int:
     """The number of the attempt after those among `paths`."""
     matches = (_ATTEMPT.fullmatch(path.rsplit("/", 1)[-1]) for path in paths)

@@ -103,7 +103,7 @@ class Store:
         Raises:
             StoreError: no run, or more than one.
         """
-        known = [id_ for id_, names in self.run_files().items() if layout.outcomes(names)]
+        known = [id_ for id_, names in self.run_files().items() if layout.is_known(names)]
         return layout.match_id(prefix, known, uri=self.uri)
 
     def record(self, id_: str) -> Record:
@@ -137,8 +137,11 @@ class Store:
         """How each run stands: its record if it is done, else its last attempt; sorted by id."""
         files = self.run_files()
         chosen = files if ids is None else files.keys() & set(ids)
-        paths = [f"{layout.run(id_)}/{layout.outcomes(files[id_])[-1]}" for id_ in sorted(chosen)
-                 if layout.outcomes(files[id_])]
+        paths = [
+            f"{layout.run(id_)}/{layout.outcomes(files[id_])[-1]}"
+            for id_ in sorted(chosen)
+            if layout.outcomes(files[id_])
+        ]
         return self._parsed_many(Record, paths)
 
     def attempts(self, id_: str) -> list[Record]:

@@ -18,34 +18,48 @@ def _field(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False
     return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
 
 
-METRICS = pa.schema([
-    _field("run_id", pa.string(), "the fit"),
-    _field("step", pa.int64(), "optimizer steps taken when it was measured"),
-    _field("metric", pa.string(),
-           "train/loss, train/lr; validation/agreement and validation/loss (with the labels that "
-           "steer the fit); validation/accuracy (ground truth, observed only); test/accuracy"),
-    _field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
-])
+METRICS = pa.schema(
+    [
+        _field("run_id", pa.string(), "the fit"),
+        _field("step", pa.int64(), "optimizer steps taken when it was measured"),
+        _field(
+            "metric",
+            pa.string(),
+            "train/loss, train/lr; validation/agreement and validation/loss (with the labels that "
+            "steer the fit); validation/accuracy (ground truth, observed only); test/accuracy",
+        ),
+        _field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
+    ]
+)
 """`metrics.parquet`, in long form: one row per run, step and metric."""
 
-PREDICTIONS = pa.schema([
-    _field("example_id", pa.string(), "the example, as in the split's rows"),
-    _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
-    _field("probability", pa.float64(), "P(class 1) by the fit's final model"),
-])
+PREDICTIONS = pa.schema(
+    [
+        _field("example_id", pa.string(), "the example, as in the split's rows"),
+        _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
+        _field("probability", pa.float64(), "P(class 1) by the fit's final model"),
+    ]
+)
 """`predictions.parquet`: one row per predicted example. Ground truth stays in the split."""
 
 OF_RUN = {"metrics": METRICS, "predictions": PREDICTIONS}
 """Name of a run's Parquet file -> its columns."""
 
-SPLIT_ROWS = pa.schema([
-    _field("example_id", pa.string(), "the example; unique within the split"),
-    _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
-    _field("text", pa.string(), "what the models read"),
-    _field("label", pa.int8(), "ground truth, 0 or 1"),
-    _field("group", pa.string(), "rows of one group are never in two parts", nullable=True),
-])
+SPLIT_ROWS = pa.schema(
+    [
+        _field("example_id", pa.string(), "the example; unique within the split"),
+        _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
+        _field("text", pa.string(), "what the models read"),
+        _field("label", pa.int8(), "ground truth, 0 or 1"),
+        _field("group", pa.string(), "rows of one group are never in two parts", nullable=True),
+    ]
+)
 """`rows.parquet` of a split: every row of a task, and the part it is in."""
+
+
+def schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    """A schema of names, several of one type separated by spaces."""
+    return pa.schema([(name, kind) for names, kind in columns for name in names.split()])
 
 
 def column_meanings(schema: pa.Schema) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from w2s_ray.store import tables
 from w2s_ray.store.records import Record
 from w2s_ray.store.store import Store
+from w2s_ray.store.tables import schema
 
 if TYPE_CHECKING:
     from pyarrow import dataset as arrow_dataset
@@ -24,34 +25,46 @@ Source: TypeAlias = "pa.Table | arrow_dataset.Dataset"
 
 _TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
-RUNS = pa.schema([
-    ("id", _TEXT), ("kind", _TEXT), ("status", _TEXT), ("reason", _TEXT),
-    ("task", _TEXT), ("model", _TEXT), ("method", _TEXT), ("labels", _TEXT),
-    ("train_on", _TEXT), ("loss", _TEXT), ("alpha", _REAL), ("seed", _WHOLE), ("lr", _REAL),
-    ("epochs", _WHOLE), ("batch_size", _WHOLE), ("precision", _TEXT), ("tuning", _TEXT),
-    ("early_stopping", _TEXT), ("stops_on_oracle", _TRUTH),
-    ("test_accuracy", _REAL), ("validation_accuracy", _REAL), ("validation_agreement", _REAL),
-    ("steps", _WHOLE), ("total_steps", _WHOLE), ("best_step", _WHOLE), ("parameters", _WHOLE),
-    ("attempts", _WHOLE), ("seconds", _REAL), ("device_seconds", _REAL),
-    ("started_at", _TEXT), ("ended_at", _TEXT), ("split", _TEXT), ("parents", pa.list_(_TEXT)),
-    ("identity_version", _WHOLE), ("traceback", _TEXT),
-    ("recipe", _TEXT), ("summary", _TEXT), ("about", _TEXT), ("execution", _TEXT),
-    ("environment", _TEXT),
-])
+
+RUNS = schema(
+    ("id kind status reason task model method labels train_on loss", _TEXT),
+    ("alpha", _REAL),
+    ("seed", _WHOLE),
+    ("lr", _REAL),
+    ("epochs batch_size", _WHOLE),
+    ("precision tuning early_stopping", _TEXT),
+    ("stops_on_oracle", _TRUTH),
+    ("test_accuracy validation_accuracy validation_agreement", _REAL),
+    ("steps total_steps best_step parameters attempts", _WHOLE),
+    ("seconds device_seconds", _REAL),
+    ("started_at ended_at split", _TEXT),
+    ("parents", pa.list_(_TEXT)),
+    ("identity_version", _WHOLE),
+    ("traceback recipe summary about execution environment", _TEXT),
+)
 """`runs`: one row per run, as it stands. `labels` is `ground_truth` or the supervisor's id; times
 are ISO 8601 in UTC; the last five columns are JSON: `summary->>'test_accuracy'`."""
 
-CELLS = pa.schema([
-    ("sweep", _TEXT), ("task", _TEXT), ("weak", _TEXT), ("strong", _TEXT), ("method", _TEXT),
-    ("seed", _WHOLE), ("objective", _TEXT), ("searched", _TRUTH), ("study", _TEXT),
-    ("supervisor", _TEXT), ("ceiling", _TEXT), ("student", _TEXT),
-])
+_AS_JSON = ("recipe", "summary", "about", "execution", "environment")
+
+CELLS = schema(
+    ("sweep task weak strong method", _TEXT),
+    ("seed", _WHOLE),
+    ("objective", _TEXT),
+    ("searched", _TRUTH),
+    ("study supervisor ceiling student", _TEXT),
+)
 """`cells`: the grid of every sweep's latest manifest, with run ids."""
 
-TRIALS = pa.schema([
-    ("study", _TEXT), ("number", _WHOLE), ("state", _TEXT), ("value", _REAL), ("settings", _TEXT),
-    ("fits", pa.list_(_TEXT)), ("reason", _TEXT), ("trial", _TEXT),
-])
+TRIALS = schema(
+    ("study", _TEXT),
+    ("number", _WHOLE),
+    ("state", _TEXT),
+    ("value", _REAL),
+    ("settings", _TEXT),
+    ("fits", pa.list_(_TEXT)),
+    ("reason trial", _TEXT),
+)
 """`trials`: one row per ended trial; `settings` and the whole `trial` are JSON."""
 
 
@@ -62,23 +75,30 @@ def runs(store: Store) -> pa.Table:
 
 def run_splits(store: Store) -> pa.Table:
     """Run id -> fingerprint of the split that it was trained on."""
-    rows = ({"run_id": record.id, "split": record.recipe.get("split")}
-            for record in store.records())
+    rows = (
+        {"run_id": record.id, "split": record.recipe.get("split")} for record in store.records()
+    )
     return tables.from_rows(rows, pa.schema([("run_id", _TEXT), ("split", _TEXT)]))
 
 
 def cells(store: Store) -> pa.Table:
     """The latest grid of every sweep."""
     latest = {manifest.name: manifest for manifest in store.manifests()}
-    rows = ({"sweep": name, **cell.model_dump(mode="json")}
-            for name, manifest in sorted(latest.items()) for cell in manifest.cells)
+    rows = (
+        {"sweep": name, **cell.model_dump(mode="json")}
+        for name, manifest in sorted(latest.items())
+        for cell in manifest.cells
+    )
     return tables.from_rows(rows, CELLS)
 
 
 def trials(store: Store) -> pa.Table:
     """Ended trials of every study."""
-    studies = [id_ for id_, names in sorted(store.run_files().items())
-               if any(name.startswith("trials/") for name in names)]
+    studies = [
+        id_
+        for id_, names in sorted(store.run_files().items())
+        if any(name.startswith("trials/") for name in names)
+    ]
     rows = (_trial_row(id_, trial) for id_ in studies for trial in store.trials(id_))
     return tables.from_rows(rows, TRIALS)
 
@@ -100,31 +120,35 @@ def splits(store: Store) -> Source:
 
 
 VIEWS: Mapping[str, Callable[[Store], Source]] = {
-    "runs": runs, "cells": cells, "trials": trials, "metrics": metrics,
-    "predictions": predictions, "splits": splits,
+    "runs": runs,
+    "cells": cells,
+    "trials": trials,
+    "metrics": metrics,
+    "predictions": predictions,
+    "splits": splits,
 }
 """Name of a view -> what reads its rows."""
 
 
 def _run_row(record: Record) -> dict[str, Any]:
-    recipe, about, summary = record.recipe, record.about, record.summary
-    training, loss = recipe.get("training") or {}, recipe.get("loss") or {}
-    stopping = recipe.get("early_stopping") or {}
-    row = {
-        **{name: getattr(record, name) for name in RUNS.names if name in Record.model_fields},
-        "task": about.get("task"), "model": about.get("model"), "method": about.get("method"),
-        "loss": loss.get("kind"), "alpha": loss.get("alpha"),
+    """One line of `runs`: what of the record, its recipe and its summary has a column."""
+    recipe, training = record.recipe, record.recipe.get("training") or {}
+    loss, stopping = recipe.get("loss") or {}, recipe.get("early_stopping") or {}
+    columns = {
+        **record.summary,
+        **record.about,
+        **training,
+        **recipe,
+        "loss": loss.get("kind"),
+        "alpha": loss.get("alpha"),
         "tuning": (training.get("tuning") or {}).get("kind"),
-        "early_stopping": stopping.get("metric"), "stops_on_oracle": stopping.get("oracle"),
-        **{name: recipe.get(name) for name in ("labels", "train_on", "seed", "split")},
-        **{name: training.get(name) for name in ("lr", "epochs", "batch_size", "precision")},
-        **{name: summary.get(name) for name in (
-            "test_accuracy", "validation_accuracy", "validation_agreement", "steps",
-            "total_steps", "best_step", "parameters")},
-        **{name: json.dumps(getattr(record, name)) for name in (
-            "recipe", "summary", "about", "execution", "environment")},
+        "early_stopping": stopping.get("metric"),
+        "stops_on_oracle": stopping.get("oracle"),
+        "model": record.about.get("model"),
+        **dict(record),
+        **{name: json.dumps(getattr(record, name)) for name in _AS_JSON},
     }
-    return {name: _typed(row[name], RUNS.field(name).type) for name in RUNS.names}
+    return {name: _typed(columns.get(name), RUNS.field(name).type) for name in RUNS.names}
 
 
 def _trial_row(study: str, trial: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,25 +182,31 @@ def _typed(value: Any, kind: pa.DataType) -> Any:
 def _run_parquet(store: Store, name: str) -> dict[str, str]:
     """Path of each done run's `name`.parquet -> run id."""
     wanted = {"record.json", f"{name}.parquet"}
-    return {f"runs/{id_}/{name}.parquet": id_
-            for id_, names in sorted(store.run_files().items()) if wanted <= names}
+    return {
+        f"runs/{id_}/{name}.parquet": id_
+        for id_, names in sorted(store.run_files().items())
+        if wanted <= names
+    }
 
 
 def _dataset(
-    store: Store, paths: Mapping[str, str], schema: pa.Schema, *, key: str | None = None
+    store: Store, paths: Mapping[str, str], columns: pa.Schema, *, key: str | None = None
 ) -> Source:
     """The files at `paths` as one source; column `key` holds what each path maps to."""
-    schema = schema.remove_metadata()
+    fields = columns.remove_metadata()
     if key is not None:
-        schema = schema.insert(0, pa.field(key, pa.string()))
+        fields = fields.insert(0, pa.field(key, pa.string()))
     if not paths:
-        return pa.Table.from_batches([], schema=schema)
+        return pa.Table.from_batches([], schema=fields)
     from pyarrow import dataset
 
     files = store.files
     full = [files.locate(path) for path in paths]
     guarantees = [dataset.field(key) == name for name in paths.values()] if key else None
     return dataset.FileSystemDataset.from_paths(
-        full, schema=schema, format=dataset.ParquetFileFormat(), filesystem=files.arrow(),
+        full,
+        schema=fields,
+        format=dataset.ParquetFileFormat(),
+        filesystem=files.arrow(),
         partitions=guarantees,
     )

@@ -1,0 +1,194 @@
+"""One grid through `w2s run` and through a bare PyTorch loop, start-up apart, as a ratio.
+
+Owns the comparison: it makes the materials, starts each side as a process of its own, and prints
+what they took. Grid time runs from the start of the first fit to the end of the last; start-up is
+the rest of the process (imports, Ray, planning, the table). It trains nothing itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import bare_loop
+from materials import HALF, HELD_OUT, SHAPES, write_models, write_texts
+
+CORES = os.cpu_count() or 1
+SIDES = ("bare", "bare_processes", "w2s")
+NAMES = {
+    "bare": f"bare loop, 1 process x {CORES} threads",
+    "bare_processes": f"bare loop, {CORES} processes x 1 thread",
+    "w2s": "w2s run",
+}
+
+
+def measure_bare(folder: Path, *, processes: int, threads: int) -> dict[str, Any]:
+    """One run of the bare loop."""
+    script = Path(bare_loop.__file__)
+    counts = ["--processes", str(processes), "--threads", str(threads)]
+    output, process_s = _timed([sys.executable, str(script), str(folder), *counts])
+    return _with_startup(json.loads(output.splitlines()[-1]), process_s)
+
+
+def measure_w2s(folder: Path) -> dict[str, Any]:
+    """One run of the grid by the command line, in a fresh store and with empty caches."""
+    fresh = Path(tempfile.mkdtemp(dir=folder, prefix="w2s-"))
+    sweep = fresh / "sweep.yaml"
+    sweep.write_text(json.dumps(sweep_of(folder, store=fresh / "results"), indent=2))
+    command = [str(Path(sys.executable).with_name("w2s")), "run", str(sweep)]
+    variables = {"W2S_CACHE": str(fresh / "cache"), "HF_HUB_OFFLINE": "1"}
+    _, process_s = _timed(command, **variables)
+    return _with_startup(grid_of(fresh / "results"), process_s)
+
+
+def sweep_of(folder: Path, *, store: Path) -> dict[str, Any]:
+    """The sweep file's content: the grid and settings of `bare_loop`. JSON is YAML."""
+    weak, strong = (shape.folder for shape in SHAPES)
+    return {
+        "name": "benchmark",
+        "task": {
+            "name": "generated",
+            "path": str(folder / "texts.csv"),
+            "columns": {"text": "text", "label": "label"},
+            "train": 2 * HALF,
+            "validation": HELD_OUT,
+            "test": HELD_OUT,
+        },
+        "models": [str(folder / shape.folder) for shape in SHAPES],
+        "pairs": [[weak, weak], [weak, strong]],
+        "training": {
+            "batch_size": bare_loop.BATCH,
+            "epochs": bare_loop.EPOCHS,
+            "lr": bare_loop.LR,
+            "clip_norm": bare_loop.CLIP,
+            "max_tokens": bare_loop.MAX_TOKENS,
+            "bucket_batches": bare_loop.BUCKET_BATCHES,
+            "evaluations_per_epoch": 1,
+        },
+        "methods": {"naive": {"loss": {"kind": "xent"}}},
+        "execution": {"evaluation_batch": bare_loop.EVALUATION_BATCH},
+        "store": str(store),
+    }
+
+
+def grid_of(store: Path) -> dict[str, Any]:
+    """Grid time and fits of a store that holds one finished benchmark."""
+    from w2s_ray.report.results import open_results
+
+    runs = open_results(str(store)).runs()
+    fits = runs[(runs["kind"] == "fit") & (runs["status"] == "done")]
+    if len(fits) != len(bare_loop.GRID):
+        raise ValueError(
+            f"{store} holds {len(fits)} finished fits, not {len(bare_loop.GRID)}; "
+            f"see `w2s status --store {store}`"
+        )
+    started = [datetime.fromisoformat(str(moment)) for moment in fits["started_at"]]
+    ended = [datetime.fromisoformat(str(moment)) for moment in fits["ended_at"]]
+    return {
+        "grid_s": (max(ended) - min(started)).total_seconds(),
+        "fits": [
+            {"name": name, "seconds": float(seconds)}
+            for name, seconds in zip(fits["id"], fits["seconds"], strict=True)
+        ],
+    }
+
+
+def compared(times: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Medians of each side, and w2s's grid time as a multiple of the bare loops'."""
+    sides = {
+        side: {
+            name: statistics.median(run[name] for run in runs)
+            for name in ("grid_s", "startup_s", "process_s")
+        }
+        for side, runs in times.items()
+    }
+    ratios = {
+        side: sides["w2s"]["grid_s"] / sides[side]["grid_s"]
+        for side in sides
+        if side != "w2s" and "w2s" in sides
+    }
+    return {"sides": sides, "ratio_of_w2s_to": ratios}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the comparison for people."""
+    about = result["about"]
+    print(
+        f"\n{len(bare_loop.GRID)} fits, {HALF} + {HALF} texts of {about['mean_tokens']:.0f} tokens "
+        f"on average, models of {about['parameters']} parameters, {bare_loop.EPOCHS} epochs of "
+        f"batch {bare_loop.BATCH}, fp32; {about['cores']} cores; median of {about['repeats']}\n"
+    )
+    print(f"{'':36}{'grid, s':>10}{'start-up, s':>13}{'in all, s':>11}")
+    for side, figures in result["sides"].items():
+        grid, startup, process = (figures[n] for n in ("grid_s", "startup_s", "process_s"))
+        print(f"{NAMES[side]:36}{grid:10.1f}{startup:13.1f}{process:11.1f}")
+    for side, ratio in result["ratio_of_w2s_to"].items():
+        print(f"\nratio of grid times, w2s run / {NAMES[side]}: {ratio:.2f}", end="")
+    print()
+
+
+def _with_startup(run: dict[str, Any], process_s: float) -> dict[str, Any]:
+    return {**run, "process_s": process_s, "startup_s": process_s - run["grid_s"]}
+
+
+def _timed(command: list[str], **variables: str) -> tuple[str, float]:
+    """A command's standard output and wall time, in seconds; its errors are shown if it fails."""
+    started = time.perf_counter()
+    ended = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if ended.returncode != 0:
+        sys.exit(f"{ended.stdout}{ended.stderr}\n{' '.join(command)} failed ({ended.returncode})")
+    return ended.stdout, seconds
+
+
+def main() -> None:
+    """Measure the sides asked for and print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", choices=("bare", "w2s"), help="measure one side")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each side, in turn")
+    parser.add_argument("--json", action="store_true", help="print every figure as JSON")
+    options = parser.parse_args()
+    sides: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "bare": lambda folder: measure_bare(folder, processes=1, threads=CORES),
+        "bare_processes": lambda folder: measure_bare(folder, processes=CORES, threads=1),
+        "w2s": measure_w2s,
+    }
+    chosen = [s for s in SIDES if options.only is None or s.startswith(options.only)]
+    times: dict[str, list[dict[str, Any]]] = {side: [] for side in chosen}
+    with tempfile.TemporaryDirectory(prefix="w2s-benchmark-") as name:
+        folder = Path(name)
+        mean_tokens, counts = write_texts(folder), write_models(folder)
+        for number in range(options.repeats):
+            for side in chosen:
+                print(f"{number + 1}/{options.repeats} {NAMES[side]} ...", file=sys.stderr)
+                times[side].append(sides[side](folder))
+    about = {
+        "mean_tokens": mean_tokens,
+        "parameters": " and ".join(f"{count / 1e6:.2f}M" for count in counts.values()),
+        "cores": CORES,
+        "repeats": options.repeats,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    result = {"about": about, **compared(times)}
+    if options.json:
+        print(json.dumps({**result, "runs": times}, indent=2))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from w2s_ray.data.files import Member
+from w2s_ray.data.table import label_classes, raw_rows, table_rows
+from w2s_ray.spec import Columns
+
+COLUMNS = Columns(text="t", label="l")
+ROWS = [{"t": "one, two", "l": "no"}, {"t": 'a "b"\nc', "l": "yes"}]
+
+
+def write(path, name, content):
+    file = path / name
+    data = content if isinstance(content, bytes) else content.encode()
+    file.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return Member(name, file)
+
+
+CSV = 't,l\n"one, two",no\n"a ""b""\nc",yes\n'
+LINES = "\n".join(json.dumps(row) for row in ROWS) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", CSV),
+        ("x.csv.gz", CSV),
+        ("x.csv", "\ufeff" + CSV.replace("no\n", "no\r\n")),
+        ("x.tsv", CSV.replace(",", "\t").replace("one\t two", "one, two")),
+        ("x.jsonl", LINES),
+        ("x.json", LINES + "\n"),
+        ("x.jsonl.gz", LINES),
+        ("x.json", json.dumps(ROWS)),
+        ("x.json", json.dumps(ROWS, indent=1)),
+    ],
+)
+def test_text_formats_give_the_same_rows(tmp_path, name, content):
+    assert list(raw_rows(write(tmp_path, name, content))) == ROWS
+
+
+def test_parquet(tmp_path):
+    pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
+    assert list(raw_rows(Member("x.parquet", tmp_path / "x.parquet"))) == ROWS
+
+
+def test_a_table_becomes_examples(tmp_path):
+    made = table_rows(write(tmp_path, "x.csv", CSV), columns=COLUMNS)
+    assert [(e.id, e.text, e.label, e.group) for e in made.pool] == [
+        ("row:0", "one, two", 0, "one, two"),
+        ("row:1", 'a "b"\nc', 1, 'a "b"\nc'),
+    ]
+    assert made.test is None
+
+
+def test_groups_come_from_their_column(tmp_path):
+    member = write(tmp_path, "x.csv", "t,l,g\na,0,7\nb,1,7\n")
+    made = table_rows(member, columns=Columns(text="t", label="l", group="g"))
+    assert [e.group for e in made.pool] == ["7", "7"]
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "classes"),
+    [
+        ([0, 1], None, {"0": 0, "1": 1}),
+        ([1.0, 0.0], None, {"0": 0, "1": 1}),
+        ([True, False], None, {"false": 0, "true": 1}),
+        (["True", "FALSE"], None, {"FALSE": 0, "True": 1}),
+        (["True", "False"], True, {"False": 0, "True": 1}),
+        (["spam", "ham"], None, {"ham": 0, "spam": 1}),
+        (["spam", "ham"], "ham", {"ham": 1, "spam": 0}),
+        ([2, 10], None, {"2": 0, "10": 1}),
+        (["1", "-1"], -1, {"-1": 1, "1": 0}),
+    ],
+)
+def test_labels_to_classes(values, positive, classes):
+    assert label_classes(values, positive=positive, where="x") == classes
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "message"),
+    [
+        ("x.csv", "a,l\n1,2\n", COLUMNS, r"x\.csv: no column 't'; it has a, l"),
+        ("x.csv", "t,l\na,0\nb,1\nc,2\n", COLUMNS, r"'l' has 3 distinct label.* \('0', '1', '2'\)"),
+        ("x.csv", "t,l\na,0\nb,0\n", COLUMNS, "has 1 distinct label"),
+        ("x.csv", "t,l\n" + "".join(f"a,{i}\n" for i in range(99)), COLUMNS, r"99 .*'7', \.\.\.\)"),
+        (
+            "x.csv",
+            "t,l\na,0\nb,1\n",
+            Columns(text="t", label="l", positive="yes"),
+            "no label is 'yes', named as `positive`; the labels are '0', '1'",
+        ),
+        ("x.csv", "t,l\na,0\n,1\n", COLUMNS, "row 2 has nothing in column 't'"),
+        ("x.csv", "t,l\na,0\nb,c,1\n", COLUMNS, r"row 2 has 3 fields where 2 are expected"),
+        ("x.csv", 't,l\n"a" b,0\n', COLUMNS, "quote fields"),
+        ("x.csv", "t,l\n", COLUMNS, "no rows"),
+        ("x.csv", b"t,l\n\xff\xfe,0\n", COLUMNS, "not UTF-8"),
+        ("x.jsonl", '{"t": 1', COLUMNS, "line 1 is not JSON"),
+        ("x.jsonl", "3\n", COLUMNS, "row 1 is a int"),
+        ("x.xlsx", "", COLUMNS, r"can't read \.xlsx; use \.csv"),
+    ],
+)
+def test_errors_name_what_is_wrong(tmp_path, name, content, columns, message):
+    with pytest.raises(ValueError, match=message):
+        table_rows(write(tmp_path, name, content), columns=columns)

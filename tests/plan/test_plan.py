@@ -1,0 +1,149 @@
+"""The graph: what is planned once, what depends on what, what a finished study adds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from w2s_ray.data.inputs import Inputs, SplitRef
+from w2s_ray.plan import make_plan
+from w2s_ray.spec import ModelSource, parse_sweep
+
+SWEEP = """
+name: grid
+task: {name: creak, train: 100, validation: 20, test: 20}
+models: [s, m, {name: l, training: {lr: 3.0e-6}}]
+seeds: [0, 1]
+methods:
+  naive: {}
+  confidence: {loss: {kind: confidence}}
+"""
+SEARCH = SWEEP + """\
+  found: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0, 1]}}}
+search: {trials: 5, on: [[s, m]]}
+"""
+
+
+def inputs(*labels: str) -> Inputs:
+    counts = {"supervisor_half": 50, "student_half": 50, "validation": 20, "test": 20}
+    return Inputs(
+        splits={"creak": SplitRef("ab" * 10, False, counts, "")},
+        models={label: ModelSource(name=label, location=label, identity=f"sha256:{label}")
+                for label in labels or ("s", "m", "l")},
+    )
+
+
+def planned(text: str, **options):
+    return make_plan(parse_sweep(text), inputs(), **options)
+
+
+def test_each_fit_is_planned_once():
+    plan = planned(SWEEP)
+    roles = [fit.roles for fit in plan.fits.values()]
+    assert roles.count(("supervisor",)) == 2 * 2  # s, m as supervisors
+    assert roles.count(("ceiling",)) == 2 * 2  # m, l as ceilings
+    assert roles.count(("student",)) == 3 * 2 * 2  # pairs x methods x seeds
+    assert len(plan.cells) == 3 * 2 * 2
+    assert plan.uses["supervisor"] == 3 * 2
+    assert plan.uses["supervisor"] - roles.count(("supervisor",)) == 2
+
+
+def test_a_supervisor_is_also_the_ceiling_when_ceilings_are_on_its_half():
+    plan = planned(SWEEP + "ceiling_on: supervisor_half\n")
+    middle = [fit for fit in plan.fits.values() if fit.roles == ("supervisor", "ceiling")]
+    assert [fit.source.name for fit in middle] == ["m", "m"]
+    assert sum(fit.recipe.learns_from_ground_truth for fit in plan.fits.values()) == 3 * 2
+
+
+def test_a_students_id_contains_its_supervisors():
+    plan = planned(SWEEP)
+    for cell in plan.cells:
+        assert plan.fits[cell.student].recipe.labels == cell.supervisor
+        assert plan.fits[cell.student].parents == (cell.supervisor,)
+    changed = planned(SWEEP.replace("models: [s,", "models: [{name: s, training: {lr: 0.5}},"))
+    for before, after in zip(plan.cells, changed.cells, strict=True):
+        if before.weak == "s":
+            assert before.supervisor != after.supervisor
+            assert before.student != after.student
+            assert before.ceiling == after.ceiling
+        else:
+            assert before.student == after.student
+
+
+def test_the_order_is_one_of_execution():
+    plan = planned(SEARCH)
+    seen: set[str] = set()
+    for fit in plan.fits.values():
+        assert set(fit.parents) <= seen
+        seen.add(fit.id)
+
+
+def test_ready_runs_have_their_parents_done_and_failures_block_only_what_follows():
+    plan = planned(SWEEP)
+    first = set(plan.ready(done=set(), excluded=set()))
+    assert first == {f.id for f in plan.fits.values() if f.recipe.learns_from_ground_truth}
+    supervisor = plan.cells[0].supervisor
+    after = set(plan.ready(done={supervisor}, excluded=set())) - first
+    assert after == {f.id for f in plan.fits.values() if f.recipe.labels == supervisor}
+    assert set(plan.blocked_by({supervisor})) == after
+
+
+def test_a_study_serves_all_cells_and_its_refits_come_with_its_outcome():
+    plan = planned(SEARCH)
+    (study,) = plan.studies.values()
+    assert study.pairs == (("s", "m"),)
+    assert study.parents == (plan.cells[0].supervisor,)
+    waiting = [cell for cell in plan.cells if cell.method == "found"]
+    assert all(cell.student is None and cell.objective == "transfer" for cell in waiting)
+    assert plan.waiting == 3 * 2
+    assert [cell.searched for cell in waiting] == [c[:2] == ("s", "m") for c in
+                                                   ((c.weak, c.strong) for c in waiting)]
+    known = planned(SEARCH, outcomes={study.id: {"loss.alpha": 0.25}})
+    assert known.waiting == 0
+    refits = [known.fits[cell.student] for cell in known.cells if cell.method == "found"]
+    assert {fit.recipe.loss.alpha for fit in refits} == {0.25}
+    assert {fit.recipe.seed for fit in refits} == {0, 1}
+    assert set(plan.fits) < set(known.fits)
+
+
+def test_trials_are_seeded_apart_from_the_refits():
+    plan = planned(SEARCH)
+    (study,) = plan.studies.values()
+    (trial,) = study.trial_fits({"loss.alpha": 0.25})
+    assert trial.recipe.seed == 1000
+    assert trial.recipe.labels == plan.cells[0].supervisor
+    assert trial.id not in planned(SEARCH, outcomes={study.id: {"loss.alpha": 0.25}}).fits
+
+
+@pytest.mark.parametrize("objective", ["weak_validation", "oracle"])
+def test_a_study_of_the_cell_itself_is_made_for_each_pair(objective):
+    plan = planned(SEARCH.replace("trials: 5", f"trials: 5, objective: {objective}"))
+    assert sorted(study.pairs for study in plan.studies.values()) == [
+        (("m", "l"),), (("s", "l"),), (("s", "m"),)
+    ]
+    assert {c.objective for c in plan.cells if c.method == "found"} == {objective}
+
+
+def test_per_model_settings_reach_every_role():
+    plan = planned(SWEEP)
+    rates = {(fit.source.name, fit.recipe.training.lr) for fit in plan.fits.values()}
+    assert rates == {("s", 1e-5), ("m", 1e-5), ("l", 3e-6)}
+
+
+def test_a_grid_has_no_more_trials_than_points():
+    text = SEARCH.replace("{uniform: [0, 1]}", "{choice: [0.1, 0.5]}").replace(
+        "trials: 5", "trials: 5, sampler: grid")
+    (study,) = planned(text).studies.values()
+    assert study.recipe.trials == 2
+
+
+def test_planning_imports_neither_torch_nor_ray():
+    code = (
+        "import sys, w2s_ray.plan, w2s_ray.execute.driver, w2s_ray.cli.commands, "
+        "w2s_ray.cli.plan_view\n"
+        "print([m for m in ('torch', 'ray', 'transformers', 'pandas') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

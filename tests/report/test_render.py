@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from tests.store.builders import a_cell, a_record
+from w2s_ray.report import render
+from w2s_ray.report.schemas import SCHEMAS
+from w2s_ray.report.table import PgrTable, tabulate
+
+
+@pytest.fixture
+def table() -> PgrTable:
+    cells = [
+        a_cell(seed=0),
+        a_cell(seed=1),
+        a_cell(seed=2),
+        a_cell(method="a|[red]b", objective="transfer", searched=True),
+    ]
+    records = {}
+    for seed, cell in enumerate(cells):
+        figures = (0.6, 0.7 + seed / 50, 0.8)
+        for id_, value in zip((cell.supervisor, cell.student, cell.ceiling), figures, strict=True):
+            records[id_] = a_record(id=id_, accuracy=value)
+    records[cells[2].ceiling] = a_record(
+        id=cells[2].ceiling, status="failed", reason="disk full", accuracy=None
+    )
+    return tabulate(cells, records, sweep="sweep")
+
+
+def test_a_terminal_shows_percent_and_ratios(table):
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(render.to_rich(table))
+    text = console.export_text()
+    line = next(line for line in text.splitlines() if "naive" in line)
+    cells = [cell.strip() for cell in line.split("│")]
+    assert cells == [
+        "sciq",
+        "small → large",
+        "naive",
+        "60.0",
+        "71.0 ± 1.4",
+        "80.0",
+        "0.55 ± 0.07",
+        "2/3",
+        "none",
+        "seed 2: ceiling failed: disk full",
+    ]
+    assert "a|[red]b" in text
+    assert "median PGR" in text
+
+
+def test_markdown_is_a_table_whatever_the_names(table):
+    text = render.to_markdown(table)
+    assert "| sciq | small → large | naive | 60.0 | 71.0 ± 1.4 | 80.0 | 0.55 ± 0.07 | 2/3 |" in text
+    assert "a\\|[red]b" in text
+    first = text.split("\n\n")[1].splitlines()
+    assert {line.replace("\\|", "").count("|") for line in first} == {11}
+
+
+@pytest.mark.parametrize("part", ["rows", "by_seed", "by_method"])
+def test_every_part_comes_as_csv_arrow_and_frame(table, part):
+    rows = getattr(table, part)
+    read = list(csv.DictReader(io.StringIO(render.to_csv(table, part))))
+    arrow, frame = render.to_arrow(table, part), render.to_frame(table, part)
+    assert len(read) == arrow.num_rows == len(frame) == len(rows)
+    assert list(read[0]) == arrow.column_names == list(frame.columns) == SCHEMAS[part].names
+    assert frame["method"].tolist() == [row.method for row in rows]
+
+
+def test_machine_readable_forms_keep_every_digit(table):
+    pgr = table.rows[0].pgr
+    assert float(next(csv.DictReader(io.StringIO(render.to_csv(table))))["pgr"]) == pgr
+    assert render.to_frame(table)["pgr"][0] == pgr
+    assert json.loads(render.to_json(table))["rows"][0]["pgr"] == pgr
+    assert render.to_frame(table)["missing"][0] == "seed 2: ceiling failed: disk full"
+    assert list(render.to_frame(table)["runs"][0]) == list(table.rows[0].runs)
+
+
+def test_an_empty_table_is_shown_as_such():
+    empty = PgrTable((), (), ())
+    assert render.to_markdown(empty) == ""
+    assert render.to_frame(empty).empty
+    assert json.loads(render.to_json(empty)) == {"rows": [], "by_seed": [], "by_method": []}
+    Console(file=io.StringIO()).print(render.to_rich(empty))

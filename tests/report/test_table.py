@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from statistics import stdev
+from typing import Any
+
+import pytest
+
+from tests.store.builders import a_cell, a_manifest, a_recipe, a_record
+from w2s_ray.report.table import PgrTable, pgr_table, tabulate
+from w2s_ray.store import Cell, Record, Store, StoreError
+
+
+def records_of(*cells: Cell, accuracies: tuple[float, float, float] = (0.6, 0.7, 0.8)):
+    """Done runs for every cell: supervisor, student, ceiling."""
+    found: dict[str, Record] = {}
+    for cell in cells:
+        ids = (cell.supervisor, cell.student, cell.ceiling)
+        for id_, accuracy in zip(ids, accuracies, strict=True):
+            if id_ is not None:
+                found[id_] = a_record(id=id_, accuracy=accuracy)
+    return found
+
+
+def tabled(*cells: Cell, records: dict[str, Record]) -> PgrTable:
+    return tabulate(cells, records, sweep="sweep")
+
+
+def unfinished(id_: str, **changes: Any) -> dict[str, Record]:
+    given = {"status": "failed", "reason": "out of memory", "accuracy": None, **changes}
+    return {id_: a_record(id=id_, **given)}
+
+
+def test_a_row_is_the_mean_over_seeds_and_its_pgr_that_of_the_means():
+    one, two = a_cell(seed=0), a_cell(seed=1)
+    records = records_of(one) | records_of(two, accuracies=(0.5, 0.8, 0.9))
+    table = tabled(one, two, records=records)
+    (row,) = table.rows
+    assert (row.weak_accuracy, row.ceiling_accuracy) == pytest.approx((0.55, 0.85))
+    assert row.student_accuracy == pytest.approx(0.75)
+    assert row.pgr == pytest.approx(0.2 / 0.3)  # not the mean of 0.5 and 0.75
+    assert [seed.pgr for seed in table.by_seed] == pytest.approx([0.5, 0.75])
+    assert row.student_sd == pytest.approx(stdev([0.7, 0.8]))
+    assert row.pgr_sd == pytest.approx(stdev([0.5, 0.75]))
+    assert (row.seeds, row.of_seeds, row.missing, row.reason) == (2, 2, (), None)
+    assert set(row.runs) == set(records)
+
+
+def test_one_seed_has_no_spread():
+    (row,) = tabled(a_cell(), records=records_of(a_cell())).rows
+    assert (row.student_sd, row.pgr_sd, row.seeds) == (None, None, 1)
+
+
+def test_a_mean_leaves_out_seeds_without_all_three_and_says_why():
+    cells = [a_cell(seed=seed) for seed in range(4)]
+    records = records_of(*cells)
+    # A ceiling that failed leaves its student and supervisor out as well.
+    records |= unfinished(cells[1].ceiling)
+    records[cells[1].student] = a_record(id=cells[1].student, accuracy=0.0)
+    del records[cells[2].student]
+    records |= unfinished(cells[2].supervisor, status="stopped", reason="interrupted")
+    del records[cells[3].student]
+    (row,) = tabled(*cells, records=records).rows
+    assert (row.seeds, row.of_seeds, row.student_accuracy) == (1, 4, 0.7)
+    assert row.pgr == pytest.approx(0.5)
+    assert {missing.seed: missing.why for missing in row.missing} == {
+        1: "ceiling failed: out of memory",
+        2: "supervisor stopped: interrupted; "
+        "student blocked by its supervisor (stopped: interrupted)",
+        3: "student not run",
+    }
+
+
+def test_a_row_without_any_seed_says_why_once():
+    cells = [a_cell(seed=seed) for seed in range(3)]
+    records = records_of(*cells)
+    for cell in cells:
+        records |= unfinished(cell.ceiling)
+    table = tabled(*cells, records=records)
+    (row,) = table.rows
+    assert (row.pgr, row.student_accuracy, row.seeds) == (None, None, 0)
+    assert row.reason == "ceiling failed: out of memory"
+    assert (table.by_method[0].missing, table.by_method[0].undefined) == (1, 0)
+
+
+def test_a_done_run_without_accuracy_is_missing():
+    records = records_of(a_cell())
+    records[a_cell().ceiling] = a_record(id=a_cell().ceiling, accuracy=None)
+    (row,) = tabled(a_cell(), records=records).rows
+    assert row.reason == "ceiling has no test_accuracy"
+
+
+@pytest.mark.parametrize(
+    ("study", "why"),
+    [
+        ({}, "blocked by study st (not run)"),
+        (unfinished("st", kind="study"), "blocked by study st (failed: out of memory)"),
+        ({"st": a_record(id="st", kind="study", accuracy=None)}, "not run"),
+    ],
+)
+def test_a_student_of_a_study_waits_for_it(study, why):
+    cell = a_cell(student=None, study="st", objective="transfer")
+    (row,) = tabled(cell, records=records_of(cell) | study).rows
+    assert row.reason == f"student {why}"
+
+
+def test_without_a_gap_the_row_has_no_pgr_but_its_figures():
+    records = records_of(a_cell(), accuracies=(0.8, 0.8, 0.7))
+    table = tabled(a_cell(), records=records)
+    (row,) = table.rows
+    assert (row.pgr, row.seeds, row.student_accuracy) == (None, 1, 0.8)
+    assert row.reason == "ceiling does not beat the supervisor (gap -0.100)"
+    assert (table.by_method[0].undefined, table.by_method[0].missing) == (1, 0)
+    assert table.by_method[0].median_pgr is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [
+        ({}, "none"),
+        ({"objective": "transfer", "study": "st"}, "transfer"),
+        ({"objective": "transfer", "study": "st", "searched": True}, "oracle"),
+        ({"objective": "weak_validation", "study": "st"}, "weak_validation"),
+        ({"objective": "weak_validation", "study": "st", "searched": True}, "weak_validation"),
+        ({"objective": "oracle", "study": "st", "searched": True}, "oracle"),
+    ],
+)
+def test_a_row_is_labelled_by_what_chose_its_settings(cell, label):
+    cells = a_cell(**cell), a_cell(seed=1, **cell)
+    table = tabled(*cells, records=records_of(*cells))
+    assert [seed.objective for seed in table.by_seed] == [label, label]
+    assert (table.rows[0].objective, table.by_method[0].objective) == (label, label)
+
+
+@pytest.mark.parametrize("declared", ["none", "transfer", "weak_validation"])
+def test_a_student_stopped_by_ground_truth_is_an_oracle(declared):
+    stopping = {"early_stopping": {"patience": 2, "oracle": True}}
+    cell = a_cell(objective=declared)
+    records = records_of(cell)
+    records[cell.student] = a_record(id=cell.student, recipe=a_recipe(**stopping))
+    assert tabled(cell, records=records).rows[0].objective == "oracle"
+
+
+def test_early_stopping_on_own_labels_is_no_oracle():
+    records = records_of(a_cell())
+    stopping = {"early_stopping": {"patience": 2, "oracle": False}}
+    records[a_cell().student] = a_record(id=a_cell().student, recipe=a_recipe(**stopping))
+    assert tabled(a_cell(), records=records).rows[0].objective == "none"
+
+
+def test_a_methods_median_leaves_searched_cells_out():
+    searched = a_cell(objective="transfer", searched=True)
+    others = [a_cell(task=task, objective="transfer") for task in ("boolq", "cola", "paws", "piqa")]
+    records = records_of(searched, accuracies=(0.6, 0.8, 0.8))
+    for cell, accuracies in zip(
+        others,
+        [
+            (0.6, 0.62, 0.8),
+            (0.6, 0.66, 0.8),
+            (0.6, 0.7, 0.5),
+            (0.6, 0.7, 0.8),
+        ],
+        strict=True,
+    ):
+        records |= records_of(cell, accuracies=accuracies)
+    del records[others[3].student]
+    (method,) = tabled(searched, *others, records=records).by_method
+    assert method.objective == "transfer"
+    assert method.median_pgr == pytest.approx(0.2)  # of 0.1 and 0.3
+    assert (method.cells, method.undefined, method.missing, method.left_out) == (2, 1, 1, 1)
+
+
+def test_a_method_that_only_saw_ground_truth_is_summed_up_as_oracle():
+    cells = [a_cell(task=task, objective="transfer", searched=True) for task in ("a", "b")]
+    (method,) = tabled(*cells, records=records_of(*cells)).by_method
+    assert (method.objective, method.cells, method.left_out) == ("oracle", 2, 0)
+
+
+def test_rows_keep_the_order_of_the_cells():
+    cells = [
+        a_cell(task=task, method=method, seed=seed)
+        for seed in (0, 1)
+        for task in ("z", "a")
+        for method in ("naive", "confidence")
+    ]
+    table = tabled(*cells, records=records_of(*cells))
+    assert [(row.task, row.method) for row in table.rows] == [
+        ("z", "naive"),
+        ("z", "confidence"),
+        ("a", "naive"),
+        ("a", "confidence"),
+    ]
+    assert [row.method for row in table.by_method] == ["naive", "confidence"]
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store.open(tmp_path)
+    for name, method in (("one", "naive"), ("two", "confidence")):
+        store.write_manifest(a_manifest(a_cell(method=method), name=name))
+        for record in records_of(a_cell(method=method)).values():
+            store.write_run(record)
+    return store
+
+
+def test_a_store_gives_one_sweep_or_all(store):
+    assert [row.sweep for row in pgr_table(store).rows] == ["one", "two"]
+    (row,) = pgr_table(store, sweep="two").rows
+    assert (row.method, row.pgr) == ("confidence", pytest.approx(0.5))
+    with pytest.raises(StoreError, match="its sweeps are: one, two"):
+        pgr_table(store, sweep="three")
+
+
+def test_the_latest_manifest_counts(store):
+    later = a_manifest(a_cell(method="other"), name="one", created_at="2026-02-01T00:00:00Z")
+    store.write_manifest(later)
+    (row,) = pgr_table(store, sweep="one").rows
+    assert (row.method, row.reason) == ("other", "student not run")
+
+
+def test_no_store_is_an_error(tmp_path):
+    with pytest.raises(StoreError, match="there are no results"):
+        pgr_table(Store.open(tmp_path / "nothing"))

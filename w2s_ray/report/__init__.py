@@ -1,0 +1,21 @@
+"""What came out: PGR, tables and frames from a store.
+
+Owns the one definition of PGR and every figure shown to a reader. It knows stores, and nothing of
+torch, of Ray or of how a run was executed.
+"""
+
+from w2s_ray.report.results import Results, open_results, sql_tables
+from w2s_ray.report.table import MethodRow, Missing, PgrTable, Row, SeedRow, pgr_table, tabulate
+
+__all__ = [
+    "MethodRow",
+    "Missing",
+    "PgrTable",
+    "Results",
+    "Row",
+    "SeedRow",
+    "open_results",
+    "pgr_table",
+    "sql_tables",
+    "tabulate",
+]

@@ -1,0 +1,44 @@
+"""Arrow schemas of the PGR table's parts, which are its columns in SQL, CSV and pandas.
+
+Owns names and types alone; the meaning of a column stands at the field of the same name in
+`report.table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from w2s_ray.store.tables import schema
+
+_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+
+
+_PLACE = ("sweep task weak strong method", _TEXT)
+_FIGURES = ("weak_accuracy student_accuracy ceiling_accuracy pgr", _REAL)
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "rows": schema(
+        _PLACE,
+        ("objective", _TEXT),
+        _FIGURES,
+        ("reason", _TEXT),
+        ("seeds of_seeds", _WHOLE),
+        ("student_sd pgr_sd", _REAL),
+        ("missing", _TEXT),
+        ("runs", pa.list_(_TEXT)),
+    ),
+    "by_seed": schema(
+        _PLACE,
+        ("seed", _WHOLE),
+        ("objective", _TEXT),
+        _FIGURES,
+        ("reason supervisor student ceiling", _TEXT),
+    ),
+    "by_method": schema(
+        ("sweep method objective", _TEXT),
+        ("median_pgr", _REAL),
+        ("cells undefined missing left_out", _WHOLE),
+    ),
+}
