@@ -1,1 +1,30 @@
-"""Weak-to-strong generalization experiments as sweeps on Ray."""
+"""Weak-to-strong generalization experiments as sweeps on Ray.
+
+The package's whole public surface: load a sweep, plan it, run it, read its results. Each name is
+loaded when it is first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from w2s_ray.execute.driver import plan_sweep, run_sweep
+    from w2s_ray.report.results import open_results
+    from w2s_ray.spec import load_sweep
+
+_HOMES = {
+    "load_sweep": "w2s_ray.spec",
+    "open_results": "w2s_ray.report.results",
+    "plan_sweep": "w2s_ray.execute.driver",
+    "run_sweep": "w2s_ray.execute.driver",
+}
+
+__all__ = ["load_sweep", "open_results", "plan_sweep", "run_sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'w2s_ray' has no attribute {name!r}")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from w2s_ray.report.pgr import pgr
@@ -46,6 +46,7 @@ def test_without_a_gap_there_is_none(weak, ceiling, gap):
     assert found.reason == f"ceiling does not beat the supervisor (gap {gap})"
 
 
+@settings(deadline=None)
 @given(gaps)
 def test_it_is_0_at_the_supervisor_and_1_at_the_ceiling(pair):
     weak, ceiling = pair
@@ -53,6 +54,7 @@ def test_it_is_0_at_the_supervisor_and_1_at_the_ceiling(pair):
     assert pgr(weak, student=ceiling, ceiling=ceiling).value == 1
 
 
+@settings(deadline=None)
 @given(gaps, accuracies, st.floats(0.01, 100), st.floats(-10, 10))
 def test_units_do_not_matter(pair, student, scale, shift):
     weak, ceiling = pair
@@ -63,6 +65,7 @@ def test_units_do_not_matter(pair, student, scale, shift):
     assert moved == pytest.approx(found, rel=1e-6, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(accuracies, accuracies, accuracies)
 def test_it_has_a_value_or_a_reason(weak, student, ceiling):
     found = pgr(weak, student=student, ceiling=ceiling)

@@ -48,8 +48,9 @@ def test_a_terminal_shows_percent_and_ratios(table):
         "0.55 ± 0.07",
         "2/3",
         "none",
-        "seed 2: ceiling failed: disk full",
+        "(1)",
     ]
+    assert "(1) seed 2: ceiling failed: disk full" in text.splitlines()
     assert "a|[red]b" in text
     assert "median PGR" in text
 

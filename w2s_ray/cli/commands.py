@@ -41,12 +41,12 @@ def plan(
 ) -> None:
     """Print what a sweep will run: fits of each kind, what is shared, what is done, what it needs."""
     with _errors():
-        from w2s_ray.execute.driver import prepare
+        from w2s_ray.execute.driver import plan_sweep
         from w2s_ray.cli.plan_view import render_plan
 
         sweep = _sweep(sweep_file)
         results = _store(store or sweep.store)
-        planned = prepare(sweep, results)
+        planned = plan_sweep(sweep, store=results)
         done = results.done([*planned.fits, *planned.studies]) if results.exists() else set()
         render_plan(planned, done=done, store=results.uri, console=Console(), every_run=runs)
 
@@ -87,11 +87,11 @@ def status(sweep_file: MaybeSweepFile = None, store: StoreOption = None) -> None
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
         if sweep is not None:
-            from w2s_ray.execute.driver import prepare
+            from w2s_ray.execute.driver import plan_sweep
 
-            render_status(results, plan=prepare(sweep, results), console=Console())
+            render_status(results, plan=plan_sweep(sweep, store=results), console=_console())
         else:
-            render_status(results, plan=None, console=Console())
+            render_status(results, plan=None, console=_console())
 
 
 @app.command()
@@ -130,7 +130,7 @@ def query(
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
         found = query_store(results, sql, limit=limit, extra_tables=sql_tables(results))
-        show_arrow(found, format=format, console=Console())
+        show_arrow(found, format=format, console=_console())
 
 
 @app.command()
@@ -147,14 +147,19 @@ def explain(
             raise ValueError(f"explain takes one or two runs, not {len(runs)}")
         results = _existing(store, None)
         if len(runs) == 1:
-            render_run(results, runs[0], console=Console())
+            render_run(results, runs[0], console=_console())
         else:
-            render_difference(results, runs[0], runs[1], console=Console())
+            render_difference(results, runs[0], runs[1], console=_console())
 
 
 def main() -> None:
     """The entry point of the `w2s` command."""
     app()
+
+
+def _console() -> Console:
+    """Standard output; wide where no terminal limits it."""
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def _sweep(path: Path) -> Any:
@@ -182,7 +187,7 @@ def _print_table(
     from w2s_ray.cli.show import show_pgr
     from w2s_ray.report.table import pgr_table
 
-    show_pgr(pgr_table(results, sweep=sweep), format=format, by_seed=by_seed, console=Console())
+    show_pgr(pgr_table(results, sweep=sweep), format=format, by_seed=by_seed, console=_console())
 
 
 def _one_of(value: str, known: tuple[str, ...], option: str) -> None:

@@ -24,11 +24,11 @@ LONGEST = 32
 SHORTEST = 20
 """Words in a row, at least."""
 
-_THEME_FALL, _WORD_FALL, _FILLER_FALL = 0.5, 0.5, 1.0  # exponents of frequency by rank
+_THEME_FALL, _WORD_FALL, _FILLER_FALL = 0.5, 0.7, 1.0  # exponents of frequency by rank
 _NEW_PHRASE = 0.35  # chance that a word begins a phrase: 2.9 words each
 _FILLER = 0.1  # chance that a word is a filler
 _STRAY = 0.05  # chance that a phrase takes the side that its text does not
-_TOLD_BY = range(2, 5)  # words on the asked theme in a row of the task
+_TOLD_BY = range(1, 4)  # words on the asked theme in a row of the task
 _PRETRAINING, _TASK = 0, 1  # streams of random numbers that never meet, whatever their seeds
 
 

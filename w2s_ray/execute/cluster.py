@@ -81,8 +81,8 @@ class Cluster:
 def ray_cluster() -> Iterator[Cluster]:
     """A Ray cluster for the time of the context: this machine, or the one at `RAY_ADDRESS`.
 
-    On this machine it listens on localhost only, with token authentication. A cluster that was
-    joined, or that the caller had started already, is left running.
+    On this machine its dashboard listens on localhost only, and everything asks for the token. A
+    cluster that was joined, or that the caller had started already, is left running.
     """
     variables = set_variables()
     if ray.is_initialized():
@@ -96,7 +96,6 @@ def ray_cluster() -> Iterator[Cluster]:
                 address="local",
                 include_dashboard=True,  # stopped trials free their resources through its API
                 dashboard_host="127.0.0.1",
-                _node_ip_address="127.0.0.1",  # nothing listens beyond this machine
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )

@@ -44,21 +44,30 @@ class Outcome:
         return not self.failed and not self.blocked and not self.plan.waiting
 
 
-def prepare(sweep: Sweep, store: Store, inputs: Inputs | None = None) -> Plan:
+def plan_sweep(
+    sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None
+) -> Plan:
     """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+
+    `store` is the sweep's own unless another is named.
 
     Raises:
         ValueError: a task or model that can't be used.
     """
     found = inputs if inputs is not None else resolve(sweep)
+    store = store or Store.open(sweep.store)
     plan = make_plan(sweep, found)
     return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
 
 
 def run_sweep(
-    sweep: Sweep, *, store: Store, sweep_text: str = "", console: Console | None = None
+    sweep: Sweep,
+    *,
+    store: Store | None = None,
+    sweep_text: str = "",
+    console: Console | None = None,
 ) -> Outcome:
-    """Carry out everything in `sweep` that the store doesn't hold yet.
+    """Carry out everything in `sweep` that the store (by default its own) doesn't hold yet.
 
     Everything that can be refused is refused before any training: inputs that can't be read, a
     store that can't be written, resources that the cluster doesn't have.
@@ -67,7 +76,8 @@ def run_sweep(
         ValueError: one of those; the message names the remedy.
     """
     console = console or Console(stderr=True)
-    plan = prepare(sweep, store)
+    store = store or Store.open(sweep.store)
+    plan = plan_sweep(sweep, store=store)
     _refuse_provisional(plan)
     store.check_writable()
     _materialize(plan, store)
@@ -203,7 +213,7 @@ class _Driver:
 
     def _plan_again(self) -> None:
         """A study has ended: its refits are known now."""
-        self.plan = prepare(self.plan.sweep, self.store, self.plan.inputs)
+        self.plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
         self.done |= self.store.done([*self.plan.fits, *self.plan.studies])
         _write_manifest(self.plan, self.store, self.sweep_text)
 

@@ -10,9 +10,8 @@ them, and trains each against the fixed statistic. Shapes: B rows, L tokens, C c
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,31 +29,14 @@ from w2s_ray.learn.losses import (
     loss_sum,
     needs_batch_statistics,
 )
+from w2s_ray.learn.progress import Progress, resume, save_if_due
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource
 
-PROGRESS = "loop.json"
 LOSSES_AT_ONCE = 8
 """Steps whose losses are read together on a GPU, where reading one waits for it."""
 POLL_STEPS = 16
 """Steps between two questions whether a checkpoint is due, besides evaluations."""
-
-
-@dataclass
-class Progress:
-    """All that the loop remembers between steps; with the engine's state, all that resuming needs.
-
-    The place in the data follows from `step`, since the order of rows is a function of the seed.
-    """
-
-    fit: str
-    step: int = 0
-    tokens: int = 0
-    train_loss: float = math.nan
-    best_step: int = 0
-    best_value: float = -math.inf
-    stale: int = 0
-    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +86,7 @@ def fit(
             total_steps=training.epochs * steps_per_epoch(len(data.train), training.batch_size),
             micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
         )
-        progress = _resume(this, checkpoints)
+        progress = resume(recipe.run_id, built, checkpoints)
         _train(this, progress, observer, checkpoints)
         if execution.keep == "last" and weights is not None:
             built.export(weights)
@@ -155,7 +137,7 @@ def _train(
             if evaluates:
                 _evaluate(this, progress, observer)
             if (evaluates or polls) and checkpoints is not None:
-                _checkpoint(this, progress, checkpoints)
+                save_if_due(progress, this.engine, checkpoints)
             if progress.stopped:
                 break
 
@@ -254,33 +236,6 @@ def _watch(engine: Engine, stopping: EarlyStopping, progress: Progress, value: f
         return
     progress.stale += 1
     progress.stopped = progress.stale >= stopping.patience
-
-
-def _checkpoint(this: _Fit, progress: Progress, checkpoints: Checkpoints) -> None:
-    def write(folder: Path) -> None:
-        this.engine.save(folder)
-        if this.engine.rank == 0:
-            state = {k: v for k, v in asdict(progress).items() if v != -math.inf}
-            (folder / PROGRESS).write_text(json.dumps(state, allow_nan=False))
-
-    if this.engine.agree(checkpoints.due()):
-        checkpoints.save(progress.step, write)
-
-
-def _resume(this: _Fit, checkpoints: Checkpoints | None) -> Progress:
-    """The newest checkpoint's progress, with the engine's state loaded; or a fresh start."""
-    fresh = Progress(fit=this.recipe.run_id)
-    folder = checkpoints.latest() if checkpoints is not None else None
-    if folder is None:
-        return fresh
-    found = Progress(**json.loads((folder / PROGRESS).read_text()))
-    if found.fit != fresh.fit:
-        raise ValueError(
-            f"the checkpoint in {folder} belongs to fit {found.fit}, not {fresh.fit}; "
-            "give each fit a folder of its own"
-        )
-    this.engine.load(folder)
-    return found
 
 
 def _result(this: _Fit, progress: Progress) -> FitResult:

@@ -36,6 +36,7 @@ _COLUMNS = (
 )
 _METHOD_COLUMNS = ("method", "median PGR", "rows", "objective", "note")
 _NUMBERS = frozenset({"weak", "student", "ceiling", "PGR", "seeds", "median PGR", "rows"})
+_WRAPPED = frozenset({"task", "method"})
 _NONE = "–"
 
 
@@ -45,20 +46,23 @@ def to_rich(table: PgrTable) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    def shown(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    def shown(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Group:
         made = Table(title=title, title_justify="left", show_edge=False)
         for column in columns:
-            made.add_column(column, justify="right" if column in _NUMBERS else "left")
-        for line in lines:
-            made.add_row(*(Text(cell) for cell in line))
-        return made
+            justify = "right" if column in _NUMBERS else "left"
+            made.add_column(column, justify=justify, no_wrap=column not in _WRAPPED)
+        notes = list(dict.fromkeys(line[-1] for line in lines if line[-1]))
+        for *cells, note in lines:
+            marks = f"({notes.index(note) + 1})" if note else ""
+            made.add_row(*(Text(cell) for cell in cells), Text(marks))
+        return Group(made, *(Text(f"({i}) {note}") for i, note in enumerate(notes, start=1)))
 
     sweeps = dict.fromkeys(row.sweep for row in table.rows)
     parts = []
     for sweep in sweeps:
         rows, methods = _lines(table, sweep)
         parts += [
-            shown(sweep, _COLUMNS, rows),
+            shown(f"{sweep}: accuracy in %, ± over seeds", _COLUMNS, rows),
             "",
             shown("over tasks and pairs", _METHOD_COLUMNS, methods),
             "",

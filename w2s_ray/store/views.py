@@ -8,6 +8,7 @@ someone else provides it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -169,7 +170,7 @@ def _typed(value: Any, kind: pa.DataType) -> Any:
         case int():
             fits = pa.types.is_integer(kind) or pa.types.is_floating(kind)
         case float():
-            fits = pa.types.is_floating(kind) and value == value and abs(value) != float("inf")
+            fits = pa.types.is_floating(kind) and math.isfinite(value)
         case str():
             fits = pa.types.is_string(kind)
         case list() | tuple():

@@ -1,0 +1,5 @@
+"""`python -m w2s_ray` is `w2s`."""
+
+from w2s_ray.cli import app
+
+app()
