@@ -19,13 +19,16 @@ def make_model(folder: Path, *, width: int = 16, layers: int = 1, seed: int = 0)
     vocabulary = {word: i for i, word in enumerate([*WORDS, "[UNK]", "[PAD]"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=len(vocabulary), n_positions=64, n_embd=width, n_layer=layers, n_head=2,
-        bos_token_id=None, eos_token_id=None,
+        vocab_size=len(vocabulary),
+        n_positions=64,
+        n_embd=width,
+        n_layer=layers,
+        n_head=2,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)
@@ -41,14 +44,19 @@ def make_task(path: Path, *, rows: int = 400, seed: int = 0) -> Path:
         for i in range(rows):
             label = i % 2
             share = 0.75 if label else 0.25
-            words = [rng.choice(GOOD if rng.random() < share else BAD)
-                     for _ in range(rng.randint(5, 15))]
+            words = [
+                rng.choice(GOOD if rng.random() < share else BAD) for _ in range(rng.randint(5, 15))
+            ]
             writer.writerow([" ".join(words), label])
     return path
 
 
 def sweep_text(
-    folder: Path, *, methods: str = "naive: {}", extra: str = "", execution: str = "{}",
+    folder: Path,
+    *,
+    methods: str = "naive: {}",
+    extra: str = "",
+    execution: str = "{}",
     name: str = "tiny",
 ) -> str:
     """A sweep over three tiny models and a generated task in `folder`, made there if need be."""

@@ -38,8 +38,10 @@ def canonical(value: Any, *, where: str = "recipe") -> Any:
         case list() | tuple():
             return [canonical(item, where=f"{where}[{i}]") for i, item in enumerate(value)]
         case Mapping():
-            return {_key(key, where): canonical(item, where=f"{where}.{key}")
-                    for key, item in value.items()}
+            return {
+                _key(key, where): canonical(item, where=f"{where}.{key}")
+                for key, item in value.items()
+            }
         case _:
             raise TypeError(
                 f"{where}: a {type(value).__name__} has no canonical form; "

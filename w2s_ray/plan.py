@@ -9,7 +9,7 @@ torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -116,15 +116,16 @@ class Plan:
     @property
     def waiting(self) -> int:
         """Refits whose recipes are known only when their study has ended."""
-        return len({(c.study, c.task, c.weak, c.strong, c.seed) for c in self.cells
-                    if c.student is None})
+        return len(
+            {(c.study, c.task, c.weak, c.strong, c.seed) for c in self.cells if c.student is None}
+        )
 
     @property
     def trials(self) -> int:
         """Fits that the studies may train at most."""
         return sum(s.recipe.trials * len(s.recipe.cells) for s in self.studies.values())
 
-    def ready(self, *, done: Collection[str], excluded: Collection[str]) -> Iterator[str]:
+    def ready(self, *, done: Set[str], excluded: Set[str]) -> Iterator[str]:
         """Ids of runs whose parents are all done, without those done or excluded."""
         for run in (*self.fits.values(), *self.studies.values()):
             if run.id not in done and run.id not in excluded and done >= set(run.parents):
@@ -250,13 +251,16 @@ class _Planner:
             model, "ground_truth", seed, settings, train_on, (*labelled, "validation", "test")
         )
 
-    def student_fit(
-        self, model: Model, labels: str, seed: int, settings: FitSettings
-    ) -> FitRecipe:
+    def student_fit(self, model: Model, labels: str, seed: int, settings: FitSettings) -> FitRecipe:
         return self.fit(model, labels, seed, settings, "student_half", ("validation", "test"))
 
     def fit(
-        self, model: Model, labels: str, seed: int, settings: FitSettings, train_on: Any,
+        self,
+        model: Model,
+        labels: str,
+        seed: int,
+        settings: FitSettings,
+        train_on: Any,
         predicts: Any,
     ) -> FitRecipe:
         return FitRecipe(

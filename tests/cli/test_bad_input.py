@@ -14,7 +14,10 @@ from tests.support import sweep_text
 def w2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "w2s_ray", *map(str, arguments)],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -82,7 +85,9 @@ def test_an_unknown_student(folder):
 
 
 def test_an_unknown_task(folder):
-    line = refused(folder, ("columns: {text: text, label: label},", ""), ("name: words", "name: wrds"))
+    line = refused(
+        folder, ("columns: {text: text, label: label},", ""), ("name: words", "name: wrds")
+    )
     assert "wrds" in line
 
 

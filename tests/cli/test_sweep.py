@@ -61,8 +61,10 @@ def undisturbed(tmp_path_factory) -> Path:
 def test_every_cell_has_its_runs_and_pgr_or_a_reason(undisturbed):
     rows = table(undisturbed)["rows"]
     assert [(r["weak"], r["strong"], r["method"]) for r in rows] == [
-        ("a", "b", "naive"), ("a", "b", "confidence"),
-        ("b", "c", "naive"), ("b", "c", "confidence"),
+        ("a", "b", "naive"),
+        ("a", "b", "confidence"),
+        ("b", "c", "naive"),
+        ("b", "c", "confidence"),
     ]
     assert [r["objective"] for r in rows] == ["none", "oracle", "none", "transfer"]
     for row in rows:
@@ -104,14 +106,20 @@ def test_plan_status_explain_and_query_answer(undisturbed):
     assert "17 done" in w2s("status", undisturbed).stdout
     assert "complete" in w2s("status", "--store", store).stdout
     ids = json.loads(
-        w2s("query", "select id from runs where kind = 'fit' and labels <> 'ground_truth'",
-            "--store", store, "--format", "json").stdout
+        w2s(
+            "query",
+            "select id from runs where kind = 'fit' and labels <> 'ground_truth'",
+            "--store",
+            store,
+            "--format",
+            "json",
+        ).stdout
     )
     first, second = ids[0]["id"], ids[1]["id"]
     shown = w2s("explain", first, "--store", store).stdout
     assert "training.lr" in shown
     assert "test_accuracy" in shown
-    assert "labels" in w2s("explain", first, second, "--store", store).stdout
+    assert "recipe" in w2s("explain", first, second, "--store", store).stdout
 
 
 @pytest.mark.parametrize("fits_done", [1, 9, 14])
@@ -141,9 +149,7 @@ def test_killed_at_any_time_the_same_command_finishes_with_the_same_table(
 
 
 def test_a_diverging_fit_fails_with_its_step_and_the_sweep_goes_on(tmp_path):
-    sweep = write(
-        tmp_path, methods="naive: {}\n  wild: {training: {lr: 1.0e+30, clip_norm: null}}"
-    )
+    sweep = write(tmp_path, methods="naive: {}\n  wild: {training: {lr: 1.0e+30, clip_norm: null}}")
     run = w2s("run", sweep, check=False)
     assert run.returncode == 1
     assert "loss is nan at step" in run.stderr

@@ -45,7 +45,8 @@ def rows(tmp_path_factory) -> list[dict]:
     )
     return [
         {"example_id": e.id, "part": part, "text": e.text, "label": e.label, "group": e.group}
-        for part, examples in split.parts.items() for e in examples
+        for part, examples in split.parts.items()
+        for e in examples
     ]
 
 
@@ -72,14 +73,20 @@ def planned(model: Path, **recipe) -> PlannedFit:
 
 def supervisor(model: Path) -> PlannedFit:
     return planned(
-        model, train_on="supervisor_half", labels="ground_truth", loss=XentLoss(),
+        model,
+        train_on="supervisor_half",
+        labels="ground_truth",
+        loss=XentLoss(),
         predicts=("student_half", "validation", "test"),
     )
 
 
 def student(model: Path, stopping: EarlyStopping | None) -> PlannedFit:
     return planned(
-        model, train_on="student_half", labels=supervisor(model).id, loss=ConfidenceLoss(),
+        model,
+        train_on="student_half",
+        labels=supervisor(model).id,
+        loss=ConfidenceLoss(),
         early_stopping=stopping,
     )
 

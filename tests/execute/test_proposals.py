@@ -25,9 +25,15 @@ def study(**changes) -> StudyRecipe:
             "training.epochs": Distribution(integer=(1, 3)),
             "early_stopping.patience": Distribution(choice=(1, 2)),
         },
-        "trials": 12, "objective": "transfer", "metric": "accuracy", "sampler": "tpe",
-        "scheduler": "asha", "grace_evaluations": 1, "reduction_factor": 3.0,
-        "concurrent_trials": 3, "seed": 1000,
+        "trials": 12,
+        "objective": "transfer",
+        "metric": "accuracy",
+        "sampler": "tpe",
+        "scheduler": "asha",
+        "grace_evaluations": 1,
+        "reduction_factor": 3.0,
+        "concurrent_trials": 3,
+        "seed": 1000,
     }
     return StudyRecipe.model_validate({**declared, **changes})
 
@@ -86,8 +92,10 @@ def test_tpe_learns_and_random_does_not_repeat():
 
 
 def test_a_grid_visits_every_point_once():
-    space = {"loss.alpha": Distribution(choice=(0.1, 0.5, 0.9)),
-             "training.epochs": Distribution(integer=(1, 2))}
+    space = {
+        "loss.alpha": Distribution(choice=(0.1, 0.5, 0.9)),
+        "training.epochs": Distribution(integer=(1, 2)),
+    }
     recipe = study(sampler="grid", space=space, trials=6)
     points = [propose(recipe, number=n, seen=[]) for n in range(6)]
     assert len({tuple(point.items()) for point in points}) == 6
@@ -106,8 +114,10 @@ def test_failed_and_pruned_trials_can_be_told():
 
 def test_the_best_trial_is_complete_finite_and_earliest_on_a_tie():
     trials = {
-        0: Trial(0, {}, "pruned", value=None), 1: Trial(1, {}, "complete", value=0.5),
-        2: Trial(2, {}, "complete", value=0.8), 3: Trial(3, {}, "complete", value=0.8),
+        0: Trial(0, {}, "pruned", value=None),
+        1: Trial(1, {}, "complete", value=0.5),
+        2: Trial(2, {}, "complete", value=0.8),
+        3: Trial(3, {}, "complete", value=0.8),
         4: Trial(4, {}, "complete", value=math.nan),
     }
     assert best(study(), trials).number == 2

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig
 
 from tests.learn.tiny import make_bert, make_gpt2, source_of
-from w2s_ray.learn.tokens import TokenRows, cached_tokens, position_limit, tokenize
+from w2s_ray.learn.tokens import TokenRows, cached_tokens, position_limit, tokenize, tokens_key
 
 WORDS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {f"w{i}": 4 + i for i in range(36)}
 
@@ -102,3 +102,16 @@ def test_a_broken_cache_file_is_made_anew(tmp_path: Path) -> None:
     use_cache(tmp_path)
     next(tmp_path.iterdir()).write_bytes(b"half")
     assert use_cache(tmp_path) == 10000
+
+
+def test_models_of_one_family_share_their_tokens_and_others_do_not(tmp_path: Path) -> None:
+    one, other, third = (source_of(tmp_path / name, name) for name in ("one", "other", "third"))
+    add_tokenizer(make_gpt2(tmp_path / "one"), special=False)
+    add_tokenizer(make_gpt2(tmp_path / "other", dropout=0.0), special=False)
+    add_tokenizer(make_gpt2(tmp_path / "third"), special=True)
+    key = tokens_key(one, max_tokens=8)
+    assert tokens_key(other, max_tokens=8) == key
+    tokenize(["w0 w1 w2"], source=one, max_tokens=8)
+    assert tokens_key(one, max_tokens=8) == key
+    assert tokens_key(one, max_tokens=4) != key
+    assert tokens_key(third, max_tokens=8) != key

@@ -20,18 +20,23 @@ methods:
   naive: {}
   confidence: {loss: {kind: confidence}}
 """
-SEARCH = SWEEP + """\
+SEARCH = (
+    SWEEP
+    + """\
   found: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0, 1]}}}
 search: {trials: 5, on: [[s, m]]}
 """
+)
 
 
 def inputs(*labels: str) -> Inputs:
     counts = {"supervisor_half": 50, "student_half": 50, "validation": 20, "test": 20}
     return Inputs(
         splits={"creak": SplitRef("ab" * 10, False, counts, "")},
-        models={label: ModelSource(name=label, location=label, identity=f"sha256:{label}")
-                for label in labels or ("s", "m", "l")},
+        models={
+            label: ModelSource(name=label, location=label, identity=f"sha256:{label}")
+            for label in labels or ("s", "m", "l")
+        },
     )
 
 
@@ -98,8 +103,9 @@ def test_a_study_serves_all_cells_and_its_refits_come_with_its_outcome():
     waiting = [cell for cell in plan.cells if cell.method == "found"]
     assert all(cell.student is None and cell.objective == "transfer" for cell in waiting)
     assert plan.waiting == 3 * 2
-    assert [cell.searched for cell in waiting] == [c[:2] == ("s", "m") for c in
-                                                   ((c.weak, c.strong) for c in waiting)]
+    assert [cell.searched for cell in waiting] == [
+        c[:2] == ("s", "m") for c in ((c.weak, c.strong) for c in waiting)
+    ]
     known = planned(SEARCH, outcomes={study.id: {"loss.alpha": 0.25}})
     assert known.waiting == 0
     refits = [known.fits[cell.student] for cell in known.cells if cell.method == "found"]
@@ -121,7 +127,9 @@ def test_trials_are_seeded_apart_from_the_refits():
 def test_a_study_of_the_cell_itself_is_made_for_each_pair(objective):
     plan = planned(SEARCH.replace("trials: 5", f"trials: 5, objective: {objective}"))
     assert sorted(study.pairs for study in plan.studies.values()) == [
-        (("m", "l"),), (("s", "l"),), (("s", "m"),)
+        (("m", "l"),),
+        (("s", "l"),),
+        (("s", "m"),),
     ]
     assert {c.objective for c in plan.cells if c.method == "found"} == {objective}
 
@@ -134,7 +142,8 @@ def test_per_model_settings_reach_every_role():
 
 def test_a_grid_has_no_more_trials_than_points():
     text = SEARCH.replace("{uniform: [0, 1]}", "{choice: [0.1, 0.5]}").replace(
-        "trials: 5", "trials: 5, sampler: grid")
+        "trials: 5", "trials: 5, sampler: grid"
+    )
     (study,) = planned(text).studies.values()
     assert study.recipe.trials == 2
 

@@ -21,14 +21,24 @@ from w2s_ray.spec import (
 )
 
 SUPERVISOR = FitRecipe(
-    split="0123456789abcdef0123", train_on="supervisor_half", model="sha256:aa",
-    labels="ground_truth", training=Training(), loss=XentLoss(), seed=0,
+    split="0123456789abcdef0123",
+    train_on="supervisor_half",
+    model="sha256:aa",
+    labels="ground_truth",
+    training=Training(),
+    loss=XentLoss(),
+    seed=0,
     predicts=("student_half", "validation", "test"),
 )
 STUDENT = FitRecipe(
-    split="0123456789abcdef0123", train_on="student_half", model="sha256:bb",
-    labels=SUPERVISOR.run_id, training=Training(lr=3e-4), loss=ConfidenceLoss(alpha=0.75),
-    early_stopping=EarlyStopping(patience=2), seed=1,
+    split="0123456789abcdef0123",
+    train_on="student_half",
+    model="sha256:bb",
+    labels=SUPERVISOR.run_id,
+    training=Training(lr=3e-4),
+    loss=ConfidenceLoss(alpha=0.75),
+    early_stopping=EarlyStopping(patience=2),
+    seed=1,
 )
 
 
@@ -52,13 +62,25 @@ def test_ids_are_golden():
         {"early_stopping": EarlyStopping(patience=2, oracle=True)},
         {"seed": 2},
         {"predicts": ("test",)},
-        *({"training": STUDENT.training.model_copy(update=update)} for update in (
-            {"batch_size": 16}, {"epochs": 3}, {"lr": 1e-4}, {"schedule": "linear"},
-            {"lr_warmup_fraction": 0.1}, {"weight_decay": 0.1}, {"betas": (0.9, 0.95)},
-            {"clip_norm": None}, {"max_tokens": 128}, {"precision": "bf16"},
-            {"bucket_batches": 1}, {"evaluations_per_epoch": 2}, {"tuning": LoraTuning()},
-            {"tuning": LoraTuning(rank=32)},
-        )),
+        *(
+            {"training": STUDENT.training.model_copy(update=update)}
+            for update in (
+                {"batch_size": 16},
+                {"epochs": 3},
+                {"lr": 1e-4},
+                {"schedule": "linear"},
+                {"lr_warmup_fraction": 0.1},
+                {"weight_decay": 0.1},
+                {"betas": (0.9, 0.95)},
+                {"clip_norm": None},
+                {"max_tokens": 128},
+                {"precision": "bf16"},
+                {"bucket_batches": 1},
+                {"evaluations_per_epoch": 2},
+                {"tuning": LoraTuning()},
+                {"tuning": LoraTuning(rank=32)},
+            )
+        ),
     ],
     ids=lambda change: str(change)[:60],
 )
@@ -71,11 +93,16 @@ def test_execution_has_no_place_in_a_recipe():
     assert shared == set()
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-))
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    )
+)
 def test_key_order_never_matters(value):
     def reversed_keys(v):
         if isinstance(v, dict):
@@ -87,16 +114,17 @@ def test_key_order_never_matters(value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {1, 2}, object(), b"x"])
 def test_what_has_no_canonical_form_is_refused(value):
-    with pytest.raises((TypeError, ValueError), match="no canonical form|not a string"):
+    with pytest.raises((TypeError, ValueError), match=r"no canonical form|not a string"):
         run_id(kind="fit", recipe={"field": value})
 
 
 def test_ids_do_not_depend_on_the_process():
-    code = (
-        "from tests.spec.test_identity import STUDENT; print(STUDENT.run_id)"
-    )
+    code = "from tests.spec.test_identity import STUDENT; print(STUDENT.run_id)"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
         env={"PYTHONHASHSEED": "7", "PATH": ""},
     )
     assert run.stdout.strip() == STUDENT.run_id

@@ -15,7 +15,7 @@ models: [gpt2, gpt2-medium, {name: gpt2-large, training: {lr: 5e-6}}]
 pairs: weaker_to_stronger
 ceiling_on: student_half
 seeds: [0, 1, 2]
-training: {batch_size: 32, epochs: 2, lr: 1.0e-5, schedule: cosine, max_tokens: 512, precision: bf16}
+training: {batch_size: 32, epochs: 2, lr: 1.0e-5, max_tokens: 512, precision: bf16}
 methods:
   naive: {loss: {kind: xent}}
   confidence:
@@ -32,7 +32,9 @@ execution: {engine: deepspeed, workers: 2, zero_stage: 3, gpus_per_worker: 1}
 def test_a_whole_file_is_read():
     sweep = parse_sweep(GRID)
     assert sweep.cells() == (
-        ("gpt2", "gpt2-medium"), ("gpt2", "gpt2-large"), ("gpt2-medium", "gpt2-large")
+        ("gpt2", "gpt2-medium"),
+        ("gpt2", "gpt2-large"),
+        ("gpt2-medium", "gpt2-large"),
     )
     assert sweep.ground_truth_settings(sweep.model("gpt2-large")).training.lr == 5e-6
     chosen = {"loss.alpha": 0.3, "early_stopping.patience": 4}
@@ -45,47 +47,92 @@ def test_a_whole_file_is_read():
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ("alpha: 0.5", "alfa: 0.5",
-         "s:11: methods.confidence.loss.alfa: unknown key 'alfa'; did you mean 'alpha'?"),
+        (
+            "alpha: 0.5",
+            "alfa: 0.5",
+            "s:11: methods.confidence.loss.alfa: unknown key 'alfa'; did you mean 'alpha'?",
+        ),
         ("seeds:", "seed:", "s:6: seed: unknown key 'seed'; did you mean 'seeds'?"),
-        ("trials: 16", "trails: 16",
-         "s:16: search.trails: unknown key 'trails'; did you mean 'trials'?"),
-        ("zero_stage: 3", "zero_stge: 3",
-         "s:17: execution.zero_stge: unknown key 'zero_stge'; did you mean 'zero_stage'?"),
-        ("lr: 5e-6", "lrr: 5e-6",
-         "s:3: models.gpt2-large.training: unknown key 'lrr'; did you mean 'lr'?"),
-        ("loss.alpha:", "loss.alhpa:",
-         "s:12: methods.confidence.search: loss.alhpa names no setting: "
-         "unknown key 'alhpa'; did you mean 'alpha'?"),
-        ("uniform: [0.0, 0.9]", "uniform: [0.0, 1.9]",
-         "s:12: methods.confidence.search: loss.alpha = 1.9: loss.confidence.alpha: "
-         "Input should be less than or equal to 1 (got 1.9)"),
-        ("uniform: [0.0, 0.9]", "uniform: [0.9, 0.0]",
-         "s:13: methods.confidence.search.loss.alpha: uniform: [0.9, 0.0] is no range; "
-         "write [low, high]"),
-        ("on: [[gpt2, ", "on: [[gpt3, ",
-         "s:16: search.on: unknown model 'gpt3'; the sweep's models are: "
-         "gpt2, gpt2-medium, gpt2-large"),
-        ("pairs: weaker_to_stronger", "pairs: [[gpt2, gpt5]]",
-         "s:4: pairs: unknown model 'gpt5'; the sweep's models are: "
-         "gpt2, gpt2-medium, gpt2-large"),
-        ("[0, 1, 2]", "[0, 0]",
-         "s:6: seeds: seeds [0, 0] repeat a seed; each seed is one replicate"),
-        ("engine: deepspeed", "engine: torch",
-         "s:17: execution: workers is 2, but the torch engine runs on one device; "
-         "set engine: deepspeed, or workers: 1"),
-        ("trials: 16", "trials: 16, seed: 1",
-         "s:16: search.seed 1 is also in seeds; choose another, so that winners are refitted on "
-         "fresh seeds"),
-        ("name: ethics-grid", "name: a\nname: b",
-         "s:2: not valid YAML: the key 'name' stands twice; keep one"),
-        ("sampler: tpe", "sampler: grid",
-         "s:13: methods.confidence.search.loss.alpha: sampler grid needs choices; "
-         "use {choice: [...]} or sampler: tpe"),
-        ("[1, 2, 4]", "[1, 2, 400]",
-         "s:12: methods.confidence.search: early_stopping.patience = 400: early_stopping.patience "
-         "is 400, but training evaluates only 8 times; lower the patience or raise "
-         "evaluations_per_epoch"),
+        (
+            "trials: 16",
+            "trails: 16",
+            "s:16: search.trails: unknown key 'trails'; did you mean 'trials'?",
+        ),
+        (
+            "zero_stage: 3",
+            "zero_stge: 3",
+            "s:17: execution.zero_stge: unknown key 'zero_stge'; did you mean 'zero_stage'?",
+        ),
+        (
+            "lr: 5e-6",
+            "lrr: 5e-6",
+            "s:3: models.gpt2-large.training: unknown key 'lrr'; did you mean 'lr'?",
+        ),
+        (
+            "loss.alpha:",
+            "loss.alhpa:",
+            "s:12: methods.confidence.search: loss.alhpa names no setting: "
+            "unknown key 'alhpa'; did you mean 'alpha'?",
+        ),
+        (
+            "uniform: [0.0, 0.9]",
+            "uniform: [0.0, 1.9]",
+            "s:12: methods.confidence.search: loss.alpha = 1.9: loss.confidence.alpha: "
+            "Input should be less than or equal to 1 (got 1.9)",
+        ),
+        (
+            "uniform: [0.0, 0.9]",
+            "uniform: [0.9, 0.0]",
+            "s:13: methods.confidence.search.loss.alpha: uniform: [0.9, 0.0] is no range; "
+            "write [low, high]",
+        ),
+        (
+            "on: [[gpt2, ",
+            "on: [[gpt3, ",
+            "s:16: search.on: unknown model 'gpt3'; the sweep's models are: "
+            "gpt2, gpt2-medium, gpt2-large",
+        ),
+        (
+            "pairs: weaker_to_stronger",
+            "pairs: [[gpt2, gpt5]]",
+            "s:4: pairs: unknown model 'gpt5'; the sweep's models are: "
+            "gpt2, gpt2-medium, gpt2-large",
+        ),
+        (
+            "[0, 1, 2]",
+            "[0, 0]",
+            "s:6: seeds: seeds [0, 0] repeat a seed; each seed is one replicate",
+        ),
+        (
+            "engine: deepspeed",
+            "engine: torch",
+            "s:17: execution: workers is 2, but the torch engine runs on one device; "
+            "set engine: deepspeed, or workers: 1",
+        ),
+        (
+            "trials: 16",
+            "trials: 16, seed: 1",
+            "s:16: search.seed 1 is also in seeds; choose another, so that winners are refitted on "
+            "fresh seeds",
+        ),
+        (
+            "name: ethics-grid",
+            "name: a\nname: b",
+            "s:2: not valid YAML: the key 'name' stands twice; keep one",
+        ),
+        (
+            "sampler: tpe",
+            "sampler: grid",
+            "s:13: methods.confidence.search.loss.alpha: sampler grid needs choices; "
+            "use {choice: [...]} or sampler: tpe",
+        ),
+        (
+            "[1, 2, 4]",
+            "[1, 2, 400]",
+            "s:12: methods.confidence.search: early_stopping.patience = 400: "
+            "early_stopping.patience is 400, but training evaluates only 8 times; "
+            "lower the patience or raise evaluations_per_epoch",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line_and_remedy(old, new, error):

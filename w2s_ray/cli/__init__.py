@@ -1,4 +1,4 @@
-"""The `w2s` command: what the terminal takes and shows. Thin; every room is called, none is here."""
+"""The `w2s` command: what the terminal takes and shows. Every room is called from here, none is."""
 
 from w2s_ray.cli.commands import app
 

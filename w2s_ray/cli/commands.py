@@ -39,10 +39,10 @@ def plan(
     store: StoreOption = None,
     runs: Annotated[bool, typer.Option("--runs", help="List every run with its id.")] = False,
 ) -> None:
-    """Print what a sweep will run: fits of each kind, what is shared, what is done, what it needs."""
+    """Print what a sweep will run: fits of each kind, shared and done ones, what it needs."""
     with _errors():
-        from w2s_ray.execute.driver import plan_sweep
         from w2s_ray.cli.plan_view import render_plan
+        from w2s_ray.execute.driver import plan_sweep
 
         sweep = _sweep(sweep_file)
         results = _store(store or sweep.store)
@@ -113,8 +113,13 @@ def table(
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="A SELECT over runs, metrics, predictions, trials, "
-                                            "cells, splits and pgr.", show_default=False)],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="A SELECT over runs, metrics, predictions, trials, cells, splits and pgr.",
+            show_default=False,
+        ),
+    ],
     sweep_file: MaybeSweepFile = None,
     store: StoreOption = None,
     format: Annotated[str, typer.Option(help="table, csv or json.", metavar="FORMAT")] = "table",
@@ -135,8 +140,12 @@ def query(
 
 @app.command()
 def explain(
-    runs: Annotated[list[str], typer.Argument(help="One run id, or two to compare; the first "
-                                                   "digits are enough.", show_default=False)],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="One run id, or two to compare; the first digits are enough.", show_default=False
+        ),
+    ],
     store: StoreOption = None,
 ) -> None:
     """Show a run's whole recipe and outcome, or why two runs differ."""
@@ -181,9 +190,7 @@ def _existing(store: str | None, sweep: Any) -> Any:
     return results
 
 
-def _print_table(
-    results: Any, sweep: str | None, format: str, *, by_seed: bool = False
-) -> None:
+def _print_table(results: Any, sweep: str | None, format: str, *, by_seed: bool = False) -> None:
     from w2s_ray.cli.show import show_pgr
     from w2s_ray.report.table import pgr_table
 

@@ -18,9 +18,12 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
         StoreError: no run, or more than one, begins with `prefix`.
     """
     record = _record(store, prefix)
-    console.print(f"[bold]{record.id}[/bold]  {record.kind}, {record.status}"
-                  f"{f': {record.reason}' if record.reason else ''}", highlight=False,
-                  soft_wrap=True)
+    console.print(
+        f"[bold]{record.id}[/bold]  {record.kind}, {record.status}"
+        f"{f': {record.reason}' if record.reason else ''}",
+        highlight=False,
+        soft_wrap=True,
+    )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(overflow="fold", style="cyan")
     table.add_column(overflow="fold")
@@ -35,8 +38,11 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
         table.add_row("  labels from", parent)
     console.print(table, soft_wrap=True)
     for attempt in store.attempts(record.id):
-        console.print(f"attempt {attempt.ended_at}: {attempt.status}: {attempt.reason}",
-                      highlight=False, soft_wrap=True)
+        console.print(
+            f"attempt {attempt.ended_at}: {attempt.status}: {attempt.reason}",
+            highlight=False,
+            soft_wrap=True,
+        )
     if record.traceback:
         console.print(record.traceback, highlight=False, markup=False, soft_wrap=True)
 
@@ -71,9 +77,9 @@ def _differences(store: Store, a: Record, b: Record) -> Iterator[tuple[str, Any,
             continue
         yield key, one, other
         if key == "labels" and "ground_truth" not in (one, other):
-            parents = (store.find(one), store.find(other))
-            if parents[0] is not None and parents[1] is not None:
-                for inner, *values in _differences(store, *parents):
+            weak, other_weak = store.find(one), store.find(other)
+            if weak is not None and other_weak is not None:
+                for inner, *values in _differences(store, weak, other_weak):
                     yield f"  supervisor's {inner}", values[0], values[1]
 
 

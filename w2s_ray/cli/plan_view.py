@@ -1,5 +1,6 @@
 """What `w2s plan` prints: the graph in counts, what is shared, done and needed. It decides
-nothing."""
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +18,11 @@ def render_plan(
 ) -> None:
     """Print `plan`, given the ids that `store` has done."""
     sweep = plan.sweep
-    console.print(f"[bold]{sweep.name}[/bold]: {_things(plan)}, results in {store}\n",
-                  highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]{sweep.name}[/bold]: {_things(plan)}, results in {store}\n",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(_kinds(plan, done))
     console.print()
     for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
@@ -31,7 +35,9 @@ def render_plan(
 def _things(plan: Plan) -> str:
     sweep = plan.sweep
     counts = (
-        (len(sweep.tasks), "task"), (len(sweep.cells()), "pair"), (len(sweep.methods), "method"),
+        (len(sweep.tasks), "task"),
+        (len(sweep.cells()), "pair"),
+        (len(sweep.methods), "method"),
         (len(sweep.seeds), "seed"),
     )
     said = " x ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
@@ -50,13 +56,16 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
     for roles, fits in by_roles.items():
         uses = sum(plan.uses[role] for role in fits[0].roles)
         ended = sum(fit.id in done for fit in fits)
-        table.add_row(roles, str(len(fits)), str(max(0, uses - len(fits))), str(ended),
-                      str(len(fits) - ended))
+        table.add_row(
+            roles, str(len(fits)), str(max(0, uses - len(fits))), str(ended), str(len(fits) - ended)
+        )
     if plan.studies:
-        ended = sum(s.recipe.trials * len(s.recipe.cells) for s in plan.studies.values()
-                    if s.id in done)
-        table.add_row("trial of a study (at most)", str(plan.trials), "", str(ended),
-                      str(plan.trials - ended))
+        ended = sum(
+            s.recipe.trials * len(s.recipe.cells) for s in plan.studies.values() if s.id in done
+        )
+        table.add_row(
+            "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
+        )
     if plan.waiting:
         table.add_row("refit of a study's winner", str(plan.waiting), "", "0", str(plan.waiting))
     return table
@@ -70,8 +79,11 @@ def _inputs(plan: Plan) -> list[str]:
         note = f" ({split.note})" if split.note else ""
         lines.append(f"task {name}: {state}: {counts}{note}")
     for label, source in plan.inputs.models.items():
-        state = "[yellow]not on this machine: ids are provisional[/yellow]" \
-            if source.provisional else source.identity[:40]
+        state = (
+            "[yellow]not on this machine: ids are provisional[/yellow]"
+            if source.provisional
+            else source.identity[:40]
+        )
         lines.append(f"model {label}: {state}")
     return lines
 
@@ -97,8 +109,11 @@ def _needs(plan: Plan, done: Collection[str]) -> list[str]:
     for fit in plan.fits.values():
         if fit.id not in done:
             e = fit.execution
-            gpus = "a GPU where there is one" if e.gpus_per_worker is None \
+            gpus = (
+                "a GPU where there is one"
+                if e.gpus_per_worker is None
                 else f"{e.gpus_per_worker:g} GPU"
+            )
             group = f"{e.workers} workers x " if e.workers > 1 else ""
             zero = f", DeepSpeed ZeRO-{e.zero_stage}" if e.engine == "deepspeed" else ""
             needs[f"{fit.source.name}: {group}{e.cpus_per_worker} CPU, {gpus}{zero}"] += 1
@@ -111,10 +126,22 @@ def _runs(plan: Plan, done: Collection[str]) -> Table:
         table.add_column(name, no_wrap=name == "run")
     for fit in plan.fits.values():
         table.add_row(
-            fit.id, "/".join(fit.roles), fit.task, fit.source.name, fit.recipe.labels[:12],
-            str(fit.recipe.seed), "done" if fit.id in done else "to do",
+            fit.id,
+            "/".join(fit.roles),
+            fit.task,
+            fit.source.name,
+            fit.recipe.labels[:12],
+            str(fit.recipe.seed),
+            "done" if fit.id in done else "to do",
         )
     for study in plan.studies.values():
-        table.add_row(study.id, f"study of {study.method}", study.task, "", "", "",
-                      "done" if study.id in done else "to do")
+        table.add_row(
+            study.id,
+            f"study of {study.method}",
+            study.task,
+            "",
+            "",
+            "",
+            "done" if study.id in done else "to do",
+        )
     return table

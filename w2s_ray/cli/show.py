@@ -52,8 +52,9 @@ def show_arrow(found: pa.Table, *, format: str, console: Console) -> None:
             shown = Table(show_edge=False)
             for field in found.schema:
                 numeric = str(field.type).startswith(("int", "uint", "float", "double"))
-                shown.add_column(field.name, justify="right" if numeric else "left",
-                                 overflow="fold")
+                shown.add_column(
+                    field.name, justify="right" if numeric else "left", overflow="fold"
+                )
             for row in rows:
                 shown.add_row(*(Text(_cell(value)) for value in row.values()))
             console.print(shown)

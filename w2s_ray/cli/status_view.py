@@ -20,13 +20,18 @@ def render_status(store: Store, *, plan: Plan | None, console: Console) -> None:
     wanted = [*plan.fits, *plan.studies]
     states = Counter(_state(latest.get(run)) for run in wanted)
     said = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    console.print(f"[bold]{plan.sweep.name}[/bold] in {store.uri}: {said or 'nothing planned'}",
-                  highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]{plan.sweep.name}[/bold] in {store.uri}: {said or 'nothing planned'}",
+        highlight=False,
+        soft_wrap=True,
+    )
     for study in plan.studies.values():
         trials = Counter(trial["state"] for trial in store.trials(study.id))
         told = ", ".join(f"{n} {state}" for state, n in trials.items()) or "none yet"
-        console.print(f"study {study.id[:8]} of {study.method}: {told} of {study.recipe.trials} "
-                      "trials", highlight=False)
+        console.print(
+            f"study {study.id[:8]} of {study.method}: {told} of {study.recipe.trials} trials",
+            highlight=False,
+        )
     if plan.waiting:
         console.print(f"{plan.waiting} refits wait for their study")
     failed = [latest[run] for run in wanted if run in latest and latest[run].status == "failed"]
@@ -43,7 +48,8 @@ def _print_store(store: Store, latest: dict[str, Record], console: Console) -> N
     for name in store.sweep_names():
         cells = store.latest_manifest(name).cells
         whole = sum(
-            cell.student is not None and all(
+            cell.student is not None
+            and all(
                 run in latest and latest[run].status == "done"
                 for run in (cell.supervisor, cell.ceiling, cell.student)
             )
@@ -60,8 +66,13 @@ def _print_failed(records: list[Record], console: Console) -> None:
     for name in ("failed run", "task", "model", "attempts", "reason"):
         table.add_column(name)
     for record in records:
-        table.add_row(record.id, str(record.about.get("task", "")),
-                      str(record.about.get("model", "")), str(record.attempts), record.reason)
+        table.add_row(
+            record.id,
+            str(record.about.get("task", "")),
+            str(record.about.get("model", "")),
+            str(record.attempts),
+            record.reason,
+        )
     console.print(table)
 
 

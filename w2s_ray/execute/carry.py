@@ -110,11 +110,15 @@ class FitJob:
         """Train, predict, record. A failure becomes a record with its reason and traceback."""
         try:
             return self._train(store, checkpoints)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a failure becomes a record
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             record = outcome_record(
-                self.fit, status="failed", reason=reason, traceback=traceback.format_exc(),
-                started=self.started, environment=device(self.fit.execution),
+                self.fit,
+                status="failed",
+                reason=reason,
+                traceback=traceback.format_exc(),
+                started=self.started,
+                environment=device(self.fit.execution),
                 attempts=len(store.attempts(self.fit.id)) + 1,
             )
             if self.writes:
@@ -153,15 +157,16 @@ class FitJob:
         return self._record(store, rows, ledger, result, weights if weights.exists() else None)
 
     def _tokens(self, rows: SplitRows) -> dict[str, Any]:
-        """The parts that this fit touches, tokenized once per machine."""
-        from w2s_ray.learn.tokens import cached_tokens, tokenize
+        """The parts that this fit touches, tokenized once per machine and tokenizer."""
+        from w2s_ray.learn.tokens import cached_tokens, tokenize, tokens_key
 
         recipe, source = self.fit.recipe, self.fit.source
         limit = recipe.training.max_tokens
+        key = tokens_key(source, max_tokens=limit)
         return {
             part: cached_tokens(
                 cache_folder() / "tokens",
-                (recipe.split, part, source.identity, limit),
+                (recipe.split, part, key),
                 lambda part=part: tokenize(rows.texts[part], source=source, max_tokens=limit),
             )
             for part in dict.fromkeys((recipe.train_on, "validation", *recipe.predicts))
@@ -184,8 +189,9 @@ class FitJob:
         self, store: Store, rows: SplitRows, ledger: Ledger, result: Any, weights: Path | None
     ) -> Record:
         recipe = self.fit.recipe
-        against = {part: against_truth(p, rows.truth[part])
-                   for part, p in result.probabilities.items()}
+        against = {
+            part: against_truth(p, rows.truth[part]) for part, p in result.probabilities.items()
+        }
         stops_on = targets(recipe, rows, weak=_weak_labels(store, recipe)).validation_MC
         summary = {
             "parameters": result.parameters,
@@ -196,18 +202,26 @@ class FitJob:
             "stopped_early": result.stopped_early,
             "tokens": result.tokens,
             "train_loss": result.train_loss,
-            **{f"{part}_{name}": value
-               for part, figures in against.items() for name, value in figures.items()},
+            **{
+                f"{part}_{name}": value
+                for part, figures in against.items()
+                for name, value in figures.items()
+            },
             **_with_labels(result.probabilities["validation"], stops_on),
         }
         record = outcome_record(
-            self.fit, status="done", started=self.started, summary=summary,
+            self.fit,
+            status="done",
+            started=self.started,
+            summary=summary,
             environment=device(self.fit.execution),
             attempts=len(store.attempts(self.fit.id)) + 1,
         )
         if self.writes:
-            ledger.rows += [(result.best_step, f"test/{name}", value)
-                            for name, value in against.get("test", {}).items()]
+            ledger.rows += [
+                (result.best_step, f"test/{name}", value)
+                for name, value in against.get("test", {}).items()
+            ]
             store.write_run(
                 record,
                 metrics=_metrics(self.fit.id, ledger),

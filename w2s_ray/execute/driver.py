@@ -44,9 +44,7 @@ class Outcome:
         return not self.failed and not self.blocked and not self.plan.waiting
 
 
-def plan_sweep(
-    sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None
-) -> Plan:
+def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
     """The plan of `sweep` as far as it is known: with the refits of studies that are done.
 
     `store` is the sweep's own unless another is named.
@@ -156,7 +154,7 @@ class _Driver:
             study = self.plan.studies.get(run_id)
             if study is not None and self._running_studies() < STUDIES_AT_ONCE:
                 slots = self.cluster.slots(study.executions[0])
-                reference = study_task.remote(study, carrier=self.carrier, slots=slots)
+                reference = study_task.remote(study, self.carrier, slots)
                 self.running[reference] = run_id
             elif study is None and self._has_slot(self.plan.fits[run_id]):
                 self.running[start_fit(self.plan.fits[run_id], self.carrier)] = run_id
@@ -182,8 +180,8 @@ class _Driver:
         run_id = self.running.pop(reference)
         run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
         try:
-            record = ray.get(reference)
-        except Exception as error:
+            record: Record = ray.get(reference)
+        except Exception as error:  # noqa: BLE001 - whatever killed it becomes a record
             record = self._lost(run, error)
         if record.status != "done":
             self.failed[run_id] = record.reason or record.status
@@ -205,7 +203,10 @@ class _Driver:
 
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         record = outcome_record(
-            run, status="failed", reason=reason, traceback=traceback.format_exc(),
+            run,
+            status="failed",
+            reason=reason,
+            traceback=traceback.format_exc(),
             attempts=len(self.store.attempts(run.id)) + 1,
         )
         self.store.write_attempt(record)
@@ -231,7 +232,9 @@ class _Driver:
         tally.blocked = len(plan.blocked_by(self.failed))
         tally.running = list(self.running.values())
         tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
-        tally.names = {run.id: _called(run) for run in (*plan.fits.values(), *plan.studies.values())}
+        tally.names = {
+            run.id: _called(run) for run in (*plan.fits.values(), *plan.studies.values())
+        }
         tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))
 
 
@@ -283,9 +286,7 @@ def _write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
     """Note which runs the sweep's cells are made of."""
     cells = tuple(Cell(**vars(cell)) for cell in plan.cells)
     store.write_manifest(
-        Manifest(
-            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells
-        )
+        Manifest(name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells)
     )
 
 
@@ -306,5 +307,6 @@ def _figure(record: Record) -> str:
     settings = record.about.get("settings")
     if settings is None:
         return ""
-    return ": " + ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}"
-                            for k, v in settings.items())
+    return ": " + ", ".join(
+        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items()
+    )

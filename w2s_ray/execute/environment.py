@@ -52,7 +52,7 @@ def set_variables() -> dict[str, str]:
         os.environ.setdefault(name, value)
     _explicit_token_mode()
     if "ray" in sys.modules:  # Ray has read its environment already; have it read it again
-        from ray._raylet import Config
+        from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 
         Config.initialize("")
     return {name: os.environ[name] for name in VARIABLES}

@@ -34,8 +34,10 @@ class SplitRows:
     @classmethod
     def of(cls, table: object) -> SplitRows:
         """From the store's Arrow table of a split."""
-        columns = {name: table.column(name).to_pylist()  # type: ignore[attr-defined]
-                   for name in (ID, TEXT, LABEL, PART)}
+        columns = {
+            name: table.column(name).to_pylist()  # type: ignore[attr-defined]
+            for name in (ID, TEXT, LABEL, PART)
+        }
         ids: dict[str, list[str]] = {}
         texts: dict[str, list[str]] = {}
         truth: dict[str, list[int]] = {}

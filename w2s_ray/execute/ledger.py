@@ -67,8 +67,11 @@ class Ledger:
             **against_truth(probabilities, self._truth_M),
         }
         self.evaluations.append(evaluation)
-        self.rows += [(step, f"validation/{name}", value)
-                      for name, value in evaluation.items() if name != "step"]
+        self.rows += [
+            (step, f"validation/{name}", value)
+            for name, value in evaluation.items()
+            if name != "step"
+        ]
         self._tell(len(self.evaluations))
 
     def replay(self) -> None:

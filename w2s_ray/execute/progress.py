@@ -130,7 +130,8 @@ class Display:
     def _picture(self, tally: Tally) -> Group:
         left = tally.left_s(self._steps)
         head = Text.assemble(
-            (f"{tally.done} done", "green"), f" of {tally.total}  ",
+            (f"{tally.done} done", "green"),
+            f" of {tally.total}  ",
             (f"{len(self._steps)} running  ", "cyan"),
             (f"{tally.failed} failed  ", "red" if tally.failed else "dim"),
             (f"{tally.blocked} blocked  " if tally.blocked else "", "yellow"),
@@ -145,7 +146,9 @@ class Display:
                 bars.add_row(tally.names.get(run_id, run_id), "", f"trials: {said}")
         for run_id, (step, total) in list(self._steps.items())[:12]:
             name = tally.names.get(run_id, f"trial {run_id[:8]}")
-            bars.add_row(name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}")
+            bars.add_row(
+                name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}"
+            )
         whole = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=50)
         return Group(head, whole, bars)
 

@@ -52,10 +52,14 @@ def carry_sharded(carrier: Carrier, fit: PlannedFit, *, objective: str | None) -
     store = carrier.open_store()
     try:
         trainer.fit()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a failure becomes a record
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         record = outcome_record(
-            fit, status="failed", reason=reason, traceback=traceback.format_exc(), started=started,
+            fit,
+            status="failed",
+            reason=reason,
+            traceback=traceback.format_exc(),
+            started=started,
             attempts=len(store.attempts(fit.id)) + 1,
         )
         store.write_attempt(record)

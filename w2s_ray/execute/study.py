@@ -27,7 +27,7 @@ from w2s_ray.execute.proposals import Trial, best, propose, visible
 from w2s_ray.plan import PlannedStudy
 from w2s_ray.store import Record
 
-WATCHER = {"memory": 2**20}
+WATCHER = {"memory": 2.0**20}
 """What a trial holds that only watches over a worker group: a bundle may not be empty, and any
 share of a CPU could be the share that its own group then lacks."""
 

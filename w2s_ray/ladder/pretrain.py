@@ -44,7 +44,7 @@ class Size:
 SIZES = {
     "xs": Size(width=6, layers=1, heads=1, learning_rate=2e-2, steps=600),
     "s": Size(width=8, layers=1, heads=1, learning_rate=2e-2, steps=600),
-    "m": Size(width=12, layers=1, heads=2, learning_rate=1.5e-2, steps=700),
+    "m": Size(width=12, layers=1, heads=2, learning_rate=1.5e-2, steps=1200),
     "l": Size(width=32, layers=2, heads=4, learning_rate=7e-3, steps=1200),
 }
 SEED = 0

@@ -192,7 +192,7 @@ def _join_group(on_gpu: bool) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             distributed.init_process_group(backend)
         else:
-            store = distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+            store = distributed.HashStore()
             distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     local = torch.cuda.current_device() if on_gpu else distributed.get_rank()
     os.environ.setdefault("LOCAL_RANK", str(local))  # DeepSpeed refuses to start without it

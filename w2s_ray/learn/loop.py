@@ -31,6 +31,7 @@ from w2s_ray.learn.losses import (
 )
 from w2s_ray.learn.progress import Progress, resume, save_if_due
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
+from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource
 
 LOSSES_AT_ONCE = 8
@@ -210,12 +211,8 @@ def _report_losses(
 def _evaluate(this: _Fit, progress: Progress, observer: Observer) -> None:
     """A validation pass, what early stopping makes of it, and a call to the observer."""
     labels_MC = this.data.validation_targets_MC
-    margins_M = predict_margins(
-        this.engine, this.data.validation, batch=this.execution.evaluation_batch
-    )
+    margins_M = _predicted(this, this.data.validation, progress.step)
     loss, agrees = cross_entropy(margins_M, labels_MC), agreement(margins_M, labels_MC)
-    if not math.isfinite(loss):
-        raise NonFiniteLoss(progress.step, loss)
     stopping = this.recipe.early_stopping
     if stopping is not None:
         _watch(this.engine, stopping, progress, agrees if stopping.metric == "accuracy" else -loss)
@@ -226,6 +223,15 @@ def _evaluate(this: _Fit, progress: Progress, observer: Observer) -> None:
         agreement=agrees,
         loss=loss,
     )
+
+
+def _predicted(this: _Fit, rows: TokenRows, step: int) -> np.ndarray:
+    """Margins of `rows`, float32 [M]; weights that give NaN or infinity have diverged."""
+    margins_M = predict_margins(this.engine, rows, batch=this.execution.evaluation_batch)
+    wrong_M = ~np.isfinite(margins_M)
+    if wrong_M.any():
+        raise NonFiniteLoss(step, float(margins_M[wrong_M][0]))
+    return margins_M
 
 
 def _watch(engine: Engine, stopping: EarlyStopping, progress: Progress, value: float) -> None:
@@ -240,13 +246,8 @@ def _watch(engine: Engine, stopping: EarlyStopping, progress: Progress, value: f
 
 def _result(this: _Fit, progress: Progress) -> FitResult:
     margins = {
-        part: predict_margins(this.engine, rows, batch=this.execution.evaluation_batch)
-        for part, rows in this.data.predict.items()
+        part: _predicted(this, rows, progress.step) for part, rows in this.data.predict.items()
     }
-    for values in margins.values():
-        worst = float(values.sum(dtype="float64"))
-        if not math.isfinite(worst):
-            raise NonFiniteLoss(progress.step, worst)
     return FitResult(
         probabilities={part: probabilities(values) for part, values in margins.items()},
         steps=progress.step,

@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +92,7 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
     At most `max_tokens` tokens a row, or the model's position limit where that is less. A longer
     text loses its beginning; special tokens at either end stay. An empty text gives one token.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
-    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
-    config = AutoConfig.from_pretrained(source.location, **at)
-    tokenizer = AutoTokenizer.from_pretrained(source.location, truncation_side="left", **at)
-    limit = min(max_tokens, position_limit(config) or max_tokens)
+    tokenizer, limit = _tokenizer(source, max_tokens)
     for_nothing = [_stand_in(tokenizer)]
     rows: list[Sequence[int]] = []
     for start in range(0, len(texts), CHUNK):
@@ -110,6 +105,29 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
         )["input_ids"]
         rows.extend(row or for_nothing for row in ids)
     return TokenRows.of(rows)
+
+
+def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
+    """What decides how a text is read: models of one family share it, and so their tokens."""
+    tokenizer, limit = _tokenizer(source, max_tokens)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return f"{source.identity} {limit}"
+    rules = json.loads(backend.to_str())
+    rules.update(truncation=None, padding=None)  # settings of the last call, not of the tokenizer
+    text = json.dumps([rules, _stand_in(tokenizer), limit], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(source: ModelSource, max_tokens: int) -> tuple[Any, int]:
+    """The model's tokenizer, and the most tokens that a row may have."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    config = AutoConfig.from_pretrained(source.location, **at)
+    tokenizer = AutoTokenizer.from_pretrained(source.location, truncation_side="left", **at)
+    return tokenizer, min(max_tokens, position_limit(config) or max_tokens)
 
 
 def position_limit(config: Any) -> int | None:
@@ -147,8 +165,8 @@ def cached_tokens(
 ) -> TokenRows:
     """`make()`, or what an earlier call with the same key left in `folder`.
 
-    The key must name all that decides the tokens: the split's fingerprint and part, the model's
-    identity, max_tokens. Processes that make the same rows at once each write a file of their own
+    The key must name all that decides the tokens: the split's fingerprint and part, and
+    `tokens_key`. Processes that make the same rows at once each write a file of their own
     and rename it into place, so that a reader never sees half of one.
     """
     name = hashlib.sha256(json.dumps(["tokens", 1, *key]).encode()).hexdigest()[:32]

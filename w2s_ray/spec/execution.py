@@ -19,27 +19,27 @@ class Execution(Frozen):
     engine: Literal["torch", "deepspeed"] = "torch"
     """`torch`: one device, in the process of its Ray task or trial. `deepspeed`: a Ray Train worker
     group with ZeRO."""
-    workers: int = Field(1, ge=1)
+    workers: int = Field(default=1, ge=1)
     """Ray Train workers of one fit (deepspeed only)."""
     zero_stage: Literal[0, 1, 2, 3] = 3
     """What DeepSpeed shards: nothing, optimizer state, + gradients, + weights."""
     offload: Literal["none", "cpu"] = "none"
     """Where ZeRO 2 and 3 keep optimizer state and, at stage 3, weights."""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """Rows per forward pass and worker; null = batch_size / workers. The rest is accumulated."""
-    evaluation_batch: int = Field(64, ge=1)
+    evaluation_batch: int = Field(default=64, ge=1)
     """Rows per forward pass and worker without gradients."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass, for memory."""
-    gpus_per_worker: float | None = Field(None, ge=0)
+    gpus_per_worker: float | None = Field(default=None, ge=0)
     """GPUs of each worker; fractions for one-device fits; null = 1 where the cluster has GPUs."""
-    cpus_per_worker: int = Field(1, ge=1)
+    cpus_per_worker: int = Field(default=1, ge=1)
     """CPUs of each worker, and its threads."""
-    checkpoint_every_s: float = Field(300.0, ge=0)
+    checkpoint_every_s: float = Field(default=300.0, ge=0)
     """Least seconds between two checkpoints of a running fit; 0 = at every evaluation."""
     keep: Literal["none", "best", "last"] = "none"
     """Weights kept in the store as safetensors: none, the restored best state, or the last."""
-    retries: int = Field(2, ge=0)
+    retries: int = Field(default=2, ge=0)
     """How often a fit whose process died is started again, from its last checkpoint."""
 
     @model_validator(mode="after")

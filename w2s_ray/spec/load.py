@@ -25,8 +25,11 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader with YAML 1.2 scalars and no duplicate keys."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers
-                if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+        ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -46,8 +49,10 @@ _Loader.add_implicit_resolver(
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
-               r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
+        r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
     list("-+.0123456789"),
 )
 
@@ -92,9 +97,9 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
 def _echo(detail: Any, data: dict[str, Any]) -> bool:
     """Whether an error only repeats another: pydantic tries every member of a union."""
     tasks_are_declared = "task" in data or data.get("tasks")
-    return (detail["type"] == "too_short" and detail["loc"] == ("tasks",) and tasks_are_declared) or (
-        detail["type"] == "tuple_type" and isinstance(detail.get("input"), str)
-    )
+    return (
+        detail["type"] == "too_short" and detail["loc"] == ("tasks",) and tasks_are_declared
+    ) or (detail["type"] == "tuple_type" and isinstance(detail.get("input"), str))
 
 
 def _worded(detail: Any, root: yaml.Node, data: Any, name: str) -> str:
@@ -173,8 +178,9 @@ def _siblings(model: Any, loc: Any, data: Any) -> list[str]:
     """The keys that are allowed where pydantic met an unknown one."""
     for part in loc:
         models = _models_in(model) if not _is_model(model) else [model]
-        tagged = [m for m in models if "kind" in m.model_fields
-                  and m.model_fields["kind"].default == part]
+        tagged = [
+            m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part
+        ]
         if tagged:
             model = tagged[0]
             continue

@@ -72,7 +72,8 @@ class FitRecipe(Frozen):
 
 class StudyRecipe(Frozen):
     """The search of one method's settings over one cell or several. Each trial is a fit with an id
-    of its own; the study's result is the winner's settings."""
+    of its own; the study's result is the winner's settings.
+    """
 
     cells: tuple[FitRecipe, ...] = Field(min_length=1)
     """The fits that a trial trains, before the trial's settings are put in."""

@@ -30,9 +30,9 @@ class LoraTuning(Frozen):
     """Train low-rank adapters and the head (Hu et al. 2021), through the peft library."""
 
     kind: Literal["lora"] = "lora"
-    rank: int = Field(8, ge=1)
+    rank: int = Field(default=8, ge=1)
     """Rank of each adapter."""
-    alpha: float = Field(16.0, gt=0)
+    alpha: float = Field(default=16.0, gt=0)
     """Scale: the adapter's output is multiplied by alpha / rank."""
     targets: tuple[str, ...] | None = None
     """Names of the modules that get an adapter; null = peft's default for the architecture."""
@@ -44,29 +44,29 @@ Tuning = Annotated[FullTuning | LoraTuning, Field(discriminator="kind")]
 class Training(Frozen):
     """How a model is finetuned. Part of identity."""
 
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Rows per optimizer step over all workers and accumulation (the global batch)."""
-    epochs: int = Field(2, ge=1)
+    epochs: int = Field(default=2, ge=1)
     """Passes over the training rows."""
-    lr: float = Field(1e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Decay of the learning rate after warm-up: to zero by cosine or linearly, or none."""
-    lr_warmup_fraction: float = Field(0.0, ge=0, lt=1)
+    lr_warmup_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Share of all steps over which the learning rate rises linearly from 0."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's moment decay rates."""
-    clip_norm: float | None = Field(1.0, gt=0)
+    clip_norm: float | None = Field(default=1.0, gt=0)
     """Largest norm of the whole gradient; null = no clipping."""
-    max_tokens: int = Field(512, ge=2)
+    max_tokens: int = Field(default=512, ge=2)
     """Longer texts lose their beginning, for every tokenizer; no row is dropped for its length."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass; the optimizer keeps fp32 weights."""
-    bucket_batches: int = Field(16, ge=1)
+    bucket_batches: int = Field(default=16, ge=1)
     """Batches drawn together and sorted by length, against padding; 1 = plain shuffling."""
-    evaluations_per_epoch: int = Field(4, ge=1)
+    evaluations_per_epoch: int = Field(default=4, ge=1)
     """How often validation is evaluated, for curves, early stopping and pruning."""
     tuning: Tuning = FullTuning()
     """What is trained: everything, or LoRA adapters."""
@@ -82,12 +82,12 @@ class ConfidenceLoss(Frozen):
     """The auxiliary confidence loss exactly as the paper's appendix A.4."""
 
     kind: Literal["confidence"] = "confidence"
-    alpha: float = Field(0.5, ge=0, le=1)
+    alpha: float = Field(default=0.5, ge=0, le=1)
     """Weight of the student's own hardened prediction after warm-up (the paper: .5, .75 for the
     largest students)."""
-    warmup_fraction: float = Field(0.2, ge=0, le=1)
+    warmup_fraction: float = Field(default=0.2, ge=0, le=1)
     """Share of all steps over which alpha rises linearly from 0."""
-    prior: float = Field(0.5, gt=0, lt=1)
+    prior: float = Field(default=0.5, gt=0, lt=1)
     """Share of the global batch that the threshold puts in class 1."""
 
 
@@ -99,9 +99,9 @@ class ConfidenceReferenceLoss(Frozen):
     """
 
     kind: Literal["confidence_reference"] = "confidence_reference"
-    alpha: float = Field(0.5, ge=0, le=1)
+    alpha: float = Field(default=0.5, ge=0, le=1)
     """Weight of the student's own hardened prediction."""
-    warmup_fraction: float = Field(0.1, ge=0, le=1)
+    warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     """Share of training before the coefficient jumps to `alpha`."""
 
 
@@ -109,9 +109,9 @@ class ProductLoss(Frozen):
     """The public reference implementation's product loss: target ∝ student^beta · label^alpha."""
 
     kind: Literal["product"] = "product"
-    alpha: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
     """Exponent of the labels."""
-    beta: float = Field(1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
     """Exponent of the student's own (detached) prediction."""
 
 
@@ -123,11 +123,11 @@ Loss = Annotated[
 class EarlyStopping(Frozen):
     """Stop when validation no longer improves, and restore the best state seen."""
 
-    patience: int = Field(2, ge=1)
+    patience: int = Field(default=2, ge=1)
     """Evaluations without improvement after which training stops."""
     metric: Literal["accuracy", "loss"] = "accuracy"
     """What must improve on validation: agreement with its labels, or cross-entropy with them."""
-    min_delta: float = Field(0.0, ge=0)
+    min_delta: float = Field(default=0.0, ge=0)
     """Smallest change that counts as an improvement."""
     oracle: bool = False
     """True: a student's validation labels are the ground truth. An upper bound, shown as such."""

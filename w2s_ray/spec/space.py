@@ -23,7 +23,7 @@ class Distribution(Frozen):
     """Any float between the two bounds, uniform in its logarithm."""
     integer: tuple[int, int] | None = None
     """Any integer from the first to the last bound."""
-    choice: tuple[Value, ...] | None = Field(None, min_length=1)
+    choice: tuple[Value, ...] | None = Field(default=None, min_length=1)
     """One of the values."""
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ class Task(Frozen):
     """Rows for the reported accuracy, disjoint from all others."""
     balance: bool = True
     """Undersample each part to as many positives as negatives, after shuffling."""
-    max_words: int | None = Field(None, ge=1)
+    max_words: int | None = Field(default=None, ge=1)
     """Drop rows of more whitespace-separated words before splitting; counts no tokens, so that all
     models see the same rows."""
     split_seed: int = 0
@@ -116,7 +116,7 @@ class Method(Frozen):
 class Search(Frozen):
     """How settings are searched, for every method that has a `search`."""
 
-    trials: int = Field(16, ge=1)
+    trials: int = Field(default=16, ge=1)
     """Settings tried in each study (grid: at most; the grid's size if that is less)."""
     objective: Literal["transfer", "weak_validation", "oracle"] = "transfer"
     """What a study may look at. transfer: ground truth of other cells (`on`). weak_validation: weak
@@ -128,13 +128,13 @@ class Search(Frozen):
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     scheduler: Literal["none", "asha"] = "none"
     """asha: stop unpromising trials early, by successive halving over evaluations."""
-    grace_evaluations: int = Field(2, ge=1)
+    grace_evaluations: int = Field(default=2, ge=1)
     """Evaluations that asha lets every trial have."""
-    reduction_factor: float = Field(3.0, gt=1)
+    reduction_factor: float = Field(default=3.0, gt=1)
     """asha keeps one in this many at each rung."""
     seed: int = 1000
     """Seeds the sampler and the trials' fits; not among `seeds`, so that refits are fresh."""
-    concurrent_trials: int = Field(4, ge=1)
+    concurrent_trials: int = Field(default=4, ge=1)
     """Trials of a study that may run at once. Part of identity: trial n is proposed and pruned by
     what trials up to n - concurrent_trials have shown, so a study gives the same result whatever
     finishes first."""
@@ -311,5 +311,3 @@ class Sweep(Frozen):
                     f"methods.{name}.search.{path}: sampler grid needs choices; "
                     "use {choice: [...]} or sampler: tpe"
                 )
-
-
