@@ -154,7 +154,8 @@ class FitJob:
             checkpoints=LedgerCheckpoints(checkpoints, ledger),
             weights=weights,
         )
-        return self._record(store, rows, ledger, result, weights if weights.exists() else None)
+        kept = weights if weights.exists() else None
+        return self._record(store, rows, labels.validation_MC, ledger, result, kept)
 
     def _tokens(self, rows: SplitRows) -> dict[str, Any]:
         """The parts that this fit touches, tokenized once per machine and tokenizer."""
@@ -186,13 +187,17 @@ class FitJob:
         )
 
     def _record(
-        self, store: Store, rows: SplitRows, ledger: Ledger, result: Any, weights: Path | None
+        self,
+        store: Store,
+        rows: SplitRows,
+        steering_MC: Any,
+        ledger: Ledger,
+        result: Any,
+        weights: Path | None,
     ) -> Record:
-        recipe = self.fit.recipe
         against = {
             part: against_truth(p, rows.truth[part]) for part, p in result.probabilities.items()
         }
-        stops_on = targets(recipe, rows, weak=_weak_labels(store, recipe)).validation_MC
         summary = {
             "parameters": result.parameters,
             "trained_parameters": result.trained_parameters,
@@ -207,7 +212,7 @@ class FitJob:
                 for part, figures in against.items()
                 for name, value in figures.items()
             },
-            **_with_labels(result.probabilities["validation"], stops_on),
+            **_with_labels(result.probabilities["validation"], steering_MC),
         }
         record = outcome_record(
             self.fit,

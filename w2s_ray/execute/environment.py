@@ -31,6 +31,8 @@ VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # Ray's metrics agent would log its failure to reach a collector nobody runs.
     "RAY_enable_metrics_collection": "0",
+    # A worker process that has imported torch is kept for the next fit; the default is 1 s.
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
     # Texts are tokenized before workers fork, and by one process.
     "TOKENIZERS_PARALLELISM": "false",
     # DeepSpeed prints every setting and timer otherwise.
