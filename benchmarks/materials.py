@@ -70,7 +70,9 @@ def write_models(folder: Path) -> dict[str, int]:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     vocabulary = {word: i for i, word in enumerate(["<pad>", "<unk>", "<eos>"])}
     vocabulary |= {f"word{i}": len(vocabulary) + i for i in range(WORDS)}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

@@ -36,10 +36,8 @@ class Size:
     width: int
     layers: int
     heads: int
-    learning_rate: float
-    """At the peak."""
-    steps: int
-    """Batches of `BATCH` windows; no window is read twice."""
+    learning_rate: float  # at the peak
+    steps: int  # batches of `BATCH` windows; no window is read twice
 
 
 SIZES = {
@@ -74,11 +72,7 @@ def texts(corpus: Path) -> Iterator[str]:
 
 
 def paragraphs(corpus: Path) -> list[str]:
-    """`CHARACTERS` of the corpus in paragraphs, shuffled, each on one line.
-
-    Raises:
-        ValueError: the corpus has less text than that.
-    """
+    """`CHARACTERS` of the corpus in paragraphs, shuffled, each on one line."""
     parts = (part for text in texts(corpus) for part in re.split(r"\n\s*\n", text))
     found = [" ".join(part.split()) for part in parts if len(part) >= SHORTEST]
     random.Random(SEED).shuffle(found)
@@ -88,8 +82,8 @@ def paragraphs(corpus: Path) -> list[str]:
         if total >= CHARACTERS:
             return found[:count]
     raise ValueError(
-        f"{corpus} has {total:,} characters of text in .txt, .md and .tar.xz files, but "
-        f"{CHARACTERS:,} are read; add texts, or lower CHARACTERS and the steps"
+        f"{corpus} has {total:,} characters in paragraphs of .txt, .md and .tar.xz files, but "
+        f"{CHARACTERS:,} are needed; add texts, or lower CHARACTERS and the steps"
     )
 
 
@@ -113,9 +107,8 @@ def new_tokenizer(drawn: list[str]) -> PreTrainedTokenizerFast:
 
 def windows(drawn: list[str], *, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """The paragraphs' tokens, an end after each, cut into windows: int64 [windows, L]."""
-    end = [tokenizer.convert_tokens_to_ids(END)]
     encoded = tokenizer.backend_tokenizer.encode_batch_fast(drawn)
-    ids = torch.tensor([token for paragraph in encoded for token in paragraph.ids + end])
+    ids = torch.tensor([token for paragraph in encoded for token in (*paragraph.ids, 1)])
     return ids[: len(ids) - len(ids) % WINDOW].view(-1, WINDOW)
 
 
@@ -146,21 +139,15 @@ def loss_of(model: GPT2LMHeadModel, ids_BL: torch.Tensor, *, learn: bool) -> flo
     return total
 
 
-def rate(step: int, *, size: Size) -> float:
-    """Learning rate at `step`: a linear rise, then a cosine to 0."""
-    rise = WARMUP * size.steps
-    fall = max(0.0, (step - rise) / (size.steps - rise))
-    return size.learning_rate * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * fall))
-
-
 def pretrain(model: GPT2LMHeadModel, read: torch.Tensor, *, size: Size, seconds: float) -> int:
     """Next-token prediction on windows in their order; the steps done before time was up."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=BETAS, weight_decay=WEIGHT_DECAY)
-    started = time.perf_counter()
+    rise, started = WARMUP * size.steps, time.perf_counter()
     for step, ids_BL in enumerate(read.split(BATCH)[: size.steps]):
         if time.perf_counter() - started > seconds:
             return step
-        optimizer.param_groups[0]["lr"] = rate(step, size=size)
+        fall = 0.5 + 0.5 * math.cos(math.pi * max(0.0, (step - rise) / (size.steps - rise)))
+        optimizer.param_groups[0]["lr"] = size.learning_rate * min(fall, (step + 1) / rise)
         optimizer.zero_grad()
         loss = loss_of(model, ids_BL, learn=True)
         clip_grad_norm_(model.parameters(), CLIP)
@@ -180,9 +167,8 @@ def make(name: str, *, read: torch.Tensor, folder: Path, seconds: float) -> None
     with torch.no_grad():
         losses = [loss_of(model, part, learn=False) for part in read[-HELD_OUT:].split(BATCH)]
     record = {"seed": SEED, **asdict(size), "steps_done": done, "tokens": done * BATCH * WINDOW}
-    record["parameters"] = model.num_parameters()
-    record["held_out_loss"] = round(sum(losses) / len(losses), 4)
-    record["seconds"] = round(time.perf_counter() - started, 1)
+    record |= {"parameters": model.num_parameters(), "held_out_loss": sum(losses) / len(losses)}
+    record |= {"seconds": round(time.perf_counter() - started, 1)}
     model.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"{name}: {json.dumps(record)}", flush=True)

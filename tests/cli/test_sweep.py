@@ -181,3 +181,41 @@ def test_resources_that_the_cluster_lacks_are_refused(tmp_path, execution, error
     assert run.returncode == 2
     assert error in run.stderr
     assert not list((tmp_path / "results").glob("runs/*"))
+
+
+@pytest.mark.parametrize("command", ["plan", "query", "table", "status"])
+def test_asking_imports_neither_torch_nor_ray(undisturbed, command):
+    store = str(undisturbed.parent / "results")
+    arguments = {
+        "plan": ["plan", str(undisturbed)],
+        "query": ["query", "select * from pgr", "--store", store],
+        "table": ["table", "--store", store],
+        "status": ["status", str(undisturbed)],
+    }[command]
+    code = (
+        "import sys\n"
+        "from w2s_ray.cli import app\n"
+        f"app({arguments!r}, standalone_mode=False)\n"
+        "heavy = ('torch', 'ray', 'transformers', 'pandas', 'datasets')\n"
+        "print('loaded:', [name for name in heavy if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_python_gives_the_same_as_the_commands(undisturbed):
+    from w2s_ray import load_sweep, open_results, plan_sweep, run_sweep
+
+    sweep = load_sweep(undisturbed)
+    plan = plan_sweep(sweep)
+    assert len(plan.cells) == 8
+    outcome = run_sweep(sweep)
+    assert (outcome.trained, outcome.complete) == (0, True)
+    results = open_results(sweep.store)
+    frame = results.pgr()
+    assert list(frame["method"]) == ["naive", "confidence"] * 2
+    assert len(results.runs()) >= 17
+    student = plan.cells[0].student
+    assert set(results.predictions(student)["part"]) == {"validation", "test"}
+    assert {"train/loss", "validation/accuracy"} <= set(results.metrics(student)["metric"])
+    assert len(results.trials()) == 6

@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Size:
 SIZES = {
     "xs": Size(width=6, layers=1, heads=1, learning_rate=2e-2, steps=600),
     "s": Size(width=8, layers=1, heads=1, learning_rate=2e-2, steps=600),
-    "m": Size(width=12, layers=1, heads=2, learning_rate=1.5e-2, steps=1200),
+    "m": Size(width=16, layers=2, heads=2, learning_rate=1e-2, steps=1200),
     "l": Size(width=32, layers=2, heads=4, learning_rate=7e-3, steps=1200),
 }
 SEED = 0
@@ -89,8 +90,8 @@ class TiedCrossEntropy(torch.autograd.Function):
         return total / len(states_ND)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        by_state_ND, by_embedding_VD = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (gradient,), (by_state_ND, by_embedding_VD) = grad_outputs, ctx.saved_tensors
         return gradient * by_state_ND, gradient * by_embedding_VD, None
 
 
@@ -115,8 +116,14 @@ def new_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def texts(n: int, *, part: int) -> torch.Tensor:
-    """Token ids, int64 [n, LONGEST]; the parts are the same for every size."""
+    """Token ids, int64 [n, LONGEST]."""
     return torch.from_numpy(pretraining_ids(texts=n, seed=SEED, part=part) + _SPECIAL)
+
+
+def batches(steps: int) -> Iterator[torch.Tensor]:
+    """Token ids, int64 [BATCH, LONGEST], once for each step; every size reads the same ones."""
+    for start in range(0, steps, _DRAWN):
+        yield from texts(BATCH * _DRAWN, part=start).split(BATCH)[: steps - start]
 
 
 def loss_of(model: GPT2LMHeadModel, ids_BL: torch.Tensor) -> torch.Tensor:
@@ -140,12 +147,10 @@ def pretrain(model: GPT2LMHeadModel, *, size: Size, name: str) -> None:
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=size.learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY
     )
-    for step in range(size.steps):
-        if step % _DRAWN == 0:
-            drawn = texts(BATCH * _DRAWN, part=step).split(BATCH)
+    for step, ids_BL in enumerate(batches(size.steps)):
         for group in optimizer.param_groups:
             group["lr"] = rate(step, size=size)
-        loss = loss_of(model, drawn[step % _DRAWN])
+        loss = loss_of(model, ids_BL)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -185,6 +190,7 @@ def make(name: str, *, out: Path) -> None:
         **measure(model), "seconds": round(seconds, 1), "torch": torch.__version__,
     }
     model.save_pretrained(out / name)
+    (out / name / "model.safetensors").chmod(0o644)  # it is shipped, so others must read it
     new_tokenizer().save_pretrained(out / name)
     (out / name / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"{name}: {json.dumps(record)}", flush=True)
