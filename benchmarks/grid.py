@@ -1,8 +1,8 @@
 """One grid through `w2s run` and through a bare PyTorch loop, start-up apart, as a ratio.
 
 Owns the comparison: it makes the materials, starts each side as a process of its own, and prints
-what they took. Grid time runs from the start of the first fit to the end of the last; start-up is
-the rest of the process (imports, Ray, planning, the table). It trains nothing itself.
+what they took. Grid time runs from the start of the first fit's training to the end of the last
+fit; start-up is the rest of the process (imports, Ray, planning, the table). It trains nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import bare_loop
 from materials import HALF, HELD_OUT, SHAPES, write_models, write_texts
+
+from w2s_ray.store import Record, Store
 
 CORES = os.cpu_count() or 1
 SIDES = ("bare", "bare_processes", "w2s")
@@ -84,24 +86,24 @@ def sweep_of(folder: Path, *, store: Path) -> dict[str, Any]:
 
 def grid_of(store: Path) -> dict[str, Any]:
     """Grid time and fits of a store that holds one finished benchmark."""
-    from w2s_ray.report.results import open_results
-
-    runs = open_results(str(store)).runs()
-    fits = runs[(runs["kind"] == "fit") & (runs["status"] == "done")]
+    fits = [record for record in Store.open(store).records() if record.kind == "fit"]
     if len(fits) != len(bare_loop.GRID):
         raise ValueError(
             f"{store} holds {len(fits)} finished fits, not {len(bare_loop.GRID)}; "
             f"see `w2s status --store {store}`"
         )
-    started = [datetime.fromisoformat(str(moment)) for moment in fits["started_at"]]
-    ended = [datetime.fromisoformat(str(moment)) for moment in fits["ended_at"]]
+    started = [_training_started(fit) for fit in fits]
+    ended = [datetime.fromisoformat(fit.ended_at) for fit in fits]
     return {
         "grid_s": (max(ended) - min(started)).total_seconds(),
-        "fits": [
-            {"name": name, "seconds": float(seconds)}
-            for name, seconds in zip(fits["id"], fits["seconds"], strict=True)
-        ],
+        "fits": [{"name": fit.id, "seconds": fit.seconds} for fit in fits],
     }
+
+
+def _training_started(fit: Record) -> datetime:
+    """When a fit's training began: its imports and tokens are start-up."""
+    setup_s = float(fit.summary["setup_seconds"] or 0.0)
+    return datetime.fromisoformat(fit.started_at) + timedelta(seconds=setup_s)
 
 
 def compared(times: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ def make(name: str, *, read: torch.Tensor, folder: Path, seconds: float) -> None
     with torch.no_grad():
         losses = [loss_of(model, part, learn=False) for part in read[-HELD_OUT:].split(BATCH)]
     record = {"seed": SEED, **asdict(size), "steps_done": done, "tokens": done * BATCH * WINDOW}
-    record |= {"parameters": model.num_parameters(), "held_out_loss": sum(losses) / len(losses)}
-    record |= {"seconds": round(time.perf_counter() - started, 1)}
+    loss, seconds = round(sum(losses) / len(losses), 4), round(time.perf_counter() - started, 1)
+    record |= {"parameters": model.num_parameters(), "held_out_loss": loss, "seconds": seconds}
     model.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"{name}: {json.dumps(record)}", flush=True)
@@ -180,9 +181,9 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="folder with English texts")
     parser.add_argument("--out", type=Path, required=True, help="folder of the models' folders")
     parser.add_argument("--only", choices=SIZES, action="append", help="may be given repeatedly")
-    cut = "cut each model short, to try this out; its weights then depend on the machine"
-    parser.add_argument("--seconds-per-model", type=float, default=math.inf, help=cut)
+    parser.add_argument("--seconds-per-model", type=float, default=math.inf, help="for a short try")
     arguments = parser.parse_args()
+    disable_progress_bar()
     torch.set_num_threads(1)  # sums in one order: the same weights every time
     drawn = paragraphs(arguments.corpus)
     tokenizer = new_tokenizer(drawn)

@@ -145,6 +145,7 @@ class FitJob:
         )
         ledger = self._ledger(rows)
         weights = self.carrier.scratch(self.fit.id) / "weights"
+        setup_s = time.time() - self.started
         result = train(
             recipe,
             data=data,
@@ -155,7 +156,7 @@ class FitJob:
             weights=weights,
         )
         kept = weights if weights.exists() else None
-        return self._record(store, rows, labels.validation_MC, ledger, result, kept)
+        return self._record(store, rows, labels.validation_MC, ledger, result, kept, setup_s)
 
     def _tokens(self, rows: SplitRows) -> dict[str, Any]:
         """The parts that this fit touches, tokenized once per machine and tokenizer."""
@@ -194,6 +195,7 @@ class FitJob:
         ledger: Ledger,
         result: Any,
         weights: Path | None,
+        setup_s: float,
     ) -> Record:
         against = {
             part: against_truth(p, rows.truth[part]) for part, p in result.probabilities.items()
@@ -206,6 +208,7 @@ class FitJob:
             "best_step": result.best_step,
             "stopped_early": result.stopped_early,
             "tokens": result.tokens,
+            "setup_seconds": setup_s,
             "train_loss": result.train_loss,
             **{
                 f"{part}_{name}": value

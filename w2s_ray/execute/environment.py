@@ -25,6 +25,8 @@ VARIABLES = {
     "TUNE_GLOBAL_CHECKPOINT_S": "600",
     # One progress display: ours.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Ray says so on stdout, where our table goes, whenever a worker group starts on few cores.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
     # Nothing is sent anywhere unasked.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray asks for this to be decided; tasks without GPUs must not see any.

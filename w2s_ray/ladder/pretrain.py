@@ -97,12 +97,21 @@ class TiedCrossEntropy(torch.autograd.Function):
 
 def new_model(size: Size) -> GPT2LMHeadModel:
     """A GPT-2 of that size without dropout, drawn from the global random state."""
-    return GPT2LMHeadModel(GPT2Config(
-        vocab_size=_SPECIAL + len(vocabulary()), n_positions=LONGEST,
-        n_embd=size.width, n_layer=size.layers, n_head=size.heads,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        pad_token_id=0, bos_token_id=None, eos_token_id=None,
-    ))
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=_SPECIAL + len(vocabulary()),
+            n_positions=LONGEST,
+            n_embd=size.width,
+            n_layer=size.layers,
+            n_head=size.heads,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
 
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
@@ -130,9 +139,7 @@ def loss_of(model: GPT2LMHeadModel, ids_BL: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of each word after the first, in nats."""
     states_BLD = model.transformer(input_ids=ids_BL).last_hidden_state[:, :-1]
     embedding_VD = model.transformer.wte.weight
-    return TiedCrossEntropy.apply(
-        states_BLD.flatten(0, 1), embedding_VD, ids_BL[:, 1:].flatten()
-    )
+    return TiedCrossEntropy.apply(states_BLD.flatten(0, 1), embedding_VD, ids_BL[:, 1:].flatten())
 
 
 def rate(step: int, *, size: Size) -> float:
@@ -164,8 +171,10 @@ def measure(model: GPT2LMHeadModel) -> dict[str, float]:
     ids_BL = texts(HELD_OUT, part=_MEASURING)
     with torch.no_grad():
         reached = np.mean([loss_of(model, part).item() for part in ids_BL.split(100)])
-    seen = texts(10 * HELD_OUT, part=_MEASURING + 1).flatten().bincount(
-        minlength=model.config.vocab_size
+    seen = (
+        texts(10 * HELD_OUT, part=_MEASURING + 1)
+        .flatten()
+        .bincount(minlength=model.config.vocab_size)
     )
     chances = (seen + 1) / (seen + 1).sum()
     frequencies = -chances[ids_BL[:, 1:].flatten()].log().mean().item()
@@ -183,11 +192,15 @@ def make(name: str, *, out: Path) -> None:
     pretrain(model, size=size, name=name)
     seconds = time.perf_counter() - started
     record = {
-        "seed": SEED, **asdict(size), "batch": BATCH,
+        "seed": SEED,
+        **asdict(size),
+        "batch": BATCH,
         "words_read": size.steps * BATCH * LONGEST,
         "parameters": sum(p.numel() for p in model.parameters()),
         "parameters_without_embeddings": sum(p.numel() for p in model.transformer.h.parameters()),
-        **measure(model), "seconds": round(seconds, 1), "torch": torch.__version__,
+        **measure(model),
+        "seconds": round(seconds, 1),
+        "torch": torch.__version__,
     }
     model.save_pretrained(out / name)
     (out / name / "model.safetensors").chmod(0o644)  # it is shipped, so others must read it

@@ -92,7 +92,7 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
     At most `max_tokens` tokens a row, or the model's position limit where that is less. A longer
     text loses its beginning; special tokens at either end stay. An empty text gives one token.
     """
-    tokenizer, limit = _tokenizer(source, max_tokens)
+    tokenizer, limit = _tokenizer(*_place(source), max_tokens)
     for_nothing = [_stand_in(tokenizer)]
     rows: list[Sequence[int]] = []
     for start in range(0, len(texts), CHUNK):
@@ -109,7 +109,7 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
 
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     """What decides how a text is read: models of one family share it, and so their tokens."""
-    tokenizer, limit = _tokenizer(source, max_tokens)
+    tokenizer, limit = _tokenizer(*_place(source), max_tokens)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return f"{source.identity} {limit}"
@@ -119,14 +119,20 @@ def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _place(source: ModelSource) -> tuple[str, str | None, bool]:
+    return source.location, source.revision, source.trust_remote_code
+
+
 @lru_cache(maxsize=4)
-def _tokenizer(source: ModelSource, max_tokens: int) -> tuple[Any, int]:
+def _tokenizer(
+    location: str, revision: str | None, trusted: bool, max_tokens: int
+) -> tuple[Any, int]:
     """The model's tokenizer, and the most tokens that a row may have."""
     from transformers import AutoConfig, AutoTokenizer
 
-    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
-    config = AutoConfig.from_pretrained(source.location, **at)
-    tokenizer = AutoTokenizer.from_pretrained(source.location, truncation_side="left", **at)
+    at = {"revision": revision, "trust_remote_code": trusted}
+    config = AutoConfig.from_pretrained(location, **at)
+    tokenizer = AutoTokenizer.from_pretrained(location, truncation_side="left", **at)
     return tokenizer, min(max_tokens, position_limit(config) or max_tokens)
 
 
