@@ -10,6 +10,8 @@ from rich.table import Table
 from w2s_ray.plan import Plan
 from w2s_ray.store import Record, Store
 
+KINDS = {"fit": "fits", "study": "studies"}
+
 
 def render_status(store: Store, *, plan: Plan | None, console: Console) -> None:
     """Print how far the store is, or how far `plan` is in it."""
@@ -42,7 +44,7 @@ def render_status(store: Store, *, plan: Plan | None, console: Console) -> None:
 
 
 def _print_store(store: Store, latest: dict[str, Record], console: Console) -> None:
-    states = Counter(f"{record.kind}s {record.status}" for record in latest.values())
+    states = Counter(f"{KINDS[record.kind]} {record.status}" for record in latest.values())
     said = ", ".join(f"{count} {state}" for state, count in states.most_common())
     console.print(f"{store.uri}: {said or 'no runs'}", highlight=False, soft_wrap=True)
     for name in store.sweep_names():

@@ -33,6 +33,8 @@ VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # Ray's metrics agent would log its failure to reach a collector nobody runs.
     "RAY_enable_metrics_collection": "0",
+    # Ray runs workers at niceness 15; fits are the machine's main job, not its background.
+    "RAY_worker_niceness": "0",
     # A worker process that has imported torch is kept for the next fit; the default is 1 s.
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
     # Texts are tokenized before workers fork, and by one process.
