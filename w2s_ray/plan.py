@@ -45,6 +45,17 @@ class PlannedFit:
     """The task's name in tables."""
     roles: tuple[Role, ...] = ()
     """What cells use it as; more than one where cells share it."""
+    weak: str | None = None
+    """A student's supervisor's model, by its name in tables."""
+    methods: tuple[str, ...] = ()
+    """The methods that it is a student of; more than one where their settings are the same."""
+
+    @property
+    def called(self) -> str:
+        """What to call it on a terminal."""
+        taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
+        model, seed = self.source.name, self.recipe.seed
+        return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -74,11 +85,30 @@ class PlannedStudy:
     def trial_fits(self, settings: dict[str, Any]) -> tuple[PlannedFit, ...]:
         """The fits of the trial that tries `settings` (dotted)."""
         return tuple(
-            PlannedFit(recipe.run_id, recipe, source, execution, self.task, ("student",))
-            for recipe, source, execution in zip(
-                self.recipe.trial_fits(settings), self.sources, self.executions, strict=True
+            PlannedFit(
+                id=recipe.run_id,
+                recipe=recipe,
+                source=source,
+                execution=execution,
+                task=self.task,
+                roles=("student",),
+                weak=weak,
+                methods=(self.method,),
+            )
+            for recipe, source, execution, (weak, _) in zip(
+                self.recipe.trial_fits(settings),
+                self.sources,
+                self.executions,
+                self.pairs,
+                strict=True,
             )
         )
+
+    @property
+    def called(self) -> str:
+        """What to call it on a terminal."""
+        pairs = ", ".join(f"{weak} → {strong}" for weak, strong in self.pairs)
+        return f"study of {self.method} on {self.task} ({pairs})"
 
 
 @dataclass(frozen=True)
@@ -192,7 +222,7 @@ class _Planner:
             chosen = dict(self.outcomes[study]) if study is not None else None
             settings = self.sweep.student_settings(name, strong, chosen)
             recipe = self.student_fit(strong, supervisor, seed, settings)
-            student = self.add_fit(recipe, strong, "student")
+            student = self.add_fit(recipe, strong, "student", weak=pair[0], method=name)
         self.plan.cells.append(
             PlannedCell(
                 task=self.task.name,
@@ -275,7 +305,16 @@ class _Planner:
             predicts=predicts,
         )
 
-    def add_fit(self, recipe: FitRecipe, model: Model, role: Role, *, counted: bool = True) -> str:
+    def add_fit(
+        self,
+        recipe: FitRecipe,
+        model: Model,
+        role: Role,
+        *,
+        counted: bool = True,
+        weak: str | None = None,
+        method: str | None = None,
+    ) -> str:
         run_id = recipe.run_id
         if counted:
             self.plan.uses[role] += 1
@@ -288,6 +327,10 @@ class _Planner:
             execution=self.sweep.execution_of(model),
             task=self.task.name,
             roles=tuple(r for r in ROLES if r == role or r in had),
+            weak=weak,
+            methods=tuple(
+                dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
+            ),
         )
         return run_id
 

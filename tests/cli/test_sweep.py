@@ -54,7 +54,7 @@ def undisturbed(tmp_path_factory) -> Path:
     sweep = write(folder, methods=SEARCHED, extra=SEARCH)
     run = w2s("run", sweep)
     assert "a → b" in run.stdout
-    assert "22/22 done" in run.stderr
+    assert "(22/22 after" in run.stderr
     return sweep
 
 

@@ -129,9 +129,9 @@ def sweep(tmp_path, **changed):
 def test_a_sweep_is_resolved(tmp_path):
     found = resolve(sweep(tmp_path))
     assert list(found.splits) == ["mine"]
-    assert found.models["org/large"].identity == f"hub:org/large@{COMMIT}"
-    assert found.models["org/small"].identity == "hub:org/small@unresolved:main"
-    assert found.provisional == ("org/small",)
+    assert found.models["large"].identity == f"hub:org/large@{COMMIT}"
+    assert found.models["small"].identity == "hub:org/small@unresolved:main"
+    assert found.provisional == ("small",)
 
 
 def test_the_hub_is_asked_once_in_vain(tmp_path, monkeypatch, lookups):
@@ -147,14 +147,14 @@ def test_the_hub_is_asked_once_in_vain(tmp_path, monkeypatch, lookups):
     monkeypatch.setattr(hub_library.HfApi, "dataset_info", look_up)
     found = resolve(sweep(tmp_path, models=["org/a", "org/b", "org/c"]))
     assert asked == [("org/a", hub.TIMEOUT_S)]
-    assert found.provisional == ("org/a", "org/b", "org/c")
+    assert found.provisional == ("a", "b", "c")
     assert lookups.failure == "the Hugging Face hub did not answer (ConnectionError)"
 
 
 def test_offline_asks_nobody(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(hub.Lookups, "_ask", no_reading)
-    assert resolve(sweep(tmp_path), online=False).provisional == ("org/small",)
+    assert resolve(sweep(tmp_path), online=False).provisional == ("small",)
 
 
 def test_light_to_import():

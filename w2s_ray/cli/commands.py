@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     name="w2s",
@@ -61,20 +62,22 @@ def run(sweep_file: SweepFile, store: StoreOption = None) -> None:
         results = _store(store or sweep.store)
         text = sweep_file.read_text(encoding="utf-8")
         outcome = run_sweep(sweep, store=results, sweep_text=text, console=Console(stderr=True))
-    _print_table(results, sweep.name, "table")
-    console = Console(stderr=True)
+    _print_table(results, outcome.plan, "table")
+    said = Console(stderr=True, highlight=False, soft_wrap=True)
     total = len(outcome.plan.fits) + len(outcome.plan.studies)
-    console.print(
-        f"{outcome.trained} fits trained, {outcome.done} of {total} runs in {results.uri}",
-        highlight=False,
-        soft_wrap=True,
+    said.print(
+        f"{outcome.trained} fits trained by this call, trials included; "
+        f"{outcome.done} of {total} planned runs are in {results.uri}"
     )
     for run_id, reason in outcome.failed.items():
-        console.print(f"[red]failed[/red] {run_id}: {reason}", highlight=False, soft_wrap=True)
+        said.print(f"[red]failed[/red] {run_id}: {escape(reason)}")
     if outcome.blocked:
-        console.print(f"{len(outcome.blocked)} runs are blocked by those that failed")
+        said.print(f"{len(outcome.blocked)} runs are blocked by those that failed")
     if outcome.failed:
-        console.print(f"`w2s explain RUN --store {results.uri}` shows a traceback", soft_wrap=True)
+        said.print(
+            f"`w2s explain RUN --store {results.uri}` shows a run's traceback; the same "
+            "command tries failed runs again"
+        )
         raise typer.Exit(1)
 
 
@@ -108,7 +111,12 @@ def table(
         _one_of(format, ("table", "markdown", "csv", "json"), "--format")
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
-        _print_table(results, sweep.name if sweep else None, format, by_seed=by_seed)
+        planned = None
+        if sweep is not None:
+            from w2s_ray.execute.driver import plan_sweep
+
+            planned = plan_sweep(sweep, store=results)
+        _print_table(results, planned, format, by_seed=by_seed)
 
 
 @app.command()
@@ -190,11 +198,18 @@ def _existing(store: str | None, sweep: Any) -> Any:
     return results
 
 
-def _print_table(results: Any, sweep: str | None, format: str, *, by_seed: bool = False) -> None:
+def _print_table(results: Any, planned: Any, format: str, *, by_seed: bool = False) -> None:
+    """The table of a plan's cells, or of every sweep that the store knows."""
     from w2s_ray.cli.show import show_pgr
-    from w2s_ray.report.table import pgr_table
+    from w2s_ray.report.table import pgr_table, table_of
 
-    show_pgr(pgr_table(results, sweep=sweep), format=format, by_seed=by_seed, console=_console())
+    if planned is None:
+        found = pgr_table(results)
+    else:
+        from w2s_ray.execute.driver import cells_of
+
+        found = table_of({planned.sweep.name: cells_of(planned)}, results)
+    show_pgr(found, format=format, by_seed=by_seed, console=_console())
 
 
 def _one_of(value: str, known: tuple[str, ...], option: str) -> None:
@@ -210,5 +225,8 @@ def _errors() -> Iterator[None]:
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)

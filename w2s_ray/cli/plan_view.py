@@ -117,31 +117,19 @@ def _needs(plan: Plan, done: Collection[str]) -> list[str]:
             group = f"{e.workers} workers x " if e.workers > 1 else ""
             zero = f", DeepSpeed ZeRO-{e.zero_stage}" if e.engine == "deepspeed" else ""
             needs[f"{fit.source.name}: {group}{e.cpus_per_worker} CPU, {gpus}{zero}"] += 1
-    return [f"needs: {need} ({count} fits)" for need, count in needs.items()]
+    return [f"a fit of {need} (for {count} of the fits planned)" for need, count in needs.items()]
 
 
 def _runs(plan: Plan, done: Collection[str]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "kind", "task", "model", "labels", "seed", "state"):
-        table.add_column(name, no_wrap=name == "run")
+    for name in ("run", "what", "state"):
+        table.add_column(name, no_wrap=True)
     for fit in plan.fits.values():
         table.add_row(
             fit.id,
-            "/".join(fit.roles),
-            fit.task,
-            fit.source.name,
-            fit.recipe.labels[:12],
-            str(fit.recipe.seed),
+            fit.called,
             "done" if fit.id in done else "to do",
         )
     for study in plan.studies.values():
-        table.add_row(
-            study.id,
-            f"study of {study.method}",
-            study.task,
-            "",
-            "",
-            "",
-            "done" if study.id in done else "to do",
-        )
+        table.add_row(study.id, study.called, "done" if study.id in done else "to do")
     return table

@@ -27,7 +27,10 @@ def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: Console) -
         case "table":
             from w2s_ray.report.render import to_arrow
 
-            show_arrow(to_arrow(table, "by_seed"), format="table", console=console)
+            rows = to_arrow(table, "by_seed").drop_columns(["sweep", "supervisor", "ceiling"])
+            show_arrow(rows, format="table", console=console)
+        case "markdown" if by_seed:
+            raise ValueError("--by-seed comes as table, csv or json; choose one of these")
         case "markdown":
             typer.echo(to_markdown(table), nl=False)
         case "csv":

@@ -64,7 +64,12 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     Raises:
         ValueError: anything that is wrong with a task or model, before any compute.
     """
-    models = {model.label: model_source(model, online=online) for model in sweep.models}
+    models = {}
+    for model in sweep.models:
+        try:
+            models[model.label] = model_source(model, online=online)
+        except ValueError as error:
+            raise ValueError(f"models.{model.label}: {error}") from None
     return Inputs({task.name: split_ref(task, online=online) for task in sweep.tasks}, models)
 
 

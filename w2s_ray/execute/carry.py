@@ -7,11 +7,13 @@ the store, and the boundary that turns a failure into a record. It knows which e
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from w2s_ray.data.cache import cache_folder
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.labels import SplitRows, parts_of, targets
 from w2s_ray.execute.ledger import Ledger, against_truth
-from w2s_ray.execute.outcome import outcome_record
+from w2s_ray.execute.outcome import outcome_record, reason_of
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import Execution, FitRecipe
 from w2s_ray.store import Record, Store
@@ -45,22 +47,46 @@ class Carrier:
         """What Ray must hold for one worker of a fit."""
         return self.cluster.resources(execution)
 
-    def scratch(self, run_id: str) -> Path:
-        """A folder for what resuming the fit needs; it goes when the fit ends."""
+    def scratch(self, fit: PlannedFit) -> Path:
+        """A folder for what resuming the fit needs; it goes when the fit ends.
+
+        A checkpoint serves the same layout of workers only, so each layout has its own.
+        """
+        e = fit.execution
+        layout = "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload))
+        return self._work / fit.id / layout
+
+    def forget(self, run_id: str) -> None:
+        """Throw away what resuming a fit would need, unless somebody is at work on it."""
+        with _claimed(self._work / "locks" / run_id, wait=False) as claimed:
+            if claimed:
+                shutil.rmtree(self._work / run_id, ignore_errors=True)
+
+    def say_ended(self, fit: PlannedFit, *, seconds: float | None = None) -> None:
+        """Take a fit off the board; `seconds` are what one of its kind takes."""
+        if self.board is not None:
+            self.board.fit_ended.remote(fit.id, fit.source.name, seconds)
+
+    @property
+    def _work(self) -> Path:
         root = Path(self.store) if "://" not in self.store else cache_folder()
-        return root.absolute() / "work" / run_id
+        return root.absolute() / "work"
 
     def carry(self, fit: PlannedFit, *, objective: str | None = None) -> Record:
         """Train `fit` unless the store has it, and return its record, done or failed.
 
         Inside a trial, `objective` names the evaluation's figure that Tune is told.
         """
-        store = self.open_store()
-        record = store.find(fit.id)
-        if record is not None:
-            if objective is not None:
-                _replay(store, record, objective)
-            return record
+        with _claimed(self._work / "locks" / fit.id, wait=True):
+            store = self.open_store()
+            record = store.find(fit.id)
+            if record is None:
+                return self._train(fit, store, objective)
+        if objective is not None:
+            _replay(store, record, objective)
+        return record
+
+    def _train(self, fit: PlannedFit, store: Store, objective: str | None) -> Record:
         try:
             if fit.execution.engine == "deepspeed":
                 from w2s_ray.execute.sharded import carry_sharded
@@ -69,9 +95,10 @@ class Carrier:
             else:
                 record = self._carry_here(fit, store, objective)
         finally:
-            if self.board is not None:
-                self.board.fit_ended.remote(fit.id)
-        shutil.rmtree(self.scratch(fit.id), ignore_errors=True)
+            self.say_ended(fit)
+        setup_s = float(record.summary.get("setup_seconds") or 0.0)
+        self.say_ended(fit, seconds=record.seconds - setup_s)
+        shutil.rmtree(self._work / fit.id, ignore_errors=True)
         return record
 
     def _carry_here(self, fit: PlannedFit, store: Store, objective: str | None) -> Record:
@@ -83,7 +110,7 @@ class Carrier:
             tune.report(reported(evaluation, objective or ""))
 
         saver = FolderCheckpoints(
-            self.scratch(fit.id) / "checkpoints", every_s=fit.execution.checkpoint_every_s
+            self.scratch(fit) / "checkpoints", every_s=fit.execution.checkpoint_every_s
         )
         job = FitJob(self, self.placed(fit), on_evaluation=tell if objective else None)
         return job.run(store, checkpoints=saver)
@@ -110,12 +137,13 @@ class FitJob:
         """Train, predict, record. A failure becomes a record with its reason and traceback."""
         try:
             return self._train(store, checkpoints)
-        except Exception as error:  # noqa: BLE001 - a failure becomes a record
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        except Exception as error:
+            if self.fit.execution.workers > 1 and type(error).__name__ != "NonFiniteLoss":
+                raise  # it may be this worker's alone: the group is stopped and tried again
             record = outcome_record(
                 self.fit,
                 status="failed",
-                reason=reason,
+                reason=reason_of(error),
                 traceback=traceback.format_exc(),
                 started=self.started,
                 environment=device(self.fit.execution),
@@ -144,7 +172,7 @@ class FitJob:
             predict=parts_of(tokens, recipe),
         )
         ledger = self._ledger(rows)
-        weights = self.carrier.scratch(self.fit.id) / "weights"
+        weights = self.carrier.scratch(self.fit) / "weights"
         setup_s = time.time() - self.started
         result = train(
             recipe,
@@ -237,6 +265,22 @@ class FitJob:
                 weights=weights,
             )
         return record
+
+
+@contextlib.contextmanager
+def _claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock at `path`, so that no two processes of a machine train one fit at once.
+
+    It ends with its process, however that ends. The file itself stays until the store's next use.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 class LedgerCheckpoints:

@@ -89,6 +89,22 @@ def ray_cluster() -> Iterator[Cluster]:
         yield _measured()
         return
     address = os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        _start(address, variables)
+    except (ConnectionError, RuntimeError) as error:
+        where = "on this machine" if address == "local" else f"at RAY_ADDRESS {address}"
+        raise ResourceError(
+            f"can't reach Ray {where}: {str(error).splitlines()[0]}; check that the cluster runs, "
+            "and for a cluster of yours that ~/.ray/auth_token holds its token"
+        ) from error
+    try:
+        yield _measured()
+    finally:
+        ray.shutdown()
+
+
+def _start(address: str, variables: dict[str, str]) -> None:
+    """Start Ray here, or join the cluster at `address`."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     with _quiet_stderr():
         if address == "local":
@@ -106,10 +122,6 @@ def ray_cluster() -> Iterator[Cluster]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    try:
-        yield _measured()
-    finally:
-        ray.shutdown()
 
 
 def _measured() -> Cluster:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
@@ -58,6 +59,11 @@ def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | Non
     return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
 
 
+def cells_of(plan: Plan) -> tuple[Cell, ...]:
+    """The plan's cells as the store and the table know them."""
+    return tuple(Cell(**vars(cell)) for cell in plan.cells)
+
+
 def run_sweep(
     sweep: Sweep,
     *,
@@ -80,9 +86,9 @@ def run_sweep(
     store.check_writable()
     _materialize(plan, store)
     _write_manifest(plan, store, sweep_text)
-    todo = [run for run in (*plan.fits, *plan.studies) if run not in store.done([run])]
-    if not todo and not plan.waiting:
-        return Outcome(plan=plan, done=len(plan.fits) + len(plan.studies), trained=0)
+    runs = {*plan.fits, *plan.studies}
+    if store.done(runs) == runs and not plan.waiting:
+        return Outcome(plan=plan, done=len(runs), trained=0)
     with _driver(plan, store, sweep_text, console) as driver:
         return driver.walk()
 
@@ -117,7 +123,7 @@ class _Driver:
         self.done = store.done([*plan.fits, *plan.studies])
         self.failed: dict[str, str] = {}
         self.running: dict[Any, str] = {}
-        self.trained = 0
+        self.began = utc_now()
         board = Board.remote()
         self.carrier = Carrier(store=store.uri, cluster=cluster, board=board)
         self.display = Display(console, board)
@@ -140,7 +146,7 @@ class _Driver:
         return Outcome(
             plan=self.plan,
             done=len(self.done),
-            trained=self.trained,
+            trained=self._trained(),
             failed=self.failed,
             blocked=self.plan.blocked_by(self.failed),
         )
@@ -179,38 +185,49 @@ class _Driver:
 
         run_id = self.running.pop(reference)
         run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
+        if isinstance(run, PlannedFit):
+            self.carrier.say_ended(run)
         try:
             record: Record = ray.get(reference)
         except Exception as error:  # noqa: BLE001 - whatever killed it becomes a record
             record = self._lost(run, error)
         if record.status != "done":
             self.failed[run_id] = record.reason or record.status
-            self.display.line(f"[red]failed[/red] {_called(run)}: {record.reason}", self.tally)
+            self.display.line(
+                f"[red]failed[/red] {run.called}: {escape(str(record.reason))}", self.tally
+            )
             return
         self.done.add(run_id)
         if isinstance(run, PlannedStudy):
-            self.trained += int(record.summary.get("trials") or 0)
             self._plan_again()
-        else:
-            self.trained += 1
-            self.tally.seconds[run.source.name].append(record.seconds)
         self._count()
-        self.display.line(f"[green]done[/green]   {_called(run)}{_figure(record)}", self.tally)
+        self.display.line(f"[green]done[/green]   {run.called}{_figure(record)}", self.tally)
 
     def _lost(self, run: PlannedFit | PlannedStudy, error: Exception) -> Record:
         """The record of a run whose process died more often than it may."""
-        from w2s_ray.execute.outcome import outcome_record
+        from w2s_ray.execute.outcome import outcome_record, reason_of
 
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         record = outcome_record(
             run,
             status="failed",
-            reason=reason,
+            reason=reason_of(error),
             traceback=traceback.format_exc(),
             attempts=len(self.store.attempts(run.id)) + 1,
         )
-        self.store.write_attempt(record)
+        with contextlib.suppress(OSError):  # it is said at the end even if it can't be written
+            self.store.write_attempt(record)
         return record
+
+    def _trained(self) -> int:
+        """Fits that this call trained or began to train, trials included."""
+        trials = {
+            fit
+            for study in self.plan.studies
+            for trial in self.store.trials(study)
+            for fit in trial["fits"]
+        }
+        latest = self.store.latest({*self.plan.fits, *trials})
+        return sum(record.started_at >= self.began for record in latest)
 
     def _plan_again(self) -> None:
         """A study has ended: its refits are known now."""
@@ -220,21 +237,25 @@ class _Driver:
 
     def _count(self) -> None:
         """Bring the tally up to date."""
-        plan, tally = self.plan, self.tally
-        left = [fit for fit in plan.fits.values() if fit.id not in self.done]
+        plan, tally, seen = self.plan, self.tally, self.display.seen
+        blocked = plan.blocked_by(self.failed)
+        lost = {*self.failed, *blocked}
+        left = [f for f in plan.fits.values() if f.id not in self.done and f.id not in lost]
         studies = [s for s in plan.studies.values() if s.id not in self.done]
-        trials = [source.name for s in studies for source in s.sources * s.recipe.trials]
-        waiting = [c.strong for c in plan.cells if c.student is None]
+        trials, ended = [], plan.trials
+        for study in studies:
+            to_go = study.recipe.trials - seen.ended_trials(study.id)
+            ended -= to_go * len(study.sources)
+            trials += [s.name for s in study.sources * to_go] if study.id not in lost else []
+        waiting = [c.strong for c in plan.cells if c.student is None and c.study not in lost]
         tally.todo = [fit.source.name for fit in left] + trials + waiting
-        tally.done = sum(fit in self.done for fit in plan.fits) + plan.trials - len(trials)
+        tally.done = sum(fit in self.done for fit in plan.fits) + ended
         tally.total = len(plan.fits) + plan.trials + plan.waiting
         tally.failed = len(self.failed)
-        tally.blocked = len(plan.blocked_by(self.failed))
+        tally.blocked = len(blocked)
         tally.running = list(self.running.values())
         tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
-        tally.names = {
-            run.id: _called(run) for run in (*plan.fits.values(), *plan.studies.values())
-        }
+        tally.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
         tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))
 
 
@@ -284,20 +305,11 @@ def _materialize(plan: Plan, store: Store) -> None:
 
 def _write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
     """Note which runs the sweep's cells are made of."""
-    cells = tuple(Cell(**vars(cell)) for cell in plan.cells)
     store.write_manifest(
-        Manifest(name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells)
+        Manifest(
+            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)
+        )
     )
-
-
-def _called(run: PlannedFit | PlannedStudy) -> str:
-    """A run's name on the terminal."""
-    if isinstance(run, PlannedStudy):
-        pairs = ", ".join(f"{weak} → {strong}" for weak, strong in run.pairs)
-        return f"study of {run.method} on {run.task} ({pairs})"
-    roles = "/".join(run.roles)
-    loss = "" if run.recipe.learns_from_ground_truth else f", {run.recipe.loss.kind}"
-    return f"{roles} {run.source.name} on {run.task}{loss}, seed {run.recipe.seed}"
 
 
 def _figure(record: Record) -> str:

@@ -23,6 +23,11 @@ VARIABLES = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune's own state is not what a study resumes from, so it need not be saved often.
     "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    # A worker group's checkpoint is told to Tune without the study's objective.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # A pruned trial's thread may take longer than the default 2 s to unwind on a busy machine; past
+    # it Tune drops the next trial without a word.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     # One progress display: ours.
     "RAY_AIR_NEW_OUTPUT": "0",
     # Ray says so on stdout, where our table goes, whenever a worker group starts on few cores.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -59,6 +60,21 @@ def outcome_record(
     )
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in one line: the innermost cause that Ray wraps, without its frames."""
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        return reason_of(next(iter(failures.values())))
+    cause = getattr(error, "cause", None) or getattr(error, "base_exc", None)
+    if isinstance(cause, BaseException) and cause is not error:
+        return reason_of(cause)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    wrapped = len(lines) > 1 and ("Traceback" in plain or lines[0].startswith("ray::"))
+    said = (lines[-1] if wrapped else lines[0]) if lines else ""
+    return said if wrapped else f"{type(error).__name__}: {said}".rstrip(": ")
+
+
 @cache
 def versions() -> dict[str, str]:
     """Versions of what can change a number, and the kind of machine."""
@@ -76,6 +92,9 @@ def _about(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
         return {
             "task": planned.task,
             "model": planned.source.name,
+            "weak": planned.weak,
+            "method": "/".join(planned.methods) or None,
+            "roles": list(planned.roles),
             "location": planned.source.location,
             "revision": planned.source.revision,
         }

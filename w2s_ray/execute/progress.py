@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +19,22 @@ from rich.table import Table
 from rich.text import Text
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the board showed when it was last asked."""
+
+    steps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Running fit -> (step, of steps)."""
+    trials: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Study -> trials by state; `to go` are those not ended."""
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    """Kind (a model) -> durations of the fits that ended in this call."""
+
+    def ended_trials(self, study: str) -> int:
+        """Trials of a study that have ended, however."""
+        return sum(n for state, n in self.trials.get(study, {}).items() if state != "to go")
+
+
 @ray.remote(num_cpus=0)
 class Board:
     """Where workers say how far they are."""
@@ -27,22 +42,25 @@ class Board:
     def __init__(self) -> None:
         self._steps: dict[str, tuple[int, int]] = {}
         self._trials: dict[str, dict[str, int]] = {}
+        self._seconds: dict[str, list[float]] = {}
 
     def step(self, run_id: str, step: int, total: int) -> None:
         """A fit is at `step` of `total`."""
         self._steps[run_id] = (step, total)
 
-    def fit_ended(self, run_id: str) -> None:
-        """A fit is no longer running."""
+    def fit_ended(self, run_id: str, kind: str, seconds: float | None) -> None:
+        """A fit is no longer running; it took `seconds`, if it ended well."""
         self._steps.pop(run_id, None)
+        if seconds is not None:
+            self._seconds.setdefault(kind, []).append(seconds)
 
     def trial_ended(self, study_id: str, states: dict[str, int]) -> None:
         """A study has so many trials in each state."""
         self._trials[study_id] = states
 
-    def look(self) -> tuple[dict[str, tuple[int, int]], dict[str, dict[str, int]]]:
+    def look(self) -> Seen:
         """All of it."""
-        return self._steps, self._trials
+        return Seen(steps=self._steps, trials=self._trials, seconds=self._seconds)
 
 
 @dataclass
@@ -60,23 +78,21 @@ class Tally:
     failed: int = 0
     blocked: int = 0
     running: list[str] = field(default_factory=list)
-    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Kind -> durations of the fits done in this call."""
     todo: list[str] = field(default_factory=list)
     """Kinds of the fits still to do, those running among them."""
     at_once: int = 1
 
-    def left_s(self, steps: dict[str, tuple[int, int]]) -> float | None:
+    def left_s(self, seen: Seen) -> float | None:
         """Estimated seconds left, or None before the first fit has ended."""
-        every = [s for durations in self.seconds.values() for s in durations]
+        every = [s for durations in seen.seconds.values() for s in durations]
         if not every:
             return None
-        usual = {kind: statistics.fmean(d) for kind, d in self.seconds.items() if d}
+        usual = {kind: statistics.fmean(d) for kind, d in seen.seconds.items() if d}
         overall = statistics.fmean(every)
         work = sum(usual.get(kind, overall) for kind in self.todo)
         work -= sum(
             usual.get(self.kinds.get(run, ""), overall) * step / max(total, 1)
-            for run, (step, total) in steps.items()
+            for run, (step, total) in seen.steps.items()
         )
         return max(0.0, work / max(1, min(self.at_once, len(self.todo) or 1)))
 
@@ -88,8 +104,7 @@ class Display:
         self._console = console
         self._board = board
         self._live: Live | None = None
-        self._steps: dict[str, tuple[int, int]] = {}
-        self._trials: dict[str, dict[str, int]] = {}
+        self.seen = Seen()
         self._asked: Any = None
         self._started = time.monotonic()
 
@@ -112,10 +127,10 @@ class Display:
 
     def line(self, text: str, tally: Tally) -> None:
         """Say that something has ended."""
-        left = tally.left_s(self._steps)
+        left = tally.left_s(self.seen)
         when = f"{_clock(time.monotonic() - self._started)}"
-        rest = f", about {_clock(left)} left" if left else ""
-        counts = f"[dim]{when}  {tally.done}/{tally.total} done{rest}[/dim]"
+        rest = f", about {_clock(left)} left" if left and left >= 1 else ""
+        counts = f"[dim]({tally.done}/{tally.total} after {when}{rest})[/dim]"
         self._console.print(f"{text}  {counts}", highlight=False, soft_wrap=True)
 
     def _ask_board(self) -> None:
@@ -124,15 +139,16 @@ class Display:
             self._asked = self._board.look.remote()
         answered, _ = ray.wait([self._asked], timeout=0)
         if answered:
-            self._steps, self._trials = ray.get(self._asked)
+            answer: Any = ray.get(self._asked)
+            self.seen = answer
             self._asked = None
 
     def _picture(self, tally: Tally) -> Group:
-        left = tally.left_s(self._steps)
+        left = tally.left_s(self.seen)
         head = Text.assemble(
             (f"{tally.done} done", "green"),
             f" of {tally.total}  ",
-            (f"{len(self._steps)} running  ", "cyan"),
+            (f"{len(self.seen.steps)} running  ", "cyan"),
             (f"{tally.failed} failed  ", "red" if tally.failed else "dim"),
             (f"{tally.blocked} blocked  " if tally.blocked else "", "yellow"),
             (f"{_clock(time.monotonic() - self._started)} so far", "dim"),
@@ -140,11 +156,11 @@ class Display:
         )
         bars = Table.grid(padding=(0, 1))
         for run_id in tally.running:
-            if run_id in self._trials:
-                states = self._trials[run_id]
+            if run_id in self.seen.trials:
+                states = self.seen.trials[run_id]
                 said = ", ".join(f"{n} {state}" for state, n in states.items() if n)
                 bars.add_row(tally.names.get(run_id, run_id), "", f"trials: {said}")
-        for run_id, (step, total) in list(self._steps.items())[:12]:
+        for run_id, (step, total) in list(self.seen.steps.items())[:12]:
             name = tally.names.get(run_id, f"trial {run_id[:8]}")
             bars.add_row(
                 name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}"

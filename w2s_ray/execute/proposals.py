@@ -62,7 +62,7 @@ def propose(recipe: StudyRecipe, *, number: int, seen: list[Trial]) -> dict[str,
         direction="maximize" if recipe.metric == "accuracy" else "minimize",
         sampler=_sampler(recipe, number),
     )
-    space = {path: _distribution(declared) for path, declared in recipe.space.items()}
+    space = {path: _distribution(recipe.space[path]) for path in sorted(recipe.space)}
     for trial in seen:
         study.add_trial(_frozen(trial, space))
     return dict(study.ask(space).params)
@@ -123,7 +123,8 @@ def _frozen(trial: Trial, space: Mapping[str, Any]) -> Any:
 
 
 def _grid_point(recipe: StudyRecipe, number: int) -> dict[str, Any]:
-    axes = [distribution.grid() or () for distribution in recipe.space.values()]
+    paths = sorted(recipe.space)
+    axes = [recipe.space[path].grid() or () for path in paths]
     points = list(itertools.product(*axes))
     order = np.random.default_rng(recipe.seed).permutation(len(points))
-    return dict(zip(recipe.space, points[int(order[number])], strict=True))
+    return dict(zip(paths, points[int(order[number])], strict=True))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.execute.outcome import outcome_record
+from w2s_ray.execute.outcome import outcome_record, reason_of
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
 
@@ -43,7 +43,7 @@ def carry_sharded(carrier: Carrier, fit: PlannedFit, *, objective: str | None) -
         ),
         run_config=train.RunConfig(
             name=fit.id,
-            storage_path=str(carrier.scratch(fit.id)),
+            storage_path=str(carrier.scratch(fit)),
             failure_config=train.FailureConfig(max_failures=execution.retries),
             checkpoint_config=train.CheckpointConfig(num_to_keep=1),
             callbacks=[TuneReportCallback()] if objective else [],
@@ -53,11 +53,10 @@ def carry_sharded(carrier: Carrier, fit: PlannedFit, *, objective: str | None) -
     try:
         trainer.fit()
     except Exception as error:  # noqa: BLE001 - a failure becomes a record
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         record = outcome_record(
             fit,
             status="failed",
-            reason=reason,
+            reason=reason_of(error),
             traceback=traceback.format_exc(),
             started=started,
             attempts=len(store.attempts(fit.id)) + 1,

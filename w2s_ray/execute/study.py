@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.train._internal.session import get_session
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -27,6 +28,8 @@ from w2s_ray.execute.proposals import Trial, best, propose, visible
 from w2s_ray.plan import PlannedStudy
 from w2s_ray.store import Record
 
+LASTING = "NonFiniteLoss"
+"""A failure that comes again with the same settings; others may have been the machine's."""
 WATCHER = {"memory": 2.0**20}
 """What a trial holds that only watches over a worker group: a bundle may not be empty, and any
 share of a CPU could be the share that its own group then lacks."""
@@ -145,13 +148,15 @@ class ProposalSearcher(Searcher):
         number, settings = self.memory.proposed[trial_id]
         result = result or {}
         fits = self.memory.study.trial_fits(settings)
+        for fit in fits:
+            self.memory.carrier.say_ended(fit)
         state, reason = _state(result, error)
         if state == "pruned":
             for fit in fits:
                 self.memory.store.write_attempt(
                     outcome_record(fit, status="pruned", reason=f"trial {number} was pruned")
                 )
-                shutil.rmtree(self.memory.carrier.scratch(fit.id), ignore_errors=True)
+                self.memory.carrier.forget(fit.id)
         self.memory.ended(
             Trial(
                 number=number,
@@ -161,7 +166,7 @@ class ProposalSearcher(Searcher):
                 intermediate=self.memory.curve(number),
                 fits=tuple(fit.id for fit in fits),
                 reason=reason,
-                again=error,
+                again=state == "failed" and not (reason or "").startswith(LASTING),
             )
         )
 
@@ -194,7 +199,8 @@ def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, slots: 
     """Run the remaining trials."""
     scratch = tempfile.mkdtemp(prefix="w2s-tune-")
     sharded = any(execution.engine == "deepspeed" for execution in study.executions)
-    resources = WATCHER if sharded else carrier.resources(study.executions[0])
+    resources = WATCHER if sharded else _largest(carrier, study)
+    retries = max(execution.retries for execution in study.executions)
     try:
         tune.Tuner(
             tune.with_resources(trial_function(study, carrier), resources),
@@ -203,14 +209,14 @@ def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, slots: 
                 scheduler=RungScheduler(memory),
                 num_samples=memory.remaining,
                 max_concurrent_trials=max(1, min(slots, study.recipe.concurrent_trials)),
-                reuse_actors=True,
+                reuse_actors=not sharded,  # a pruned trial may still hold its worker group
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=study.id,
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=study.executions[0].retries),
+                failure_config=tune.FailureConfig(max_failures=retries),
             ),
         ).fit()
     finally:
@@ -230,9 +236,32 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Any:
                 tune.report({"objective": float("nan"), "ended": True, "reason": record.reason})
                 return
             values.append(final_objective(study, record))
+            _drain_reports()
         tune.report({"objective": sum(values) / len(values), "ended": True, "reason": None})
 
     return trial
+
+
+def _drain_reports() -> None:
+    """Wait until Tune has taken what a worker group reported.
+
+    A trial's own report would fill the queue that its group's evaluations must pass through.
+    """
+    queue = getattr(get_session(), "_inter_actor_queue", None)
+    if queue is None:
+        return
+    while not queue.empty():
+        time.sleep(0.02)
+    time.sleep(0.2)  # what was taken last is passed on
+
+
+def _largest(carrier: Carrier, study: PlannedStudy) -> dict[str, float]:
+    """What a trial holds: enough for each of its fits, which run one after the other."""
+    held: dict[str, float] = {}
+    for execution in study.executions:
+        for resource, amount in carrier.resources(execution).items():
+            held[resource] = max(amount, held.get(resource, 0.0))
+    return held
 
 
 def objective_key(study: PlannedStudy) -> str:

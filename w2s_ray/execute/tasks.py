@@ -17,7 +17,7 @@ from w2s_ray.store import Record
 def start_fit(fit: PlannedFit, carrier: Carrier) -> Any:
     """Hand `fit` to Ray; the reference's value is its record.
 
-    A one-device fit holds its CPUs and GPUs itself and reuses warm processes; a sharded one holds
+    A one-device fit holds its CPUs and GPUs itself, on CPUs in a warm process; a sharded one holds
     nothing, since its worker group does. A process that dies is replaced `execution.retries` times.
     """
     execution = fit.execution
@@ -26,9 +26,15 @@ def start_fit(fit: PlannedFit, carrier: Carrier) -> Any:
     else:
         asked = carrier.resources(execution)
         options = {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0)}
-    return _fit_task.options(max_retries=execution.retries, **options).remote(fit, carrier)
+    task = _gpu_fit_task if options.get("num_gpus") else _fit_task
+    return task.options(max_retries=execution.retries, **options).remote(fit, carrier)
 
 
 @ray.remote
 def _fit_task(fit: PlannedFit, carrier: Carrier) -> Record:
+    return carrier.carry(fit)
+
+
+@ray.remote(max_calls=1)  # a warm process would keep GPU memory that Ray thinks is free
+def _gpu_fit_task(fit: PlannedFit, carrier: Carrier) -> Record:
     return carrier.carry(fit)

@@ -119,7 +119,11 @@ def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
     """
     store.check_readable()
     names = store.sweep_names() if sweep is None else [sweep]
-    cells = {name: store.latest_manifest(name).cells for name in names}
+    return table_of({name: store.latest_manifest(name).cells for name in names}, store)
+
+
+def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
+    """The table of some sweeps' cells (by the sweep's name), with what `store` knows of them."""
     wanted = {
         id_
         for of_sweep in cells.values()

@@ -100,7 +100,7 @@ class StudyRecipe(Frozen):
 
 def _tried(fit: FitRecipe, settings: dict[str, Any]) -> FitRecipe:
     tried = fit.settings
-    for path, value in settings.items():
+    for path, value in sorted(settings.items()):
         tried = set_path(tried, path, value, where="search")
     return fit.with_settings(tried)
 

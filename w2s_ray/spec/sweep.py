@@ -79,7 +79,7 @@ class Model(Frozen):
     name: str
     """Hub name, local folder, or a model of the embedded ladder (`embedded:xs`)."""
     label: str = ""
-    """Its name in pairs and tables; empty = the name, or a folder's last part."""
+    """Its name in pairs and tables; empty = the last part of the name or folder."""
     revision: str | None = None
     """Hub commit, tag or branch; null = the newest, resolved to a commit when planned."""
     training: dict[str, Any] = {}
@@ -95,9 +95,7 @@ class Model(Frozen):
         if isinstance(value, str):
             value = {"name": value}
         if isinstance(value, dict) and isinstance(value.get("name"), str):
-            name = value["name"]
-            is_path = name.startswith((".", "/", "~"))
-            value = {"label": PurePath(name).name if is_path else name, **value}
+            value = {"label": PurePath(value["name"]).name, **value}
         return value
 
 
@@ -243,6 +241,12 @@ class Sweep(Frozen):
         """The pairs that a transfer study trains."""
         on = self.search.on if self.search.on is not None else self.cells()[:1]
         pairs = self._pairs(on, where="search.on")
+        engines = {self.execution_of(self.model(strong)).engine for _, strong in pairs}
+        if len(engines) > 1:
+            raise ValueError(
+                "search.on names students with different engines; name pairs whose students all "
+                "run on one of torch and deepspeed"
+            )
         if self.search.scheduler == "asha" and len(pairs) > 1:
             raise ValueError(
                 f"search.scheduler is asha and search.on names {len(pairs)} pairs; asha compares "
@@ -304,6 +308,11 @@ class Sweep(Frozen):
     def _check_method(self, name: str, method: Method, model: Model) -> None:
         settings = self.student_settings(name, model)
         for path, distribution in method.search.items():
+            if path == "early_stopping.oracle":
+                raise ValueError(
+                    f"methods.{name}.search.{path}: a search may not choose between ground truth "
+                    "and weak labels; set oracle in a method of its own"
+                )
             for value in distribution.examples():
                 set_path(settings, path, value, where=f"methods.{name}.search")
             if self.search.sampler == "grid" and distribution.grid() is None:
