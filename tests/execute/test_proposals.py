@@ -154,3 +154,10 @@ def test_better_is_never_stopped_where_worse_goes_on(values):
     ordered = sorted(values)
     decisions = [goes_on(study(), (v,), seen=others(*values), evaluations=9) for v in ordered]
     assert all(b or not a for a, b in pairwise(decisions))
+
+
+def test_the_order_of_keys_in_the_file_does_not_matter():
+    space = study().space
+    turned = study(space=dict(reversed(space.items())))
+    assert turned.run_id == study().run_id
+    assert propose(turned, number=0, seen=[]) == propose(study(), number=0, seen=[])

@@ -127,6 +127,12 @@ def test_a_whole_file_is_read():
             "use {choice: [...]} or sampler: tpe",
         ),
         (
+            "early_stopping.patience: {choice: [1, 2, 4]}",
+            "early_stopping.oracle: {choice: [true, false]}",
+            "s:15: methods.confidence.search.early_stopping.oracle: a search may not choose "
+            "between ground truth and weak labels; set oracle in a method of its own",
+        ),
+        (
             "[1, 2, 4]",
             "[1, 2, 400]",
             "s:12: methods.confidence.search: early_stopping.patience = 400: "

@@ -95,6 +95,9 @@ def run_sweep(
 
 @contextlib.contextmanager
 def _driver(plan: Plan, store: Store, sweep_text: str, console: Console) -> Iterator[_Driver]:
+    from w2s_ray.execute.environment import set_variables
+
+    set_variables()  # Ray reads some of them when it is imported
     from w2s_ray.execute.cluster import ray_cluster
 
     with console.status("starting Ray", spinner="dots"):
