@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.plan.test_plan import SWEEP, inputs
-from w2s_ray.execute.carry import Carrier, _claimed
+from w2s_ray.execute.carrier import Carrier
 from w2s_ray.execute.cluster import Cluster, ResourceError
 from w2s_ray.execute.outcome import reason_of
 from w2s_ray.plan import make_plan
@@ -18,20 +18,21 @@ MACHINE = Cluster(cpus=4, gpus=2, node_cpus=4, node_gpus=2)
 
 
 def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
+    carrier = Carrier(store=str(tmp_path), cluster=MACHINE)
     order: list[str] = []
     inside = threading.Event()
 
     def second():
         inside.wait()
-        with _claimed(tmp_path / "lock", wait=True):
+        with carrier.claimed("fit", wait=True):
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with _claimed(tmp_path / "lock", wait=True) as first:
+    with carrier.claimed("fit", wait=True) as first:
         assert first
         inside.set()
-        with _claimed(tmp_path / "lock", wait=False) as other:
+        with carrier.claimed("fit", wait=False) as other:
             assert not other
         order.append("first")
     thread.join()
@@ -43,7 +44,7 @@ def test_scratch_is_kept_while_a_fit_is_claimed_and_goes_afterwards(tmp_path: Pa
     plan = make_plan(parse_sweep(SWEEP), inputs())
     fit = next(iter(plan.fits.values()))
     carrier.scratch(fit).mkdir(parents=True)
-    with _claimed(tmp_path / "work" / "locks" / fit.id, wait=True):
+    with carrier.claimed(fit.id, wait=True):
         carrier.forget(fit.id)
         assert carrier.scratch(fit).exists()
     carrier.forget(fit.id)

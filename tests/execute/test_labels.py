@@ -10,7 +10,8 @@ import pytest
 
 from tests.support import make_model, make_task
 from w2s_ray.data import load_split
-from w2s_ray.execute.carry import Carrier
+from w2s_ray.execute.carrier import Carrier
+from w2s_ray.execute.carry import carry
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.labels import SplitRows, targets
 from w2s_ray.plan import PlannedFit
@@ -95,7 +96,7 @@ def carried(store: Store, *fits: PlannedFit) -> list[list[float]]:
     carrier = Carrier(store=store.uri, cluster=MACHINE)
     found = []
     for fit in fits:
-        record = carrier.carry(fit)
+        record = carry(carrier, fit)
         assert record.status == "done", record.traceback
         found.append(store.predictions(fit.id, "test").column("probability").to_pylist())
     return found
@@ -151,7 +152,7 @@ def test_nan_fails_the_fit_with_its_step_and_leaves_no_result(tmp_path, model, r
     training = fit.recipe.training.model_copy(update={"lr": 1e30, "clip_norm": None})
     recipe = fit.recipe.model_copy(update={"training": training})
     fit = PlannedFit(recipe.run_id, recipe, fit.source, fit.execution, fit.task)
-    record = Carrier(store=store.uri, cluster=MACHINE).carry(fit)
+    record = carry(Carrier(store=store.uri, cluster=MACHINE), fit)
     assert record.status == "failed"
     assert "at step" in record.reason
     assert store.find(fit.id) is None

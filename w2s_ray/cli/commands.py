@@ -43,7 +43,7 @@ def plan(
     """Print what a sweep will run: fits of each kind, shared and done ones, what it needs."""
     with _errors():
         from w2s_ray.cli.plan_view import render_plan
-        from w2s_ray.execute.driver import plan_sweep
+        from w2s_ray.execute.prepare import plan_sweep
 
         sweep = _sweep(sweep_file)
         results = _store(store or sweep.store)
@@ -90,7 +90,7 @@ def status(sweep_file: MaybeSweepFile = None, store: StoreOption = None) -> None
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
         if sweep is not None:
-            from w2s_ray.execute.driver import plan_sweep
+            from w2s_ray.execute.prepare import plan_sweep
 
             render_status(results, plan=plan_sweep(sweep, store=results), console=_console())
         else:
@@ -113,7 +113,7 @@ def table(
         results = _existing(store, sweep)
         planned = None
         if sweep is not None:
-            from w2s_ray.execute.driver import plan_sweep
+            from w2s_ray.execute.prepare import plan_sweep
 
             planned = plan_sweep(sweep, store=results)
         _print_table(results, planned, format, by_seed=by_seed)
@@ -206,7 +206,7 @@ def _print_table(results: Any, planned: Any, format: str, *, by_seed: bool = Fal
     if planned is None:
         found = pgr_table(results)
     else:
-        from w2s_ray.execute.driver import cells_of
+        from w2s_ray.execute.prepare import cells_of
 
         found = table_of({planned.sweep.name: cells_of(planned)}, results)
     show_pgr(found, format=format, by_seed=by_seed, console=_console())

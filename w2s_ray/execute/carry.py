@@ -1,330 +1,66 @@
-"""Carrying out one planned fit, wherever the caller stands: a Ray task, a trial, a Train worker.
+"""Carrying out one planned fit, wherever the caller stands: a Ray task or a trial.
 
-Owns the way from a planned fit to its record: rows and labels from the store, the loop, results to
-the store, and the boundary that turns a failure into a record. It knows which engine runs where
-(`sharded` for worker groups), and nothing of the order of runs.
+Owns the claim, so that no fit is trained twice at once; the cache hit where the store has it; and
+the choice between this process and a worker group. It knows nothing of the order of runs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import shutil
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from w2s_ray.data.cache import cache_folder
-from w2s_ray.execute.cluster import Cluster
-from w2s_ray.execute.labels import SplitRows, parts_of, targets
-from w2s_ray.execute.ledger import Ledger, against_truth
-from w2s_ray.execute.outcome import outcome_record, reason_of
+from w2s_ray.execute.carrier import Carrier
+from w2s_ray.execute.job import FitJob, reported
 from w2s_ray.plan import PlannedFit
-from w2s_ray.spec import Execution, FitRecipe
+from w2s_ray.spec import FitRecipe
 from w2s_ray.store import Record, Store
-from w2s_ray.store.tables import METRICS, PREDICTIONS
 
 
-@dataclass(frozen=True)
-class Carrier:
-    """What carrying out a fit needs besides the fit; travels to workers by value."""
+def carry(carrier: Carrier, fit: PlannedFit, *, objective: str | None = None) -> Record:
+    """Train `fit` unless the store has it, and return its record, done or failed.
 
-    store: str
-    """URI of the store."""
-    cluster: Cluster
-    board: Any = None
-    """The progress board's actor handle; None = nobody watches."""
-
-    def open_store(self) -> Store:
-        """The store, opened in this process."""
-        return Store.open(self.store)
-
-    def resources(self, execution: Execution) -> dict[str, float]:
-        """What Ray must hold for one worker of a fit."""
-        return self.cluster.resources(execution)
-
-    def scratch(self, fit: PlannedFit) -> Path:
-        """A folder for what resuming the fit needs; it goes when the fit ends.
-
-        A checkpoint serves the same layout of workers only, so each layout has its own.
-        """
-        e = fit.execution
-        layout = "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload))
-        return self._work / fit.id / layout
-
-    def forget(self, run_id: str) -> None:
-        """Throw away what resuming a fit would need, unless somebody is at work on it."""
-        with _claimed(self._work / "locks" / run_id, wait=False) as claimed:
-            if claimed:
-                shutil.rmtree(self._work / run_id, ignore_errors=True)
-
-    def say_ended(self, fit: PlannedFit, *, seconds: float | None = None) -> None:
-        """Take a fit off the board; `seconds` are what one of its kind takes."""
-        if self.board is not None:
-            self.board.fit_ended.remote(fit.id, fit.source.name, seconds)
-
-    @property
-    def _work(self) -> Path:
-        root = Path(self.store) if "://" not in self.store else cache_folder()
-        return root.absolute() / "work"
-
-    def carry(self, fit: PlannedFit, *, objective: str | None = None) -> Record:
-        """Train `fit` unless the store has it, and return its record, done or failed.
-
-        Inside a trial, `objective` names the evaluation's figure that Tune is told.
-        """
-        with _claimed(self._work / "locks" / fit.id, wait=True):
-            store = self.open_store()
-            record = store.find(fit.id)
-            if record is None:
-                return self._train(fit, store, objective)
-        if objective is not None:
-            _replay(store, record, objective)
-        return record
-
-    def _train(self, fit: PlannedFit, store: Store, objective: str | None) -> Record:
-        try:
-            if fit.execution.engine == "deepspeed":
-                from w2s_ray.execute.sharded import carry_sharded
-
-                record = carry_sharded(self, fit, objective=objective)
-            else:
-                record = self._carry_here(fit, store, objective)
-        finally:
-            self.say_ended(fit)
-        setup_s = float(record.summary.get("setup_seconds") or 0.0)
-        self.say_ended(fit, seconds=record.seconds - setup_s)
-        shutil.rmtree(self._work / fit.id, ignore_errors=True)
-        return record
-
-    def _carry_here(self, fit: PlannedFit, store: Store, objective: str | None) -> Record:
-        from w2s_ray.learn.checkpoints import FolderCheckpoints
-
-        def tell(evaluation: Mapping[str, Any]) -> None:
-            from ray import tune
-
-            tune.report(reported(evaluation, objective or ""))
-
-        saver = FolderCheckpoints(
-            self.scratch(fit) / "checkpoints", every_s=fit.execution.checkpoint_every_s
-        )
-        job = FitJob(self, self.placed(fit), on_evaluation=tell if objective else None)
-        return job.run(store, checkpoints=saver)
-
-    def placed(self, fit: PlannedFit) -> PlannedFit:
-        """`fit` with its GPUs settled by what the cluster has."""
-        gpus = self.resources(fit.execution).get("GPU", 0.0)
-        execution = fit.execution.model_copy(update={"gpus_per_worker": gpus})
-        return replace(fit, execution=execution)
-
-
-@dataclass
-class FitJob:
-    """One fit in this process: alone, or as one worker of its group."""
-
-    carrier: Carrier
-    fit: PlannedFit
-    on_evaluation: Callable[[Mapping[str, Any]], None] | None = None
-    writes: bool = True
-    """Whether this worker writes the results (worker 0 does)."""
-    started: float = field(default_factory=time.time)
-
-    def run(self, store: Store, *, checkpoints: Any) -> Record:
-        """Train, predict, record. A failure becomes a record with its reason and traceback."""
-        try:
-            return self._train(store, checkpoints)
-        except Exception as error:
-            if self.fit.execution.workers > 1 and type(error).__name__ != "NonFiniteLoss":
-                raise  # it may be this worker's alone: the group is stopped and tried again
-            record = outcome_record(
-                self.fit,
-                status="failed",
-                reason=reason_of(error),
-                traceback=traceback.format_exc(),
-                started=self.started,
-                environment=device(self.fit.execution),
-                attempts=len(store.attempts(self.fit.id)) + 1,
-            )
-            if self.writes:
-                store.write_attempt(record)
-            return record
-
-    def _train(self, store: Store, checkpoints: Any) -> Record:
-        import torch
-
-        from w2s_ray.learn.contract import FitData
-        from w2s_ray.learn.loop import fit as train
-
-        recipe = self.fit.recipe
-        torch.set_num_threads(self.fit.execution.cpus_per_worker)
-        rows = SplitRows.of(store.split(recipe.split))
-        tokens = self._tokens(rows)
-        labels = targets(recipe, rows, weak=_weak_labels(store, recipe))
-        data = FitData(
-            train=tokens[recipe.train_on],
-            train_targets_NC=labels.train_NC,
-            validation=tokens["validation"],
-            validation_targets_MC=labels.validation_MC,
-            predict=parts_of(tokens, recipe),
-        )
-        ledger = self._ledger(rows)
-        weights = self.carrier.scratch(self.fit) / "weights"
-        setup_s = time.time() - self.started
-        result = train(
-            recipe,
-            data=data,
-            source=self.fit.source,
-            execution=self.fit.execution,
-            observer=ledger,
-            checkpoints=LedgerCheckpoints(checkpoints, ledger),
-            weights=weights,
-        )
-        kept = weights if weights.exists() else None
-        return self._record(store, rows, labels.validation_MC, ledger, result, kept, setup_s)
-
-    def _tokens(self, rows: SplitRows) -> dict[str, Any]:
-        """The parts that this fit touches, tokenized once per machine and tokenizer."""
-        from w2s_ray.learn.tokens import cached_tokens, tokenize, tokens_key
-
-        recipe, source = self.fit.recipe, self.fit.source
-        limit = recipe.training.max_tokens
-        key = tokens_key(source, max_tokens=limit)
-        return {
-            part: cached_tokens(
-                cache_folder() / "tokens",
-                (recipe.split, part, key),
-                lambda part=part: tokenize(rows.texts[part], source=source, max_tokens=limit),
-            )
-            for part in dict.fromkeys((recipe.train_on, "validation", *recipe.predicts))
-        }
-
-    def _ledger(self, rows: SplitRows) -> Ledger:
-        training, run_id, board = self.fit.recipe.training, self.fit.id, self.carrier.board
-
-        def step(number: int, total: int) -> None:
-            board.step.remote(run_id, number, total)
-
-        return Ledger(
-            truth_M=rows.truth["validation"],
-            evaluations=training.epochs * training.evaluations_per_epoch,
-            on_step=step if board is not None and self.writes else None,
-            on_evaluation=self.on_evaluation,
-        )
-
-    def _record(
-        self,
-        store: Store,
-        rows: SplitRows,
-        steering_MC: Any,
-        ledger: Ledger,
-        result: Any,
-        weights: Path | None,
-        setup_s: float,
-    ) -> Record:
-        against = {
-            part: against_truth(p, rows.truth[part]) for part, p in result.probabilities.items()
-        }
-        summary = {
-            "parameters": result.parameters,
-            "trained_parameters": result.trained_parameters,
-            "steps": result.steps,
-            "total_steps": result.total_steps,
-            "best_step": result.best_step,
-            "stopped_early": result.stopped_early,
-            "tokens": result.tokens,
-            "setup_seconds": setup_s,
-            "train_loss": result.train_loss,
-            **{
-                f"{part}_{name}": value
-                for part, figures in against.items()
-                for name, value in figures.items()
-            },
-            **_with_labels(result.probabilities["validation"], steering_MC),
-        }
-        record = outcome_record(
-            self.fit,
-            status="done",
-            started=self.started,
-            summary=summary,
-            environment=device(self.fit.execution),
-            attempts=len(store.attempts(self.fit.id)) + 1,
-        )
-        if self.writes:
-            ledger.rows += [
-                (result.best_step, f"test/{name}", value)
-                for name, value in against.get("test", {}).items()
-            ]
-            store.write_run(
-                record,
-                metrics=_metrics(self.fit.id, ledger),
-                predictions=_predictions(rows, result.probabilities),
-                weights=weights,
-            )
-        return record
-
-
-@contextlib.contextmanager
-def _claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock at `path`, so that no two processes of a machine train one fit at once.
-
-    It ends with its process, however that ends. The file itself stays until the store's next use.
+    Inside a trial, `objective` names the evaluation's figure that Tune is told.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    with carrier.claimed(fit.id, wait=True):
+        store = carrier.open_store()
+        record = store.find(fit.id)
+        if record is None:
+            return _train(carrier, fit, store, objective)
+    if objective is not None:
+        _replay(store, record, objective)
+    return record
 
 
-class LedgerCheckpoints:
-    """Checkpoints that hold the ledger's rows beside the fit's state."""
+def _train(carrier: Carrier, fit: PlannedFit, store: Store, objective: str | None) -> Record:
+    try:
+        if fit.execution.engine == "deepspeed":
+            from w2s_ray.execute.sharded import carry_sharded
 
-    def __init__(self, inner: Any, ledger: Ledger) -> None:
-        self._inner = inner
-        self._ledger = ledger
-
-    def due(self) -> bool:
-        return self._inner.due()
-
-    def save(self, step: int, write: Callable[[Path], None]) -> None:
-        def both(folder: Path) -> None:
-            write(folder)
-            self._ledger.save(folder)
-
-        self._inner.save(step, both)
-
-    def latest(self) -> Path | None:
-        folder = self._inner.latest()
-        if folder is not None:
-            self._ledger.load(folder)
-            self._ledger.replay()
-        return folder
+            record = carry_sharded(carrier, fit, objective=objective)
+        else:
+            record = _carry_here(carrier, fit, store, objective)
+    finally:
+        carrier.say_ended(fit)
+    if record.status == "done":
+        setup_s = float(record.summary.get("setup_seconds") or 0.0)
+        carrier.say_ended(fit, seconds=record.seconds - setup_s)
+    carrier.clear(fit.id)
+    return record
 
 
-def reported(evaluation: Mapping[str, Any], objective: str) -> dict[str, Any]:
-    """What Tune is told of an evaluation: the study's objective and our own time axis."""
-    return {
-        "objective": evaluation[objective],
-        "evaluations": evaluation["evaluations"],
-        "of_evaluations": evaluation["of_evaluations"],
-        "ended": False,
-    }
+def _carry_here(carrier: Carrier, fit: PlannedFit, store: Store, objective: str | None) -> Record:
+    from w2s_ray.learn.checkpoints import FolderCheckpoints
 
+    def tell(evaluation: Mapping[str, Any]) -> None:
+        from ray import tune
 
-def device(execution: Execution) -> dict[str, Any]:
-    """The device that a fit of this process ran on."""
-    import torch
+        tune.report(reported(evaluation, objective or ""))
 
-    on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
-    name = torch.cuda.get_device_name() if on_gpu else "cpu"
-    return {"device": name, "threads": torch.get_num_threads(), "host_cpus": os.cpu_count()}
+    saver = FolderCheckpoints(
+        carrier.scratch(fit) / "checkpoints", every_s=fit.execution.checkpoint_every_s
+    )
+    job = FitJob(carrier, carrier.placed(fit), on_evaluation=tell if objective else None)
+    return job.run(store, checkpoints=saver)
 
 
 def _replay(store: Store, record: Record, objective: str) -> None:
@@ -344,44 +80,3 @@ def _replay(store: Store, record: Record, objective: str) -> None:
     for number, (_, value) in enumerate(sorted(curve), start=1):
         told = {objective: value, "evaluations": number, "of_evaluations": total}
         tune.report(reported(told, objective))
-
-
-def _weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:
-    """(part, example id) -> the supervisor's probability of class 1."""
-    if recipe.learns_from_ground_truth:
-        return None
-    table = store.predictions(recipe.labels)
-    columns = [table.column(name).to_pylist() for name in ("part", "example_id", "probability")]
-    return {(part, row): p for part, row, p in zip(*columns, strict=True)}
-
-
-def _with_labels(probabilities: Any, labels_MC: Any) -> dict[str, float]:
-    """Agreement and cross-entropy of validation predictions with the labels that may steer."""
-    import numpy as np
-
-    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    agrees = (p > 0.5) == (labels_MC[:, 1] > 0.5)
-    entropy = -(labels_MC[:, 1] * np.log(p) + labels_MC[:, 0] * np.log1p(-p))
-    return {
-        "validation_agreement": float(agrees.mean()),
-        "validation_loss": float(entropy.mean()),
-    }
-
-
-def _metrics(run_id: str, ledger: Ledger) -> Any:
-    import pyarrow as pa
-
-    steps, names, values = zip(*ledger.rows, strict=True)
-    columns = {"run_id": [run_id] * len(steps), "step": steps, "metric": names, "value": values}
-    return pa.table({name: list(column) for name, column in columns.items()}, schema=METRICS)
-
-
-def _predictions(rows: SplitRows, probabilities: Mapping[str, Any]) -> Any:
-    import pyarrow as pa
-
-    columns: dict[str, list[Any]] = {"example_id": [], "part": [], "probability": []}
-    for part, values in probabilities.items():
-        columns["example_id"] += rows.ids[part]
-        columns["part"] += [part] * len(values)
-        columns["probability"] += values.tolist()
-    return pa.table(columns, schema=PREDICTIONS)

@@ -16,10 +16,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from w2s_ray.data import Inputs, load_split, resolve
-from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
+from w2s_ray.execute.prepare import (
+    materialize,
+    plan_sweep,
+    refuse_provisional,
+    write_manifest,
+)
+from w2s_ray.plan import Plan, PlannedFit, PlannedStudy
 from w2s_ray.spec import Sweep
-from w2s_ray.store import Cell, Manifest, Record, Store, utc_now
+from w2s_ray.store import Record, Store, utc_now
 
 STUDIES_AT_ONCE = 4
 """Studies whose trials compete for the cluster at the same time."""
@@ -45,25 +50,6 @@ class Outcome:
         return not self.failed and not self.blocked and not self.plan.waiting
 
 
-def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
-
-    `store` is the sweep's own unless another is named.
-
-    Raises:
-        ValueError: a task or model that can't be used.
-    """
-    found = inputs if inputs is not None else resolve(sweep)
-    store = store or Store.open(sweep.store)
-    plan = make_plan(sweep, found)
-    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
-
-
-def cells_of(plan: Plan) -> tuple[Cell, ...]:
-    """The plan's cells as the store and the table know them."""
-    return tuple(Cell(**vars(cell)) for cell in plan.cells)
-
-
 def run_sweep(
     sweep: Sweep,
     *,
@@ -82,10 +68,10 @@ def run_sweep(
     console = console or Console(stderr=True)
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
-    _refuse_provisional(plan)
+    refuse_provisional(plan)
     store.check_writable()
-    _materialize(plan, store)
-    _write_manifest(plan, store, sweep_text)
+    materialize(plan, store)
+    write_manifest(plan, store, sweep_text)
     runs = {*plan.fits, *plan.studies}
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)
@@ -116,7 +102,7 @@ class _Driver:
     def __init__(
         self, plan: Plan, store: Store, sweep_text: str, console: Console, cluster: Any
     ) -> None:
-        from w2s_ray.execute.carry import Carrier
+        from w2s_ray.execute.carrier import Carrier
         from w2s_ray.execute.progress import Board, Display, Tally
 
         self.plan = plan
@@ -236,7 +222,7 @@ class _Driver:
         """A study has ended: its refits are known now."""
         self.plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
         self.done |= self.store.done([*self.plan.fits, *self.plan.studies])
-        _write_manifest(self.plan, self.store, self.sweep_text)
+        write_manifest(self.plan, self.store, self.sweep_text)
 
     def _count(self) -> None:
         """Bring the tally up to date."""
@@ -260,59 +246,6 @@ class _Driver:
         tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
         tally.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
         tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))
-
-
-def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """The settings that the plan's ended studies chose."""
-    records = {study: store.find(study) for study in plan.studies}
-    return {study: record.about["settings"] for study, record in records.items() if record}
-
-
-def _refuse_provisional(plan: Plan) -> None:
-    """Refuse inputs that are not on this machine and can't be fetched."""
-    for name, split in plan.inputs.splits.items():
-        if split.provisional:
-            raise ValueError(f"task {name} can't be read: {split.note}")
-    for label, source in plan.inputs.models.items():
-        if source.provisional:
-            raise ValueError(
-                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
-                "the hub, download it first, or give `name` a local folder"
-            )
-
-
-def _materialize(plan: Plan, store: Store) -> None:
-    """Put every split's rows into the store, where workers and readers find them."""
-    import pyarrow as pa
-
-    from w2s_ray.store.tables import SPLIT_ROWS
-
-    for task in plan.sweep.tasks:
-        fingerprint = plan.inputs.splits[task.name].fingerprint
-        if store.has_split(fingerprint):
-            continue
-        split = load_split(task)
-        if split.fingerprint != fingerprint:
-            raise ValueError(
-                f"task {task.name} changed while it was read ({fingerprint} became "
-                f"{split.fingerprint}); run again"
-            )
-        rows = [
-            {"example_id": e.id, "part": part, "text": e.text, "label": e.label, "group": e.group}
-            for part, examples in split.parts.items()
-            for e in examples
-        ]
-        about = {"task": task.name, "declaration": task.model_dump(mode="json")}
-        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), about)
-
-
-def _write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
-    """Note which runs the sweep's cells are made of."""
-    store.write_manifest(
-        Manifest(
-            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)
-        )
-    )
 
 
 def _figure(record: Record) -> str:

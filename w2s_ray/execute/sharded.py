@@ -14,14 +14,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from w2s_ray.execute.carrier import Carrier
 from w2s_ray.execute.outcome import outcome_record, reason_of
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
-
-if TYPE_CHECKING:
-    from w2s_ray.execute.carry import Carrier
 
 
 def carry_sharded(carrier: Carrier, fit: PlannedFit, *, objective: str | None) -> Record:
@@ -71,7 +69,7 @@ def train_worker(config: Mapping[str, Any]) -> None:
     """One worker of a group: the same job on every rank; rank 0 writes the results."""
     from ray import train
 
-    from w2s_ray.execute.carry import FitJob, reported
+    from w2s_ray.execute.job import FitJob, reported
 
     carrier, fit, objective = config["carrier"], config["fit"], config["objective"]
 

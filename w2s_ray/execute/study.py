@@ -21,7 +21,8 @@ from ray.train._internal.session import get_session
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from w2s_ray.execute.carry import Carrier
+from w2s_ray.execute.carrier import Carrier
+from w2s_ray.execute.carry import carry
 from w2s_ray.execute.halving import goes_on
 from w2s_ray.execute.outcome import outcome_record
 from w2s_ray.execute.proposals import Trial, best, propose, visible
@@ -234,7 +235,7 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Any:
         curve = len(fits) == 1
         values = []
         for fit in fits:
-            record = carrier.carry(fit, objective=objective_key(study) if curve else None)
+            record = carry(carrier, fit, objective=objective_key(study) if curve else None)
             if record.status != "done":
                 tune.report({"objective": float("nan"), "ended": True, "reason": record.reason})
                 return

@@ -9,7 +9,8 @@ from typing import Any
 
 import ray
 
-from w2s_ray.execute.carry import Carrier
+from w2s_ray.execute.carrier import Carrier
+from w2s_ray.execute.carry import carry
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
 
@@ -32,9 +33,9 @@ def start_fit(fit: PlannedFit, carrier: Carrier) -> Any:
 
 @ray.remote
 def _fit_task(fit: PlannedFit, carrier: Carrier) -> Record:
-    return carrier.carry(fit)
+    return carry(carrier, fit)
 
 
 @ray.remote(max_calls=1)  # a warm process would keep GPU memory that Ray thinks is free
 def _gpu_fit_task(fit: PlannedFit, carrier: Carrier) -> Record:
-    return carrier.carry(fit)
+    return carry(carrier, fit)

@@ -1,0 +1,256 @@
+"""Training one planned fit in this process, from the store's rows to the store's record.
+
+Owns the way in (rows, tokens, labels), the loop's call, and the way out (figures, predictions,
+curves), and the boundary at which a failure becomes a record. It may be alone or one worker of a
+group; it knows nothing of claims, of the order of runs and of Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from w2s_ray.data.cache import cache_folder
+from w2s_ray.execute.carrier import Carrier
+from w2s_ray.execute.labels import SplitRows, parts_of, targets
+from w2s_ray.execute.ledger import Ledger, against_truth
+from w2s_ray.execute.outcome import outcome_record, reason_of
+from w2s_ray.plan import PlannedFit
+from w2s_ray.spec import Execution, FitRecipe
+from w2s_ray.store import Record, Store
+from w2s_ray.store.tables import METRICS, PREDICTIONS
+
+
+@dataclass
+class FitJob:
+    """One fit in this process: alone, or as one worker of its group."""
+
+    carrier: Carrier
+    fit: PlannedFit
+    on_evaluation: Callable[[Mapping[str, Any]], None] | None = None
+    writes: bool = True
+    """Whether this worker writes the results (worker 0 does)."""
+    started: float = field(default_factory=time.time)
+
+    def run(self, store: Store, *, checkpoints: Any) -> Record:
+        """Train, predict, record. A failure becomes a record with its reason and traceback."""
+        try:
+            return self._train(store, checkpoints)
+        except Exception as error:
+            if self.fit.execution.workers > 1 and type(error).__name__ != "NonFiniteLoss":
+                raise  # it may be this worker's alone: the group is stopped and tried again
+            record = outcome_record(
+                self.fit,
+                status="failed",
+                reason=reason_of(error),
+                traceback=traceback.format_exc(),
+                started=self.started,
+                environment=device(self.fit.execution),
+                attempts=len(store.attempts(self.fit.id)) + 1,
+            )
+            if self.writes:
+                store.write_attempt(record)
+            return record
+
+    def _train(self, store: Store, checkpoints: Any) -> Record:
+        import torch
+
+        from w2s_ray.learn.contract import FitData
+        from w2s_ray.learn.loop import fit as train
+
+        recipe = self.fit.recipe
+        torch.set_num_threads(self.fit.execution.cpus_per_worker)
+        rows = SplitRows.of(store.split(recipe.split))
+        tokens = self._tokens(rows)
+        labels = targets(recipe, rows, weak=_weak_labels(store, recipe))
+        data = FitData(
+            train=tokens[recipe.train_on],
+            train_targets_NC=labels.train_NC,
+            validation=tokens["validation"],
+            validation_targets_MC=labels.validation_MC,
+            predict=parts_of(tokens, recipe),
+        )
+        ledger = self._ledger(rows)
+        weights = self.carrier.scratch(self.fit) / "weights"
+        setup_s = time.time() - self.started
+        result = train(
+            recipe,
+            data=data,
+            source=self.fit.source,
+            execution=self.fit.execution,
+            observer=ledger,
+            checkpoints=LedgerCheckpoints(checkpoints, ledger),
+            weights=weights,
+        )
+        kept = weights if weights.exists() else None
+        return self._record(store, rows, labels.validation_MC, ledger, result, kept, setup_s)
+
+    def _tokens(self, rows: SplitRows) -> dict[str, Any]:
+        """The parts that this fit touches, tokenized once per machine and tokenizer."""
+        from w2s_ray.learn.tokens import cached_tokens, tokenize, tokens_key
+
+        recipe, source = self.fit.recipe, self.fit.source
+        limit = recipe.training.max_tokens
+        key = tokens_key(source, max_tokens=limit)
+        return {
+            part: cached_tokens(
+                cache_folder() / "tokens",
+                (recipe.split, part, key),
+                lambda part=part: tokenize(rows.texts[part], source=source, max_tokens=limit),
+            )
+            for part in dict.fromkeys((recipe.train_on, "validation", *recipe.predicts))
+        }
+
+    def _ledger(self, rows: SplitRows) -> Ledger:
+        training, run_id, board = self.fit.recipe.training, self.fit.id, self.carrier.board
+
+        def step(number: int, total: int) -> None:
+            board.step.remote(run_id, number, total)
+
+        return Ledger(
+            truth_M=rows.truth["validation"],
+            evaluations=training.epochs * training.evaluations_per_epoch,
+            on_step=step if board is not None and self.writes else None,
+            on_evaluation=self.on_evaluation,
+        )
+
+    def _record(
+        self,
+        store: Store,
+        rows: SplitRows,
+        steering_MC: Any,
+        ledger: Ledger,
+        result: Any,
+        weights: Path | None,
+        setup_s: float,
+    ) -> Record:
+        against = {
+            part: against_truth(p, rows.truth[part]) for part, p in result.probabilities.items()
+        }
+        summary = {
+            "parameters": result.parameters,
+            "trained_parameters": result.trained_parameters,
+            "steps": result.steps,
+            "total_steps": result.total_steps,
+            "best_step": result.best_step,
+            "stopped_early": result.stopped_early,
+            "tokens": result.tokens,
+            "setup_seconds": setup_s,
+            "train_loss": result.train_loss,
+            **{
+                f"{part}_{name}": value
+                for part, figures in against.items()
+                for name, value in figures.items()
+            },
+            **_with_labels(result.probabilities["validation"], steering_MC),
+        }
+        record = outcome_record(
+            self.fit,
+            status="done",
+            started=self.started,
+            summary=summary,
+            environment=device(self.fit.execution),
+            attempts=len(store.attempts(self.fit.id)) + 1,
+        )
+        if self.writes:
+            ledger.rows += [
+                (result.best_step, f"test/{name}", value)
+                for name, value in against.get("test", {}).items()
+            ]
+            store.write_run(
+                record,
+                metrics=_metrics(self.fit.id, ledger),
+                predictions=_predictions(rows, result.probabilities),
+                weights=weights,
+            )
+        return record
+
+
+class LedgerCheckpoints:
+    """Checkpoints that hold the ledger's rows beside the fit's state."""
+
+    def __init__(self, inner: Any, ledger: Ledger) -> None:
+        self._inner = inner
+        self._ledger = ledger
+
+    def due(self) -> bool:
+        return self._inner.due()
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        def both(folder: Path) -> None:
+            write(folder)
+            self._ledger.save(folder)
+
+        self._inner.save(step, both)
+
+    def latest(self) -> Path | None:
+        folder = self._inner.latest()
+        if folder is not None:
+            self._ledger.load(folder)
+            self._ledger.replay()
+        return folder
+
+
+def reported(evaluation: Mapping[str, Any], objective: str) -> dict[str, Any]:
+    """What Tune is told of an evaluation: the study's objective and our own time axis."""
+    return {
+        "objective": evaluation[objective],
+        "evaluations": evaluation["evaluations"],
+        "of_evaluations": evaluation["of_evaluations"],
+        "ended": False,
+    }
+
+
+def device(execution: Execution) -> dict[str, Any]:
+    """The device that a fit of this process ran on."""
+    import torch
+
+    on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    return {"device": name, "threads": torch.get_num_threads(), "host_cpus": os.cpu_count()}
+
+
+def _weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:
+    """(part, example id) -> the supervisor's probability of class 1."""
+    if recipe.learns_from_ground_truth:
+        return None
+    table = store.predictions(recipe.labels)
+    columns = [table.column(name).to_pylist() for name in ("part", "example_id", "probability")]
+    return {(part, row): p for part, row, p in zip(*columns, strict=True)}
+
+
+def _with_labels(probabilities: Any, labels_MC: Any) -> dict[str, float]:
+    """Agreement and cross-entropy of validation predictions with the labels that may steer."""
+    import numpy as np
+
+    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    agrees = (p > 0.5) == (labels_MC[:, 1] > 0.5)
+    entropy = -(labels_MC[:, 1] * np.log(p) + labels_MC[:, 0] * np.log1p(-p))
+    return {
+        "validation_agreement": float(agrees.mean()),
+        "validation_loss": float(entropy.mean()),
+    }
+
+
+def _metrics(run_id: str, ledger: Ledger) -> Any:
+    import pyarrow as pa
+
+    steps, names, values = zip(*ledger.rows, strict=True)
+    columns = {"run_id": [run_id] * len(steps), "step": steps, "metric": names, "value": values}
+    return pa.table({name: list(column) for name, column in columns.items()}, schema=METRICS)
+
+
+def _predictions(rows: SplitRows, probabilities: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {"example_id": [], "part": [], "probability": []}
+    for part, values in probabilities.items():
+        columns["example_id"] += rows.ids[part]
+        columns["part"] += [part] * len(values)
+        columns["probability"] += values.tolist()
+    return pa.table(columns, schema=PREDICTIONS)

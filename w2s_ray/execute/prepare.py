@@ -1,0 +1,86 @@
+"""What comes before a sweep's run: its plan, its rows in the store, and what must be refused.
+
+Owns the way from a sweep to a plan that knows what the store knows, and what the driver writes
+before and between runs. It starts nothing, and imports neither Ray nor torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from w2s_ray.data import Inputs, load_split, resolve
+from w2s_ray.plan import Plan, make_plan
+from w2s_ray.spec import Sweep
+from w2s_ray.store import Cell, Manifest, Store, utc_now
+
+
+def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
+    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+
+    `store` is the sweep's own unless another is named.
+
+    Raises:
+        ValueError: a task or model that can't be used.
+    """
+    found = inputs if inputs is not None else resolve(sweep)
+    store = store or Store.open(sweep.store)
+    plan = make_plan(sweep, found)
+    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
+
+
+def cells_of(plan: Plan) -> tuple[Cell, ...]:
+    """The plan's cells as the store and the table know them."""
+    return tuple(Cell(**vars(cell)) for cell in plan.cells)
+
+
+def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
+    """The settings that the plan's ended studies chose."""
+    records = {study: store.find(study) for study in plan.studies}
+    return {study: record.about["settings"] for study, record in records.items() if record}
+
+
+def refuse_provisional(plan: Plan) -> None:
+    """Refuse inputs that are not on this machine and can't be fetched."""
+    for name, split in plan.inputs.splits.items():
+        if split.provisional:
+            raise ValueError(f"task {name} can't be read: {split.note}")
+    for label, source in plan.inputs.models.items():
+        if source.provisional:
+            raise ValueError(
+                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
+                "the hub, download it first, or give `name` a local folder"
+            )
+
+
+def materialize(plan: Plan, store: Store) -> None:
+    """Put every split's rows into the store, where workers and readers find them."""
+    import pyarrow as pa
+
+    from w2s_ray.store.tables import SPLIT_ROWS
+
+    for task in plan.sweep.tasks:
+        fingerprint = plan.inputs.splits[task.name].fingerprint
+        if store.has_split(fingerprint):
+            continue
+        split = load_split(task)
+        if split.fingerprint != fingerprint:
+            raise ValueError(
+                f"task {task.name} changed while it was read ({fingerprint} became "
+                f"{split.fingerprint}); run again"
+            )
+        rows = [
+            {"example_id": e.id, "part": part, "text": e.text, "label": e.label, "group": e.group}
+            for part, examples in split.parts.items()
+            for e in examples
+        ]
+        about = {"task": task.name, "declaration": task.model_dump(mode="json")}
+        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), about)
+
+
+def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
+    """Note which runs the sweep's cells are made of."""
+    store.write_manifest(
+        Manifest(
+            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)
+        )
+    )
