@@ -76,7 +76,9 @@ def run_sweep(
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)
     with _driver(plan, store, sweep_text, console) as driver:
-        return driver.walk()
+        outcome = driver.walk()
+    driver.tidy()
+    return outcome
 
 
 @contextlib.contextmanager
@@ -139,6 +141,13 @@ class _Driver:
             failed=self.failed,
             blocked=self.plan.blocked_by(self.failed),
         )
+
+    def tidy(self) -> None:
+        """Throw away what pruned worker groups wrote while they were being stopped."""
+        for study in self.plan.studies:
+            for trial in self.store.trials(study):
+                for fit in trial["fits"]:
+                    self.carrier.forget(fit)
 
     def _start_ready(self) -> None:
         from w2s_ray.execute.study import study_task

@@ -52,9 +52,6 @@ def run_study(study: PlannedStudy, *, carrier: Carrier, slots: int) -> Record:
     memory.tell_board()
     if memory.remaining:
         _tune(study, memory, carrier=carrier, slots=slots)
-    for trial in memory.trials.values():
-        for fit in trial.fits:
-            carrier.forget(fit)
     winner = best(study.recipe, memory.trials)
     if winner is None:
         reasons = sorted({t.reason or t.state for t in memory.trials.values()})
