@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 WORDS = [f"w{i}" for i in range(60)]
@@ -80,3 +82,14 @@ execution: {execution}
 store: {folder}/results
 {extra}
 """
+
+
+def w2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The `w2s` command in a process of its own, as a user runs it; the exit code is unchecked."""
+    return subprocess.run(
+        [sys.executable, "-m", "w2s_ray", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )

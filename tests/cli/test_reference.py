@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import WORDS, make_model
+from tests.support import WORDS, make_model, w2s
 from w2s_ray.spec import load_sweep
 
 REFERENCE = Path(__file__).parents[2] / "sweeps" / "reference_sciq.yaml"
-
-
-def w2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "w2s_ray", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
 
 
 def test_it_says_what_the_reference_does():

@@ -118,7 +118,7 @@ class _Driver:
         board = Board.remote()
         self.carrier = Carrier(store=store.uri, cluster=cluster, board=board)
         self.display = Display(console, board)
-        self.tally = Tally(names={}, kinds={}, cached=len(self.done))
+        self.tally = Tally(names={}, kinds={})
 
     def walk(self) -> Outcome:
         """Start what is ready and take what ends, until nothing runs and nothing is ready."""

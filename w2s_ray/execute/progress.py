@@ -74,7 +74,6 @@ class Tally:
     total: int = 0
     """Fits in all, trials and refits included, as far as is known."""
     done: int = 0
-    cached: int = 0
     failed: int = 0
     blocked: int = 0
     running: list[str] = field(default_factory=list)

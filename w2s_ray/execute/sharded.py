@@ -92,7 +92,6 @@ class TrainCheckpoints:
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._last = time.monotonic()
-        self._fetched: str | None = None
 
     def due(self) -> bool:
         return time.monotonic() - self._last >= self._every_s
@@ -112,7 +111,4 @@ class TrainCheckpoints:
         from ray import train
 
         checkpoint = train.get_checkpoint()
-        if checkpoint is None:
-            return None
-        self._fetched = checkpoint.to_directory()
-        return Path(self._fetched)
+        return None if checkpoint is None else Path(checkpoint.to_directory())
