@@ -7,10 +7,11 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
+from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
 from w2s_ray.learn.checkpoints import FolderCheckpoints
+from w2s_ray.learn.contract import Left, Stopped
 from w2s_ray.learn.loop import fit
-from w2s_ray.spec import Execution
+from w2s_ray.spec import Execution, FitRecipe
 
 
 class SharedFolder(FolderCheckpoints):
@@ -66,10 +67,35 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
             fit(recipe, observer=Recorder(job["kill_at"]), **given)
         except KeyboardInterrupt:
             assert given["checkpoints"].latest() is not None
+    ended: dict[str, Any] = {}
+    if "asks" in job:
+        ended = ask(folder, workers, job, recipe, given)
     seen = Recorder()
     result = fit(recipe, observer=seen, **given)
     return {
+        **ended,
         "losses": seen.losses,
         "result": result,
         "evaluations": [(e["step"], e["agreement"], e["loss"]) for e in seen.evaluations],
     }
+
+
+def ask(
+    folder: Path, workers: int, job: dict[str, Any], recipe: FitRecipe, given: dict[str, Any]
+) -> dict[str, Any]:
+    """End the fit at the control's second question to worker 0; the others hear of it from there.
+
+    The fit that is then run in full goes on from the checkpoint, if one was left.
+    """
+    given["checkpoints"] = SharedFolder(folder / f"kept-{workers}-{job['name']}", every_s=10_000)
+    alone = int(os.environ["RANK"]) == 0
+    control = Asking(job["asks"] if alone else "go", at=2)
+    try:
+        fit(recipe, observer=Recorder(), control=control, **given)
+    except (Left, Stopped) as caught:
+        kept = given["checkpoints"].latest()
+        return {
+            "ended": (type(caught).__name__, caught.step),
+            "kept": kept.name if kept else None,
+        }
+    raise AssertionError("the control was not heard")

@@ -58,6 +58,8 @@ def jobs() -> dict[str, dict[str, Any]]:
             "weights": f"weights-{stage}",
             "execution": {"zero_stage": stage, "keep": "best"},
         }
+    for what in ("leave", "stop"):
+        made[f"{what}-2"] = {"recipe": STOPPING, "execution": {"zero_stage": 2}, "asks": what}
     return {name: {"name": name, **job} for name, job in made.items()}
 
 
@@ -123,6 +125,19 @@ def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: An
 def test_kill_and_resume(stage: int, workers: int, found: Any) -> None:
     got = found[1][workers][f"kill-{stage}"]
     assert 0 < len(got["losses"]) < got["result"].steps
+
+
+@pytest.mark.parametrize(
+    ("what", "told"), [("leave", ("Left", "step")), ("stop", ("Stopped", None))]
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_end_together(what: str, told: Any, workers: int, found: Any) -> None:
+    got = found[1][workers][f"{what}-2"]
+    name, kept = told
+    step = 2 if workers == 1 else 6  # several workers are asked at evaluations: steps 3 and 6
+    assert got["ended"] == (name, step)
+    assert got["kept"] == (f"step-{step}" if kept else None)
+    assert len(got["losses"]) == 12 - (step if kept else 0)
 
 
 @pytest.mark.parametrize("stage", [0, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
+from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
 from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.contract import FitData, NonFiniteLoss
+from w2s_ray.learn.contract import FitData, FitResult, Left, NonFiniteLoss, Stopped
 from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
@@ -37,6 +38,16 @@ def run(recipe: FitRecipe, source: ModelSource, **more: Any) -> tuple[Any, Recor
     observer = more.pop("observer", None) or Recorder()
     given = {"data": data_of(), "execution": ONE, **more}
     return fit(recipe, source=source, observer=observer, **given), observer
+
+
+def assert_same(one: FitResult, other: FitResult) -> None:
+    """Two results that are equal to the bit."""
+    ours, theirs = dict(vars(one)), dict(vars(other))
+    parts = ours.pop("probabilities"), theirs.pop("probabilities")
+    assert ours == theirs
+    assert parts[0].keys() == parts[1].keys()
+    for part, values in parts[0].items():
+        assert np.array_equal(values, parts[1][part])
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
@@ -92,12 +103,53 @@ def test_kill_and_resume_gives_the_same_bits(
     resumed, resumed_seen = run(recipe, gpt2, checkpoints=FolderCheckpoints(tmp_path, every_s=0))
     assert resumed_seen.losses == straight_seen.losses[-len(resumed_seen.losses) :]
     assert len(resumed_seen.losses) < len(straight_seen.losses)
-    for part, expected in straight.probabilities.items():
-        assert np.array_equal(resumed.probabilities[part], expected)
-    left_out = {"probabilities"}
-    assert {k: v for k, v in vars(resumed).items() if k not in left_out} == {
-        k: v for k, v in vars(straight).items() if k not in left_out
-    }
+    assert_same(resumed, straight)
+
+
+@pytest.mark.parametrize("at", [1, 5, 6, 12])
+def test_a_fit_that_left_goes_on_to_the_same_bits(
+    at: int, gpt2: ModelSource, tmp_path: Path
+) -> None:
+    recipe = recipe_of(early_stopping=EarlyStopping(patience=4, metric="loss"))
+    straight, straight_seen = run(recipe, gpt2)
+    kept = FolderCheckpoints(tmp_path, every_s=10_000)
+    seen = Recorder()
+    with pytest.raises(Left) as caught:
+        run(recipe, gpt2, checkpoints=kept, control=Asking("leave", at=at), observer=seen)
+    assert (caught.value.step, caught.value.total_steps) == (at, 12) == (len(seen.losses), 12)
+    assert kept.latest() == tmp_path / f"step-{at}"
+    resumed, resumed_seen = run(recipe, gpt2, checkpoints=kept)
+    assert seen.losses + resumed_seen.losses == straight_seen.losses
+    assert_same(resumed, straight)
+
+
+def test_a_fit_that_leaves_without_checkpoints_just_ends(gpt2: ModelSource) -> None:
+    with pytest.raises(Left, match="left its machine after step 3 of 12"):
+        run(recipe_of(), gpt2, control=Asking("leave", at=3))
+
+
+def test_a_stopped_fit_leaves_no_checkpoint_even_if_one_is_due(
+    gpt2: ModelSource, tmp_path: Path
+) -> None:
+    kept, seen = FolderCheckpoints(tmp_path, every_s=0), Recorder()
+    with pytest.raises(Stopped) as caught:
+        run(recipe_of(), gpt2, checkpoints=kept, control=Asking("stop", at=3), observer=seen)
+    assert caught.value.step == 3 == seen.evaluations[-1]["step"]
+    assert kept.latest() is None
+
+
+def test_a_control_that_says_go_changes_nothing(gpt2: ModelSource) -> None:
+    control = Asking("stop", at=13)
+    asked, seen = run(recipe_of(), gpt2, control=control)
+    straight, straight_seen = run(recipe_of(), gpt2)
+    assert (control.questions, seen.losses) == (12, straight_seen.losses)
+    assert_same(asked, straight)
+
+
+@pytest.mark.parametrize("ended", [Stopped(3, 12), Left(3, 12)])
+def test_an_asked_for_end_travels(ended: Exception) -> None:
+    back = pickle.loads(pickle.dumps(ended))  # noqa: S301
+    assert (type(back), vars(back), str(back)) == (type(ended), vars(ended), str(ended))
 
 
 def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Path) -> None:

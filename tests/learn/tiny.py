@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 
-from w2s_ray.learn.contract import FitData
+from w2s_ray.learn.contract import Asked, FitData
 from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.spec import FitRecipe, ModelSource, Training, XentLoss
 
@@ -62,6 +62,19 @@ def data_of(train: int = 44, validation: int = 21, test: int = 17) -> FitData:
         validation_targets_MC=validation_targets,
         predict={"validation": validation_rows, "test": rows_and_labels(test, 3)[0]},
     )
+
+
+class Asking:
+    """A control that asks `what` from question `at` on, counted from 1."""
+
+    def __init__(self, what: Asked, *, at: int) -> None:
+        self.what = what
+        self.at = at
+        self.questions = 0
+
+    def asked(self) -> Asked:
+        self.questions += 1
+        return self.what if self.questions >= self.at else "go"
 
 
 class Recorder:

@@ -20,6 +20,7 @@ from w2s_ray.execute.carrier import Carrier
 from w2s_ray.execute.labels import SplitRows, parts_of, targets
 from w2s_ray.execute.ledger import Ledger, against_truth
 from w2s_ray.execute.outcome import outcome_record, reason_of
+from w2s_ray.learn.contract import Control, Left, Stopped
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import Execution, FitRecipe
 from w2s_ray.store import Record, Store
@@ -35,12 +36,20 @@ class FitJob:
     on_evaluation: Callable[[Mapping[str, Any]], None] | None = None
     writes: bool = True
     """Whether this worker writes the results (worker 0 does)."""
+    control: Control | None = None
+    """Says whether the fit goes on."""
     started: float = field(default_factory=time.time)
 
     def run(self, store: Store, *, checkpoints: Any) -> Record:
-        """Train, predict, record. A failure becomes a record with its reason and traceback."""
+        """Train, predict, record. A failure becomes a record with its reason and traceback.
+
+        Raises:
+            Stopped, Left: `control` ended the fit, which is no failure and leaves no record.
+        """
         try:
             return self._train(store, checkpoints)
+        except (Stopped, Left):
+            raise
         except Exception as error:
             if self.fit.execution.workers > 1 and type(error).__name__ != "NonFiniteLoss":
                 raise  # it may be this worker's alone: the group is stopped and tried again
@@ -85,6 +94,7 @@ class FitJob:
             execution=self.fit.execution,
             observer=ledger,
             checkpoints=LedgerCheckpoints(checkpoints, ledger),
+            control=self.control,
             weights=weights,
         )
         kept = weights if weights.exists() else None

@@ -1,4 +1,4 @@
-"""What goes into a fit and what comes out: its data, its result, and who may watch.
+"""What goes into a fit and what comes out: its data, its result, who may watch and who may end it.
 
 Owns the values and protocols between the loop and its callers, without torch. An observer's
 methods return None, so that nothing it knows (ground truth above all) can flow back into training.
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
 from w2s_ray.learn.tokens import TokenRows
+
+Asked = Literal["go", "stop", "leave"]
+"""go: train on. stop: the fit is no longer wanted. leave: its machine is being taken away."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -29,6 +32,40 @@ class NonFiniteLoss(RuntimeError):
 
     def __reduce__(self) -> tuple[type[NonFiniteLoss], tuple[int, float]]:
         return NonFiniteLoss, (self.step, self.value)
+
+
+class Ended(Exception):
+    """A fit was ended from outside after `step` of `total_steps` steps; that is no failure."""
+
+    why: ClassVar[str]
+
+    def __init__(self, step: int, total_steps: int) -> None:
+        super().__init__(f"{self.why} after step {step} of {total_steps}")
+        self.step = step
+        self.total_steps = total_steps
+
+    def __reduce__(self) -> tuple[type[Ended], tuple[int, int]]:
+        return type(self), (self.step, self.total_steps)
+
+
+class Stopped(Ended):
+    """The fit is no longer wanted; it left no checkpoint."""
+
+    why = "no longer wanted"
+
+
+class Left(Ended):
+    """Its machine is being taken away; it goes on from the checkpoint that it left."""
+
+    why = "left its machine"
+
+
+class Control(Protocol):
+    """Says whether a fit goes on. Worker 0's answer counts, whatever the others say."""
+
+    def asked(self) -> Asked:
+        """What is asked of the fit now. It is called at every step, so it must be cheap."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,12 @@ class DeepSpeedEngine:
             distributed.all_reduce(values)
         return values
 
-    def agree(self, decision: bool) -> bool:
+    def agree(self, decision: int) -> int:
         if self.workers == 1:
             return decision
         told = torch.tensor([decision], dtype=torch.int32, device=self.device)
         distributed.broadcast(told, src=0)
-        return bool(told.item())
+        return int(told.item())
 
     def snapshot(self) -> None:
         if self._best is None:

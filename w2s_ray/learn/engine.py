@@ -56,7 +56,7 @@ class Engine(Protocol):
         """`values` summed over all workers, the same on each."""
         ...
 
-    def agree(self, decision: bool) -> bool:
+    def agree(self, decision: int) -> int:
         """Worker 0's `decision`, on every worker."""
         ...
 

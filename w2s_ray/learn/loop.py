@@ -1,11 +1,8 @@
 """The one training loop, for every loss, engine and role.
 
-Owns the order of things in a fit: steps, evaluations, early stopping, checkpoints, predictions.
-It refuses to know where labels came from, what is shared between workers, and who watches. A
-step's loss is the mean over the global batch, whatever the workers, micro-batches and
-accumulation. Where a loss needs a statistic of the global batch, a step of one micro-batch takes it
-from its only forward pass; a step of several makes a first pass without gradients over all of
-them, and trains each against the fixed statistic. Shapes: B rows, L tokens, C classes.
+Owns the order of things in a fit: steps, evaluations, early stopping, checkpoints, predictions,
+and an end that is asked for from outside. It refuses to know where labels came from, what is
+shared between workers, and who watches. Shapes: M rows, B rows of a batch.
 """
 
 from __future__ import annotations
@@ -18,26 +15,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from w2s_ray.learn.batches import MicroBatch, epoch_batches, layout, steps_per_epoch
+from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.checkpoints import Checkpoints
-from w2s_ray.learn.contract import FitData, FitResult, NonFiniteLoss, Observer
-from w2s_ray.learn.engine import Engine, EngineFactory, build_engine, to_device
-from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
-from w2s_ray.learn.losses import (
-    batch_statistics,
-    class_1_probability,
-    loss_sum,
-    needs_batch_statistics,
+from w2s_ray.learn.contract import (
+    Asked,
+    Control,
+    FitData,
+    FitResult,
+    Left,
+    NonFiniteLoss,
+    Observer,
+    Stopped,
 )
-from w2s_ray.learn.progress import Progress, resume, save_if_due
+from w2s_ray.learn.engine import Engine, EngineFactory, build_engine
+from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
+from w2s_ray.learn.progress import Progress, resume, save
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
+from w2s_ray.learn.step import optimizer_step
 from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource
 
 LOSSES_AT_ONCE = 8
 """Steps whose losses are read together on a GPU, where reading one waits for it."""
 POLL_STEPS = 16
-"""Steps between two questions whether a checkpoint is due, besides evaluations."""
+"""Steps between two questions that workers must agree on, besides evaluations: whether a checkpoint
+is due, and whether the fit goes on."""
+ANSWERS: tuple[Asked, ...] = ("go", "stop", "leave")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class _Fit:
     data: FitData
     execution: Execution
     engine: Engine
+    observer: Observer
+    checkpoints: Checkpoints | None
+    control: Control | None
     total_steps: int
     micro_batch: int
 
@@ -60,6 +66,7 @@ def fit(
     execution: Execution,
     observer: Observer,
     checkpoints: Checkpoints | None = None,
+    control: Control | None = None,
     weights: Path | None = None,
     engine: EngineFactory = build_engine,
 ) -> FitResult:
@@ -69,6 +76,8 @@ def fit(
     `execution.keep` asks for them. With `checkpoints` it goes on from the newest one.
 
     Raises:
+        Stopped: `control` asked to stop.
+        Left: `control` asked to leave; a checkpoint was written, if `checkpoints` were given.
         NonFiniteLoss: the loss or a prediction became NaN or infinite.
         ValueError: a model that can't be used, or a checkpoint of another fit.
     """
@@ -84,11 +93,14 @@ def fit(
             data,
             execution,
             built,
+            observer,
+            checkpoints,
+            control,
             total_steps=training.epochs * steps_per_epoch(len(data.train), training.batch_size),
             micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
         )
         progress = resume(recipe.run_id, built, checkpoints)
-        _train(this, progress, observer, checkpoints)
+        _train(this, progress)
         if execution.keep == "last" and weights is not None:
             built.export(weights)
         if recipe.early_stopping is not None:
@@ -100,9 +112,7 @@ def fit(
         built.close()
 
 
-def _train(
-    this: _Fit, progress: Progress, observer: Observer, checkpoints: Checkpoints | None
-) -> None:
+def _train(this: _Fit, progress: Progress) -> None:
     """Steps until the schedule's end or an early stop; `progress` is where it starts and ends."""
     training = this.recipe.training
     per_epoch = this.total_steps // training.epochs
@@ -131,69 +141,52 @@ def _train(
             progress.step += 1
             progress.tokens += int(this.data.train.lengths[rows].sum())
             evaluates = progress.step in evaluated
-            polls = this.execution.checkpoint_every_s > 0 and progress.step % POLL_STEPS == 0
+            polls = progress.step % POLL_STEPS == 0
             last = progress.step == this.total_steps
             if evaluates or polls or last or len(pending) >= at_once:
-                _report_losses(this, pending, progress, observer)
+                _report_losses(this, pending, progress)
             if evaluates:
-                _evaluate(this, progress, observer)
-            if (evaluates or polls) and checkpoints is not None:
-                save_if_due(progress, this.engine, checkpoints)
+                _evaluate(this, progress)
+            asked = _asked(this, together=evaluates or polls)
+            if asked == "leave":
+                _report_losses(this, pending, progress)
+            saves = evaluates or (polls and this.execution.checkpoint_every_s > 0)
+            _save_or_end(this, progress, asked, may_save=saves)
             if progress.stopped:
                 break
 
 
 def _step(this: _Fit, rows: np.ndarray, step: int) -> Tensor:
-    """One optimizer step on the global batch `rows`; this worker's part of the mean loss."""
-    engine, loss = this.engine, this.recipe.loss
-    lengths = this.data.train.lengths[rows]
-    micros = layout(lengths, workers=engine.workers, micro_batch=this.micro_batch)[engine.rank]
-    labels_BC = to_device(this.data.train_targets_NC[rows], engine.device)
-    inputs = [_inputs(this, rows, micro) for micro in micros]
-    logits: Tensor | None = None
-    statistics: Tensor | None = None
-    if needs_batch_statistics(loss):
-        p1_B = torch.zeros(len(lengths), device=engine.device)
-        with torch.set_grad_enabled(len(micros) == 1):
-            for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
-                logits = engine.forward(input_ids_BL, lengths_B)
-                if micro.real:
-                    p1_B[at_B] = class_1_probability(logits.detach())
-        statistics = batch_statistics(loss, engine.sum_over_workers(p1_B), labels_BC)
-    total: Tensor | None = None
-    for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
-        if logits is None or len(micros) > 1:
-            logits = engine.forward(input_ids_BL, lengths_B)
-        part = loss_sum(
-            loss,
-            logits,
-            labels_BC[at_B],
-            None if micro.real else torch.zeros_like(logits[:, 0]),
-            statistics=statistics,
-            progress=step / this.total_steps,
-        ) / len(lengths)
-        engine.backward(part, last=micro is micros[-1])
-        total = part.detach() if total is None else total + part.detach()
-    engine.step(learning_rate(this.recipe.training, step, this.total_steps))
-    assert total is not None
-    return total
-
-
-def _inputs(this: _Fit, rows: np.ndarray, micro: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """input_ids_BL, lengths_B and the rows' places in the global batch, on the device."""
-    device = this.engine.device
-    picked = rows[micro.positions]
-    input_ids_BL, lengths_B = this.data.train.pad(picked, this.engine.model.pad_id)
-    return (
-        to_device(input_ids_BL, device),
-        to_device(lengths_B, device),
-        (to_device(micro.positions, device)),
+    return optimizer_step(
+        rows,
+        recipe=this.recipe,
+        data=this.data,
+        engine=this.engine,
+        step=step,
+        total_steps=this.total_steps,
+        micro_batch=this.micro_batch,
     )
 
 
-def _report_losses(
-    this: _Fit, pending: list[Tensor], progress: Progress, observer: Observer
-) -> None:
+def _asked(this: _Fit, *, together: bool) -> Asked:
+    """What is asked of the fit; several workers can be asked only where they come `together`."""
+    if this.control is None or (this.engine.workers > 1 and not together):
+        return "go"
+    return ANSWERS[this.engine.agree(ANSWERS.index(this.control.asked()))]
+
+
+def _save_or_end(this: _Fit, progress: Progress, asked: Asked, *, may_save: bool) -> None:
+    """Write a checkpoint where one is due or the fit is to leave, and end it if that is asked."""
+    if asked == "stop":
+        raise Stopped(progress.step, this.total_steps)
+    kept = this.checkpoints
+    if kept is not None and (asked == "leave" or (may_save and this.engine.agree(kept.due()))):
+        save(progress, this.engine, kept)
+    if asked == "leave":
+        raise Left(progress.step, this.total_steps)
+
+
+def _report_losses(this: _Fit, pending: list[Tensor], progress: Progress) -> None:
     """Read the losses of the newest steps, raise at the first that is not finite, tell the rest."""
     if not pending:
         return
@@ -205,10 +198,10 @@ def _report_losses(
             raise NonFiniteLoss(step, loss)
         progress.train_loss = loss
         lr = learning_rate(this.recipe.training, step - 1, this.total_steps)
-        observer.trained(step=step, total_steps=this.total_steps, loss=loss, lr=lr)
+        this.observer.trained(step=step, total_steps=this.total_steps, loss=loss, lr=lr)
 
 
-def _evaluate(this: _Fit, progress: Progress, observer: Observer) -> None:
+def _evaluate(this: _Fit, progress: Progress) -> None:
     """A validation pass, what early stopping makes of it, and a call to the observer."""
     labels_MC = this.data.validation_targets_MC
     margins_M = _predicted(this, this.data.validation, progress.step)
@@ -216,7 +209,7 @@ def _evaluate(this: _Fit, progress: Progress, observer: Observer) -> None:
     stopping = this.recipe.early_stopping
     if stopping is not None:
         _watch(this.engine, stopping, progress, agrees if stopping.metric == "accuracy" else -loss)
-    observer.evaluated(
+    this.observer.evaluated(
         step=progress.step,
         total_steps=this.total_steps,
         probabilities=probabilities(margins_M),

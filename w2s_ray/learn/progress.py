@@ -34,8 +34,8 @@ class Progress:
     stopped: bool = False
 
 
-def save_if_due(progress: Progress, engine: Engine, checkpoints: Checkpoints) -> None:
-    """Write a checkpoint if worker 0 finds that it is time; all workers call this together."""
+def save(progress: Progress, engine: Engine, checkpoints: Checkpoints) -> None:
+    """Write a checkpoint; all workers call this together."""
 
     def write(folder: Path) -> None:
         engine.save(folder)
@@ -43,8 +43,7 @@ def save_if_due(progress: Progress, engine: Engine, checkpoints: Checkpoints) ->
             state = {key: v for key, v in asdict(progress).items() if v != -math.inf}
             (folder / FILE).write_text(json.dumps(state, allow_nan=False))
 
-    if engine.agree(checkpoints.due()):
-        checkpoints.save(progress.step, write)
+    checkpoints.save(progress.step, write)
 
 
 def resume(fit: str, engine: Engine, checkpoints: Checkpoints | None) -> Progress:

@@ -70,7 +70,7 @@ class TorchEngine:
     def sum_over_workers(self, values: Tensor) -> Tensor:
         return values
 
-    def agree(self, decision: bool) -> bool:
+    def agree(self, decision: int) -> int:
         return decision
 
     def snapshot(self) -> None:

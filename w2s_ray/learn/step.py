@@ -1,0 +1,83 @@
+"""One optimizer step on one global batch, for every loss and engine.
+
+Owns forward and backward passes over this worker's micro-batches. A step's loss is the mean over
+the global batch, whatever the workers, micro-batches and accumulation. Where a loss needs a
+statistic of the global batch, a step of one micro-batch takes it from its only forward pass; a step
+of several makes a first pass without gradients over all of them, and trains each against the fixed
+statistic. It knows nothing of evaluations and of what comes before or after the step. Shapes: B
+rows, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from w2s_ray.learn.batches import MicroBatch, layout
+from w2s_ray.learn.contract import FitData
+from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.losses import (
+    batch_statistics,
+    class_1_probability,
+    loss_sum,
+    needs_batch_statistics,
+)
+from w2s_ray.learn.schedule import learning_rate
+from w2s_ray.spec import FitRecipe
+
+
+def optimizer_step(
+    rows: np.ndarray,
+    *,
+    recipe: FitRecipe,
+    data: FitData,
+    engine: Engine,
+    step: int,
+    total_steps: int,
+    micro_batch: int,
+) -> Tensor:
+    """Step `step` (from 0) on the global batch `rows`; this worker's part of the mean loss."""
+    loss, lengths = recipe.loss, data.train.lengths[rows]
+    micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
+    labels_BC = to_device(data.train_targets_NC[rows], engine.device)
+    inputs = [_inputs(data, rows, micro, engine) for micro in micros]
+    logits: Tensor | None = None
+    statistics: Tensor | None = None
+    if needs_batch_statistics(loss):
+        p1_B = torch.zeros(len(lengths), device=engine.device)
+        with torch.set_grad_enabled(len(micros) == 1):
+            for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
+                logits = engine.forward(input_ids_BL, lengths_B)
+                if micro.real:
+                    p1_B[at_B] = class_1_probability(logits.detach())
+        statistics = batch_statistics(loss, engine.sum_over_workers(p1_B), labels_BC)
+    total: Tensor | None = None
+    for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
+        if logits is None or len(micros) > 1:
+            logits = engine.forward(input_ids_BL, lengths_B)
+        part = loss_sum(
+            loss,
+            logits,
+            labels_BC[at_B],
+            None if micro.real else torch.zeros_like(logits[:, 0]),
+            statistics=statistics,
+            progress=step / total_steps,
+        ) / len(lengths)
+        engine.backward(part, last=micro is micros[-1])
+        total = part.detach() if total is None else total + part.detach()
+    engine.step(learning_rate(recipe.training, step, total_steps))
+    assert total is not None
+    return total
+
+
+def _inputs(
+    data: FitData, rows: np.ndarray, micro: MicroBatch, engine: Engine
+) -> tuple[Tensor, Tensor, Tensor]:
+    """input_ids_BL, lengths_B and the rows' places in the global batch, on the device."""
+    input_ids_BL, lengths_B = data.train.pad(rows[micro.positions], engine.model.pad_id)
+    return (
+        to_device(input_ids_BL, engine.device),
+        to_device(lengths_B, engine.device),
+        to_device(micro.positions, engine.device),
+    )
