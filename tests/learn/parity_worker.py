@@ -88,8 +88,7 @@ def ask(
     The fit that is then run in full goes on from the checkpoint, if one was left.
     """
     given["checkpoints"] = SharedFolder(folder / f"kept-{workers}-{job['name']}", every_s=10_000)
-    alone = int(os.environ["RANK"]) == 0
-    control = Asking(job["asks"] if alone else "go", at=2)
+    control = Asking(job["asks"], at=2) if int(os.environ["RANK"]) == 0 else None
     try:
         fit(recipe, observer=Recorder(), control=control, **given)
     except (Left, Stopped) as caught:

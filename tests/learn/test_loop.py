@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import FitData, FitResult, Left, NonFiniteLoss, Stopped
-from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
+from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.spec import (
@@ -152,6 +153,72 @@ def test_an_asked_for_end_travels(ended: Exception) -> None:
     assert (type(back), vars(back), str(back)) == (type(ended), vars(ended), str(ended))
 
 
+class Counting(TorchEngine):
+    """Counts the rows of passes without gradients."""
+
+    rows = 0
+
+    def forward(self, input_ids_BL: Any, lengths_B: Any) -> Any:
+        if not torch.is_grad_enabled():
+            Counting.rows += len(lengths_B)
+        return super().forward(input_ids_BL, lengths_B)
+
+
+@pytest.mark.parametrize(
+    "stopping",
+    [
+        None,
+        EarlyStopping(patience=8, metric="loss"),
+        EarlyStopping(patience=2, metric="loss", min_delta=0.5),
+    ],
+    ids=["none", "patient", "restored"],
+)
+def test_validation_is_predicted_once_for_each_evaluation(
+    stopping: EarlyStopping | None, gpt2: ModelSource
+) -> None:
+    Counting.rows = 0
+    result, seen = run(recipe_of({"epochs": 4}, early_stopping=stopping), gpt2, engine=Counting)
+    assert Counting.rows == 21 * len(seen.evaluations) + 17
+    restored = next(e for e in seen.evaluations if e["step"] == result.best_step)
+    assert np.array_equal(result.probabilities["validation"], restored["probabilities"])
+    assert (result.validation_agreement, result.validation_loss) == (
+        restored["agreement"],
+        restored["loss"],
+    )
+
+
+def test_a_resumed_fit_predicts_nothing_twice(gpt2: ModelSource, tmp_path: Path) -> None:
+    recipe = recipe_of(
+        {"epochs": 4}, early_stopping=EarlyStopping(patience=3, metric="loss", min_delta=0.5)
+    )
+    kept = FolderCheckpoints(tmp_path, every_s=0)
+    straight, _ = run(recipe, gpt2)
+    assert straight.best_step == 3
+    with pytest.raises(Left):
+        run(recipe, gpt2, checkpoints=kept, control=Asking("leave", at=11))
+    Counting.rows = 0
+    resumed, seen = run(recipe, gpt2, checkpoints=kept, engine=Counting)
+    assert Counting.rows == 21 * len(seen.evaluations) + 17
+    assert_same(resumed, straight)
+
+
+def test_reused_predictions_are_those_of_the_kept_weights(
+    gpt2: ModelSource, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    recipe = recipe_of(
+        {"epochs": 4}, early_stopping=EarlyStopping(patience=2, metric="loss", min_delta=0.5)
+    )
+    execution = ONE.model_copy(update={"keep": "best"})
+    result, _ = run(recipe, gpt2, execution=execution, weights=tmp_path)
+    engine = TorchEngine(recipe.training, source=source_of(tmp_path, "kept"), execution=ONE, seed=0)
+    engine.model.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
+    for part, rows in data_of().predict.items():
+        again = probabilities(predict_margins(engine, rows, batch=8))
+        assert np.array_equal(again, result.probabilities[part])
+
+
 def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
     kept = FolderCheckpoints(tmp_path, every_s=0)
     first, _ = run(recipe_of(), gpt2, checkpoints=kept)
@@ -214,8 +281,6 @@ def test_kept_weights_are_the_best_or_the_last(
     _, seen = run(recipe, gpt2, execution=execution, weights=tmp_path)
     engine = TorchEngine(recipe.training, source=source_of(tmp_path, "kept"), execution=ONE, seed=0)
     engine.model.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
-    from w2s_ray.learn.evaluate import predict_margins
-
     found = probabilities(predict_margins(engine, data_of().validation, batch=8))
     by_loss = sorted(seen.evaluations, key=lambda e: e["loss"])
     expected = by_loss[0] if keep == "best" else seen.evaluations[-1]
@@ -275,6 +340,7 @@ def test_without_validation_nothing_is_evaluated(gpt2: ModelSource) -> None:
     result, seen = run(recipe_of(), gpt2, data=data)
     assert seen.evaluations == []
     assert (result.steps, result.probabilities) == (12, {})
+    assert (result.validation_agreement, result.validation_loss) == (None, None)
     with pytest.raises(ValueError, match="needs validation rows"):
         run(recipe_of(early_stopping=EarlyStopping()), gpt2, data=data)
 

@@ -98,7 +98,7 @@ class FitJob:
             weights=weights,
         )
         kept = weights if weights.exists() else None
-        return self._record(store, rows, labels.validation_MC, ledger, result, kept, setup_s)
+        return self._record(store, rows, ledger, result, kept, setup_s)
 
     def _tokens(self, rows: SplitRows) -> dict[str, Any]:
         """The parts that this fit touches, tokenized once per machine and tokenizer."""
@@ -133,7 +133,6 @@ class FitJob:
         self,
         store: Store,
         rows: SplitRows,
-        steering_MC: Any,
         ledger: Ledger,
         result: Any,
         weights: Path | None,
@@ -157,7 +156,8 @@ class FitJob:
                 for part, figures in against.items()
                 for name, value in figures.items()
             },
-            **_with_labels(result.probabilities["validation"], steering_MC),
+            "validation_agreement": result.validation_agreement,
+            "validation_loss": result.validation_loss,
         }
         record = outcome_record(
             self.fit,
@@ -232,19 +232,6 @@ def _weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], fl
     table = store.predictions(recipe.labels)
     columns = [table.column(name).to_pylist() for name in ("part", "example_id", "probability")]
     return {(part, row): p for part, row, p in zip(*columns, strict=True)}
-
-
-def _with_labels(probabilities: Any, labels_MC: Any) -> dict[str, float]:
-    """Agreement and cross-entropy of validation predictions with the labels that may steer."""
-    import numpy as np
-
-    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    agrees = (p > 0.5) == (labels_MC[:, 1] > 0.5)
-    entropy = -(labels_MC[:, 1] * np.log(p) + labels_MC[:, 0] * np.log1p(-p))
-    return {
-        "validation_agreement": float(agrees.mean()),
-        "validation_loss": float(entropy.mean()),
-    }
 
 
 def _metrics(run_id: str, ledger: Ledger) -> Any:

@@ -61,7 +61,7 @@ class Left(Ended):
 
 
 class Control(Protocol):
-    """Says whether a fit goes on. Worker 0's answer counts, whatever the others say."""
+    """Says whether a fit goes on. Worker 0's answer counts; the others need no control."""
 
     def asked(self) -> Asked:
         """What is asked of the fit now. It is called at every step, so it must be cheap."""
@@ -82,10 +82,16 @@ class FitData:
     """Parts that the trained model predicts, by name."""
 
     def __post_init__(self) -> None:
+        if self.predict.get("validation", self.validation) is not self.validation:
+            raise ValueError("predict has other validation rows; give `validation` itself there")
         _check("train", self.train, self.train_targets_NC)
         _check("validation", self.validation, self.validation_targets_MC)
         if len(self.train) == 0:
             raise ValueError("there are no training rows; give the split at least one")
+
+    def part(self, name: str) -> TokenRows:
+        """The rows of a part that is predicted, validation always among them."""
+        return self.validation if name == "validation" else self.predict[name]
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,10 @@ class FitResult:
     best_step: int
     """Steps after which the weights were what they are now: the best evaluation's, else `steps`."""
     stopped_early: bool
+    validation_agreement: float | None
+    """Share of validation rows whose prediction is the label's; None without validation rows."""
+    validation_loss: float | None
+    """Mean cross-entropy of these predictions with the labels, in nats."""
     train_loss: float
     """Loss of the last step's global batch."""
     parameters: int

@@ -32,7 +32,6 @@ from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, pr
 from w2s_ray.learn.progress import Progress, resume, save
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.learn.step import optimizer_step
-from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource
 
 LOSSES_AT_ONCE = 8
@@ -105,6 +104,7 @@ def fit(
             built.export(weights)
         if recipe.early_stopping is not None:
             built.restore()
+            progress.margins = progress.best_margins
         if execution.keep == "best" and weights is not None:
             built.export(weights)
         return _result(this, progress)
@@ -139,6 +139,7 @@ def _train(this: _Fit, progress: Progress) -> None:
         for rows in batches[done:]:
             pending.append(_step(this, rows, progress.step))
             progress.step += 1
+            progress.margins = {}
             progress.tokens += int(this.data.train.lengths[rows].sum())
             evaluates = progress.step in evaluated
             polls = progress.step % POLL_STEPS == 0
@@ -170,9 +171,10 @@ def _step(this: _Fit, rows: np.ndarray, step: int) -> Tensor:
 
 def _asked(this: _Fit, *, together: bool) -> Asked:
     """What is asked of the fit; several workers can be asked only where they come `together`."""
-    if this.control is None or (this.engine.workers > 1 and not together):
+    if this.engine.workers > 1 and not together:
         return "go"
-    return ANSWERS[this.engine.agree(ANSWERS.index(this.control.asked()))]
+    asked = this.control.asked() if this.control is not None else "go"
+    return ANSWERS[this.engine.agree(ANSWERS.index(asked))]
 
 
 def _save_or_end(this: _Fit, progress: Progress, asked: Asked, *, may_save: bool) -> None:
@@ -204,7 +206,7 @@ def _report_losses(this: _Fit, pending: list[Tensor], progress: Progress) -> Non
 def _evaluate(this: _Fit, progress: Progress) -> None:
     """A validation pass, what early stopping makes of it, and a call to the observer."""
     labels_MC = this.data.validation_targets_MC
-    margins_M = _predicted(this, this.data.validation, progress.step)
+    margins_M = _predicted(this, progress, "validation")
     loss, agrees = cross_entropy(margins_M, labels_MC), agreement(margins_M, labels_MC)
     stopping = this.recipe.early_stopping
     if stopping is not None:
@@ -218,19 +220,29 @@ def _evaluate(this: _Fit, progress: Progress) -> None:
     )
 
 
-def _predicted(this: _Fit, rows: TokenRows, step: int) -> np.ndarray:
-    """Margins of `rows`, float32 [M]; weights that give NaN or infinity have diverged."""
-    margins_M = predict_margins(this.engine, rows, batch=this.execution.evaluation_batch)
+def _predicted(this: _Fit, progress: Progress, part: str) -> np.ndarray:
+    """Margins of a part by the present weights, float32 [M]; NaN or infinity = they diverged."""
+    margins_M = _margins(this, progress, part)
     wrong_M = ~np.isfinite(margins_M)
     if wrong_M.any():
-        raise NonFiniteLoss(step, float(margins_M[wrong_M][0]))
+        raise NonFiniteLoss(progress.step, float(margins_M[wrong_M][0]))
     return margins_M
+
+
+def _margins(this: _Fit, progress: Progress, part: str) -> np.ndarray:
+    """Margins of a part by the present weights, from one pass however often they are asked for."""
+    if part not in progress.margins:
+        progress.margins[part] = predict_margins(
+            this.engine, this.data.part(part), batch=this.execution.evaluation_batch
+        )
+    return progress.margins[part]
 
 
 def _watch(engine: Engine, stopping: EarlyStopping, progress: Progress, value: float) -> None:
     """Keep the best state; stop after `patience` evaluations without a better one."""
     if value > progress.best_value + stopping.min_delta:
         progress.best_value, progress.best_step, progress.stale = value, progress.step, 0
+        progress.best_margins = progress.margins
         engine.snapshot()
         return
     progress.stale += 1
@@ -238,15 +250,20 @@ def _watch(engine: Engine, stopping: EarlyStopping, progress: Progress, value: f
 
 
 def _result(this: _Fit, progress: Progress) -> FitResult:
-    margins = {
-        part: _predicted(this, rows, progress.step) for part, rows in this.data.predict.items()
-    }
+    predicted = {part: _predicted(this, progress, part) for part in this.data.predict}
+    agrees = loss = None
+    if len(this.data.validation):
+        margins_M = _predicted(this, progress, "validation")
+        labels_MC = this.data.validation_targets_MC
+        agrees, loss = agreement(margins_M, labels_MC), cross_entropy(margins_M, labels_MC)
     return FitResult(
-        probabilities={part: probabilities(values) for part, values in margins.items()},
+        probabilities={part: probabilities(values) for part, values in predicted.items()},
         steps=progress.step,
         total_steps=this.total_steps,
         best_step=progress.best_step if this.recipe.early_stopping else progress.step,
         stopped_early=progress.stopped and progress.step < this.total_steps,
+        validation_agreement=agrees,
+        validation_loss=loss,
         train_loss=progress.train_loss,
         parameters=this.engine.parameters,
         trained_parameters=this.engine.trained_parameters,
