@@ -117,13 +117,16 @@ class FitJob:
         }
 
     def _ledger(self, rows: SplitRows) -> Ledger:
-        training, run_id, board = self.fit.recipe.training, self.fit.id, self.carrier.board
+        recipe, run_id, board = self.fit.recipe, self.fit.id, self.carrier.board
+        training = recipe.training
+        noted = "test" in recipe.predicts and not recipe.learns_from_ground_truth
 
         def step(number: int, total: int) -> None:
             board.step.remote(run_id, number, total)
 
         return Ledger(
             truth_M=rows.truth["validation"],
+            test_truth_N=rows.truth["test"] if noted else None,
             evaluations=training.epochs * training.evaluations_per_epoch,
             on_step=step if board is not None and self.writes else None,
             on_evaluation=self.on_evaluation,
@@ -158,6 +161,7 @@ class FitJob:
             },
             "validation_agreement": result.validation_agreement,
             "validation_loss": result.validation_loss,
+            **ledger.oracle,
         }
         record = outcome_record(
             self.fit,

@@ -7,7 +7,7 @@ Shapes: N training rows, M validation rows, C two classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -17,6 +17,10 @@ from w2s_ray.learn.tokens import TokenRows
 
 Asked = Literal["go", "stop", "leave"]
 """go: train on. stop: the fit is no longer wanted. leave: its machine is being taken away."""
+
+
+Predict = Callable[[str], np.ndarray]
+"""Part -> class 1's probability of each of its rows, float32, by the present weights."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -90,8 +94,12 @@ class FitData:
             raise ValueError("there are no training rows; give the split at least one")
 
     def part(self, name: str) -> TokenRows:
-        """The rows of a part that is predicted, validation always among them."""
-        return self.validation if name == "validation" else self.predict[name]
+        """The rows of a part that can be predicted: validation, or one of `predict`."""
+        if name == "validation":
+            return self.validation
+        if name not in self.predict:
+            raise ValueError(f"no part {name!r} is predicted; choose one of {sorted(self.predict)}")
+        return self.predict[name]
 
 
 @dataclass(frozen=True)
@@ -134,27 +142,14 @@ class Observer(Protocol):
         probabilities: np.ndarray,
         agreement: float,
         loss: float,
+        predict: Predict,
     ) -> None:
-        """After a validation pass: class 1's probabilities [M], and what the labels say of them."""
+        """After a validation pass: class 1's probabilities [M], and what the labels say of them.
+
+        `predict` gives other parts by the same weights while the call lasts; all workers'
+        observers must call it alike.
+        """
         ...
-
-
-class Silent:
-    """An observer that watches nothing."""
-
-    def trained(self, *, step: int, total_steps: int, loss: float, lr: float) -> None:
-        pass
-
-    def evaluated(
-        self,
-        *,
-        step: int,
-        total_steps: int,
-        probabilities: np.ndarray,
-        agreement: float,
-        loss: float,
-    ) -> None:
-        pass
 
 
 def _check(part: str, rows: TokenRows, targets: np.ndarray) -> None:

@@ -217,6 +217,7 @@ def _evaluate(this: _Fit, progress: Progress) -> None:
         probabilities=probabilities(margins_M),
         agreement=agrees,
         loss=loss,
+        predict=lambda part: probabilities(_margins(this, progress, part)),
     )
 
 

@@ -26,7 +26,10 @@ METRICS = pa.schema(
             "metric",
             pa.string(),
             "train/loss, train/lr; validation/agreement and validation/loss (with the labels that "
-            "steer the fit); validation/accuracy (ground truth, observed only); test/accuracy",
+            "steer the fit); validation/accuracy and validation/log_loss (ground truth, observed "
+            "only); test/accuracy and test/log_loss (of the final model); oracle/test_accuracy "
+            "(where validation/accuracy was the best so far: of a fit stopped there by ground "
+            "truth, which steers nothing)",
         ),
         _field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
     ]
