@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -53,6 +54,36 @@ def test_a_terminal_shows_percent_and_ratios(table):
     assert "(1) seed 2: ceiling failed: disk full" in text.splitlines()
     assert "a|[red]b" in text
     assert "median PGR" in text
+
+
+@pytest.fixture
+def stopped(table) -> PgrTable:
+    """The table, with oracle stopping noted for the row of method naive."""
+    naive, other = table.rows
+    noted = replace(naive, oracle_stopped_student=0.75, oracle_stopped_pgr=0.75)
+    return PgrTable((noted, other), table.by_seed, table.by_method)
+
+
+def test_oracle_stopping_is_shown_dim_beside_the_result_where_it_was_noted(table, stopped):
+    console = Console(width=200, file=io.StringIO(), record=True, force_terminal=True)
+    console.print(render.to_rich(stopped))
+    text = console.export_text(clear=False)
+    line = next(line for line in text.splitlines() if "naive" in line)
+    assert [cell.strip() for cell in line.split("│")][6:] == [
+        "0.55 ± 0.07",
+        "2/3",
+        "none",
+        "75.0 (0.75)",
+        "(1)",
+    ]
+    other = next(line for line in text.splitlines() if "a|[red]b" in line)
+    assert [cell.strip() for cell in other.split("│")][-2:] == ["–", ""]
+    assert "an upper bound, not the method's result" in text
+    dim = next(part for part in console.export_text(styles=True).split("│") if "(0.75)" in part)
+    assert "\x1b[2m" in dim
+    assert "| oracle stop |" in render.to_markdown(stopped)
+    assert "an upper bound, not the method's result" in render.to_markdown(stopped)
+    assert "oracle" not in render.to_markdown(table).replace("| oracle |", "")
 
 
 def test_markdown_is_a_table_whatever_the_names(table):

@@ -34,6 +34,7 @@ def results(tmp_path) -> Results:
 
 def test_every_answer_is_a_frame(results):
     assert results.pgr()["pgr"].tolist() == [pytest.approx(0.5)]
+    assert results.pgr()["oracle_stopped_student"].isna().all()
     assert results.pgr("sweep")["method"].tolist() == ["naive"]
     assert results.pgr_by_seed()["seed"].tolist() == [0]
     assert results.pgr_by_method()["median_pgr"].tolist() == [pytest.approx(0.5)]
@@ -52,6 +53,12 @@ def test_sql_sees_pgr(results):
     frame = results.query("select method, pgr, student_accuracy from pgr")
     assert isinstance(frame, pd.DataFrame)
     assert frame.values.tolist() == [["naive", pytest.approx(0.5), pytest.approx(0.7)]]
+    assert results.query(
+        "select oracle_stopped_student s, oracle_stopped_pgr p from pgr"
+    ).shape == (
+        1,
+        2,
+    )
     assert results.query("select count(*) c from pgr_by_seed join pgr_by_method using (method)")[
         "c"
     ].tolist() == [1]

@@ -147,6 +147,51 @@ def test_early_stopping_on_own_labels_is_no_oracle():
     assert tabled(a_cell(), records=records).rows[0].objective == "none"
 
 
+def test_oracle_stopping_stands_beside_the_result_and_changes_nothing_of_it():
+    cells = [a_cell(seed=seed) for seed in range(3)]
+    records = records_of(*cells)
+    without = tabled(*cells, records=records)
+    for cell, would in zip(cells, (0.72, 0.78, 0.9), strict=True):
+        summary = {"test_accuracy": 0.7, "oracle_test_accuracy": would}
+        records[cell.student] = a_record(id=cell.student, summary=summary)
+    records |= unfinished(cells[2].ceiling)
+    table = tabled(*cells, records=records)
+    (row,) = table.rows
+    assert row.oracle_stopped_student == pytest.approx(0.75)  # of the two complete seeds
+    assert row.oracle_stopped_pgr == pytest.approx(0.75)
+    assert [seed.oracle_stopped_pgr for seed in table.by_seed] == [
+        pytest.approx(0.6),
+        pytest.approx(0.9),
+        None,
+    ]
+    assert (row.student_accuracy, row.pgr, row.objective) == (
+        pytest.approx(0.7),
+        pytest.approx(without.rows[0].pgr),
+        "none",
+    )
+    assert (without.rows[0].oracle_stopped_student, without.rows[0].oracle_stopped_pgr) == (
+        None,
+        None,
+    )
+
+
+def test_oracle_stopping_has_no_mean_over_other_seeds_than_the_result():
+    cells = [a_cell(seed=seed) for seed in range(2)]
+    records = records_of(*cells)
+    summary = {"test_accuracy": 0.7, "oracle_test_accuracy": 0.75}
+    records[cells[0].student] = a_record(id=cells[0].student, summary=summary)
+    (row,) = tabled(*cells, records=records).rows
+    assert (row.oracle_stopped_student, row.oracle_stopped_pgr) == (None, None)
+
+
+def test_oracle_stopping_without_a_gap_has_no_pgr():
+    records = records_of(a_cell(), accuracies=(0.8, 0.8, 0.7))
+    summary = {"test_accuracy": 0.8, "oracle_test_accuracy": 0.85}
+    records[a_cell().student] = a_record(id=a_cell().student, summary=summary)
+    (row,) = tabled(a_cell(), records=records).rows
+    assert (row.oracle_stopped_student, row.oracle_stopped_pgr) == (0.85, None)
+
+
 def test_a_methods_median_leaves_searched_cells_out():
     searched = a_cell(objective="transfer", searched=True)
     others = [a_cell(task=task, objective="transfer") for task in ("boolq", "cola", "paws", "piqa")]

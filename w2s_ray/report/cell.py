@@ -13,11 +13,13 @@ from w2s_ray.store import Cell, Objective, Record
 
 METRIC = "test_accuracy"
 """The figure of a record's summary that PGR is computed from."""
+ORACLE_STOPPED = "oracle_test_accuracy"
+"""The same of the fit, had ground truth on validation chosen when it stops."""
 
 
-def accuracy(record: Record | None) -> float | None:
+def accuracy(record: Record | None, *, figure: str = METRIC) -> float | None:
     """Test accuracy of a done run; None where there is none."""
-    value = record.summary.get(METRIC) if record and record.status == "done" else None
+    value = record.summary.get(figure) if record and record.status == "done" else None
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 Part = Literal["rows", "by_seed", "by_method"]
 
+_ORACLE = "oracle stop"
+_ORACLE_MEANS = (
+    "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
+    "an upper bound, not the method's result"
+)
 _COLUMNS = (
     "task",
     "weak → strong",
@@ -32,10 +37,11 @@ _COLUMNS = (
     "PGR",
     "seeds",
     "objective",
+    _ORACLE,
     "note",
 )
 _METHOD_COLUMNS = ("method", "median PGR", "rows", "objective", "note")
-_NUMBERS = frozenset({"weak", "student", "ceiling", "PGR", "seeds", "median PGR", "rows"})
+_NUMBERS = frozenset({"weak", "student", "ceiling", "PGR", "seeds", "median PGR", "rows", _ORACLE})
 _WRAPPED = frozenset({"task", "method"})
 _NONE = "–"
 
@@ -50,7 +56,12 @@ def to_rich(table: PgrTable) -> Group:
         made = Table(title=title, title_justify="left", show_edge=False)
         for column in columns:
             justify = "right" if column in _NUMBERS else "left"
-            made.add_column(column, justify=justify, no_wrap=column not in _WRAPPED)
+            made.add_column(
+                column,
+                justify=justify,
+                no_wrap=column not in _WRAPPED,
+                style="dim" if column == _ORACLE else "",
+            )
         notes = list(dict.fromkeys(line[-1] for line in lines if line[-1]))
         for *cells, note in lines:
             marks = f"({notes.index(note) + 1})" if note else ""
@@ -60,9 +71,10 @@ def to_rich(table: PgrTable) -> Group:
     sweeps = dict.fromkeys(row.sweep for row in table.rows)
     parts = []
     for sweep in sweeps:
-        rows, methods = _lines(table, sweep)
+        columns, rows, methods = _lines(table, sweep)
         parts += [
-            shown(f"{sweep}: accuracy in %, ± over seeds", _COLUMNS, rows),
+            shown(f"{sweep}: accuracy in %, ± over seeds", columns, rows),
+            *([Text(_ORACLE_MEANS, style="dim")] if _ORACLE in columns else []),
             "",
             shown("over tasks and pairs", _METHOD_COLUMNS, methods),
             "",
@@ -74,10 +86,11 @@ def to_markdown(table: PgrTable) -> str:
     """The same two tables as GitHub Markdown, under one heading for each sweep."""
     parts = []
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
-        rows, methods = _lines(table, sweep)
+        columns, rows, methods = _lines(table, sweep)
         parts += [
             f"### {_escaped(sweep)}",
-            _markdown(_COLUMNS, rows),
+            _markdown(columns, rows),
+            *([_ORACLE_MEANS] if _ORACLE in columns else []),
             _markdown(_METHOD_COLUMNS, methods),
         ]
     return "\n\n".join(parts) + "\n" if parts else ""
@@ -129,8 +142,12 @@ def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
     return rows
 
 
-def _lines(table: PgrTable, sweep: str) -> tuple[list[list[str]], list[list[str]]]:
-    """Text of the rows and of the method rows of one sweep."""
+def _lines(table: PgrTable, sweep: str) -> tuple[tuple[str, ...], list[list[str]], list[list[str]]]:
+    """The columns of the rows' table, the rows' text and that of the method rows of one sweep.
+
+    What oracle stopping would have given is shown where it was noted for some row.
+    """
+    noted = any(row.oracle_stopped_student is not None for row in table.rows if row.sweep == sweep)
     rows = [
         [
             row.task,
@@ -142,6 +159,7 @@ def _lines(table: PgrTable, sweep: str) -> tuple[list[list[str]], list[list[str]
             _ratio(row.pgr, sd=row.pgr_sd),
             f"{row.seeds}/{row.of_seeds}",
             row.objective,
+            *([_if_stopped(row)] if noted else []),
             _note(row),
         ]
         for row in table.rows
@@ -159,7 +177,15 @@ def _lines(table: PgrTable, sweep: str) -> tuple[list[list[str]], list[list[str]
             methods.append(
                 [row.method, _ratio(row.median_pgr), str(row.cells), row.objective, note]
             )
-    return rows, methods
+    columns = tuple(column for column in _COLUMNS if noted or column != _ORACLE)
+    return columns, rows, methods
+
+
+def _if_stopped(row: Row) -> str:
+    """What oracle stopping would have given: the student's accuracy and, in brackets, PGR."""
+    if row.oracle_stopped_student is None:
+        return _NONE
+    return f"{_percent(row.oracle_stopped_student)} ({_ratio(row.oracle_stopped_pgr)})"
 
 
 def _percent(value: float | None, *, sd: float | None = None) -> str:

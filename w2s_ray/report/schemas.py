@@ -16,7 +16,10 @@ _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 
 
 _PLACE = ("sweep task weak strong method", _TEXT)
-_FIGURES = ("weak_accuracy student_accuracy ceiling_accuracy pgr", _REAL)
+_FIGURES = (
+    "weak_accuracy student_accuracy ceiling_accuracy pgr oracle_stopped_student oracle_stopped_pgr",
+    _REAL,
+)
 
 SCHEMAS: Mapping[str, pa.Schema] = {
     "rows": schema(

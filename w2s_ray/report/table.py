@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import TypeVar
 
-from w2s_ray.report.cell import accuracy, missing_runs, objective
+from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective
 from w2s_ray.report.pgr import pgr
 from w2s_ray.store import Cell, Objective, Record, Store
 
@@ -34,6 +34,11 @@ class SeedRow:
     student_accuracy: float | None
     ceiling_accuracy: float | None
     pgr: float | None
+    oracle_stopped_student: float | None
+    """The student's accuracy, had ground truth chosen when it stops: an upper bound, not the
+    method's result. None where it was not noted."""
+    oracle_stopped_pgr: float | None
+    """PGR of that student, with supervisor and ceiling as they are reported."""
     reason: str | None
     """Why there is no PGR: what is missing, or that there is no gap."""
     supervisor: str
@@ -69,6 +74,11 @@ class Row:
     ceiling_accuracy: float | None
     pgr: float | None
     """PGR of the three means."""
+    oracle_stopped_student: float | None
+    """Mean accuracy of the students, had ground truth chosen when they stop: an upper bound, not
+    the method's result. None unless every seed of the mean has it."""
+    oracle_stopped_pgr: float | None
+    """PGR of that mean, with supervisor and ceiling as they are reported."""
     reason: str | None
     """Why there is no PGR."""
     seeds: int
@@ -155,6 +165,7 @@ def _seed_row(cell: Cell, records: Mapping[str, Record], *, sweep: str) -> SeedR
     weak = accuracy(records.get(cell.supervisor))
     student = accuracy(records.get(cell.student or ""))
     ceiling = accuracy(records.get(cell.ceiling))
+    stopped = accuracy(records.get(cell.student or ""), figure=ORACLE_STOPPED)
     if weak is None or student is None or ceiling is None:
         value, reason = None, missing_runs(cell, records)
     else:
@@ -168,6 +179,8 @@ def _seed_row(cell: Cell, records: Mapping[str, Record], *, sweep: str) -> SeedR
         student_accuracy=student,
         ceiling_accuracy=ceiling,
         pgr=value,
+        oracle_stopped_student=stopped,
+        oracle_stopped_pgr=_pgr_or_none(weak, stopped, ceiling),
         reason=reason,
         supervisor=cell.supervisor,
         student=cell.student,
@@ -179,13 +192,16 @@ def _row(group: Sequence[SeedRow]) -> Row:
     """One row from the seeds of a task, pair and method."""
     first, complete = group[0], [row for row in group if row.is_complete]
     # is_complete: none of the three is None
-    weak = [row.weak_accuracy for row in complete if row.weak_accuracy is not None]
-    student = [row.student_accuracy for row in complete if row.student_accuracy is not None]
-    ceiling = [row.ceiling_accuracy for row in complete if row.ceiling_accuracy is not None]
+    weak = _mean([row.weak_accuracy for row in complete if row.weak_accuracy is not None])
+    students = [row.student_accuracy for row in complete if row.student_accuracy is not None]
+    student = _mean(students)
+    ceiling = _mean([row.ceiling_accuracy for row in complete if row.ceiling_accuracy is not None])
+    noted = [s for row in complete if (s := row.oracle_stopped_student) is not None]
+    stopped = _mean(noted) if len(noted) == len(complete) else None
     per_seed = [row.pgr for row in complete if row.pgr is not None]
     missing = tuple(Missing(row.seed, row.reason or "") for row in group if not row.is_complete)
-    if complete:
-        found = pgr(fmean(weak), student=fmean(student), ceiling=fmean(ceiling))
+    if weak is not None and student is not None and ceiling is not None:
+        found = pgr(weak, student=student, ceiling=ceiling)
         value, reason = found.value, found.reason
     else:
         value, reason = None, _summed_up(missing)
@@ -197,14 +213,16 @@ def _row(group: Sequence[SeedRow]) -> Row:
         strong=first.strong,
         method=first.method,
         objective="oracle" if "oracle" in labels else first.objective,
-        weak_accuracy=fmean(weak) if weak else None,
-        student_accuracy=fmean(student) if student else None,
-        ceiling_accuracy=fmean(ceiling) if ceiling else None,
+        weak_accuracy=weak,
+        student_accuracy=student,
+        ceiling_accuracy=ceiling,
         pgr=value,
+        oracle_stopped_student=stopped,
+        oracle_stopped_pgr=_pgr_or_none(weak, stopped, ceiling),
         reason=reason,
         seeds=len(complete),
         of_seeds=len(group),
-        student_sd=stdev(student) if len(student) > 1 else None,
+        student_sd=stdev(students) if len(students) > 1 else None,
         pgr_sd=stdev(per_seed) if len(per_seed) > 1 else None,
         missing=missing,
         runs=tuple(
@@ -213,6 +231,17 @@ def _row(group: Sequence[SeedRow]) -> Row:
             )
         ),
     )
+
+
+def _pgr_or_none(weak: float | None, student: float | None, ceiling: float | None) -> float | None:
+    """PGR where all three are known and there is a gap."""
+    if weak is None or student is None or ceiling is None:
+        return None
+    return pgr(weak, student=student, ceiling=ceiling).value
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def _method_row(rows: Sequence[Row]) -> MethodRow:
