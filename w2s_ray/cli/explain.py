@@ -34,8 +34,9 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
     table.add_row("[bold white]run[/bold white]", "")
     for key in ("started_at", "ended_at", "seconds", "device_seconds", "attempts"):
         table.add_row(f"  {key}", _said(getattr(record, key)))
+    first = record.recipe.get("warm_start") or []
     for parent in record.parents:
-        table.add_row("  labels from", parent)
+        table.add_row("  first tries from" if parent in first else "  labels from", parent)
     console.print(table, soft_wrap=True)
     for attempt in store.attempts(record.id):
         console.print(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from w2s_ray.plan import Plan, PlannedFit
+from w2s_ray.spec import OneOf, StudyRecipe
 
 
 def render_plan(
@@ -92,15 +93,31 @@ def _studies(plan: Plan, done: Collection[str]) -> list[str]:
     lines = []
     for study in plan.studies.values():
         recipe = study.recipe
-        pairs = ", ".join(f"{weak} -> {strong}" for weak, strong in study.pairs)
         cells = sum(cell.study == study.id for cell in plan.cells)
         state = "done" if study.id in done else f"{recipe.trials} trials"
         lines.append(
-            f"study {study.id[:8]}: {study.method} on {study.task}, {pairs}: {state}, "
-            f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}, "
-            f"settles {cells} cells"
+            f"study {study.id[:8]}: {study.method} on {study.cells}: {state}, "
+            f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}"
+            f"{_also(recipe)}, settles {cells} cells"
         )
     return lines
+
+
+def _also(recipe: StudyRecipe) -> str:
+    """What only some studies have: a second objective, kinds to choose from, predecessors."""
+    kinds = [
+        f", {path} one of {'/'.join(declared.kinds())}"
+        for path, declared in recipe.space.items()
+        if isinstance(declared, OneOf)
+    ]
+    first = ", ".join(study[:8] for study in recipe.warm_start)
+    return "".join(
+        (
+            " and cost" if recipe.cost else "",
+            *kinds,
+            f", begins with what {first} found" if first else "",
+        )
+    )
 
 
 def _needs(plan: Plan, done: Collection[str]) -> list[str]:

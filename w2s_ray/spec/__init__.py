@@ -3,9 +3,11 @@
 Owns frozen pydantic models and their errors. It reads nothing but the sweep file itself.
 """
 
-from w2s_ray.spec.execution import Execution
+from w2s_ray.spec.declared import Columns, Method, Model, Task
+from w2s_ray.spec.execution import Execution, Limits
 from w2s_ray.spec.load import SweepError, load_sweep, parse_sweep
 from w2s_ray.spec.recipe import PARTS, FitRecipe, ModelSource, Part, StudyRecipe
+from w2s_ray.spec.search import Pair, Search, TaskPair
 from w2s_ray.spec.settings import (
     ConfidenceLoss,
     ConfidenceReferenceLoss,
@@ -18,11 +20,12 @@ from w2s_ray.spec.settings import (
     Training,
     XentLoss,
 )
-from w2s_ray.spec.space import Distribution
-from w2s_ray.spec.sweep import Columns, Method, Model, Pair, Search, Sweep, Task
+from w2s_ray.spec.space import Branch, Distribution, OneOf, branch, branches, grid_size
+from w2s_ray.spec.sweep import Sweep
 
 __all__ = [
     "PARTS",
+    "Branch",
     "Columns",
     "ConfidenceLoss",
     "ConfidenceReferenceLoss",
@@ -32,11 +35,13 @@ __all__ = [
     "FitRecipe",
     "FitSettings",
     "FullTuning",
+    "Limits",
     "LoraTuning",
     "Loss",
     "Method",
     "Model",
     "ModelSource",
+    "OneOf",
     "Pair",
     "Part",
     "ProductLoss",
@@ -45,8 +50,12 @@ __all__ = [
     "Sweep",
     "SweepError",
     "Task",
+    "TaskPair",
     "Training",
     "XentLoss",
+    "branch",
+    "branches",
+    "grid_size",
     "load_sweep",
     "parse_sweep",
 ]

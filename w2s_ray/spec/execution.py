@@ -1,4 +1,4 @@
-"""How runs are carried out: engine, workers, memory, checkpoints, limits.
+"""How runs are carried out: engine, workers, memory, checkpoints, retries, limits.
 
 Nothing here may change a number beyond floating-point rounding, so nothing here is hashed. It is
 recorded beside each result instead. It knows nothing of what is trained.
@@ -40,7 +40,12 @@ class Execution(Frozen):
     keep: Literal["none", "best", "last"] = "none"
     """Weights kept in the store as safetensors: none, the restored best state, or the last."""
     retries: int = Field(default=2, ge=0)
-    """How often a fit whose process died is started again, from its last checkpoint."""
+    """How often a fit is tried again, from its last checkpoint, after a worker died, ran out of
+    memory or stalled, or met a full disk or a store that failed. A preempted fit goes on too, and
+    isn't counted."""
+    stall_s: float | None = Field(default=1800.0, gt=0)
+    """Seconds: a fit that makes no progress for so long is ended and tried again; null = never.
+    Loading a model, an evaluation and a checkpoint must each take less."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Execution:
@@ -58,3 +63,16 @@ class Execution(Frozen):
         if self.offload == "cpu" and (self.engine != "deepspeed" or self.zero_stage < 2):
             raise ValueError("offload: cpu needs engine: deepspeed and zero_stage 2 or 3")
         return self
+
+
+class Limits(Frozen):
+    """How much of a cluster a sweep takes, and how drivers share a store. Not part of identity."""
+
+    studies_at_once: int = Field(default=4, ge=1)
+    """Studies whose trials compete for the cluster at the same time."""
+    trials_at_once: int | None = Field(default=None, ge=1)
+    """Trials of one study that run at once at most; null = as many as `search.concurrent_trials`
+    and the cluster allow. Unlike that one, it never changes what is tried."""
+    lease_s: float = Field(default=60.0, gt=0)
+    """Seconds after which what a driver claimed is free for another driver on the same store,
+    unless the claim is renewed. Renewed several times in that span."""

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ValidationError
 from w2s_ray.spec.merge import unknown
 from w2s_ray.spec.sweep import Sweep
 
+TAG = r"function-after|\[key\]|\(\w+\)$"
+"""Parts of pydantic's locations that no file has: validators, and tags of unions."""
+
 
 class SweepError(ValueError):
     """A sweep file that can't be used; one line for each problem."""
@@ -104,7 +107,7 @@ def _echo(detail: Any, data: dict[str, Any]) -> bool:
 
 def _worded(detail: Any, root: yaml.Node, data: Any, name: str) -> str:
     """One of pydantic's errors as `file:line: key: what is wrong and what to do`."""
-    loc = [part for part in detail["loc"] if part not in ("function-after", "[key]")]
+    loc = [part for part in detail["loc"] if not re.match(TAG, str(part))]
     if loc[:1] == ["tasks"] and "task" in data:
         loc = ["task", *loc[2:]]
     line, shown = _locate(root, loc)
@@ -170,7 +173,7 @@ def _named(node: yaml.Node, label: str) -> bool:
     if isinstance(node, yaml.ScalarNode):
         return node.value == label
     return isinstance(node, yaml.MappingNode) and any(
-        key.value in ("label", "name") and value.value == label for key, value in node.value
+        key.value in ("label", "name", "kind") and value.value == label for key, value in node.value
     )
 
 

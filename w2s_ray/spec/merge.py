@@ -29,28 +29,42 @@ def merged(base: M, overrides: Mapping[str, Any], *, where: str) -> M:
         raise ValueError(f"{where}.{first_error(error)}") from None
 
 
-def set_path(base: M, path: str, value: Any, *, where: str) -> M:
-    """`base` with the setting at the dotted `path` replaced by `value`.
+def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
+    """`base` with each dotted setting in `chosen` replaced, all at once.
 
-    A setting that is null and has fields of its own (early stopping) comes into being.
+    A setting that is null and has fields of its own (early stopping) comes into being. A chosen
+    kind (`loss.kind`) begins with that kind's defaults, whatever `base` has.
 
     Raises:
-        ValueError: the path names no setting, or the value is refused.
+        ValueError: a path names no setting, a value is refused, or they don't go together.
     """
+    if not chosen:
+        return base
     data = base.model_dump()
-    _put(data, type(base), base, path.split("."), value, f"{where}: {path}")
+    for path, value in _grouped(chosen).items():
+        _put(data, type(base), base, path.split("."), value, f"{where}: {path}")
     try:
         return type(base).model_validate(data)
     except ValidationError as error:
-        raise ValueError(f"{where}: {path} = {value!r}: {first_error(error)}") from None
+        said = ", ".join(f"{path} = {value!r}" for path, value in sorted(chosen.items()))
+        raise ValueError(f"{where}: {said}: {first_error(error)}") from None
 
 
-def unknown(key: str, known: Any) -> str:
-    """A sentence for an unknown key, with the nearest known ones."""
+def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
+    """Kind -> its model, of the setting at the dotted `path`; empty where there are no kinds."""
+    models = [model]
+    for key in path.split("."):
+        annotations = [m.model_fields[key].annotation for m in models if key in m.model_fields]
+        models = [found for annotation in annotations for found in _models_in(annotation)]
+    return {m.model_fields["kind"].default: m for m in models if "kind" in m.model_fields}
+
+
+def unknown(key: str, known: Any, *, what: str = "key") -> str:
+    """A sentence for an unknown key or other `what`, with the nearest known ones."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-    return f"unknown key {key!r}; {hint}"
+    return f"unknown {what} {key!r}; {hint}"
 
 
 def first_error(error: ValidationError) -> str:
@@ -61,6 +75,19 @@ def first_error(error: ValidationError) -> str:
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{key}: {message}{shown}" if key else f"{message}{shown}"
+
+
+def _grouped(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """`chosen` by path, with a kind and its settings as one value."""
+    kinds = [path.removesuffix(".kind") for path in chosen if path.endswith(".kind")]
+    grouped: dict[str, Any] = {kind: {} for kind in kinds}
+    for path, value in chosen.items():
+        kind = next((kind for kind in kinds if path.startswith(f"{kind}.")), None)
+        if kind is None:
+            grouped[path] = value
+        else:
+            grouped[kind][path.removeprefix(f"{kind}.")] = value
+    return grouped
 
 
 def _put(
@@ -84,9 +111,14 @@ def _put(
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The one model class in an optional annotation, if there is exactly one."""
+    found = _models_in(annotation)
+    return found[0] if len(found) == 1 else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The model classes in an annotation: itself, or members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+        return [annotation]
     if get_origin(annotation) in (Union, types.UnionType):
-        found = [m for m in map(_model_in, get_args(annotation)) if m is not None]
-        return found[0] if len(found) == 1 else None
-    return None
+        return [model for arg in get_args(annotation) for model in _models_in(arg)]
+    return []

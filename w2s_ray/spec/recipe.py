@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from w2s_ray.identity import run_id
-from w2s_ray.spec.merge import set_path
+from w2s_ray.spec.merge import with_settings
 from w2s_ray.spec.settings import EarlyStopping, FitSettings, Frozen, Loss, Training
-from w2s_ray.spec.space import Distribution
+from w2s_ray.spec.space import Choices
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
@@ -71,23 +71,29 @@ class FitRecipe(Frozen):
 
 
 class StudyRecipe(Frozen):
-    """The search of one method's settings over one cell or several. Each trial is a fit with an id
-    of its own; the study's result is the winner's settings.
+    """The search of one method's settings over one cell or several.
+
+    A trial trains one fit for each cell, and each fit has an id of its own. The study's result is
+    the winner's settings.
     """
 
     cells: tuple[FitRecipe, ...] = Field(min_length=1)
     """The fits that a trial trains, before the trial's settings are put in."""
-    space: dict[str, Distribution]
+    space: dict[str, Choices]
     """Dotted setting -> what to try."""
     trials: int
     objective: Literal["transfer", "weak_validation", "oracle"]
     metric: Literal["accuracy", "log_loss"]
-    sampler: Literal["tpe", "random", "grid"]
-    scheduler: Literal["none", "asha"]
+    cost: bool = False
+    """Whether a trial's training FLOPs are a second objective."""
+    sampler: Literal["tpe", "random", "grid", "gp", "nsga2"]
+    scheduler: Literal["none", "asha", "median"]
     grace_evaluations: int
     reduction_factor: float
     concurrent_trials: int
     seed: int
+    warm_start: tuple[str, ...] = ()
+    """Ids of the studies whose winners' settings are tried first, in this order."""
 
     @property
     def run_id(self) -> str:
@@ -99,10 +105,7 @@ class StudyRecipe(Frozen):
 
 
 def _tried(fit: FitRecipe, settings: dict[str, Any]) -> FitRecipe:
-    tried = fit.settings
-    for path, value in sorted(settings.items()):
-        tried = set_path(tried, path, value, where="search")
-    return fit.with_settings(tried)
+    return fit.with_settings(with_settings(fit.settings, settings, where="search"))
 
 
 class ModelSource(Frozen):

@@ -1,0 +1,20 @@
+"""The plan: a sweep as a graph of runs, each planned once however many cells use it.
+
+Owns the way from (sweep, resolved inputs, settings that finished studies chose) to fits, studies
+and cells, with ids, dependencies and totals. It is a pure function: asked again after a study
+has ended, it knows that study's refits. It reads no data and no store, and knows no Ray and no
+torch.
+"""
+
+from w2s_ray.plan.graph import Plan, PlannedCell, PlannedFit, PlannedStudy, Role
+from w2s_ray.plan.make import Outcomes, make_plan
+
+__all__ = [
+    "Outcomes",
+    "Plan",
+    "PlannedCell",
+    "PlannedFit",
+    "PlannedStudy",
+    "Role",
+    "make_plan",
+]

@@ -1,0 +1,176 @@
+"""The graph of runs: fits, studies and cells, with what each depends on.
+
+Owns what is ready, what a failure blocks, and the totals. It doesn't know how a sweep becomes a
+graph, where results are or where runs run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Set
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.spec import Execution, FitRecipe, ModelSource, Pair, StudyRecipe, Sweep
+
+Role = Literal["supervisor", "ceiling", "student"]
+ROLES: tuple[Role, ...] = ("supervisor", "ceiling", "student")
+
+
+@dataclass(frozen=True)
+class PlannedFit:
+    """A fit with all that is needed to carry it out."""
+
+    id: str
+    recipe: FitRecipe
+    source: ModelSource
+    execution: Execution
+    task: str
+    """The task's name in tables."""
+    roles: tuple[Role, ...] = ()
+    """What cells use it as; more than one where cells share it."""
+    weak: str | None = None
+    """A student's supervisor's model, by its name in tables."""
+    methods: tuple[str, ...] = ()
+    """The methods that it is a student of; more than one where their settings are the same."""
+
+    @property
+    def called(self) -> str:
+        """What to call it on a terminal."""
+        taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
+        model, seed = self.source.name, self.recipe.seed
+        return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Fits whose predictions are its labels."""
+        return () if self.recipe.learns_from_ground_truth else (self.recipe.labels,)
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A search with all that is needed to carry it out."""
+
+    id: str
+    recipe: StudyRecipe
+    method: str
+    tasks: tuple[str, ...]
+    """Names of the tasks in tables, one for each of the recipe's cells."""
+    pairs: tuple[Pair, ...]
+    """One for each of the recipe's cells."""
+    sources: tuple[ModelSource, ...]
+    """One for each of the recipe's cells."""
+    executions: tuple[Execution, ...]
+    """One for each of the recipe's cells."""
+
+    @property
+    def task(self) -> str:
+        """What to call its task or tasks."""
+        return "/".join(dict.fromkeys(self.tasks))
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Supervisors of the cells searched, and studies whose winners are tried first.
+
+        A study whose predecessor failed is blocked like any run whose parent failed: what it tries
+        would otherwise depend on a fault, not on its recipe.
+        """
+        supervisors = dict.fromkeys(cell.labels for cell in self.recipe.cells)
+        return (*supervisors, *self.recipe.warm_start)
+
+    def trial_fits(self, settings: dict[str, Any]) -> tuple[PlannedFit, ...]:
+        """The fits of the trial that tries `settings` (dotted)."""
+        return tuple(
+            PlannedFit(
+                id=recipe.run_id,
+                recipe=recipe,
+                source=source,
+                execution=execution,
+                task=task,
+                roles=("student",),
+                weak=weak,
+                methods=(self.method,),
+            )
+            for recipe, source, execution, task, (weak, _) in zip(
+                self.recipe.trial_fits(settings),
+                self.sources,
+                self.executions,
+                self.tasks,
+                self.pairs,
+                strict=True,
+            )
+        )
+
+    @property
+    def called(self) -> str:
+        """What to call it on a terminal."""
+        return f"study of {self.method} on {self.cells}"
+
+    @property
+    def cells(self) -> str:
+        """What it trains, in words: each task with its pairs."""
+        by_task: dict[str, list[str]] = {}
+        for task, (weak, strong) in zip(self.tasks, self.pairs, strict=True):
+            by_task.setdefault(task, []).append(f"{weak} → {strong}")
+        return "; ".join(f"{task} ({', '.join(pairs)})" for task, pairs in by_task.items())
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One replicate of (task, pair, method): what a PGR is computed from."""
+
+    task: str
+    weak: str
+    strong: str
+    method: str
+    seed: int
+    objective: str
+    """`none` for a method without search, else what its study may look at."""
+    searched: bool
+    """A transfer study looked at this very cell's ground truth (its task and its pair)."""
+    study: str | None
+    supervisor: str
+    ceiling: str
+    student: str | None
+    """None until the study has chosen the student's settings."""
+
+
+@dataclass
+class Plan:
+    """The graph. Keys are run ids; the order of insertion is an order of execution."""
+
+    sweep: Sweep
+    inputs: Inputs
+    fits: dict[str, PlannedFit] = field(default_factory=dict)
+    studies: dict[str, PlannedStudy] = field(default_factory=dict)
+    cells: list[PlannedCell] = field(default_factory=list)
+    uses: Counter[Role] = field(default_factory=Counter)
+    """How many fits of each role a run of one cell after the other would train."""
+
+    @property
+    def waiting(self) -> int:
+        """Refits whose recipes are known only when their study has ended."""
+        return len(
+            {(c.study, c.task, c.weak, c.strong, c.seed) for c in self.cells if c.student is None}
+        )
+
+    @property
+    def trials(self) -> int:
+        """Fits that the studies may train at most."""
+        return sum(s.recipe.trials * len(s.recipe.cells) for s in self.studies.values())
+
+    def ready(self, *, done: Set[str], excluded: Set[str]) -> Iterator[str]:
+        """Ids of runs whose parents are all done, without those done or excluded."""
+        for run in (*self.fits.values(), *self.studies.values()):
+            if run.id not in done and run.id not in excluded and done >= set(run.parents):
+                yield run.id
+
+    def blocked_by(self, failed: Collection[str]) -> dict[str, str]:
+        """Run id -> the failed run that it can't do without."""
+        blocked: dict[str, str] = {}
+        for run in (*self.fits.values(), *self.studies.values()):
+            cause = next((p for p in run.parents if p in failed or p in blocked), None)
+            if cause is not None and run.id not in failed:
+                blocked[run.id] = blocked.get(cause, cause)
+        return blocked

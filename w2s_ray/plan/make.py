@@ -1,0 +1,241 @@
+"""From a sweep to its graph: which fits and studies its cells need.
+
+Owns the walk over seeds, pairs, methods and tasks, and the recipe of each run. A run that several
+cells need is added once. It decides nothing about when or where a run runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.plan.graph import ROLES, Plan, PlannedCell, PlannedFit, PlannedStudy, Role
+from w2s_ray.spec import (
+    FitRecipe,
+    FitSettings,
+    Method,
+    Model,
+    Pair,
+    StudyRecipe,
+    Sweep,
+    TaskPair,
+    grid_size,
+)
+
+Outcomes = Mapping[str, Mapping[str, Any]]
+"""Study id -> the dotted settings that it chose."""
+
+WARM_SHARE = 4
+"""One trial in so many may be given to what smaller pairs chose; at least one is."""
+
+
+def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None) -> Plan:
+    """The graph of `sweep`; `outcomes` are the settings that ended studies chose.
+
+    Raises:
+        ValueError: a search whose settings contradict the sweep's.
+    """
+    plan = Plan(sweep=sweep, inputs=inputs)
+    planner = _Planner(plan, dict(outcomes or {}))
+    for task in sweep.tasks:
+        planner.add_task(task.name)
+    return plan
+
+
+class _Planner:
+    """Adds to a graph what its cells need."""
+
+    def __init__(self, plan: Plan, outcomes: dict[str, Mapping[str, Any]]) -> None:
+        self.plan = plan
+        self.sweep = plan.sweep
+        self.outcomes = outcomes
+        self.known: dict[tuple[str, TaskPair], str] = {}
+
+    def add_task(self, task: str) -> None:
+        for seed in self.sweep.seeds:
+            for pair in self.sweep.cells():
+                supervisor, ceiling = self.anchors(task, pair, seed)
+                for name, method in self.sweep.methods.items():
+                    self.add_cell(task, name, method, pair, seed, supervisor, ceiling)
+
+    def anchors(self, task: str, pair: Pair, seed: int) -> tuple[str, str]:
+        """Ids of the pair's supervisor and ceiling."""
+        weak, strong = (self.sweep.model(label) for label in pair)
+        supervisor = self.ground_truth_fit(task, weak, seed, "supervisor_half")
+        ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
+        return (
+            self.add_fit(supervisor, weak, "supervisor", task=task),
+            self.add_fit(ceiling, strong, "ceiling", task=task),
+        )
+
+    def add_cell(
+        self,
+        task: str,
+        name: str,
+        method: Method,
+        pair: Pair,
+        seed: int,
+        supervisor: str,
+        ceiling: str,
+    ) -> None:
+        study = self.study_of(name, TaskPair(task=task, pair=pair)) if method.search else None
+        strong = self.sweep.model(pair[1])
+        student = None
+        if study is None or study in self.outcomes:
+            chosen = dict(self.outcomes[study]) if study is not None else None
+            settings = self.sweep.student_settings(name, strong, chosen)
+            recipe = self.student_fit(task, strong, supervisor, seed, settings)
+            student = self.add_fit(recipe, strong, "student", task=task, weak=pair[0], method=name)
+        self.plan.cells.append(
+            PlannedCell(
+                task=task,
+                weak=pair[0],
+                strong=pair[1],
+                method=name,
+                seed=seed,
+                objective=self.sweep.search.objective if study else "none",
+                searched=study is not None and self.is_searched(task, pair),
+                study=study,
+                supervisor=supervisor,
+                ceiling=ceiling,
+                student=student,
+            )
+        )
+
+    def is_searched(self, task: str, pair: Pair) -> bool:
+        searched = self.sweep.searched_cells(task)
+        here = TaskPair(task=task, pair=pair)
+        return self.sweep.search.objective == "transfer" and here in searched
+
+    def study_of(self, name: str, cell: TaskPair) -> str:
+        """The study that finds `name`'s settings for `cell`."""
+        if (name, cell) not in self.known:
+            self.known[name, cell] = self.add_study(name, cell)
+        return self.known[name, cell]
+
+    def add_study(self, name: str, cell: TaskPair) -> str:
+        """Plan the study that finds `name`'s settings for `cell`, after what it waits for."""
+        search = self.sweep.search
+        transfer = search.objective == "transfer"
+        searched = self.sweep.searched_cells(cell.task) if transfer else (cell,)
+        recipe = StudyRecipe(
+            cells=tuple(self.searched_fit(name, where) for where in searched),
+            space=self.sweep.methods[name].search,
+            warm_start=self.add_predecessors(name, cell),
+            **search.model_dump(exclude={"on", "warm_start"}),
+        )
+        recipe = recipe.model_copy(update={"trials": _trials(recipe)})
+        strong = [self.sweep.model(where.pair[1]) for where in searched]
+        self.plan.studies.setdefault(
+            recipe.run_id,
+            PlannedStudy(
+                id=recipe.run_id,
+                recipe=recipe,
+                method=name,
+                tasks=tuple(where.task for where in searched),
+                pairs=tuple(where.pair for where in searched),
+                sources=tuple(self.plan.inputs.models[m.label] for m in strong),
+                executions=tuple(self.sweep.execution_of(m) for m in strong),
+            ),
+        )
+        return recipe.run_id
+
+    def add_predecessors(self, name: str, cell: TaskPair) -> tuple[str, ...]:
+        """The studies whose winners the study of `cell` tries first, the nearest pair first."""
+        search = self.sweep.search
+        if search.warm_start == "none":
+            return ()
+        most = max(1, search.trials // WARM_SHARE)
+        smaller = sorted(
+            (pair for pair in self.sweep.cells() if self._is_smaller(pair, cell.pair)),
+            key=lambda pair: [self._rank(label) for label in reversed(pair)],
+            reverse=True,
+        )
+        nearest = [TaskPair(task=cell.task, pair=pair) for pair in smaller[:most]]
+        return tuple(dict.fromkeys(self.study_of(name, where) for where in nearest))
+
+    def searched_fit(self, name: str, where: TaskPair) -> FitRecipe:
+        """What a trial trains on one cell, with the supervisor of the first seed."""
+        weak, strong = (self.sweep.model(label) for label in where.pair)
+        supervisor = self.ground_truth_fit(where.task, weak, self.sweep.seeds[0], "supervisor_half")
+        labels = self.add_fit(supervisor, weak, "supervisor", task=where.task, counted=False)
+        settings = self.sweep.student_settings(name, strong)
+        return self.student_fit(where.task, strong, labels, self.sweep.search.seed, settings)
+
+    def ground_truth_fit(self, task: str, model: Model, seed: int, train_on: Any) -> FitRecipe:
+        labelled = ("student_half",) if train_on == "supervisor_half" else ()
+        settings = self.sweep.ground_truth_settings(model)
+        predicts = (*labelled, "validation", "test")
+        return self.fit(task, model, "ground_truth", seed, settings, train_on, predicts)
+
+    def student_fit(
+        self, task: str, model: Model, labels: str, seed: int, settings: FitSettings
+    ) -> FitRecipe:
+        return self.fit(task, model, labels, seed, settings, "student_half", ("validation", "test"))
+
+    def fit(
+        self,
+        task: str,
+        model: Model,
+        labels: str,
+        seed: int,
+        settings: FitSettings,
+        train_on: Any,
+        predicts: Any,
+    ) -> FitRecipe:
+        return FitRecipe(
+            split=self.plan.inputs.splits[task].fingerprint,
+            train_on=train_on,
+            model=self.plan.inputs.models[model.label].identity,
+            labels=labels,
+            training=settings.training,
+            loss=settings.loss,
+            early_stopping=settings.early_stopping,
+            seed=seed,
+            predicts=predicts,
+        )
+
+    def add_fit(
+        self,
+        recipe: FitRecipe,
+        model: Model,
+        role: Role,
+        *,
+        task: str,
+        counted: bool = True,
+        weak: str | None = None,
+        method: str | None = None,
+    ) -> str:
+        run_id = recipe.run_id
+        if counted:
+            self.plan.uses[role] += 1
+        known = self.plan.fits.get(run_id)
+        had = known.roles if known else ()
+        self.plan.fits[run_id] = PlannedFit(
+            id=run_id,
+            recipe=recipe,
+            source=self.plan.inputs.models[model.label],
+            execution=self.sweep.execution_of(model),
+            task=task,
+            roles=tuple(r for r in ROLES if r == role or r in had),
+            weak=weak,
+            methods=tuple(
+                dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
+            ),
+        )
+        return run_id
+
+    def _rank(self, label: str) -> int:
+        return [model.label for model in self.sweep.models].index(label)
+
+    def _is_smaller(self, pair: Pair, than: Pair) -> bool:
+        no_larger = all(self._rank(a) <= self._rank(b) for a, b in zip(pair, than, strict=True))
+        return no_larger and pair != than
+
+
+def _trials(recipe: StudyRecipe) -> int:
+    """Trials that the study will have: a grid has no more than its points."""
+    if recipe.sampler != "grid":
+        return recipe.trials
+    return min(grid_size(recipe.space), recipe.trials)
