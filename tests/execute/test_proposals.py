@@ -1,78 +1,199 @@
-"""A study's proposals and prunings are functions of its recipe and its trials, and of nothing
-else."""
+"""A study's proposals are functions of its recipe and its trials, and of nothing else."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
+from tests.execute.studies import GRID, KINDS, PLAIN, run, study
 from tests.spec.test_identity import STUDENT
-from w2s_ray.execute.halving import goes_on, rungs
-from w2s_ray.execute.proposals import Trial, best, propose, visible
-from w2s_ray.spec import Distribution, StudyRecipe
+from w2s_ray.execute.proposals import propose, rebuilt
+from w2s_ray.execute.trials import Trial, visible
+from w2s_ray.spec import Distribution, StudyRecipe, branches, grid_size
+
+STUDIES = {
+    "tpe": study(space=KINDS),
+    "random": study(space=KINDS, sampler="random"),
+    "gp": study(space=KINDS, sampler="gp", trials=9),
+    "grid": study(space=GRID, sampler="grid", trials=grid_size(GRID)),
+    "nsga2": study(space=KINDS, sampler="nsga2", cost=True, trials=20),
+    "tpe of two": study(space=KINDS, cost=True),
+    "gp of two": study(space=PLAIN, sampler="gp", cost=True, trials=9),
+    "tpe of plain settings": study(),
+    "nsga2 of plain settings": study(sampler="nsga2", cost=True, trials=20),
+}
+every_study = pytest.mark.parametrize("recipe", STUDIES.values(), ids=STUDIES)
 
 
-def study(**changes) -> StudyRecipe:
-    declared = {
-        "cells": (STUDENT,),
-        "space": {
-            "loss.alpha": Distribution(uniform=(0.0, 1.0)),
-            "training.lr": Distribution(loguniform=(1e-5, 1e-2)),
-            "training.epochs": Distribution(integer=(1, 3)),
-            "early_stopping.patience": Distribution(choice=(1, 2)),
-        },
-        "trials": 12,
-        "objective": "transfer",
-        "metric": "accuracy",
-        "sampler": "tpe",
-        "scheduler": "asha",
-        "grace_evaluations": 1,
-        "reduction_factor": 3.0,
-        "concurrent_trials": 3,
-        "seed": 1000,
-    }
-    return StudyRecipe.model_validate({**declared, **changes})
+def holds(recipe: StudyRecipe, found: Trial) -> bool:
+    return sum(way.holds(found.settings) for way in branches(recipe.space)) == 1
 
 
-def score(values) -> float:
-    return 1.0 - (values["loss.alpha"] - 0.7) ** 2
+@every_study
+def test_proposals_do_not_depend_on_what_ends_first(recipe):
+    assert run(recipe, ends=min) == run(recipe, ends=max)
 
 
-def run_in_order(recipe: StudyRecipe, *, backwards: bool) -> dict[int, Trial]:
-    """Run a study with trials of a window ending forwards or backwards."""
-    ended: dict[int, Trial] = {}
-    running: dict[int, dict] = {}
-    while len(ended) < recipe.trials:
-        for number in range(recipe.trials):
-            if number in ended or number in running or len(running) == recipe.concurrent_trials:
-                continue
-            seen = visible(recipe, ended, number=number)
-            if seen is not None:
-                running[number] = propose(recipe, number=number, seen=seen)
-        number = sorted(running)[-1 if backwards else 0]
-        values = running.pop(number)
-        ended[number] = Trial(number, values, "complete", value=score(values))
-    return ended
+@settings(max_examples=12, deadline=None)
+@given(name=st.sampled_from([n for n in STUDIES if "gp" not in n]), data=st.data())
+def test_any_order_of_endings_gives_the_same_valid_trials(name, data):
+    recipe = STUDIES[name]
+    found = run(recipe, ends=lambda running: data.draw(st.sampled_from(running)))
+    assert found == run(recipe)
+    assert all(holds(recipe, trial) for trial in found.values())
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_proposals_do_not_depend_on_what_ends_first(sampler):
-    recipe = study(sampler=sampler)
-    forwards = run_in_order(recipe, backwards=False)
-    assert forwards == run_in_order(recipe, backwards=True)
+@every_study
+def test_every_proposal_lies_in_the_space_and_is_a_fit(recipe):
+    for trial in run(recipe).values():
+        assert holds(recipe, trial)
+        (fit,) = recipe.trial_fits(dict(trial.settings))
+        assert fit.loss.kind == trial.settings.get("loss.kind", STUDENT.loss.kind)
+        if fit.loss.kind == "confidence" and "loss.prior" in trial.settings:
+            assert fit.loss.prior == 0.4
+            assert fit.loss.alpha == trial.settings["loss.alpha"]
 
 
-def test_a_resumed_study_proposes_what_an_undisturbed_one_does():
+names = st.sampled_from(["loss.alpha", "training.lr", "training.weight_decay"])
+ranges = st.tuples(st.floats(1e-6, 0.4), st.floats(0.5, 0.9))
+distributions = st.one_of(
+    ranges.map(lambda r: Distribution(uniform=r)),
+    ranges.map(lambda r: Distribution(loguniform=r)),
+    st.lists(st.floats(0.01, 0.9), min_size=1, max_size=3, unique=True).map(
+        lambda values: Distribution(choice=tuple(values))
+    ),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    space=st.dictionaries(names, distributions, min_size=1),
+    sampler=st.sampled_from(["tpe", "random", "nsga2"]),
+    seed=st.integers(0, 2**31),
+)
+def test_proposals_lie_in_any_space(space, sampler, seed):
+    recipe = study(space=space, sampler=sampler, seed=seed, trials=8, cost=sampler == "nsga2")
+    assert all(holds(recipe, trial) for trial in run(recipe).values())
+
+
+@every_study
+def test_a_stopped_study_goes_on_as_if_it_had_not(recipe):
+    """Stopped at trial 7, with those that still ran lost, and read back from the store."""
+    whole = run(recipe)
+    kept = run(recipe, ends=max, stop_after=7)
+    assert sorted(kept) != list(range(7))
+    assert run(recipe, known=kept) == whole
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_a_study_stopped_at_trial_7_of_16_and_resumed_has_seen_each_ended_trial_once(sampler):
+    recipe = study(sampler=sampler, trials=16, concurrent_trials=1)
+    kept = run(recipe, stop_after=7)
+    resumed = run(recipe, known=kept)
+    assert sorted(resumed) == list(range(16))
+    assert resumed == run(recipe)
+    for number in (7, 15):
+        seen = visible(recipe, resumed, number=number)
+        told = rebuilt(recipe, seen).trials
+        assert [t.params for t in told] == [dict(resumed[n].settings) for n in range(number)]
+        assert [t.number for t in told] == list(range(number))
+
+
+def test_trials_are_told_as_they_ended():
     recipe = study()
-    whole = run_in_order(recipe, backwards=False)
-    kept = {n: t for n, t in whole.items() if n in (0, 1, 2, 3, 4, 6)}
-    for number in (5, 7):
-        seen = visible(recipe, kept, number=number)
-        assert propose(recipe, number=number, seen=seen) == whole[number].settings
+    tried = propose(recipe, number=0, seen=[]).settings
+    told = rebuilt(
+        recipe,
+        [
+            Trial(0, tried, "failed", reason="loss is nan"),
+            Trial(1, tried, "pruned", intermediate=(0.5, 0.6)),
+            Trial(2, tried, "complete", value=math.nan),
+            Trial(3, tried, "complete", value=0.8, intermediate=(0.7, 0.8)),
+        ],
+    )
+    states = (TrialState.FAIL, TrialState.PRUNED, TrialState.FAIL, TrialState.COMPLETE)
+    assert tuple(trial.state for trial in told.trials) == states
+    assert told.trials[1].intermediate_values == {0: 0.5, 1: 0.6}
+    assert told.trials[3].intermediate_values == {0: 0.7, 1: 0.8}
+    assert told.best_trial.number == 3
+    assert told.directions[0].name == "MAXIMIZE"
+    assert rebuilt(study(metric="log_loss"), []).directions[0].name == "MINIMIZE"
+
+
+def test_two_objectives_are_both_told_and_a_trial_without_a_cost_is_none():
+    recipe = study(cost=True)
+    tried = propose(recipe, number=0, seen=[]).settings
+    told = rebuilt(
+        recipe,
+        [
+            Trial(0, tried, "complete", value=0.8, cost=2e9),
+            Trial(1, tried, "complete", value=0.9),
+            Trial(2, tried, "complete", value=0.7, cost=1e9),
+            Trial(3, tried, "complete", value=0.7, cost=3e9),
+        ],
+    )
+    assert told.trials[0].values == [0.8, 2e9]
+    assert told.trials[1].state is TrialState.FAIL
+    assert [trial.number for trial in told.best_trials] == [0, 2]
+
+
+def test_each_kind_has_parameters_of_its_own():
+    """Two kinds' `alpha` mean different things; what a kind fixes is nothing to sample."""
+    recipe = study(space=KINDS)
+    confidence = {
+        "loss.kind": "confidence",
+        "loss.alpha": 0.3,
+        "loss.warmup_fraction": 0.1,
+        "loss.prior": 0.4,
+        "training.lr": 1e-3,
+    }
+    product = {"loss.kind": "product", "loss.alpha": 1.5, "loss.beta": 1, "training.lr": 1e-3}
+    told = rebuilt(
+        recipe,
+        [
+            Trial(0, confidence, "complete", value=0.8),
+            Trial(1, product, "complete", value=0.9),
+        ],
+    )
+    assert [set(trial.params) for trial in told.trials] == [
+        {
+            "loss.kind",
+            "loss[confidence].alpha",
+            "loss[confidence].warmup_fraction",
+            "training.lr",
+        },
+        {"loss.kind", "loss[product].alpha", "loss[product].beta", "training.lr"},
+    ]
+
+
+def test_nsga2_goes_through_generations_and_rebuilds_them():
+    recipe = study(space=KINDS, sampler="nsga2", cost=True, trials=40, concurrent_trials=1)
+    trials = run(recipe)
+    key = "NSGAIISampler:generation"
+    generations = [t.attrs["sampler"][key] for _, t in sorted(trials.items())]
+    assert generations == sorted(generations)
+    assert len(set(generations)) >= 3
+    seen = visible(recipe, trials, number=39)
+    assert [t.system_attrs[key] for t in rebuilt(recipe, seen).trials] == generations[:39]
+    parents = {t.settings["training.lr"] for t in trials.values() if t.attrs["sampler"][key] == 0}
+    inherited = [t for n, t in trials.items() if generations[n] == 1]
+    assert any(t.settings["training.lr"] in parents for t in inherited)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_what_learns_gets_better_than_chance(sampler):
+    recipe = study(sampler=sampler, trials=40 if sampler == "tpe" else 20, concurrent_trials=1)
+    late = [t for n, t in run(recipe).items() if n >= recipe.trials - 10]
+    assert sum(abs(t.settings["loss.alpha"] - 0.7) < 0.25 for t in late) > 7
+
+
+def test_random_does_not_repeat():
+    drawn = run(study(sampler="random"))
+    assert len({t.settings["loss.alpha"] for t in drawn.values()}) == 12
 
 
 def test_a_trial_waits_for_those_it_may_learn_from():
@@ -83,81 +204,49 @@ def test_a_trial_waits_for_those_it_may_learn_from():
     assert visible(recipe, {0: first}, number=3) == [first]
 
 
-def test_tpe_learns_and_random_does_not_repeat():
-    found = run_in_order(study(trials=40, concurrent_trials=1), backwards=False)
-    late = [t.settings["loss.alpha"] for n, t in found.items() if n >= 30]
-    assert sum(abs(a - 0.7) < 0.25 for a in late) > 7
-    drawn = run_in_order(study(sampler="random"), backwards=False)
-    assert len({t.settings["loss.alpha"] for t in drawn.values()}) == 12
+def test_a_grid_visits_every_point_of_every_kind_once():
+    recipe = STUDIES["grid"]
+    points = [propose(recipe, number=n, seen=[]).settings for n in range(recipe.trials)]
+    assert len({tuple(sorted(point.items())) for point in points}) == (1 + 3 + 2) * 2
+    kinds = [point["loss.kind"] for point in points]
+    assert [kinds.count(kind) for kind in ("xent", "confidence", "product")] == [2, 6, 4]
+    assert kinds != sorted(kinds)
 
 
-def test_a_grid_visits_every_point_once():
-    space = {
-        "loss.alpha": Distribution(choice=(0.1, 0.5, 0.9)),
-        "training.epochs": Distribution(integer=(1, 2)),
-    }
-    recipe = study(sampler="grid", space=space, trials=6)
-    points = [propose(recipe, number=n, seen=[]) for n in range(6)]
-    assert len({tuple(point.items()) for point in points}) == 6
+def confidence(alpha: float) -> dict:
+    fixed = {"loss.kind": "confidence", "loss.prior": 0.4, "loss.warmup_fraction": 0.2}
+    return {**fixed, "loss.alpha": alpha, "training.lr": 1e-3}
 
 
-def test_failed_and_pruned_trials_can_be_told():
-    recipe = study()
-    values = propose(recipe, number=0, seen=[])
-    told = [
-        Trial(0, values, "failed", reason="loss is nan"),
-        Trial(1, values, "pruned", intermediate=(0.5, 0.6)),
-        Trial(2, values, "complete", value=math.nan),
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsga2", "tpe of two"])
+def test_a_warm_study_begins_with_what_it_is_given(name):
+    recipe = STUDIES[name]
+    first = [confidence(0.1), {"loss.kind": "xent", "training.lr": 2e-3}, confidence(0.1)]
+    trials = run(recipe, first=first)
+    assert [trials[0].settings, trials[1].settings] == first[:2]
+    assert trials[2].settings not in first
+    assert trials == run(recipe, first=first, ends=max)
+    if name == "nsga2":
+        assert trials[0].attrs["sampler"]["NSGAIISampler:generation"] == 0
+        assert "loss[product].alpha" in trials[0].attrs["inactive"]
+
+
+def test_a_warm_grid_visits_every_point_once():
+    recipe = STUDIES["grid"]
+    first = [{"loss.kind": "product", "loss.beta": 0.5, "training.epochs": 2}]
+    points = [
+        propose(recipe, number=n, seen=[], first=first).settings for n in range(recipe.trials)
     ]
-    assert set(propose(recipe, number=5, seen=told)) == set(recipe.space)
+    assert points[0] == first[0]
+    assert len({tuple(sorted(point.items())) for point in points}) == recipe.trials
 
 
-def test_the_best_trial_is_complete_finite_and_earliest_on_a_tie():
-    trials = {
-        0: Trial(0, {}, "pruned", value=None),
-        1: Trial(1, {}, "complete", value=0.5),
-        2: Trial(2, {}, "complete", value=0.8),
-        3: Trial(3, {}, "complete", value=0.8),
-        4: Trial(4, {}, "complete", value=math.nan),
-    }
-    assert best(study(), trials).number == 2
-    assert best(study(metric="log_loss"), trials).number == 1
-    assert best(study(), {0: trials[0]}) is None
-
-
-def test_rungs_are_spaced_by_the_reduction_factor_and_end_before_the_end():
-    assert rungs(study(), evaluations=10) == [1, 3, 9]
-    assert rungs(study(grace_evaluations=2, reduction_factor=2.0), evaluations=8) == [2, 4]
-
-
-def others(*values: float) -> list[Trial]:
-    return [Trial(i, {}, "complete", intermediate=(v,)) for i, v in enumerate(values)]
-
-
-def test_a_trial_goes_on_if_it_is_among_the_best_third():
-    seen = others(0.1, 0.2, 0.3, 0.4, 0.5)
-    assert goes_on(study(), (0.45,), seen=seen, evaluations=9)
-    assert not goes_on(study(), (0.35,), seen=seen, evaluations=9)
-    assert goes_on(study(metric="log_loss"), (0.15,), seen=seen, evaluations=9)
-    assert not goes_on(study(metric="log_loss"), (0.35,), seen=seen, evaluations=9)
-
-
-def test_nothing_is_stopped_without_enough_rivals_between_rungs_or_without_a_scheduler():
-    assert goes_on(study(), (0.0,), seen=others(0.9), evaluations=9)
-    assert goes_on(study(), (0.0, 0.0), seen=others(0.9, 0.9, 0.9), evaluations=9)
-    assert goes_on(study(scheduler="none"), (0.0,), seen=others(0.9, 0.9, 0.9), evaluations=9)
-
-
-@settings(max_examples=50)
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
-def test_better_is_never_stopped_where_worse_goes_on(values):
-    ordered = sorted(values)
-    decisions = [goes_on(study(), (v,), seen=others(*values), evaluations=9) for v in ordered]
-    assert all(b or not a for a, b in pairwise(decisions))
+def test_settings_to_begin_with_must_lie_in_the_space():
+    with pytest.raises(ValueError, match=r"warm_start: the settings .* are none of the study's"):
+        propose(study(space=KINDS), number=0, seen=[], first=[confidence(0.95)])
 
 
 def test_the_order_of_keys_in_the_file_does_not_matter():
-    space = study().space
-    turned = study(space=dict(reversed(space.items())))
+    turned = study(space=dict(reversed(PLAIN.items())))
     assert turned.run_id == study().run_id
     assert propose(turned, number=0, seen=[]) == propose(study(), number=0, seen=[])

@@ -1,92 +1,202 @@
 """Which settings a study's n-th trial tries: a pure function of the study's recipe and its trials.
 
 Owns the sampling, by Optuna. Trial n is proposed from the trials up to n - concurrent_trials alone,
-however many have ended by then, with a sampler seeded by (study seed, n). So a study proposes the
-same whatever finishes first, and a resumed study goes on as if it had never stopped. It knows no
-Ray and no store.
+however many have ended by then, with a sampler seeded by (study seed, n), in an Optuna study that
+is rebuilt from them. So a study proposes the same whatever finishes first, and a resumed study goes
+on as if it had never stopped. It knows no Ray and no store.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_ray.spec import Distribution, StudyRecipe
+from w2s_ray.execute.trials import Trial, figures
+from w2s_ray.spec import Distribution, OneOf, StudyRecipe, branch, branches
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @dataclass(frozen=True)
-class Trial:
-    """An ended trial."""
+class Proposal:
+    """What a trial tries."""
 
-    number: int
-    settings: Mapping[str, Any]
-    """Dotted setting -> the value tried."""
-    state: Literal["complete", "pruned", "failed"]
-    value: float | None = None
-    """The objective at the trial's end; None if it failed."""
-    intermediate: tuple[float, ...] = ()
-    """The objective at each evaluation, in order."""
-    fits: tuple[str, ...] = ()
-    """Run ids of what it trained."""
-    reason: str | None = None
-    """Why it failed."""
-    again: bool = False
-    """Whether a resumed study runs it once more, because its process died."""
+    settings: dict[str, Any]
+    """Dotted setting -> the value to try; a chosen kind is among them, as `loss.kind`."""
+    attrs: dict[str, Any] = field(default_factory=dict)
+    """What the ended trial's `attrs` must be: `sampler`, Optuna's notes on the trial (nsga2: its
+    generation), and `inactive`, values drawn for kinds that were not chosen (nsga2)."""
 
 
-def visible(recipe: StudyRecipe, trials: Mapping[int, Trial], *, number: int) -> list[Trial] | None:
-    """The trials that trial `number` may learn from, or None while one of them has not ended."""
-    wanted = range(number - recipe.concurrent_trials + 1)
-    if any(earlier not in trials for earlier in wanted):
-        return None
-    return [trials[earlier] for earlier in wanted]
+def propose(
+    recipe: StudyRecipe,
+    *,
+    number: int,
+    seen: Sequence[Trial],
+    first: Sequence[Mapping[str, Any]] = (),
+) -> Proposal:
+    """What trial `number` tries, given the trials it may learn from.
 
+    `first` are settings to begin with, those that the studies in `recipe.warm_start` chose: the
+    first trials try them, each once. The samplers are Optuna's; a grid is walked in an order
+    shuffled by the study's seed.
 
-def propose(recipe: StudyRecipe, *, number: int, seen: list[Trial]) -> dict[str, Any]:
-    """The dotted settings of trial `number`, given the trials it may learn from.
-
-    The samplers are Optuna's TPESampler and RandomSampler; a grid is walked in an order shuffled by
-    the study's seed.
+    Raises:
+        ValueError: settings in `first` that the recipe's space doesn't hold.
     """
+    given = _checked(recipe, first)
     if recipe.sampler == "grid":
-        return _grid_point(recipe, number)
+        return Proposal(_grid_point(recipe, number, given))
+    study = rebuilt(recipe, seen)
+    study.sampler = _sampler(recipe, number)
+    if number < len(given):
+        study.enqueue_trial(_params(recipe, given[number]), skip_if_exists=False)
+    trial = study.ask()
+    trial.relative_params  # noqa: B018 - drawn now, so that a given trial gets its notes too
+    drawn = _drawn(recipe, trial)
+    settings = _settings(recipe, drawn)
+    return Proposal(settings, _attrs(recipe, drawn, settings, study.trials[-1].system_attrs))
+
+
+def rebuilt(recipe: StudyRecipe, seen: Sequence[Trial]) -> optuna.Study:
+    """Optuna's study as it would be had it run the trials `seen`, in their order.
+
+    A pruned trial is told as pruned, with its curve; a failed one, or one whose objective is no
+    number, as failed.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="maximize" if recipe.metric == "accuracy" else "minimize",
-        sampler=_sampler(recipe, number),
-    )
-    space = {path: _distribution(recipe.space[path]) for path in sorted(recipe.space)}
+    direction = "maximize" if recipe.metric == "accuracy" else "minimize"
+    study = optuna.create_study(directions=[direction, "minimize"] if recipe.cost else [direction])
+    distributions = {name: _distribution(d) for name, d in _parameters(recipe).items()}
     for trial in seen:
-        study.add_trial(_frozen(trial, space))
-    return dict(study.ask(space).params)
+        study.add_trial(_frozen(recipe, trial, distributions))
+    return study
 
 
-def best(recipe: StudyRecipe, trials: Mapping[int, Trial]) -> Trial | None:
-    """The complete trial with the best value, the earliest on a tie; None if none is complete."""
-    complete = [t for _, t in sorted(trials.items()) if t.state == "complete" and _usable(t.value)]
-    sign = -1.0 if recipe.metric == "accuracy" else 1.0
-    return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
+def _frozen(recipe: StudyRecipe, trial: Trial, distributions: Mapping[str, Any]) -> Any:
+    """An ended trial as Optuna wants it told."""
+    import optuna
+    from optuna.trial import TrialState
 
-
-def _usable(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+    params = {**_params(recipe, trial.settings), **trial.attrs.get("inactive", {})}
+    values = figures(recipe, trial)
+    ended = TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
+    return optuna.trial.create_trial(
+        state=TrialState.COMPLETE if values else ended,
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        values=values,
+        intermediate_values=dict(enumerate(trial.intermediate)),
+        system_attrs=dict(trial.attrs.get("sampler", {})),
+    )
 
 
 def _sampler(recipe: StudyRecipe, number: int) -> Any:
-    import optuna
+    from optuna import samplers
 
     seed = int(np.random.SeedSequence([recipe.seed, number]).generate_state(1)[0])
-    if recipe.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
     startup = min(10, math.ceil(recipe.trials / 3))
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=False)
+    tpe = samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=False)
+    match recipe.sampler:
+        case "random":
+            return samplers.RandomSampler(seed=seed)
+        case "gp":
+            return samplers.GPSampler(
+                seed=seed,
+                n_startup_trials=startup,
+                independent_sampler=tpe,  # settings of single kinds
+                warn_independent_sampling=False,
+            )
+        case "nsga2":
+            population = max(4, min(50, recipe.trials // 4))
+            return samplers.NSGAIISampler(seed=seed, population_size=population)
+        case _:
+            return tpe
+
+
+def _parameters(recipe: StudyRecipe) -> dict[str, Distribution]:
+    """Every parameter's name in Optuna -> what to try: all kinds' settings, each by its kind."""
+    return {
+        _name(path, way.kinds): free
+        for way in branches(recipe.space)
+        for path, free in way.free.items()
+    } | {
+        f"{path}.kind": Distribution(choice=fork.kinds())
+        for path, fork in recipe.space.items()
+        if isinstance(fork, OneOf)
+    }
+
+
+def _name(path: str, kinds: Mapping[str, str]) -> str:
+    """A setting's name in Optuna, where each kind's `alpha` is a parameter of its own."""
+    for fork, kind in kinds.items():
+        if path.startswith(f"{fork}."):
+            return f"{fork}[{kind}].{path.removeprefix(f'{fork}.')}"
+    return path
+
+
+def _kinds(recipe: StudyRecipe, settings: Mapping[str, Any]) -> dict[str, str]:
+    forks = [path for path, declared in recipe.space.items() if isinstance(declared, OneOf)]
+    return {path: settings[f"{path}.kind"] for path in forks}
+
+
+def _params(recipe: StudyRecipe, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's settings as Optuna's parameters; what its kinds fix is none."""
+    kinds = _kinds(recipe, settings)
+    free = branch(recipe.space, kinds).free
+    return {
+        **{f"{path}.kind": kind for path, kind in kinds.items()},
+        **{_name(path, kinds): settings[path] for path in free},
+    }
+
+
+def _drawn(recipe: StudyRecipe, trial: Any) -> dict[str, Any]:
+    """Values of Optuna's parameters for a new trial, asked for in a fixed order.
+
+    A genetic algorithm draws for kinds that are not chosen as well, so that children can inherit.
+    """
+    parameters = _parameters(recipe)
+    drawn: dict[str, Any] = {}
+    for path, declared in sorted(recipe.space.items()):
+        if isinstance(declared, Distribution):
+            drawn[path] = _suggested(trial, path, declared)
+            continue
+        kind = drawn[f"{path}.kind"] = _suggested(trial, f"{path}.kind", parameters[f"{path}.kind"])
+        for name in sorted(n for n in parameters if n.startswith(f"{path}[")):
+            if recipe.sampler == "nsga2" or name.startswith(f"{path}[{kind}]."):
+                drawn[name] = _suggested(trial, name, parameters[name])
+    return drawn
+
+
+def _settings(recipe: StudyRecipe, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    way = branch(recipe.space, _kinds(recipe, drawn))
+    return {**way.fixed, **{path: drawn[_name(path, way.kinds)] for path in way.free}}
+
+
+def _attrs(
+    recipe: StudyRecipe, drawn: Mapping[str, Any], settings: Mapping[str, Any], notes: Any
+) -> dict[str, Any]:
+    active = _params(recipe, settings)
+    inactive = {name: value for name, value in drawn.items() if name not in active}
+    attrs = {"sampler": dict(notes), "inactive": inactive}
+    return {key: value for key, value in attrs.items() if value}
+
+
+def _suggested(trial: Any, name: str, declared: Distribution) -> Any:
+    if declared.uniform is not None:
+        return trial.suggest_float(name, *declared.uniform)
+    if declared.loguniform is not None:
+        return trial.suggest_float(name, *declared.loguniform, log=True)
+    if declared.integer is not None:
+        return trial.suggest_int(name, *declared.integer)
+    return trial.suggest_categorical(name, declared.choice)
 
 
 def _distribution(declared: Distribution) -> Any:
@@ -101,30 +211,24 @@ def _distribution(declared: Distribution) -> Any:
     return distributions.CategoricalDistribution(declared.choice or ())
 
 
-def _frozen(trial: Trial, space: Mapping[str, Any]) -> Any:
-    """An ended trial as Optuna wants it told: complete, pruned with its curve, or failed."""
-    import optuna
-    from optuna.trial import TrialState
-
-    state = {
-        "complete": TrialState.COMPLETE,
-        "pruned": TrialState.PRUNED,
-        "failed": TrialState.FAIL,
-    }[trial.state]
-    if state is TrialState.COMPLETE and not _usable(trial.value):
-        state = TrialState.FAIL
-    return optuna.trial.create_trial(
-        state=state,
-        params=dict(trial.settings),
-        distributions=dict(space),
-        value=trial.value if state is TrialState.COMPLETE else None,
-        intermediate_values=dict(enumerate(trial.intermediate)),
-    )
+def _checked(recipe: StudyRecipe, first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Settings to begin with, each once."""
+    given: list[dict[str, Any]] = []
+    for settings in first:
+        if not any(way.holds(settings) for way in branches(recipe.space)):
+            raise ValueError(
+                f"warm_start: the settings {dict(settings)} are none of the study's space; give "
+                "what a study of the same space chose"
+            )
+        if settings not in given:
+            given.append(dict(settings))
+    return given
 
 
-def _grid_point(recipe: StudyRecipe, number: int) -> dict[str, Any]:
-    paths = sorted(recipe.space)
-    axes = [recipe.space[path].grid() or () for path in paths]
-    points = list(itertools.product(*axes))
+def _grid_point(
+    recipe: StudyRecipe, number: int, given: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    points = [point for way in branches(recipe.space) for point in way.points()]
     order = np.random.default_rng(recipe.seed).permutation(len(points))
-    return dict(zip(paths, points[int(order[number])], strict=True))
+    shuffled = [points[int(i)] for i in order]
+    return [*given, *(point for point in shuffled if point not in given)][number]

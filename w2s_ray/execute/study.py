@@ -1,7 +1,7 @@
 """A study on Ray Tune: which trial comes next, which is pruned, what it found.
 
 Owns the bridge between Tune and our own proposals and pruning. Tune places and restarts trials;
-everything that decides a study's outcome is in `proposals` and `halving`, and every ended trial
+everything that decides a study's outcome is in `proposals` and `pruning`, and every ended trial
 is in the store, from which a stopped study goes on. Tune's own state is thrown away.
 """
 
@@ -23,9 +23,10 @@ from ray.tune.search import Searcher
 
 from w2s_ray.execute.carrier import Carrier
 from w2s_ray.execute.carry import carry
-from w2s_ray.execute.halving import goes_on
 from w2s_ray.execute.outcome import outcome_record
-from w2s_ray.execute.proposals import Trial, best, propose, visible
+from w2s_ray.execute.proposals import Proposal, propose
+from w2s_ray.execute.pruning import goes_on
+from w2s_ray.execute.trials import Trial, best, visible
 from w2s_ray.plan import PlannedStudy
 from w2s_ray.store import Record
 
@@ -87,7 +88,7 @@ class StudyMemory:
         ended = [_trial(data) for data in self.store.trials(study.id)]
         self.trials = {trial.number: trial for trial in ended if not trial.again}
         self.curves: dict[int, dict[int, float]] = {}
-        self.proposed: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.proposed: dict[str, tuple[int, Proposal]] = {}
 
     @property
     def remaining(self) -> int:
@@ -139,16 +140,16 @@ class ProposalSearcher(Searcher):
         seen = visible(recipe, memory.trials, number=number)
         if seen is None:
             return None
-        settings = propose(recipe, number=number, seen=seen)
-        memory.proposed[trial_id] = (number, settings)
-        return {"number": number, "settings": settings}
+        proposal = propose(recipe, number=number, seen=seen)
+        memory.proposed[trial_id] = (number, proposal)
+        return {"number": number, "settings": proposal.settings}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        number, settings = self.memory.proposed[trial_id]
+        number, proposal = self.memory.proposed[trial_id]
         result = result or {}
-        fits = self.memory.study.trial_fits(settings)
+        fits = self.memory.study.trial_fits(proposal.settings)
         for fit in fits:
             self.memory.carrier.say_ended(fit)
         state, reason = _state(result, error)
@@ -161,7 +162,8 @@ class ProposalSearcher(Searcher):
         self.memory.ended(
             Trial(
                 number=number,
-                settings=settings,
+                settings=proposal.settings,
+                attrs=proposal.attrs,
                 state=state,
                 value=result.get("objective") if state == "complete" else None,
                 intermediate=self.memory.curve(number),
