@@ -59,7 +59,9 @@ def test_a_fit_learns_and_reports(kind: str, request: pytest.FixtureRequest) -> 
     assert not result.stopped_early
     assert seen.evaluations[-1]["agreement"] > 0.8
     assert [e["step"] for e in seen.evaluations][:2] == [3, 6]
-    assert result.tokens == 6 * len(data_of().train.values)
+    assert result.tokens == result.planned_tokens == 6 * len(data_of().train.values)
+    validation, test = (len(data_of().part(name).values) for name in ("validation", "test"))
+    assert result.evaluated_tokens == 12 * validation + test
     assert result.train_loss == seen.losses[-1]
     assert result.parameters == result.trained_parameters
     found = result.probabilities
@@ -261,6 +263,7 @@ def test_early_stopping_restores_the_best_state(gpt2: ModelSource) -> None:
     assert result.stopped_early
     assert result.steps < result.total_steps
     assert len(losses) == best + 1 + 3
+    assert result.tokens < result.planned_tokens == 12 * len(data_of().train.values)
     assert result.best_step == seen.evaluations[best]["step"] < result.steps
     assert np.array_equal(
         result.probabilities["validation"], seen.evaluations[best]["probabilities"]

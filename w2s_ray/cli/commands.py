@@ -200,16 +200,20 @@ def _existing(store: str | None, sweep: Any) -> Any:
 
 def _print_table(results: Any, planned: Any, format: str, *, by_seed: bool = False) -> None:
     """The table of a plan's cells, or of every sweep that the store knows."""
-    from w2s_ray.cli.show import show_pgr
-    from w2s_ray.report.table import pgr_table, table_of
+    from w2s_ray.cli.show import show_pgr, show_savings
+    from w2s_ray.report.savings import savings_of
+    from w2s_ray.report.table import table_of
 
     if planned is None:
-        found = pgr_table(results)
+        cells = {name: results.latest_manifest(name).cells for name in results.sweep_names()}
     else:
         from w2s_ray.execute.prepare import cells_of
 
-        found = table_of({planned.sweep.name: cells_of(planned)}, results)
-    show_pgr(found, format=format, by_seed=by_seed, console=_console())
+        cells = {planned.sweep.name: cells_of(planned)}
+    show_pgr(table_of(cells, results), format=format, by_seed=by_seed, console=_console())
+    if format == "table" and not by_seed:
+        saved = [savings_of(of_sweep, results, sweep=name) for name, of_sweep in cells.items()]
+        show_savings(saved, console=_console())
 
 
 def _one_of(value: str, known: tuple[str, ...], option: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.report.render import to_csv, to_json, to_markdown, to_rich
+from w2s_ray.report.savings import Savings
 from w2s_ray.report.table import PgrTable
 
 if TYPE_CHECKING:
@@ -37,6 +39,14 @@ def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: Console) -
             typer.echo(to_csv(table, "by_seed" if by_seed else "rows"), nl=False)
         case _:
             typer.echo(to_json(table))
+
+
+def show_savings(found: Sequence[Savings], *, console: Console) -> None:
+    """Print what early stopping and pruning saved, a line each."""
+    for savings in found:
+        of = f"{savings.sweep}: " if len(found) > 1 else ""
+        for line in savings.lines():
+            console.print(Text(f"{of}{line}"), soft_wrap=True)
 
 
 def show_arrow(found: pa.Table, *, format: str, console: Console) -> None:

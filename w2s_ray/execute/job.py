@@ -20,7 +20,7 @@ from w2s_ray.execute.carrier import Carrier
 from w2s_ray.execute.labels import SplitRows, parts_of, targets
 from w2s_ray.execute.ledger import Ledger, against_truth
 from w2s_ray.execute.outcome import outcome_record, reason_of
-from w2s_ray.learn.contract import Control, Left, Stopped
+from w2s_ray.learn.contract import Control, FitResult, Left, Stopped
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import Execution, FitRecipe
 from w2s_ray.store import Record, Store
@@ -137,7 +137,7 @@ class FitJob:
         store: Store,
         rows: SplitRows,
         ledger: Ledger,
-        result: Any,
+        result: FitResult,
         weights: Path | None,
         setup_s: float,
     ) -> Record:
@@ -152,6 +152,7 @@ class FitJob:
             "best_step": result.best_step,
             "stopped_early": result.stopped_early,
             "tokens": result.tokens,
+            **_flops(result),
             "setup_seconds": setup_s,
             "train_loss": result.train_loss,
             **{
@@ -236,6 +237,22 @@ def _weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], fl
     table = store.predictions(recipe.labels)
     columns = [table.column(name).to_pylist() for name in ("part", "example_id", "probability")]
     return {(part, row): p for part, row, p in zip(*columns, strict=True)}
+
+
+def _flops(result: FitResult) -> dict[str, float]:
+    """What the fit took, and what its whole schedule would have taken."""
+    from w2s_ray.learn.compute import evaluation_flops, training_flops
+
+    every, trained = result.parameters, result.trained_parameters
+    return {
+        "training_flops": training_flops(
+            parameters=every, trained_parameters=trained, tokens=result.tokens
+        ),
+        "planned_training_flops": training_flops(
+            parameters=every, trained_parameters=trained, tokens=result.planned_tokens
+        ),
+        "evaluation_flops": evaluation_flops(parameters=every, tokens=result.evaluated_tokens),
+    }
 
 
 def _metrics(run_id: str, ledger: Ledger) -> Any:

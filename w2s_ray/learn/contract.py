@@ -125,6 +125,10 @@ class FitResult:
     trained_parameters: int
     tokens: int
     """Real tokens trained on, over all steps."""
+    planned_tokens: int
+    """Real tokens of the whole schedule, had the fit not stopped early."""
+    evaluated_tokens: int
+    """Real tokens predicted, for evaluations, observers and the result."""
 
 
 class Observer(Protocol):

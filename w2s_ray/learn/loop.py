@@ -233,9 +233,11 @@ def _predicted(this: _Fit, progress: Progress, part: str) -> np.ndarray:
 def _margins(this: _Fit, progress: Progress, part: str) -> np.ndarray:
     """Margins of a part by the present weights, from one pass however often they are asked for."""
     if part not in progress.margins:
+        rows = this.data.part(part)
         progress.margins[part] = predict_margins(
-            this.engine, this.data.part(part), batch=this.execution.evaluation_batch
+            this.engine, rows, batch=this.execution.evaluation_batch
         )
+        progress.evaluated_tokens += len(rows.values)
     return progress.margins[part]
 
 
@@ -269,4 +271,6 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
         parameters=this.engine.parameters,
         trained_parameters=this.engine.trained_parameters,
         tokens=progress.tokens,
+        planned_tokens=this.recipe.training.epochs * len(this.data.train.values),
+        evaluated_tokens=progress.evaluated_tokens,
     )

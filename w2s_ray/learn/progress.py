@@ -30,6 +30,7 @@ class Progress:
     """Run id of the fit, so that no fit goes on from another's state."""
     step: int = 0
     tokens: int = 0
+    evaluated_tokens: int = 0
     train_loss: float = math.nan
     best_step: int = 0
     best_value: float = -math.inf

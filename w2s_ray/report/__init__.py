@@ -5,6 +5,7 @@ torch, of Ray or of how a run was executed.
 """
 
 from w2s_ray.report.results import Results, open_results, sql_tables
+from w2s_ray.report.savings import Savings, savings, savings_of
 from w2s_ray.report.table import MethodRow, Missing, PgrTable, Row, SeedRow, pgr_table, tabulate
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "PgrTable",
     "Results",
     "Row",
+    "Savings",
     "SeedRow",
     "open_results",
     "pgr_table",
+    "savings",
+    "savings_of",
     "sql_tables",
     "tabulate",
 ]

@@ -7,12 +7,13 @@ itself, and writes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2s_ray.report.render import to_arrow, to_frame
+from w2s_ray.report.savings import savings
 from w2s_ray.report.table import PgrTable, pgr_table
 from w2s_ray.store import Store
 
@@ -63,6 +64,15 @@ class Results:
     def pgr_by_method(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per method: the median over tasks and pairs."""
         return to_frame(self.table(sweep), "by_method")
+
+    def savings(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per sweep: the shares of training that early stopping and pruning saved."""
+        from w2s_ray.report.schemas import SCHEMAS
+        from w2s_ray.store.tables import from_rows
+
+        names = self.store.sweep_names() if sweep is None else [sweep]
+        found = [asdict(savings(self.store, sweep=name)) for name in names]
+        return from_rows(found, SCHEMAS["savings"]).to_pandas()
 
     def runs(self) -> pd.DataFrame:
         """One row per run, done or not."""

@@ -1,7 +1,7 @@
-"""Arrow schemas of the PGR table's parts, which are its columns in SQL, CSV and pandas.
+"""Arrow schemas of the PGR table's parts and of savings: their columns in SQL, CSV and pandas.
 
 Owns names and types alone; the meaning of a column stands at the field of the same name in
-`report.table`.
+`report.table` and `report.savings`.
 """
 
 from __future__ import annotations
@@ -43,5 +43,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         ("sweep method objective", _TEXT),
         ("median_pgr", _REAL),
         ("cells undefined missing left_out", _WHOLE),
+    ),
+    "savings": schema(
+        ("sweep", _TEXT),
+        ("early_stopping", _REAL),
+        ("stopping_fits", _WHOLE),
+        ("pruning", _REAL),
+        ("pruning_studies pruned_trials trials unpriced_trials", _WHOLE),
     ),
 }
