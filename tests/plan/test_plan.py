@@ -32,7 +32,10 @@ search: {trials: 5, on: [[s, m]]}
 def inputs(*labels: str) -> Inputs:
     counts = {"supervisor_half": 50, "student_half": 50, "validation": 20, "test": 20}
     return Inputs(
-        splits={"creak": SplitRef("ab" * 10, False, counts, "")},
+        splits={
+            name: SplitRef(digits * 10, False, counts, "")
+            for name, digits in (("creak", "ab"), ("sciq", "cd"))
+        },
         models={
             label: ModelSource(name=label, location=label, identity=f"sha256:{label}")
             for label in labels or ("s", "m", "l")
@@ -156,3 +159,114 @@ def test_planning_imports_neither_torch_nor_ray():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+TASKS = """
+name: tasks
+tasks:
+  - {name: creak, train: 100, validation: 20, test: 20}
+  - {name: sciq, train: 100, validation: 20, test: 20}
+models: [s, m, l]
+methods:
+  found: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0, 1]}}}
+search:
+  trials: 8
+  on: [{task: creak, pair: [s, m]}, {task: sciq, pair: [s, m]}]
+"""
+
+
+def test_one_study_over_tasks_serves_them_all_and_marks_the_cells_it_trained():
+    plan = planned(TASKS)
+    (study,) = plan.studies.values()
+    assert study.tasks == ("creak", "sciq")
+    assert study.pairs == (("s", "m"), ("s", "m"))
+    assert {cell.study for cell in plan.cells} == {study.id}
+    marked = {(cell.task, cell.weak, cell.strong) for cell in plan.cells if cell.searched}
+    assert marked == {("creak", "s", "m"), ("sciq", "s", "m")}
+    splits = {name: ref.fingerprint for name, ref in plan.inputs.splits.items()}
+    for fit in study.trial_fits({"loss.alpha": 0.25}):
+        assert fit.recipe.split == splits[fit.task]
+        assert plan.fits[fit.recipe.labels].recipe.split == splits[fit.task]
+        assert fit.recipe.loss.alpha == 0.25
+    assert set(study.parents) <= set(plan.fits)
+    known = planned(TASKS, outcomes={study.id: {"loss.alpha": 0.25}})
+    assert known.waiting == 0
+    assert len([f for f in known.fits.values() if f.roles == ("student",)]) == 2 * 3
+
+
+def test_a_study_over_one_task_serves_the_other_unmarked():
+    plan = planned(TASKS.replace(", {task: sciq, pair: [s, m]}", ""))
+    (study,) = plan.studies.values()
+    assert study.tasks == ("creak",)
+    assert {cell.task for cell in plan.cells if cell.searched} == {"creak"}
+    assert {cell.study for cell in plan.cells} == {study.id}
+
+
+def test_pairs_without_a_task_are_a_study_for_each_task():
+    plan = planned(
+        TASKS.replace("[{task: creak, pair: [s, m]}, {task: sciq, pair: [s, m]}]", "[[s, m]]")
+    )
+    assert sorted(study.tasks for study in plan.studies.values()) == [("creak",), ("sciq",)]
+    for cell in plan.cells:
+        assert plan.studies[cell.study].tasks == (cell.task,)
+
+
+WARM = TASKS.replace(
+    "  on: [{task: creak, pair: [s, m]}, {task: sciq, pair: [s, m]}]",
+    "  objective: weak_validation\n  warm_start: same_task",
+)
+
+
+def test_a_warm_study_waits_for_those_of_smaller_pairs_on_its_task():
+    plan = planned(WARM)
+    by_cell = {(study.task, *study.pairs[0]): study for study in plan.studies.values()}
+    assert len(by_cell) == 2 * 3
+    for task in ("creak", "sciq"):
+        smallest, wide, upper = (by_cell[task, *p] for p in (("s", "m"), ("s", "l"), ("m", "l")))
+        assert smallest.recipe.warm_start == ()
+        assert wide.recipe.warm_start == (smallest.id,)
+        assert upper.recipe.warm_start == (wide.id, smallest.id)
+        assert {wide.id, smallest.id} < set(upper.parents)
+        fits = set(plan.fits)
+        assert wide.id not in set(plan.ready(done=fits, excluded=set()))
+        assert wide.id in set(plan.ready(done=fits | {smallest.id}, excluded=set()))
+        assert plan.blocked_by({smallest.id}) == dict.fromkeys((wide.id, upper.id), smallest.id)
+
+
+def test_the_order_of_pairs_in_the_file_changes_no_warm_study():
+    turned = planned(WARM + "pairs: [[m, l], [s, l], [s, m]]\n")
+    assert set(turned.studies) == set(planned(WARM).studies)
+    assert turned.blocked_by({turned.cells[-1].study})
+
+
+def test_a_warm_study_gives_at_most_a_quarter_of_its_trials_away():
+    plan = planned(WARM.replace("trials: 8", "trials: 4"))
+    assert max(len(study.recipe.warm_start) for study in plan.studies.values()) == 1
+    upper = next(s for s in plan.studies.values() if s.pairs == (("m", "l"),))
+    (nearest,) = upper.recipe.warm_start
+    assert plan.studies[nearest].pairs == (("s", "l"),)
+
+
+def test_what_changes_a_search_changes_the_studys_id():
+    (study,) = planned(TASKS).studies.values()
+    changes = (
+        ("trials: 8", "trials: 8\n  cost: true"),
+        ("trials: 8", "trials: 8\n  sampler: gp"),
+        ("trials: 8", "trials: 8\n  scheduler: median"),
+        (", {task: sciq, pair: [s, m]}", ""),
+        ("loss.alpha: {uniform: [0, 1]}", "loss: {one_of: [{kind: xent}, {kind: product}]}"),
+    )
+    ids = {next(iter(planned(TASKS.replace(old, new)).studies)) for old, new in changes}
+    assert len({study.id, *ids}) == 1 + len(changes)
+    same = "limits: {studies_at_once: 1, trials_at_once: 1, lease_s: 5}\nexecution: {stall_s: 9}\n"
+    assert set(planned(TASKS + same).studies) == {study.id}
+
+
+def test_a_grid_over_kinds_is_the_union_of_their_grids():
+    text = TASKS.replace(
+        "loss.alpha: {uniform: [0, 1]}",
+        "loss: {one_of: [{kind: xent}, {kind: product, beta: {choice: [0.5, 1]}}]}, "
+        "training.epochs: {choice: [1, 2]}",
+    ).replace("trials: 8", "trials: 20\n  sampler: grid")
+    (study,) = planned(text).studies.values()
+    assert study.recipe.trials == (1 + 2) * 2

@@ -160,7 +160,7 @@ def _line_of_mention(root: yaml.Node, message: str) -> int | None:
     node: yaml.Node = root
     keys = match.group(1).split(".")
     for i, key in enumerate(keys):
-        step = _child(node, key) or _child(node, ".".join(keys[i:]))
+        step = _child(node, ".".join(keys[i:])) or _child(node, key)
         if step is None and isinstance(node, yaml.SequenceNode):
             step = next(((n, n.start_mark.line + 1) for n in node.value if _named(n, key)), None)
         if step is None:
