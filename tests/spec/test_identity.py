@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from w2s_ray.identity import canonical_json, run_id
 from w2s_ray.spec import (
     ConfidenceLoss,
+    Distribution,
     EarlyStopping,
     Execution,
     FitRecipe,
     LoraTuning,
+    StudyRecipe,
     Training,
     XentLoss,
 )
@@ -41,11 +43,26 @@ STUDENT = FitRecipe(
     seed=1,
 )
 
+STUDY = StudyRecipe(
+    cells=(STUDENT,),
+    space={"loss.alpha": Distribution(uniform=(0.0, 0.9))},
+    trials=16,
+    objective="transfer",
+    metric="accuracy",
+    sampler="tpe",
+    scheduler="asha",
+    grace_evaluations=2,
+    reduction_factor=3.0,
+    concurrent_trials=4,
+    seed=1000,
+)
+
 
 def test_ids_are_golden():
     """If this fails, results in every store are orphaned: raise IDENTITY_VERSION on purpose."""
     assert SUPERVISOR.run_id == "d16c93063dc01bf7496d"
     assert STUDENT.run_id == "b7144612211d7f35c9f3"
+    assert STUDY.run_id == "689e0385dc1df0be0151"
 
 
 @pytest.mark.parametrize(
