@@ -4,7 +4,18 @@ Owns the layout on disk and everything that is read from it. It knows nothing of
 of PGR.
 """
 
+from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.records import Cell, Manifest, Objective, Record, Status, utc_now
-from w2s_ray.store.store import Store, StoreError
+from w2s_ray.store.store import Store
 
-__all__ = ["Cell", "Manifest", "Objective", "Record", "Status", "Store", "StoreError", "utc_now"]
+__all__ = [
+    "Cell",
+    "Manifest",
+    "Objective",
+    "Record",
+    "Status",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "utc_now",
+]

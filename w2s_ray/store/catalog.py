@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from w2s_ray.store.layout import StoreError
+from w2s_ray.store.errors import StoreError
 from w2s_ray.store.store import Store
 from w2s_ray.store.views import VIEWS, run_splits
 

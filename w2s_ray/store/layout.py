@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from w2s_ray.store.errors import StoreError
 from w2s_ray.store.records import NAME_PATTERN, Stored
 
 FORMAT = 1
@@ -24,10 +25,6 @@ WEIGHT_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
 _ATTEMPT = re.compile(r"attempt-(\d+)\.json")
 
 T = TypeVar("T", bound=Stored)
-
-
-class StoreError(ValueError):
-    """What is asked of the store can't be had; the message names the remedy."""
 
 
 def name(value: str) -> str:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from w2s_ray.identity import digest
 from w2s_ray.store import layout
+from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
-from w2s_ray.store.layout import StoreError
 from w2s_ray.store.records import Manifest, Record, Stored
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Store:
             marker = json.loads(store.files.read("store.json"))
         except (FileNotFoundError, NotADirectoryError):
             return store
+        except StoreUnavailable:
+            raise
         except (ImportError, ValueError) as error:
             raise StoreError(f"can't open the store {store.uri}: {error}") from error
         layout.check_format(marker, store.uri)

@@ -1,0 +1,237 @@
+"""Files of a store under a folder of a POSIX file system.
+
+Owns what makes a local file whole or absent: a temporary name, then a rename or a hard link. What
+depends on what is there already runs under a lock of the folder, which also holds between machines
+that share it. It knows nothing of runs, of records or of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyarrow import fs as arrow_fs
+
+TEMPORARY = ".tmp-"
+"""Prefix of names that a writer has not finished with; readers never see them."""
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Files under a folder of a POSIX file system, shared ones such as NFS included."""
+
+    root: Path
+
+    def locate(self, path: str) -> str:
+        """The full name of `path`, for messages and for Arrow."""
+        return str(self.root / path)
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+    def read_versioned(self, path: str) -> tuple[bytes, str]:
+        """The content of `path`, and what names it for `replace_if` and `remove_if`."""
+        data = self.read(path)
+        return data, _version(data)
+
+    def read_many(self, paths: Sequence[str]) -> Iterator[bytes]:
+        return (self.read(path) for path in paths)
+
+    def exists(self, path: str) -> bool:
+        return (self.root / path).exists()
+
+    def find(self, folder: str) -> list[str]:
+        """Every finished file under `folder`, at any depth, sorted; none if it isn't there."""
+        found = []
+        for parent, folders, names in os.walk(self.root / folder):
+            folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
+            relative = Path(parent).relative_to(self.root).as_posix()
+            found += [f"{relative}/{name}" for name in names if not name.startswith(TEMPORARY)]
+        return sorted(found)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Path -> bytes of every finished file under `folder`."""
+        found = {}
+        for path in self.find(folder):
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                found[path] = (self.root / path).stat().st_size
+        return found
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put `data` at `path`, durably, replacing what is there in one step."""
+        target = self.root / path
+        with _beside(target, lambda temporary: _write_durably(temporary, data)) as temporary:
+            temporary.replace(target)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put `data` at `path` if nothing is there; False, and nothing done, if something is."""
+        target = self.root / path
+        with _beside(target, lambda temporary: _write_durably(temporary, data)) as temporary:
+            try:
+                os.link(temporary, target)
+                return True
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+            with _locked(target.parent):
+                if target.exists():
+                    return False
+                temporary.replace(target)
+                return True
+
+    def replace_if(self, path: str, data: bytes, *, version: str) -> bool:
+        """Put `data` at `path` if what is there is still `version`; False if it isn't."""
+        return self._changed_if(path, version, lambda: self.write(path, data))
+
+    def remove_if(self, path: str, *, version: str) -> bool:
+        """Remove `path` if what is there is still `version`; False if it isn't."""
+        return self._changed_if(path, version, lambda: self.remove(path))
+
+    def put_file(self, path: str, source: Path) -> None:
+        """Put the file `source` at `path` whole, replacing what is there."""
+        target = self.root / path
+        with _beside(target, lambda temporary: _copy_durably(source, temporary)) as temporary:
+            temporary.replace(target)
+
+    def get_file(self, path: str, target: Path) -> None:
+        """Copy `path` to the local file `target`, whose folder is there."""
+        with _named(target):
+            shutil.copyfile(self.root / path, target)
+
+    def write_folder(self, path: str, source: Path) -> None:
+        """Copy the folder `source` to `path`, replacing a folder that is there."""
+        target = self.root / path
+        with _beside(target, lambda temporary: _copy_folder(source, temporary)) as temporary:
+            _replace_folder(temporary, target)
+
+    def remove(self, path: str) -> None:
+        """Remove the file `path`.
+
+        Raises:
+            FileNotFoundError: it isn't there.
+        """
+        (self.root / path).unlink()
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove `folder` and all that is in it; nothing happens if it isn't there."""
+        target = self.root / folder
+        while target.exists():  # a writer may add to it meanwhile
+            shutil.rmtree(target, ignore_errors=True)
+            if target.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(target)
+
+    def arrow(self) -> arrow_fs.FileSystem:
+        """The file system that `locate` speaks of, for Arrow's readers."""
+        from pyarrow import fs
+
+        return fs.LocalFileSystem()
+
+    def _changed_if(self, path: str, version: str, change: Callable[[], None]) -> bool:
+        with _locked((self.root / path).parent):
+            try:
+                if _version(self.read(path)) != version:
+                    return False
+            except FileNotFoundError:
+                return False
+            change()
+            return True
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder` against other processes, and against other threads of this one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{TEMPORARY}lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _beside(target: Path, fill: Callable[[Path], None]) -> Iterator[Path]:
+    """A filled temporary file or folder beside `target`, gone afterwards whatever happens."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(target)
+    try:
+        with _named(target):
+            fill(temporary)
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """Have an OSError such as a full disk name `target`, which the system leaves out."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and error.errno != errno.ENOSPC:
+            raise
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"can't write: {reason}", str(target)) from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+        else:
+            _copy_durably(path, copy)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:12]}-{target.name}")
+
+
+def _replace_folder(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`; a folder can't replace a full one, so that moves away first."""
+    while True:
+        try:
+            folder.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        old = _temporary(target)
+        try:
+            target.rename(old)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(old, ignore_errors=True)

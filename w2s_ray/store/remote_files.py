@@ -1,0 +1,194 @@
+"""Files of a store behind an fsspec URI, taken for an object store.
+
+Owns the translation to fsspec: a put is whole or absent, errors that pass by themselves are waited
+for, and what a missing package needs is said. It knows nothing of runs, of records or of what the
+bytes mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from w2s_ray.store.conditional import ABSENT, Conditional, conditional, new_mark
+from w2s_ray.store.errors import StoreError
+from w2s_ray.store.retries import retried
+
+if TYPE_CHECKING:
+    from pyarrow import fs as arrow_fs
+
+T = TypeVar("T")
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+"""Protocol -> the extra of this package that brings its file system."""
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}, "read_timeout": 30}}
+}
+"""Options by extra: botocore's own repetitions are off, since `retried` repeats."""
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """Files under an fsspec URI, taken for an object store: a put is whole or absent."""
+
+    uri: str
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        import fsspec
+
+        extra = _EXTRAS.get(self.uri.partition("://")[0])
+        try:
+            system, root = fsspec.core.url_to_fs(self.uri, **_OPTIONS.get(extra or "", {}))
+        except ImportError as error:
+            if extra is None:
+                raise
+            raise StoreError(
+                f'{self.uri} needs a package that is missing: pip install "w2s_ray[{extra}]"'
+            ) from error
+        if extra == "s3":
+            system.retries = 1
+        return system, root.rstrip("/")
+
+    @property
+    def _conditional(self) -> Conditional:
+        return conditional(self._opened[0])
+
+    def locate(self, path: str) -> str:
+        return f"{self._opened[1]}/{path}"
+
+    def read(self, path: str) -> bytes:
+        system, full = self._opened[0], self.locate(path)
+        return self._retried("read", path, lambda: system.cat_file(full))
+
+    def read_versioned(self, path: str) -> tuple[bytes, str]:
+        """The content of `path`, and what names it for `replace_if` and `remove_if`."""
+        full = self.locate(path)
+        return self._retried("read", path, lambda: self._conditional.read(full))
+
+    def read_many(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """The files' contents in order, fetched concurrently; what failed is fetched again."""
+        system, full = self._opened[0], [self.locate(path) for path in paths]
+        found: dict[str, bytes] = {}
+
+        def fetch() -> None:
+            missing = [path for path in full if path not in found]
+            answers = system.cat(missing, on_error="return") if missing else {}
+            errors = [answer for answer in answers.values() if isinstance(answer, Exception)]
+            found.update((p, a) for p, a in answers.items() if not isinstance(a, Exception))
+            if errors:
+                raise errors[0]
+
+        self._retried("read files such as", paths[0] if paths else "", fetch)
+        return (found[path] for path in full)
+
+    def exists(self, path: str) -> bool:
+        system, full = self._opened[0], self.locate(path)
+        system.invalidate_cache()
+        return self._retried("look for", path, lambda: system.exists(full))
+
+    def find(self, folder: str) -> list[str]:
+        """Every file under `folder`, at any depth, sorted; none if it isn't there."""
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Path -> bytes of every file under `folder`."""
+        system, root = self._opened
+        full = self.locate(folder)
+
+        def listed() -> dict[str, Any]:
+            system.invalidate_cache()
+            try:
+                return system.find(full, detail=True)
+            except FileNotFoundError:
+                return {}
+
+        found = self._retried("list", folder, listed)
+        return {path[len(root) + 1 :]: about["size"] for path, about in found.items()}
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put `data` at `path`, replacing what is there in one step."""
+        system, full = self._opened[0], self.locate(path)
+
+        def put() -> None:
+            try:
+                system.pipe_file(full, data)
+            except FileNotFoundError:
+                system.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+                system.pipe_file(full, data)
+
+        self._retried("write", path, put)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put `data` at `path` if nothing is there; False, and nothing done, if something is."""
+        return self._put_if(path, data, version=ABSENT)
+
+    def replace_if(self, path: str, data: bytes, *, version: str) -> bool:
+        """Put `data` at `path` if what is there is still `version`; False if it isn't."""
+        return self._put_if(path, data, version=version)
+
+    def _put_if(self, path: str, data: bytes, *, version: str) -> bool:
+        full, mark = self.locate(path), new_mark()
+        return self._retried(
+            "write",
+            path,
+            lambda: self._conditional.put(full, data, version=version, mark=mark),
+        )
+
+    def remove_if(self, path: str, *, version: str) -> bool:
+        """Remove `path` if what is there is still `version`; False if it isn't."""
+        full = self.locate(path)
+        return self._retried(
+            "remove", path, lambda: self._conditional.delete(full, version=version)
+        )
+
+    def put_file(self, path: str, source: Path) -> None:
+        """Upload the file `source` to `path`, replacing what is there."""
+        system, full = self._opened[0], self.locate(path)
+        self._retried("write", path, lambda: system.put_file(str(source), full))
+
+    def get_file(self, path: str, target: Path) -> None:
+        """Download `path` to the local file `target`, whose folder is there."""
+        system, full = self._opened[0], self.locate(path)
+        self._retried("read", path, lambda: system.get_file(full, str(target)))
+
+    def write_folder(self, path: str, source: Path) -> None:
+        """Upload the folder's files one by one; they are not whole together until all are there."""
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                self.put_file(f"{path}/{file.relative_to(source).as_posix()}", file)
+
+    def remove(self, path: str) -> None:
+        """Remove the file `path`. Object stores don't say whether it was there."""
+        system, full = self._opened[0], self.locate(path)
+        self._retried("remove", path, lambda: system.rm_file(full))
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove `folder` and all that is in it; nothing happens if it isn't there."""
+        system, full = self._opened[0], self.locate(folder)
+
+        def remove() -> None:
+            system.invalidate_cache()
+            try:
+                system.rm(full, recursive=True)
+            except FileNotFoundError:
+                return
+
+        self._retried("remove", folder, remove)
+
+    def arrow(self) -> arrow_fs.FileSystem:
+        """The file system that `locate` speaks of, for Arrow's readers.
+
+        It is one of its own with its library's repetitions on: Arrow reads past `retried`.
+        """
+        import fsspec
+        from pyarrow import fs
+
+        return fs.PyFileSystem(fs.FSSpecHandler(fsspec.core.url_to_fs(self.uri)[0]))
+
+    def _retried(self, verb: str, path: str, operation: Callable[[], T]) -> T:
+        return retried(operation, what=f"{verb} {self.uri.rstrip('/')}/{path}")
