@@ -7,6 +7,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import Left, Stopped
@@ -28,6 +30,18 @@ class SharedFolder(FolderCheckpoints):
         if distributed.get_rank() == 0:
             unfinished.rename(target)
         distributed.barrier()
+
+
+class Predicting(Recorder):
+    """Predicts test at every evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.test: list[np.ndarray] = []
+
+    def evaluated(self, **seen: Any) -> None:
+        super().evaluated(**seen)
+        self.test.append(seen["predict"]("test"))
 
 
 def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any]) -> None:
@@ -70,10 +84,11 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     ended: dict[str, Any] = {}
     if "asks" in job:
         ended = ask(folder, workers, job, recipe, given)
-    seen = Recorder()
+    seen = Predicting() if "predicts" in job else Recorder()
     result = fit(recipe, observer=seen, **given)
     return {
         **ended,
+        "test": getattr(seen, "test", []),
         "losses": seen.losses,
         "result": result,
         "evaluations": [(e["step"], e["agreement"], e["loss"]) for e in seen.evaluations],

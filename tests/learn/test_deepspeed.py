@@ -58,6 +58,7 @@ def jobs() -> dict[str, dict[str, Any]]:
             "weights": f"weights-{stage}",
             "execution": {"zero_stage": stage, "keep": "best"},
         }
+    made["predicts-3"] = {"execution": {"zero_stage": 3}, "predicts": True}
     for what in ("leave", "stop"):
         made[f"{what}-2"] = {"recipe": STOPPING, "execution": {"zero_stage": 2}, "asks": what}
     return {name: {"name": name, **job} for name, job in made.items()}
@@ -125,6 +126,17 @@ def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: An
 def test_kill_and_resume(stage: int, workers: int, found: Any) -> None:
     got = found[1][workers][f"kill-{stage}"]
     assert 0 < len(got["losses"]) < got["result"].steps
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_observer_may_predict_and_changes_nothing(workers: int, found: Any) -> None:
+    predicting, silent = (found[1][workers][name] for name in ("predicts-3", "xent-3"))
+    assert predicting["losses"] == silent["losses"]
+    for part, values in silent["result"].probabilities.items():
+        assert np.array_equal(predicting["result"].probabilities[part], values)
+    assert len(predicting["test"]) == 4
+    assert np.array_equal(predicting["test"][-1], silent["result"].probabilities["test"])
+    assert not np.array_equal(predicting["test"][0], predicting["test"][-1])
 
 
 @pytest.mark.parametrize(

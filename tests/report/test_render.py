@@ -78,11 +78,11 @@ def test_oracle_stopping_is_shown_dim_beside_the_result_where_it_was_noted(table
     ]
     other = next(line for line in text.splitlines() if "a|[red]b" in line)
     assert [cell.strip() for cell in other.split("│")][-2:] == ["–", ""]
-    assert "an upper bound, not the method's result" in text
+    assert "it saw ground truth, and is not the method's result" in text
     dim = next(part for part in console.export_text(styles=True).split("│") if "(0.75)" in part)
     assert "\x1b[2m" in dim
     assert "| oracle stop |" in render.to_markdown(stopped)
-    assert "an upper bound, not the method's result" in render.to_markdown(stopped)
+    assert "it saw ground truth, and is not the method's result" in render.to_markdown(stopped)
     assert "oracle" not in render.to_markdown(table).replace("| oracle |", "")
 
 

@@ -25,7 +25,7 @@ Part = Literal["rows", "by_seed", "by_method"]
 _ORACLE = "oracle stop"
 _ORACLE_MEANS = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
-    "an upper bound, not the method's result"
+    "it saw ground truth, and is not the method's result"
 )
 _COLUMNS = (
     "task",

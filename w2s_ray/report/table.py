@@ -35,8 +35,8 @@ class SeedRow:
     ceiling_accuracy: float | None
     pgr: float | None
     oracle_stopped_student: float | None
-    """The student's accuracy, had ground truth chosen when it stops: an upper bound, not the
-    method's result. None where it was not noted."""
+    """The student's accuracy, had ground truth chosen when it stops, which is not the method's
+    result. None where it was not noted."""
     oracle_stopped_pgr: float | None
     """PGR of that student, with supervisor and ceiling as they are reported."""
     reason: str | None
@@ -75,8 +75,8 @@ class Row:
     pgr: float | None
     """PGR of the three means."""
     oracle_stopped_student: float | None
-    """Mean accuracy of the students, had ground truth chosen when they stop: an upper bound, not
-    the method's result. None unless every seed of the mean has it."""
+    """Mean accuracy of the students, had ground truth chosen when they stop, which is not the
+    method's result. None unless every seed of the mean has it."""
     oracle_stopped_pgr: float | None
     """PGR of that mean, with supervisor and ceiling as they are reported."""
     reason: str | None

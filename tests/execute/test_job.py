@@ -1,0 +1,77 @@
+"""The boundary of a fit's job: failures become records, an end that was asked for does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.learn.tiny import recipe_of, source_of
+from w2s_ray.execute.job import FitJob
+from w2s_ray.learn.contract import FitResult, Left, Stopped
+from w2s_ray.plan import PlannedFit
+from w2s_ray.spec import Execution
+from w2s_ray.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path)
+
+
+def a_job(raised: Exception) -> FitJob:
+    class Ending(FitJob):
+        def _train(self, store: Store, checkpoints: Any) -> Any:
+            raise raised
+
+    recipe = recipe_of()
+    fit = PlannedFit(
+        id=recipe.run_id,
+        recipe=recipe,
+        source=source_of(Path("nowhere"), "tiny"),
+        execution=Execution(),
+        task="task",
+        roles=("student",),
+    )
+    carrier: Any = None
+    return Ending(carrier, fit)
+
+
+@pytest.mark.parametrize("ended", [Stopped(3, 12), Left(3, 12)])
+def test_an_asked_for_end_reaches_the_caller_and_leaves_no_record(ended: Exception, store: Store):
+    job = a_job(ended)
+    with pytest.raises(type(ended)):
+        job.run(store, checkpoints=None)
+    assert store.attempts(job.fit.id) == []
+
+
+def test_a_failure_becomes_a_record(store: Store):
+    record = a_job(OSError("disk full")).run(store, checkpoints=None)
+    assert (record.status, record.reason) == ("failed", "OSError: disk full")
+    assert [kept.id for kept in store.attempts(record.id)] == [record.id]
+
+
+def test_a_fits_figures_hold_its_flops():
+    from w2s_ray.execute.job import _flops
+
+    result = FitResult(
+        probabilities={},
+        steps=1,
+        total_steps=2,
+        best_step=1,
+        stopped_early=True,
+        validation_agreement=None,
+        validation_loss=None,
+        train_loss=0.5,
+        parameters=100,
+        trained_parameters=10,
+        tokens=7,
+        planned_tokens=14,
+        evaluated_tokens=5,
+    )
+    assert _flops(result) == {
+        "training_flops": 420 * 7,
+        "planned_training_flops": 420 * 14,
+        "evaluation_flops": 200 * 5,
+    }
