@@ -231,6 +231,14 @@ def test_a_warm_study_begins_with_what_it_is_given(name):
         assert "loss[product].alpha" in trials[0].attrs["inactive"]
 
 
+def test_what_nsga2_is_given_belongs_to_a_generation():
+    recipe = STUDIES["nsga2 of plain settings"]
+    given = propose(study(), number=0, seen=[]).settings
+    proposal = propose(recipe, number=0, seen=[], first=[given])
+    assert proposal.settings == given
+    assert proposal.attrs["sampler"]["NSGAIISampler:generation"] == 0
+
+
 def test_a_warm_grid_visits_every_point_once():
     recipe = STUDIES["grid"]
     first = [{"loss.kind": "product", "loss.beta": 0.5, "training.epochs": 2}]

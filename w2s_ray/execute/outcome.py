@@ -101,6 +101,7 @@ def _about(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
     return {
         "task": planned.task,
         "method": planned.method,
+        "tasks": list(planned.tasks),
         "pairs": [list(pair) for pair in planned.pairs],
     }
 
