@@ -50,6 +50,16 @@ def split(fingerprint: str) -> str:
     return f"splits/{name(fingerprint)}"
 
 
+def claim(of: str) -> str:
+    """The file of a lease."""
+    return f"work/claims/{name(of)}.json"
+
+
+def work(fit_id: str) -> str:
+    """The folder of what a fit keeps while it runs."""
+    return f"work/{name(fit_id)}"
+
+
 def outcomes(names: Iterable[str]) -> list[str]:
     """Those files of a run that say how it stands, the one that counts last."""
     names = set(names)
