@@ -22,13 +22,15 @@ from w2s_ray.store import Store, StoreError
 from w2s_ray.store.files import LocalFiles
 
 
-@pytest.fixture(params=["folder", "file://", "memory://"])
+@pytest.fixture(params=["folder", "file://", "memory://", "s3://"])
 def store(request, tmp_path) -> Store:
     match request.param:
         case "folder":
             return Store.open(tmp_path / "results")
         case "file://":
             return Store.open(f"file://{tmp_path}/results")
+        case "s3://":
+            return Store.open(request.getfixturevalue("s3_store"))
         case _:
             return Store.open(f"memory://{uuid.uuid4().hex}/results")
 
@@ -49,7 +51,16 @@ def test_a_run_comes_back_as_it_was_kept(store, tmp_path):
     weights.mkdir()
     (weights / "model.safetensors").write_bytes(b"tensors")
     record = a_record(summary={"test_accuracy": 0.5, "steps": 3, "stopped": True, "x": None})
-    store.write_run(record, metrics=some_metrics(), predictions=some_predictions(), weights=weights)
+    given = {"metrics": some_metrics(), "predictions": some_predictions(), "weights": weights}
+    kept = store.write_run(record, **given)
+    assert kept.model_copy(update={"bytes": {}}) == record
+    sizes = store.files.sizes(f"runs/{record.id}")
+    assert {f"runs/{record.id}/{name}": size for name, size in kept.bytes.items()} == {
+        f"runs/{record.id}/metrics.parquet": sizes[f"runs/{record.id}/metrics.parquet"],
+        f"runs/{record.id}/predictions.parquet": sizes[f"runs/{record.id}/predictions.parquet"],
+        f"runs/{record.id}/weights": len(b"tensors"),
+    }
+    record = kept
     assert store.exists()
     assert store.record(record.id) == record
     assert list(store.records()) == [record]
@@ -79,15 +90,16 @@ def test_a_run_without_record_is_not_done(store):
 def test_a_writer_killed_between_files_leaves_no_done_run(tmp_path, monkeypatch, written):
     store = Store.open(tmp_path)
     store.check_writable()
-    write, calls = LocalFiles.write, []
+    calls = []
+    for name, original in (("write", LocalFiles.write), ("create", LocalFiles.create)):
 
-    def killed(self, path, data):
-        if len(calls) == written:
-            raise KeyboardInterrupt
-        calls.append(path)
-        write(self, path, data)
+        def killed(self, path, data, original=original):
+            if len(calls) == written:
+                raise KeyboardInterrupt
+            calls.append(path)
+            return original(self, path, data)
 
-    monkeypatch.setattr(LocalFiles, "write", killed)
+        monkeypatch.setattr(LocalFiles, name, killed)
     arguments = {"metrics": some_metrics(), "predictions": some_predictions()}
     if written < 3:
         with pytest.raises(KeyboardInterrupt):
@@ -123,17 +135,49 @@ def test_leftovers_of_killed_writers_are_never_read(tmp_path):
     assert [record.id for record in store.latest()] == [a_record().id]
 
 
-def test_of_two_writers_the_last_stays_whole(store, tmp_path):
+def test_of_two_writers_the_first_stays_whole(store, tmp_path):
+    counted = []
     for number, accuracy in enumerate((0.1, 0.9)):
         weights = tmp_path / str(number)
         weights.mkdir()
         (weights / f"{number}.safetensors").write_text(str(number))
-        store.write_run(a_record(accuracy=accuracy), weights=weights)
-    assert store.record(a_record().id).summary["test_accuracy"] == 0.9
-    if isinstance(store.files, LocalFiles):
-        names = sorted(name for name in store.run_files()[a_record().id])
-        assert names == ["record.json", "weights/1.safetensors"]
-        assert not list((tmp_path / "results").rglob(".tmp-*"))
+        counted.append(store.write_run(a_record(accuracy=accuracy), weights=weights))
+    assert counted[0] == counted[1] == store.record(a_record().id)
+    assert counted[0].summary["test_accuracy"] == 0.1
+    assert store.run_files()[a_record().id] == {"record.json", "weights/0.safetensors"}
+    assert not list((tmp_path / "results").rglob(".tmp-*"))
+
+
+def test_writers_at_once_agree_on_the_record_that_counts(store):
+    store.exists()
+
+    def write(number):
+        return store.write_run(a_record(accuracy=number / 10))
+
+    with ThreadPoolExecutor(4) as pool:
+        counted = list(pool.map(write, range(4)))
+    assert counted == [store.record(a_record().id)] * 4
+
+
+def test_attempts_at_once_are_all_kept(store):
+    store.exists()
+
+    def write(number):
+        store.write_attempt(a_record(status="failed", reason=str(number)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(8)))
+    assert sorted(a.reason for a in store.attempts(a_record().id)) == [str(n) for n in range(8)]
+
+
+def test_what_a_fit_keeps_while_it_runs_is_measured_and_cleared(store):
+    assert store.work_size("fit") == 0
+    store.files.write("work/fit/a/b", b"123")
+    store.files.write("work/fit-2/a", b"1")
+    assert store.work_size("fit") == 3
+    store.clear_work("fit")
+    assert store.work_size("fit") == 0
+    assert store.work_size("fit-2") == 1
 
 
 def test_writers_at_once_leave_one_whole_run(tmp_path):

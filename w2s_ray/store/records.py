@@ -82,6 +82,9 @@ class Record(Stored):
     """Wall-clock time of this attempt."""
     device_seconds: float = Field(0.0, ge=0)
     """Seconds times devices held."""
+    bytes: dict[str, int] = {}
+    """Size of what the store keeps of a done run beside its record, by file: metrics.parquet,
+    predictions.parquet, weights (all of the folder)."""
     attempts: int = Field(1, ge=1)
     """How often the run was tried, this time included."""
     identity_version: int

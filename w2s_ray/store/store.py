@@ -6,9 +6,11 @@
     runs/ID/{metrics,predictions}.parquet, weights/, trials/NUMBER.json (of a study)
     splits/FINGERPRINT/{rows.parquet,about.json}, the latter last
     sweeps/NAME/DIGEST.json         manifests; the newest by `created_at` counts
+    work/FIT/...                    checkpoints of a running fit, gone when it ends
+    work/claims/NAME.json           leases: who works on what
 
-Nothing is updated in place, leftovers of a killed writer are never read, and nothing is ever
-unpickled. It knows nothing of queries, of execution or of what a recipe means.
+What is kept is not updated in place, leftovers of a killed writer are never read, and nothing is
+ever unpickled. It knows nothing of queries, of execution or of what a recipe means.
 """
 
 from __future__ import annotations
@@ -159,10 +161,12 @@ class Store:
         metrics: pa.Table | None = None,
         predictions: pa.Table | None = None,
         weights: Path | None = None,
-    ) -> None:
-        """Keep a done run; `record.json` comes last. `weights` is a folder of safetensors.
+    ) -> Record:
+        """Keep a done run, and give its record; `weights` is a folder of safetensors.
 
-        Of two writers of the same run, the last one's files stay.
+        `record.json` comes last. The first record stays: who comes later gets that one, and what
+        it brought is dropped. (Two that end within the same moment may each have written the
+        tables; runs are deterministic, and a lease keeps two from training the same.)
 
         Raises:
             ValueError: a record that isn't done, a table of other columns, weights of other files.
@@ -179,12 +183,20 @@ class Store:
                 data[f"{folder}/{name}.parquet"] = tables.to_parquet(fitting)
         if weights is not None:
             layout.check_weights(weights)
+        if (first := self.find(record.id)) is not None:
+            return first
         self._mark()
+        sizes = {path.rsplit("/", 1)[1]: len(content) for path, content in data.items()}
         for path, content in data.items():
             self.files.write(path, content)
         if weights is not None:
             self.files.write_folder(f"{folder}/weights", weights)
-        self.files.write(f"{folder}/record.json", record.to_json())
+            files = [path for path in weights.rglob("*") if path.is_file()]
+            sizes["weights"] = sum(path.stat().st_size for path in files)
+        record = record.model_copy(update={"bytes": sizes})
+        if self.files.create(f"{folder}/record.json", record.to_json()):
+            return record
+        return self._parsed(Record, f"{folder}/record.json")
 
     def write_attempt(self, record: Record) -> None:
         """Keep an attempt that failed, was pruned or was stopped, beside earlier ones."""
@@ -193,7 +205,8 @@ class Store:
         self._mark()
         folder = layout.run(record.id)
         number = layout.next_attempt(self.files.find(folder))
-        self.files.write(f"{folder}/attempt-{number}.json", record.to_json())
+        while not self.files.create(f"{folder}/attempt-{number}.json", record.to_json()):
+            number += 1
 
     def metrics(self, id_: str) -> pa.Table:
         """Metrics of a done run, with the columns of `tables.METRICS`."""
@@ -296,6 +309,16 @@ class Store:
     def sweep_names(self) -> list[str]:
         """Names of the sweeps that were started here."""
         return sorted({path.split("/")[1] for path in self.files.find("sweeps")})
+
+    # --- what a fit keeps while it runs
+
+    def work_size(self, fit_id: str) -> int:
+        """Bytes that a fit keeps under `work/` at present."""
+        return sum(self.files.sizes(layout.work(fit_id)).values())
+
+    def clear_work(self, fit_id: str) -> None:
+        """Remove all that a fit kept to go on with."""
+        self.files.remove_folder(layout.work(fit_id))
 
     # --- within
 

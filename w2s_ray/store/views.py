@@ -38,13 +38,15 @@ RUNS = schema(
     ("test_accuracy validation_accuracy validation_agreement", _REAL),
     ("steps total_steps best_step parameters attempts", _WHOLE),
     ("seconds device_seconds", _REAL),
+    ("bytes", _WHOLE),
     ("started_at ended_at split", _TEXT),
     ("parents", pa.list_(_TEXT)),
     ("identity_version", _WHOLE),
     ("traceback recipe summary about execution environment", _TEXT),
 )
 """`runs`: one row per run, as it stands. `labels` is `ground_truth` or the supervisor's id; times
-are ISO 8601 in UTC; the last five columns are JSON: `summary->>'test_accuracy'`."""
+are ISO 8601 in UTC; `bytes` is what the store keeps of it beside the record; the last five columns
+are JSON: `summary->>'test_accuracy'`."""
 
 _AS_JSON = ("recipe", "summary", "about", "execution", "environment")
 
@@ -147,6 +149,7 @@ def _run_row(record: Record) -> dict[str, Any]:
         "stops_on_oracle": stopping.get("oracle"),
         "model": record.about.get("model"),
         **dict(record),
+        "bytes": sum(record.bytes.values()),
         **{name: json.dumps(getattr(record, name)) for name in _AS_JSON},
     }
     return {name: _typed(columns.get(name), RUNS.field(name).type) for name in RUNS.names}
