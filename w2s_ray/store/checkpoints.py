@@ -1,0 +1,240 @@
+"""Checkpoints of a running fit, kept in the store so that any machine can go on with it.
+
+Owns the files `work/FIT/LAYOUT/step-N/`: what each worker wrote, under `files/`, and one marker
+`rank-R.done` per worker, uploaded last; a step counts once every worker's marker is there. Uploads
+run in a thread beside the training. It knows nothing of what the files hold, and trusts that a
+lease keeps a second process from writing checkpoints of the same fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from w2s_ray.store import layout
+from w2s_ray.store.errors import StoreError
+from w2s_ray.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+_MARKER = re.compile(r"step-(\d+)/rank-(\d+)\.done")
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """One step of this worker, whole in a local folder and not yet uploaded."""
+
+    step: int
+    folder: Path
+
+
+class StoredCheckpoints:
+    """One worker's part in the checkpoints of a fit; the newest whole one is kept.
+
+    All workers `save` together and ask for `latest` before the first of them saves. A worker's
+    upload that fails is counted and warned of once, and does not end the fit: the next save tries
+    again, and until then the step before is the latest.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fit_id: str,
+        layout_name: str,
+        *,
+        rank: int = 0,
+        workers: int = 1,
+        every_s: float,
+        spool: Path,
+    ) -> None:
+        self.failures = 0
+        """Uploads that failed."""
+        self.bytes_written = 0
+        """Bytes that this worker uploaded, all steps together."""
+        self.last_bytes = 0
+        """Bytes of this worker's newest uploaded step."""
+        self.every_s = every_s
+        self._files = store.files
+        self._root = f"{layout.work(fit_id)}/{layout.name(layout_name)}"
+        self._rank, self._workers = rank, workers
+        self._spool = Path(spool) / f"rank-{rank}"
+        self._last = time.monotonic()
+        self._changed = threading.Condition()
+        self._pending: _Saved | None = None
+        self._uploading: _Saved | None = None
+        self._error: Exception | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def due(self) -> bool:
+        """Whether it is time for another; worker 0's answer counts."""
+        return time.monotonic() - self._last >= self.every_s
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Have `write` fill a local folder, and upload that beside the training.
+
+        A lone worker's newer state replaces one that still waits for its upload; where there are
+        several, each waits, so that they upload the same steps. Their files have different names.
+        A step that is stored already is not stored again.
+        """
+        folder = self._spool / f"save-{step}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            write(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        for loaded in self._spool.glob("latest-*"):
+            shutil.rmtree(loaded)
+        with self._changed:
+            if self._workers > 1:
+                self._changed.wait_for(lambda: self._pending is None)
+            if self._pending is not None and self._pending.folder != folder:
+                shutil.rmtree(self._pending.folder)
+            self._pending = _Saved(step, folder)
+            self._start()
+            self._changed.notify_all()
+        self._last = time.monotonic()
+
+    def latest(self) -> Path | None:
+        """The newest whole state, downloaded to a folder of this worker's spool; None: no state.
+
+        What this worker left of other steps is removed, so that a step is never made of two lives
+        of the fit.
+        """
+        self._wait()
+        whole = self._whole_steps()
+        newest = max(whole, default=None)
+        self._remove_own(lambda step: step != newest)
+        if newest is None:
+            return None
+        target = self._spool / f"latest-{newest}"
+        shutil.rmtree(target, ignore_errors=True)
+        expected = self._contents(newest)
+        folder = f"{self._root}/step-{newest}/files"
+        for name, size in expected.items():
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            self._files.get_file(f"{folder}/{name}", copy)
+            if copy.stat().st_size != size:
+                raise StoreError(
+                    f"{self._files.locate(f'{folder}/{name}')} has {copy.stat().st_size} bytes "
+                    f"and not {size}; delete {self._files.locate(self._root)} to train anew"
+                )
+        return target
+
+    def flush(self) -> None:
+        """Wait for the upload under way; raises the newest save's error if it failed."""
+        self._wait()
+        with self._changed:
+            error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Wait for the upload under way, end the thread and remove the local copies."""
+        self._wait()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        shutil.rmtree(self._spool, ignore_errors=True)
+
+    # --- the uploading thread
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="w2s-checkpoints", daemon=True)
+            self._thread.start()
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending is None and self._uploading is None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending is not None or self._closing)
+                if self._pending is None:
+                    return
+                saved, self._pending = self._pending, None
+                self._uploading, self._error = saved, None
+                self._changed.notify_all()
+            error = self._tried(saved)
+            with self._changed:
+                self._uploading, self._error = None, error
+                self._changed.notify_all()
+
+    def _tried(self, saved: _Saved) -> Exception | None:
+        """Upload; the error instead, if it failed: a fit goes on without a checkpoint."""
+        try:
+            self._upload(saved)
+        except Exception as error:  # noqa: BLE001 - `flush` raises it in the fit's own thread
+            self.failures += 1
+            if self.failures == 1:
+                _log.warning("a checkpoint was not stored, training goes on: %s", error)
+            return error
+        finally:
+            with self._changed:
+                if self._pending is None or self._pending.folder != saved.folder:
+                    shutil.rmtree(saved.folder, ignore_errors=True)
+        return None
+
+    def _upload(self, saved: _Saved) -> None:
+        folder, sizes = f"{self._root}/step-{saved.step}", {}
+        if self._rank in self._markers().get(saved.step, set()):
+            return
+        for path in sorted(saved.folder.rglob("*")):
+            if path.is_file():
+                name = path.relative_to(saved.folder).as_posix()
+                self._files.put_file(f"{folder}/files/{name}", path)
+                sizes[name] = path.stat().st_size
+                self.bytes_written += sizes[name]
+        self._files.write(f"{folder}/rank-{self._rank}.done", json.dumps(sizes).encode())
+        self.last_bytes = sum(sizes.values())
+        if saved.step in self._whole_steps():
+            self._remove_own(lambda step: step < saved.step)
+
+    # --- the store
+
+    def _markers(self) -> dict[int, set[int]]:
+        """Step -> the workers whose part is there whole."""
+        found: dict[int, set[int]] = {}
+        for path in self._files.find(self._root):
+            if match := _MARKER.fullmatch(path[len(self._root) + 1 :]):
+                found.setdefault(int(match[1]), set()).add(int(match[2]))
+        return found
+
+    def _whole_steps(self) -> set[int]:
+        every = set(range(self._workers))
+        return {step for step, ranks in self._markers().items() if ranks >= every}
+
+    def _contents(self, step: int) -> dict[str, int]:
+        """File -> bytes of a whole step, all workers' together."""
+        folder = f"{self._root}/step-{step}"
+        markers = [f"{folder}/rank-{rank}.done" for rank in range(self._workers)]
+        sizes: dict[str, int] = {}
+        for data in self._files.read_many(markers):
+            sizes |= json.loads(data)
+        return sizes
+
+    def _remove_own(self, unwanted: Callable[[int], bool]) -> None:
+        """Remove this worker's part of steps; the marker first, so that none counts half."""
+        for step, ranks in self._markers().items():
+            if unwanted(step) and self._rank in ranks:
+                folder = f"{self._root}/step-{step}"
+                sizes = json.loads(self._files.read(f"{folder}/rank-{self._rank}.done"))
+                self._files.remove(f"{folder}/rank-{self._rank}.done")
+                for name in sizes:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._files.remove(f"{folder}/files/{name}")
