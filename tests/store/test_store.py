@@ -19,7 +19,7 @@ from tests.store.builders import (
     some_rows,
 )
 from w2s_ray.store import Store, StoreError
-from w2s_ray.store.files import LocalFiles
+from w2s_ray.store.files import LocalFiles, RemoteFiles
 
 
 @pytest.fixture(params=["folder", "file://", "memory://", "s3://"])
@@ -350,6 +350,19 @@ def test_an_unwritable_store_is_named_with_the_remedy(tmp_path):
     store = Store.open(tmp_path / "file" / "results")
     with pytest.raises(StoreError, match=r"can't write to the store .*/file/results .*`store`"):
         store.check_writable()
+
+
+def test_a_store_that_ignores_conditions_is_refused(s3_store, monkeypatch):
+    def ignoring(self, path, data):
+        self.write(path, data)
+        return True
+
+    store = Store.open(s3_store)
+    store.check_writable()
+    monkeypatch.setattr(RemoteFiles, "create", ignoring)
+    with pytest.raises(StoreError, match=f"{s3_store} ignores conditional writes"):
+        store.check_writable()
+    assert store.files.find("") == ["store.json"]
 
 
 @pytest.mark.parametrize("marker", ['{"format": 2}', "{}", "[", '{"format": "x"}'])

@@ -16,6 +16,7 @@ ever unpickled. It knows nothing of queries, of execution or of what a recipe me
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,20 +69,27 @@ class Store:
             raise StoreError(f"there are no results at {self.uri}; run a sweep, or name its store")
 
     def check_writable(self) -> None:
-        """Create the store where it isn't there, and prove that it can be written to.
+        """Create the store where it isn't there, and prove that it can be written to as we need.
 
         Raises:
             StoreError: it can't; the message names the folder and the remedy.
         """
         try:
             self._mark()
-            self.files.write("probe.json", b"{}")
-            self.files.remove("probe.json")
+            probe = f"probe-{uuid.uuid4().hex}.json"
+            self.files.create(probe, b"{}")
+            overwritten = self.files.create(probe, b"{}")
+            self.files.remove(probe)
         except Exception as error:  # each object store raises its own kind
             raise StoreError(
                 f"can't write to the store {self.uri} ({type(error).__name__}: {error}); "
                 "free or permit it, or name another folder or URI as the sweep's `store`"
             ) from error
+        if overwritten:
+            raise StoreError(
+                f"the store {self.uri} ignores conditional writes (If-None-Match), so two writers "
+                "would overwrite each other; use a folder, or an object store that has them"
+            )
 
     # --- runs
 
