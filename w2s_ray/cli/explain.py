@@ -32,7 +32,15 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
         for key, value in _flat(getattr(record, section)):
             table.add_row(f"  {key}", _said(value))
     table.add_row("[bold white]run[/bold white]", "")
-    for key in ("started_at", "ended_at", "seconds", "device_seconds", "attempts"):
+    for key in (
+        "started_at",
+        "ended_at",
+        "seconds",
+        "device_seconds",
+        "attempts",
+        "retries",
+        "bytes",
+    ):
         table.add_row(f"  {key}", _said(getattr(record, key)))
     first = record.recipe.get("warm_start") or []
     for parent in record.parents:
@@ -40,7 +48,7 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
     console.print(table, soft_wrap=True)
     for attempt in store.attempts(record.id):
         console.print(
-            f"attempt {attempt.ended_at}: {attempt.status}: {attempt.reason}",
+            f"attempt {attempt.ended_at}: {attempt.cause or attempt.status}: {attempt.reason}",
             highlight=False,
             soft_wrap=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +39,7 @@ def render_status(store: Store, *, plan: Plan | None, console: Console) -> None:
         console.print(f"{plan.waiting} refits wait for their study")
     failed = [latest[run] for run in wanted if run in latest and latest[run].status == "failed"]
     _print_failed(failed, console)
+    _print_retries([latest[run] for run in wanted if run in latest], console)
     blocked = plan.blocked_by({record.id for record in failed})
     if blocked:
         console.print(f"{len(blocked)} runs are blocked by those that failed")
@@ -59,6 +61,7 @@ def _print_store(store: Store, latest: dict[str, Record], console: Console) -> N
         )
         console.print(f"sweep {name}: {whole} of {len(cells)} cells complete", highlight=False)
     _print_failed([r for r in latest.values() if r.status == "failed"], console)
+    _print_retries(latest.values(), console)
 
 
 def _print_failed(records: list[Record], console: Console) -> None:
@@ -76,6 +79,14 @@ def _print_failed(records: list[Record], console: Console) -> None:
             record.reason,
         )
     console.print(table)
+
+
+def _print_retries(records: Iterable[Record], console: Console) -> None:
+    """What runs were tried again for, and how often."""
+    causes = sum((Counter(record.retries) for record in records), Counter[str]())
+    if causes:
+        said = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
+        console.print(f"tried again: {said}", highlight=False)
 
 
 def _state(record: Record | None) -> str:

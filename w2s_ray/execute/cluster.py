@@ -12,8 +12,10 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from w2s_ray.execute.environment import set_variables
 from w2s_ray.plan import Plan
@@ -75,6 +77,12 @@ class Cluster:
                         f"{resource}; lower workers or {key}, or join a larger cluster by "
                         "RAY_ADDRESS"
                     )
+
+
+def here() -> dict[str, Any]:
+    """Options of what belongs on the driver's node: all else may run on machines that go away."""
+    node = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
 
 
 @contextlib.contextmanager

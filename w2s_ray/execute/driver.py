@@ -8,7 +8,6 @@ again goes on where a killed driver was. It trains nothing itself and imports no
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,18 +15,20 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from w2s_ray.execute.order import ranks
 from w2s_ray.execute.prepare import (
     materialize,
     plan_sweep,
     refuse_provisional,
     write_manifest,
 )
-from w2s_ray.plan import Plan, PlannedFit, PlannedStudy
+from w2s_ray.plan import Plan, PlannedStudy
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Record, Store, utc_now
 
-STUDIES_AT_ONCE = 4
-"""Studies whose trials compete for the cluster at the same time."""
+AHEAD = 2
+"""Fits that wait for room while others run, as a multiple of those that there is room for."""
+TICK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,11 @@ class _Driver:
     def __init__(
         self, plan: Plan, store: Store, sweep_text: str, console: Console, cluster: Any
     ) -> None:
-        from w2s_ray.execute.carrier import Carrier
-        from w2s_ray.execute.progress import Board, Display, Tally
+        from w2s_ray.execute.fits.board import start_board
+        from w2s_ray.execute.fits.carrier import Carrier
+        from w2s_ray.execute.fits.floor import start_floor
+        from w2s_ray.execute.progress import Display, Tally
+        from w2s_ray.execute.watch import Watches
 
         self.plan = plan
         self.store = store
@@ -113,27 +117,32 @@ class _Driver:
         self.cluster = cluster
         self.done = store.done([*plan.fits, *plan.studies])
         self.failed: dict[str, str] = {}
-        self.running: dict[Any, str] = {}
         self.began = utc_now()
-        board = Board.remote()
-        self.carrier = Carrier(store=store.uri, cluster=cluster, board=board)
+        board = start_board()
+        self.carrier = Carrier(
+            store=store.uri,
+            cluster=cluster,
+            board=board,
+            floor=start_floor(cluster),
+            lease_s=plan.sweep.limits.lease_s,
+        )
+        self.watches = Watches(self.carrier)
         self.display = Display(console, board)
         self.tally = Tally(names={}, kinds={})
 
     def walk(self) -> Outcome:
         """Start what is ready and take what ends, until nothing runs and nothing is ready."""
-        import ray
-
         with self.display:
-            while True:
-                self._start_ready()
+            self._start_ready()
+            while self.watches.running:
                 self._count()
                 self.display.show(self.tally)
-                if not self.running:
-                    break
-                ended, _ = ray.wait(list(self.running), timeout=0.5)
-                for reference in ended:
-                    self._take(reference)
+                ended = self.watches.next_ended(TICK_S)
+                while ended is not None:
+                    self._take(*ended)
+                    ended = self.watches.next_ended(0)
+                    if ended is None:
+                        self._start_ready()
         return Outcome(
             plan=self.plan,
             done=len(self.done),
@@ -143,52 +152,33 @@ class _Driver:
         )
 
     def tidy(self) -> None:
-        """Throw away what pruned worker groups wrote while they were being stopped."""
-        for study in self.plan.studies:
-            for trial in self.store.trials(study):
-                for fit in trial["fits"]:
-                    self.carrier.forget(fit)
+        """Throw away what nobody resumes: what stopped fits wrote at the last moment."""
+        left = self.store.work_left()
+        over = left & self.done
+        for study in self.plan.studies if left else ():
+            over |= left & {fit for trial in self.store.trials(study) for fit in trial["fits"]}
+        for fit in over:
+            self.carrier.forget(fit)
 
     def _start_ready(self) -> None:
-        from w2s_ray.execute.study import study_task
-        from w2s_ray.execute.tasks import start_fit
+        """Watch over what is ready; the floor lets in what there is room for."""
+        limits, running = self.plan.sweep.limits, self.watches.running
+        ready = list(self.plan.ready(done=self.done, excluded={*self.failed, *running}))
+        for run_id in (r for r in ready if r in self.plan.studies):
+            if sum(r in self.plan.studies for r in running) < limits.studies_at_once:
+                study = self.plan.studies[run_id]
+                at_once = limits.trials_at_once or self.cluster.slots(study.executions[0])
+                self.watches.start_study(study, at_once=at_once)
+        order = ranks(self.plan)
+        fits = [self.plan.fits[r] for r in ready if r in self.plan.fits]
+        for fit in sorted(fits, key=lambda fit: order[fit.id]):
+            waiting = sum(r in self.plan.fits for r in running)
+            if waiting < (1 + AHEAD) * self.cluster.slots(fit.execution):
+                self.watches.start_fit(fit, rank=order[fit.id])
 
-        excluded = {*self.failed, *self.running.values()}
-        for run_id in list(self.plan.ready(done=self.done, excluded=excluded)):
-            study = self.plan.studies.get(run_id)
-            if study is not None and self._running_studies() < STUDIES_AT_ONCE:
-                slots = self.cluster.slots(study.executions[0])
-                reference = study_task.remote(study, self.carrier, slots)
-                self.running[reference] = run_id
-            elif study is None and self._has_slot(self.plan.fits[run_id]):
-                self.running[start_fit(self.plan.fits[run_id], self.carrier)] = run_id
-
-    def _has_slot(self, fit: PlannedFit) -> bool:
-        """Whether to hand Ray another fit: as many as fit at once, half of them beside studies.
-
-        Trials get their turn because the driver holds fits back; Ray alone would let fits that
-        wait in its queue take every slot that comes free.
-        """
-        slots = self.cluster.slots(fit.execution)
-        if self._running_studies():
-            slots = max(1, slots // 2)
-        return len(self.running) - self._running_studies() < slots
-
-    def _running_studies(self) -> int:
-        return sum(run_id in self.plan.studies for run_id in self.running.values())
-
-    def _take(self, reference: Any) -> None:
+    def _take(self, run_id: str, record: Record) -> None:
         """Note how a run ended, and plan again where that tells more."""
-        import ray
-
-        run_id = self.running.pop(reference)
         run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
-        if isinstance(run, PlannedFit):
-            self.carrier.say_ended(run)
-        try:
-            record: Record = ray.get(reference)
-        except Exception as error:  # noqa: BLE001 - whatever killed it becomes a record
-            record = self._lost(run, error)
         if record.status != "done":
             self.failed[run_id] = record.reason or record.status
             self.display.line(
@@ -200,21 +190,6 @@ class _Driver:
             self._plan_again()
         self._count()
         self.display.line(f"[green]done[/green]   {run.called}{_figure(record)}", self.tally)
-
-    def _lost(self, run: PlannedFit | PlannedStudy, error: Exception) -> Record:
-        """The record of a run whose process died more often than it may."""
-        from w2s_ray.execute.outcome import outcome_record, reason_of
-
-        record = outcome_record(
-            run,
-            status="failed",
-            reason=reason_of(error),
-            traceback=traceback.format_exc(),
-            attempts=len(self.store.attempts(run.id)) + 1,
-        )
-        with contextlib.suppress(OSError):  # it is said at the end even if it can't be written
-            self.store.write_attempt(record)
-        return record
 
     def _trained(self) -> int:
         """Fits that this call trained or began to train, trials included."""
@@ -251,7 +226,7 @@ class _Driver:
         tally.total = len(plan.fits) + plan.trials + plan.waiting
         tally.failed = len(self.failed)
         tally.blocked = len(blocked)
-        tally.running = list(self.running.values())
+        tally.running = list(self.watches.running)
         tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
         tally.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
         tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))

@@ -9,11 +9,14 @@ import importlib.metadata
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from traceback import format_exception
 from typing import Any, Literal
 
+from w2s_ray.execute.causes import Cause, cause_of
 from w2s_ray.identity import IDENTITY_VERSION
 from w2s_ray.plan import PlannedFit, PlannedStudy
 from w2s_ray.store import Record
@@ -25,15 +28,19 @@ def outcome_record(
     planned: PlannedFit | PlannedStudy,
     *,
     status: Literal["done", "failed", "pruned", "stopped"],
+    cause: Cause | None = None,
     reason: str | None = None,
     traceback: str | None = None,
     started: float | None = None,
     about: Mapping[str, Any] | None = None,
     summary: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
-    attempts: int = 1,
+    earlier: Sequence[Record] = (),
 ) -> Record:
-    """The record of a run that ends now and started at `started` (seconds since the epoch)."""
+    """The record of a run that ends now and started at `started` (seconds since the epoch).
+
+    `earlier` are its attempts that ended without a result.
+    """
     ended = time.time()
     began = ended if started is None else started
     is_fit = isinstance(planned, PlannedFit)
@@ -43,6 +50,7 @@ def outcome_record(
         id=planned.id,
         kind="fit" if is_fit else "study",
         status=status,
+        cause=cause,
         reason=reason,
         traceback=traceback,
         recipe=planned.recipe.model_dump(mode="json"),
@@ -55,8 +63,23 @@ def outcome_record(
         ended_at=_iso(ended),
         seconds=seconds,
         device_seconds=seconds * execution.workers if is_fit else 0.0,
-        attempts=attempts,
+        attempts=len(earlier) + 1,
+        retries=dict(Counter(attempt.cause for attempt in earlier if attempt.cause)),
         identity_version=IDENTITY_VERSION,
+    )
+
+
+def failure_record(
+    run: PlannedFit | PlannedStudy, error: BaseException, *, started: float | None = None
+) -> Record:
+    """The record of an attempt that ended with an exception."""
+    return outcome_record(
+        run,
+        status="failed",
+        cause=cause_of(error),
+        reason=reason_of(error),
+        traceback="".join(format_exception(error)),
+        started=started,
     )
 
 

@@ -1,66 +1,26 @@
 """One progress display: how far each running fit is, how much is left, how long it will take.
 
-Owns the board that workers tell their steps to, the estimate of the time left, and what the
-terminal shows (live on a terminal, one line per ended run elsewhere). It decides nothing.
+Owns the estimate of the time left, and what the terminal shows of the board (live on a terminal,
+one line per ended run elsewhere). It decides nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+import ray.exceptions
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-
-@dataclass(frozen=True)
-class Seen:
-    """What the board showed when it was last asked."""
-
-    steps: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Running fit -> (step, of steps)."""
-    trials: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Study -> trials by state; `to go` are those not ended."""
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    """Kind (a model) -> durations of the fits that ended in this call."""
-
-    def ended_trials(self, study: str) -> int:
-        """Trials of a study that have ended, however."""
-        return sum(n for state, n in self.trials.get(study, {}).items() if state != "to go")
-
-
-@ray.remote(num_cpus=0)
-class Board:
-    """Where workers say how far they are."""
-
-    def __init__(self) -> None:
-        self._steps: dict[str, tuple[int, int]] = {}
-        self._trials: dict[str, dict[str, int]] = {}
-        self._seconds: dict[str, list[float]] = {}
-
-    def step(self, run_id: str, step: int, total: int) -> None:
-        """A fit is at `step` of `total`."""
-        self._steps[run_id] = (step, total)
-
-    def fit_ended(self, run_id: str, kind: str, seconds: float | None) -> None:
-        """A fit is no longer running; it took `seconds`, if it ended well."""
-        self._steps.pop(run_id, None)
-        if seconds is not None:
-            self._seconds.setdefault(kind, []).append(seconds)
-
-    def trial_ended(self, study_id: str, states: dict[str, int]) -> None:
-        """A study has so many trials in each state."""
-        self._trials[study_id] = states
-
-    def look(self) -> Seen:
-        """All of it."""
-        return Seen(steps=self._steps, trials=self._trials, seconds=self._seconds)
+from w2s_ray.execute.fits.board import Seen
 
 
 @dataclass
@@ -138,8 +98,9 @@ class Display:
             self._asked = self._board.look.remote()
         answered, _ = ray.wait([self._asked], timeout=0)
         if answered:
-            answer: Any = ray.get(self._asked)
-            self.seen = answer
+            with contextlib.suppress(ray.exceptions.RayActorError):  # it comes back, empty
+                answer: Any = ray.get(self._asked)
+                self.seen = answer
             self._asked = None
 
     def _picture(self, tally: Tally) -> Group:

@@ -129,6 +129,8 @@ class FitResult:
     """Real tokens of the whole schedule, had the fit not stopped early."""
     evaluated_tokens: int
     """Real tokens predicted, for evaluations, observers and the result."""
+    seconds: float = 0.0
+    """Wall-clock time of steps, evaluations and predictions in this process; not of loading."""
 
 
 class Observer(Protocol):

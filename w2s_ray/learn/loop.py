@@ -8,7 +8,8 @@ shared between workers, and who watches. Shapes: M rows, B rows of a batch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ class _Fit:
     control: Control | None
     total_steps: int
     micro_batch: int
+    began: float = field(default_factory=time.perf_counter)
 
 
 def fit(
@@ -273,4 +275,5 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
         tokens=progress.tokens,
         planned_tokens=this.recipe.training.epochs * len(this.data.train.values),
         evaluated_tokens=progress.evaluated_tokens,
+        seconds=time.perf_counter() - this.began,
     )

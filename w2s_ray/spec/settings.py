@@ -71,6 +71,11 @@ class Training(Frozen):
     tuning: Tuning = FullTuning()
     """What is trained: everything, or LoRA adapters."""
 
+    @property
+    def evaluations(self) -> int:
+        """How often a whole training evaluates at most."""
+        return self.epochs * self.evaluations_per_epoch
+
 
 class XentLoss(Frozen):
     """Cross-entropy with the (soft) labels: the paper's naive method."""
@@ -143,7 +148,7 @@ class FitSettings(Frozen):
     @model_validator(mode="after")
     def _stopping_can_happen(self) -> FitSettings:
         stop = self.early_stopping
-        evaluations = self.training.epochs * self.training.evaluations_per_epoch
+        evaluations = self.training.evaluations
         if stop is not None and stop.patience > evaluations:
             raise ValueError(
                 f"early_stopping.patience is {stop.patience}, but training evaluates only "

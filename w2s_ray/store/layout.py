@@ -50,9 +50,13 @@ def split(fingerprint: str) -> str:
     return f"splits/{name(fingerprint)}"
 
 
+CLAIMS = "claims"
+"""The folder of leases, among those of fits."""
+
+
 def claim(of: str) -> str:
     """The file of a lease."""
-    return f"work/claims/{name(of)}.json"
+    return f"work/{CLAIMS}/{name(of)}.json"
 
 
 def work(fit_id: str) -> str:

@@ -60,6 +60,9 @@ class Record(Stored):
     id: Name
     kind: Literal["fit", "study"]
     status: Status
+    cause: str | None = None
+    """What kind of thing ended a failed attempt: diverged, error, worker_died, node_lost,
+    preempted, out_of_memory, stalled, disk_full or store."""
     reason: str | None = None
     """Why it is not done, in one line; for a done run, why it ended early."""
     traceback: str | None = None
@@ -87,6 +90,8 @@ class Record(Stored):
     predictions.parquet, weights (all of the folder)."""
     attempts: int = Field(1, ge=1)
     """How often the run was tried, this time included."""
+    retries: dict[str, int] = {}
+    """Cause -> how many of its earlier attempts it ended."""
     identity_version: int
 
 

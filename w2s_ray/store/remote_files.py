@@ -108,7 +108,11 @@ class RemoteFiles:
                 return {}
 
         found = self._retried("list", folder, listed)
-        return {path[len(root) + 1 :]: about["size"] for path, about in found.items()}
+        return {
+            path[len(root) + 1 :]: about["size"]
+            for path, about in found.items()
+            if path.startswith(f"{full}/")  # s3fs may name a folder itself that is just beginning
+        }
 
     def write(self, path: str, data: bytes) -> None:
         """Put `data` at `path`, replacing what is there in one step."""

@@ -328,6 +328,11 @@ class Store:
         """Remove all that a fit kept to go on with."""
         self.files.remove_folder(layout.work(fit_id))
 
+    def work_left(self) -> set[str]:
+        """Ids of the fits that keep something to go on with."""
+        found = {path.split("/")[1] for path in self.files.find("work")}
+        return found - {layout.CLAIMS}
+
     # --- within
 
     @property

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.spec.test_identity import STUDENT
-from w2s_ray.execute.proposals import propose
-from w2s_ray.execute.trials import Trial, visible
+from w2s_ray.execute.studies.proposals import propose
+from w2s_ray.execute.studies.trials import Trial, visible
 from w2s_ray.spec import Distribution, OneOf, StudyRecipe
 
 PLAIN = {

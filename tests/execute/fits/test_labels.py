@@ -10,10 +10,8 @@ import pytest
 
 from tests.support import make_model, make_task
 from w2s_ray.data import load_split
-from w2s_ray.execute.carrier import Carrier
-from w2s_ray.execute.carry import carry
-from w2s_ray.execute.cluster import Cluster
-from w2s_ray.execute.labels import SplitRows, targets
+from w2s_ray.execute.fits.job import FitJob
+from w2s_ray.execute.fits.labels import SplitRows, targets
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import (
     Columns,
@@ -28,8 +26,6 @@ from w2s_ray.spec import (
 )
 from w2s_ray.store import Store
 from w2s_ray.store.tables import SPLIT_ROWS
-
-MACHINE = Cluster(cpus=1, gpus=0, node_cpus=1, node_gpus=0)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +88,23 @@ def student(model: Path, stopping: EarlyStopping | None) -> PlannedFit:
     )
 
 
+class NoCheckpoints:
+    """A fit that can't be resumed."""
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, step: int, write: object) -> None:
+        raise AssertionError("not due")
+
+    def latest(self) -> None:
+        return None
+
+
 def carried(store: Store, *fits: PlannedFit) -> list[list[float]]:
-    carrier = Carrier(store=store.uri, cluster=MACHINE)
     found = []
     for fit in fits:
-        record = carry(carrier, fit)
+        record = FitJob(fit).run(store, checkpoints=NoCheckpoints())
         assert record.status == "done", record.traceback
         found.append(store.predictions(fit.id, "test").column("probability").to_pylist())
     return found
@@ -152,8 +160,7 @@ def test_nan_fails_the_fit_with_its_step_and_leaves_no_result(tmp_path, model, r
     training = fit.recipe.training.model_copy(update={"lr": 1e30, "clip_norm": None})
     recipe = fit.recipe.model_copy(update={"training": training})
     fit = PlannedFit(recipe.run_id, recipe, fit.source, fit.execution, fit.task)
-    record = carry(Carrier(store=store.uri, cluster=MACHINE), fit)
-    assert record.status == "failed"
+    record = FitJob(fit).run(store, checkpoints=NoCheckpoints())
+    assert (record.status, record.cause) == ("failed", "diverged")
     assert "at step" in record.reason
     assert store.find(fit.id) is None
-    assert store.attempts(fit.id)[0].reason == record.reason

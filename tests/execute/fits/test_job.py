@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.learn.tiny import recipe_of, source_of
-from w2s_ray.execute.job import FitJob
+from w2s_ray.execute.fits.job import FitJob
 from w2s_ray.learn.contract import FitResult, Left, Stopped
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import Execution
@@ -34,8 +35,7 @@ def a_job(raised: Exception) -> FitJob:
         task="task",
         roles=("student",),
     )
-    carrier: Any = None
-    return Ending(carrier, fit)
+    return Ending(fit)
 
 
 @pytest.mark.parametrize("ended", [Stopped(3, 12), Left(3, 12)])
@@ -46,14 +46,24 @@ def test_an_asked_for_end_reaches_the_caller_and_leaves_no_record(ended: Excepti
     assert store.attempts(job.fit.id) == []
 
 
-def test_a_failure_becomes_a_record(store: Store):
-    record = a_job(OSError("disk full")).run(store, checkpoints=None)
-    assert (record.status, record.reason) == ("failed", "OSError: disk full")
-    assert [kept.id for kept in store.attempts(record.id)] == [record.id]
+def test_a_failure_becomes_a_record_with_its_cause_for_the_watch_to_write(store: Store):
+    record = a_job(OSError(errno.ENOSPC, "disk full")).run(store, checkpoints=None)
+    assert (record.status, record.cause) == ("failed", "disk_full")
+    assert record.reason == "OSError: [Errno 28] disk full"
+    assert "raise raised" in str(record.traceback)
+    assert store.attempts(record.id) == []
+
+
+def test_earlier_attempts_are_counted_by_cause(store: Store):
+    job = a_job(MemoryError())
+    for _ in range(2):
+        store.write_attempt(job.run(store, checkpoints=None))
+    third = job.run(store, checkpoints=None)
+    assert (third.attempts, third.retries) == (3, {"out_of_memory": 2})
 
 
 def test_a_fits_figures_hold_its_flops():
-    from w2s_ray.execute.job import _flops
+    from w2s_ray.execute.fits.job import _flops
 
     result = FitResult(
         probabilities={},

@@ -31,6 +31,8 @@ class Trial:
     """The objective at each evaluation, in order."""
     fits: tuple[str, ...] = ()
     """Run ids of what it trained."""
+    cause: str | None = None
+    """What kind of thing made it fail."""
     reason: str | None = None
     """Why it failed."""
     again: bool = False

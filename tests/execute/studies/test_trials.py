@@ -7,8 +7,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.execute.studies import study
-from w2s_ray.execute.trials import Trial, best, front
+from tests.execute.studies.recipes import study
+from w2s_ray.execute.studies.trials import Trial, best, front
 
 
 def test_the_best_trial_is_complete_finite_and_earliest_on_a_tie():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.execute.studies import study
-from w2s_ray.execute.pruning import goes_on, rungs
-from w2s_ray.execute.trials import Trial
+from tests.execute.studies.recipes import study
+from w2s_ray.execute.studies.pruning import goes_on, rungs
+from w2s_ray.execute.studies.trials import Trial
 
 
 def test_rungs_are_spaced_by_the_reduction_factor_and_end_before_the_end():

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from tests.execute.studies import GRID, KINDS, PLAIN, run, study
+from tests.execute.studies.recipes import GRID, KINDS, PLAIN, run, study
 from tests.spec.test_identity import STUDENT
-from w2s_ray.execute.proposals import propose, rebuilt
-from w2s_ray.execute.trials import Trial, visible
+from w2s_ray.execute.studies.proposals import propose, rebuilt
+from w2s_ray.execute.studies.trials import Trial, visible
 from w2s_ray.spec import Distribution, StudyRecipe, branches, grid_size
 
 STUDIES = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_ray.execute.trials import Trial, figures
+from w2s_ray.execute.studies.trials import Trial, figures
 from w2s_ray.spec import Distribution, OneOf, StudyRecipe, branch, branches
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.learn.tiny import Asking, data_of, make_gpt2, recipe_of, source_of
-from w2s_ray.execute.job import LedgerCheckpoints
-from w2s_ray.execute.ledger import Ledger
+from w2s_ray.execute.fits.job import LedgerCheckpoints
+from w2s_ray.execute.fits.ledger import Ledger
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import FitResult, Left
 from w2s_ray.learn.loop import fit

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 
-from w2s_ray.execute.trials import Trial
+from w2s_ray.execute.studies.trials import Trial
 from w2s_ray.spec import StudyRecipe
 
 LEAST_RIVALS = 3

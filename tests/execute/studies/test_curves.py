@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_ray.execute.curves import TrialCurve
+from w2s_ray.execute.studies.curves import TrialCurve
 
 
 def test_one_cell_is_its_own_curve():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.plan.test_plan import SWEEP, inputs
-from w2s_ray.execute.carrier import Carrier
 from w2s_ray.execute.cluster import Cluster, ResourceError
+from w2s_ray.execute.fits.carrier import Carrier, layout_name
 from w2s_ray.execute.outcome import reason_of
 from w2s_ray.plan import make_plan
 from w2s_ray.spec import Execution, parse_sweep
@@ -19,49 +20,50 @@ MACHINE = Cluster(cpus=4, gpus=2, node_cpus=4, node_gpus=2)
 
 def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
     carrier = Carrier(store=str(tmp_path), cluster=MACHINE)
-    order: list[str] = []
-    inside = threading.Event()
-
-    def second():
-        inside.wait()
-        with carrier.claimed("fit", wait=True):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    with carrier.claimed("fit", wait=True) as first:
+    with carrier.claimed("fit") as first:
         assert first
-        inside.set()
-        with carrier.claimed("fit", wait=False) as other:
-            assert not other
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
+        with carrier.claimed("other") as other:
+            assert other
+    with carrier.claimed("fit") as again:
+        assert again
 
 
-def test_scratch_is_kept_while_a_fit_is_claimed_and_goes_afterwards(tmp_path: Path):
+def test_what_a_resumed_fit_needs_is_kept_while_somebody_is_at_work_on_it(tmp_path: Path):
     carrier = Carrier(store=str(tmp_path), cluster=MACHINE)
-    plan = make_plan(parse_sweep(SWEEP), inputs())
-    fit = next(iter(plan.fits.values()))
-    carrier.scratch(fit).mkdir(parents=True)
-    with carrier.claimed(fit.id, wait=True):
-        carrier.forget(fit.id)
-        assert carrier.scratch(fit).exists()
-    carrier.forget(fit.id)
-    assert not carrier.scratch(fit).exists()
+    store = carrier.open_store()
+    state = tmp_path / "work" / "fit" / "layout" / "step-1" / "state"
+    state.parent.mkdir(parents=True)
+    state.write_text("")
+    hold = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as somebody:
+        assert somebody.stdout is not None
+        somebody.stdout.readline()
+        carrier.forget("fit")
+        assert store.work_left() == {"fit"}
+        somebody.communicate(b"")
+    carrier.forget("fit")
+    assert store.work_left() == set()
 
 
-def test_each_layout_of_workers_has_a_scratch_of_its_own(tmp_path: Path):
-    carrier = Carrier(store=str(tmp_path), cluster=MACHINE)
-    folders = set()
-    for execution in (
-        "{}",
-        "{engine: deepspeed, workers: 2}",
-        "{engine: deepspeed, workers: 2, zero_stage: 1}",
-    ):
-        plan = make_plan(parse_sweep(SWEEP + f"execution: {execution}\n"), inputs())
-        folders.add(carrier.scratch(next(iter(plan.fits.values()))))
-    assert len(folders) == 3
+HOLD = """
+import sys
+from w2s_ray.execute.fits.carrier import Carrier, layout_name
+from w2s_ray.execute.cluster import Cluster
+carrier = Carrier(store=sys.argv[1], cluster=Cluster(cpus=1, gpus=0, node_cpus=1, node_gpus=0))
+with carrier.claimed("fit") as claimed:
+    print(claimed, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_each_layout_of_workers_has_checkpoints_of_its_own():
+    layouts = (
+        Execution(),
+        Execution(engine="deepspeed", workers=2),
+        Execution(engine="deepspeed", workers=2, zero_stage=1),
+        Execution(engine="deepspeed", workers=2, micro_batch=4),
+    )
+    assert len({layout_name(layout) for layout in layouts}) == 3
 
 
 class Wrapped(Exception):

@@ -8,17 +8,21 @@ group; it knows nothing of claims, of the order of runs and of Ray.
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import tempfile
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from w2s_ray.data.cache import cache_folder
-from w2s_ray.execute.carrier import Carrier
-from w2s_ray.execute.labels import SplitRows, parts_of, targets
-from w2s_ray.execute.ledger import Ledger, against_truth
+from w2s_ray.execute.causes import cause_of
+from w2s_ray.execute.fits.labels import SplitRows, parts_of, targets
+from w2s_ray.execute.fits.ledger import Ledger, against_truth
 from w2s_ray.execute.outcome import outcome_record, reason_of
 from w2s_ray.learn.contract import Control, FitResult, Left, Stopped
 from w2s_ray.plan import PlannedFit
@@ -27,21 +31,31 @@ from w2s_ray.store import Record, Store
 from w2s_ray.store.tables import METRICS, PREDICTIONS
 
 
+class Reporter(Control, Protocol):
+    """A control that is told how far a fit is."""
+
+    def step(self, number: int, total: int) -> None:
+        """The fit is at step `number` of `total`; told every half second at most."""
+        ...
+
+    def evaluated(self, evaluation: Mapping[str, Any]) -> None:
+        """The fit has evaluated."""
+        ...
+
+
 @dataclass
 class FitJob:
     """One fit in this process: alone, or as one worker of its group."""
 
-    carrier: Carrier
     fit: PlannedFit
-    on_evaluation: Callable[[Mapping[str, Any]], None] | None = None
+    control: Reporter | None = None
+    """Is told how far the fit is, and says whether it goes on."""
     writes: bool = True
     """Whether this worker writes the results (worker 0 does)."""
-    control: Control | None = None
-    """Says whether the fit goes on."""
     started: float = field(default_factory=time.time)
 
     def run(self, store: Store, *, checkpoints: Any) -> Record:
-        """Train, predict, record. A failure becomes a record with its reason and traceback.
+        """Train, predict, record. A failure becomes a record, which is returned, not written.
 
         Raises:
             Stopped, Left: `control` ended the fit, which is no failure and leaves no record.
@@ -53,18 +67,16 @@ class FitJob:
         except Exception as error:
             if self.fit.execution.workers > 1 and type(error).__name__ != "NonFiniteLoss":
                 raise  # it may be this worker's alone: the group is stopped and tried again
-            record = outcome_record(
+            return outcome_record(
                 self.fit,
                 status="failed",
+                cause=cause_of(error),
                 reason=reason_of(error),
                 traceback=traceback.format_exc(),
                 started=self.started,
                 environment=device(self.fit.execution),
-                attempts=len(store.attempts(self.fit.id)) + 1,
+                earlier=store.attempts(self.fit.id),
             )
-            if self.writes:
-                store.write_attempt(record)
-            return record
 
     def _train(self, store: Store, checkpoints: Any) -> Record:
         import torch
@@ -85,20 +97,23 @@ class FitJob:
             predict=parts_of(tokens, recipe),
         )
         ledger = self._ledger(rows)
-        weights = self.carrier.scratch(self.fit) / "weights"
+        weights = Path(tempfile.mkdtemp(prefix="w2s-weights-")) / "weights"
         setup_s = time.time() - self.started
-        result = train(
-            recipe,
-            data=data,
-            source=self.fit.source,
-            execution=self.fit.execution,
-            observer=ledger,
-            checkpoints=LedgerCheckpoints(checkpoints, ledger),
-            control=self.control,
-            weights=weights,
-        )
-        kept = weights if weights.exists() else None
-        return self._record(store, rows, ledger, result, kept, setup_s)
+        try:
+            result = train(
+                recipe,
+                data=data,
+                source=self.fit.source,
+                execution=self.fit.execution,
+                observer=ledger,
+                checkpoints=LedgerCheckpoints(checkpoints, ledger),
+                control=self.control,
+                weights=weights,
+            )
+            kept = weights if weights.exists() else None
+            return self._record(store, rows, ledger, result, kept, setup_s)
+        finally:
+            shutil.rmtree(weights.parent, ignore_errors=True)
 
     def _tokens(self, rows: SplitRows) -> dict[str, Any]:
         """The parts that this fit touches, tokenized once per machine and tokenizer."""
@@ -117,19 +132,14 @@ class FitJob:
         }
 
     def _ledger(self, rows: SplitRows) -> Ledger:
-        recipe, run_id, board = self.fit.recipe, self.fit.id, self.carrier.board
-        training = recipe.training
+        recipe = self.fit.recipe
         noted = "test" in recipe.predicts and not recipe.learns_from_ground_truth
-
-        def step(number: int, total: int) -> None:
-            board.step.remote(run_id, number, total)
-
         return Ledger(
             truth_M=rows.truth["validation"],
             test_truth_N=rows.truth["test"] if noted else None,
-            evaluations=training.epochs * training.evaluations_per_epoch,
-            on_step=step if board is not None and self.writes else None,
-            on_evaluation=self.on_evaluation,
+            evaluations=recipe.training.evaluations,
+            on_step=self.control.step if self.control is not None else None,
+            on_evaluation=self.control.evaluated if self.control is not None else None,
         )
 
     def _record(
@@ -154,6 +164,7 @@ class FitJob:
             "tokens": result.tokens,
             **_flops(result),
             "setup_seconds": setup_s,
+            "training_seconds": result.seconds,
             "train_loss": result.train_loss,
             **{
                 f"{part}_{name}": value
@@ -170,20 +181,30 @@ class FitJob:
             started=self.started,
             summary=summary,
             environment=device(self.fit.execution),
-            attempts=len(store.attempts(self.fit.id)) + 1,
+            earlier=store.attempts(self.fit.id),
         )
         if self.writes:
             ledger.rows += [
                 (result.best_step, f"test/{name}", value)
                 for name, value in against.get("test", {}).items()
             ]
-            store.write_run(
+            return _kept(
+                store,
                 record,
                 metrics=_metrics(self.fit.id, ledger),
                 predictions=_predictions(rows, result.probabilities),
                 weights=weights,
             )
         return record
+
+
+def _kept(store: Store, record: Record, **results: Any) -> Record:
+    """The record that counts; if somebody else's does, that this one was for nothing is noted."""
+    first = store.write_run(record, **results)
+    if first.environment.get("attempt") != record.environment.get("attempt"):
+        late = {"status": "stopped", "reason": "somebody else had finished it by then"}
+        store.write_attempt(record.model_copy(update=late))
+    return first
 
 
 class LedgerCheckpoints:
@@ -211,23 +232,19 @@ class LedgerCheckpoints:
         return folder
 
 
-def reported(evaluation: Mapping[str, Any], objective: str) -> dict[str, Any]:
-    """What Tune is told of an evaluation: the study's objective and our own time axis."""
-    return {
-        "objective": evaluation[objective],
-        "evaluations": evaluation["evaluations"],
-        "of_evaluations": evaluation["of_evaluations"],
-        "ended": False,
-    }
-
-
 def device(execution: Execution) -> dict[str, Any]:
-    """The device that a fit of this process ran on."""
+    """The device that a fit of this process ran on, and a name for this attempt alone."""
     import torch
 
     on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
     name = torch.cuda.get_device_name() if on_gpu else "cpu"
-    return {"device": name, "threads": torch.get_num_threads(), "host_cpus": os.cpu_count()}
+    attempt = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+    return {
+        "attempt": attempt,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "host_cpus": os.cpu_count(),
+    }
 
 
 def _weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:

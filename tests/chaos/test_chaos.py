@@ -1,0 +1,221 @@
+"""Faults at random moments of a sweep: the same command finishes, with nothing lost or redone.
+
+After each scenario (a) no run that was done is lost, (b) none is trained twice, and (c) the table
+equals the undisturbed one to the bit. A few scenarios run in CI, all of them by `make chaos`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import (
+    BOARD,
+    FLOOR,
+    HEAD,
+    NODE,
+    SEAT,
+    STUDY,
+    WATCHER,
+    Hurt,
+    Victim,
+    fill_disk,
+    freeze,
+    kill,
+    kill_driver,
+    nothing,
+    starve,
+)
+from tests.faulty_s3 import Faults
+from tests.support import sweep_text, w2s
+from w2s_ray.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+FITS = 22
+METHODS = """naive: {}
+  confidence:
+    loss: {kind: confidence}
+    search: {loss.alpha: {uniform: [0.0, 0.9]}, early_stopping.patience: {choice: [1, 2]}}"""
+SEARCH = "search: {trials: 6, scheduler: asha, grace_evaluations: 1, concurrent_trials: 2}"
+SITE = Path(__file__).parent / "site"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault, and when and how often it comes."""
+
+    name: str
+    hurt: Hurt
+    seed: int
+    drivers: int = 1
+    """How many `w2s run` of the same sweep at once; the fault is done to the first."""
+    faults: Faults | None = None
+    """The store is on S3, and its requests meet these while the fault is there."""
+    execution: str = "{retries: 3, stall_s: 25, checkpoint_every_s: 0}"
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.seed}"
+
+
+def _scenarios() -> list[Scenario]:
+    plain: list[tuple[str, Hurt, int]] = [
+        ("seat-killed", kill(SEAT), 4),
+        ("seats-killed-thrice", kill(SEAT, times=3), 2),
+        ("watcher-killed", kill(WATCHER), 3),
+        ("study-killed", kill(STUDY), 3),
+        ("driver-killed", kill_driver, 4),
+        ("head-killed", kill(HEAD), 2),
+        ("node-killed", kill(NODE), 2),
+        ("board-killed", kill(BOARD), 1),
+        ("floor-killed", kill(FLOOR), 2),
+        ("seat-frozen", freeze(SEAT), 2),
+        ("seat-out-of-memory", starve(SEAT), 2),
+        ("disk-full", fill_disk(4.0), 2),
+    ]
+    found = [Scenario(name, hurt, seed) for name, hurt, times in plain for seed in range(times)]
+    found += [Scenario("two-drivers", kill(SEAT), seed, drivers=2) for seed in range(1)]
+    found += [Scenario("two-drivers-one-killed", kill_driver, seed, drivers=2) for seed in range(2)]
+    found += [
+        Scenario("s3-driver-killed", kill_driver, 0, faults=Faults()),
+        Scenario("s3-slow", nothing, 0, faults=Faults(seed=1, slow=0.1, delay_s=0.5)),
+        Scenario("s3-errors", nothing, 0, faults=Faults(seed=2, refused=0.05, lost=0.02)),
+        Scenario("s3-errors", kill(SEAT), 1, faults=Faults(seed=3, refused=0.05, lost=0.02)),
+    ]
+    return found
+
+
+IN_CI = {"seat-killed-0", "watcher-killed-0", "two-drivers-one-killed-0", "s3-driver-killed-0"}
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(s, id=str(s), marks=[] if str(s) in IN_CI else pytest.mark.chaos)
+        for s in _scenarios()
+    ],
+)
+def test_whatever_happens_nothing_is_lost_and_the_table_is_the_same(
+    tmp_path, request, undisturbed, tally, scenario
+):
+    chance = random.Random(f"{scenario}")
+    for name in ("a", "b", "c"):
+        shutil.copytree(undisturbed.parent / name, tmp_path / name)
+    sweep = write_sweep(tmp_path, execution=scenario.execution)
+    uri = tmp_path / "results"
+    with contextlib.ExitStack() as on_s3:
+        if scenario.faults is not None:
+            uri = request.getfixturevalue("s3_store")
+            server = request.getfixturevalue("s3_server")
+            on_s3.enter_context(server.faulty(scenario.faults))
+        store = Store.open(uri)
+        drivers = [_start(sweep, uri, tmp_path / f"log-{i}") for i in range(scenario.drivers)]
+        wait_for_runs(store, drivers[0], done=chance.randrange(0, FITS - 3))
+        time.sleep(chance.uniform(0.0, 1.5))
+        if drivers[0].poll() is None:
+            scenario.hurt(Victim(drivers[0].pid, tmp_path, chance))
+        for driver in drivers:
+            driver.wait(timeout=400)
+    check_afterwards(
+        tmp_path, uri, undisturbed, tally, before=started_runs(store), calls=len(drivers)
+    )
+
+
+def check_afterwards(
+    folder: Path,
+    uri: Path | str,
+    undisturbed: Path,
+    tally: Counter[str],
+    *,
+    before: dict[str, str],
+    calls: int,
+) -> None:
+    """Call `w2s run` once more, then see that nothing is lost, redone, different or left over."""
+    again = w2s("run", folder / "sweep.yaml", "--store", uri)
+    assert again.returncode == 0, again.stdout + again.stderr + _logs(folder)
+    store = Store.open(uri)
+    after = started_runs(store)
+    lost = [run for run in before if run not in after]
+    twice = [run for run in before if after.get(run, before[run]) != before[run]]
+    twice += _discarded(store)
+    same = _table(uri) == _table(undisturbed.parent / "results")
+    tally.update(
+        scenarios=1,
+        runs=calls + 1,
+        fits=sum(record.kind == "fit" for record in store.records()),
+        lost=len(lost),
+        twice=len(twice),
+        tables=int(same),
+    )
+    for record in store.records():
+        tally.update({f"retried {cause}": n for cause, n in record.retries.items()})
+    assert not lost
+    assert not twice
+    assert same
+    assert not store.work_left(), "a finished sweep leaves nothing behind"
+
+
+def write_sweep(folder: Path, *, execution: str) -> Path:
+    path = folder / "sweep.yaml"
+    path.write_text(
+        sweep_text(
+            folder, methods=METHODS, extra=SEARCH + "\nlimits: {lease_s: 8}", execution=execution
+        )
+    )
+    return path
+
+
+def _start(sweep: Path, store: Path | str, log: Path) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(SITE), os.environ.get("PYTHONPATH", "")]),
+        "W2S_TEST_DISK_FULL": str(sweep.parent / "disk-is-full"),
+    }
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "w2s_ray", "run", str(sweep), "--store", str(store)],
+            stdout=file,
+            stderr=file,
+            env=environment,
+        )
+
+
+def wait_for_runs(store: Store, driver: subprocess.Popen[bytes], *, done: int) -> None:
+    deadline = time.monotonic() + 200
+    while len(store.all_done()) < done and time.monotonic() < deadline:
+        if driver.poll() is not None:
+            return
+        time.sleep(0.02)
+
+
+def started_runs(store: Store) -> dict[str, str]:
+    return {record.id: record.started_at for record in store.records()}
+
+
+def _discarded(store: Store) -> list[str]:
+    """Runs that were trained once more than was needed, which leaves a stopped attempt."""
+    return [
+        id_
+        for id_ in store.run_files()
+        for attempt in store.attempts(id_)
+        if attempt.status == "stopped"
+    ]
+
+
+def _table(store: Path | str) -> dict:
+    return json.loads(w2s("table", "--store", store, "--format", "json").stdout)
+
+
+def _logs(folder: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in sorted(folder.glob("log-*")))

@@ -1,0 +1,43 @@
+"""Worker groups under faults: a process of one is killed, and the sweep goes on."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import Victim, kill
+from tests.chaos.test_chaos import METHODS, wait_for_runs
+from tests.support import sweep_text, w2s
+from w2s_ray.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SHARDED = "{engine: deepspeed, workers: 2, zero_stage: 2, checkpoint_every_s: 0, retries: 2}"
+SEARCH = "search: {trials: 4, scheduler: asha, grace_evaluations: 1, concurrent_trials: 2}"
+WORKER, GROUP = "ray::RayTrainWorker", "ray::WorkerGroup"
+
+
+@pytest.mark.parametrize(
+    "title", [WORKER, pytest.param(GROUP, marks=pytest.mark.chaos)], ids=["worker", "group"]
+)
+def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: Path, title: str):
+    sweep = tmp_path / "sweep.yaml"
+    text = sweep_text(tmp_path, methods=METHODS, extra=SEARCH, execution=SHARDED)
+    sweep.write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
+    store = Store.open(tmp_path / "results")
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "w2s_ray", "run", str(sweep)], stdout=log, stderr=log
+        )
+    wait_for_runs(store, driver, done=3)
+    kill(title)(Victim(driver.pid, tmp_path, random.Random(0)))
+    assert driver.wait(timeout=400) == 0, (tmp_path / "log").read_text()
+    retries = [record.retries for record in store.records()]
+    assert {"worker_died"} == {cause for counts in retries for cause in counts}
+    assert not store.work_left()
+    again = w2s("run", sweep)
+    assert "0 fits trained" in again.stderr

@@ -1,0 +1,231 @@
+"""Who may start: within the cluster's room, parties by turns, warm hosts before new ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from w2s_ray.execute.fits import floor as floor_module
+from w2s_ray.execute.fits.floor import Ask, Floor
+from w2s_ray.execute.fits.hosts import Layout
+
+SEAT = Layout(engine="torch", workers=1, cpus=1.0, gpus=0.0)
+PAIR = Layout(engine="deepspeed", workers=2, cpus=1.0, gpus=0.0)
+THIRD = Layout(engine="torch", workers=1, cpus=1.0, gpus=1 / 3)
+
+
+class Host:
+    """Stands for a host's actor handle."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.ended = asyncio.get_running_loop().create_future()
+        self.serve = self
+
+    def remote(self) -> asyncio.Future[None]:
+        """A worker group's `serve`."""
+        return self.ended
+
+
+class World:
+    """The hosts that a floor has opened and killed."""
+
+    def __init__(self) -> None:
+        self.opened: list[Host] = []
+        self.killed: list[Host] = []
+
+    def open(self, layout: Layout) -> Host:
+        self.opened.append(Host(layout))
+        return self.opened[-1]
+
+
+@pytest.fixture
+def world(monkeypatch) -> World:
+    made = World()
+    monkeypatch.setattr(floor_module, "open_host", made.open)
+    monkeypatch.setattr(floor_module.ray, "kill", made.killed.append)
+    return made
+
+
+def run(scene: Callable[[Floor], Any], *, cpus: float = 2, gpus: float = 0) -> None:
+    async def play() -> None:
+        await scene(Floor(cpus=cpus, gpus=gpus))
+
+    asyncio.run(play())
+
+
+def ask(floor: Floor, run_id: str, party: str = "sweep", *, layout: Layout = SEAT, rank: int = 0):
+    return asyncio.ensure_future(floor.admit(Ask(run_id, party, layout, rank)))
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_no_more_start_than_there_is_room_for_and_hosts_are_used_again(world):
+    async def scene(floor: Floor) -> None:
+        asked = [ask(floor, f"f{i}") for i in range(5)]
+        await settle()
+        assert [a.done() for a in asked] == [True, True, False, False, False]
+        first = asked[0].result()
+        await floor.leave("f0")
+        await settle()
+        assert asked[2].result() is first
+        assert len(world.opened) == 2
+
+    run(scene)
+
+
+def test_a_fit_that_asks_again_keeps_its_host(world):
+    async def scene(floor: Floor) -> None:
+        assert await ask(floor, "f0") is await ask(floor, "f0")
+        assert len(world.opened) == 1
+
+    run(scene)
+
+
+def test_parties_take_turns_however_many_fits_one_of_them_has(world):
+    async def scene(floor: Floor) -> None:
+        many = [ask(floor, f"a{i}", "study-a") for i in range(20)]
+        await settle()
+        few = [ask(floor, f"b{i}", "study-b") for i in range(2)]
+        await settle()
+        await floor.leave("a0")
+        await settle()
+        assert few[0].done()
+        await floor.leave("b0")
+        await settle()
+        assert few[1].done()
+        assert sum(a.done() for a in many) == 2
+
+    run(scene)
+
+
+def test_rank_decides_within_a_party(world):
+    async def scene(floor: Floor) -> None:
+        ask(floor, "now", layout=PAIR)
+        late = ask(floor, "late", rank=5)
+        early = ask(floor, "early", rank=1)
+        last = ask(floor, "last", rank=9)
+        await settle()
+        await floor.leave("now")
+        await settle()
+        assert (early.done(), late.done(), last.done()) == (True, True, False)
+
+    run(scene)
+
+
+def test_a_large_fit_is_not_starved_by_small_ones(world):
+    async def scene(floor: Floor) -> None:
+        ask(floor, "s0")
+        ask(floor, "s1")
+        large = ask(floor, "large", "study", layout=PAIR)
+        ask(floor, "s2")
+        await settle()
+        await floor.leave("s0")
+        await settle()
+        assert not large.done()
+        await floor.leave("s1")
+        await settle()
+        assert large.done()
+
+    run(scene)
+
+
+def test_an_idle_host_of_another_layout_makes_room(world):
+    async def scene(floor: Floor) -> None:
+        group = await ask(floor, "sharded", layout=PAIR)
+        await floor.leave("sharded")
+        seat = await ask(floor, "single")
+        assert world.killed == [group]
+        assert seat.layout == SEAT
+
+    run(scene)
+
+
+def test_a_group_that_has_ended_is_handed_to_nobody(world):
+    async def scene(floor: Floor) -> None:
+        group = await ask(floor, "one", layout=PAIR)
+        await settle()
+        await floor.leave("one")
+        group.ended.set_result(None)
+        await settle()
+        assert await ask(floor, "two", layout=PAIR) is not group
+
+    run(scene)
+
+
+def test_a_host_that_did_not_live_is_replaced_and_its_room_is_free(world):
+    async def scene(floor: Floor) -> None:
+        first = await ask(floor, "one", layout=PAIR)
+        await floor.leave("one", host_lives=False)
+        assert world.killed == [first]
+        assert await ask(floor, "two", layout=PAIR) is not first
+
+    run(scene)
+
+
+def test_fractions_of_a_gpu_hold_several_fits(world):
+    async def scene(floor: Floor) -> None:
+        asked = [ask(floor, f"f{i}", layout=THIRD) for i in range(4)]
+        await settle()
+        assert sum(a.done() for a in asked) == 3
+
+    run(scene, cpus=8, gpus=1)
+
+
+def test_a_party_that_nobody_watches_leaves_whole(world):
+    async def scene(floor: Floor) -> None:
+        gone = [ask(floor, f"a{i}", "study-a") for i in range(3)]
+        stays = ask(floor, "b", "study-b", rank=9)
+        await settle()
+        await floor.leave_party("study-a")
+        await settle()
+        assert stays.done()
+        assert not gone[2].done()
+
+    run(scene)
+
+
+def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
+    monkeypatch.setattr(floor_module, "IDLE_S", 0.01)
+
+    async def scene(floor: Floor) -> None:
+        host = await ask(floor, "f0")
+        await floor.leave("f0")
+        await asyncio.sleep(0.05)
+        assert world.killed == [host]
+
+    run(scene)
+
+
+def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
+    async def scene(floor: Floor) -> None:
+        asked = [ask(floor, f"f{i}") for i in range(4)]
+        await settle()
+        floor.resize({"CPU": 3.0})
+        await settle()
+        assert [a.done() for a in asked] == [True, True, True, False]
+        floor.resize({"CPU": 1.0})
+        await floor.leave("f0")
+        await settle()
+        assert len(world.killed) == 1
+        assert not asked[3].done()
+        await floor.leave("f1", host_lives=False)
+        await floor.leave("f2", host_lives=False)
+        await settle()
+        assert asked[3].done()
+
+    run(scene)
+
+
+def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
+    async def scene(floor: Floor) -> None:
+        floor.resize({})
+        assert (await ask(floor, "f0")).layout == SEAT
+
+    run(scene)

@@ -1,0 +1,106 @@
+"""One attempt at a fit in this process, which may be one worker of a group.
+
+Owns what joins a fit's job to the world around it: its checkpoints in the store, the wishes on the
+board, and the clearing away of what only a resumed fit would need. Whoever calls it holds the claim
+on the fit. It retries nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.exceptions
+
+from w2s_ray.execute.causes import FINAL
+from w2s_ray.execute.fits.carrier import Carrier, layout_name
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Record
+from w2s_ray.store.checkpoints import StoredCheckpoints
+
+if TYPE_CHECKING:
+    from w2s_ray.execute.fits.board import Asked
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Somebody else is at work on this fit."""
+
+
+def attempt(fit: PlannedFit, carrier: Carrier, *, rank: int = 0) -> Record:
+    """Train `fit`, unless the store has it; its record, done or failed.
+
+    A failed record is not in the store yet. Workers of a group call it alike, each with its rank.
+
+    Raises:
+        Stopped, Left: the fit was asked to stop, or to leave this machine.
+        Exception: in a group, what may have happened to this worker alone.
+    """
+    from w2s_ray.execute.fits.job import FitJob
+    from w2s_ray.learn.contract import Stopped
+
+    store = carrier.open_store()
+    if fit.execution.workers == 1 and (known := store.find(fit.id)) is not None:
+        return known
+    wishes = BoardControl(carrier, fit) if rank == 0 else None
+    spool = tempfile.mkdtemp(prefix="w2s-checkpoints-")
+    checkpoints = StoredCheckpoints(
+        store,
+        fit.id,
+        layout_name(fit.execution),
+        rank=rank,
+        workers=fit.execution.workers,
+        every_s=fit.execution.checkpoint_every_s,
+        spool=Path(spool),
+    )
+    job = FitJob(carrier.placed(fit), control=wishes, writes=rank == 0)
+    wanted = True  # what a resumed fit needs
+    try:
+        record = job.run(store, checkpoints=checkpoints)
+        wanted = record.cause not in FINAL
+        return record
+    except Stopped:
+        wanted = False
+        raise
+    finally:
+        checkpoints.close()
+        shutil.rmtree(spool, ignore_errors=True)
+        if rank == 0 and not wanted:
+            store.clear_work(fit.id)
+
+
+class BoardControl:
+    """Tells the board how far a fit is, and learns from its answers what is asked of the fit."""
+
+    def __init__(self, carrier: Carrier, fit: PlannedFit) -> None:
+        self._board = carrier.board
+        self._run_id = fit.id
+        self._node = ray.get_runtime_context().get_node_id()
+        self._answer: Any = None
+        self._asked: Asked = "go"
+        self._board.started.remote(fit.id, self._node)
+
+    def step(self, number: int, total: int) -> None:
+        """Say how far the fit is."""
+        self.asked()
+        if self._answer is None:
+            self._answer = self._board.step.remote(self._run_id, number, total, self._node)
+
+    def evaluated(self, evaluation: Mapping[str, Any]) -> None:
+        """Tell an evaluation."""
+        self._board.evaluated.remote(self._run_id, evaluation)
+
+    def asked(self) -> Asked:
+        """What the board's last answer asked for; never waits for one."""
+        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
+            answer, self._answer = self._answer, None
+            try:
+                self._asked = ray.get(answer)
+            except ray.exceptions.RayActorError:  # a lost board asks for nothing
+                self._asked = "go"
+        return self._asked

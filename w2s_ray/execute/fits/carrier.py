@@ -1,0 +1,84 @@
+"""What carrying out a fit needs besides the fit: the store, the cluster, who watches, a claim.
+
+Owns the value that travels to every process that takes part, and claims on runs. It trains
+nothing and knows nothing of the order of runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from w2s_ray.execute.cluster import Cluster
+from w2s_ray.plan import PlannedFit
+from w2s_ray.spec import Execution
+from w2s_ray.store import Store
+from w2s_ray.store.leases import Leases
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What carrying out a fit needs besides the fit; travels to other processes by value."""
+
+    store: str
+    """URI of the store."""
+    cluster: Cluster
+    board: Any = None
+    """The board's actor handle."""
+    floor: Any = None
+    """The floor's actor handle."""
+    lease_s: float = 60.0
+    """Seconds without a heartbeat after which a claim is free."""
+
+    def open_store(self) -> Store:
+        """The store, opened in this process."""
+        return Store.open(self.store)
+
+    def resources(self, execution: Execution) -> dict[str, float]:
+        """What Ray must hold for one worker of a fit."""
+        return self.cluster.resources(execution)
+
+    def placed(self, fit: PlannedFit) -> PlannedFit:
+        """`fit` with its GPUs settled by what the cluster has."""
+        gpus = self.resources(fit.execution).get("GPU", 0.0)
+        execution = fit.execution.model_copy(update={"gpus_per_worker": gpus})
+        return replace(fit, execution=execution)
+
+    @contextlib.contextmanager
+    def claimed(self, run_id: str) -> Iterator[bool]:
+        """Hold a run, so that nobody else who shares the store is at work on it.
+
+        False where somebody else holds it. A claim outlives its process by `lease_s` at most.
+        """
+        lease = _leases(self.store, self.lease_s).take(run_id)
+        if lease is None:
+            yield False
+            return
+        with lease:
+            yield True
+
+    def forget(self, run_id: str) -> None:
+        """Throw away what resuming a fit would need, unless somebody is at work on it."""
+        with self.claimed(run_id) as claimed:
+            if claimed:
+                self.open_store().clear_work(run_id)
+
+    def say_ended(self, fit: PlannedFit, *, seconds: float | None = None) -> None:
+        """Take a fit off the board; `seconds` are what one of its kind takes."""
+        if self.board is not None:
+            self.board.fit_ended.remote(fit.id, fit.source.name, seconds)
+
+
+@cache
+def _leases(uri: str, lease_s: float) -> Leases:
+    """One for a process, since it remembers whose heart it saw beat."""
+    return Leases(Store.open(uri).files, ttl_s=lease_s)
+
+
+def layout_name(execution: Execution) -> str:
+    """A name for what a checkpoint depends on: it serves the same layout of workers only."""
+    e = execution
+    return "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload))

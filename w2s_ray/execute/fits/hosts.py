@@ -1,0 +1,180 @@
+"""Hosts: the warm processes that fits run on, one fit after the other.
+
+Owns the two kinds: a seat, one process with one device; and a worker group, Ray Train workers that
+share a model through DeepSpeed. Starting either takes seconds of imports (a group's process group
+and DeepSpeed besides), a fit of a search often less, so both outlive their fits. Nothing heavy is
+imported before a fit is there. They know nothing of the order of fits and of retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ray
+
+from w2s_ray.execute.causes import HostLost
+from w2s_ray.execute.fits.attempt import Elsewhere, attempt
+from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Record
+
+WATCHING = {"memory": 2**20}
+"""What watching over a worker group holds: any share of a CPU could be the one its workers lack."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a host holds; a fit runs on any host of its layout."""
+
+    engine: Literal["torch", "deepspeed"]
+    workers: int
+    cpus: float
+    """Of each worker."""
+    gpus: float
+    """Of each worker."""
+
+    @classmethod
+    def of(cls, fit: PlannedFit, carrier: Carrier) -> Layout:
+        """The layout that a fit runs on."""
+        asked = carrier.resources(fit.execution)
+        return cls(
+            engine=fit.execution.engine,
+            workers=fit.execution.workers,
+            cpus=asked["CPU"],
+            gpus=asked.get("GPU", 0.0),
+        )
+
+    def total(self, kind: str) -> float:
+        """CPUs or GPUs of all workers together."""
+        return self.workers * (self.cpus if kind == "CPU" else self.gpus)
+
+
+def open_host(layout: Layout) -> Any:
+    """A new host; its method `run` takes (fit, carrier) and gives what `attempt` gives."""
+    if layout.engine == "deepspeed":
+        return WorkerGroup.remote(layout)
+    return Seat.options(num_cpus=layout.cpus, num_gpus=layout.gpus).remote()
+
+
+@ray.remote
+class Seat:
+    """One process on one device."""
+
+    def run(self, fit: PlannedFit, carrier: Carrier) -> Record | Elsewhere:
+        """Carry out one attempt at a fit in this process."""
+        with carrier.claimed(fit.id) as claimed:
+            return attempt(fit, carrier) if claimed else Elsewhere()
+
+
+@ray.remote(num_cpus=0, memory=WATCHING["memory"])
+class WorkerGroup:
+    """A Ray Train worker group that takes fits from a queue until it is killed or a worker dies."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._taken = 0
+        self._orders: dict[int, tuple[PlannedFit, Carrier]] = {}
+        self._results: dict[int, asyncio.Future[Any]] = {}
+        self._lost: BaseException | None = None
+        self._ordered = asyncio.Condition()
+
+    async def serve(self) -> None:
+        """Keep the group running; ends when one of its workers has."""
+        this = ray.get_runtime_context().current_actor
+        try:
+            await asyncio.to_thread(_train, self._layout, this)
+            self._lost = HostLost("the worker group has ended")
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for a result
+            self._lost = error
+        for result in self._results.values():
+            if not result.done():
+                result.set_exception(self._lost)
+
+    async def run(self, fit: PlannedFit, carrier: Carrier) -> Record | Elsewhere:
+        """Carry out one attempt at a fit; one that is under way here already is joined."""
+        for number, (earlier, _) in self._orders.items():
+            if earlier.id == fit.id:
+                return await asyncio.shield(self._results[number])
+        if self._lost is not None:
+            raise self._lost
+        claim = carrier.claimed(fit.id)
+        try:
+            if not await asyncio.to_thread(claim.__enter__):
+                return Elsewhere()
+            return await self._ordered_run(fit, carrier)
+        finally:
+            await asyncio.to_thread(claim.__exit__, None, None, None)
+
+    async def _ordered_run(self, fit: PlannedFit, carrier: Carrier) -> Record:
+        number, self._taken = self._taken, self._taken + 1
+        self._results[number] = asyncio.get_running_loop().create_future()
+        async with self._ordered:
+            self._orders[number] = (fit, carrier)
+            self._ordered.notify_all()
+        try:
+            return await asyncio.shield(self._results[number])
+        finally:
+            del self._orders[number], self._results[number]
+
+    async def order(self, number: int) -> tuple[PlannedFit, Carrier]:
+        """The group's fit number `number`, once there is one."""
+        async with self._ordered:
+            await self._ordered.wait_for(lambda: number in self._orders)
+            return self._orders[number]
+
+    async def ended(self, number: int, result: Any) -> None:
+        """Worker 0 says how a fit ended."""
+        if isinstance(result, BaseException):
+            self._results[number].set_exception(result)
+        else:
+            self._results[number].set_result(result)
+
+
+def _train(layout: Layout, group: Any) -> None:
+    """Run a Ray Train worker group until it ends."""
+    from ray import train
+    from ray.train.torch import TorchTrainer
+
+    scratch = tempfile.mkdtemp(prefix="w2s-group-")
+    try:
+        TorchTrainer(
+            _worker,
+            train_loop_config={"group": group},
+            scaling_config=train.ScalingConfig(
+                num_workers=layout.workers,
+                use_gpu=layout.gpus > 0,
+                resources_per_worker={
+                    "CPU": layout.cpus,
+                    **({"GPU": layout.gpus} if layout.gpus else {}),
+                },
+            ),
+            run_config=train.RunConfig(
+                storage_path=scratch, failure_config=train.FailureConfig(max_failures=0)
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _worker(config: Mapping[str, Any]) -> None:
+    """One worker of a group: the same fits on every rank, in the same order."""
+    from ray import train
+
+    from w2s_ray.learn.contract import Left, Stopped
+
+    group, rank, number = config["group"], train.get_context().get_world_rank(), 0
+    while True:
+        fit, carrier = ray.get(group.order.remote(number))
+        result: Any
+        try:
+            result = attempt(fit, carrier, rank=rank)
+        except (Stopped, Left) as asked:  # on every worker alike: the group lives on
+            result = asked
+        if rank == 0:
+            ray.get(group.ended.remote(number, result))
+        number += 1

@@ -1,0 +1,189 @@
+"""A study on Ray Tune: which trial comes next, which is pruned, what it found.
+
+Owns the bridge between Tune and our own proposals and pruning. Tune runs a watcher for each trial,
+which holds nothing, since the trial's fits run on hosts. Everything that decides a study's outcome
+is in `proposals` and `pruning`, and every ended trial is in the store, from which a stopped study
+goes on. Tune's own state is thrown away.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from w2s_ray.execute.fits.attempt import Elsewhere
+from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.outcome import outcome_record
+from w2s_ray.execute.studies.memory import StudyMemory
+from w2s_ray.execute.studies.proposals import propose
+from w2s_ray.execute.studies.pruning import goes_on
+from w2s_ray.execute.studies.trial import state_of, trial_function
+from w2s_ray.execute.studies.trials import Trial, best, front, visible
+from w2s_ray.plan import PlannedStudy
+from w2s_ray.store import Record
+
+WATCHER = {"memory": 2.0**20}
+"""What a trial holds, since it only watches over its fits: a bundle may not be empty, and any share
+of a CPU could be the share that its own fit then lacks."""
+RESTARTS = 3
+"""How often a trial whose watcher died is watched again."""
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def study_task(study: PlannedStudy, carrier: Carrier, at_once: int) -> Record | Elsewhere:
+    """`run_study` as a Ray task, unless somebody else is at work on the study."""
+    with carrier.claimed(study.id) as claimed:
+        if not claimed:
+            return Elsewhere()
+        known = carrier.open_store().find(study.id)
+        return known or run_study(study, carrier=carrier, at_once=at_once)
+
+
+def run_study(study: PlannedStudy, *, carrier: Carrier, at_once: int) -> Record:
+    """Spend the rest of the study's budget and record the winner's settings.
+
+    `at_once` bounds the trials at once, besides the recipe's own bound. Trials that the store holds
+    already are not run again.
+
+    Returns:
+        The study's record: done and written, with the winner's settings in `about`; or failed and
+        unwritten, where no trial was complete.
+    """
+    started = time.time()
+    memory = StudyMemory(study, carrier)
+    memory.tell_board()
+    if memory.remaining:
+        _tune(study, memory, carrier=carrier, at_once=at_once)
+    trials, recipe = memory.trials, study.recipe
+    winner = best(recipe, trials)
+    if winner is None:
+        reasons = sorted({t.reason or t.state for t in trials.values()})
+        why = f"no trial of {len(trials)} was complete: {'; '.join(reasons)[:500]}"
+        return outcome_record(study, status="failed", cause="error", reason=why, started=started)
+    states = [t.state for t in trials.values()]
+    about: dict[str, Any] = {"settings": dict(winner.settings), "winner": winner.number}
+    if recipe.cost:
+        about["front"] = [
+            {"number": t.number, "settings": dict(t.settings), "value": t.value, "cost": t.cost}
+            for t in front(recipe, trials)
+        ]
+    record = outcome_record(
+        study,
+        status="done",
+        started=started,
+        about=about,
+        summary={
+            "value": winner.value,
+            "cost": winner.cost,
+            "trials": len(states),
+            **{state: states.count(state) for state in ("complete", "pruned", "failed")},
+        },
+        earlier=memory.store.attempts(study.id),
+    )
+    memory.store.write_run(record, metrics=None, predictions=None, weights=None)
+    return record
+
+
+class ProposalSearcher(Searcher):
+    """Tune's way to ask for a trial and to tell how it ended."""
+
+    def __init__(self, memory: StudyMemory) -> None:
+        super().__init__(
+            metric="objective", mode="max" if memory.study.recipe.metric == "accuracy" else "min"
+        )
+        self.memory = memory
+
+    def suggest(self, trial_id: str) -> Any:
+        memory, recipe = self.memory, self.memory.study.recipe
+        number = memory.next_number()
+        if number is None:
+            return Searcher.FINISHED
+        seen = visible(recipe, memory.trials, number=number)
+        if seen is None:
+            return None
+        proposal = propose(recipe, number=number, seen=seen, first=memory.first)
+        memory.proposed[trial_id] = (number, proposal)
+        return {"number": number, "settings": proposal.settings}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        memory, result = self.memory, result or {}
+        number, proposal = memory.proposed.pop(trial_id)
+        state, cause, reason = state_of(result, error)
+        fits = memory.study.trial_fits(proposal.settings)
+        for fit in fits:
+            memory.carrier.floor.leave.remote(fit.id)
+        if state == "pruned":
+            memory.note_pruned(fits, number)
+        memory.ended(
+            Trial(
+                number=number,
+                settings=proposal.settings,
+                attrs=proposal.attrs,
+                state=state,
+                value=result.get("objective") if state == "complete" else None,
+                cost=result.get("cost"),
+                intermediate=tuple(result.get("curve") or memory.curve(number)),
+                fits=tuple(fit.id for fit in fits),
+                cause=cause,
+                reason=reason,
+                again=state == "failed" and cause != "diverged",
+            )
+        )
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is what a study resumes from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+class RungScheduler(FIFOScheduler):
+    """Tune's way to ask whether a trial goes on."""
+
+    def __init__(self, memory: StudyMemory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        recipe = self.memory.study.recipe
+        if result["ended"]:
+            return self.CONTINUE
+        number, _ = self.memory.proposed[trial.trial_id]
+        curve = self.memory.observe(number, result["position"], result["objective"])
+        seen = visible(recipe, self.memory.trials, number=number) or []
+        keep = goes_on(recipe, curve, seen=seen, evaluations=result["of_positions"])
+        return self.CONTINUE if keep else self.STOP
+
+
+def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, at_once: int) -> None:
+    """Run the remaining trials."""
+    scratch = tempfile.mkdtemp(prefix="w2s-tune-")
+    try:
+        tune.Tuner(
+            tune.with_resources(trial_function(study, carrier), WATCHER),
+            tune_config=tune.TuneConfig(
+                search_alg=ProposalSearcher(memory),
+                scheduler=RungScheduler(memory),
+                num_samples=memory.remaining,
+                max_concurrent_trials=max(1, min(at_once, study.recipe.concurrent_trials)),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=study.id,
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""One trial: the watch over its fits, cell after cell, and what Tune is told of them.
+
+Owns the objective, which decides the one measurement that a study may look at, and a trial's state
+from what it told. The watch holds no resources: its fits run on hosts. It proposes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import fmean
+from typing import Any, Literal
+
+from ray import tune
+
+from w2s_ray.execute.causes import cause_of
+from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.fits.carry import carry
+from w2s_ray.execute.outcome import reason_of
+from w2s_ray.execute.studies.curves import Known, TrialCurve
+from w2s_ray.execute.studies.trials import COST
+from w2s_ray.plan import PlannedStudy
+from w2s_ray.store import Record
+
+
+def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str, Any]], None]:
+    """The function that Tune runs for each trial."""
+
+    def trial(config: dict[str, Any]) -> None:
+        try:
+            tune.report({**watched(config), "ended": True})
+        except Exception as error:  # noqa: BLE001 - told to the study, which records it
+            told = {"cause": cause_of(error), "reason": reason_of(error)}
+            tune.report({"objective": float("nan"), "ended": True, **told})
+
+    def watched(config: dict[str, Any]) -> dict[str, Any]:
+        number, fits = config["number"], study.trial_fits(config["settings"])
+        curve = TrialCurve([fit.recipe.training.evaluations for fit in fits])
+        key, records = objective_key(study), list[Record]()
+
+        def tell(evaluation: Mapping[str, Any]) -> None:
+            cell, count = len(records), evaluation["evaluations"]
+            _report(curve.observed(cell, count, evaluation[key]), curve)
+
+        for fit in fits:
+            record = carry(carrier, fit, party=study.id, rank=number, tell=tell)
+            if record.status != "done":
+                told = {"cause": record.cause, "reason": record.reason}
+                return {"objective": float("nan"), **told}
+            known = curve.cell_ended(len(records), final_objective(study, record))
+            records.append(record)
+            if len(records) < len(fits):  # a trial that has trained everything isn't pruned
+                _report(known, curve)
+        return {
+            "objective": fmean(final_objective(study, record) for record in records),
+            "cost": sum(float(record.summary[COST] or 0.0) for record in records),
+            "curve": curve.values,
+        }
+
+    return trial
+
+
+def objective_key(study: PlannedStudy) -> str:
+    """The one measurement that the study may look at, by its objective.
+
+    `weak_validation` sees agreement or cross-entropy with the cell's own weak labels; `transfer`
+    and `oracle` see ground truth, of other cells and of the cell itself.
+    """
+    if study.recipe.objective == "weak_validation":
+        return "agreement" if study.recipe.metric == "accuracy" else "loss"
+    return "accuracy" if study.recipe.metric == "accuracy" else "log_loss"
+
+
+def final_objective(study: PlannedStudy, record: Record) -> float:
+    """The objective of a finished fit."""
+    return float(record.summary[f"validation_{objective_key(study)}"])  # type: ignore[arg-type]
+
+
+def state_of(
+    result: Mapping[str, Any], error: bool
+) -> tuple[Literal["complete", "pruned", "failed"], str | None, str | None]:
+    """A trial's state by its last report, with the cause and the reason of a failure."""
+    if error or not result:
+        why = "its watcher died too often" if error else "it reported nothing"
+        return "failed", "worker_died", why
+    if not result.get("ended"):
+        return "pruned", None, None
+    value = result["objective"]
+    if result.get("reason") or value != value:
+        reason = result.get("reason") or "the objective is not a number"
+        return "failed", result.get("cause") or "diverged", reason
+    return "complete", None, None
+
+
+def _report(known: Known, curve: TrialCurve) -> None:
+    """Tell Tune the positions of the curve that have become known."""
+    for position, value in known:
+        tune.report(
+            {
+                "objective": value,
+                "position": position,
+                "of_positions": curve.length,
+                "ended": False,
+            }
+        )

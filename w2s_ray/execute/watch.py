@@ -1,0 +1,89 @@
+"""Watching over runs in the driver: each in a thread of its own, its end put into one queue.
+
+Owns the threads, and the watch over a study whose process may die. It decides nothing about which
+run comes next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+import ray
+
+from w2s_ray.execute.causes import Retries
+from w2s_ray.execute.cluster import here
+from w2s_ray.execute.fits.attempt import Elsewhere
+from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.fits.carry import ELSEWHERE_S, carry
+from w2s_ray.execute.outcome import failure_record
+from w2s_ray.execute.studies.study import study_task
+from w2s_ray.plan import PlannedFit, PlannedStudy
+from w2s_ray.store import Record
+
+SWEEP = "sweep"
+"""The party of the fits that are no trials."""
+
+
+class Watches:
+    """The runs under way."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        self._ended: queue.SimpleQueue[tuple[str, Record]] = queue.SimpleQueue()
+        self.running: dict[str, PlannedFit | PlannedStudy] = {}
+
+    def start_fit(self, fit: PlannedFit, *, rank: int) -> None:
+        """Begin to carry out a fit; a smaller rank goes first where there is no room for all."""
+        self._start(fit, lambda: carry(self._carrier, fit, party=SWEEP, rank=rank))
+
+    def start_study(self, study: PlannedStudy, *, at_once: int) -> None:
+        """Begin a study with at most `at_once` trials at a time."""
+        self._start(study, lambda: carry_study(self._carrier, study, at_once=at_once))
+
+    def next_ended(self, timeout_s: float) -> tuple[str, Record] | None:
+        """A run that has ended, with its record; None if none does in time."""
+        try:
+            run_id, record = self._ended.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        del self.running[run_id]
+        return run_id, record
+
+    def _start(self, run: PlannedFit | PlannedStudy, work: Callable[[], Record]) -> None:
+        def watch() -> None:
+            try:
+                record = work()
+            except Exception as error:  # noqa: BLE001 - the driver's boundary: it becomes a record
+                record = failure_record(run, error)
+            self._ended.put((run.id, record))
+
+        self.running[run.id] = run
+        threading.Thread(target=watch, name=run.id, daemon=True).start()
+
+
+def carry_study(carrier: Carrier, study: PlannedStudy, *, at_once: int) -> Record:
+    """Carry out a study; one whose process dies goes on from the store."""
+    store = carrier.open_store()
+    retries = Retries(max(execution.retries for execution in study.executions))
+    while True:
+        started = time.time()
+        try:
+            known = store.find(study.id)
+            ended = known or ray.get(study_task.options(**here()).remote(study, carrier, at_once))
+        except Exception as error:  # noqa: BLE001 - a failure becomes a record
+            ended = failure_record(study, error, started=started)
+        carrier.floor.leave_party.remote(study.id)
+        if isinstance(ended, Elsewhere):
+            time.sleep(ELSEWHERE_S)
+            continue
+        if ended.status == "done":
+            return ended
+        with contextlib.suppress(OSError):  # it is said at the end even if it can't be written
+            store.write_attempt(ended)
+        if not retries.allow(ended.cause):
+            return ended
+        time.sleep(retries.pause_s(ended.cause))
