@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray.util
+
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -64,7 +66,7 @@ def two_nodes(folder: Path, *, port: int) -> Iterator[TwoNodes]:
     from w2s_ray.execute.environment import set_variables
 
     environment = {**os.environ, **set_variables(), "RAY_AUTH_MODE": os.environ["RAY_AUTH_MODE"]}
-    address = f"127.0.0.1:{port}"
+    address = f"{ray.util.get_node_ip_address()}:{port}"
     common = ("--block", "--num-cpus", "1", "--num-gpus", "0", "--disable-usage-stats")
 
     def node(name: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -80,7 +82,7 @@ def two_nodes(folder: Path, *, port: int) -> Iterator[TwoNodes]:
     short = tempfile.mkdtemp(prefix="w2s-")  # names of sockets have a limit
     head = node(
         "head",
-        *("--head", "--node-ip-address", "127.0.0.1", "--port", str(port)),
+        *("--head", "--port", str(port)),
         *("--dashboard-host", "127.0.0.1", "--temp-dir", short),
     )
     try:

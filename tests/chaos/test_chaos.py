@@ -149,20 +149,20 @@ def check_afterwards(
     lost = [run for run in before if run not in after]
     twice = [run for run in before if after.get(run, before[run]) != before[run]]
     twice += _discarded(store)
-    same = _table(uri) == _table(undisturbed.parent / "results")
+    found, expected = _table(uri), _table(undisturbed.parent / "results")
     tally.update(
         scenarios=1,
         runs=calls + 1,
         fits=sum(record.kind == "fit" for record in store.records()),
         lost=len(lost),
         twice=len(twice),
-        tables=int(same),
+        tables=int(found == expected),
     )
     for record in store.records():
         tally.update({f"retried {cause}": n for cause, n in record.retries.items()})
     assert not lost
     assert not twice
-    assert same
+    assert found == expected
     assert not store.work_left(), "a finished sweep leaves nothing behind"
 
 

@@ -125,6 +125,33 @@ def test_a_store_that_stays_away_is_named(s3_server, s3_store, quick_retries):
     assert isinstance(e.value, StoreError)
 
 
+def test_it_is_known_which_errors_pass():
+    from aiohttp import ClientPayloadError
+    from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+    from gcsfs.retry import HttpError
+
+    def an_answer(status: int, code: str) -> Exception:
+        answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        error = OSError(errno.EIO, "as s3fs raises it")
+        error.__cause__ = ClientError(answer, "PutObject")
+        return error
+
+    passing = [
+        an_answer(503, "SlowDown"),
+        an_answer(409, "ConditionalRequestConflict"),
+        an_answer(400, "RequestTimeout"),
+        EndpointConnectionError(endpoint_url="http://x"),
+        ReadTimeoutError(endpoint_url="http://x"),
+        ClientPayloadError(),
+        ConnectionResetError(),
+        HttpError({"code": 429}),
+    ]
+    others = [an_answer(403, "AccessDenied"), an_answer(412, "PreconditionFailed")]
+    others += [PermissionError(), HttpError({"code": 400}), KeyError("x")]
+    assert [error for error in passing if not retries.is_transient(error)] == []
+    assert [error for error in others if retries.is_transient(error)] == []
+
+
 def test_a_refusal_is_not_repeated(s3_server, s3_store):
     bucket = s3_store.removesuffix("/results")
     with (

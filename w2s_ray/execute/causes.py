@@ -30,6 +30,10 @@ MOST_MOVES = 100
 """How often a run follows to another machine before it is given up."""
 FINAL: frozenset[str | None] = frozenset({"diverged", "error", None})
 """Causes that come again with the same settings; None is the cause of a run that is done."""
+OUTSIDE: frozenset[str | None] = frozenset(
+    {"worker_died", "node_lost", "preempted", "store", "disk_full"}
+)
+"""Causes that say nothing of what was tried: a study must not learn from them."""
 LONGEST_PAUSE_S = 30.0
 
 _WEIGHT: tuple[Cause, ...] = (

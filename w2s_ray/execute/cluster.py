@@ -79,10 +79,15 @@ class Cluster:
                     )
 
 
+def alive_nodes() -> set[str]:
+    """Ids of the nodes that are there."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def here() -> dict[str, Any]:
     """Options of what belongs on the driver's node: all else may run on machines that go away."""
     node = ray.get_runtime_context().get_node_id()
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ _TRANSIENT_CODES = {
 _TRANSIENT_CLASSES = {
     "aiohttp.client_exceptions.ClientError",
     "asyncio.exceptions.IncompleteReadError",
+    "botocore.exceptions.ConnectionError",
     "botocore.exceptions.HTTPClientError",
     "botocore.parsers.ResponseParserError",
     "http.client.HTTPException",

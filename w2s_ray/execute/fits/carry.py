@@ -16,6 +16,7 @@ import ray
 import ray.exceptions
 
 from w2s_ray.execute.causes import FINAL, Retries, Stalled
+from w2s_ray.execute.cluster import alive_nodes
 from w2s_ray.execute.fits.attempt import Elsewhere
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.fits.floor import Ask
@@ -27,8 +28,8 @@ from w2s_ray.store import Record, Store
 
 ELSEWHERE_S = 2.0
 """Seconds between two looks at a fit that somebody else trains."""
-NODE_NEWS_S = 8.0
-"""How long Ray may take to learn that a node is gone."""
+NODE_NEWS_S = 20.0
+"""How long Ray may take to learn that a node is gone: by default five checks, 3 s apart."""
 GLANCE_S = 5.0
 """Longest wait for news of a running fit."""
 
@@ -63,13 +64,13 @@ class _Watch:
     def through(self) -> Record:
         """Attempts until one gives a record that counts."""
         while True:
-            started = time.time()
+            started, nodes = time.time(), alive_nodes()
             try:
                 record = self.store.find(self.fit.id)
                 ended = record if record is not None else self._attempt()
             except Exception as error:  # noqa: BLE001 - a failure becomes a record
                 ended = failure_record(self.fit, error, started=started)
-                if ended.cause == "worker_died" and self._node_is_gone():
+                if ended.cause == "worker_died" and self._node_is_gone(nodes):
                     ended = ended.model_copy(update={"cause": "node_lost"})
             if isinstance(ended, Elsewhere):
                 time.sleep(ELSEWHERE_S)
@@ -89,12 +90,16 @@ class _Watch:
         time.sleep(self.retries.pause_s(failed.cause))
         return True
 
-    def _node_is_gone(self) -> bool:
-        """Whether the fit's process died with its node, which Ray learns a moment later."""
+    def _node_is_gone(self, before: set[str]) -> bool:
+        """Whether the fit's process died with its node, which Ray learns a moment later.
+
+        `before` are the nodes when the attempt began. A host that had not begun has no known node.
+        """
         node = ray.get(self.carrier.board.where.remote(self.fit.id))
         deadline = time.monotonic() + NODE_NEWS_S
-        while node is not None and len(ray.nodes()) > 1 and time.monotonic() < deadline:
-            if not any(n["Alive"] and n["NodeID"] == node for n in ray.nodes()):
+        while len(before) > 1 and time.monotonic() < deadline:
+            gone = before - alive_nodes()
+            if node in gone or (node is None and gone):
                 return True
             time.sleep(0.5)
         return False

@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from w2s_ray.execute.causes import Cause
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.outcome import outcome_record
 from w2s_ray.execute.studies.proposals import Proposal
 from w2s_ray.execute.studies.trials import Trial
 from w2s_ray.plan import PlannedFit, PlannedStudy
+
+MOST_LOSSES = 3
+"""How often a trial is tried again after its fits' own retries were spent."""
 
 
 class StudyMemory:
@@ -34,6 +38,9 @@ class StudyMemory:
             settings for i, settings in enumerate(chosen) if settings not in chosen[:i]
         ]
         """Settings that the first trials try."""
+        self.given_up: tuple[Cause, str] | None = None
+        """Why the study can't go on: a trial was lost too often, to no fault of what it tried."""
+        self._losses: Counter[int] = Counter()
         self._curves: dict[int, dict[int, float]] = {}
 
     @property
@@ -54,6 +61,16 @@ class StudyMemory:
     def curve(self, number: int) -> tuple[float, ...]:
         """The objective of trial `number` at each position so far."""
         return tuple(value for _, value in sorted(self._curves.get(number, {}).items()))
+
+    def lost(self, number: int, cause: Any, reason: str | None) -> None:
+        """A trial ended by what says nothing of its settings: it is proposed once more, the same.
+
+        Later trials wait for it, so that no fault changes what a study proposes.
+        """
+        self._curves.pop(number, None)
+        self._losses[number] += 1
+        if self._losses[number] > MOST_LOSSES:
+            self.given_up = cause, f"trial {number} was lost {MOST_LOSSES + 1} times: {reason}"
 
     def note_pruned(self, fits: Iterable[PlannedFit], number: int) -> None:
         """Leave a record of the fits that a pruned trial did not finish."""

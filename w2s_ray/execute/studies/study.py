@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from w2s_ray.execute.causes import OUTSIDE
 from w2s_ray.execute.fits.attempt import Elsewhere
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.outcome import outcome_record
@@ -62,6 +63,9 @@ def run_study(study: PlannedStudy, *, carrier: Carrier, at_once: int) -> Record:
     if memory.remaining:
         _tune(study, memory, carrier=carrier, at_once=at_once)
     trials, recipe = memory.trials, study.recipe
+    if memory.given_up is not None:
+        cause, why = memory.given_up
+        return outcome_record(study, status="failed", cause=cause, reason=why, started=started)
     winner = best(recipe, trials)
     if winner is None:
         reasons = sorted({t.reason or t.state for t in trials.values()})
@@ -103,7 +107,7 @@ class ProposalSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         memory, recipe = self.memory, self.memory.study.recipe
         number = memory.next_number()
-        if number is None:
+        if number is None or memory.given_up is not None:
             return Searcher.FINISHED
         seen = visible(recipe, memory.trials, number=number)
         if seen is None:
@@ -121,6 +125,9 @@ class ProposalSearcher(Searcher):
         fits = memory.study.trial_fits(proposal.settings)
         for fit in fits:
             memory.carrier.floor.leave.remote(fit.id)
+        if cause in OUTSIDE:
+            memory.lost(number, cause, reason)
+            return
         if state == "pruned":
             memory.note_pruned(fits, number)
         memory.ended(
@@ -135,7 +142,7 @@ class ProposalSearcher(Searcher):
                 fits=tuple(fit.id for fit in fits),
                 cause=cause,
                 reason=reason,
-                again=state == "failed" and cause != "diverged",
+                again=cause == "error",
             )
         )
 
@@ -173,7 +180,7 @@ def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, at_once
             tune_config=tune.TuneConfig(
                 search_alg=ProposalSearcher(memory),
                 scheduler=RungScheduler(memory),
-                num_samples=memory.remaining,
+                num_samples=-1,  # until the searcher says that it has finished
                 max_concurrent_trials=max(1, min(at_once, study.recipe.concurrent_trials)),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
