@@ -19,7 +19,7 @@ from tests.store.builders import (
     some_rows,
 )
 from w2s_ray.store import Store, StoreError
-from w2s_ray.store.files import LocalFiles, RemoteFiles
+from w2s_ray.store.files import LocalFiles, RemoteFiles, open_files
 
 
 @pytest.fixture(params=["folder", "file://", "memory://", "s3://"])
@@ -362,7 +362,8 @@ def test_a_store_that_ignores_conditions_is_refused(s3_store, monkeypatch):
     monkeypatch.setattr(RemoteFiles, "create", ignoring)
     with pytest.raises(StoreError, match=f"{s3_store} ignores conditional writes"):
         store.check_writable()
-    assert store.files.find("") == ["store.json"]
+    bucket = s3_store.removesuffix("/results")
+    assert open_files(bucket).find("results") == ["results/store.json"]
 
 
 @pytest.mark.parametrize("marker", ['{"format": 2}', "{}", "[", '{"format": "x"}'])
