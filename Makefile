@@ -14,7 +14,7 @@ stage = printf '\n== %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test check lock benchmark clean
+.PHONY: help install quickstart test check lock chaos benchmark clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,13 +28,16 @@ test: $(STAMP) ## Run the tests: first the fast ones, then those that start Ray 
 	@$(call stage,fast tests)
 	@$(BIN)/python -m pytest -q -m "not ($(RAY_TESTS))"
 	@$(call stage,Ray and DeepSpeed tests)
-	@$(BIN)/python -m pytest -q -m "$(RAY_TESTS)"
+	@$(BIN)/python -m pytest -q -m "($(RAY_TESTS)) and not chaos"
 
 check: $(STAMP) ## Lint, formatting, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+chaos: $(STAMP) ## Hurt running sweeps in every way we know, at random moments (about 40 minutes)
+	$(BIN)/python -m pytest -q -s tests/chaos
 
 benchmark: $(STAMP) ## Time one grid through w2s and through a bare PyTorch loop
 	$(BIN)/python benchmarks/grid.py

@@ -42,6 +42,12 @@ VARIABLES = {
     "RAY_worker_niceness": "0",
     # A worker process that has imported torch is kept for the next fit; the default is 1 s.
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
+    # glibc gives every freed large tensor back to the kernel, which zeroes its pages again for the
+    # next one: a tenth of a small fit's time on CPU. These let a process keep what it freed
+    # (https://man7.org/linux/man-pages/man3/mallopt.3.html; 32 MiB is the most it takes).
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+    "MALLOC_TOP_PAD_": "67108864",
     # Texts are tokenized before workers fork, and by one process.
     "TOKENIZERS_PARALLELISM": "false",
     # DeepSpeed prints every setting and timer otherwise.

@@ -1,0 +1,122 @@
+"""A study never learns from a fault: what was lost is proposed again, before what depends on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.execute.studies.recipes import PLAIN, study
+from w2s_ray.execute.cluster import Cluster
+from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.studies.memory import MOST_LOSSES, StudyMemory
+from w2s_ray.execute.studies.study import ProposalSearcher, Searcher
+from w2s_ray.plan import PlannedStudy
+from w2s_ray.spec import Execution, ModelSource
+
+
+class Deaf:
+    """Stands for an actor's handle: takes every message, and keeps none."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def remote(self, *arguments: Any, **options: Any) -> None:
+        return None
+
+
+def searcher(tmp_path, **settings: Any) -> ProposalSearcher:
+    recipe = study(space=PLAIN, **settings)
+    cells = len(recipe.cells)
+    planned = PlannedStudy(
+        id=recipe.run_id,
+        recipe=recipe,
+        method="confidence",
+        tasks=("task",) * cells,
+        pairs=(("s", "m"),) * cells,
+        sources=(ModelSource(name="m", location="m", identity="sha256:m"),) * cells,
+        executions=(Execution(),) * cells,
+    )
+    machine = Cluster(cpus=2, gpus=0, node_cpus=2, node_gpus=0)
+    carrier = Carrier(store=str(tmp_path), cluster=machine, board=Deaf(), floor=Deaf())
+    return ProposalSearcher(StudyMemory(planned, carrier))
+
+
+def done(value: float) -> dict[str, Any]:
+    return {"objective": value, "ended": True, "curve": [value]}
+
+
+def ended_by(cause: str) -> dict[str, Any]:
+    return {"objective": float("nan"), "ended": True, "cause": cause, "reason": cause}
+
+
+@pytest.mark.parametrize("cause", ["worker_died", "node_lost", "store", "disk_full"])
+def test_a_trial_lost_to_a_fault_is_proposed_again_and_changes_nothing(tmp_path, cause):
+    undisturbed = searcher(tmp_path / "a", trials=4, concurrent_trials=1)
+    expected = []
+    for n in range(4):
+        expected.append(undisturbed.suggest(f"t{n}"))
+        undisturbed.on_trial_complete(f"t{n}", done(n / 10))
+    disturbed = searcher(tmp_path / "b", trials=4, concurrent_trials=1)
+    found = []
+    for n in range(4):
+        lost = disturbed.suggest(f"lost{n}")
+        disturbed.on_trial_complete(f"lost{n}", ended_by(cause))
+        found.append(disturbed.suggest(f"t{n}"))
+        assert lost == found[-1]
+        disturbed.on_trial_complete(f"t{n}", done(n / 10))
+    assert found == expected
+    assert disturbed.suggest("none left") == Searcher.FINISHED
+    assert [t["state"] for t in disturbed.memory.store.trials(disturbed.memory.study.id)] == [
+        "complete"
+    ] * 4
+
+
+def test_later_trials_wait_for_a_lost_one(tmp_path):
+    two = searcher(tmp_path, trials=4, concurrent_trials=2)
+    first, second = two.suggest("a"), two.suggest("b")
+    assert [first["number"], second["number"]] == [0, 1]
+    two.on_trial_complete("b", done(0.5))
+    assert two.suggest("c") is None  # trial 2 may learn from trial 0, which has not ended
+    two.on_trial_complete("a", error=True)
+    assert two.suggest("d")["number"] == 0
+
+
+def test_a_trial_that_diverged_or_ran_out_of_memory_is_told_as_failed(tmp_path):
+    one = searcher(tmp_path, trials=3, concurrent_trials=1)
+    for n, cause in enumerate(("diverged", "out_of_memory")):
+        one.suggest(f"t{n}")
+        one.on_trial_complete(f"t{n}", ended_by(cause))
+    assert one.suggest("t2")["number"] == 2
+    assert {t.state for t in one.memory.trials.values()} == {"failed"}
+
+
+def test_a_study_gives_up_when_a_trial_is_lost_again_and_again(tmp_path):
+    one = searcher(tmp_path, trials=2, concurrent_trials=1)
+    for n in range(MOST_LOSSES + 1):
+        assert one.memory.given_up is None
+        one.suggest(f"t{n}")
+        one.on_trial_complete(f"t{n}", ended_by("node_lost"))
+    assert one.memory.given_up is not None
+    assert one.memory.given_up[0] == "node_lost"
+    assert one.suggest("more") == Searcher.FINISHED
+
+
+def test_a_resumed_study_has_every_finished_trial_exactly_once(tmp_path):
+    whole = searcher(tmp_path / "a", trials=16, concurrent_trials=1)
+    proposals = []
+    for n in range(16):
+        proposals.append(whole.suggest(f"t{n}"))
+        whole.on_trial_complete(f"t{n}", done(n / 20))
+    first = searcher(tmp_path / "b", trials=16, concurrent_trials=1)
+    for n in range(7):
+        assert first.suggest(f"t{n}") == proposals[n]
+        first.on_trial_complete(f"t{n}", done(n / 20))
+    resumed = searcher(tmp_path / "b", trials=16, concurrent_trials=1)
+    assert sorted(resumed.memory.trials) == list(range(7))
+    assert resumed.memory.remaining == 9
+    for n in range(7, 16):
+        assert resumed.suggest(f"r{n}") == proposals[n]
+        resumed.on_trial_complete(f"r{n}", done(n / 20))
+    assert resumed.suggest("none left") == Searcher.FINISHED
+    assert len(resumed.memory.store.trials(resumed.memory.study.id)) == 16

@@ -1,0 +1,69 @@
+"""After a sweep with early stops Ray holds nothing of ours, and its token is as meant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import sweep_text
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+SCRIPT = """
+import json, os, stat, sys, time
+from pathlib import Path
+from w2s_ray.execute.environment import set_variables
+set_variables()
+import ray
+from ray.util import placement_group_table
+from w2s_ray import load_sweep, run_sweep
+from w2s_ray.execute.cluster import ray_cluster
+with ray_cluster():
+    everything = ray.cluster_resources()
+    outcome = run_sweep(load_sweep(sys.argv[1]))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        groups = [g["state"] for g in placement_group_table().values()]
+        free = ray.available_resources()
+        if set(groups) <= {"REMOVED"} and free.get("CPU") == everything["CPU"]:
+            break
+        time.sleep(0.5)
+    token = Path.home() / ".ray" / "auth_token"
+    print(json.dumps({
+        "complete": outcome.complete,
+        "groups": groups,
+        "free": free.get("CPU"),
+        "all": everything["CPU"],
+        "mode": os.environ["RAY_AUTH_MODE"],
+        "token": stat.S_IMODE(token.stat().st_mode) if token.exists() else None,
+    }))
+"""
+
+
+def test_an_early_stop_of_a_sharded_trial_frees_what_its_group_held(tmp_path: Path):
+
+    sweep = tmp_path / "sweep.yaml"
+    text = sweep_text(
+        tmp_path,
+        methods="""confidence:
+    loss: {kind: confidence}
+    search: {loss.alpha: {uniform: [0.0, 0.9]}}""",
+        extra="search: {trials: 6, scheduler: asha, grace_evaluations: 1, reduction_factor: 2}",
+        execution="{engine: deepspeed, workers: 2, zero_stage: 2}",
+    )
+    sweep.write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(sweep)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["complete"]
+    assert found["groups"], "no placement group was ever made"
+    assert set(found["groups"]) == {"REMOVED"}
+    assert found["free"] == found["all"]
+    assert found["mode"] == "token"
+    assert found["token"] in (0o600, None)
