@@ -94,7 +94,11 @@ def _driver(plan: Plan, store: Store, sweep_text: str, console: Console) -> Iter
         cluster = context.__enter__()
     try:
         cluster.check(plan)
-        yield _Driver(plan, store, sweep_text, console, cluster)
+        driver = _Driver(plan, store, sweep_text, console, cluster)
+        try:
+            yield driver
+        finally:
+            driver.carrier.close()
     finally:
         context.__exit__(None, None, None)
 

@@ -229,3 +229,13 @@ def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
         assert (await ask(floor, "f0")).layout == SEAT
 
     run(scene)
+
+
+def test_at_the_end_of_a_sweep_every_host_is_closed(world):
+    async def scene(floor: Floor) -> None:
+        hosts = [await ask(floor, "idle"), await ask(floor, "busy")]
+        await floor.leave("idle")
+        await floor.close()
+        assert sorted(map(id, world.killed)) == sorted(map(id, hosts))
+
+    run(scene)

@@ -66,6 +66,16 @@ class Carrier:
             if claimed:
                 self.open_store().clear_work(run_id)
 
+    def close(self) -> None:
+        """End the floor, its hosts and the board: a cluster that was joined gets all of it back."""
+        import ray
+        import ray.exceptions
+
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self.floor.close.remote(), timeout=10)
+        for actor in (self.floor, self.board):
+            ray.kill(actor)
+
     def say_ended(self, fit: PlannedFit, *, seconds: float | None = None) -> None:
         """Take a fit off the board; `seconds` are what one of its kind takes."""
         if self.board is not None:

@@ -109,6 +109,12 @@ class Floor:
         for run_id in left:
             await self.leave(run_id, host_lives=False)
 
+    async def close(self) -> None:
+        """Close every host, whatever it does: the sweep is over."""
+        for host in [*self._idle, *(host for _, host in self._busy.values())]:
+            _kill(host)
+        self._idle, self._busy, self._waiting = [], {}, []
+
     def _admit_next(self) -> None:
         """Admit whoever's turn it is, as long as there is room; nobody overtakes the first."""
         while self._waiting:
