@@ -33,7 +33,7 @@ class Elsewhere:
 
 
 def attempt(fit: PlannedFit, carrier: Carrier, *, rank: int = 0) -> Record:
-    """Train `fit`, unless the store has it; its record, done or failed.
+    """Train `fit`; its record, done or failed.
 
     A failed record is not in the store yet. Workers of a group call it alike, each with its rank.
 
@@ -45,8 +45,6 @@ def attempt(fit: PlannedFit, carrier: Carrier, *, rank: int = 0) -> Record:
     from w2s_ray.learn.contract import Stopped
 
     store = carrier.open_store()
-    if fit.execution.workers == 1 and (known := store.find(fit.id)) is not None:
-        return known
     wishes = BoardControl(carrier, fit) if rank == 0 else None
     spool = tempfile.mkdtemp(prefix="w2s-checkpoints-")
     checkpoints = StoredCheckpoints(

@@ -68,7 +68,9 @@ class Seat:
     def run(self, fit: PlannedFit, carrier: Carrier) -> Record | Elsewhere:
         """Carry out one attempt at a fit in this process."""
         with carrier.claimed(fit.id) as claimed:
-            return attempt(fit, carrier) if claimed else Elsewhere()
+            if not claimed:
+                return Elsewhere()
+            return carrier.open_store().find(fit.id) or attempt(fit, carrier)
 
 
 @ray.remote(num_cpus=0, memory=WATCHING["memory"])
@@ -106,7 +108,8 @@ class WorkerGroup:
         try:
             if not await asyncio.to_thread(claim.__enter__):
                 return Elsewhere()
-            return await self._ordered_run(fit, carrier)
+            known = await asyncio.to_thread(carrier.open_store().find, fit.id)
+            return known or await self._ordered_run(fit, carrier)
         finally:
             await asyncio.to_thread(claim.__exit__, None, None, None)
 
