@@ -129,7 +129,7 @@ class FitResult:
     """Real tokens of the whole schedule, had the fit not stopped early."""
     evaluated_tokens: int
     """Real tokens predicted, for evaluations, observers and the result."""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     """Wall-clock time of steps, evaluations and predictions in this process; not of loading."""
 
 
