@@ -60,35 +60,34 @@ def kill(*titles: str, times: int = 1) -> Hurt:
         for again in range(times):
             if again:
                 time.sleep(victim.chance.uniform(1.0, 4.0))
-            process = victim.one(*titles)
-            if process is not None:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            to_one(psutil.Process.kill, *titles)(victim)
 
     return hurt
 
 
 def freeze(*titles: str) -> Hurt:
     """Stop a process without ending it: it hangs."""
-
-    def hurt(victim: Victim) -> None:
-        process = victim.one(*titles)
-        if process is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
-
-    return hurt
+    return to_one(psutil.Process.suspend, *titles)
 
 
 def starve(*titles: str) -> Hurt:
     """Let a process have little more memory than it has: it runs out."""
 
+    def limit(process: psutil.Process) -> None:
+        most = process.memory_info().vms + 2**20
+        process.rlimit(psutil.RLIMIT_AS, (most, most))
+
+    return to_one(limit, *titles)
+
+
+def to_one(act: Callable[[psutil.Process], object], *titles: str) -> Hurt:
+    """Do `act` to a process with one of `titles`, if there is one."""
+
     def hurt(victim: Victim) -> None:
         process = victim.one(*titles)
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                limit = process.memory_info().vms + 2**20
-                process.rlimit(psutil.RLIMIT_AS, (limit, limit))
+                act(process)
 
     return hurt
 

@@ -44,6 +44,7 @@ _WEIGHT: tuple[Cause, ...] = (
     "preempted",
     "node_lost",
     "worker_died",
+    "stalled",
     "error",
 )
 """Which cause counts where several workers failed: a lost one makes the others fail as well."""
@@ -95,7 +96,7 @@ class HostLost(RuntimeError):
 def cause_of(error: BaseException) -> Cause:
     """The cause of an attempt that ended with `error`, whatever Ray wrapped it in."""
     found = {_cause(each) for each in _innermost(error)}
-    return next(cause for cause in (*_WEIGHT, "stalled") if cause in found)
+    return next(cause for cause in _WEIGHT if cause in found)
 
 
 class Retries:

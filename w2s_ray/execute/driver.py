@@ -116,6 +116,7 @@ class _Driver:
         from w2s_ray.execute.watch import Watches
 
         self.plan = plan
+        self.order = ranks(plan)
         self.store = store
         self.sweep_text = sweep_text
         self.cluster = cluster
@@ -173,12 +174,11 @@ class _Driver:
                 study = self.plan.studies[run_id]
                 at_once = limits.trials_at_once or self.cluster.slots(study.executions[0])
                 self.watches.start_study(study, at_once=at_once)
-        order = ranks(self.plan)
         fits = [self.plan.fits[r] for r in ready if r in self.plan.fits]
-        for fit in sorted(fits, key=lambda fit: order[fit.id]):
+        for fit in sorted(fits, key=lambda fit: self.order[fit.id]):
             waiting = sum(r in self.plan.fits for r in running)
             if waiting < (1 + AHEAD) * self.cluster.slots(fit.execution):
-                self.watches.start_fit(fit, rank=order[fit.id])
+                self.watches.start_fit(fit, rank=self.order[fit.id])
 
     def _take(self, run_id: str, record: Record) -> None:
         """Note how a run ended, and plan again where that tells more."""
@@ -209,6 +209,7 @@ class _Driver:
     def _plan_again(self) -> None:
         """A study has ended: its refits are known now."""
         self.plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
+        self.order = ranks(self.plan)
         self.done |= self.store.done([*self.plan.fits, *self.plan.studies])
         write_manifest(self.plan, self.store, self.sweep_text)
 

@@ -6,21 +6,19 @@ run comes next.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable
+from typing import Any
 
 import ray
 
-from w2s_ray.execute.causes import Retries
 from w2s_ray.execute.cluster import here
-from w2s_ray.execute.fits.attempt import Elsewhere
 from w2s_ray.execute.fits.carrier import Carrier
-from w2s_ray.execute.fits.carry import ELSEWHERE_S, carry
+from w2s_ray.execute.fits.carry import carry
 from w2s_ray.execute.outcome import failure_record
 from w2s_ray.execute.studies.study import study_task
+from w2s_ray.execute.tries import Elsewhere, settled
 from w2s_ray.plan import PlannedFit, PlannedStudy
 from w2s_ray.store import Record
 
@@ -67,23 +65,13 @@ class Watches:
 
 def carry_study(carrier: Carrier, study: PlannedStudy, *, at_once: int) -> Record:
     """Carry out a study; one whose process dies goes on from the store."""
-    store = carrier.open_store()
-    retries = Retries(max(execution.retries for execution in study.executions))
-    while True:
-        started = time.time()
+
+    def attempt() -> Record | Elsewhere:
         try:
-            known = store.find(study.id)
-            ended = known or ray.get(study_task.options(**here()).remote(study, carrier, at_once))
-        except Exception as error:  # noqa: BLE001 - a failure becomes a record
-            ended = failure_record(study, error, started=started)
-        carrier.floor.leave_party.remote(study.id)
-        if isinstance(ended, Elsewhere):
-            time.sleep(ELSEWHERE_S)
-            continue
-        if ended.status == "done":
+            ended: Any = ray.get(study_task.options(**here()).remote(study, carrier, at_once))
             return ended
-        with contextlib.suppress(OSError):  # it is said at the end even if it can't be written
-            store.write_attempt(ended)
-        if not retries.allow(ended.cause):
-            return ended
-        time.sleep(retries.pause_s(ended.cause))
+        finally:
+            carrier.floor.leave_party.remote(study.id)
+
+    retries = max(execution.retries for execution in study.executions)
+    return settled(study, store=carrier.open_store(), retries=retries, attempt=attempt)

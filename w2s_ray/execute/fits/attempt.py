@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,6 @@ from w2s_ray.store.checkpoints import StoredCheckpoints
 
 if TYPE_CHECKING:
     from w2s_ray.execute.fits.board import Asked
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """Somebody else is at work on this fit."""
 
 
 def attempt(fit: PlannedFit, carrier: Carrier, *, rank: int = 0) -> Record:

@@ -7,7 +7,6 @@ driver or a trial; the fit runs on a host. It knows nothing of the order of runs
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,19 +14,16 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from w2s_ray.execute.causes import FINAL, Retries, Stalled
+from w2s_ray.execute.causes import FINAL, Stalled
 from w2s_ray.execute.cluster import alive_nodes
-from w2s_ray.execute.fits.attempt import Elsewhere
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.fits.floor import Ask
 from w2s_ray.execute.fits.hosts import Layout
-from w2s_ray.execute.outcome import failure_record
+from w2s_ray.execute.tries import Elsewhere, settled
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import FitRecipe
 from w2s_ray.store import Record, Store
 
-ELSEWHERE_S = 2.0
-"""Seconds between two looks at a fit that somebody else trains."""
 NODE_NEWS_S = 20.0
 """How long Ray may take to learn that a node is gone: by default five checks, 3 s apart."""
 GLANCE_S = 5.0
@@ -59,46 +55,37 @@ class _Watch:
         self.tell = tell
         self.told = 0
         self.store = carrier.open_store()
-        self.retries = Retries(fit.execution.retries)
+        self.nodes: set[str] = set()
+        """Those that were there when the newest attempt began."""
 
     def through(self) -> Record:
-        """Attempts until one gives a record that counts."""
-        while True:
-            started, nodes = time.time(), alive_nodes()
-            try:
-                record = self.store.find(self.fit.id)
-                ended = record if record is not None else self._attempt()
-            except Exception as error:  # noqa: BLE001 - a failure becomes a record
-                ended = failure_record(self.fit, error, started=started)
-                if ended.cause == "worker_died" and self._node_is_gone(nodes):
-                    ended = ended.model_copy(update={"cause": "node_lost"})
-            if isinstance(ended, Elsewhere):
-                time.sleep(ELSEWHERE_S)
-                continue
-            if ended.status == "done":
-                self._tell_the_rest(ended)
-                return ended
-            if not self._again(ended):
-                return ended
+        """Attempts until the fit is settled, with every evaluation of one that is done told."""
+        record = settled(
+            self.fit,
+            store=self.store,
+            retries=self.fit.execution.retries,
+            attempt=self._attempt,
+            failed=self._placed_right,
+        )
+        if record.status == "done":
+            self._tell_the_rest(record)
+        return record
 
-    def _again(self, failed: Record) -> bool:
-        """Note a failed attempt; whether there is another, after a pause where its cause asks."""
-        with contextlib.suppress(OSError):  # it is said at the end even if it can't be written
-            self.store.write_attempt(failed)
-        if not self.retries.allow(failed.cause):
-            return False
-        time.sleep(self.retries.pause_s(failed.cause))
-        return True
+    def _placed_right(self, failed: Record) -> Record:
+        """The failure, with its cause corrected where the fit's process died with its node."""
+        if failed.cause == "worker_died" and self._node_is_gone():
+            return failed.model_copy(update={"cause": "node_lost"})
+        return failed
 
-    def _node_is_gone(self, before: set[str]) -> bool:
+    def _node_is_gone(self) -> bool:
         """Whether the fit's process died with its node, which Ray learns a moment later.
 
-        `before` are the nodes when the attempt began. A host that had not begun has no known node.
+        A host that had not begun has no known node.
         """
         node = ray.get(self.carrier.board.where.remote(self.fit.id))
         deadline = time.monotonic() + NODE_NEWS_S
-        while len(before) > 1 and time.monotonic() < deadline:
-            gone = before - alive_nodes()
+        while len(self.nodes) > 1 and time.monotonic() < deadline:
+            gone = self.nodes - alive_nodes()
             if node in gone or (node is None and gone):
                 return True
             time.sleep(0.5)
@@ -107,6 +94,7 @@ class _Watch:
     def _attempt(self) -> Record | Elsewhere:
         """One attempt, on a host of its own for as long as it takes."""
         floor, board = self.carrier.floor, self.carrier.board
+        self.nodes = alive_nodes()
         host: Any = ray.get(floor.admit.remote(self.ask))
         lives = False
         try:
@@ -123,7 +111,7 @@ class _Watch:
             raise
         finally:
             floor.leave.remote(self.fit.id, host_lives=lives)
-            board.fit_ended.remote(self.fit.id, self.fit.source.name, None)
+            self.carrier.say_ended(self.fit)
 
     def _watched(self, running: Any) -> Record | Elsewhere:
         """What the attempt gives, with its evaluations told and its silence noticed."""

@@ -18,13 +18,15 @@ from typing import Any, Literal
 import ray
 
 from w2s_ray.execute.causes import HostLost
-from w2s_ray.execute.fits.attempt import Elsewhere, attempt
+from w2s_ray.execute.fits.attempt import attempt
 from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.tries import Elsewhere
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
 
-WATCHING = {"memory": 2**20}
-"""What watching over a worker group holds: any share of a CPU could be the one its workers lack."""
+WATCHING = {"memory": 2.0**20}
+"""What a mere watch holds, over a worker group or a trial: a bundle may not be empty, and any share
+of a CPU could be the one that what it watches lacks."""
 
 
 @dataclass(frozen=True)

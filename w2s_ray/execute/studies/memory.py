@@ -74,10 +74,8 @@ class StudyMemory:
 
     def note_pruned(self, fits: Iterable[PlannedFit], number: int) -> None:
         """Leave a record of the fits that a pruned trial did not finish."""
-        fits = tuple(fits)
-        done = self.store.done([fit.id for fit in fits])
         for fit in fits:
-            if fit.id not in done:
+            if self.store.find(fit.id) is None:
                 reason = f"trial {number} was pruned"
                 self.store.write_attempt(outcome_record(fit, status="pruned", reason=reason))
 

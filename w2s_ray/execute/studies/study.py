@@ -19,20 +19,18 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from w2s_ray.execute.causes import OUTSIDE
-from w2s_ray.execute.fits.attempt import Elsewhere
 from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.fits.hosts import WATCHING
 from w2s_ray.execute.outcome import outcome_record
 from w2s_ray.execute.studies.memory import StudyMemory
 from w2s_ray.execute.studies.proposals import propose
 from w2s_ray.execute.studies.pruning import goes_on
 from w2s_ray.execute.studies.trial import state_of, trial_function
 from w2s_ray.execute.studies.trials import Trial, best, front, visible
+from w2s_ray.execute.tries import Elsewhere
 from w2s_ray.plan import PlannedStudy
 from w2s_ray.store import Record
 
-WATCHER = {"memory": 2.0**20}
-"""What a trial holds, since it only watches over its fits: a bundle may not be empty, and any share
-of a CPU could be the share that its own fit then lacks."""
 RESTARTS = 3
 """How often a trial whose watcher died is watched again."""
 
@@ -176,7 +174,7 @@ def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, at_once
     scratch = tempfile.mkdtemp(prefix="w2s-tune-")
     try:
         tune.Tuner(
-            tune.with_resources(trial_function(study, carrier), WATCHER),
+            tune.with_resources(trial_function(study, carrier), WATCHING),
             tune_config=tune.TuneConfig(
                 search_alg=ProposalSearcher(memory),
                 scheduler=RungScheduler(memory),

@@ -35,7 +35,7 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str,
     def watched(config: dict[str, Any]) -> dict[str, Any]:
         number, fits = config["number"], study.trial_fits(config["settings"])
         curve = TrialCurve([fit.recipe.training.evaluations for fit in fits])
-        key, records = objective_key(study), list[Record]()
+        key, records, finals = objective_key(study), list[Record](), list[float]()
 
         def tell(evaluation: Mapping[str, Any]) -> None:
             cell, count = len(records), evaluation["evaluations"]
@@ -46,12 +46,13 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str,
             if record.status != "done":
                 told = {"cause": record.cause, "reason": record.reason}
                 return {"objective": float("nan"), **told}
-            known = curve.cell_ended(len(records), final_objective(study, record))
+            finals.append(final_objective(study, record))
+            known = curve.cell_ended(len(records), finals[-1])
             records.append(record)
             if len(records) < len(fits):  # a trial that has trained everything isn't pruned
                 _report(known, curve)
         return {
-            "objective": fmean(final_objective(study, record) for record in records),
+            "objective": fmean(finals),
             "cost": sum(float(record.summary[COST] or 0.0) for record in records),
             "curve": curve.values,
         }

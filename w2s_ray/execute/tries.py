@@ -1,0 +1,57 @@
+"""Trying a run until it is settled: done, failed for good, or tried as often as it may be.
+
+Owns the one loop of attempts that fits and studies share. What an attempt is, is the caller's. It
+knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from w2s_ray.execute.causes import Retries
+from w2s_ray.execute.outcome import failure_record
+from w2s_ray.plan import PlannedFit, PlannedStudy
+from w2s_ray.store import Record, Store
+
+ELSEWHERE_S = 2.0
+"""Seconds between two looks at a run that somebody else is at work on."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Somebody else is at work on this run."""
+
+
+def settled(
+    run: PlannedFit | PlannedStudy,
+    *,
+    store: Store,
+    retries: int,
+    attempt: Callable[[], Record | Elsewhere],
+    failed: Callable[[Record], Record] = lambda record: record,
+) -> Record:
+    """The record of `run`, which is tried unless the store has it: done, or its last failure.
+
+    `retries` bounds further attempts for each cause. `failed` may correct the record of an attempt
+    that raised.
+    """
+    again = Retries(retries)
+    while True:
+        started = time.time()
+        try:
+            ended = store.find(run.id) or attempt()
+        except Exception as error:  # noqa: BLE001 - a failure becomes a record
+            ended = failed(failure_record(run, error, started=started))
+        if isinstance(ended, Elsewhere):
+            time.sleep(ELSEWHERE_S)
+            continue
+        if ended.status == "done":
+            return ended
+        with contextlib.suppress(OSError):  # it is said at the end even if it can't be written
+            store.write_attempt(ended)
+        if not again.allow(ended.cause):
+            return ended
+        time.sleep(again.pause_s(ended.cause))
