@@ -7,6 +7,9 @@ TORCH ?= 2.13.0
 BIN := .venv/bin
 STAMP := .venv/.installed
 RAY_TESTS := ray or deepspeed
+# The fast tests run in two processes of one thread; a file's tests stay together, for they share what
+# they made.
+FAST_TESTS := -n 2 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pytest's last line is its summary; these lines name the stage that it belongs to.
@@ -21,12 +24,13 @@ help: ## List the targets
 
 install: $(STAMP) ## Create .venv with the locked versions and this package
 
-quickstart: $(STAMP) ## Run sweeps/quickstart.yaml and print its PGR table
+quickstart: $(STAMP) ## Run sweeps/quickstart.yaml, print its PGR table and write its report
 	$(BIN)/w2s run sweeps/quickstart.yaml
+	$(BIN)/w2s report sweeps/quickstart.yaml --out results/quickstart.html
 
 test: $(STAMP) ## Run the tests: first the fast ones, then those that start Ray or DeepSpeed
 	@$(call stage,fast tests)
-	@$(BIN)/python -m pytest -q -m "not ($(RAY_TESTS))"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(FAST_TESTS) -m "not ($(RAY_TESTS))"
 	@$(call stage,Ray and DeepSpeed tests)
 	@$(BIN)/python -m pytest -q -m "($(RAY_TESTS)) and not chaos"
 
@@ -37,7 +41,7 @@ check: $(STAMP) ## Lint, formatting, types and import contracts
 	$(BIN)/lint-imports
 
 chaos: $(STAMP) ## Hurt running sweeps in every way we know, at random moments (about 40 minutes)
-	$(BIN)/python -m pytest -q -s tests/chaos
+	$(BIN)/python -m pytest -q -s tests/chaos tests/cli/test_stopped.py tests/cli/test_submit.py tests/cli/test_autoscaling.py tests/cluster
 
 benchmark: $(STAMP) ## Time one grid through w2s and through a bare PyTorch loop
 	$(BIN)/python benchmarks/grid.py

@@ -2,8 +2,8 @@
 
 Owns three comparisons over several study seeds, by default on the quickstart's task. All studies of
 a call share one store, so a trial that two of them propose is trained once; compute is counted from
-what each study's trials asked for, whoever trained it. It prints Markdown and writes a figure where
-it is told to.
+what each study's trials asked for, whoever trained it. Pairs that a transfer study trains (`on`)
+are no part of any mean. It prints Markdown and writes a figure where it is told to.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from w2s_ray import load_sweep, plan_sweep, run_sweep
 from w2s_ray.plan import Plan
-from w2s_ray.spec import Sweep
+from w2s_ray.spec import Sweep, TaskPair
 from w2s_ray.store import Record, Store
 
 QUICKSTART = Path(__file__).parents[1] / "sweeps" / "quickstart.yaml"
-METHOD = "confidence"
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,12 @@ class Found:
 
 
 def variant(base: Sweep, *, store: str, **search: Any) -> Sweep:
-    """The sweep with its searched method alone, and other search settings."""
+    """The sweep with its first searched method alone, and other search settings."""
     if search.get("objective", base.search.objective) != "transfer":
         search["on"] = None
+    searched = next(name for name, method in base.methods.items() if method.search)
     changed = {
-        "methods": {METHOD: base.methods[METHOD]},
+        "methods": {searched: base.methods[searched]},
         "search": base.search.model_copy(update=search),
         "store": store,
     }
@@ -119,6 +119,12 @@ def _mean(store: Store, ids: list[str], figure: str) -> float:
     return statistics.fmean(float(record.summary[figure] or 0.0) for record in records)
 
 
+def trained_pairs(base: Sweep) -> set[tuple[str, str]]:
+    """Those that a transfer study of the sweep trains, on whatever task."""
+    on = base.search.on or ()
+    return {one.pair if isinstance(one, TaskPair) else one for one in on}
+
+
 def arms(what: str) -> dict[str, dict[str, Any]]:
     """Name -> search settings of each side of a comparison."""
     match what:
@@ -131,8 +137,8 @@ def arms(what: str) -> dict[str, dict[str, Any]]:
             return {o: {"objective": o, "scheduler": "none"} for o in names}
 
 
-def show(results: list[Found]) -> None:
-    """Print a line for each arm, study seed and pair, and the arms' means."""
+def show(results: list[Found], *, apart: Collection[tuple[str, str]]) -> None:
+    """Print a line for each arm, study seed and pair, and the arms' means without pairs `apart`."""
     print(
         "| arm | pair | study seed | chosen | objective | pruned | compute |"
         " student | oracle-stopped | PGR |"
@@ -147,7 +153,7 @@ def show(results: list[Found]) -> None:
         )
     print("\n| arm | compute | student | oracle-stopped | PGR |\n|---|---:|---:|---:|---:|")
     for arm in dict.fromkeys(r.arm for r in results):
-        mine = [r for r in results if r.arm == arm]
+        mine = [r for r in results if r.arm == arm and (r.weak, r.strong) not in apart]
         compute, student, stopped, pgr = (
             statistics.fmean(getattr(r, name) for r in mine)
             for name in ("compute", "student_accuracy", "oracle_stopped_accuracy", "pgr")
@@ -174,12 +180,12 @@ def draw(results: list[Found], path: Path) -> None:
     band = base.mark_area(opacity=0.2, interpolate="step-after").encode(
         alt.Y("min(best so far):Q", scale=alt.Scale(zero=False), title="best objective so far"),
         alt.Y2("max(best so far):Q"),
-        color=alt.Color("sampler:N", scale=scale),
+        color=alt.Color("sampler:N", scale=scale, legend=None),
     )
     mean = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         y.aggregate("mean"),
         color=alt.Color("sampler:N", scale=scale),
-        strokeDash="sampler:N",
+        strokeDash=alt.StrokeDash("sampler:N"),
     )
     chart = (band + mean).properties(width=480, height=260)
     chart.save(path, scale_factor=2) if path.suffix == ".png" else chart.save(path)
@@ -212,7 +218,7 @@ def main() -> None:
                 variant(base, store=store, trials=options.trials, seed=seed, **search), arm=arm
             )
         ]
-    show(results)
+    show(results, apart=trained_pairs(base))
     if options.figure is not None:
         draw(results, options.figure)
 

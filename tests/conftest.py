@@ -1,8 +1,30 @@
-"""Fixtures for every test: an S3 server in a thread, and a store on it."""
+"""For every test: a finished sweep, an S3 server in a thread, a store on it; no test is a race."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import hypothesis
 import pytest
+
+from tests.support import SEARCH, SEARCHED, sweep_text, w2s
+
+# A machine that is busy with something else must not fail a property.
+hypothesis.settings.register_profile("w2s", deadline=None)
+hypothesis.settings.load_profile("w2s")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Path:
+    """A finished sweep with a search, in a folder of its own; it may be run again, not changed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    sweep = folder / "sweep.yaml"
+    sweep.write_text(sweep_text(folder, methods=SEARCHED, extra=SEARCH))
+    run = w2s("run", sweep)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "a → b" in run.stdout
+    assert "(22/22 after" in run.stderr
+    return sweep
 
 
 @pytest.fixture(scope="session")

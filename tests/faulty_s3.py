@@ -47,9 +47,12 @@ class Faults:
 
 
 class S3Server:
-    """Moto's S3 on a free port of this machine, with faults on request."""
+    """Moto's S3 on a free port of this machine, with faults on request.
 
-    def __init__(self) -> None:
+    `address` is one of this machine's own; at another than localhost, other machines reach it.
+    """
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
         from moto.server import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
@@ -59,7 +62,7 @@ class S3Server:
         self._app = DomainDispatcherApplication(create_backend_app)
         self._faults, self._random = Faults(), random.Random(0)
         self._drawing, self._serving = threading.Lock(), threading.Lock()
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._server = make_server(address, 0, self._answer, threaded=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -74,7 +77,7 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self._server.host}:{self._server.server_port}"
 
     @property
     def environment(self) -> dict[str, str]:

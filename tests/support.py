@@ -10,18 +10,34 @@ from pathlib import Path
 
 WORDS = [f"w{i}" for i in range(60)]
 GOOD, BAD = WORDS[:20], WORDS[20:40]
+SEARCHED = """naive: {}
+  confidence:
+    loss: {kind: confidence}
+    search: {loss.alpha: {uniform: [0.0, 0.9]}, early_stopping.patience: {choice: [1, 2]}}"""
+"""Methods for `sweep_text`: 22 fits with `SEARCH`."""
+SEARCH = "search: {trials: 6, scheduler: asha, grace_evaluations: 1, concurrent_trials: 2}"
 
 
-def make_model(folder: Path, *, width: int = 16, layers: int = 1, seed: int = 0) -> Path:
-    """A GPT-2-shaped model with random weights and a word-level tokenizer, as a local folder."""
+def make_model(
+    folder: Path, *, width: int = 16, layers: int = 1, seed: int = 0, eos: bool = False
+) -> Path:
+    """A GPT-2-shaped model with random weights and a word-level tokenizer, as a local folder.
+
+    With `eos` its tokenizer has a token that ends a text.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    vocabulary = {word: i for i, word in enumerate([*WORDS, "[UNK]", "[PAD]"])}
+    vocabulary = {word: i for i, word in enumerate([*WORDS, "[UNK]", "[PAD]", "[EOS]"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        **({"eos_token": "[EOS]"} if eos else {}),
+    )
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=len(vocabulary),
@@ -51,6 +67,19 @@ def make_task(path: Path, *, rows: int = 400, seed: int = 0) -> Path:
             ]
             writer.writerow([" ".join(words), label])
     return path
+
+
+class NoCheckpoints:
+    """A fit that can't be resumed."""
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, step: int, write: object) -> None:
+        raise AssertionError("not due")
+
+    def latest(self) -> None:
+        return None
 
 
 def sweep_text(

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
 """Raised whenever the meaning of a recipe changes, so that old results are never taken for new."""
 
 ID_LENGTH = 20

@@ -17,7 +17,11 @@ from pathlib import Path
 
 import psutil
 
-Hurt = Callable[["Victim"], None]
+Hurt = Callable[["Victim"], bool]
+"""Does a fault to a sweep; False where it came too late or nobody met it."""
+
+SHORT_OF_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4096", "MALLOC_TRIM_THRESHOLD_": "0"}
+"""Environment in which a process gives back what it frees, so that `starve` is felt at once."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ class Victim:
 def kill(*titles: str, times: int = 1) -> Hurt:
     """Kill a process with one of `titles`; again after a while for each further time."""
 
-    def hurt(victim: Victim) -> None:
+    def hurt(victim: Victim) -> bool:
+        killed = 0
         for again in range(times):
             if again:
                 time.sleep(victim.chance.uniform(1.0, 4.0))
-            to_one(psutil.Process.kill, *titles)(victim)
+            killed += to_one(psutil.Process.kill, *titles)(victim)
+        return killed > 0
 
     return hurt
 
@@ -71,10 +77,10 @@ def freeze(*titles: str) -> Hurt:
 
 
 def starve(*titles: str) -> Hurt:
-    """Let a process have little more memory than it has: it runs out."""
+    """Let a process have no more memory than it has: it runs out (under `SHORT_OF_MEMORY`)."""
 
     def limit(process: psutil.Process) -> None:
-        most = process.memory_info().vms + 2**20
+        most = process.memory_info().vms
         process.rlimit(psutil.RLIMIT_AS, (most, most))
 
     return to_one(limit, *titles)
@@ -83,35 +89,47 @@ def starve(*titles: str) -> Hurt:
 def to_one(act: Callable[[psutil.Process], object], *titles: str) -> Hurt:
     """Do `act` to a process with one of `titles`, if there is one."""
 
-    def hurt(victim: Victim) -> None:
+    def hurt(victim: Victim) -> bool:
         process = victim.one(*titles)
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 act(process)
+                return True
+        return False
 
     return hurt
 
 
-def fill_disk(seconds: float) -> Hurt:
-    """No space left on the store's disk for a while (see `site/sitecustomize.py`)."""
+def fill_disk(seconds: float, *, wait_s: float = 20.0) -> Hurt:
+    """No space left on the store's disk for a while (see `site/sitecustomize.py`).
 
-    def hurt(victim: Victim) -> None:
-        flag = victim.folder / "disk-is-full"
+    It lasts until somebody has met it, or `wait_s` are over.
+    """
+
+    def hurt(victim: Victim) -> bool:
+        flag, met = victim.folder / "disk-is-full", victim.folder / "disk-is-full-met"
         flag.touch()
         time.sleep(seconds)
+        deadline = time.monotonic() + wait_s
+        while not met.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
         flag.unlink()
+        return met.exists()
 
     return hurt
 
 
-def nothing(victim: Victim) -> None:
+def nothing(victim: Victim) -> bool:
     """Its store is trouble enough."""
+    return True
 
 
-def kill_driver(victim: Victim) -> None:
+def kill_driver(victim: Victim) -> bool:
     """Kill `w2s run` itself; Ray goes down with it."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim.driver, signal.SIGKILL)
+        return True
+    return False
 
 
 SEAT, WATCHER, STUDY = "ray::Seat", "ray::ImplicitFunc", "ray::study_task"

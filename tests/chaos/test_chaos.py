@@ -1,7 +1,8 @@
 """Faults at random moments of a sweep: the same command finishes, with nothing lost or redone.
 
 After each scenario (a) no run that was done is lost, (b) none is trained twice, and (c) the table
-equals the undisturbed one to the bit. A few scenarios run in CI, all of them by `make chaos`.
+equals the undisturbed one to the bit. A few scenarios run in CI, all of them by `make chaos`;
+another `W2S_CHAOS_SEED` has the faults come at other moments, to other processes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from tests.chaos.faults import (
     HEAD,
     NODE,
     SEAT,
+    SHORT_OF_MEMORY,
     STUDY,
     WATCHER,
     Hurt,
@@ -38,18 +41,16 @@ from tests.chaos.faults import (
     starve,
 )
 from tests.faulty_s3 import Faults
-from tests.support import sweep_text, w2s
+from tests.support import SEARCH, SEARCHED, sweep_text, w2s
 from w2s_ray.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 FITS = 22
-METHODS = """naive: {}
-  confidence:
-    loss: {kind: confidence}
-    search: {loss.alpha: {uniform: [0.0, 0.9]}, early_stopping.patience: {choice: [1, 2]}}"""
-SEARCH = "search: {trials: 6, scheduler: asha, grace_evaluations: 1, concurrent_trials: 2}"
 SITE = Path(__file__).parent / "site"
+
+END_HEAD, END_NODE = kill(HEAD), kill(NODE)
+"""What a `w2s run` that started its Ray itself goes on after, with a new one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Scenario:
     faults: Faults | None = None
     """The store is on S3, and its requests meet these while the fault is there."""
     execution: str = "{retries: 3, stall_s: 25, checkpoint_every_s: 0}"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment."""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.seed}"
@@ -76,15 +79,18 @@ def _scenarios() -> list[Scenario]:
         ("watcher-killed", kill(WATCHER), 3),
         ("study-killed", kill(STUDY), 3),
         ("driver-killed", kill_driver, 4),
-        ("head-killed", kill(HEAD), 2),
-        ("node-killed", kill(NODE), 2),
+        ("head-killed", END_HEAD, 2),
+        ("node-killed", END_NODE, 2),
         ("board-killed", kill(BOARD), 1),
         ("floor-killed", kill(FLOOR), 2),
         ("seat-frozen", freeze(SEAT), 2),
-        ("seat-out-of-memory", starve(SEAT), 2),
         ("disk-full", fill_disk(4.0), 2),
     ]
     found = [Scenario(name, hurt, seed) for name, hurt, times in plain for seed in range(times)]
+    found += [
+        Scenario("seat-out-of-memory", starve(SEAT), seed, variables=SHORT_OF_MEMORY)
+        for seed in range(3)
+    ]
     found += [Scenario("two-drivers", kill(SEAT), seed, drivers=2) for seed in range(1)]
     found += [Scenario("two-drivers-one-killed", kill_driver, seed, drivers=2) for seed in range(2)]
     found += [
@@ -109,7 +115,7 @@ IN_CI = {"seat-killed-0", "watcher-killed-0", "two-drivers-one-killed-0", "s3-dr
 def test_whatever_happens_nothing_is_lost_and_the_table_is_the_same(
     tmp_path, request, undisturbed, tally, scenario
 ):
-    chance = random.Random(f"{scenario}")
+    chance = random.Random(f"{scenario}{os.environ.get('W2S_CHAOS_SEED', '')}")
     for name in ("a", "b", "c"):
         shutil.copytree(undisturbed.parent / name, tmp_path / name)
     sweep = write_sweep(tmp_path, execution=scenario.execution)
@@ -120,13 +126,21 @@ def test_whatever_happens_nothing_is_lost_and_the_table_is_the_same(
             server = request.getfixturevalue("s3_server")
             on_s3.enter_context(server.faulty(scenario.faults))
         store = Store.open(uri)
-        drivers = [_start(sweep, uri, tmp_path / f"log-{i}") for i in range(scenario.drivers)]
+        drivers = [
+            _start(sweep, uri, tmp_path / f"log-{i}", scenario.variables)
+            for i in range(scenario.drivers)
+        ]
+        hurt = False
         wait_for_runs(store, drivers[0], done=chance.randrange(0, FITS - 3))
         time.sleep(chance.uniform(0.0, 1.5))
         if drivers[0].poll() is None:
-            scenario.hurt(Victim(drivers[0].pid, tmp_path, chance))
+            hurt = scenario.hurt(Victim(drivers[0].pid, tmp_path, chance))
         for driver in drivers:
             driver.wait(timeout=400)
+    within = any(driver.returncode == 0 for driver in drivers)
+    tally.update(unhurt=int(not hurt), within=int(within))
+    if scenario.hurt in (END_HEAD, END_NODE) and hurt:
+        assert drivers[0].returncode == 0, _logs(tmp_path)
     check_afterwards(
         tmp_path, uri, undisturbed, tally, before=started_runs(store), calls=len(drivers)
     )
@@ -170,15 +184,18 @@ def write_sweep(folder: Path, *, execution: str) -> Path:
     path = folder / "sweep.yaml"
     path.write_text(
         sweep_text(
-            folder, methods=METHODS, extra=SEARCH + "\nlimits: {lease_s: 8}", execution=execution
+            folder, methods=SEARCHED, extra=SEARCH + "\nlimits: {lease_s: 8}", execution=execution
         )
     )
     return path
 
 
-def _start(sweep: Path, store: Path | str, log: Path) -> subprocess.Popen[bytes]:
+def _start(
+    sweep: Path, store: Path | str, log: Path, variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
+        **variables,
         "PYTHONPATH": os.pathsep.join([str(SITE), os.environ.get("PYTHONPATH", "")]),
         "W2S_TEST_DISK_FULL": str(sweep.parent / "disk-is-full"),
     }

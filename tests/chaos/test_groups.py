@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.faults import Victim, kill
-from tests.chaos.test_chaos import METHODS, wait_for_runs
-from tests.support import sweep_text, w2s
+from tests.chaos.test_chaos import wait_for_runs
+from tests.support import SEARCHED, sweep_text, w2s
 from w2s_ray.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -26,14 +27,16 @@ WORKER, GROUP = "ray::RayTrainWorker", "ray::WorkerGroup"
 )
 def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: Path, title: str):
     sweep = tmp_path / "sweep.yaml"
-    text = sweep_text(tmp_path, methods=METHODS, extra=SEARCH, execution=SHARDED)
-    sweep.write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
+    text = sweep_text(tmp_path, methods=SEARCHED, extra=SEARCH, execution=SHARDED)
+    text = text.replace("seeds: [0, 1]", "seeds: [0]").replace("epochs: 2", "epochs: 6")
+    sweep.write_text(text)
     store = Store.open(tmp_path / "results")
     with (tmp_path / "log").open("wb") as log:
         driver = subprocess.Popen(
             [sys.executable, "-m", "w2s_ray", "run", str(sweep)], stdout=log, stderr=log
         )
     wait_for_runs(store, driver, done=3)
+    wait_for_a_fit(store, driver)
     kill(title)(Victim(driver.pid, tmp_path, random.Random(0)))
     assert driver.wait(timeout=400) == 0, (tmp_path / "log").read_text()
     retries = [record.retries for record in store.records()]
@@ -41,3 +44,23 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
     assert not store.work_left()
     again = w2s("run", sweep)
     assert "0 fits trained" in again.stderr
+
+
+@pytest.mark.chaos
+def test_what_a_lost_group_held_is_freed_although_another_ray_runs_beside(tmp_path: Path):
+    beside = "import ray; ray.init('local', num_cpus=1); print('up', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", beside], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        while "up" not in other.stdout.readline():
+            assert other.poll() is None
+        test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path, GROUP)
+        other.communicate("\n", timeout=60)
+
+
+def wait_for_a_fit(store: Store, driver: subprocess.Popen[bytes]) -> None:
+    """Until one is under way that wasn't before: its first checkpoint is there, its last isn't."""
+    before = store.work_left()
+    while driver.poll() is None and not store.work_left() - before:
+        time.sleep(0.02)

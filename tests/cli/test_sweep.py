@@ -12,17 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import sweep_text
+from tests.support import SEARCH, SEARCHED, sweep_text
 from w2s_ray.store import Store
 
 pytestmark = pytest.mark.ray
 
 W2S = [sys.executable, "-m", "w2s_ray"]
-SEARCHED = """naive: {}
-  confidence:
-    loss: {kind: confidence}
-    search: {loss.alpha: {uniform: [0.0, 0.9]}, early_stopping.patience: {choice: [1, 2]}}"""
-SEARCH = "search: {trials: 6, scheduler: asha, grace_evaluations: 1, concurrent_trials: 2}"
 
 
 def w2s(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -47,17 +42,6 @@ def started(store: Store) -> dict[str, str]:
     return {record.id: record.started_at for record in store.records()}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    """A finished sweep with a search, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    sweep = write(folder, methods=SEARCHED, extra=SEARCH)
-    run = w2s("run", sweep)
-    assert "a → b" in run.stdout
-    assert "(22/22 after" in run.stderr
-    return sweep
-
-
 def test_every_cell_has_its_runs_and_pgr_or_a_reason(undisturbed):
     rows = table(undisturbed)["rows"]
     assert [(r["weak"], r["strong"], r["method"]) for r in rows] == [
@@ -70,7 +54,7 @@ def test_every_cell_has_its_runs_and_pgr_or_a_reason(undisturbed):
     for row in rows:
         assert row["seeds"] == 2
         gap = row["ceiling_accuracy"] - row["weak_accuracy"]
-        if gap > 0:
+        if row["gap_low"] > 0:
             gained = row["student_accuracy"] - row["weak_accuracy"]
             assert row["pgr"] == pytest.approx(gained / gap)
         else:
@@ -122,10 +106,8 @@ def test_plan_status_explain_and_query_answer(undisturbed):
     assert "recipe" in w2s("explain", first, second, "--store", store).stdout
 
 
-@pytest.mark.parametrize("fits_done", [1, 9, 14])
-def test_killed_at_any_time_the_same_command_finishes_with_the_same_table(
-    tmp_path, undisturbed, fits_done
-):
+def test_killed_while_it_runs_the_same_command_finishes_with_the_same_table(tmp_path, undisturbed):
+    fits_done = 9  # at any other moment: tests/chaos
     sweep = write(tmp_path, methods=SEARCHED, extra=SEARCH)
     for name in ("a", "b", "c"):
         for file in (undisturbed.parent / name).iterdir():

@@ -30,6 +30,7 @@ methods:
   product: {{loss: {{kind: product}}}}
   reference:
     loss: {{kind: confidence_reference}}
+    stages: [{{kind: iterate}}]
     search: {{loss.alpha: {{choice: [0.1, 0.9]}}}}
 search: {{trials: 4, objective: {objective}, sampler: grid, metric: log_loss}}
 execution: {{keep: best, micro_batch: 5}}
@@ -70,6 +71,9 @@ def test_every_variant_runs_to_its_row(tmp_path: Path, objective: str):
     studies = [record for record in store.records() if record.kind == "study"]
     assert len(studies) == 2 * 3
     assert {len(store.trials(study.id)) for study in studies} == {2}
+    chains = [trial["fits"] for study in studies for trial in store.trials(study.id)]
+    assert {len(set(fits)) for fits in chains} == {2}
+    assert all(store.record(last).labelled_by == (first,) for first, last in chains)
     fits = [record for record in store.records() if record.kind == "fit"]
     for record in fits:
         weights = store.weights(record.id)

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
+from w2s_ray.data import TASKS
 from w2s_ray.data import formatters as f
-from w2s_ray.data.example import Example
+from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.forms import gathered, grouped_runs, lettered, linked
 
 SCIQ = {
     "question": "What gas do plants take in?",
@@ -15,14 +15,7 @@ SCIQ = {
     "distractor3": "argon",
     "support": "",
 }
-OPENBOOK_TSV = {
-    "ID": "7-1",
-    "Question Stem": "The sun",
-    "Answer Key": "C",
-    "Choices": "(A) is cold (B) is a (small) dog (C) shines (a lot) (D) is a lamp",
-    "Complete Question": "-",
-}
-OPENBOOK_HUB = {
+OPENBOOK = {
     "question_stem": "The sun",
     "answerKey": "C",
     "choices": {
@@ -30,6 +23,7 @@ OPENBOOK_HUB = {
         "text": ["is cold", "is a (small) dog", "shines (a lot)", "is a lamp"],
     },
 }
+LETTERED = "(A) is cold (B) is a (small) dog (C) shines (a lot) (D) is a lamp"
 OTHERS = {"is cold", "is a (small) dog", "is a lamp"}
 COSMOS = {
     "context": "It rained .",
@@ -50,8 +44,8 @@ HH = {
     ("format_row", "row", "right", "wrong"),
     [
         (f.sciq, SCIQ, "carbon dioxide", {"oxygen", "helium", "argon"}),
-        (f.openbookqa, OPENBOOK_TSV, "shines (a lot)", OTHERS),
-        (f.openbookqa, OPENBOOK_HUB, "shines (a lot)", OTHERS),
+        (f.openbookqa, OPENBOOK, "shines (a lot)", OTHERS),
+        (f.openbookqa, {**OPENBOOK, "choices": LETTERED}, "shines (a lot)", OTHERS),
         (f.cosmos_qa, COSMOS, "weather", {"clouds", "fish", "soup"}),
     ],
 )
@@ -64,21 +58,6 @@ def test_multiple_choice_gives_a_right_and_a_wrong_row_in_one_group(format_row, 
     assert bad.text.rpartition("\nA: ")[2] in wrong
     assert good.text.rpartition("\nA: ")[0] == bad.text.rpartition("\nA: ")[0]
     assert format_row(row, id="train:3") == [good, bad]
-
-
-def test_the_form_of_a_text_does_not_tell_its_label():
-    """One public formatter writes the answer's letter for positives and its text for negatives."""
-    for letter in "ABCD":
-        rows = f.openbookqa({**OPENBOOK_TSV, "Answer Key": letter}, id="x")
-        for row in rows:
-            answer = row.text.rpartition("\nA: ")[2]
-            assert not re.match(r"^\(?[A-D]\)?\W*$", answer)
-            assert "(A)" not in row.text
-            assert answer in [text for _, text in f.lettered(OPENBOOK_TSV["Choices"])]
-
-
-def test_sources_of_openbookqa_give_the_same_rows():
-    assert f.openbookqa(OPENBOOK_TSV, id="x") == f.openbookqa(OPENBOOK_HUB, id="x")
 
 
 def test_the_wrong_answer_varies_over_questions():
@@ -98,16 +77,16 @@ def test_a_wrong_answer_is_never_the_right_one():
 
 def test_lettered_takes_a_repeated_letter_and_leaves_parentheses_alone():
     text = "(A) one (B) (A) nested (C) so (c) on (D) four (D) five"
-    assert f.lettered(text) == [
+    assert lettered(text) == [
         ("A", "one"),
         ("B", "(A) nested"),
         ("C", "so (c) on"),
         ("D", "four"),
         ("D", "five"),
     ]
-    row = {**OPENBOOK_TSV, "Choices": text, "Answer Key": "D"}
+    row = {**OPENBOOK, "choices": text, "answerKey": "D"}
     assert f.openbookqa(row, id="x") == []
-    assert f.openbookqa({**row, "Answer Key": "A"}, id="x")[0].text == "Q: The sun\nA: one"
+    assert f.openbookqa({**row, "answerKey": "A"}, id="x")[0].text == "Q: The sun\nA: one"
 
 
 def test_unlabelled_cosmos_rows_are_left_out():
@@ -117,7 +96,7 @@ def test_unlabelled_cosmos_rows_are_left_out():
 def test_boolq():
     row = {"question": "is it", "passage": "It is.", "answer": True}
     assert f.boolq(row, id="x") == [Example("x", "Passage: It is.\nQuestion: is it", 1, "It is.")]
-    with pytest.raises(ValueError, match="'maybe' is neither true nor false"):
+    with pytest.raises(ValueError, match="x: column 'answer' holds 'maybe', none of 0, 1, false"):
         f.boolq({**row, "answer": "maybe"}, id="x")
 
 
@@ -155,7 +134,7 @@ def test_neighbouring_variants_of_a_justice_scenario_are_one_group():
         "I usually check in with Joe each day but today didn't because I like pie.",
         "I deserve a raise.",
     ]
-    made = f.grouped_runs(
+    made = grouped_runs(
         e
         for i, t in enumerate(texts)
         for e in f.ethics_justice({"label": "1", "scenario": t}, id=str(i))
@@ -166,7 +145,187 @@ def test_neighbouring_variants_of_a_justice_scenario_are_one_group():
 def test_creak_and_sentence_polarity():
     row = {"sentence": "Fax works offline.", "label": "false", "entity": "Fax"}
     assert f.creak(row, id="x") == [Example("x", "Fax works offline.", 0, "Fax")]
-    assert f.sentence_polarity({"text": "fine .\n", "label": 1}, id="x") == [
+    assert f.sentiment({"text": "fine .\n", "label": 1}, id="x") == [
         Example("x", "fine .", 1, "fine .")
     ]
-    assert f.sentence_polarity({"text": " \n", "label": 1}, id="x") == []
+    assert f.sentiment({"text": " \n", "label": 1}, id="x") == []
+
+
+def choice(context, question, answers):
+    return [(f"Q: {context}{question}\nA: {a}", label) for a, label in answers]
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "made"),
+    [
+        (
+            "dream",
+            {
+                "dialogue": ["M: Hi.", "W: Bye."],
+                "question": "Who left?",
+                "choice": ["he", "she"],
+                "answer": "she",
+            },
+            choice("M: Hi.\nW: Bye.\n\n", "Who left?", [("she", 1), ("he", 0)]),
+        ),
+        (
+            "hellaswag",
+            {
+                "ctx": "A man sits. he",
+                "endings": ["stands.", "flies."],
+                "label": "0",
+                "source_id": "activitynet~v_1",
+            },
+            [("A man sits. he stands.", 1), ("A man sits. he flies.", 0)],
+        ),
+        (
+            "piqa",
+            {"goal": "Cut bread", "sol1": "a spoon", "sol2": "a knife", "label": 1},
+            choice("", "Cut bread", [("a knife", 1), ("a spoon", 0)]),
+        ),
+        (
+            "quail",
+            {
+                "context": "Jo ran.",
+                "question": "Who ran?",
+                "answers": ["Jo", "Al"],
+                "correct_answer_id": 0,
+            },
+            choice("Jo ran.\n\n", "Who ran?", [("Jo", 1), ("Al", 0)]),
+        ),
+        (
+            "quartz",
+            {
+                "para": "Fire is hot.",
+                "question": "Ice is",
+                "choices": {"text": ["hot", "cold"], "label": ["A", "B"]},
+                "answerKey": "B",
+            },
+            choice("Fire is hot.\n\n", "Ice is", [("cold", 1), ("hot", 0)]),
+        ),
+        (
+            "mc_taco",
+            {
+                "sentence": "He slept.",
+                "question": "How long?",
+                "answers": [("8 hours", 1), ("8 years", 0)],
+            },
+            choice("He slept.\n\n", "How long?", [("8 hours", 1), ("8 years", 0)]),
+        ),
+        (
+            "multirc",
+            {"paragraph": "Jo ran.", "question": "Who?", "answers": [("Al", 0), ("Jo", 1)]},
+            choice("Jo ran.\n\n", "Who?", [("Jo", 1), ("Al", 0)]),
+        ),
+        (
+            "ethics_utilitarianism",
+            {"baseline": "I ate. ", "less_pleasant": "I fell."},
+            [("First: I ate.\nSecond: I fell.", 1), ("First: I fell.\nSecond: I ate.", 0)],
+        ),
+        (
+            "paws",
+            {"id": 1, "sentence1": "A to B .", "sentence2": "B to A .", "label": 0},
+            [("Sentence 1: A to B .\nSentence 2: B to A .", 0)],
+        ),
+        (
+            "wic",
+            {"word": "bank", "sentence1": "A bank.", "sentence2": "Bank it.", "label": 0},
+            [("Word: bank\nSentence 1: A bank.\nSentence 2: Bank it.", 0)],
+        ),
+        ("cola", {"sentence": "They drank.", "label": 1, "idx": 0}, [("They drank.", 1)]),
+        ("sst2", {"sentence": "a dull film ", "label": 0, "idx": 0}, [("a dull film", 0)]),
+    ],
+)
+def test_wording(task, row, made):
+    assert [(e.text, e.label) for e in TASKS[task].format(row, id="x")] == made
+
+
+@pytest.mark.parametrize(("number", "right"), [("1", "glad"), ("2", "sad"), ("3", "mad")])
+def test_social_i_qa_numbers_its_answers_from_one(number, right):
+    row = {"context": "Jo won.", "question": "How?", "label": number}
+    row |= {"answerA": "glad", "answerB": "sad", "answerC": "mad"}
+    good, bad = f.social_i_qa(row, id="x")
+    assert (good.label, good.text) == (1, f"Q: Jo won.\n\nHow?\nA: {right}")
+    assert not bad.text.endswith(right)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [(0, 1), (1, 0), (2, 0), ("e", 1), ("n", 0), ("c", 0)]
+)
+def test_anli_counts_neutral_as_contradiction(label, expected):
+    (made,) = f.anli_r2({"premise": "P", "hypothesis": "H", "label": label}, id="x")
+    assert made == Example("x", "Premise: P\nHypothesis: H", expected, "P")
+
+
+def test_twitter_classes():
+    """The hub's 1 is positive; of the original file's 0, 2 and 4, neutral 2 is left out."""
+    assert [f.twitter_sentiment({"text": "t", "label": c}, id="x")[0].label for c in (0, 1)] == [
+        0,
+        1,
+    ]
+    files = {c: f.twitter_sentiment({"text": "t", "polarity": c}, id="x") for c in "024"}
+    assert [row.label for row in files["0"] + files["4"]] == [0, 1]
+    assert files["2"] == []
+    with pytest.raises(ValueError, match="x: column 'label' holds 2, none of 0, 1"):
+        f.twitter_sentiment({"text": "t", "label": 2}, id="x")
+    with pytest.raises(ValueError, match="x: column 'polarity' holds '1', none of 0, 2, 4"):
+        f.twitter_sentiment({"text": "t", "polarity": "1"}, id="x")
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("hellaswag", {"ctx": "A", "endings": ["a", "b"], "label": "", "source_id": "s"}),
+        ("piqa", {"goal": "A", "sol1": "a", "sol2": "b", "label": -1}),
+        ("cola", {"sentence": "A", "label": -1}),
+        ("paws", {"sentence1": "A", "sentence2": "B", "label": -1}),
+        ("multirc", {"paragraph": "A", "question": "Q", "answers": [("a", -1), ("b", -1)]}),
+        ("dream", {"dialogue": [], "question": "Q", "choice": ["a", "b"], "answer": "c"}),
+        ("ethics_utilitarianism", {"baseline": "A", "less_pleasant": "A "}),
+    ],
+)
+def test_rows_without_a_label_are_left_out(task, row):
+    assert TASKS[task].format(row, id="x") == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "each"), [("ab", "c", 1), ("a", "bcd", 1), ("ab", "cde", 2), ("", "ab", 0)]
+)
+def test_a_question_gives_as_many_right_answers_as_wrong_ones(right, wrong, each):
+    answers = [(text, 1) for text in right] + [(text, "no") for text in wrong]
+    row = {"paragraph": "P", "question": "Q", "answers": answers}
+    made = f.multirc(row, id="x")
+    by_label = {label: {e.text[-1] for e in made if e.label == label} for label in (0, 1)}
+    assert (len(by_label[0]), len(by_label[1])) == (each, each)
+    assert by_label[1] <= set(right)
+    assert by_label[0] <= set(wrong)
+    assert len({e.id for e in made}) == len(made) == 2 * each
+
+
+def test_an_answer_that_stands_as_right_and_wrong_is_never_a_wrong_row():
+    row = {"paragraph": "P", "question": "Q", "answers": [("Jo", 1), ("jo ", 0), ("Al", 0)]}
+    assert [e.text[-2:] for e in f.multirc(row, id="x")] == ["Jo", "Al"]
+
+
+def test_rows_of_one_question_are_gathered_wherever_they_stand():
+    rows = [
+        {"p": p, "q": q, "answer": a, "label": n, "idx": 0}
+        for p, q, a, n in [("P", "Q", "a", 0), ("P", "R", "b", 1), ("P", "Q", "c", 1)]
+    ]
+    assert list(gathered(rows, by=("p", "q"))) == [
+        {"p": "P", "q": "Q", "answers": [("a", 0), ("c", 1)]},
+        {"p": "P", "q": "R", "answers": [("b", 1)]},
+    ]
+
+
+def test_pairs_with_a_sentence_in_common_are_one_group_across_pool_and_test():
+    def pair(first, second):
+        row = {"sentence1": first, "sentence2": second, "label": 0}
+        return f.paws(row, id=f"{first}{second}")[0]
+
+    pool = (pair("d", "c"), pair("a", "b"), pair("x", "y"), pair("c", "b"))
+    rows = linked(Rows(pool, (pair("e", "d"),)))
+    groups = [e.group for e in (*rows.pool, *rows.test)]
+    assert groups == ["a", "a", "x", "a", "a"]
+    backwards = linked(Rows(pool[::-1], (pair("e", "d"),)))
+    assert [e.group for e in backwards.pool] == ["a", "x", "a", "a"]

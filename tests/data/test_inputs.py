@@ -101,6 +101,14 @@ def test_a_hub_task_is_keyed_by_its_commit(task, monkeypatch, cache):
     assert read == [COMMIT, "f" * 40]
 
 
+def test_what_is_unconfirmed_about_a_hub_task_stands_in_its_plan(task, monkeypatch):
+    made = tuple(Example(f"train:{i}", f"text {i}", i % 2, f"{i}") for i in range(60))
+    monkeypatch.setattr(inputs, "read_rows", lambda *args, **named: Rows(made))
+    tweets = split_ref(task(name="twitter_sentiment", revision=COMMIT))
+    assert tweets.note.endswith("; unconfirmed: that label 1 is positive")
+    assert "unconfirmed" not in split_ref(task(name="sst2", revision=COMMIT)).note
+
+
 def test_the_generated_task_takes_no_path(task):
     with pytest.raises(ValueError, match="generated and reads no file; leave out `path`"):
         split_ref(task(name="embedded", path="x.csv"))

@@ -8,7 +8,9 @@ import zipfile
 
 import pytest
 
-from w2s_ray.data import TASKS, make_split
+from tests.data.layouts import HUB, ORIGINAL
+from w2s_ray.data import BALANCED, TASKS, Rows, make_split
+from w2s_ray.data.forms import Compared, gathered, grouped_runs, linked
 from w2s_ray.data.sources import SourceUnavailable, read_rows, sampled
 
 
@@ -150,8 +152,42 @@ def test_original_files(tmp_path, task, name, files, pool, test, packed):
     assert (rows.test and [row.id for row in rows.test]) == test
 
 
-def test_every_named_task_has_a_file_test():
-    assert {name for name, *_ in ORIGINALS} == set(TASKS)
+def by_text(examples):
+    return sorted((e.text, e.second or "", e.label, e.answer or "", e.group) for e in examples)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_original_files_give_what_the_hub_gives(tmp_path, task, name, packed):
+    """One formatter reads the hub's columns; original layouts are brought into them."""
+    families = ["dog", "cat's", "fox, too"]
+    made = [[r for i in range(12) for r in HUB[name](i + 20 * k, families[i % 3])] for k in (0, 1)]
+    folder = tmp_path / "data"
+    files = ORIGINAL[name](*made)
+    for file, content in files.items():
+        put(folder / file, content)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+            for file in files:
+                archive.write(folder / file, f"some folder/{file}")
+        folder = tmp_path / "data.zip"
+    named = TASKS[name]
+    hub_rows = [gathered(rows, by=named.question) if named.question else rows for rows in made]
+    expected = [
+        tuple(e for i, row in enumerate(rows) for e in named.format(row, id=str(i)))
+        for rows in hub_rows
+    ]
+    held_out = expected[1] if named.files.test else None
+    wanted = Rows(expected[0], held_out)
+    if named.grouped_runs:
+        wanted = Rows(tuple(grouped_runs(wanted.pool)), tuple(grouped_runs(wanted.test)))
+    if named.linked:
+        wanted = linked(wanted)
+    rows = read_rows(task(name=name, path=str(folder)))
+    assert len(rows.pool) >= 8
+    assert {row.label for row in rows.pool} == ({0, 1} if named.form in BALANCED else {0})
+    assert by_text(rows.pool) == by_text(wanted.pool)
+    assert (rows.test and by_text(rows.test)) == (wanted.test and by_text(wanted.test))
 
 
 def test_sentence_polarity_is_latin_1_and_labelled_by_file(tmp_path, task):
@@ -176,11 +212,30 @@ def test_a_single_file_is_one_pool(tmp_path, task):
         ({"name": "sciq", "path": "nowhere/at/all"}, "task sciq: no such file or folder: nowhere"),
         (
             {"name": "ethics_justice", "path": "{tmp}"},
-            r"no train or justice_train file \(it has valid.csv\); name the folder",
+            r"no train or justice_train file \(.*valid.csv\); name the folder .* or one archive",
         ),
         (
             {"name": "cosmos_qa", "path": "{tmp}/valid.csv"},
-            r"all row 1 isn't in the task's format \(KeyError: 'label'; it has a, b\)",
+            r"all row 1 isn't in the task's format \(KeyError: 'answer0'; it has a, b\)",
+        ),
+        (
+            {"name": "mc_taco", "path": "{tmp}/valid.csv"},
+            r"valid.csv: row 1 has 2 fields where 5 are expected \(sentence, question",
+        ),
+        (
+            {"name": "multirc", "path": "{tmp}/valid.csv"},
+            r"row 1 has no column 'paragraph' \(it has a, b\); name the original files",
+        ),
+        (
+            {"name": "piqa", "path": "{tmp}/valid.csv"},
+            "the rows hold no label and there is no valid-labels.lst beside the file",
+        ),
+        ({"name": "quail", "path": "{tmp}/broken.xml"}, r"broken.xml: not XML \(no element found"),
+        ({"name": "cola", "path": "{tmp}/broken.zip"}, "broken.zip: File is not a zip file; downl"),
+        ({"name": "movie_reviews"}, "movie_reviews isn't read from the Hugging Face hub; download"),
+        (
+            {"name": "movie_reviews", "path": "{tmp}/valid.csv"},
+            r"its name says no class, none of neg/\*, pos/\* fits; rename the file",
         ),
         (
             {"name": "mine", "path": "{tmp}", "columns": {"text": "a", "label": "b"}},
@@ -190,10 +245,26 @@ def test_a_single_file_is_one_pool(tmp_path, task):
 )
 def test_errors(tmp_path, task, declaration, message):
     put(tmp_path / "valid.csv", "a,b\n1,2\n")
+    put(tmp_path / "broken.xml", "<data>")
+    put(tmp_path / "broken.zip", "PK")
     if "path" in declaration:
         declaration = {**declaration, "path": declaration["path"].format(tmp=tmp_path)}
     with pytest.raises(ValueError, match=message):
         read_rows(task(**declaration))
+
+
+def test_a_folder_of_archives_names_the_one_to_give(tmp_path, task):
+    for name in ("movie_reviews", "sentence_polarity"):
+        put(tmp_path / f"{name}.zip", b"")
+    with pytest.raises(ValueError, match=r"rt-polarit\* file .*`path`: .*/sentence_polarity.zip$"):
+        read_rows(task(name="sentence_polarity", path=str(tmp_path)))
+
+
+def test_labels_beside_the_rows_must_be_as_many(tmp_path, task):
+    put(tmp_path / "train.jsonl", lines({"goal": "g", "sol1": "a", "sol2": "b"}))
+    put(tmp_path / "train-labels.lst", "0\n1\n")
+    with pytest.raises(ValueError, match="2 labels for 1 rows of train"):
+        read_rows(task(name="piqa", path=str(tmp_path)))
 
 
 def test_two_files_for_one_split_are_refused(tmp_path, task):
@@ -264,6 +335,65 @@ def test_a_script_based_dataset_is_read_from_its_files(task, monkeypatch):
     ]
 
 
+def test_a_converted_dataset_is_read_from_the_parquet_branch(task, monkeypatch):
+    rows = [r for i in range(4) for r in HUB["mc_taco"](i, "dog")]
+    calls = hub_sets(monkeypatch, {"test": rows, "validation": rows})
+    made = read_rows(task(name="mc_taco"), commit="c" * 40)
+    assert [row.id for row in made.pool[:4]] == [
+        "test:0:right",
+        "test:0:right1",
+        "test:0:wrong",
+        "test:0:wrong1",
+    ]
+    at = f"hf://datasets/CogComp/mc_taco@{'c' * 40}/*"
+    files = {split: f"{at}/{split}/*.parquet" for split in ("test", "validation")}
+    assert calls == [(("parquet",), {"data_files": files})]
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_the_table_of_tasks_is_whole(name):
+    named = TASKS[name]
+    pairs = isinstance(named.format, Compared) or len(getattr(named.format, "group", ())) == 2
+    assert named.linked == (pairs or named.form == "answers")
+    hub = named.hub
+    if hub is None:
+        return
+    wanted = {*hub.pool, *([hub.test] if hub.test else [])}
+    assert hub.test not in hub.pool
+    assert hub.files is None or set(hub.files) == wanted
+    assert len({file.rpartition(".")[2] for file in (hub.files or {"": ".csv"}).values()}) == 1
+    assert hub.name.count("/") == 1
+
+
+def test_the_papers_tasks_are_all_there():
+    paper = [
+        "boolq",
+        "cosmos_qa",
+        "dream",
+        "ethics_justice",
+        "ethics_deontology",
+        "ethics_virtue",
+        "ethics_utilitarianism",
+        "anli_r2",
+        "cola",
+        "sst2",
+        "hellaswag",
+        "mc_taco",
+        "openbookqa",
+        "paws",
+        "quail",
+        "piqa",
+        "quartz",
+        "sciq",
+        "social_i_qa",
+        "multirc",
+        "wic",
+        "twitter_sentiment",
+    ]
+    assert len(paper) == 22
+    assert {*paper, "amazon_polarity", "anthropic_hh", "creak"} <= set(TASKS)
+
+
 def test_an_unreachable_hub_says_what_to_do(task, monkeypatch):
     hub_sets(monkeypatch, ConnectionError("no route"))
     with pytest.raises(SourceUnavailable, match=r"no route.*download the original files.*`path`"):
@@ -278,3 +408,10 @@ def test_a_sample_is_spread_over_the_source_and_depends_on_the_seed():
     assert 4500 < sum(first) / 500 < 5500
     assert first != [i for i, _ in sampled(numbered, most=500, seed=1)]
     assert [i for i, _ in sampled(numbered[:9], most=500, seed=0)] == list(range(9))
+
+
+def test_a_folder_without_a_text_names_the_archive_beside(tmp_path, task):
+    put(tmp_path / "books.tar.xz", b"")
+    put(tmp_path / "index.tsv", "title\n")
+    with pytest.raises(ValueError, match=r"name the archive in `path`: .*/books.tar.xz$"):
+        read_rows(task(name="texts", path=str(tmp_path)))

@@ -1,4 +1,4 @@
-"""After a sweep with early stops Ray holds nothing of ours, and its token is as meant."""
+"""After a sweep with early stops Ray holds nothing of ours, and it was open to nobody else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import sweep_text
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SCRIPT = """
-import json, os, stat, sys, time
+import json, os, psutil, stat, sys, time
 from pathlib import Path
 from w2s_ray.execute.environment import set_variables
 set_variables()
@@ -33,11 +33,19 @@ with ray_cluster():
             break
         time.sleep(0.5)
     token = Path.home() / ".ray" / "auth_token"
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = [
+        (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
     print(json.dumps({
         "complete": outcome.complete,
         "groups": groups,
         "free": free.get("CPU"),
         "all": everything["CPU"],
+        "listening": listening,
         "mode": os.environ["RAY_AUTH_MODE"],
         "token": stat.S_IMODE(token.stat().st_mode) if token.exists() else None,
     }))
@@ -65,5 +73,7 @@ def test_an_early_stop_of_a_sharded_trial_frees_what_its_group_held(tmp_path: Pa
     assert found["groups"], "no placement group was ever made"
     assert set(found["groups"]) == {"REMOVED"}
     assert found["free"] == found["all"]
+    assert {"gcs_server", "raylet"} <= {name for name, _ in found["listening"]}
+    assert {address for _, address in found["listening"]} <= {"127.0.0.1", "::1"}
     assert found["mode"] == "token"
     assert found["token"] in (0o600, None)

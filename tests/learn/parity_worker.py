@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import Left, Stopped
@@ -41,7 +42,7 @@ class Predicting(Recorder):
 
     def evaluated(self, **seen: Any) -> None:
         super().evaluated(**seen)
-        self.test.append(seen["predict"]("test"))
+        self.test.append(seen["predict"]("test").probabilities)
 
 
 def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any]) -> None:
@@ -63,18 +64,27 @@ def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any
         (folder / f"result-{workers}.pickle").write_bytes(pickle.dumps(found))
 
 
+def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any]]:
+    """A job's recipe, and what it is trained on and from: `data`, `source`."""
+    form = job.get("form", "classes")
+    recipe = recipe_of(job.get("training"), form=form, **job.get("recipe", {}))
+    if form == "classes":
+        return recipe, {"data": data_of(), "source": source_of(folder / "gpt2", "gpt2")}
+    source = source_of(folder / "lm", "lm")
+    data = pair_data() if form == "pairs" else answer_data(source, rows=64)
+    return recipe, {"data": data, "source": source}
+
+
 def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     """One fit, killed and resumed if the job says so."""
-    given = {
-        "data": data_of(),
-        "source": source_of(folder / "gpt2", "gpt2"),
+    recipe, given = settled(folder, job)
+    given |= {
         "execution": Execution(
             engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]
         ),
         "weights": folder / job["weights"] if "weights" in job else None,
         "checkpoints": None,
     }
-    recipe = recipe_of(job.get("training"), **job.get("recipe", {}))
     if "kill_at" in job:
         given["checkpoints"] = SharedFolder(folder / f"kept-{workers}-{job['name']}", every_s=0)
         try:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.learn.parity_worker import worker
+from tests.learn.parity_worker import settled, worker
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
+from tests.support import make_model
 from w2s_ray.learn.loop import fit
 from w2s_ray.spec import ConfidenceLoss, EarlyStopping, Execution, LoraTuning
 
@@ -58,6 +59,12 @@ def jobs() -> dict[str, dict[str, Any]]:
             "weights": f"weights-{stage}",
             "execution": {"zero_stage": stage, "keep": "best"},
         }
+    for form, epochs in (("pairs", 2), ("answers", 4)):
+        made[f"{form}-3"] = {
+            "form": form,
+            "training": {"lr": 3e-2, "epochs": epochs, "evaluations_per_epoch": 1},
+            "execution": {"zero_stage": 3, "micro_batch": 3, "evaluation_batch": 8},
+        }
     made["predicts-3"] = {"execution": {"zero_stage": 3}, "predicts": True}
     for what in ("leave", "stop"):
         made[f"{what}-2"] = {"recipe": STOPPING, "execution": {"zero_stage": 2}, "asks": what}
@@ -70,13 +77,8 @@ COMPARED = [name for name in jobs() if not name.startswith("best")]
 
 def torch_fit(folder: Path, job: dict[str, Any]) -> tuple[Any, Recorder]:
     seen = Recorder()
-    result = fit(
-        recipe_of(job.get("training"), **job.get("recipe", {})),
-        data=data_of(),
-        observer=seen,
-        source=source_of(folder / "gpt2", "gpt2"),
-        execution=Execution(gpus_per_worker=0),
-    )
+    recipe, given = settled(folder, job)
+    result = fit(recipe, observer=seen, execution=Execution(gpus_per_worker=0), **given)
     return result, seen
 
 
@@ -86,6 +88,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, dic
 
     folder = tmp_path_factory.mktemp("deepspeed")
     make_gpt2(folder / "gpt2")
+    make_model(folder / "lm", eos=True)
     for workers in (1, 2):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -106,8 +109,13 @@ def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: An
     tolerance = 1e-3 if "bf16" not in name else 1e-2
     expected = seen.losses[-len(got["losses"]) :]
     np.testing.assert_allclose(got["losses"], expected, atol=tolerance)
-    for part, values in result.probabilities.items():
-        np.testing.assert_allclose(got["result"].probabilities[part], values, atol=10 * tolerance)
+    for part, told in result.predicted.items():
+        values = told.probabilities
+        np.testing.assert_allclose(
+            got["result"].predicted[part].probabilities, values, atol=10 * tolerance
+        )
+        assert got["result"].predicted[part].answers == told.answers
+        assert told.answers is None or len(set(told.answers)) > 5
     ours, theirs = result, got["result"]
     assert (ours.steps, ours.best_step, ours.stopped_early, ours.tokens) == (
         theirs.steps,
@@ -132,10 +140,11 @@ def test_kill_and_resume(stage: int, workers: int, found: Any) -> None:
 def test_an_observer_may_predict_and_changes_nothing(workers: int, found: Any) -> None:
     predicting, silent = (found[1][workers][name] for name in ("predicts-3", "xent-3"))
     assert predicting["losses"] == silent["losses"]
-    for part, values in silent["result"].probabilities.items():
-        assert np.array_equal(predicting["result"].probabilities[part], values)
+    for part, told in silent["result"].predicted.items():
+        values = told.probabilities
+        assert np.array_equal(predicting["result"].predicted[part].probabilities, values)
     assert len(predicting["test"]) == 4
-    assert np.array_equal(predicting["test"][-1], silent["result"].probabilities["test"])
+    assert np.array_equal(predicting["test"][-1], silent["result"].predicted["test"].probabilities)
     assert not np.array_equal(predicting["test"][0], predicting["test"][-1])
 
 
@@ -175,7 +184,7 @@ def test_the_best_state_is_kept(stage: int, found: Any) -> None:
     )
     engine.model.head.load_state_dict(load_file(kept / "head.safetensors"))
     again = probabilities(predict_margins(engine, data_of().validation, batch=64))
-    np.testing.assert_allclose(again, got.probabilities["validation"], atol=1e-5)
-    p1, labels = got.probabilities["validation"], data_of().validation_targets_MC
+    np.testing.assert_allclose(again, got.predicted["validation"].probabilities, atol=1e-5)
+    p1, labels = got.predicted["validation"].probabilities, data_of().validation_targets_MC
     found_loss = -(labels[:, 1] * np.log(p1) + labels[:, 0] * np.log(1 - p1)).mean()
     assert found_loss == pytest.approx(best[2], abs=1e-4)

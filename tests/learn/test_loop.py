@@ -28,7 +28,6 @@ from w2s_ray.spec import (
     FitRecipe,
     LoraTuning,
     ModelSource,
-    ProductLoss,
     XentLoss,
 )
 
@@ -44,7 +43,10 @@ def run(recipe: FitRecipe, source: ModelSource, **more: Any) -> tuple[Any, Recor
 def assert_same(one: FitResult, other: FitResult) -> None:
     """Two results that are equal to the bit, whatever time they took."""
     ours, theirs = ({k: v for k, v in vars(r).items() if k != "seconds"} for r in (one, other))
-    parts = ours.pop("probabilities"), theirs.pop("probabilities")
+    parts = [
+        {part: told.probabilities for part, told in both.pop("predicted").items()}
+        for both in (ours, theirs)
+    ]
     assert ours == theirs
     assert parts[0].keys() == parts[1].keys()
     for part, values in parts[0].items():
@@ -64,7 +66,7 @@ def test_a_fit_learns_and_reports(kind: str, request: pytest.FixtureRequest) -> 
     assert result.evaluated_tokens == 12 * validation + test
     assert result.train_loss == seen.losses[-1]
     assert result.parameters == result.trained_parameters
-    found = result.probabilities
+    found = {part: told.probabilities for part, told in result.predicted.items()}
     assert {part: (len(p), p.dtype) for part, p in found.items()} == {
         "validation": (21, np.float32),
         "test": (17, np.float32),
@@ -74,8 +76,8 @@ def test_a_fit_learns_and_reports(kind: str, request: pytest.FixtureRequest) -> 
 
 @pytest.mark.parametrize(
     "loss",
-    [XentLoss(), ConfidenceLoss(), ConfidenceReferenceLoss(), ProductLoss()],
-    ids=lambda loss: loss.kind,
+    [XentLoss(), ConfidenceLoss(), ConfidenceLoss(window=20), ConfidenceReferenceLoss()],
+    ids=repr,
 )
 @pytest.mark.parametrize("micro_batch", [3, 1])
 def test_micro_batches_change_no_numbers(loss: Any, micro_batch: int, gpt2: ModelSource) -> None:
@@ -87,7 +89,19 @@ def test_micro_batches_change_no_numbers(loss: Any, micro_batch: int, gpt2: Mode
         execution=Execution(micro_batch=micro_batch, evaluation_batch=5, gpus_per_worker=0),
     )
     np.testing.assert_allclose(split_seen.losses, whole_seen.losses, atol=1e-4)
-    np.testing.assert_allclose(split.probabilities["test"], whole.probabilities["test"], atol=1e-3)
+    np.testing.assert_allclose(
+        split.predicted["test"].probabilities, whole.predicted["test"].probabilities, atol=1e-3
+    )
+
+
+def test_a_window_of_predictions_reaches_back_over_batches(gpt2: ModelSource) -> None:
+    """Batches of 8: a threshold over 8 predictions is the batch's own, one over 20 is not."""
+    _, alone = run(recipe_of(loss=ConfidenceLoss()), gpt2)
+    _, same = run(recipe_of(loss=ConfidenceLoss(window=8)), gpt2)
+    _, wider = run(recipe_of(loss=ConfidenceLoss(window=20)), gpt2)
+    assert alone.losses[:5] == same.losses[:5]
+    assert alone.losses[0] == wider.losses[0]
+    assert alone.losses[:5] != wider.losses[:5]
 
 
 @pytest.mark.parametrize("stop_after", [4, 7, 11])
@@ -96,7 +110,9 @@ def test_kill_and_resume_gives_the_same_bits(
     stop_after: int, tuning: dict[str, Any], gpt2: ModelSource, tmp_path: Path
 ) -> None:
     recipe = recipe_of(
-        tuning, loss=ConfidenceLoss(), early_stopping=EarlyStopping(patience=4, metric="loss")
+        tuning,
+        loss=ConfidenceLoss(window=20),
+        early_stopping=EarlyStopping(patience=4, metric="loss"),
     )
     straight, straight_seen = run(recipe, gpt2)
     kept = FolderCheckpoints(tmp_path, every_s=0)
@@ -182,7 +198,7 @@ def test_validation_is_predicted_once_for_each_evaluation(
     result, seen = run(recipe_of({"epochs": 4}, early_stopping=stopping), gpt2, engine=Counting)
     assert Counting.rows == 21 * len(seen.evaluations) + 17
     restored = next(e for e in seen.evaluations if e["step"] == result.best_step)
-    assert np.array_equal(result.probabilities["validation"], restored["probabilities"])
+    assert np.array_equal(result.predicted["validation"].probabilities, restored["probabilities"])
     assert (result.validation_agreement, result.validation_loss) == (
         restored["agreement"],
         restored["loss"],
@@ -218,7 +234,7 @@ def test_reused_predictions_are_those_of_the_kept_weights(
     engine.model.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
     for part, rows in data_of().predict.items():
         again = probabilities(predict_margins(engine, rows, batch=8))
-        assert np.array_equal(again, result.probabilities[part])
+        assert np.array_equal(again, result.predicted[part].probabilities)
 
 
 def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
@@ -226,7 +242,9 @@ def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Pat
     first, _ = run(recipe_of(), gpt2, checkpoints=kept)
     second, seen = run(recipe_of(), gpt2, checkpoints=kept)
     assert seen.losses == []
-    assert np.array_equal(first.probabilities["test"], second.probabilities["test"])
+    assert np.array_equal(
+        first.predicted["test"].probabilities, second.predicted["test"].probabilities
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["step-12"]
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".pt", ".bin", ".pkl")]
 
@@ -266,7 +284,7 @@ def test_early_stopping_restores_the_best_state(gpt2: ModelSource) -> None:
     assert result.tokens < result.planned_tokens == 12 * len(data_of().train.values)
     assert result.best_step == seen.evaluations[best]["step"] < result.steps
     assert np.array_equal(
-        result.probabilities["validation"], seen.evaluations[best]["probabilities"]
+        result.predicted["validation"].probabilities, seen.evaluations[best]["probabilities"]
     )
 
 
@@ -317,7 +335,7 @@ def test_a_nan_names_its_step(gpt2: ModelSource) -> None:
 def test_precision(precision: str, gpt2: ModelSource) -> None:
     result, seen = run(recipe_of({"epochs": 6, "precision": precision}), gpt2)
     assert seen.evaluations[-1]["agreement"] > 0.8
-    assert result.probabilities["test"].dtype == np.float32
+    assert result.predicted["test"].probabilities.dtype == np.float32
 
 
 def test_a_learning_rate_of_our_schedule_is_used(gpt2: ModelSource) -> None:
@@ -342,7 +360,7 @@ def test_without_validation_nothing_is_evaluated(gpt2: ModelSource) -> None:
     )
     result, seen = run(recipe_of(), gpt2, data=data)
     assert seen.evaluations == []
-    assert (result.steps, result.probabilities) == (12, {})
+    assert (result.steps, result.predicted) == (12, {})
     assert (result.validation_agreement, result.validation_loss) == (None, None)
     with pytest.raises(ValueError, match="needs validation rows"):
         run(recipe_of(early_stopping=EarlyStopping()), gpt2, data=data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_ray.learn.batches import layout
-from w2s_ray.learn.losses import (
-    batch_statistics,
-    class_1_probability,
-    confidence_weight,
-    loss_sum,
-    targets,
+from w2s_ray.learn.losses import loss_sum
+from w2s_ray.methods.losses.loss import class_1_probability
+from w2s_ray.spec import (
+    ConfidenceLoss,
+    ConfidenceReferenceLoss,
+    EntropyLoss,
+    KLLoss,
+    Loss,
+    ProductLoss,
+    WindowLoss,
+    XentLoss,
 )
-from w2s_ray.spec import ConfidenceLoss, ConfidenceReferenceLoss, Loss, ProductLoss, XentLoss
 
 ROWS = 10
 
@@ -34,8 +40,8 @@ def batch(seed: int = 0, rows: int = ROWS) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def computed(loss: Loss, logits: torch.Tensor, labels: torch.Tensor, progress: float) -> float:
-    statistics = batch_statistics(loss, class_1_probability(logits), labels)
-    return float(loss_sum(loss, logits, labels, statistics=statistics, progress=progress))
+    statistic = loss.statistic(class_1_probability(logits), labels)
+    return float(loss_sum(loss, logits, labels, statistic=statistic, progress=progress))
 
 
 def reference(loss: Loss, logits: np.ndarray, labels: np.ndarray, progress: float) -> float:
@@ -44,6 +50,17 @@ def reference(loss: Loss, logits: np.ndarray, labels: np.ndarray, progress: floa
     y = labels.astype(np.float64)
     if isinstance(loss, XentLoss):
         return float(-(y * np.log(p)).sum())
+    if isinstance(loss, KLLoss):
+        if loss.direction == "forward":
+            return float((y * np.log(y / p)).sum())
+        return float((p * np.log(p / y)).sum())
+    if isinstance(loss, WindowLoss):
+        assert isinstance(loss.radius, float)
+        unsure = [i for i in range(len(p)) if abs(p[i, 1] - 0.5) <= loss.radius]
+        return float(sum(-(y[i] * np.log(p[i])).sum() for i in unsure))
+    if isinstance(loss, EntropyLoss):
+        own = loss.alpha * min(1.0, progress / loss.warmup_fraction)
+        return float((1 - own) * -(y * np.log(p)).sum() + own * -(p * np.log(p)).sum())
     if isinstance(loss, ProductLoss):
         target = p**loss.beta * y**loss.alpha
         target /= target.sum(axis=1, keepdims=True)
@@ -71,10 +88,20 @@ LOSSES: list[Loss] = [
     ConfidenceReferenceLoss(),
     ProductLoss(),
     ProductLoss(alpha=0.5, beta=2.0),
+    EntropyLoss(),
+    EntropyLoss(alpha=0.9, warmup_fraction=0.02),
+]
+"""Those that are a cross-entropy with some target."""
+
+OTHERS: list[Loss] = [
+    WindowLoss(),
+    WindowLoss(radius=0.4),
+    KLLoss(),
+    KLLoss(direction="reverse"),
 ]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.kind}")
+@pytest.mark.parametrize("loss", LOSSES + OTHERS, ids=lambda loss: f"{loss.kind}")
 @pytest.mark.parametrize("progress", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_matches_a_numpy_reference(loss: Loss, progress: float, seed: int) -> None:
@@ -89,6 +116,8 @@ def test_matches_a_numpy_reference(loss: Loss, progress: float, seed: int) -> No
         ConfidenceLoss(alpha=0),
         ConfidenceReferenceLoss(alpha=0),
         ProductLoss(alpha=1, beta=0),
+        EntropyLoss(alpha=0),
+        WindowLoss(radius=0.5),
     ],
 )
 def test_a_loss_without_its_own_part_is_cross_entropy(loss: Loss) -> None:
@@ -99,14 +128,14 @@ def test_a_loss_without_its_own_part_is_cross_entropy(loss: Loss) -> None:
 
 def test_product_without_labels_is_self_training() -> None:
     logits, labels = batch()
-    found = targets(ProductLoss(alpha=0, beta=1), logits, labels, statistics=None, progress=0.0)
+    found = ProductLoss(alpha=0, beta=1).target(logits, labels, statistic=None, progress=0.0)
     torch.testing.assert_close(found, torch.softmax(logits, dim=1))
 
 
 def test_product_of_certain_opposites_is_finite() -> None:
     logits = torch.tensor([[500.0, -500.0], [0.0, 0.0]], requires_grad=True)
     labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    loss = loss_sum(ProductLoss(), logits, labels, statistics=None, progress=0.0)
+    loss = loss_sum(ProductLoss(), logits, labels, statistic=None, progress=0.0)
     loss.backward()
     assert torch.isfinite(loss)
     assert logits.grad is not None
@@ -115,14 +144,14 @@ def test_product_of_certain_opposites_is_finite() -> None:
 
 def test_the_confidence_weight_rises_linearly_and_stays() -> None:
     loss = ConfidenceLoss(alpha=0.6, warmup_fraction=0.2)
-    weights = [confidence_weight(loss, progress) for progress in (0.0, 0.05, 0.1, 0.2, 0.9)]
+    weights = [loss.weight(progress) for progress in (0.0, 0.05, 0.1, 0.2, 0.9)]
     assert weights == pytest.approx([0.0, 0.15, 0.3, 0.6, 0.6])
-    assert confidence_weight(ConfidenceLoss(alpha=0.6, warmup_fraction=0), 0.0) == 0.6
+    assert ConfidenceLoss(alpha=0.6, warmup_fraction=0).weight(0.0) == 0.6
 
 
 def test_the_reference_weight_jumps() -> None:
     loss = ConfidenceReferenceLoss(alpha=0.5, warmup_fraction=0.1)
-    weights = [confidence_weight(loss, progress) for progress in (0.0, 0.1, 0.11, 1.0)]
+    weights = [loss.weight(progress) for progress in (0.0, 0.1, 0.11, 1.0)]
     assert weights == pytest.approx([0.0, 0.05, 0.5, 0.5])
 
 
@@ -130,10 +159,10 @@ def test_the_reference_weight_jumps() -> None:
 def test_no_gradient_flows_through_the_target(loss: Loss) -> None:
     logits, labels = batch()
     logits.requires_grad_(True)
-    statistics = batch_statistics(loss, class_1_probability(logits), labels)
-    target = targets(loss, logits, labels, statistics=statistics, progress=0.5)
+    statistic = loss.statistic(class_1_probability(logits), labels)
+    target = loss.target(logits.detach(), labels, statistic=statistic, progress=0.5)
     assert not target.requires_grad
-    loss_sum(loss, logits, labels, statistics=statistics, progress=0.5).backward()
+    loss_sum(loss, logits, labels, statistic=statistic, progress=0.5).backward()
     expected = torch.softmax(logits.detach(), dim=1) * target.sum(1, keepdim=True) - target
     torch.testing.assert_close(logits.grad, expected, atol=1e-6, rtol=1e-5)
 
@@ -147,7 +176,7 @@ def test_exactly_the_prior_share_lies_above_the_threshold(values: list[int], pri
     labels = torch.full((len(values), 2), 0.5)
     if len(set(p1.tolist())) < len(values):
         return
-    threshold = batch_statistics(ConfidenceLoss(prior=prior), p1, labels)
+    threshold = ConfidenceLoss(prior=prior).statistic(p1, labels)
     assert threshold is not None
     assert int((p1.double() > threshold).sum()) == int(np.floor(prior * len(values) + 0.5))
 
@@ -157,12 +186,12 @@ def test_rows_of_weight_zero_count_nothing() -> None:
     weights = torch.ones(ROWS)
     weights[3] = 0
     kept = [i for i in range(ROWS) if i != 3]
-    whole = loss_sum(XentLoss(), logits, labels, weights, statistics=None, progress=0.0)
-    part = loss_sum(XentLoss(), logits[kept], labels[kept], statistics=None, progress=0.0)
+    whole = loss_sum(XentLoss(), logits, labels, weights, statistic=None, progress=0.0)
+    part = loss_sum(XentLoss(), logits[kept], labels[kept], statistic=None, progress=0.0)
     torch.testing.assert_close(whole, part)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.kind}")
+@pytest.mark.parametrize("loss", LOSSES + OTHERS, ids=lambda loss: f"{loss.kind}")
 @pytest.mark.parametrize(("workers", "micro"), [(1, 10), (1, 3), (2, 5), (3, 1), (4, 2)])
 def test_targets_of_the_global_batch_do_not_depend_on_its_layout(
     loss: Loss, workers: int, micro: int
@@ -178,9 +207,84 @@ def test_targets_of_the_global_batch_do_not_depend_on_its_layout(
     ]
     for part in dealt:
         p1[part.positions] = class_1_probability(logits[part.positions])
-    statistics = batch_statistics(loss, p1, labels)
+    statistic = loss.statistic(p1, labels)
     parts = [
-        loss_sum(loss, logits[at], labels[at], statistics=statistics, progress=0.5)
+        loss_sum(loss, logits[at], labels[at], statistic=statistic, progress=0.5)
         for at in (part.positions for part in dealt)
     ]
     assert float(sum(parts)) == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss", [ConfidenceLoss(alpha=0.7), ConfidenceReferenceLoss(), EntropyLoss()], ids=repr
+)
+def test_the_gradient_is_that_of_the_loss_with_its_target_held_fixed(loss: Loss) -> None:
+    """By finite differences in double precision: the target is a constant of the step."""
+    logits, labels = batch(seed=4)
+    logits = logits.double().requires_grad_(True)
+    statistic = loss.statistic(class_1_probability(logits), labels)
+    loss_sum(loss, logits, labels, statistic=statistic, progress=0.5).backward()
+    assert logits.grad is not None
+    target = (
+        loss.target(logits.detach(), labels, statistic=statistic, progress=0.5).double().numpy()
+    )
+    at = logits.detach().numpy()
+
+    def held(moved: np.ndarray) -> float:
+        return float(-(target * np.log(softmax(moved))).sum())
+
+    for row in range(ROWS):
+        for side in (0, 1):
+            step = np.zeros_like(at)
+            step[row, side] = 1e-5
+            slope = (held(at + step) - held(at - step)) / 2e-5
+            assert float(logits.grad[row, side]) == pytest.approx(slope, abs=2e-6)
+
+
+def test_the_papers_warm_up_does_not_jump_and_the_references_does() -> None:
+    """A trap of the public implementation: its weight leaps from the warm-up's share to all."""
+    before, after = 0.0999, 0.1001
+    paper = ConfidenceLoss(alpha=0.5, warmup_fraction=0.1)
+    reference = ConfidenceReferenceLoss(alpha=0.5, warmup_fraction=0.1)
+    assert paper.weight(after) - paper.weight(before) < 0.001
+    assert reference.weight(after) - reference.weight(before) > 0.4
+    steps = [paper.weight(step / 100) for step in range(101)]
+    assert max(b - a for a, b in pairwise(steps)) == pytest.approx(0.05)
+
+
+def test_entropy_pulls_like_weaker_cross_entropy() -> None:
+    grads = []
+    for loss in (EntropyLoss(alpha=0.75, warmup_fraction=0), XentLoss()):
+        logits, labels = batch()
+        logits.requires_grad_(True)
+        loss_sum(loss, logits, labels, statistic=None, progress=0.5).backward()
+        grads.append(logits.grad)
+    torch.testing.assert_close(grads[0], grads[1] * 0.25)
+
+
+def test_forward_kl_has_the_gradient_of_cross_entropy_and_is_zero_on_its_own_labels() -> None:
+    logits, _ = batch()
+    labels = torch.softmax(logits, dim=1)
+    for direction in ("forward", "reverse"):
+        found = loss_sum(KLLoss(direction=direction), logits, labels, statistic=None, progress=0.0)
+        assert float(found) == pytest.approx(0.0, abs=1e-6)
+    certain = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    for loss in (KLLoss(), KLLoss(direction="reverse")):
+        found = loss_sum(loss, logits[:2], certain, statistic=None, progress=0.0)
+        assert torch.isfinite(found)
+
+
+def test_a_window_as_wide_as_the_weak_labels_median() -> None:
+    weak = np.array([0.5, 0.6, 0.9, 1.0, 0.05], dtype=np.float32)
+    made = WindowLoss(radius="median_weak").prepared(np.stack([1 - weak, weak], axis=1))
+    assert made.radius == pytest.approx(0.4)
+    assert WindowLoss().prepared(np.stack([1 - weak, weak], axis=1)) == WindowLoss()
+
+
+def test_rows_outside_the_window_leave_no_gradient() -> None:
+    logits = torch.tensor([[0.0, 0.2], [0.0, 3.0], [-3.0, 0.0]], requires_grad=True)
+    labels = torch.tensor([[1.0, 0.0]] * 3)
+    loss_sum(WindowLoss(), logits, labels, statistic=None, progress=0.0).backward()
+    assert logits.grad is not None
+    assert logits.grad[0].abs().sum() > 0
+    assert logits.grad[1:].abs().sum() == 0

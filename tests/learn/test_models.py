@@ -54,6 +54,16 @@ def test_padding_changes_nothing(gpt2: ModelSource, bert: ModelSource) -> None:
         torch.testing.assert_close(model(IDS, LENGTHS), model(filled, LENGTHS))
 
 
+def test_token_0_is_a_word_like_any_other(gpt2: ModelSource) -> None:
+    """Padding is known by its place: a row that ends in token 0 is read at its end, not before."""
+    model = with_some_head(build(gpt2))
+    row = torch.tensor([[5, 0, 0]])
+    whole = model(row, torch.tensor([3]))
+    padded = model(torch.cat([row, torch.zeros(1, 4, dtype=torch.long)], dim=1), torch.tensor([3]))
+    torch.testing.assert_close(whole, padded)
+    assert not torch.allclose(whole, model(row[:, :1], torch.tensor([1])))
+
+
 def test_an_encoder_is_read_at_its_first_token(bert: ModelSource) -> None:
     model = with_some_head(build(bert))
     assert not model.causal

@@ -93,7 +93,7 @@ class Recorder:
             raise KeyboardInterrupt
 
     def evaluated(self, **seen: Any) -> None:
-        self.evaluations.append(seen)
+        self.evaluations.append({**seen, "probabilities": seen["predicted"].probabilities})
 
 
 def make_gpt2(folder: Path, *, dropout: float = 0.1) -> Path:

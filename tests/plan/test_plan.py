@@ -33,7 +33,7 @@ def inputs(*labels: str) -> Inputs:
     counts = {"supervisor_half": 50, "student_half": 50, "validation": 20, "test": 20}
     return Inputs(
         splits={
-            name: SplitRef(digits * 10, False, counts, "")
+            name: SplitRef(digits * 10, False, counts)
             for name, digits in (("creak", "ab"), ("sciq", "cd"))
         },
         models={
@@ -68,7 +68,7 @@ def test_a_supervisor_is_also_the_ceiling_when_ceilings_are_on_its_half():
 def test_a_students_id_contains_its_supervisors():
     plan = planned(SWEEP)
     for cell in plan.cells:
-        assert plan.fits[cell.student].recipe.labels == cell.supervisor
+        assert plan.fits[cell.student].recipe.labels.runs == (cell.supervisor,)
         assert plan.fits[cell.student].parents == (cell.supervisor,)
     changed = planned(SWEEP.replace("models: [s,", "models: [{name: s, training: {lr: 0.5}},"))
     for before, after in zip(plan.cells, changed.cells, strict=True):
@@ -94,7 +94,7 @@ def test_ready_runs_have_their_parents_done_and_failures_block_only_what_follows
     assert first == {f.id for f in plan.fits.values() if f.recipe.learns_from_ground_truth}
     supervisor = plan.cells[0].supervisor
     after = set(plan.ready(done={supervisor}, excluded=set())) - first
-    assert after == {f.id for f in plan.fits.values() if f.recipe.labels == supervisor}
+    assert after == {f.id for f in plan.fits.values() if f.recipe.labels.runs == (supervisor,)}
     assert set(plan.blocked_by({supervisor})) == after
 
 
@@ -122,7 +122,7 @@ def test_trials_are_seeded_apart_from_the_refits():
     (study,) = plan.studies.values()
     (trial,) = study.trial_fits({"loss.alpha": 0.25})
     assert trial.recipe.seed == 1000
-    assert trial.recipe.labels == plan.cells[0].supervisor
+    assert trial.recipe.labels.runs == (plan.cells[0].supervisor,)
     assert trial.id not in planned(SEARCH, outcomes={study.id: {"loss.alpha": 0.25}}).fits
 
 
@@ -186,7 +186,7 @@ def test_one_study_over_tasks_serves_them_all_and_marks_the_cells_it_trained():
     splits = {name: ref.fingerprint for name, ref in plan.inputs.splits.items()}
     for fit in study.trial_fits({"loss.alpha": 0.25}):
         assert fit.recipe.split == splits[fit.task]
-        assert plan.fits[fit.recipe.labels].recipe.split == splits[fit.task]
+        assert plan.fits[fit.recipe.labels.runs[0]].recipe.split == splits[fit.task]
         assert fit.recipe.loss.alpha == 0.25
     assert set(study.parents) <= set(plan.fits)
     known = planned(TASKS, outcomes={study.id: {"loss.alpha": 0.25}})

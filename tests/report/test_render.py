@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.store.builders import a_cell, a_record
 from w2s_ray.report import render
+from w2s_ray.report.frames import to_frame
 from w2s_ray.report.schemas import SCHEMAS
 from w2s_ray.report.table import PgrTable, tabulate
 
@@ -44,9 +45,9 @@ def test_a_terminal_shows_percent_and_ratios(table):
         "small → large",
         "naive",
         "60.0",
-        "71.0 ± 1.4",
+        "71.0",
         "80.0",
-        "0.55 ± 0.07",
+        "0.55",
         "2/3",
         "none",
         "(1)",
@@ -54,6 +55,41 @@ def test_a_terminal_shows_percent_and_ratios(table):
     assert "(1) seed 2: ceiling failed: disk full" in text.splitlines()
     assert "a|[red]b" in text
     assert "median PGR" in text
+
+
+@pytest.fixture
+def bounded(table) -> PgrTable:
+    """The table, with intervals for method naive."""
+    naive, other = table.rows
+    bounds = {"student_low": 0.681, "student_high": 0.742, "pgr_low": -0.123, "pgr_high": 1.2}
+    naive = replace(naive, intervals_over="seeds and examples", **bounds)
+    other = replace(other, no_intervals="run ab has no predictions")
+    median = replace(table.by_method[0], median_low=0.1, median_high=0.9)
+    return PgrTable((naive, other), table.by_seed, (median, *table.by_method[1:]))
+
+
+def test_intervals_stand_in_brackets_and_their_lack_in_a_note(table, bounded):
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(render.to_rich(bounded))
+    text = console.export_text()
+    lines = [line for line in text.splitlines() if "naive" in line]
+    row, median = ([cell.strip() for cell in line.split("│")] for line in lines)
+    assert (row[4], row[6]) == ("71.0 [68.1, 74.2]", "0.55 [-0.12, 1.20]")
+    assert median[1] == "0.55 [0.10, 0.90]"
+    assert "sweep: accuracy in %, [95 % interval over seeds and test examples]" in text
+    assert "(2) no intervals: run ab has no predictions" in text.splitlines()
+    assert "| 71.0 [68.1, 74.2] | 80.0 | 0.55 [-0.12, 1.20] |" in render.to_markdown(bounded)
+    assert "interval" not in render.to_markdown(table)
+
+
+def test_an_interval_over_examples_alone_says_so(bounded):
+    (naive, other) = bounded.rows
+    single = replace(naive, intervals_over="examples", missing=())
+    shown = render.to_markdown(PgrTable((single, other), (), ()))
+    assert "a single seed: its interval is over test examples alone" in shown
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(render.to_rich(PgrTable((single,), (), ())))
+    assert "[95 % interval over test examples]" in console.export_text()
 
 
 @pytest.fixture
@@ -70,7 +106,7 @@ def test_oracle_stopping_is_shown_dim_beside_the_result_where_it_was_noted(table
     text = console.export_text(clear=False)
     line = next(line for line in text.splitlines() if "naive" in line)
     assert [cell.strip() for cell in line.split("│")][6:] == [
-        "0.55 ± 0.07",
+        "0.55",
         "2/3",
         "none",
         "75.0 (0.75)",
@@ -88,7 +124,7 @@ def test_oracle_stopping_is_shown_dim_beside_the_result_where_it_was_noted(table
 
 def test_markdown_is_a_table_whatever_the_names(table):
     text = render.to_markdown(table)
-    assert "| sciq | small → large | naive | 60.0 | 71.0 ± 1.4 | 80.0 | 0.55 ± 0.07 | 2/3 |" in text
+    assert "| sciq | small → large | naive | 60.0 | 71.0 | 80.0 | 0.55 | 2/3 |" in text
     assert "a\\|[red]b" in text
     first = text.split("\n\n")[1].splitlines()
     assert {line.replace("\\|", "").count("|") for line in first} == {11}
@@ -98,7 +134,7 @@ def test_markdown_is_a_table_whatever_the_names(table):
 def test_every_part_comes_as_csv_arrow_and_frame(table, part):
     rows = getattr(table, part)
     read = list(csv.DictReader(io.StringIO(render.to_csv(table, part))))
-    arrow, frame = render.to_arrow(table, part), render.to_frame(table, part)
+    arrow, frame = render.to_arrow(table, part), to_frame(render.to_arrow(table, part))
     assert len(read) == arrow.num_rows == len(frame) == len(rows)
     assert list(read[0]) == arrow.column_names == list(frame.columns) == SCHEMAS[part].names
     assert frame["method"].tolist() == [row.method for row in rows]
@@ -107,15 +143,15 @@ def test_every_part_comes_as_csv_arrow_and_frame(table, part):
 def test_machine_readable_forms_keep_every_digit(table):
     pgr = table.rows[0].pgr
     assert float(next(csv.DictReader(io.StringIO(render.to_csv(table))))["pgr"]) == pgr
-    assert render.to_frame(table)["pgr"][0] == pgr
+    assert to_frame(render.to_arrow(table))["pgr"][0] == pgr
     assert json.loads(render.to_json(table))["rows"][0]["pgr"] == pgr
-    assert render.to_frame(table)["missing"][0] == "seed 2: ceiling failed: disk full"
-    assert list(render.to_frame(table)["runs"][0]) == list(table.rows[0].runs)
+    assert to_frame(render.to_arrow(table))["missing"][0] == "seed 2: ceiling failed: disk full"
+    assert list(to_frame(render.to_arrow(table))["runs"][0]) == list(table.rows[0].runs)
 
 
 def test_an_empty_table_is_shown_as_such():
     empty = PgrTable((), (), ())
     assert render.to_markdown(empty) == ""
-    assert render.to_frame(empty).empty
+    assert to_frame(render.to_arrow(empty)).empty
     assert json.loads(render.to_json(empty)) == {"rows": [], "by_seed": [], "by_method": []}
     Console(file=io.StringIO()).print(render.to_rich(empty))

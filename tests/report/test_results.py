@@ -49,6 +49,18 @@ def test_every_answer_is_a_frame(results):
     assert results.table().rows[0].seeds == 1
 
 
+def test_a_column_has_its_type_whatever_its_rows_hold(results, tmp_path):
+    runs = results.query("select best_step, stops_on_oracle, model, test_accuracy from runs")
+    empty = results.query(
+        "select best_step, stops_on_oracle, model, test_accuracy from runs where id = ''"
+    )
+    assert list(runs.dtypes) == list(empty.dtypes)
+    assert [str(kind) for kind in runs.dtypes] == ["Int64", "boolean", "string", "float64"]
+    assert str(results.pgr()["seeds"].dtype) == "Int64"
+    assert str(results.predictions(str(a_cell().student))["label"].dtype) == "Int8"
+    assert results.query("select cast(null as bigint) n")["n"].isna().tolist() == [True]
+
+
 def test_sql_sees_pgr(results):
     frame = results.query("select method, pgr, student_accuracy from pgr")
     assert isinstance(frame, pd.DataFrame)
@@ -81,10 +93,11 @@ from w2s_ray.report import pgr_table, render, sql_tables
 from w2s_ray.store import Store
 store = Store.open({results.store.uri!r})
 assert render.to_json(pgr_table(store)) and render.to_markdown(pgr_table(store))
-assert "pyarrow" not in sys.modules and "duckdb" not in sys.modules
+assert "duckdb" not in sys.modules and "pyarrow.dataset" not in sys.modules
 from w2s_ray.store.catalog import query
 assert query(store, "from pgr", extra_tables=sql_tables(store)).num_rows == 1
-print([name for name in ("torch", "ray", "pandas", "pyarrow.dataset") if name in sys.modules])
+heavy = ("torch", "ray", "pandas", "scipy", "pyarrow.dataset")
+print([name for name in heavy if name in sys.modules])
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

@@ -214,6 +214,24 @@ def test_a_methods_median_leaves_searched_cells_out():
     assert (method.cells, method.undefined, method.missing, method.left_out) == (2, 1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    "knowing",
+    [
+        {"labels": {"source": "ground_truth"}},
+        {"labels": {"source": ["weak"], "transforms": [{"kind": "simulated"}]}},
+    ],
+)
+def test_a_student_that_learnt_the_truth_is_an_oracle_and_left_out(knowing):
+    cells = [a_cell(task=task) for task in ("a", "b")]
+    records = records_of(*cells)
+    assert {row.objective for row in tabled(*cells, records=records).rows} == {"none"}
+    for cell in cells[:1]:
+        records[cell.student] = a_record(id=cell.student, recipe=a_recipe(**knowing))
+    table = tabled(*cells, records=records)
+    assert [row.objective for row in table.rows] == ["oracle", "none"]
+    assert (table.by_method[0].objective, table.by_method[0].left_out) == ("none", 1)
+
+
 def test_a_method_that_only_saw_ground_truth_is_summed_up_as_oracle():
     cells = [a_cell(task=task, objective="transfer", searched=True) for task in ("a", "b")]
     (method,) = tabled(*cells, records=records_of(*cells)).by_method

@@ -16,6 +16,7 @@ from w2s_ray.spec import (
     EarlyStopping,
     Execution,
     FitRecipe,
+    Labels,
     LoraTuning,
     StudyRecipe,
     Training,
@@ -26,7 +27,7 @@ SUPERVISOR = FitRecipe(
     split="0123456789abcdef0123",
     train_on="supervisor_half",
     model="sha256:aa",
-    labels="ground_truth",
+    labels=Labels(source="ground_truth"),
     training=Training(),
     loss=XentLoss(),
     seed=0,
@@ -36,7 +37,7 @@ STUDENT = FitRecipe(
     split="0123456789abcdef0123",
     train_on="student_half",
     model="sha256:bb",
-    labels=SUPERVISOR.run_id,
+    labels=Labels(source=(SUPERVISOR.run_id,)),
     training=Training(lr=3e-4),
     loss=ConfidenceLoss(alpha=0.75),
     early_stopping=EarlyStopping(patience=2),
@@ -60,9 +61,9 @@ STUDY = StudyRecipe(
 
 def test_ids_are_golden():
     """If this fails, results in every store are orphaned: raise IDENTITY_VERSION on purpose."""
-    assert SUPERVISOR.run_id == "d16c93063dc01bf7496d"
-    assert STUDENT.run_id == "b7144612211d7f35c9f3"
-    assert STUDY.run_id == "689e0385dc1df0be0151"
+    assert SUPERVISOR.run_id == "fc8ac64126eba3c9f343"
+    assert STUDENT.run_id == "5ec95b069d490a3f1562"
+    assert STUDY.run_id == "e5298b334d7f476e3eff"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,11 @@ def test_ids_are_golden():
         {"split": "1123456789abcdef0123"},
         {"train_on": "supervisor_half"},
         {"model": "sha256:cc"},
-        {"labels": "ground_truth"},
-        {"labels": SUPERVISOR.model_copy(update={"seed": 7}).run_id},
+        {"labels": Labels(source="ground_truth")},
+        {"labels": Labels(source=(SUPERVISOR.model_copy(update={"seed": 7}).run_id,))},
+        {"labels": Labels(source=(SUPERVISOR.run_id, "another"))},
+        {"form": "pairs"},
+        {"train_slice": (0, 2)},
         {"loss": ConfidenceLoss(alpha=0.5)},
         {"loss": ConfidenceLoss(alpha=0.75, prior=0.4)},
         {"early_stopping": None},

@@ -231,7 +231,7 @@ def test_pairs_are_searched_on_each_task_for_itself_and_tasks_for_all():
 
 
 def test_limits_have_defaults_and_are_read():
-    assert found(BASE).limits.studies_at_once == 4
+    assert found(BASE).limits.studies_at_once is None
     assert found(BASE).limits.trials_at_once is None
     sweep = found(BASE + "limits: {trials_at_once: 2, lease_s: 5}\nexecution: {stall_s: null}\n")
     assert (sweep.limits.trials_at_once, sweep.limits.lease_s) == (2, 5.0)

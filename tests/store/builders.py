@@ -23,7 +23,7 @@ def a_recipe(**changes: Any) -> dict[str, Any]:
         "split": "split-1",
         "train_on": "student_half",
         "model": "sha256:abc",
-        "labels": "ground_truth",
+        "labels": {"source": ["a-supervisor"]},
         "training": {"lr": 1e-4, "epochs": 2, "batch_size": 32, "tuning": {"kind": "full"}},
         "loss": {"kind": "xent"},
         "early_stopping": None,
@@ -67,6 +67,8 @@ def some_predictions() -> pa.Table:
             "example_id": ["a", "b", "c"],
             "part": ["validation", "test", "test"],
             "probability": [0.1, 0.6, 1.0],
+            "answer": pa.nulls(3, pa.string()),
+            "probabilities": pa.nulls(3, pa.list_(pa.float32())),
         }
     )
 
@@ -79,6 +81,8 @@ def some_rows() -> pa.Table:
             "text": ["one", "two", "three", "four"],
             "label": pa.array([0, 1, 0, 1], pa.int8()),
             "group": ["g", "h", None, "i"],
+            **{name: pa.nulls(4, pa.string()) for name in ("second", "answer")},
+            "difficulty": pa.nulls(4, pa.float64()),
         }
     )
 

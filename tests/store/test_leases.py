@@ -82,9 +82,9 @@ def test_a_lease_is_held_until_it_is_released(any_files):
 
 
 def test_beats_keep_a_lease_beyond_its_time_to_live(any_files):
-    lease = Leases(any_files, ttl_s=1.0).take("fit")
+    lease = Leases(any_files, ttl_s=1.5).take("fit")
     watcher = Leases(any_files)
-    until = time.monotonic() + 2.5
+    until = time.monotonic() + 3.5
     while time.monotonic() < until:
         assert watcher.take("fit") is None
         time.sleep(0.05)

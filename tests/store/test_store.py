@@ -384,3 +384,18 @@ def test_a_damaged_record_is_named(tmp_path):
 def test_an_unknown_protocol_says_so():
     with pytest.raises(StoreError, match="Protocol not known: nowhere"):
         Store.open("nowhere://bucket/results")
+
+
+def test_weights_are_fetched_from_any_store_once(any_store, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"tensors")
+    record = any_store.write_run(a_record(), weights=weights)
+    folder = any_store.fetch_weights(record.id, tmp_path / "cache")
+    assert folder is not None
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "model.safetensors": b"tensors"
+    }
+    assert any_store.fetch_weights(record.id, tmp_path / "cache") == folder
+    other = any_store.write_run(a_record("other"))
+    assert any_store.fetch_weights(other.id, tmp_path / "cache") is None

@@ -44,7 +44,8 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
         table.add_row(f"  {key}", _said(getattr(record, key)))
     first = record.recipe.get("warm_start") or []
     for parent in record.parents:
-        table.add_row("  first tries from" if parent in first else "  labels from", parent)
+        what = "labels from" if parent in record.labelled_by else "begins with"
+        table.add_row("  first tries from" if parent in first else f"  {what}", parent)
     console.print(table, soft_wrap=True)
     for attempt in store.attempts(record.id):
         console.print(
@@ -85,8 +86,8 @@ def _differences(store: Store, a: Record, b: Record) -> Iterator[tuple[str, Any,
         if one == other:
             continue
         yield key, one, other
-        if key == "labels" and "ground_truth" not in (one, other):
-            weak, other_weak = store.find(one), store.find(other)
+        if key == "labels.source" and a.labelled_by and b.labelled_by:
+            weak, other_weak = store.find(a.labelled_by[0]), store.find(b.labelled_by[0])
             if weak is not None and other_weak is not None:
                 for inner, *values in _differences(store, weak, other_weak):
                     yield f"  supervisor's {inner}", values[0], values[1]

@@ -10,15 +10,40 @@ from collections.abc import Collection
 from rich.console import Console
 from rich.table import Table
 
+from w2s_ray.cli.estimate_view import Rate, print_json, show_estimate
+from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit
+from w2s_ray.plan.estimates import Device, estimate_plan
 from w2s_ray.spec import OneOf, StudyRecipe
 
 
 def render_plan(
-    plan: Plan, *, done: Collection[str], store: str, console: Console, every_run: bool = False
+    plan: Plan,
+    *,
+    done: Collection[str],
+    store: str,
+    console: Console,
+    every_run: bool = False,
+    device: Device | None = None,
+    rate: Rate | None = None,
+    format: str = "table",
 ) -> None:
-    """Print `plan`, given the ids that `store` has done."""
+    """Print `plan` and what it takes, given the ids that `store` has done."""
     sweep = plan.sweep
+    estimate = estimate_plan(plan, Shapes(plan.inputs), done=done, device=device)
+    if format == "json":
+        counts = {
+            "sweep": sweep.name,
+            "store": store,
+            "cells": len(plan.cells),
+            "fits": len(plan.fits),
+            "studies": len(plan.studies),
+            "trials": plan.trials,
+            "refits": plan.waiting,
+            "done": len(done),
+        }
+        print_json(estimate, plan=counts, device=device, rate=rate)
+        return
     console.print(
         f"[bold]{sweep.name}[/bold]: {_things(plan)}, results in {store}\n",
         highlight=False,
@@ -28,6 +53,8 @@ def render_plan(
     console.print()
     for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
         console.print(line, highlight=False, soft_wrap=True)
+    console.print()
+    show_estimate(estimate, device=device, rate=rate, console=console)
     if every_run:
         console.print()
         console.print(_runs(plan, done))
@@ -62,7 +89,7 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
         )
     if plan.studies:
         ended = sum(
-            s.recipe.trials * len(s.recipe.cells) for s in plan.studies.values() if s.id in done
+            s.recipe.trials * len(s.trial_models) for s in plan.studies.values() if s.id in done
         )
         table.add_row(
             "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
@@ -85,8 +112,15 @@ def _inputs(plan: Plan) -> list[str]:
             if source.provisional
             else source.identity[:40]
         )
-        lines.append(f"model {label}: {state}")
+        lines.append(f"model {label} ({_trained(plan, label)}): {state}")
     return lines
+
+
+def _trained(plan: Plan, label: str) -> str:
+    """Which model it is and how its supervisors and ceilings are trained, in a few words."""
+    model = plan.sweep.model(label)
+    training = plan.sweep.ground_truth_settings(model).training
+    return f"{model.name}, lr {training.lr:g}, {training.tuning.kind}"
 
 
 def _studies(plan: Plan, done: Collection[str]) -> list[str]:
@@ -126,15 +160,21 @@ def _needs(plan: Plan, done: Collection[str]) -> list[str]:
     for fit in plan.fits.values():
         if fit.id not in done:
             e = fit.execution
-            gpus = (
-                "a GPU where there is one"
-                if e.gpus_per_worker is None
-                else f"{e.gpus_per_worker:g} GPU"
-            )
+            match e.gpus_per_worker:
+                case None:
+                    gpus = "a GPU where there is one"
+                case "auto":
+                    gpus = "a share of a GPU by memory (--accelerator or --cluster: which)"
+                case share:
+                    gpus = f"{share:.3g} GPU"
             group = f"{e.workers} workers x " if e.workers > 1 else ""
             zero = f", DeepSpeed ZeRO-{e.zero_stage}" if e.engine == "deepspeed" else ""
             needs[f"{fit.source.name}: {group}{e.cpus_per_worker} CPU, {gpus}{zero}"] += 1
-    return [f"a fit of {need} (for {count} of the fits planned)" for need, count in needs.items()]
+    keeps = sum(fit.execution.keep != "none" for fit in plan.fits.values())
+    lines = [f"the store keeps the weights of {keeps} fits"] if keeps else []
+    return lines + [
+        f"a fit of {need} (for {count} of the fits planned)" for need, count in needs.items()
+    ]
 
 
 def _runs(plan: Plan, done: Collection[str]) -> Table:

@@ -1,16 +1,18 @@
-"""Files of a task on disk: a file, a folder or a zip archive, each seen as named members.
+"""Files of a task on disk: a file, a folder or an archive (zip, tar), each seen as named members.
 
-Owns opening (plain, .gz, inside .zip), finding a member by pattern, and the stamp (path, size,
-modification time) by which caches know that nothing changed. It knows no format and no task.
+Owns opening (plain, .gz, inside an archive), finding a member by pattern, and the stamp (path,
+size, modification time) by which caches know that nothing changed. It knows no format and no task.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import tarfile
 import zipfile
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
@@ -48,8 +50,7 @@ class Member:
         zipped = self.name.lower().endswith(".gz")
         if self.inside is None:
             return cast("IO[bytes]", gzip.open(self.path)) if zipped else self.path.open("rb")
-        with zipfile.ZipFile(self.path) as archive:
-            content = archive.read(self.inside)
+        content = _archive(stamp(self.path)).read(self.inside)
         return io.BytesIO(gzip.decompress(content) if zipped else content)
 
     def text(self, *, encoding: str = "utf-8-sig") -> io.TextIOWrapper:
@@ -73,16 +74,13 @@ def local(path: str, *, where: str) -> Path:
 
 
 def members(path: Path) -> tuple[Member, ...]:
-    """The files at `path`: itself, a zip archive's, or a folder's down to its subfolders."""
+    """The files at `path`: itself, an archive's, or a folder's down to its subfolders."""
     if path.is_dir():
         files = sorted(p for p in (*path.glob("*"), *path.glob("*/*")) if p.is_file())
         return tuple(Member(p.relative_to(path).as_posix(), p) for p in files)
-    if path.suffix.lower() != ".zip":
+    if not is_archive(path):
         return (Member(path.name, path),)
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(
-            n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")
-        )
+    names = sorted(n for n in _archive(stamp(path)).names() if not n.startswith("__MACOSX/"))
     tops = {name.partition("/")[0] for name in names}
     shared = len(tops) == 1 and all("/" in name for name in names)
     return tuple(Member(n.partition("/")[2] if shared else n, path, n) for n in names)
@@ -119,6 +117,45 @@ def stamp(path: Path) -> Stamp:
     """The stamp of one file."""
     status = path.stat()
     return str(path), status.st_size, status.st_mtime_ns
+
+
+class _Archive:
+    """An archive that stays open for its next member: thousands of them may be documents."""
+
+    def __init__(self, path: str) -> None:
+        zipped = path.lower().endswith(".zip")
+        self._zip = zipfile.ZipFile(path) if zipped else None
+        self._tar = None if zipped else tarfile.open(path)  # noqa: SIM115 - it stays open
+
+    def names(self) -> list[str]:
+        """The files' names."""
+        if self._tar is not None:
+            return [found.name for found in self._tar.getmembers() if found.isfile()]
+        assert self._zip is not None
+        return [name for name in self._zip.namelist() if not name.endswith("/")]
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+        if self._zip is not None:
+            return self._zip.read(name)
+        assert self._tar is not None
+        file = self._tar.extractfile(name)
+        assert file is not None
+        with file:
+            return file.read()
+
+
+@lru_cache(maxsize=1)
+def _archive(stamp: Stamp) -> _Archive:
+    try:
+        return _Archive(stamp[0])
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        raise ValueError(f"{stamp[0]}: {error}; download the archive again") from None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file at `path` is read as a folder of its members."""
+    return path.name.lower().endswith((".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2"))
 
 
 def _plain(name: str) -> str:

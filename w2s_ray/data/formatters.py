@@ -1,58 +1,107 @@
-"""How a raw row of each named task becomes examples.
+"""How a raw row of each named task becomes examples: the wording, and the choice of groups.
 
-Owns the wording of texts and the choice of groups. Both classes of a task get texts of one form, so
-that nothing but the content tells them apart. It knows nothing of files, hubs and splits.
+Owns one formatter per task, most of them a form filled in. Rows come in the columns of the hub's
+data set; `originals` brings other layouts into them. It knows nothing of files, hubs and splits.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-from w2s_ray.data.example import Example
-from w2s_ray.data.table import Row
+from w2s_ray.data.example import Example, Row
+from w2s_ray.data.forms import (
+    BINARY,
+    Choice,
+    Compared,
+    Labelled,
+    Preferred,
+    among,
+    class_of,
+    given,
+    keyed,
+    listed,
+    marked,
+    numbered,
+    preferred,
+)
 
 _SEPARATOR = "[SEP]"
+_ON_CONTEXT = "{context}\n\n{question}"
+
+# Multiple choice: a row says whether an answer is right.
+
+cosmos_qa = Choice(
+    _ON_CONTEXT,
+    numbered(("answer0", "answer1", "answer2", "answer3"), "label"),
+    group="{context}",
+)
+dream = Choice("{dialogue}\n\n{question}", among("choice", "answer"), group="{dialogue}")
+hellaswag = Choice(
+    # Segments of one video or article follow on from each other.
+    "{ctx}",
+    listed("endings", "label"),
+    group="{source_id}",
+    text="{question} {answer}",
+)
+mc_taco = Choice("{sentence}\n\n{question}", marked("answers"), group="{sentence}")
+multirc = Choice("{paragraph}\n\n{question}", marked("answers"), group="{paragraph}")
+openbookqa = Choice("{question_stem}", keyed("choices", "answerKey"), group="{question_stem}")
+piqa = Choice("{goal}", numbered(("sol1", "sol2"), "label"), group="{goal}")
+quail = Choice(_ON_CONTEXT, listed("answers", "correct_answer_id"), group="{context}")
+quartz = Choice("{para}\n\n{question}", keyed("choices", "answerKey"), group="{para}")
+sciq = Choice(
+    "{question}",
+    given("correct_answer", ("distractor1", "distractor2", "distractor3")),
+    group="{question}",
+)
+social_i_qa = Choice(
+    _ON_CONTEXT,
+    numbered(("answerA", "answerB", "answerC"), "label", first=1),
+    group="{context}",
+)
+
+# Pairs of sentences. WiC and PAWS reuse sentences, so pairs are tied by them.
+
+anli_r2 = Labelled(
+    "Premise: {premise}\nHypothesis: {hypothesis}",
+    group=("premise",),
+    classes={"0": 1, "1": 0, "2": 0, "e": 1, "n": 0, "c": 0, "-1": None},
+)
+"""1 where the premise entails the hypothesis: neutral counts as contradiction."""
+paws = Labelled(
+    "Sentence 1: {sentence1}\nSentence 2: {sentence2}", group=("sentence1", "sentence2")
+)
+wic = Labelled(
+    "Word: {word}\nSentence 1: {sentence1}\nSentence 2: {sentence2}",
+    group=("sentence1", "sentence2"),
+)
+
+# Single texts.
+
+cola = Labelled("{sentence}")
+creak = Labelled("{sentence}", group=("entity",))
+"""Claims on one entity share the knowledge that decides them; the authors' train and dev sets are
+disjoint in entities too."""
+ethics_justice = Labelled("{scenario}")
+ethics_deontology = Labelled("{scenario} {excuse}", group=("scenario",))
+sentiment = Labelled("{text}")
+sst2 = Labelled("{sentence}")
+_polarity = Labelled("{text}", label="polarity", classes={"0": 0, "2": None, "4": 1})
+
+# Comparisons.
+
+ethics_utilitarianism = Compared("baseline", "less_pleasant")
 
 
-def sciq(row: Row, *, id: str) -> list[Example]:
-    """Science questions; the wrong answer is one of the three distractors."""
-    wrong = [row["distractor1"], row["distractor2"], row["distractor3"]]
-    question = row["question"]
-    return _choice(id, question=question, right=row["correct_answer"], wrong=wrong, group=question)
+# Pairs, one of them better: reward modelling.
 
-
-def openbookqa(row: Row, *, id: str) -> list[Example]:
-    """Elementary science; from the hub's columns or the original table's."""
-    if "Question Stem" in row:
-        question, key = row["Question Stem"], row["Answer Key"]
-        choices = lettered(row["Choices"])
-    else:
-        question, key = row["question_stem"], row["answerKey"]
-        choices = list(zip(row["choices"]["label"], row["choices"]["text"], strict=True))
-    right = [text for letter, text in choices if letter == key]
-    if len(right) != 1:
-        return []  # a key that two choices carry, or none
-    wrong = [text for letter, text in choices if letter != key]
-    return _choice(id, question=question, right=right[0], wrong=wrong, group=question)
-
-
-def cosmos_qa(row: Row, *, id: str) -> list[Example]:
-    """Narrative reading; all questions on one context are a group."""
-    right = int(row["label"])
-    if right < 0:
-        return []  # unlabelled
-    answers = [row[f"answer{i}"] for i in range(4)]
-    question = f"{row['context']}\n\n{row['question']}"
-    wrong = [answer for i, answer in enumerate(answers) if i != right]
-    return _choice(id, question=question, right=answers[right], wrong=wrong, group=row["context"])
+ukpconvarg1 = Preferred("{better}", "{worse}", group=("debate",))
+"""Arguments in a debate, one more convincing; a debate is a group."""
 
 
 def boolq(row: Row, *, id: str) -> list[Example]:
     """Yes/no questions on a passage; all questions on one passage are a group."""
+    label = class_of(row["answer"], BINARY, where=f"{id}: column 'answer'")
     text = f"Passage: {row['passage']}\nQuestion: {row['question']}"
-    return [Example(id, text, _truth(row["answer"]), row["passage"])]
+    return [] if label is None else [Example(id, text, label, row["passage"])]
 
 
 def amazon_polarity(row: Row, *, id: str) -> list[Example]:
@@ -68,24 +117,33 @@ def anthropic_hh(row: Row, *, id: str) -> list[Example]:
     Dialogs with the same opening turn are a group, so that a pair, and a dialog that recurs with
     more turns, stay together.
     """
-    _, _, rest = row["chosen"].partition("\n\nHuman:")
-    opening = rest.partition("\n\nAssistant:")[0].strip() or row["chosen"]
+    opening = _opening(row)
     return [
         Example(f"{id}:chosen", row["chosen"].strip(), 1, opening),
         Example(f"{id}:rejected", row["rejected"].strip(), 0, opening),
     ]
 
 
-def ethics_justice(row: Row, *, id: str) -> list[Example]:
-    """Scenario, 1 where it is reasonable. Groups come from `grouped_runs`."""
-    text = row["scenario"].strip()
-    return [Example(id, text, int(row["label"]), text)]
+def anthropic_hh_pairs(row: Row, *, id: str) -> list[Example]:
+    """The same dialogs as pairs: the chosen one is the better one."""
+    chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
+    return preferred(chosen, rejected, id=id, group=_opening(row))
 
 
-def ethics_deontology(row: Row, *, id: str) -> list[Example]:
-    """Scenario and excuse, 1 where the excuse is reasonable; grouped by scenario."""
-    scenario = row["scenario"].strip()
-    return [Example(id, f"{scenario} {row['excuse'].strip()}", int(row["label"]), scenario)]
+def summarize_from_feedback(row: Row, *, id: str) -> list[Example]:
+    """Two summaries of a post, and which of them a reader preferred; a post is a group."""
+    info = row["info"]
+    post = info.get("post") or info.get("article") or ""
+    texts = [f"{post.strip()}\n\nTL;DR: {s['text'].strip()}" for s in row["summaries"]]
+    choice = int(row["choice"])
+    if len(texts) != 2 or choice not in (0, 1):
+        return []
+    return preferred(texts[choice], texts[1 - choice], id=id, group=str(info["id"]))
+
+
+def text(row: Row, *, id: str) -> list[Example]:
+    """A passage of running text; passages of one document are a group."""
+    return [Example(id, row["text"], 0, row["document"])]
 
 
 def ethics_virtue(row: Row, *, id: str) -> list[Example]:
@@ -100,99 +158,12 @@ def ethics_virtue(row: Row, *, id: str) -> list[Example]:
     return [Example(id, f"{scenario} {_SEPARATOR} {trait.strip()}", int(row["label"]), scenario)]
 
 
-def creak(row: Row, *, id: str) -> list[Example]:
-    """Claims, 1 where true; grouped by entity.
-
-    Claims on one entity share the knowledge that decides them; the authors' train and dev sets are
-    disjoint in entities too.
-    """
-    return [Example(id, row["sentence"].strip(), _truth(row["label"]), row["entity"])]
+def twitter_sentiment(row: Row, *, id: str) -> list[Example]:
+    """Tweets, 1 where positive; the original files say 0, 2 and 4, and neutral 2 is left out."""
+    return (_polarity if "polarity" in row else sentiment)(row, id=id)
 
 
-def sentence_polarity(row: Row, *, id: str) -> list[Example]:
-    """Film review sentences, 1 where positive."""
-    text = row["text"].strip()
-    return [Example(id, text, int(row["label"]), text)] if text else []
-
-
-def lettered(choices: str) -> list[tuple[str, str]]:
-    """`(A) one (B) two` as letter and text, in order.
-
-    A parenthesis starts a choice only where it holds the next letter, or the last one again (one
-    published question has two choices D).
-    """
-    found: list[tuple[str, int]] = []
-    last, start = "", choices.find("(")
-    while start >= 0:
-        letter, following = choices[start + 1 : start + 2], chr(ord(last) + 1) if last else "A"
-        if choices[start + 2 : start + 3] == ")" and letter in (following, last):
-            found.append((letter, start))
-            last = letter
-        start = choices.find("(", start + 1)
-    ends = [begin for _, begin in found[1:]] + [len(choices)]
-    return [
-        (letter, choices[begin + 3 : end].strip())
-        for (letter, begin), end in zip(found, ends, strict=True)
-    ]
-
-
-def grouped_runs(examples: Iterable[Example]) -> list[Example]:
-    """Neighbours in the source that are variants of one sentence, as one group.
-
-    ETHICS-Justice lists the variants of a scenario one after another without naming it. A row joins
-    the row before it where their common beginning and end make up half the shorter one's words.
-    """
-    result: list[Example] = []
-    for example in examples:
-        joins = result and _variants(result[-1].text.split(), example.text.split())
-        result.append(example._replace(group=result[-1].group) if joins else example)
-    return result
-
-
-def _variants(first: Sequence[str], second: Sequence[str]) -> bool:
-    shorter = min(len(first), len(second))
-    same = 0
-    for words in (
-        zip(first, second, strict=False),
-        zip(reversed(first), reversed(second), strict=False),
-    ):
-        for a, b in words:
-            if a != b or same >= shorter:
-                break
-            same += 1
-    return 2 * same >= shorter > 0
-
-
-def _choice(
-    id: str, *, question: str, right: str, wrong: Sequence[str], group: str
-) -> list[Example]:
-    """One row with the right answer and one with a wrong one, in the same form.
-
-    Which wrong one depends on the question alone. A question without a wrong answer that differs
-    from the right one gives no rows.
-    """
-    others = [w for w in wrong if w.strip() and w.strip().casefold() != right.strip().casefold()]
-    if not others:
-        return []
-    key = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    chosen = others[int.from_bytes(key, "big") % len(others)]
-    return [
-        Example(f"{id}:right", _answered(question, right), 1, group),
-        Example(f"{id}:wrong", _answered(question, chosen), 0, group),
-    ]
-
-
-def _answered(question: str, answer: str) -> str:
-    return f"Q: {question.strip()}\nA: {answer.strip()}"
-
-
-def _truth(value: Any) -> int:
-    match value:
-        case bool():
-            return int(value)
-        case int() if value in (0, 1):
-            return value
-        case str() if value.strip().lower() in ("true", "false"):
-            return int(value.strip().lower() == "true")
-        case _:
-            raise ValueError(f"the label {value!r} is neither true nor false")
+def _opening(row: Row) -> str:
+    """The opening turn of a dialog."""
+    _, _, rest = row["chosen"].partition("\n\nHuman:")
+    return rest.partition("\n\nAssistant:")[0].strip() or row["chosen"]

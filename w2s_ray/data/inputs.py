@@ -8,21 +8,24 @@ knows nothing of runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from w2s_ray.data.cache import read_note, write_note
-from w2s_ray.data.example import Rows
+from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
 from w2s_ray.data.hub import LOOKUPS
-from w2s_ray.data.models import model_source
-from w2s_ray.data.sources import SourceUnavailable, on_hub, read_rows
+from w2s_ray.data.images import has_images
+from w2s_ray.data.lengths import quantiles
+from w2s_ray.data.models import makes_features_only, model_source, needs_images
+from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, make_split, part_sizes
+from w2s_ray.data.tasks import Hub
 from w2s_ray.identity import ID_LENGTH, digest
-from w2s_ray.spec import PARTS, ModelSource, Part, Sweep, Task
+from w2s_ray.spec import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the same source gives another split, so that old notes are forgotten."""
 
 
@@ -38,6 +41,10 @@ class SplitRef:
     """Rows of each part."""
     note: str = ""
     """What a reader of the plan should know: rows dropped, or why it is provisional."""
+    words: Mapping[Part, tuple[float, ...]] = field(default_factory=dict)
+    """Words of each part's rows, as quantiles (see `lengths`); empty where it is provisional."""
+    form: Form = "classes"
+    """What a row is."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,16 @@ class Inputs:
     """Task name -> split."""
     models: Mapping[str, ModelSource]
     """Model label -> source."""
+    corpora: Mapping[str, SplitRef] = field(default_factory=dict)
+    """Label of a model that is pretrained -> split of its corpus."""
+    architectures: Mapping[str, Architecture] = field(default_factory=dict)
+    """Identity of a model that is pretrained -> what it is."""
 
     @property
     def provisional(self) -> tuple[str, ...]:
         """Names of the tasks and models that couldn't be resolved."""
         tasks = [name for name, split in self.splits.items() if split.provisional]
+        tasks += [f"corpus of {name}" for name, found in self.corpora.items() if found.provisional]
         return (*tasks, *(name for name, model in self.models.items() if model.provisional))
 
 
@@ -64,13 +76,42 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     Raises:
         ValueError: anything that is wrong with a task or model, before any compute.
     """
-    models = {}
+    models, corpora, architectures = {}, {}, {}
     for model in sweep.models:
+        for task in sweep.tasks:
+            _check_reads(model, task)
         try:
+            made = sweep.pretrained(model)
+            if made is not None and made[0].pretrain is not None:
+                architecture = made[0].pretrain.architecture
+                new = f"new:{digest(architecture.model_dump())[:ID_LENGTH]}"
+                architectures[new] = architecture
+                models[model.label] = ModelSource(
+                    name=model.label, location=model.label, identity=new
+                )
+                if model.pretrain is not None:
+                    corpora[model.label] = split_ref(model.pretrain.corpus, online=online)
+                continue
             models[model.label] = model_source(model, online=online)
         except ValueError as error:
             raise ValueError(f"models.{model.label}: {error}") from None
-    return Inputs({task.name: split_ref(task, online=online) for task in sweep.tasks}, models)
+    splits = {task.name: split_ref(task, online=online) for task in sweep.tasks}
+    return Inputs(splits, models, corpora, architectures)
+
+
+def _check_reads(model: Model, task: Task) -> None:
+    """Refuse a model of images for a task of texts, and the reverse where that is plain."""
+    form = form_of(task)
+    if form != "features" and makes_features_only(model):
+        raise ValueError(
+            f"models.{model.label}: {model.name} makes features of images, and task {task.name} is "
+            "one of texts; name a language model"
+        )
+    if form == "features" and needs_images(model) and not has_images(task):
+        raise ValueError(
+            f"models.{model.label}: {model.name} makes features of images, and task {task.name} "
+            "has none; name a feature file (.npz or .parquet), or the images in `columns.image`"
+        )
 
 
 def split_ref(task: Task, *, online: bool = True) -> SplitRef:
@@ -83,16 +124,27 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     if unresolved:
         return _provisional(task, unresolved)
     key = _key(task, commit)
-    known = _from_note(read_note("splits", key=key))
+    known = _from_note(read_note("splits", key=key), form_of(task))
     if known is not None:
         return known
     try:
         split = make_split(_rows(task, commit, online), task=task)
     except SourceUnavailable as error:
         return _provisional(task, str(error))
-    found = SplitRef(split.fingerprint, False, split.counts, _note(split))
+    words: dict[Part, tuple[float, ...]] = {
+        part: quantiles([len(text.split()) for row in rows for text in _read(row)])
+        for part, rows in split.parts.items()
+    }
+    note = _note(split, on_hub(task))
+    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form)
     write_note("splits", key=key, note=asdict(found))
     return found
+
+
+def _read(row: Example) -> tuple[str, ...]:
+    """What a model reads of a row, one pass each: its text, and the second of a pair."""
+    text = row.text if row.answer is None else f"{row.text} {row.answer}"
+    return (text,) if row.second is None else (text, row.second)
 
 
 def load_split(task: Task, *, expected: str | None = None, online: bool = True) -> Split:
@@ -147,23 +199,31 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
 def _provisional(task: Task, why: str) -> SplitRef:
     declared = {"format": FORMAT_VERSION, "task": task.model_dump(mode="json")}
     name = f"unresolved-{digest(declared)[:ID_LENGTH]}"
-    sizes = part_sizes(task)
-    return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why)
+    form = form_of(task)
+    sizes = part_sizes(task, form=form)
+    return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why, form=form)
 
 
-def _from_note(note: dict[str, Any] | None) -> SplitRef | None:
+def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
     match note:
-        case {"fingerprint": str(name), "counts": dict(counts), "note": str(text)} if set(
-            counts
-        ) == set(PARTS):
-            return SplitRef(name, False, counts, text)
+        case {
+            "fingerprint": str(name),
+            "counts": dict(counts),
+            "note": str(text),
+            "words": dict(words),
+        } if set(counts) == set(words) == set(PARTS):
+            quantiles_of = {part: tuple(found) for part, found in words.items()}
+            return SplitRef(name, False, counts, text, quantiles_of, form)
         case _:
             return None
 
 
-def _note(split: Split) -> str:
+def _note(split: Split, hub: Hub | None) -> str:
     source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
     dropped = [
         f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
     ]
-    return source + (f"; dropped {', '.join(dropped)}" if dropped else "")
+    parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
+    if hub is not None and hub.unconfirmed:
+        parts.append(f"unconfirmed: {hub.unconfirmed}")
+    return "; ".join(parts)

@@ -1,25 +1,30 @@
 """A sweep's model names to content identities.
 
 Owns the digest over a local model's files and which of them count. A hub model is its name and
-commit. It loads no weights and knows nothing of architectures.
+commit, a feature file its content. It loads no weights and knows nothing of architectures.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.files import stamp
 from w2s_ray.data.hub import LOOKUPS
+from w2s_ray.data.images import FEATURE_FILES
 from w2s_ray.identity import canonical_json
 from w2s_ray.spec import Model, ModelSource
 
 _EMBEDDED = "embedded:"
+_PIXELS = "pixels:"
+_TIMM = "timm:"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _COUNTED = (
     "config.json",
+    "preprocessor_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer*",
@@ -45,6 +50,12 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
         from w2s_ray.ladder import folder
 
         return _local(model, folder(name.removeprefix(_EMBEDDED)))
+    if name.startswith(_PIXELS):
+        return _pixels(model, name.removeprefix(_PIXELS))
+    if Path(name).suffix in FEATURE_FILES:
+        return _feature_file(model, Path(name).expanduser().absolute())
+    if name.startswith(_TIMM):
+        return _timm(model, name.removeprefix(_TIMM), online)
     if name.startswith((".", "/", "~")) or Path(name).is_dir():
         return _local(model, Path(name).expanduser().absolute())
     if not _HUB_NAME.fullmatch(name):
@@ -60,6 +71,53 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
         revision=commit or model.revision,
         identity=known if commit else f"hub:{name}@unresolved:{model.revision or 'main'}",
         trust_remote_code=model.trust_remote_code,
+        provisional=commit is None,
+    )
+
+
+def makes_features_only(model: Model) -> bool:
+    """Whether `model` is none that reads text."""
+    return model.name.startswith((_PIXELS, _TIMM)) or Path(model.name).suffix in FEATURE_FILES
+
+
+def needs_images(model: Model) -> bool:
+    """Whether `model` computes features of images; a feature file has them."""
+    return Path(model.name).suffix not in FEATURE_FILES
+
+
+def _pixels(model: Model, blocks: str) -> ModelSource:
+    if not blocks.isdecimal() or int(blocks) == 0:
+        raise ValueError(
+            f"model {model.name!r}: {_PIXELS} is followed by the number of blocks a side, as in "
+            f"{_PIXELS}8"
+        )
+    name = f"{_PIXELS}{int(blocks)}"
+    return ModelSource(name=model.label or name, location=name, identity=name)
+
+
+def _feature_file(model: Model, path: Path) -> ModelSource:
+    if not path.is_file():
+        raise ValueError(f"no feature file at {path}; correct the path")
+    digest = _file_digest(path)
+    return ModelSource(
+        name=model.label or model.name, location=str(path), identity=f"sha256:{digest}"
+    )
+
+
+def _timm(model: Model, name: str, online: bool) -> ModelSource:
+    if find_spec("timm") is None:
+        raise ValueError(
+            f"model {model.name!r} needs timm, which is not installed; pip install "
+            "'w2s_ray[vision]', or name a transformers model or a feature file"
+        )
+    revision = model.revision
+    commit = LOOKUPS.commit(f"timm/{name}", kind="model", revision=revision, online=online)
+    pinned = commit or f"unresolved:{revision or 'main'}"
+    return ModelSource(
+        name=model.label or model.name,
+        location=model.name,
+        revision=commit or revision,
+        identity=f"timm:timm/{name}@{pinned}",
         provisional=commit is None,
     )
 

@@ -9,22 +9,27 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import cast
 
-from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.files import Member, local, matching, members
-from w2s_ray.data.formatters import grouped_runs
+from w2s_ray.data.example import Example, Row, Rows
+from w2s_ray.data.files import Member, is_archive, local, matching, members
+from w2s_ray.data.forms import gathered, grouped_runs, linked
 from w2s_ray.data.hub import without_network
-from w2s_ray.data.table import Row, raw_rows, table_rows
-from w2s_ray.data.tasks import EMBEDDED, Hub, NamedTask, named_task
-from w2s_ray.spec import Task
+from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.table import table_rows
+from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
+from w2s_ray.spec import Form, Task
 
 _SAMPLE_FACTOR = 20
 _SAMPLE_LEAST = 200_000
+_SURE_FACTOR, _SURE_LEAST = 2, 50
+"""Of what is slow to read, so many times what would do, and so many more."""
 _POOL_SPLITS = ("train", "validation")
 """What ids call the rows of a task's pool files, whatever the files are called."""
-_LINE_LABELS = {".neg": 0, ".pos": 1}
+_BUILDERS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+"""Extension -> the `datasets` builder that reads such files."""
 
 
 class SourceUnavailable(ValueError):
@@ -40,33 +45,64 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         ValueError: an unknown task, a missing file or column, labels that aren't two classes.
         SourceUnavailable: a hub dataset that can't be had.
     """
+    if task.columns is not None and task.columns.form == "features":
+        return category_rows(_only_file(task), columns=task.columns)
     if task.columns is not None:
         return table_rows(_only_file(task), columns=task.columns)
     if task.name == EMBEDDED:
         return _embedded(task)
+    if task.name == DIGITS:
+        return digit_rows()
     named = named_task(task.name)
     if task.path is not None:
-        return _from_files(task, named, local(task.path, where=f"task {task.name}"))
-    return _from_hub(task, named, commit, offline)
+        rows = _from_files(task, named, local(task.path, where=f"task {task.name}"))
+    else:
+        rows = _from_hub(task, _hub(task, named), named, commit, offline)
+    rows = replace(rows, form=named.form)
+    return linked(rows) if named.linked else rows
+
+
+def form_of(task: Task) -> Form:
+    """What a row of `task` is.
+
+    Raises:
+        ValueError: an unknown task.
+    """
+    if task.columns is not None:
+        return task.columns.form
+    if task.name == DIGITS:
+        return "features"
+    return "classes" if task.name == EMBEDDED else named_task(task.name).form
 
 
 def on_hub(task: Task) -> Hub | None:
     """The hub dataset that `task` is read from, or None.
 
     Raises:
-        ValueError: an unknown task, or a path for the generated one.
+        ValueError: an unknown task, a path for the generated one, or none for one that has to be
+            downloaded by hand.
     """
     if task.columns is not None:
         return None
-    if task.name == EMBEDDED:
+    if task.name in (EMBEDDED, DIGITS):
         if task.path is not None:
+            is_what = "is generated" if task.name == EMBEDDED else "comes with scikit-learn"
             raise ValueError(
-                f"task {EMBEDDED} is generated and reads no file; leave out `path` "
+                f"task {task.name} {is_what} and reads no file; leave out `path` "
                 f"({task.path!r}), or give `columns` to read it as a table"
             )
         return None
     named = named_task(task.name)
-    return named.hub if task.path is None else None
+    return _hub(task, named) if task.path is None else None
+
+
+def _hub(task: Task, named: NamedTask) -> Hub:
+    if named.hub is None:
+        raise ValueError(
+            f"task {task.name} isn't read from the Hugging Face hub; download its original files "
+            "and name their folder or zip archive in `path`"
+        )
+    return named.hub
 
 
 def _only_file(task: Task) -> Member:
@@ -96,33 +132,37 @@ def _embedded(task: Task) -> Rows:
 def _from_files(task: Task, named: NamedTask, path: Path) -> Rows:
     where, found = f"task {task.name}", members(path)
     if found and found[0].path == path and found[0].inside is None:
-        return Rows(_examples(_read(found, named), "all", task, named))
+        return Rows(_examples(_read(found, named, ()), "all", task, named))
     pool: list[Example] = []
     for split, patterns in zip(_POOL_SPLITS, named.files.pool, strict=False):
         files = matching(found, patterns, where=where)
         if not files and not pool:
-            names = ", ".join(member.name for member in found[:12]) or "nothing"
-            raise ValueError(
-                f"{where}: {task.path} has no {' or '.join(patterns)} file (it has {names}); "
-                "name the folder of the original files, or one file to split it alone"
-            )
-        pool += _examples(_read(files, named), split, task, named)
+            raise ValueError(f"{where}: {_nothing_fits(task, patterns, found)}")
+        pool += _examples(_read(files, named, found), split, task, named)
+    if not pool:
+        raise ValueError(f"{where}: {_nothing_fits(task, named.files.pool[0], found)}")
     files = matching(found, named.files.test, where=where)
-    return Rows(tuple(pool), _examples(_read(files, named), "test", task, named) or None)
+    return Rows(tuple(pool), _examples(_read(files, named, found), "test", task, named) or None)
 
 
-def _read(files: Iterable[Member], named: NamedTask) -> Iterator[Row]:
-    for member in files:
-        label = _LINE_LABELS.get(member.kind)
-        if label is None:
-            yield from raw_rows(member, columns=named.files.columns)
-            continue
-        with member.text(encoding="latin-1") as lines:
-            yield from ({"text": line, "label": label} for line in lines)
+def _nothing_fits(task: Task, patterns: tuple[str, ...], found: tuple[Member, ...]) -> str:
+    """What is wrong and what to do, where none of the files found is training rows."""
+    names = ", ".join(member.name for member in found[:12]) or "nothing"
+    wrong = f"{task.path} has no {' or '.join(patterns)} file (it has {names}); "
+    archives = [member for member in found if member.inside is None and is_archive(member.path)]
+    for archive in archives:
+        alone = len(archives) == 1 and form_of(task) == "text"
+        if alone or PurePath(archive.stem).name == task.name:
+            return wrong + f"name the archive in `path`: {archive.path}"
+    holder = "one archive of them" if archives else "one file to split it alone"
+    return wrong + f"name the folder of the original files, or {holder}"
 
 
-def _from_hub(task: Task, named: NamedTask, commit: str | None, offline: bool) -> Rows:
-    hub = named.hub
+def _read(files: Iterable[Member], named: NamedTask, found: tuple[Member, ...]) -> Iterator[Row]:
+    return (row for member in files for row in named.files.read(member, found))
+
+
+def _from_hub(task: Task, hub: Hub, named: NamedTask, commit: str | None, offline: bool) -> Rows:
     revision = commit or task.revision or hub.revision
     with without_network(offline):
         sets = _load(task.name, hub, revision)
@@ -140,22 +180,29 @@ def _load(task: str, hub: Hub, revision: str | None) -> dict[str, Iterable[Row]]
             found = datasets.load_dataset(hub.name, hub.config, revision=revision)
         else:
             at = f"hf://datasets/{hub.name}" + (f"@{revision}" if revision else "")
-            kind = "csv" if hub.files[wanted[0]].endswith(".csv") else "json"
+            kind = _BUILDERS[PurePath(hub.files[wanted[0]]).suffix]
             urls = {split: f"{at}/{hub.files[split]}" for split in wanted}
             found = datasets.load_dataset(kind, data_files=urls)
         return {split: cast("Iterable[Row]", found[split]) for split in wanted}
     except (OSError, ValueError, RuntimeError, KeyError) as error:
+        doubt = f"; unconfirmed: {hub.unconfirmed}" if hub.unconfirmed else ""
         raise SourceUnavailable(
             f"task {task}: the dataset {hub.name} can't be had from the Hugging Face hub "
-            f"({type(error).__name__}: {error}); connect to the hub, or download the original "
-            "files and name their folder in `path`"
+            f"({type(error).__name__}: {error}{doubt}); connect to the hub, or download the "
+            "original files and name their folder in `path`"
         ) from error
 
 
 def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> tuple[Example, ...]:
+    if named.question:
+        rows = gathered(rows, by=named.question)
     numbered = enumerate(rows)
+    asked = task.train + task.validation + task.test
     if named.large:
-        most = max(_SAMPLE_LEAST, _SAMPLE_FACTOR * (task.train + task.validation + task.test))
+        most = max(_SAMPLE_LEAST, _SAMPLE_FACTOR * asked)
+        numbered = sampled(numbered, most=most, seed=task.split_seed)
+    if named.rows_each:
+        most = _SURE_LEAST + _SURE_FACTOR * asked // named.rows_each
         numbered = sampled(numbered, most=most, seed=task.split_seed)
     made: list[Example] = []
     for i, row in numbered:

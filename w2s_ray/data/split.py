@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.identity import ID_LENGTH
-from w2s_ray.spec import PARTS, Part, Task
+from w2s_ray.spec import PARTS, Bounds, Difficulty, Form, Part, Task
 
 _Need = dict[int | None, int]
 """Rows still needed, by label; by None where parts aren't balanced."""
@@ -28,13 +28,16 @@ class Split:
 
     task: str
     fingerprint: str
-    """Hash over part, id, text and label of every row, in order: 20 hexadecimal digits."""
+    """Hash over form, and part, id, texts, label, answer and difficulty of every row, in order: 20
+    hexadecimal digits."""
     parts: Mapping[Part, tuple[Example, ...]]
     """The rows of each part, shuffled."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows dropped before dealing; those that balance or size left over aren't counted"""
     own_test: bool = False
     """True where test rows are from the source's own test split."""
+    form: Form = "classes"
+    """What a row is."""
 
     @property
     def counts(self) -> dict[Part, int]:
@@ -48,87 +51,130 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     Raises:
         ValueError: fewer rows than asked for; names the part, the rows asked and available.
     """
-    pool, test, dropped = _clean(rows, max_words=task.max_words)
-    sizes = part_sizes(task)
-    own_test = test is not None
-    dealt: dict[Part, tuple[Example, ...]] = {}
-    if test is not None:
-        dealt = _deal(test, {"test": sizes.pop("test")}, task, own_test=True)
-    dealt |= _deal(pool, sizes, task, own_test=own_test)
+    balance = task.balance and rows.form in BALANCED
+    task = task.model_copy(update={"balance": balance})
+    pool, test, dropped = _clean(rows, task)
+    sizes = part_sizes(task, form=rows.form)
+    own_test, hard = test is not None, _difficulty(task)
+    if test is None and hard.train != hard.test:
+        test = [row for row in pool if _within(row, hard.test)]
+        pool = [row for row in pool if _within(row, hard.train)]
+    if test is None:
+        dealt = _deal(pool, sizes, task, _Source("{} are available", hard.train))
+    else:
+        found = "the source's own test split has {}" if own_test else "{} are available"
+        named = _Source(found, hard.test, "difficulty.test")
+        dealt = _deal(test, {"test": sizes.pop("test")}, task, named)
+        taken = {row.group for row in dealt["test"]}
+        left = [row for row in pool if row.group not in taken]
+        outside = "the source's own test split" if own_test else "the groups of test rows"
+        named = _Source(f"{{}} are available outside {outside}", hard.train, "difficulty.train")
+        dealt |= _deal(left, sizes, task, named)
     ordered: dict[Part, tuple[Example, ...]] = {part: dealt[part] for part in PARTS}
-    return Split(task.name, fingerprint(ordered), ordered, dropped, own_test)
+    name = fingerprint(ordered, form=rows.form)
+    return Split(task.name, name, ordered, dropped, own_test, rows.form)
 
 
-def part_sizes(task: Task) -> dict[Part, int]:
-    """Rows of each part, as they are dealt; each half gets half of `train`, rounded down."""
-    half = task.train // 2
+BALANCED: tuple[Form, ...] = ("classes", "pairs")
+"""Forms whose rows have one of two classes."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What rows are dealt out of, for errors."""
+
+    has: str
+    """That it has `{}` rows, in words."""
+    bounds: Bounds
+    """The difficulty of its rows."""
+    key: str = "difficulty"
+    """Where the sweep file says so."""
+
+
+def part_sizes(task: Task, *, form: Form = "classes") -> dict[Part, int]:
+    """Rows of each part, as they are dealt; each half gets half of `train`, rounded down.
+
+    A corpus has nothing to label, so all its training rows stand in the first half.
+    """
+    first = task.train if form == "text" else task.train // 2
     return {
         "test": task.test,
         "validation": task.validation,
-        "supervisor_half": half,
-        "student_half": half,
+        "supervisor_half": first,
+        "student_half": 0 if form == "text" else first,
     }
 
 
-def fingerprint(parts: Mapping[Part, Iterable[Example]]) -> str:
-    """The identity of a split: changes with any part, id, text, label or their order."""
-    hashed = hashlib.sha256()
+def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: Form = "classes") -> str:
+    """The identity of a split: changes with its form, any part, id, text, label or their order."""
+    hashed = hashlib.sha256(f"{form}\n".encode())
     for part, rows in parts.items():
         for row in rows:
             line = f"{part}\t{row.id}\t{row.label}\t{len(row.text)}\t{row.text}\n"
+            more = (row.second, row.answer, row.difficulty)
+            if any(value is not None for value in more):
+                line += f"{more!r}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
 
 
-def _clean(
-    rows: Rows, *, max_words: int | None
-) -> tuple[list[Example], list[Example] | None, dict[str, int]]:
+_REASONS = ("too_long", "too_easy_or_hard", "contradictory", "duplicate", "shared_with_test")
+
+
+def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None, dict[str, int]]:
     """Pool and own test rows without the rows that must not be in a split, and how many went why.
 
-    A text that stands with both labels is dropped in all its copies, since it can be neither learnt
-    nor scored; of other duplicates the first stays. The own test split goes first, and what shares
-    a text or a group with it leaves the pool.
+    A text that stands with two labels or answers is dropped in all its copies, since it can be
+    neither learnt nor scored; of other duplicates the first stays. The own test split goes first,
+    and what shares a text or a group with it leaves the pool.
     """
-    dropped = {"too_long": 0, "contradictory": 0, "duplicate": 0, "shared_with_test": 0}
-    labels: dict[str, int] = {}
+    dropped: dict[str, int] = dict.fromkeys(_REASONS, 0)
+    verdicts: dict[str, set[str]] = {}
     for row in (*(rows.test or ()), *rows.pool):
-        labels[row.text] = labels.get(row.text, 0) | (1 << row.label)
+        verdicts.setdefault(row.content, set()).add(row.verdict)
     seen: set[str] = set()
     test_groups = {row.group for row in rows.test or ()}
 
-    def kept(source: Iterable[Example], barred: set[str]) -> list[Example]:
+    def kept(source: Iterable[Example], barred: set[str], *allowed: Bounds) -> list[Example]:
         result: list[Example] = []
         for row in source:
-            if max_words is not None and len(row.text.split()) > max_words:
+            if task.max_words is not None and _words(row) > task.max_words:
                 dropped["too_long"] += 1
-            elif labels[row.text] == 3:
+            elif not any(_within(row, bounds) for bounds in allowed):
+                dropped["too_easy_or_hard"] += 1
+            elif len(verdicts[row.content]) > 1:
                 dropped["contradictory"] += 1
             elif row.group in barred:
                 dropped["shared_with_test"] += 1
-            elif row.text in seen:
+            elif row.content in seen:
                 dropped["duplicate"] += 1
             else:
-                seen.add(row.text)
+                seen.add(row.content)
                 result.append(row)
         return result
 
-    test = None if rows.test is None else kept(rows.test, set())
-    return kept(rows.pool, test_groups), test, dropped
+    if task.difficulty is not None:
+        _check_difficulty(rows, task)
+    hard = _difficulty(task)
+    if rows.test is None:
+        return kept(rows.pool, test_groups, hard.train, hard.test), None, dropped
+    test = kept(rows.test, set(), hard.test)
+    return kept(rows.pool, test_groups, hard.train), test, dropped
 
 
 def _deal(
-    source: Sequence[Example], sizes: dict[Part, int], task: Task, *, own_test: bool
+    source: Sequence[Example], sizes: dict[Part, int], task: Task, where: _Source
 ) -> dict[Part, tuple[Example, ...]]:
     """The parts of `sizes`, dealt out of `source` in order."""
-    by_text = {row.text: row for row in source}
-    ordered = [by_text[text] for text in _shuffled(by_text, seed=task.split_seed)]
+    by_content = {row.content: row for row in source}
+    ordered = [by_content[name] for name in _shuffled(by_content, seed=task.split_seed)]
     needs: dict[Part, _Need] = {
         part: _need(size, balance=task.balance) for part, size in sizes.items()
     }
     available = _available(ordered, balance=task.balance)
     total = {label: sum(need[label] for need in needs.values()) for label in available}
     if any(total[label] > available[label] for label in total):
-        raise ValueError(_too_few(task, sizes, available, own_test))
+        raise ValueError(_too_few(task, sizes, available, where))
     if task.balance:
         ordered = _undersampled(ordered, keep=max(min(available.values()), *total.values()))
     groups: dict[str, list[int]] = {}
@@ -145,6 +191,30 @@ def _deal(
             )
         parts[part] = tuple(ordered[place] for place in sorted(taken))
     return parts
+
+
+def _words(row: Example) -> int:
+    return len(row.text.split()) + len((row.second or "").split())
+
+
+def _check_difficulty(rows: Rows, task: Task) -> None:
+    for row in (*rows.pool, *(rows.test or ())):
+        if row.difficulty is None:
+            raise ValueError(
+                f"task {task.name}: its rows have no difficulty; leave out `difficulty`, or name a "
+                "column of one in `columns.difficulty`"
+            )
+
+
+def _difficulty(task: Task) -> Difficulty:
+    return task.difficulty if task.difficulty is not None else Difficulty()
+
+
+def _within(row: Example, bounds: Bounds) -> bool:
+    least, most = bounds
+    if row.difficulty is None:  # then there are no bounds
+        return True
+    return (least is None or row.difficulty >= least) and (most is None or row.difficulty <= most)
 
 
 def _take(
@@ -208,21 +278,19 @@ def _fields(sizes: Mapping[Part, int]) -> list[str]:
     )
 
 
-def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, own_test: bool) -> str:
+def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, where: _Source) -> str:
     fields, asked = _fields(sizes), sum(sizes.values())
     balanced = "balanced " if task.balance else ""
     count = 2 * min(available.values()) if task.balance else available[None]
     verb = "asks" if len(fields) == 1 else "ask"
-    if fields == ["test"]:
-        there = f"the source's own test split has {count:,}"
-    elif own_test:
-        there = f"{count:,} are available outside the source's own test split"
-    else:
-        there = f"{count:,} are available"
-    detail = ""
+    there, detail, remedy = where.has.format(f"{count:,}"), "", f"lower {' or '.join(fields)}"
+    if where.bounds != (None, None):
+        least, most = ("null" if bound is None else f"{bound:g}" for bound in where.bounds)
+        there += f" within {where.key} [{least}, {most}]"
+        remedy += f", or widen {where.key}"
     if task.balance:
         detail = f" ({available[1]:,} of class 1, {available[0]:,} of class 0)"
     return (
         f"task {task.name}: {' + '.join(fields)} {verb} for {asked:,} {balanced}rows, "
-        f"{there}{detail}; lower {' or '.join(fields)}"
+        f"{there}{detail}; {remedy}"
     )

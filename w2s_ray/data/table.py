@@ -1,7 +1,7 @@
-"""Raw rows of a file, and the generic task made of two of its columns.
+"""Raw rows of a file, and the generic task made of some of its columns.
 
-Owns CSV, TSV, JSON, JSON lines and Parquet, and how a label column becomes classes 0 and 1. It
-knows no named task, no hub and no split.
+Owns CSV, TSV, JSON, JSON lines, Parquet and NumPy's .npz, and how a label column becomes classes 0
+and 1. It knows no named task, no hub and no split.
 """
 
 from __future__ import annotations
@@ -10,24 +10,31 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member
+from w2s_ray.data.forms import KEYS, linked
 from w2s_ray.spec import Columns
-
-Row = Mapping[str, Any]
-"""A raw row: column name -> value."""
 
 _LONGEST_FIELD = 2**31 - 1
 _SHOWN = 8
 
 
-def raw_rows(member: Member, *, columns: tuple[str, ...] | None = None) -> Iterator[Row]:
+def raw_rows(
+    member: Member,
+    *,
+    columns: tuple[str, ...] | None = None,
+    quoted: bool = True,
+    separator: str = ",",
+    encoding: str = "utf-8-sig",
+) -> Iterator[Row]:
     """The rows of one file, by its extension.
 
-    `columns` names those of a CSV or TSV file that has no header line.
+    `columns` names those of a CSV or TSV file that has no header line; `separator` is that of a CSV
+    file. Without `quoted` such a
+    file's quotation marks are characters like any other.
 
     Raises:
         ValueError: an extension that isn't known, or content that isn't what it says.
@@ -35,17 +42,19 @@ def raw_rows(member: Member, *, columns: tuple[str, ...] | None = None) -> Itera
     try:
         match member.kind:
             case ".csv":
-                yield from _separated(member, ",", columns)
+                yield from _separated(member, separator, columns, quoted=quoted, encoding=encoding)
             case ".tsv":
-                yield from _separated(member, "\t", columns)
+                yield from _separated(member, "\t", columns, quoted=quoted, encoding=encoding)
             case ".json" | ".jsonl":
                 yield from _json(member)
             case ".parquet":
                 yield from _parquet(member)
+            case ".npz":
+                yield from _arrays(member)
             case other:
                 raise ValueError(
                     f"{member}: can't read {other or 'a file without extension'}; "
-                    "use .csv, .tsv, .json, .jsonl (each also .gz) or .parquet"
+                    "use .csv, .tsv, .json, .jsonl (each also .gz), .parquet or .npz"
                 )
     except UnicodeDecodeError as error:
         raise ValueError(f"{member}: not UTF-8 ({error.reason}); convert the file") from None
@@ -60,24 +69,53 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     """A generic task: the rows of one file, as one pool.
 
     Raises:
-        ValueError: a missing column, an empty text or label, or labels that aren't two classes.
+        ValueError: a missing column, an empty cell, or labels that aren't two classes.
     """
-    rows: list[tuple[str, str, str, str]] = []
-    for i, row in enumerate(raw_rows(member)):
-        if i == 0:
-            _check_columns(member, row, columns)
-        text = str(_cell(row, columns.text, member, i))
-        label = _plain(_cell(row, columns.label, member, i))
-        group = text if columns.group is None else str(_cell(row, columns.group, member, i))
-        rows.append((f"row:{i}", text, label, group))
+    rows = list(raw_rows(member))
     if not rows:
         raise ValueError(f"{member}: no rows; name a file that has some in `path`")
-    classes = label_classes(
-        (row[2] for row in rows),
-        positive=columns.positive,
-        where=f"{member}: column {columns.label!r}",
+    _check_columns(member, rows[0], columns)
+    label = columns.label or columns.preferred
+
+    def cells(column: str | None) -> list[str | None]:
+        if column is None:
+            return [None] * len(rows)
+        return [str(cell(row, column, member, i)) for i, row in enumerate(rows)]
+
+    classes = _classes(member, rows, columns)
+    texts = cells(columns.text or columns.first)
+    seconds, answers, groups = map(cells, (columns.second, columns.answer, columns.group))
+    hard = [None if value is None else float(value) for value in cells(columns.difficulty)]
+    pool = (
+        Example(
+            f"row:{i}",
+            text or "",
+            classes[plain_label(row[label])] if label is not None else 0,
+            group or KEYS.join(sorted(t for t in (text, second) if t is not None)),
+            second,
+            answer,
+            difficulty,
+        )
+        for i, (row, text, second, answer, group, difficulty) in enumerate(
+            zip(rows, texts, seconds, answers, groups, hard, strict=True)
+        )
     )
-    return Rows(tuple(Example(i, text, classes[label], group) for i, text, label, group in rows))
+    found = Rows(tuple(row for row in pool if row.text != row.second), form=columns.form)
+    return linked(found) if columns.form == "pairs" and columns.group is None else found
+
+
+def _classes(member: Member, rows: Sequence[Row], columns: Columns) -> dict[str, int]:
+    """Value of the label, or of the preferred one of a pair -> class; empty where there is none."""
+    label = columns.label or columns.preferred
+    if label is None:
+        return {}
+    values = [plain_label(cell(row, label, member, i)) for i, row in enumerate(rows)]
+    where = f"{member}: column {label!r}"
+    if columns.preferred is None:
+        return label_classes(values, positive=columns.positive, where=where)
+    first = columns.first if {columns.first, columns.second} >= set(values) else None
+    classes = label_classes(values, positive=first, where=where)
+    return classes if first is not None else {value: 1 - c for value, c in classes.items()}
 
 
 def label_classes(
@@ -91,7 +129,7 @@ def label_classes(
     Raises:
         ValueError: not exactly two values, or none that is `positive`.
     """
-    known = sorted({_plain(value) for value in values}, key=_label_order)
+    known = sorted({plain_label(value) for value in values}, key=label_order)
     shown = ", ".join(repr(v) for v in known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
     if len(known) != 2:
         raise ValueError(
@@ -99,7 +137,7 @@ def label_classes(
             "name another label column, or keep rows of two classes"
         )
     if positive is not None:
-        wanted = _plain(positive)
+        wanted = plain_label(positive)
         if wanted not in known and isinstance(positive, bool):
             wanted = next((value for value in known if value.lower() == wanted), wanted)
         if wanted not in known:
@@ -112,7 +150,7 @@ def label_classes(
     return {known[0]: 0, known[1]: 1}
 
 
-def _plain(value: Any) -> str:
+def plain_label(value: Any) -> str:
     """A label as text: 1, 1.0, '1' and ' 1 ' are the same; so are true and 'true'."""
     match value:
         case bool():
@@ -123,7 +161,7 @@ def _plain(value: Any) -> str:
             return str(value).strip()
 
 
-def _label_order(label: str) -> tuple[float, str]:
+def label_order(label: str) -> tuple[float, str]:
     """Numbers in their order, before words."""
     try:
         return float(label), label
@@ -132,14 +170,19 @@ def _label_order(label: str) -> tuple[float, str]:
 
 
 def _check_columns(member: Member, row: Row, columns: Columns) -> None:
-    for name in (columns.text, columns.label, columns.group):
+    for name in columns.model_dump(exclude={"positive"}).values():
         if name is not None and name not in row:
             raise ValueError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
 
 
-def _cell(row: Row, column: str, member: Member, index: int) -> Any:
+def cell(row: Row, column: str, member: Member, index: int) -> Any:
+    """What a row has in a column.
+
+    Raises:
+        ValueError: nothing.
+    """
     value = row.get(column)
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value):
         raise ValueError(
             f"{member}: row {index + 1} has nothing in column {column!r}; "
             "fill it in or remove the row"
@@ -147,10 +190,18 @@ def _cell(row: Row, column: str, member: Member, index: int) -> Any:
     return value
 
 
-def _separated(member: Member, separator: str, columns: tuple[str, ...] | None) -> Iterator[Row]:
+def _separated(
+    member: Member,
+    separator: str,
+    columns: tuple[str, ...] | None,
+    *,
+    quoted: bool,
+    encoding: str,
+) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_FIELD)
-    with member.text() as file:
-        lines = csv.reader(file, delimiter=separator, strict=True)
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    with member.text(encoding=encoding) as file:
+        lines = csv.reader(file, delimiter=separator, quoting=quoting, strict=True)
         header: Sequence[str] | None = columns or next(lines, None)
         if header is None:
             return
@@ -166,16 +217,24 @@ def _separated(member: Member, separator: str, columns: tuple[str, ...] | None) 
             yield dict(zip(header, line, strict=True))
 
 
-def _json(member: Member) -> Iterator[Row]:
+def json_values(member: Member) -> Iterator[Any]:
+    """The values of a JSON list, or of JSON lines.
+
+    Raises:
+        ValueError: content that isn't JSON.
+    """
     with member.text() as file:
         first = next((line for line in file if line.strip()), "")
         if first.lstrip().startswith("["):
-            whole = _parsed(first + file.read(), member, 1)
-            yield from (_mapping(row, member, i) for i, row in enumerate(whole, start=1))
+            yield from _parsed(first + file.read(), member, 1)
             return
         for i, line in enumerate(itertools.chain([first], file), start=1):
             if line.strip():
-                yield _mapping(_parsed(line, member, i), member, i)
+                yield _parsed(line, member, i)
+
+
+def _json(member: Member) -> Iterator[Row]:
+    return (_mapping(row, member, i) for i, row in enumerate(json_values(member), start=1))
 
 
 def _parsed(text: str, member: Member, line: int) -> Any:
@@ -203,3 +262,19 @@ def _parquet(member: Member) -> Iterator[Row]:
     with member.open() as file, pyarrow.parquet.ParquetFile(file) as table:
         for batch in table.iter_batches():
             yield from batch.to_pylist()
+
+
+def _arrays(member: Member) -> Iterator[Row]:
+    """Rows of arrays of one length: the i-th row has the i-th entry of each."""
+    import numpy as np
+
+    with member.open() as file, np.load(file, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"{member}: its arrays have different numbers of rows: {said}")
+    for i in range(max(lengths.values(), default=0)):
+        yield {
+            name: array[i].item() if array.ndim == 1 else array[i] for name, array in arrays.items()
+        }

@@ -2,8 +2,8 @@
 
 Owns one frozen declaration per task, in a plain dict. It reads nothing. `own test` is the labelled
 split that the reported accuracy comes from; where the official test set has no public labels, the
-official validation set takes its place. Hub names, configurations and columns were checked against
-the hub's public pages, except those with `confirmed=False`.
+official validation set takes its place. Hub names, splits, columns and labels were checked against
+the hub's public pages and the data sets' public loading scripts; `unconfirmed` says what could not.
 """
 
 from __future__ import annotations
@@ -12,9 +12,28 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from w2s_ray.data import formatters
+from w2s_ray.data import chess_rows, formatters
 from w2s_ray.data.example import Example
+from w2s_ray.data.originals import (
+    Reader,
+    documents_of,
+    dream_dialogues,
+    either,
+    labels_beside,
+    lines_of,
+    multirc_passages,
+    passages,
+    plain,
+    puzzles,
+    quail_texts,
+    quartz_questions,
+    table,
+    ukp_arguments,
+)
+from w2s_ray.spec import Form
 
+DIGITS = "digits"
+"""scikit-learn's 1,797 images of handwritten digits, 8 x 8."""
 EMBEDDED = "embedded"
 """The task that is generated, for examples and tests that need no download."""
 
@@ -30,12 +49,12 @@ class Hub:
     test: str | None = "test"
     """The labelled split that is test rows; null = test rows come from the pool."""
     revision: str | None = None
-    """Branch where a task names no revision: the hub's Parquet conversion, for a set that is
-    otherwise made by a script."""
+    """Commit or branch where a task names no revision: the commit whose pages were checked, or the
+    hub's Parquet conversion, for a set that is otherwise made by a script."""
     files: dict[str, str] | None = None
-    """Split -> file in the repository, for sets whose original files lie beside a script."""
-    confirmed: bool = True
-    """False: name, branch or file layout is recalled, not checked."""
+    """Split -> files in the repository, for sets whose files lie beside a script."""
+    unconfirmed: str = ""
+    """What is recalled or inferred, not checked."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,7 @@ class Files:
 
     pool: tuple[tuple[str, ...], ...] = (("train",),)
     test: tuple[str, ...] = ("test",)
-    columns: tuple[str, ...] | None = None
-    """Columns of files without a header line."""
+    read: Reader = plain
 
 
 @dataclass(frozen=True)
@@ -57,25 +75,74 @@ class NamedTask:
 
     format: Callable[..., list[Example]]
     """Raw row, `id` -> examples."""
-    hub: Hub
+    hub: Hub | None
+    """Null = not on the hub in a form that can be read without a script."""
     files: Files = Files()
+    question: tuple[str, ...] = ()
+    """Columns that make a question where each row holds one of its answers (`forms.gathered`)."""
     grouped_runs: bool = False
-    """Neighbouring variants of one sentence are a group (see `formatters.grouped_runs`)."""
+    """Neighbouring variants of one sentence are a group (`forms.grouped_runs`)."""
+    linked: bool = False
+    """Rows that have a sentence in common are a group (`forms.linked`)."""
     large: bool = False
     """Millions of rows: a pseudo-random sample of them is read, many times what is asked for."""
+    rows_each: int = 0
+    """Rows that a raw row gives where reading one is slow, so that no more are read than needed; 0
+    = all are read."""
+    form: Form = "classes"
+    """What a row is."""
+    legal: Callable[[str, str], bool] | None = None
+    """Prompt and completion -> whether the completion is possible at all, where that can be told.
+    """
 
 
 _ETHICS = "hendrycks/ethics"
+_BRANCH = "that the converted branch is there"
+_DEV = (("train",), ("dev", "validation"))
+"""Training rows and the authors' development rows: both are the pool where test has labels."""
+
+
+def _converted(
+    name: str,
+    *,
+    config: str = "*",
+    pool: tuple[str, ...] = ("train",),
+    test: str = "validation",
+    unconfirmed: str = "",
+) -> Hub:
+    """A set made by a script, read from the hub's own Parquet conversion of it.
+
+    Its files are `config/split/0000.parquet` and on; the name of a set's only config is left open.
+    """
+    files = {split: f"{config}/{split}/*.parquet" for split in (*pool, test)}
+    return Hub(name, None, pool, test, "refs/convert/parquet", files, unconfirmed)
 
 
 def _ethics(subset: str, format: Callable[..., list[Example]], *, runs: bool = False) -> NamedTask:
     files = {split: f"data/{subset}/{split}.csv" for split in ("train", "test")}
     return NamedTask(
         format,
-        Hub(_ETHICS, files=files, confirmed=False),
+        Hub(_ETHICS, files=files, unconfirmed="columns of the CSV files"),
         Files((("train", f"{subset}_train"),), ("test", f"{subset}_test")),
         grouped_runs=runs,
     )
+
+
+def _puzzles(format: Callable[..., list[Example]], *, hub: bool = True) -> NamedTask:
+    return NamedTask(
+        format,
+        Hub("Lichess/chess-puzzles", test=None, unconfirmed="the columns") if hub else None,
+        Files((("lichess_db_puzzle", "puzzles", "level_*", "train"),), ("test",), puzzles),
+        linked=True,
+        large=True,
+        form="answers",
+        legal=chess_rows.is_legal,
+    )
+
+
+def _games(format: Callable[..., list[Example]], *, rows_each: int = 0) -> NamedTask:
+    files = Files((("games", "train"),), ("test",))
+    return NamedTask(format, None, files, rows_each=rows_each, form="text")
 
 
 TASKS: dict[str, NamedTask] = {
@@ -91,15 +158,156 @@ TASKS: dict[str, NamedTask] = {
     ),
     "cosmos_qa": NamedTask(
         formatters.cosmos_qa,
-        Hub(
-            "allenai/cosmos_qa", test="validation", revision="refs/convert/parquet", confirmed=False
-        ),
+        _converted("allenai/cosmos_qa", unconfirmed=_BRANCH),
         Files(test=("valid", "validation")),
+    ),
+    "dream": NamedTask(
+        formatters.dream,
+        _converted(
+            "dataset-org/dream",
+            pool=("train", "validation"),
+            test="test",
+            unconfirmed=_BRANCH,
+        ),
+        Files(_DEV, read=dream_dialogues),
+    ),
+    "ethics_justice": _ethics("justice", formatters.ethics_justice, runs=True),
+    "ethics_deontology": _ethics("deontology", formatters.ethics_deontology),
+    "ethics_virtue": _ethics("virtue", formatters.ethics_virtue),
+    "ethics_utilitarianism": NamedTask(
+        formatters.ethics_utilitarianism,
+        # The converted set's own `test` is smaller than `validation`, as test_hard is than test.
+        _converted(
+            _ETHICS,
+            config="utilitarianism",
+            unconfirmed="that `validation` is the ordinary test set and `test` the hard one",
+        ),
+        Files(
+            (("train", "util_train"),),
+            ("test", "util_test"),
+            table(("baseline", "less_pleasant")),
+        ),
+        linked=True,
+    ),
+    "anli_r2": NamedTask(
+        formatters.anli_r2,
+        Hub("facebook/anli", "plain_text", pool=("train_r2", "dev_r2"), test="test_r2"),
+        Files(
+            (("train", "R2/train"), ("dev", "R2/dev")),
+            ("test", "R2/test"),
+            table(renamed={"context": "premise"}),
+        ),
+    ),
+    "cola": NamedTask(
+        formatters.cola,
+        Hub("nyu-mll/glue", "cola", test="validation"),
+        Files(
+            (("train", "in_domain_train"),),
+            ("dev", "in_domain_dev"),
+            table(("source", "label", "mark", "sentence"), quoted=False),
+        ),
+        grouped_runs=True,
+    ),
+    "sst2": NamedTask(
+        formatters.sst2,
+        Hub("nyu-mll/glue", "sst2", test="validation"),
+        Files(test=("dev",), read=table(quoted=False)),
+    ),
+    "hellaswag": NamedTask(
+        formatters.hellaswag,
+        Hub("Rowan/hellaswag", test="validation"),
+        Files((("train", "hellaswag_train"),), ("val", "hellaswag_val", "validation")),
+    ),
+    "mc_taco": NamedTask(
+        formatters.mc_taco,
+        # There is no training set; the test set is the larger of the two, and trains.
+        _converted("CogComp/mc_taco", pool=("test",), unconfirmed=_BRANCH),
+        Files(
+            (("test", "test_9442"),),
+            ("dev", "dev_3783"),
+            table(("sentence", "question", "answer", "label", "category"), quoted=False),
+        ),
+        question=("sentence", "question"),
+    ),
+    "openbookqa": NamedTask(
+        formatters.openbookqa,
+        Hub("allenai/openbookqa", "main", pool=("train", "validation")),
+        Files(
+            _DEV,
+            read=table(
+                renamed={
+                    "Question Stem": "question_stem",
+                    "Answer Key": "answerKey",
+                    "Choices": "choices",
+                }
+            ),
+        ),
+    ),
+    "paws": NamedTask(
+        formatters.paws,
+        Hub("google-research-datasets/paws", "labeled_final", pool=("train", "validation")),
+        Files(
+            (("train", "final/train"), ("dev", "final/dev")),
+            ("test", "final/test"),
+            table(quoted=False),
+        ),
+        linked=True,
+    ),
+    "quail": NamedTask(
+        formatters.quail,
+        Hub("textmachinelab/quail", test="validation"),
+        Files(
+            (("train", "quail_1.3_train", "quail_1.2_train"),),
+            ("dev", "quail_1.3_dev", "quail_1.2_dev", "validation"),
+            either(quail_texts, kinds=(".xml",), other=plain),
+        ),
+    ),
+    "piqa": NamedTask(
+        formatters.piqa,
+        _converted("ybisk/piqa"),
+        Files(test=("dev", "valid", "validation"), read=labels_beside),
+    ),
+    "quartz": NamedTask(
+        formatters.quartz,
+        Hub(
+            "allenai/quartz",
+            pool=("train", "validation"),
+            revision="28c1dbb56caf81799296cb17892fa73402e23464",
+        ),
+        Files(_DEV, read=quartz_questions),
+    ),
+    "social_i_qa": NamedTask(
+        formatters.social_i_qa,
+        # The same rows as allenai/social_i_qa, which is made by a script.
+        Hub("lighteval/siqa", test="validation"),
+        Files(test=("dev", "validation"), read=labels_beside),
+    ),
+    "multirc": NamedTask(
+        formatters.multirc,
+        Hub("aps/super_glue", "multirc", test="validation"),
+        Files(test=("val", "validation"), read=multirc_passages),
+        question=("paragraph", "question"),
+    ),
+    "wic": NamedTask(
+        formatters.wic,
+        Hub("aps/super_glue", "wic", test="validation"),
+        Files(test=("val", "validation")),
+        linked=True,
+    ),
+    "twitter_sentiment": NamedTask(
+        formatters.twitter_sentiment,
+        Hub("EleutherAI/twitter-sentiment", unconfirmed="that label 1 is positive"),
+        Files(
+            (("train", "training.1600000.processed.noemoticon"),),
+            ("test", "testdata.manual.2009.06.14"),
+            table(("polarity", "id", "date", "query", "user", "text"), encoding="latin-1"),
+        ),
+        large=True,
     ),
     "amazon_polarity": NamedTask(
         formatters.amazon_polarity,
         Hub("fancyzhx/amazon_polarity"),
-        Files(columns=("polarity", "title", "content")),
+        Files(read=table(("polarity", "title", "content"))),
         large=True,
     ),
     "anthropic_hh": NamedTask(
@@ -107,9 +315,6 @@ TASKS: dict[str, NamedTask] = {
         Hub("Anthropic/hh-rlhf"),
         Files((("train", "*/train"),), ("test", "*/test")),
     ),
-    "ethics_justice": _ethics("justice", formatters.ethics_justice, runs=True),
-    "ethics_deontology": _ethics("deontology", formatters.ethics_deontology),
-    "ethics_virtue": _ethics("virtue", formatters.ethics_virtue),
     "creak": NamedTask(
         formatters.creak,
         Hub(
@@ -119,23 +324,62 @@ TASKS: dict[str, NamedTask] = {
         ),
         Files(test=("dev",)),
     ),
-    "openbookqa": NamedTask(
-        formatters.openbookqa,
-        Hub("allenai/openbookqa", "main", pool=("train", "validation")),
-        Files((("train",), ("dev", "validation"))),
-    ),
     "sentence_polarity": NamedTask(
-        formatters.sentence_polarity,
+        formatters.sentiment,
         Hub(
             "cornell-movie-review-data/rotten_tomatoes",
             pool=("train", "validation", "test"),
             test=None,
         ),
-        Files((("rt-polarit*",),), ()),
+        Files((("rt-polarit*",),), (), lines_of({"*.neg": 0, "*.pos": 1})),
+    ),
+    "subjectivity": NamedTask(
+        formatters.sentiment,
+        Hub(
+            "SetFit/subj",
+            pool=("train", "test"),
+            test=None,
+            unconfirmed="columns, and that label 1 is subjective",
+        ),
+        Files((("*.tok.gt9",),), (), lines_of({"plot.*": 0, "quote.*": 1})),
+    ),
+    "movie_reviews": NamedTask(
+        formatters.sentiment,
+        None,
+        Files((("[np][eo][gs]/*",),), (), documents_of({"neg/*": 0, "pos/*": 1})),
+    ),
+    "anthropic_hh_pairs": NamedTask(
+        formatters.anthropic_hh_pairs,
+        Hub("Anthropic/hh-rlhf"),
+        Files((("train", "*/train"),), ("test", "*/test")),
+        form="pairs",
+    ),
+    "summarize_from_feedback": NamedTask(
+        formatters.summarize_from_feedback,
+        _converted("openai/summarize_from_feedback", config="comparisons", unconfirmed=_BRANCH),
+        Files((("train", "batch*"),), ("valid", "validation")),
+        form="pairs",
+    ),
+    "ukpconvarg1": NamedTask(
+        formatters.ukpconvarg1,
+        None,
+        Files((("*_*",),), (), ukp_arguments),
+        form="pairs",
+    ),
+    "chess_puzzles": _puzzles(chess_rows.puzzle),
+    "chess_puzzles_by_moves": _puzzles(chess_rows.puzzle_by_moves, hub=False),
+    "chess_games": _games(chess_rows.game),
+    "chess_positions": _games(chess_rows.positions, rows_each=chess_rows.POSITIONS),
+    "texts": NamedTask(
+        formatters.text,
+        None,
+        Files((("*/*", "*"),), (), passages),
+        form="text",
     ),
 }
-"""Named tasks. The original sentence_polarity files have no split, so on the hub all of its splits
-are one pool too; the hard test sets of ETHICS and the contrast set of creak are not used."""
+"""Named tasks. The original files of sentence_polarity, subjectivity and movie_reviews have no
+split, so on the hub all of a set's splits are one pool too; the hard test sets of ETHICS, QuAIL's
+challenge set and the contrast set of creak are not used."""
 
 
 def named_task(name: str) -> NamedTask:
@@ -146,7 +390,7 @@ def named_task(name: str) -> NamedTask:
     """
     if name in TASKS:
         return TASKS[name]
-    known = [*TASKS, EMBEDDED]
+    known = [*TASKS, EMBEDDED, DIGITS]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise ValueError(

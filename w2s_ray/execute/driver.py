@@ -1,54 +1,34 @@
-"""The driver: walks the graph of a sweep, starting whatever is ready, until nothing is left.
+"""Running a sweep: what is refused first, then Ray, a walk over the graph, and its end.
 
-Owns the order of runs and the sweep's outcome. A run that is done is never started again; a failed
-one blocks only what depends on it. It holds no state that the store doesn't: the same sweep run
-again goes on where a killed driver was. It trains nothing itself and imports no torch.
+Owns what surrounds the walk. The same sweep run again goes on where a killed driver was. It trains
+nothing itself and imports no torch.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
-from w2s_ray.execute.order import ranks
+from w2s_ray.execute.budget import Purse, fits_left
+from w2s_ray.execute.live import Voice
 from w2s_ray.execute.prepare import (
     materialize,
     plan_sweep,
     refuse_provisional,
     write_manifest,
 )
-from w2s_ray.plan import Plan, PlannedStudy
+from w2s_ray.execute.stopping import Stop
+from w2s_ray.execute.trackers.check import check_trackers
+from w2s_ray.execute.walk import Outcome, Walk
+from w2s_ray.plan import Nodes, Plan
 from w2s_ray.spec import Sweep
-from w2s_ray.store import Record, Store, utc_now
-
-AHEAD = 2
-"""Fits that wait for room while others run, as a multiple of those that there is room for."""
-TICK_S = 0.5
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a sweep's run ended."""
-
-    plan: Plan
-    done: int
-    """Runs of the plan that the store holds now."""
-    trained: int
-    """Fits trained by this call, trials included."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Run id -> why it failed."""
-    blocked: dict[str, str] = field(default_factory=dict)
-    """Run id -> the failed run that it waits for."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every cell has all its runs."""
-        return not self.failed and not self.blocked and not self.plan.waiting
+from w2s_ray.spec.budget import Budget
+from w2s_ray.store import Store
 
 
 def run_sweep(
@@ -57,15 +37,30 @@ def run_sweep(
     store: Store | None = None,
     sweep_text: str = "",
     console: Console | None = None,
+    address: str | None = None,
+    types: Nodes | None = None,
+    on_ray_lost: Callable[[str], None] | None = None,
+    budget: Budget | None = None,
 ) -> Outcome:
     """Carry out everything in `sweep` that the store (by default its own) doesn't hold yet.
 
-    Everything that can be refused is refused before any training: inputs that can't be read, a
-    store that can't be written, resources that the cluster doesn't have.
+    On the Ray cluster at `address` (by default `RAY_ADDRESS`, else this machine). `types` are the
+    node types that its autoscaler may start, where the cluster itself doesn't tell.
+
+    Everything that can be refused is refused before any training: trackers whose packages are
+    missing, inputs that can't be read, a store that can't be written, resources that the cluster
+    doesn't have.
+
+    Once the sweep's runs have taken `budget`, those of earlier calls included, nothing new starts:
+    fits under way are trained to their end, and the walk ends as one that was stopped.
+
+    `on_ray_lost` is called, and told what died, where the Ray that was started for this call can't
+    go on; without it the call ends with an error in time.
 
     Raises:
         ValueError: one of those; the message names the remedy.
     """
+    check_trackers(sweep.trackers)
     console = console or Console(stderr=True)
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
@@ -76,174 +71,66 @@ def run_sweep(
     runs = {*plan.fits, *plan.studies}
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)
-    with _driver(plan, store, sweep_text, console) as driver:
-        outcome = driver.walk()
-    driver.tidy()
-    return outcome
+    purse, stop = Purse(budget, store), Stop()
+    if budget is not None:
+        purse.count(plan)
+    if purse.empty:
+        return _spent(Outcome(plan, done=len(store.done(runs)), trained=0), purse, store)
+    with Voice(store, sweep=sweep.name, stop=stop.ask) as voice:
+        with _cluster(console, address, types) as cluster:
+            cluster.check(plan)
+            signs = _vital_signs(on_ray_lost, stop)
+            with _walk(plan, store, sweep_text, console, cluster, purse) as walk, stop, signs:
+                outcome = walk.to_end(voice, stop)
+        walk.tidy()
+    return _spent(outcome, purse, store)
+
+
+def _spent(outcome: Outcome, purse: Purse, store: Store) -> Outcome:
+    """The outcome with what its budget, if it had one, has to do with it."""
+    if purse.budget is None:
+        return outcome
+    purse.count(outcome.plan)
+    left = fits_left(outcome.plan, store, lost={*outcome.failed, *outcome.blocked})
+    why = outcome.stopped or (purse.why if purse.empty and left else None)
+    return replace(outcome, stopped=why, spent=purse.said, left=left)
 
 
 @contextlib.contextmanager
-def _driver(plan: Plan, store: Store, sweep_text: str, console: Console) -> Iterator[_Driver]:
+def _cluster(console: Console, address: str | None, types: Nodes | None) -> Iterator[Any]:
     from w2s_ray.execute.environment import set_variables
 
-    set_variables()  # Ray reads some of them when it is imported
+    joins = bool(address or os.environ.get("RAY_ADDRESS"))
+    set_variables(joins=joins)  # Ray reads some of them when it is imported
     from w2s_ray.execute.cluster import ray_cluster
 
     with console.status("starting Ray", spinner="dots"):
-        context = ray_cluster()
+        context = ray_cluster(address, types=types)
         cluster = context.__enter__()
     try:
-        cluster.check(plan)
-        driver = _Driver(plan, store, sweep_text, console, cluster)
-        try:
-            yield driver
-        finally:
-            driver.carrier.close()
+        yield cluster
     finally:
         context.__exit__(None, None, None)
 
 
-class _Driver:
-    """One walk over one plan."""
-
-    def __init__(
-        self, plan: Plan, store: Store, sweep_text: str, console: Console, cluster: Any
-    ) -> None:
-        from w2s_ray.execute.fits.board import start_board
-        from w2s_ray.execute.fits.carrier import Carrier
-        from w2s_ray.execute.fits.floor import start_floor
-        from w2s_ray.execute.progress import Display, Tally
-        from w2s_ray.execute.watch import Watches
-
-        self.plan = plan
-        self.order = ranks(plan)
-        self.store = store
-        self.sweep_text = sweep_text
-        self.cluster = cluster
-        self.done = store.done([*plan.fits, *plan.studies])
-        self.failed: dict[str, str] = {}
-        self.began = utc_now()
-        board = start_board()
-        self.carrier = Carrier(
-            store=store.uri,
-            cluster=cluster,
-            board=board,
-            floor=start_floor(cluster),
-            lease_s=plan.sweep.limits.lease_s,
-        )
-        self.watches = Watches(self.carrier)
-        self.display = Display(console, board)
-        self.tally = Tally(names={}, kinds={})
-
-    def walk(self) -> Outcome:
-        """Start what is ready and take what ends, until nothing runs and nothing is ready."""
-        with self.display:
-            self._start_ready()
-            while self.watches.running:
-                self._count()
-                self.display.show(self.tally)
-                ended = self.watches.next_ended(TICK_S)
-                while ended is not None:
-                    self._take(*ended)
-                    ended = self.watches.next_ended(0)
-                    if ended is None:
-                        self._start_ready()
-        return Outcome(
-            plan=self.plan,
-            done=len(self.done),
-            trained=self._trained(),
-            failed=self.failed,
-            blocked=self.plan.blocked_by(self.failed),
-        )
-
-    def tidy(self) -> None:
-        """Throw away what nobody resumes: what stopped fits wrote at the last moment."""
-        left = self.store.work_left()
-        over = left & self.done
-        for study in self.plan.studies if left else ():
-            over |= left & {fit for trial in self.store.trials(study) for fit in trial["fits"]}
-        for fit in over:
-            self.carrier.forget(fit)
-
-    def _start_ready(self) -> None:
-        """Watch over what is ready; the floor lets in what there is room for."""
-        limits, running = self.plan.sweep.limits, self.watches.running
-        ready = list(self.plan.ready(done=self.done, excluded={*self.failed, *running}))
-        for run_id in (r for r in ready if r in self.plan.studies):
-            if sum(r in self.plan.studies for r in running) < limits.studies_at_once:
-                study = self.plan.studies[run_id]
-                at_once = limits.trials_at_once or self.cluster.slots(study.executions[0])
-                self.watches.start_study(study, at_once=at_once)
-        fits = [self.plan.fits[r] for r in ready if r in self.plan.fits]
-        for fit in sorted(fits, key=lambda fit: self.order[fit.id]):
-            waiting = sum(r in self.plan.fits for r in running)
-            if waiting < (1 + AHEAD) * self.cluster.slots(fit.execution):
-                self.watches.start_fit(fit, rank=self.order[fit.id])
-
-    def _take(self, run_id: str, record: Record) -> None:
-        """Note how a run ended, and plan again where that tells more."""
-        run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
-        if record.status != "done":
-            self.failed[run_id] = record.reason or record.status
-            self.display.line(
-                f"[red]failed[/red] {run.called}: {escape(str(record.reason))}", self.tally
-            )
-            return
-        self.done.add(run_id)
-        if isinstance(run, PlannedStudy):
-            self._plan_again()
-        self._count()
-        self.display.line(f"[green]done[/green]   {run.called}{_figure(record)}", self.tally)
-
-    def _trained(self) -> int:
-        """Fits that this call trained or began to train, trials included."""
-        trials = {
-            fit
-            for study in self.plan.studies
-            for trial in self.store.trials(study)
-            for fit in trial["fits"]
-        }
-        latest = self.store.latest({*self.plan.fits, *trials})
-        return sum(record.started_at >= self.began for record in latest)
-
-    def _plan_again(self) -> None:
-        """A study has ended: its refits are known now."""
-        self.plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
-        self.order = ranks(self.plan)
-        self.done |= self.store.done([*self.plan.fits, *self.plan.studies])
-        write_manifest(self.plan, self.store, self.sweep_text)
-
-    def _count(self) -> None:
-        """Bring the tally up to date."""
-        plan, tally, seen = self.plan, self.tally, self.display.seen
-        blocked = plan.blocked_by(self.failed)
-        lost = {*self.failed, *blocked}
-        left = [f for f in plan.fits.values() if f.id not in self.done and f.id not in lost]
-        studies = [s for s in plan.studies.values() if s.id not in self.done]
-        trials, ended = [], plan.trials
-        for study in studies:
-            to_go = study.recipe.trials - seen.ended_trials(study.id)
-            ended -= to_go * len(study.sources)
-            trials += [s.name for s in study.sources * to_go] if study.id not in lost else []
-        waiting = [c.strong for c in plan.cells if c.student is None and c.study not in lost]
-        tally.todo = [fit.source.name for fit in left] + trials + waiting
-        tally.done = sum(fit in self.done for fit in plan.fits) + ended
-        tally.total = len(plan.fits) + plan.trials + plan.waiting
-        tally.failed = len(self.failed)
-        tally.blocked = len(blocked)
-        tally.running = list(self.watches.running)
-        tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
-        tally.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
-        tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))
+@contextlib.contextmanager
+def _walk(
+    plan: Plan, store: Store, sweep_text: str, console: Console, cluster: Any, purse: Purse
+) -> Iterator[Walk]:
+    walk = Walk(plan, store, sweep_text, console, cluster, purse)
+    try:
+        yield walk
+    finally:
+        walk.tracking.close()
+        walk.carrier.close()
 
 
-def _figure(record: Record) -> str:
-    accuracy = record.summary.get("test_accuracy")
-    if isinstance(accuracy, float):
-        return f": {accuracy:.1%}"
-    settings = record.about.get("settings")
-    if settings is None:
-        return ""
-    return ": " + ", ".join(
-        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items()
-    )
+def _vital_signs(
+    lost: Callable[[str], None] | None, stop: Stop
+) -> contextlib.AbstractContextManager[None]:
+    """The watch over this call's own Ray; whoever is asked to stop doesn't begin again."""
+    if lost is None:
+        return contextlib.nullcontext()
+    from w2s_ray.execute.cluster import vital_signs
+
+    return vital_signs(lambda dead: lost(dead) if stop.why is None else None)

@@ -15,8 +15,8 @@ VARIABLES = {
     # Results are reported to the driver of a worker group once per poll; the default of 2 s makes
     # every evaluation of a sharded fit wait for it.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # A worker group may wait for nodes that a cloud has yet to start.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
+    # A worker group waits for nodes as long as a single process would: until a cloud has some.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "604800",
     # Trials keep the working directory, so that relative paths in a sweep file stay true.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Our store is the record; Tune's CSV and JSON loggers would only write it again.
@@ -34,6 +34,10 @@ VARIABLES = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
     # Nothing is sent anywhere unasked.
     "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    # A tracking server that can't be reached is given up after some 15 s; the default is minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     # Ray asks for this to be decided; tasks without GPUs must not see any.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # Ray's metrics agent would log its failure to reach a collector nobody runs.
@@ -60,14 +64,15 @@ VARIABLES = {
 }
 
 
-def set_variables() -> dict[str, str]:
+def set_variables(*, joins: bool = False) -> dict[str, str]:
     """Set `VARIABLES` and Ray's authentication mode here; return what workers need.
 
     Workers on this machine inherit them; elsewhere they travel in the job's runtime environment.
+    Where this process `joins` a cluster, the token is that cluster's, and none is made up.
     """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
-    _explicit_token_mode()
+    _explicit_token_mode(joins=joins)
     if "ray" in sys.modules:  # Ray has read its environment already; have it read it again
         from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -75,7 +80,7 @@ def set_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES}
 
 
-def _explicit_token_mode() -> None:
+def _explicit_token_mode(*, joins: bool) -> None:
     """Turn Ray's token authentication on, with a token that only this user can read.
 
     Left to itself, Ray decides by whether a token file exists and writes one that everybody can
@@ -87,6 +92,8 @@ def _explicit_token_mode() -> None:
     path = Path.home() / ".ray" / "auth_token"
     if path.exists():
         path.chmod(0o600)
+        return
+    if joins:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,6 +1,6 @@
-"""Which fit goes first where there is no room for all: the one with the longest work behind it.
+"""Which run goes first where there is no room for all: the one with the longest work behind it.
 
-Owns the order alone, by critical path: a fit that others wait for, and a long fit, start before a
+Owns the order alone, by critical path: a run that others wait for, and a long one, start before a
 short one that nobody waits for, so that the last processors end together. Sizes are guessed from
 the order of the sweep's models, weakest first. It changes no result.
 """
@@ -16,13 +16,14 @@ GROWTH = 2.0
 
 
 def ranks(plan: Plan) -> dict[str, int]:
-    """Fit -> its place in the order, from 0."""
+    """Fit or study -> its place in the order, from 0."""
     size = {model.label: GROWTH**i for i, model in enumerate(plan.sweep.models)}
 
     def own(run: PlannedFit | PlannedStudy) -> float:
         if isinstance(run, PlannedFit):
             return size.get(run.source.name, 1.0)
-        return sum(size.get(source.name, 1.0) for source in run.sources) * run.recipe.trials
+        rounds = -(-run.recipe.trials // run.recipe.concurrent_trials)
+        return sum(size.get(model, 1.0) for model in run.trial_models) * rounds
 
     runs = {run.id: run for run in (*plan.fits.values(), *plan.studies.values())}
     waiting = dict.fromkeys(runs, 0.0)
@@ -31,10 +32,8 @@ def ranks(plan: Plan) -> dict[str, int]:
         for parent in runs[run_id].parents:
             if parent in waiting:
                 waiting[parent] = max(waiting[parent], behind)
-    places = {run_id: place for place, run_id in enumerate(plan.fits)}
-    order = sorted(
-        plan.fits, key=lambda run_id: (-waiting[run_id] - own(runs[run_id]), places[run_id])
-    )
+    places = {run_id: place for place, run_id in enumerate(runs)}
+    order = sorted(runs, key=lambda run_id: (-waiting[run_id] - own(runs[run_id]), places[run_id]))
     return {run_id: rank for rank, run_id in enumerate(order)}
 
 

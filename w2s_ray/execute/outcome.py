@@ -55,7 +55,7 @@ def outcome_record(
         traceback=traceback,
         recipe=planned.recipe.model_dump(mode="json"),
         parents=planned.parents,
-        about={**_about(planned), **(about or {})},
+        about={**about_run(planned), **(about or {})},
         execution=execution.model_dump(mode="json"),
         summary=dict(summary or {}),
         environment={**versions(), **(environment or {})},
@@ -110,7 +110,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _about(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
+def about_run(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
+    """What a run is, in words to display."""
     if isinstance(planned, PlannedFit):
         return {
             "task": planned.task,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from w2s_ray.data import Inputs, load_split, resolve
+from w2s_ray.data import BALANCED, Inputs, load_split, resolve
 from w2s_ray.plan import Plan, make_plan
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Cell, Manifest, Store, utc_now
@@ -58,8 +58,14 @@ def materialize(plan: Plan, store: Store) -> None:
 
     from w2s_ray.store.tables import SPLIT_ROWS
 
-    for task in plan.sweep.tasks:
-        fingerprint = plan.inputs.splits[task.name].fingerprint
+    corpora = [
+        (model.pretrain.corpus, plan.inputs.corpora[model.label])
+        for model in plan.sweep.models
+        if model.pretrain is not None
+    ]
+    tasks = [(task, plan.inputs.splits[task.name]) for task in plan.sweep.tasks]
+    for task, planned in (*tasks, *corpora):
+        fingerprint = planned.fingerprint
         if store.has_split(fingerprint):
             continue
         split = load_split(task)
@@ -68,12 +74,18 @@ def materialize(plan: Plan, store: Store) -> None:
                 f"task {task.name} changed while it was read ({fingerprint} became "
                 f"{split.fingerprint}); run again"
             )
+        classes = split.form in BALANCED
         rows = [
-            {"example_id": e.id, "part": part, "text": e.text, "label": e.label, "group": e.group}
+            {
+                **e._asdict(),
+                "example_id": e.id,
+                "part": part,
+                "label": e.label if classes else None,
+            }
             for part, examples in split.parts.items()
             for e in examples
         ]
-        about = {"task": task.name, "declaration": task.model_dump(mode="json")}
+        about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
         store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), about)
 
 

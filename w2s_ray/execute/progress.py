@@ -16,11 +16,17 @@ import ray
 import ray.exceptions
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.execute.fits.board import Seen
+from w2s_ray.execute.spans import clock
+from w2s_ray.execute.wanted import Wanted
+
+SAY_AGAIN_S = 60.0
+"""How often a log that is no terminal is told of the same wait for nodes."""
 
 
 @dataclass
@@ -40,6 +46,8 @@ class Tally:
     todo: list[str] = field(default_factory=list)
     """Kinds of the fits still to do, those running among them."""
     at_once: int = 1
+    wanted: Wanted | None = None
+    """The nodes that fits wait for."""
 
     def left_s(self, seen: Seen) -> float | None:
         """Estimated seconds left, or None before the first fit has ended."""
@@ -66,6 +74,8 @@ class Display:
         self.seen = Seen()
         self._asked: Any = None
         self._started = time.monotonic()
+        self._said = ""
+        self._said_at = 0.0
 
     def __enter__(self) -> Display:
         if self._console.is_terminal:
@@ -83,14 +93,24 @@ class Display:
         self._ask_board()
         if self._live is not None:
             self._live.update(self._picture(tally))
+        elif tally.wanted is not None and self._due(tally.wanted):
+            self.line(f"[yellow]{escape(tally.wanted.said_at(time.time()))}[/yellow]", tally)
 
     def line(self, text: str, tally: Tally) -> None:
         """Say that something has ended."""
         left = tally.left_s(self.seen)
-        when = f"{_clock(time.monotonic() - self._started)}"
-        rest = f", about {_clock(left)} left" if left and left >= 1 else ""
+        when = f"{clock(time.monotonic() - self._started)}"
+        rest = f", about {clock(left)} left" if left and left >= 1 else ""
         counts = f"[dim]({tally.done}/{tally.total} after {when}{rest})[/dim]"
         self._console.print(f"{text}  {counts}", highlight=False, soft_wrap=True)
+
+    def _due(self, wanted: Wanted) -> bool:
+        """Whether a log is told of nodes again: they are others now, or it has been long."""
+        now = time.monotonic()
+        due = wanted.said != self._said or now - self._said_at > SAY_AGAIN_S
+        if due:
+            self._said, self._said_at = wanted.said, now
+        return due
 
     def _ask_board(self) -> None:
         """Take the board's last answer, without ever waiting for one."""
@@ -111,8 +131,8 @@ class Display:
             (f"{len(self.seen.steps)} running  ", "cyan"),
             (f"{tally.failed} failed  ", "red" if tally.failed else "dim"),
             (f"{tally.blocked} blocked  " if tally.blocked else "", "yellow"),
-            (f"{_clock(time.monotonic() - self._started)} so far", "dim"),
-            (f", about {_clock(left)} left" if left is not None else "", "dim"),
+            (f"{clock(time.monotonic() - self._started)} so far", "dim"),
+            (f", about {clock(left)} left" if left is not None else "", "dim"),
         )
         bars = Table.grid(padding=(0, 1))
         for run_id in tally.running:
@@ -126,13 +146,5 @@ class Display:
                 name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}"
             )
         whole = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=50)
-        return Group(head, whole, bars)
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as people read them."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+        waits = [Text(tally.wanted.said_at(time.time()), style="yellow")] if tally.wanted else []
+        return Group(head, whole, *waits, bars)

@@ -9,18 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from w2s_ray.learn.rows import PairRows, SpanRows
 from w2s_ray.learn.tokens import TokenRows
 
 Asked = Literal["go", "stop", "leave"]
 """go: train on. stop: the fit is no longer wanted. leave: its machine is being taken away."""
 
 
-Predict = Callable[[str], np.ndarray]
-"""Part -> class 1's probability of each of its rows, float32, by the present weights."""
+Arrays = dict[str, np.ndarray]
+"""What a form keeps of a part's predictions, by name; NaN or infinity in it = they diverged."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of the N rows of a part."""
+
+    probabilities: np.ndarray
+    """float32 [N]: class 1's; of a pair, that the first text is better; of an answer, its own."""
+    answers: tuple[str, ...] | None = None
+    """Completions of prompts; of several classes, the likeliest."""
+    classes: tuple[str, ...] | None = None
+    """Names of several classes."""
+    distribution: np.ndarray | None = None
+    """float32 [N, C]: the probability of each of several classes, in their order."""
+
+
+Predict = Callable[[str], Predicted]
+"""Part -> predictions of its rows by the present weights."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -74,15 +93,15 @@ class Control(Protocol):
 
 @dataclass(frozen=True)
 class FitData:
-    """Tokens and labels of one fit. Labels are distributions over the two classes."""
+    """Texts or pairs and labels of one fit. Labels are distributions over the two classes."""
 
-    train: TokenRows
+    train: TokenRows | PairRows
     train_targets_NC: np.ndarray
     """float32 [N, 2]; rows sum to 1."""
-    validation: TokenRows
+    validation: TokenRows | PairRows
     validation_targets_MC: np.ndarray
     """float32 [M, 2]; what early stopping looks at: weak labels for a student."""
-    predict: Mapping[str, TokenRows] = field(default_factory=dict)
+    predict: Mapping[str, TokenRows | PairRows] = field(default_factory=dict)
     """Parts that the trained model predicts, by name."""
 
     def __post_init__(self) -> None:
@@ -93,21 +112,85 @@ class FitData:
         if len(self.train) == 0:
             raise ValueError("there are no training rows; give the split at least one")
 
-    def part(self, name: str) -> TokenRows:
+    def part(self, name: str) -> TokenRows | PairRows:
         """The rows of a part that can be predicted: validation, or one of `predict`."""
-        if name == "validation":
-            return self.validation
-        if name not in self.predict:
-            raise ValueError(f"no part {name!r} is predicted; choose one of {sorted(self.predict)}")
-        return self.predict[name]
+        return self.validation if name == "validation" else _predicted(self.predict, name)
+
+
+@dataclass(frozen=True)
+class AnswerData:
+    """Prompts and answers of one fit. The answers are ground truth or a supervisor's completions.
+
+    Nothing else of a row's answer is here: predictions are compared with ground truth elsewhere.
+    """
+
+    train: SpanRows
+    """Prompts, and the answers to learn."""
+    validation: SpanRows
+    """The same of validation; what early stopping looks at."""
+    validation_answers: tuple[str, ...]
+    """The answers of validation as text."""
+    predict: Mapping[str, TokenRows]
+    """Prompts of the parts that the trained model completes, by name; validation among them."""
+    texts: Callable[[np.ndarray], tuple[str, ...]]
+    """Completions as tokens, int32 [M, K], -1 after the last one -> as text."""
+    stop_id: int
+    """The token that ends an answer."""
+    most: int
+    """Tokens of an answer at most."""
+
+    def part(self, name: str) -> TokenRows:
+        """The prompts of a part."""
+        return _predicted(self.predict, name)
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Running text to learn; there are no labels."""
+
+    train: SpanRows
+    validation: SpanRows
+    predict: Mapping[str, SpanRows] = field(default_factory=dict)
+    """Parts whose loss is asked for, by name."""
+
+    def part(self, name: str) -> SpanRows:
+        """The rows of a part."""
+        return self.validation if name == "validation" else _predicted(self.predict, name)
+
+
+@dataclass(frozen=True)
+class FeatureData:
+    """Features of images, and labels: distributions over C classes. D is the features' width."""
+
+    classes: tuple[str, ...]
+    train_ND: np.ndarray
+    """float32 [N, D]."""
+    train_targets_NC: np.ndarray
+    """float32 [N, C]; rows sum to 1."""
+    validation_MD: np.ndarray
+    validation_targets_MC: np.ndarray
+    """What early stopping looks at: weak labels for a student."""
+    predict: Mapping[str, np.ndarray]
+    """Part -> features of the rows that the trained probe predicts, float32 [M, D]."""
+
+
+AnyData = FitData | AnswerData | TextData
+
+R = TypeVar("R")
+
+
+def _predicted(parts: Mapping[str, R], name: str) -> R:
+    if name not in parts:
+        raise ValueError(f"no part {name!r} is predicted; choose one of {sorted(parts)}")
+    return parts[name]
 
 
 @dataclass(frozen=True)
 class FitResult:
     """What a fit leaves behind, besides weights."""
 
-    probabilities: dict[str, np.ndarray]
-    """Part -> probability of class 1 of each row, float32, in the rows' order."""
+    predicted: dict[str, Predicted]
+    """Part -> predictions, in the rows' order."""
     steps: int
     """Optimizer steps taken."""
     total_steps: int
@@ -116,9 +199,11 @@ class FitResult:
     """Steps after which the weights were what they are now: the best evaluation's, else `steps`."""
     stopped_early: bool
     validation_agreement: float | None
-    """Share of validation rows whose prediction is the label's; None without validation rows."""
+    """Share of validation rows whose prediction is the label's; None without labels or rows."""
     validation_loss: float | None
-    """Mean cross-entropy of these predictions with the labels, in nats."""
+    """Mean cross-entropy of these predictions with the labels, in nats: a row, or a token."""
+    losses: dict[str, float]
+    """Part -> nats a token, of running text."""
     train_loss: float
     """Loss of the last step's global batch."""
     parameters: int
@@ -145,12 +230,12 @@ class Observer(Protocol):
         *,
         step: int,
         total_steps: int,
-        probabilities: np.ndarray,
-        agreement: float,
+        predicted: Predicted,
+        agreement: float | None,
         loss: float,
         predict: Predict,
     ) -> None:
-        """After a validation pass: class 1's probabilities [M], and what the labels say of them.
+        """After a validation pass: predictions of it, and what the labels say of them.
 
         `predict` gives other parts by the same weights while the call lasts; all workers'
         observers must call it alike.
@@ -158,7 +243,7 @@ class Observer(Protocol):
         ...
 
 
-def _check(part: str, rows: TokenRows, targets: np.ndarray) -> None:
+def _check(part: str, rows: TokenRows | PairRows, targets: np.ndarray) -> None:
     if targets.shape != (len(rows), 2):
         raise ValueError(
             f"{part} has {len(rows)} rows, but targets of shape {targets.shape}; "

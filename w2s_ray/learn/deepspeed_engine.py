@@ -18,8 +18,9 @@ import torch.distributed as distributed
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from w2s_ray.learn.models import TwoClass, build_model, export_model
-from w2s_ray.spec import Execution, ModelSource, Training
+from w2s_ray.learn.language import LanguageModel
+from w2s_ray.learn.models import AnyModel, build_model, export_model
+from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 TAG = "deepspeed"
 
@@ -31,8 +32,19 @@ class DeepSpeedEngine:
     """
 
     def __init__(
-        self, training: Training, *, source: ModelSource, execution: Execution, seed: int
+        self,
+        training: Training,
+        *,
+        source: ModelSource,
+        execution: Execution,
+        seed: int,
+        form: Form = "classes",
     ) -> None:
+        if training.tuning.kind == "lp_ft" or training.weight_decay_to == "initial":
+            raise ValueError(
+                "DeepSpeed can do neither tuning: lp_ft nor weight_decay_to: initial; set "
+                "execution.engine: torch"
+            )
         on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
         deepspeed = _deepspeed(on_gpu)
         _join_group(on_gpu)
@@ -46,12 +58,14 @@ class DeepSpeedEngine:
                 f"{self.workers}; start as many workers as the execution names"
             )
         self._stage = execution.zero_stage
+        self._bf16 = training.precision == "bf16"
         settings = _settings(training, execution, self.workers, on_gpu)
         keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
-        self.model: TwoClass = build_model(
+        self.model: AnyModel = build_model(
             source,
             tuning=training.tuning,
             seed=seed,
+            form=form,
             activation_checkpointing=execution.activation_checkpointing,
         )
         del keep_alive
@@ -67,13 +81,23 @@ class DeepSpeedEngine:
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
 
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        return self._engine(input_ids_BL, lengths_B)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self._engine(*inputs)
+
+    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
+        assert isinstance(self.model, LanguageModel)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            return self.model.complete(
+                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=self._stage == 3
+            )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         # DeepSpeed averages gradients over workers; the contract is their sum.
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss * self.workers, scale_wrt_gas=False)
+
+    def train_head_alone(self, alone: bool) -> None:
+        assert not alone, "refused when the engine is built"
 
     def step(self, lr: float) -> None:
         for group in self._engine.optimizer.param_groups:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from w2s_ray.spec import Execution, ModelSource, Training
+from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
-    from w2s_ray.learn.models import TwoClass
+    from w2s_ray.learn.models import AnyModel
 
 
 class Engine(Protocol):
@@ -30,14 +30,22 @@ class Engine(Protocol):
     rank: int
     workers: int
     device: device
-    model: TwoClass
+    model: AnyModel
     parameters: int
     """Weights of the whole model, head included."""
     trained_parameters: int
     """Those of them that the optimizer changes."""
 
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """logits_BC in fp32, with gradients unless the caller turned them off."""
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the model makes of `inputs` in fp32, with gradients unless they are turned off.
+
+        Texts: input_ids_BL, lengths_B -> logits_BC. Pairs: the same of 2 B texts. Language models:
+        starts_B too -> nll_B.
+        """
+        ...
+
+    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
+        """Greedy completions of a language model, tokens_BK (`LanguageModel.complete`)."""
         ...
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
@@ -50,6 +58,10 @@ class Engine(Protocol):
 
     def step(self, lr: float) -> None:
         """Clip the gradient, change the weights, clear the gradient."""
+        ...
+
+    def train_head_alone(self, alone: bool) -> None:
+        """Train nothing but the head from the next forward pass on, or all there is to train."""
         ...
 
     def sum_over_workers(self, values: Tensor) -> Tensor:
@@ -90,18 +102,25 @@ EngineFactory = Callable[..., Engine]
 
 
 def build_engine(
-    training: Training, *, source: ModelSource, execution: Execution, seed: int
+    training: Training,
+    *,
+    source: ModelSource,
+    execution: Execution,
+    seed: int,
+    form: Form = "classes",
 ) -> Engine:
     """The engine that `execution` names, with the model at `source` loaded into it."""
     match execution.engine:
         case "torch":
             from w2s_ray.learn.torch_engine import TorchEngine
 
-            return TorchEngine(training, source=source, execution=execution, seed=seed)
+            return TorchEngine(training, source=source, execution=execution, seed=seed, form=form)
         case "deepspeed":
             from w2s_ray.learn.deepspeed_engine import DeepSpeedEngine
 
-            return DeepSpeedEngine(training, source=source, execution=execution, seed=seed)
+            return DeepSpeedEngine(
+                training, source=source, execution=execution, seed=seed, form=form
+            )
 
 
 def to_device(array: np.ndarray, target: device) -> Tensor:

@@ -1,4 +1,4 @@
-"""Predictions of a model over many rows, and what labels say of them.
+"""Predictions of a model over many rows, and what labels say of them, for every form.
 
 Owns the batched pass without gradients, spread over workers, in the rows' own order. It knows
 nothing of ground truth: labels are whatever it is handed. Shapes: M rows, C two classes.
@@ -10,11 +10,47 @@ import numpy as np
 import torch
 
 from w2s_ray.learn.batches import layout
+from w2s_ray.learn.contract import AnyData, Arrays, FitData, Predicted
 from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.language import judge_language, predict_language, told_language
+from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
 
+MARGIN = "margin"
 
-def predict_margins(engine: Engine, rows: TokenRows, *, batch: int) -> np.ndarray:
+
+def predict(engine: Engine, data: AnyData, part: str, *, batch: int) -> Arrays:
+    """What the present weights make of a part."""
+    if isinstance(data, FitData):
+        return {MARGIN: predict_margins(engine, data.part(part), batch=batch)}
+    return predict_language(engine, data, part, batch=batch)
+
+
+def judge(data: AnyData, found: Arrays) -> tuple[float | None, float]:
+    """Validation against the labels that steer: agreement, where there are labels, and loss."""
+    if isinstance(data, FitData):
+        labels_MC = data.validation_targets_MC
+        return agreement(found[MARGIN], labels_MC), cross_entropy(found[MARGIN], labels_MC)
+    return judge_language(data, found)
+
+
+def told(data: AnyData, found: Arrays) -> Predicted:
+    """Predictions as a caller sees them."""
+    if isinstance(data, FitData):
+        return Predicted(probabilities(found[MARGIN]))
+    return told_language(data, found)
+
+
+def not_finite(found: Arrays) -> float | None:
+    """The first value that is NaN or infinite."""
+    for values in found.values():
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            return float(values[wrong][0])
+    return None
+
+
+def predict_margins(engine: Engine, rows: TokenRows | PairRows, *, batch: int) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M].
 
     Rows are sorted by length and cut into forward passes of at most `batch` rows and worker.

@@ -19,6 +19,8 @@ from torch import Tensor
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.checkpoints import Checkpoints
 from w2s_ray.learn.contract import (
+    AnyData,
+    Arrays,
     Asked,
     Control,
     FitData,
@@ -27,12 +29,15 @@ from w2s_ray.learn.contract import (
     NonFiniteLoss,
     Observer,
     Stopped,
+    TextData,
 )
 from w2s_ray.learn.engine import Engine, EngineFactory, build_engine
-from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
+from w2s_ray.learn.evaluate import judge, not_finite, predict, told
 from w2s_ray.learn.progress import Progress, resume, save
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.learn.step import optimizer_step
+from w2s_ray.learn.tokens import save_tokenizer
+from w2s_ray.methods.losses import Loss
 from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource
 
 LOSSES_AT_ONCE = 8
@@ -48,12 +53,15 @@ class _Fit:
     """One fit's fixed parts, together."""
 
     recipe: FitRecipe
-    data: FitData
+    source: ModelSource
+    loss: Loss
+    data: AnyData
     execution: Execution
     engine: Engine
     observer: Observer
     checkpoints: Checkpoints | None
     control: Control | None
+    weights: Path | None
     total_steps: int
     micro_batch: int
     began: float = field(default_factory=time.perf_counter)
@@ -62,7 +70,7 @@ class _Fit:
 def fit(
     recipe: FitRecipe,
     *,
-    data: FitData,
+    data: AnyData,
     source: ModelSource,
     execution: Execution,
     observer: Observer,
@@ -74,7 +82,8 @@ def fit(
     """Train the model at `source` by `recipe` on `data`, and predict every part asked for.
 
     Every worker of the fit calls it with the same arguments. Weights go to the folder `weights` if
-    `execution.keep` asks for them. With `checkpoints` it goes on from the newest one.
+    `execution.keep` or the recipe asks for them, those along the way to `step-N` in it. With
+    `checkpoints` it goes on from the newest one.
 
     Raises:
         Stopped: `control` asked to stop.
@@ -85,33 +94,49 @@ def fit(
     training = recipe.training
     if recipe.early_stopping is not None and len(data.validation) == 0:
         raise ValueError("early_stopping needs validation rows; give some, or set it to null")
-    if execution.keep != "none" and weights is None:
-        raise ValueError(f"execution.keep is {execution.keep}; name the folder for the weights")
-    built = engine(training, source=source, execution=execution, seed=recipe.seed)
+    keep = "best" if recipe.leaves_weights and execution.keep == "none" else execution.keep
+    if keep != "none" and weights is None:
+        raise ValueError(f"weights are to be kept ({keep}); name the folder for them")
+    stopping = recipe.early_stopping
+    if stopping is not None and stopping.metric == "accuracy" and isinstance(data, TextData):
+        raise ValueError("early_stopping.metric is accuracy, and text has no labels; say loss")
+    built = engine(training, source=source, execution=execution, seed=recipe.seed, form=recipe.form)
     try:
         this = _Fit(
             recipe,
+            source,
+            recipe.loss.prepared(data.train_targets_NC)
+            if isinstance(data, FitData)
+            else recipe.loss,
             data,
             execution,
             built,
             observer,
             checkpoints,
             control,
+            weights,
             total_steps=training.epochs * steps_per_epoch(len(data.train), training.batch_size),
             micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
         )
-        progress = resume(recipe.run_id, built, checkpoints)
+        progress = resume(recipe.run_id, built, checkpoints, weights=weights)
         _train(this, progress)
-        if execution.keep == "last" and weights is not None:
-            built.export(weights)
+        if keep == "last" and weights is not None:
+            _export(this, weights)
         if recipe.early_stopping is not None:
             built.restore()
-            progress.margins = progress.best_margins
-        if execution.keep == "best" and weights is not None:
-            built.export(weights)
+            progress.predicted = progress.best_predicted
+        if keep == "best" and weights is not None:
+            _export(this, weights)
         return _result(this, progress)
     finally:
         built.close()
+
+
+def _export(this: _Fit, folder: Path) -> None:
+    """Write the weights to `folder`; with the tokenizer, where other fits may begin with them."""
+    this.engine.export(folder)
+    if this.recipe.leaves_weights and this.engine.rank == 0:
+        save_tokenizer(this.source, folder)
 
 
 def _train(this: _Fit, progress: Progress) -> None:
@@ -139,10 +164,12 @@ def _train(this: _Fit, progress: Progress) -> None:
             epoch=epoch,
         )
         for rows in batches[done:]:
-            pending.append(_step(this, rows, progress.step))
+            pending.append(_step(this, rows, progress))
             progress.step += 1
-            progress.margins = {}
+            progress.predicted = {}
             progress.tokens += int(this.data.train.lengths[rows].sum())
+            if progress.step in this.recipe.checkpoints and this.weights is not None:
+                _export(this, this.weights / f"step-{progress.step}")
             evaluates = progress.step in evaluated
             polls = progress.step % POLL_STEPS == 0
             last = progress.step == this.total_steps
@@ -159,13 +186,15 @@ def _train(this: _Fit, progress: Progress) -> None:
                 break
 
 
-def _step(this: _Fit, rows: np.ndarray, step: int) -> Tensor:
+def _step(this: _Fit, rows: np.ndarray, progress: Progress) -> Tensor:
     return optimizer_step(
         rows,
         recipe=this.recipe,
+        loss=this.loss,
+        recent=progress.recent,
         data=this.data,
         engine=this.engine,
-        step=step,
+        step=progress.step,
         total_steps=this.total_steps,
         micro_batch=this.micro_batch,
     )
@@ -185,7 +214,7 @@ def _save_or_end(this: _Fit, progress: Progress, asked: Asked, *, may_save: bool
         raise Stopped(progress.step, this.total_steps)
     kept = this.checkpoints
     if kept is not None and (asked == "leave" or (may_save and this.engine.agree(kept.due()))):
-        save(progress, this.engine, kept)
+        save(progress, this.engine, kept, weights=this.weights)
     if asked == "leave":
         raise Left(progress.step, this.total_steps)
 
@@ -207,47 +236,47 @@ def _report_losses(this: _Fit, pending: list[Tensor], progress: Progress) -> Non
 
 def _evaluate(this: _Fit, progress: Progress) -> None:
     """A validation pass, what early stopping makes of it, and a call to the observer."""
-    labels_MC = this.data.validation_targets_MC
-    margins_M = _predicted(this, progress, "validation")
-    loss, agrees = cross_entropy(margins_M, labels_MC), agreement(margins_M, labels_MC)
+    found = _predicted(this, progress, "validation")
+    agrees, loss = judge(this.data, found)
     stopping = this.recipe.early_stopping
     if stopping is not None:
-        _watch(this.engine, stopping, progress, agrees if stopping.metric == "accuracy" else -loss)
+        _watch(this.engine, stopping, progress, -loss if stopping.metric == "loss" else agrees)
     this.observer.evaluated(
         step=progress.step,
         total_steps=this.total_steps,
-        probabilities=probabilities(margins_M),
+        predicted=told(this.data, found),
         agreement=agrees,
         loss=loss,
-        predict=lambda part: probabilities(_margins(this, progress, part)),
+        predict=lambda part: told(this.data, _arrays(this, progress, part)),
     )
 
 
-def _predicted(this: _Fit, progress: Progress, part: str) -> np.ndarray:
-    """Margins of a part by the present weights, float32 [M]; NaN or infinity = they diverged."""
-    margins_M = _margins(this, progress, part)
-    wrong_M = ~np.isfinite(margins_M)
-    if wrong_M.any():
-        raise NonFiniteLoss(progress.step, float(margins_M[wrong_M][0]))
-    return margins_M
+def _predicted(this: _Fit, progress: Progress, part: str) -> Arrays:
+    """Predictions of a part by the present weights; NaN or infinity = they diverged."""
+    found = _arrays(this, progress, part)
+    wrong = not_finite(found)
+    if wrong is not None:
+        raise NonFiniteLoss(progress.step, wrong)
+    return found
 
 
-def _margins(this: _Fit, progress: Progress, part: str) -> np.ndarray:
-    """Margins of a part by the present weights, from one pass however often they are asked for."""
-    if part not in progress.margins:
-        rows = this.data.part(part)
-        progress.margins[part] = predict_margins(
-            this.engine, rows, batch=this.execution.evaluation_batch
-        )
-        progress.evaluated_tokens += len(rows.values)
-    return progress.margins[part]
+def _arrays(this: _Fit, progress: Progress, part: str) -> Arrays:
+    """Predictions of a part by the present weights, made once however often they are asked for."""
+    if part not in progress.predicted:
+        batch = this.execution.evaluation_batch
+        progress.predicted[part] = predict(this.engine, this.data, part, batch=batch)
+        progress.evaluated_tokens += this.data.part(part).size
+    return progress.predicted[part]
 
 
-def _watch(engine: Engine, stopping: EarlyStopping, progress: Progress, value: float) -> None:
+def _watch(
+    engine: Engine, stopping: EarlyStopping, progress: Progress, value: float | None
+) -> None:
     """Keep the best state; stop after `patience` evaluations without a better one."""
+    assert value is not None, "text without labels can't stop by accuracy"
     if value > progress.best_value + stopping.min_delta:
         progress.best_value, progress.best_step, progress.stale = value, progress.step, 0
-        progress.best_margins = progress.margins
+        progress.best_predicted = progress.predicted
         engine.snapshot()
         return
     progress.stale += 1
@@ -258,11 +287,17 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
     predicted = {part: _predicted(this, progress, part) for part in this.data.predict}
     agrees = loss = None
     if len(this.data.validation):
-        margins_M = _predicted(this, progress, "validation")
-        labels_MC = this.data.validation_targets_MC
-        agrees, loss = agreement(margins_M, labels_MC), cross_entropy(margins_M, labels_MC)
+        agrees, loss = judge(this.data, _predicted(this, progress, "validation"))
+    losses = {}
+    if isinstance(this.data, TextData):
+        losses = {
+            part: float(found["nll"].sum() / this.data.part(part).learned.sum())
+            for part, found in predicted.items()
+        }
+        predicted = {}
     return FitResult(
-        probabilities={part: probabilities(values) for part, values in predicted.items()},
+        predicted={part: told(this.data, found) for part, found in predicted.items()},
+        losses=losses,
         steps=progress.step,
         total_steps=this.total_steps,
         best_step=progress.best_step if this.recipe.early_stopping else progress.step,
@@ -273,7 +308,7 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
         parameters=this.engine.parameters,
         trained_parameters=this.engine.trained_parameters,
         tokens=progress.tokens,
-        planned_tokens=this.recipe.training.epochs * len(this.data.train.values),
+        planned_tokens=this.recipe.training.epochs * this.data.train.size,
         evaluated_tokens=progress.evaluated_tokens,
         seconds=time.perf_counter() - this.began,
     )

@@ -1,4 +1,4 @@
-"""Two-class models: a pretrained backbone with a head of our own.
+"""Models of every form: a pretrained backbone with a head of our own, or its own.
 
 Owns loading, the head, pooling, adapters and the switching off of dropout. It knows nothing of
 losses, data order or devices, and asks DeepSpeed for nothing but access to sharded weights.
@@ -16,7 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from w2s_ray.spec import FullTuning, LoraTuning, ModelSource
+from w2s_ray.learn.language import LanguageModel, export_language
+from w2s_ray.spec import (
+    Form,
+    LastLayersTuning,
+    LoraTuning,
+    LpFtTuning,
+    ModelSource,
+    ProbeTuning,
+    Tuning,
+)
 
 CLASSES = 2
 
@@ -28,9 +37,9 @@ class Head(nn.Module):
     threshold over a batch needs an order.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, outputs: int = CLASSES) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(CLASSES, width))
+        self.weight = nn.Parameter(torch.zeros(outputs, width))
 
     def forward(self, pooled_BD: Tensor) -> Tensor:
         with torch.autocast(pooled_BD.device.type, enabled=False):
@@ -54,24 +63,49 @@ class TwoClass(nn.Module):
 
     def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """logits_BC in fp32."""
+        return self.head(self.pooled(input_ids_BL, lengths_B))
+
+    def pooled(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """pooled_BD, the hidden state that the head reads."""
         if self.causal:
             hidden_BLD = self.backbone(input_ids=input_ids_BL, use_cache=False).last_hidden_state
             row_B = torch.arange(len(lengths_B), device=lengths_B.device)
-            return self.head(hidden_BLD[row_B, lengths_B - 1])
+            return hidden_BLD[row_B, lengths_B - 1]
         column_L = torch.arange(input_ids_BL.shape[1], device=lengths_B.device)
         mask_BL = (column_L < lengths_B[:, None]).long()
         hidden_BLD = self.backbone(input_ids=input_ids_BL, attention_mask=mask_BL).last_hidden_state
-        return self.head(hidden_BLD[:, 0])
+        return hidden_BLD[:, 0]
+
+
+class Pairwise(TwoClass):
+    """Two texts, each read by itself and given one number: the better one gets the higher.
+
+    Class 1 = the first text is the better one, with the sigmoid of the difference as probability.
+    """
+
+    def __init__(self, backbone: nn.Module, *, width: int, causal: bool, pad_id: int) -> None:
+        super().__init__(backbone, width=width, causal=causal, pad_id=pad_id)
+        self.head = Head(width, outputs=1)
+
+    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """logits_BC in fp32 of B pairs: the first B rows' texts against the last B rows'."""
+        first_B1, second_B1 = self.head(self.pooled(input_ids_BL, lengths_B)).chunk(2)
+        difference_B1 = first_B1 - second_B1
+        return torch.cat([torch.zeros_like(difference_B1), difference_B1], dim=1)
+
+
+AnyModel = TwoClass | LanguageModel
 
 
 def build_model(
     source: ModelSource,
     *,
-    tuning: FullTuning | LoraTuning,
+    tuning: Tuning,
     seed: int,
+    form: Form = "classes",
     activation_checkpointing: bool = False,
-) -> TwoClass:
-    """The model at `source` with fp32 weights, a zero head, and what `tuning` trains unfrozen.
+) -> AnyModel:
+    """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
 
     Dropout is off everywhere, as in the reference implementation; and the pass that measures a
     batch's threshold must see the same forward as the pass that learns from it. `seed` decides
@@ -80,7 +114,7 @@ def build_model(
     Raises:
         ValueError: no safetensors weights, an encoder-decoder, or targets that match no module.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationConfig
 
     _check_weights(source)
     at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
@@ -88,10 +122,19 @@ def build_model(
     causal = is_causal(config, source=source)
     _silence(config)
     torch.manual_seed(seed)
-    with _no_progress_bars():
-        backbone = AutoModel.from_pretrained(
+    language = form in ("answers", "text")
+    if language and not causal:
+        raise ValueError(
+            f"{source.location} is an encoder ({config.model_type}), and rows of the form {form} "
+            "need a causal language model"
+        )
+    loader = AutoModelForCausalLM if language else AutoModel
+    with no_progress_bars():
+        backbone: Any = loader.from_pretrained(
             source.location, config=config, use_safetensors=True, dtype=torch.float32, **at
         )
+    if language:
+        backbone.generation_config = GenerationConfig()  # a model's own may sample
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # our head reads the hidden state itself
     backbone.requires_grad_(True)
@@ -100,14 +143,54 @@ def build_model(
     text = config.get_text_config()
     width = getattr(text, "word_embed_proj_dim", None) or text.hidden_size
     pad_id = text.pad_token_id if isinstance(text.pad_token_id, int) else 0
-    if isinstance(tuning, LoraTuning):
-        torch.manual_seed(seed)
-        backbone = _with_adapters(backbone, tuning)
-    model = TwoClass(backbone, width=width, causal=causal, pad_id=max(pad_id, 0))
+    match tuning:
+        case LoraTuning():
+            torch.manual_seed(seed)
+            backbone = _with_adapters(backbone, tuning)
+        case ProbeTuning() | LpFtTuning() if language:
+            raise ValueError(
+                f"training.tuning is {tuning.kind}, but a model of the form {form} has no head of "
+                "its own to train; choose full, lora or last_layers"
+            )
+        case ProbeTuning():
+            backbone.requires_grad_(False)
+        case LastLayersTuning():
+            _freeze_below(backbone, tuning.layers, every=text.num_hidden_layers)
+        case _:
+            pass
+    pad_id = max(pad_id, 0)
+    if language:
+        model: AnyModel = LanguageModel(backbone, pad_id=pad_id)
+    else:
+        kind = Pairwise if form == "pairs" else TwoClass
+        model = kind(backbone, width=width, causal=causal, pad_id=pad_id)
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
     return model.train()
+
+
+def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
+    """Freeze all but the last `layers` of `every` layers and what stands after them."""
+    if layers > every:
+        raise ValueError(f"training.tuning.layers is {layers}, but the model has {every} layers")
+    found = [
+        (parent, name)
+        for parent in backbone.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == every
+    ]
+    if not found:
+        raise ValueError(
+            "training.tuning: last_layers finds no list of layers in this model; use lora or full"
+        )
+    parent, name = found[0]
+    names = [child for child, _ in parent.named_children()]
+    backbone.requires_grad_(False)
+    for after in names[names.index(name) + 1 :]:
+        parent.get_submodule(after).requires_grad_(True)
+    for layer in list(parent.get_submodule(name).children())[every - layers :]:
+        layer.requires_grad_(True)
 
 
 def is_causal(config: Any, *, source: ModelSource) -> bool:
@@ -130,7 +213,7 @@ def is_causal(config: Any, *, source: ModelSource) -> bool:
     return not (masked or "AutoModelForMaskedLM" in remote)
 
 
-def merged_weights(model: TwoClass, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def merged_weights(model: AnyModel, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The backbone's weights under their pretrained names, adapters added into what they adapt.
 
     `state` holds the whole model's weights by `model`'s parameter names.
@@ -152,17 +235,20 @@ def merged_weights(model: TwoClass, state: dict[str, Tensor]) -> dict[str, Tenso
     }
 
 
-def export_model(model: TwoClass, state: dict[str, Tensor], folder: Path) -> None:
+def export_model(model: AnyModel, state: dict[str, Tensor], folder: Path) -> None:
     """Write `state` to `folder` as a pretrained model, with the head in `head.safetensors`.
 
     The folder can be a `ModelSource`'s location again; its head is then a new one.
     """
     from safetensors.torch import save_file
 
+    if isinstance(model, LanguageModel):
+        export_language(model, state, folder)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     backbone: Any = model.backbone
     inner = backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
-    with _no_progress_bars():
+    with no_progress_bars():
         inner.save_pretrained(folder, state_dict=merged_weights(model, state))
     save_file({"weight": state["head.weight"].contiguous()}, folder / "head.safetensors")
 
@@ -194,7 +280,8 @@ def _checkpoint_activations(backbone: Any) -> None:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """Within it, transformers draws no bars."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from w2s_ray.learn.checkpoints import Checkpoints
 from w2s_ray.learn.engine import Engine
 
 FILE = "loop.json"
-MARGINS = "margins.safetensors"
+PREDICTED = "predicted.safetensors"
+WEIGHTS = "weights"
 
 
 @dataclass
@@ -37,47 +39,63 @@ class Progress:
     stale: int = 0
     """Evaluations since the best."""
     stopped: bool = False
-    margins: dict[str, np.ndarray] = field(default_factory=dict)
-    """Part -> margins of its rows by the present weights, where they were predicted."""
-    best_margins: dict[str, np.ndarray] = field(default_factory=dict)
+    recent: list[float] = field(default_factory=list)
+    """The latest predictions in training, for a loss that remembers them."""
+    predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    """Part -> predictions of its rows by the present weights, where they were made."""
+    best_predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """The same by the best weights."""
 
     def save(self, folder: Path) -> None:
-        """Write it as JSON, and the margins beside it."""
-        kept = {"now": self.margins, "best": self.best_margins}
+        """Write it as JSON, and the predictions beside it."""
+        kept = {"now": self.predicted, "best": self.best_predicted}
         state = {k: v for k, v in vars(self).items() if k not in _ARRAYS and v != -math.inf}
         (folder / FILE).write_text(json.dumps(state, allow_nan=False))
         save_file(
-            {f"{when}/{part}": a for when, parts in kept.items() for part, a in parts.items()},
-            folder / MARGINS,
+            {
+                f"{when}/{part}/{name}": array
+                for when, parts in kept.items()
+                for part, arrays in parts.items()
+                for name, array in arrays.items()
+            },
+            folder / PREDICTED,
         )
 
     @classmethod
     def load(cls, folder: Path) -> Progress:
         """What `save` wrote."""
         found = cls(**json.loads((folder / FILE).read_text()))
-        for name, margins in load_file(folder / MARGINS).items():
-            when, _, part = name.partition("/")
-            (found.margins if when == "now" else found.best_margins)[part] = margins
+        for place, array in load_file(folder / PREDICTED).items():
+            when, part, name = place.split("/")
+            parts = found.predicted if when == "now" else found.best_predicted
+            parts.setdefault(part, {})[name] = array
         return found
 
 
-_ARRAYS = frozenset({"margins", "best_margins"})
+_ARRAYS = frozenset({"predicted", "best_predicted"})
 
 
-def save(progress: Progress, engine: Engine, checkpoints: Checkpoints) -> None:
-    """Write a checkpoint; all workers call this together."""
+def save(
+    progress: Progress, engine: Engine, checkpoints: Checkpoints, *, weights: Path | None = None
+) -> None:
+    """Write a checkpoint, with what lies in `weights`; all workers call this together."""
 
     def write(folder: Path) -> None:
         engine.save(folder)
         if engine.rank == 0:
             progress.save(folder)
+            if weights is not None and weights.exists():
+                shutil.copytree(weights, folder / WEIGHTS)
 
     checkpoints.save(progress.step, write)
 
 
-def resume(fit: str, engine: Engine, checkpoints: Checkpoints | None) -> Progress:
+def resume(
+    fit: str, engine: Engine, checkpoints: Checkpoints | None, *, weights: Path | None = None
+) -> Progress:
     """The newest checkpoint's progress, with the engine's state loaded; or a fresh start.
+
+    Weights that were left along the way are put into `weights`.
 
     Raises:
         ValueError: the checkpoint belongs to another fit.
@@ -92,4 +110,6 @@ def resume(fit: str, engine: Engine, checkpoints: Checkpoints | None) -> Progres
             "give each fit a folder of its own"
         )
     engine.load(folder)
+    if weights is not None and engine.rank == 0 and (folder / WEIGHTS).exists():
+        shutil.copytree(folder / WEIGHTS, weights, dirs_exist_ok=True)
     return found

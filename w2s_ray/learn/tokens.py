@@ -66,6 +66,11 @@ class TokenRows:
         """Tokens of each row, int64 [N]."""
         return np.diff(self.offsets)
 
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return len(self.values)
+
     def row(self, index: int) -> np.ndarray:
         """The token ids of one row."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
@@ -86,13 +91,25 @@ class TokenRows:
         return input_ids_BL, lengths_B
 
 
-def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> TokenRows:
+def tokenize(
+    texts: Sequence[str], *, source: ModelSource, max_tokens: int, less: int = 0
+) -> TokenRows:
     """`texts` as the model's own tokenizer reads them, with the special tokens that it adds.
 
     At most `max_tokens` tokens a row, or the model's position limit where that is less. A longer
     text loses its beginning; special tokens at either end stay. An empty text gives one token.
+    `less` tokens of the limit are left free.
+
+    Raises:
+        ValueError: nothing is left.
     """
     tokenizer, limit = _tokenizer(*_place(source), max_tokens)
+    limit -= less
+    if limit < 1:
+        raise ValueError(
+            f"training.max_tokens is {max_tokens}, and {less} of it are for an answer; raise it "
+            "or lower training.answer_tokens"
+        )
     for_nothing = [_stand_in(tokenizer)]
     rows: list[Sequence[int]] = []
     for start in range(0, len(texts), CHUNK):
@@ -105,6 +122,77 @@ def tokenize(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> T
         )["input_ids"]
         rows.extend(row or for_nothing for row in ids)
     return TokenRows.of(rows)
+
+
+def tokenize_text(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> list[list[int]]:
+    """`texts` in pieces of at most `max_tokens` tokens, each text with an end where there is one.
+
+    A piece begins with the last token of the one before it, so that every token but a text's first
+    is learned once.
+    """
+    tokenizer, limit = _tokenizer(*_place(source), max_tokens)
+    stop = stop_token(source)
+    pieces: list[list[int]] = []
+    for start in range(0, len(texts), CHUNK):
+        chunk = list(texts[start : start + CHUNK])
+        for ids in tokenizer(chunk, return_attention_mask=False)["input_ids"]:
+            whole = [*ids, *([stop] if stop is not None and ids[-1:] != [stop] else [])]
+            pieces += [whole[i : i + limit] for i in range(0, len(whole) - 1, limit - 1)]
+    return pieces
+
+
+def tokenize_answers(answers: Sequence[str], *, source: ModelSource, most: int) -> list[list[int]]:
+    """Answers as they follow a prompt, with the token that ends them, at most `most` tokens each.
+
+    Raises:
+        ValueError: the tokenizer has no token to end an answer with.
+    """
+    tokenizer, _ = _tokenizer(*_place(source), most)
+    stop = stop_token(source)
+    if stop is None:
+        raise ValueError(
+            f"the tokenizer of {source.name} has no end-of-text token to end an answer with; give "
+            "it an eos_token"
+        )
+    given = [f" {answer.strip()}" for answer in answers]
+    found = tokenizer(given, add_special_tokens=False)["input_ids"] if given else []
+    return [[*ids, stop][:most] for ids in found]
+
+
+def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[int]]:
+    """Words as they follow a text, after a space and without an end.
+
+    Raises:
+        ValueError: the tokenizer reads two of them alike.
+    """
+    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    given = [f" {word.strip()}" for word in words]
+    found: list[list[int]] = tokenizer(given, add_special_tokens=False)["input_ids"]
+    if len({tuple(ids) for ids in found}) < len(words) or not all(found):
+        raise ValueError(
+            f"the tokenizer of {source.name} can't tell {' from '.join(map(repr, words))}; choose "
+            "other words"
+        )
+    return found
+
+
+def detokenize(rows: Iterable[np.ndarray], *, source: ModelSource) -> tuple[str, ...]:
+    """Texts of token ids, without special tokens and without spaces at either end."""
+    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    listed = [row.tolist() for row in rows]
+    return tuple(text.strip() for text in tokenizer.batch_decode(listed, skip_special_tokens=True))
+
+
+def save_tokenizer(source: ModelSource, folder: Path) -> None:
+    """Put the model's tokenizer beside weights in `folder`."""
+    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    tokenizer.save_pretrained(folder)
+
+
+def stop_token(source: ModelSource) -> int | None:
+    """The token that ends a text; None where the tokenizer has none."""
+    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    return tokenizer.eos_token_id
 
 
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:

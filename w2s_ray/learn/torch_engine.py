@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from w2s_ray.learn.models import TwoClass, build_model, export_model
-from w2s_ray.spec import Execution, ModelSource, Training
+from w2s_ray.learn.language import LanguageModel
+from w2s_ray.learn.models import AnyModel, build_model, export_model
+from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 STATE = "state.safetensors"
 
@@ -27,14 +28,21 @@ class TorchEngine:
     workers = 1
 
     def __init__(
-        self, training: Training, *, source: ModelSource, execution: Execution, seed: int
+        self,
+        training: Training,
+        *,
+        source: ModelSource,
+        execution: Execution,
+        seed: int,
+        form: Form = "classes",
     ) -> None:
         on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
         self.device = torch.device("cuda" if on_gpu else "cpu")
-        self.model: TwoClass = build_model(
+        self.model: AnyModel = build_model(
             source,
             tuning=training.tuning,
             seed=seed,
+            form=form,
             activation_checkpointing=execution.activation_checkpointing,
         ).to(self.device)
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -48,22 +56,41 @@ class TorchEngine:
             self._list,
             lr=training.lr,
             betas=training.betas,
-            weight_decay=training.weight_decay,
+            weight_decay=training.weight_decay if training.weight_decay_to == "zero" else 0.0,
             fused=True,
         )
+        self._decay = training.weight_decay
+        self._initial = (
+            [p.detach().clone() for p in self._list]
+            if training.weight_decay_to == "initial" and training.weight_decay > 0
+            else None
+        )
 
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         with self._precision():
-            return self.model(input_ids_BL, lengths_B)
+            return self.model(*inputs)
+
+    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
+        assert isinstance(self.model, LanguageModel)
+        with self._precision():
+            return self.model.complete(
+                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False
+            )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         loss.backward()
+
+    def train_head_alone(self, alone: bool) -> None:
+        for name, parameter in self._trained.items():
+            if not name.startswith("head."):
+                parameter.requires_grad_(not alone)
 
     def step(self, lr: float) -> None:
         if self._clip is not None:
             torch.nn.utils.clip_grad_norm_(self._list, self._clip)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
+        self._decay_to_initial(lr)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
@@ -117,6 +144,15 @@ class TorchEngine:
     def export(self, folder: Path) -> None:
         state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
         export_model(self.model, state, folder)
+
+    @torch.no_grad()
+    def _decay_to_initial(self, lr: float) -> None:
+        """AdamW's decoupled decay, towards the weights that training began with."""
+        if self._initial is None:
+            return
+        for parameter, initial in zip(self._list, self._initial, strict=True):
+            if parameter.grad is not None:
+                parameter.lerp_(initial, lr * self._decay)
 
     def close(self) -> None:
         pass

@@ -8,13 +8,19 @@ torch.
 
 from w2s_ray.plan.graph import Plan, PlannedCell, PlannedFit, PlannedStudy, Role
 from w2s_ray.plan.make import Outcomes, make_plan
+from w2s_ray.plan.nodes import NodeKind, Nodes, ResourceError, asked_by, check_nodes
 
 __all__ = [
+    "NodeKind",
+    "Nodes",
     "Outcomes",
     "Plan",
     "PlannedCell",
     "PlannedFit",
     "PlannedStudy",
+    "ResourceError",
     "Role",
+    "asked_by",
+    "check_nodes",
     "make_plan",
 ]

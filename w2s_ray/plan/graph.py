@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.spec import Execution, FitRecipe, ModelSource, Pair, StudyRecipe, Sweep
+from w2s_ray.spec import Execution, FitRecipe, Link, ModelSource, Pair, StudyRecipe, Sweep
 
-Role = Literal["supervisor", "ceiling", "student"]
-ROLES: tuple[Role, ...] = ("supervisor", "ceiling", "student")
+Role = Literal["supervisor", "step", "ceiling", "student"]
+"""What a fit is to a cell. A step stands between the supervisor and the student, or before the
+student or the ceiling."""
+ROLES: tuple[Role, ...] = ("supervisor", "step", "ceiling", "student")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class PlannedFit:
     """The methods that it is a student of; more than one where their settings are the same."""
 
     @property
+    def what(self) -> str:
+        """Its roles, with the methods of a student."""
+        return " and ".join(self.roles) + (f" {'/'.join(self.methods)}" if self.methods else "")
+
+    @property
     def called(self) -> str:
         """What to call it on a terminal."""
         taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
@@ -44,8 +52,16 @@ class PlannedFit:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Fits whose predictions are its labels."""
-        return () if self.recipe.learns_from_ground_truth else (self.recipe.labels,)
+        """Fits that it begins with or learns from."""
+        return self.recipe.parents
+
+
+def keeping(execution: Execution, recipe: FitRecipe) -> Execution:
+    """How a fit runs; one that others begin with leaves its weights."""
+    if not recipe.leaves_weights:
+        return execution
+    keep = "last" if recipe.early_stopping is None else "best"
+    return execution.model_copy(update={"keep": keep})
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,8 @@ class PlannedStudy:
     """One for each of the recipe's cells."""
     executions: tuple[Execution, ...]
     """One for each of the recipe's cells."""
+    between: tuple[tuple[tuple[ModelSource, Execution], ...], ...] = ()
+    """For each of the recipe's cells what its models in between are and how they run."""
 
     @property
     def task(self) -> str:
@@ -76,31 +94,43 @@ class PlannedStudy:
         A study whose predecessor failed is blocked like any run whose parent failed: what it tries
         would otherwise depend on a fault, not on its recipe.
         """
-        supervisors = dict.fromkeys(cell.labels for cell in self.recipe.cells)
+        every = (*self.recipe.cells, *(fit for fits in self.recipe.between for fit in fits))
+        supervisors = dict.fromkeys(parent for fit in every for parent in fit.parents)
         return (*supervisors, *self.recipe.warm_start)
 
+    def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[PlannedFit, ...], ...]:
+        """Each cell's fits of the trial that tries `settings` (dotted), the student last."""
+        chains = self.recipe.trial_chains(settings)
+        return tuple(self._planned(cell, links) for cell, links in enumerate(chains))
+
     def trial_fits(self, settings: dict[str, Any]) -> tuple[PlannedFit, ...]:
-        """The fits of the trial that tries `settings` (dotted)."""
-        return tuple(
-            PlannedFit(
-                id=recipe.run_id,
-                recipe=recipe,
-                source=source,
-                execution=execution,
-                task=task,
-                roles=("student",),
-                weak=weak,
-                methods=(self.method,),
+        """All fits of the trial that tries `settings` (dotted), cell after cell."""
+        return tuple(fit for fits in self.trial_chains(settings) for fit in fits)
+
+    @cached_property
+    def trial_models(self) -> tuple[str, ...]:
+        """The models of the fits of one trial, as the sweep file has the stages."""
+        return tuple(fit.source.name for fit in self.trial_fits({}))
+
+    def _planned(self, cell: int, links: tuple[Link, ...]) -> tuple[PlannedFit, ...]:
+        fits = []
+        for link in links:
+            source, execution = self.sources[cell], self.executions[cell]
+            if link.rung is not None:
+                source, execution = self.between[cell][link.rung]
+            fits.append(
+                PlannedFit(
+                    id=link.recipe.run_id,
+                    recipe=link.recipe,
+                    source=source,
+                    execution=keeping(execution, link.recipe),
+                    task=self.tasks[cell],
+                    roles=("student" if link is links[-1] else "step",),
+                    weak=self.pairs[cell][0],
+                    methods=(self.method,),
+                )
             )
-            for recipe, source, execution, task, (weak, _) in zip(
-                self.recipe.trial_fits(settings),
-                self.sources,
-                self.executions,
-                self.tasks,
-                self.pairs,
-                strict=True,
-            )
-        )
+        return tuple(fits)
 
     @property
     def called(self) -> str:
@@ -158,7 +188,7 @@ class Plan:
     @property
     def trials(self) -> int:
         """Fits that the studies may train at most."""
-        return sum(s.recipe.trials * len(s.recipe.cells) for s in self.studies.values())
+        return sum(s.recipe.trials * len(s.trial_models) for s in self.studies.values())
 
     def ready(self, *, done: Set[str], excluded: Set[str]) -> Iterator[str]:
         """Ids of runs whose parents are all done, without those done or excluded."""

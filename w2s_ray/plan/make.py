@@ -10,16 +10,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.plan.graph import ROLES, Plan, PlannedCell, PlannedFit, PlannedStudy, Role
+from w2s_ray.plan.forms import check_forms
+from w2s_ray.plan.graph import (
+    ROLES,
+    Plan,
+    PlannedCell,
+    PlannedFit,
+    PlannedStudy,
+    Role,
+    keeping,
+)
 from w2s_ray.spec import (
+    EnsembleStage,
     FitRecipe,
     FitSettings,
+    GenerativeStage,
+    Labels,
+    Link,
     Method,
     Model,
     Pair,
     StudyRecipe,
     Sweep,
     TaskPair,
+    XentLoss,
+    chain,
     grid_size,
 )
 
@@ -34,8 +49,10 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
     """The graph of `sweep`; `outcomes` are the settings that ended studies chose.
 
     Raises:
-        ValueError: a search whose settings contradict the sweep's.
+        ValueError: a search whose settings contradict the sweep's, or a method that a task's form
+            can't have.
     """
+    check_forms(sweep, inputs)
     plan = Plan(sweep=sweep, inputs=inputs)
     planner = _Planner(plan, dict(outcomes or {}))
     for task in sweep.tasks:
@@ -64,10 +81,10 @@ class _Planner:
         weak, strong = (self.sweep.model(label) for label in pair)
         supervisor = self.ground_truth_fit(task, weak, seed, "supervisor_half")
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
-        return (
-            self.add_fit(supervisor, weak, "supervisor", task=task),
-            self.add_fit(ceiling, strong, "ceiling", task=task),
-        )
+        first = self.add_fit(supervisor, weak, "supervisor", task=task)
+        if all(_generates(method) for method in self.sweep.methods.values()):
+            return first, ceiling.run_id
+        return first, self.add_fit(ceiling, strong, "ceiling", task=task)
 
     def add_cell(
         self,
@@ -80,13 +97,12 @@ class _Planner:
         ceiling: str,
     ) -> None:
         study = self.study_of(name, TaskPair(task=task, pair=pair)) if method.search else None
-        strong = self.sweep.model(pair[1])
+        if _generates(method):
+            ceiling = self.generative_ceiling(task, name, pair, seed)
         student = None
         if study is None or study in self.outcomes:
-            chosen = dict(self.outcomes[study]) if study is not None else None
-            settings = self.sweep.student_settings(name, strong, chosen)
-            recipe = self.student_fit(task, strong, supervisor, seed, settings)
-            student = self.add_fit(recipe, strong, "student", task=task, weak=pair[0], method=name)
+            chosen = dict(self.outcomes[study]) if study is not None else {}
+            student = self.add_chain(task, name, pair, seed, chosen)
         self.plan.cells.append(
             PlannedCell(
                 task=task,
@@ -102,6 +118,56 @@ class _Planner:
                 student=student,
             )
         )
+
+    def add_chain(self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]) -> str:
+        """Plan a cell's student and the steps to it; the student's id."""
+        strong, between = self.sweep.model(pair[1]), self.sweep.between(name, pair)
+        links = self.chain(task, name, pair, seed, chosen)
+        for link in links:
+            model = strong if link.rung is None else between[link.rung]
+            role = "student" if link is links[-1] else "step"
+            self.add_fit(link.recipe, model, role, task=task, weak=pair[0], method=name)
+        return links[-1].recipe.run_id
+
+    def chain(
+        self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]
+    ) -> tuple[Link, ...]:
+        """The fits of a cell, after its supervisors, under the settings `chosen`."""
+        supervisors = self.supervisors(task, name, pair, seed)
+        strong = self.sweep.model(pair[1])
+        student, *between = (
+            self.student_fit(
+                task, model, supervisors, seed, self.sweep.student_settings(name, model, chosen)
+            )
+            for model in (strong, *self.sweep.between(name, pair))
+        )
+        stages = self.sweep.student_settings(name, strong, chosen).stages
+        return chain(student, between=between, stages=stages)
+
+    def supervisors(self, task: str, name: str, pair: Pair, seed: int) -> tuple[str, ...]:
+        """Ids of the supervisors that label for a cell, which are planned: its own first."""
+        weak = self.sweep.model(pair[0])
+        found = [(weak, seed)]
+        for stage in self.sweep.methods[name].stages:
+            if isinstance(stage, EnsembleStage):
+                found += [(self.sweep.model(label), seed) for label in stage.supervisors]
+                found += [(weak, other) for other in stage.seeds]
+        ids = []
+        for model, its_seed in dict.fromkeys((model.label, seed) for model, seed in found):
+            declared = self.sweep.model(model)
+            recipe = self.ground_truth_fit(task, declared, its_seed, "supervisor_half")
+            ids.append(self.add_fit(recipe, declared, "supervisor", task=task, counted=False))
+        return tuple(ids)
+
+    def generative_ceiling(self, task: str, name: str, pair: Pair, seed: int) -> str:
+        """Plan the ceiling that begins with the weights that the method's student begins with."""
+        strong = self.sweep.model(pair[1])
+        links = self.chain(task, name, pair, seed, {})
+        read = next(k.recipe for k in links if k.rung is None and k.recipe.form == "text")
+        self.add_fit(read, strong, "step", task=task)
+        ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
+        begun = ceiling.model_copy(update={"model": f"run:{read.run_id}"})
+        return self.add_fit(begun, strong, "ceiling", task=task)
 
     def is_searched(self, task: str, pair: Pair) -> bool:
         searched = self.sweep.searched_cells(task)
@@ -119,8 +185,16 @@ class _Planner:
         search = self.sweep.search
         transfer = search.objective == "transfer"
         searched = self.sweep.searched_cells(cell.task) if transfer else (cell,)
+        between = [self.sweep.between(name, where.pair) for where in searched]
         recipe = StudyRecipe(
-            cells=tuple(self.searched_fit(name, where) for where in searched),
+            cells=tuple(self.searched_fit(name, where, where.pair[1]) for where in searched),
+            between=tuple(
+                tuple(self.searched_fit(name, where, model.label) for model in models)
+                for where, models in zip(searched, between, strict=True)
+            )
+            if any(between)
+            else (),
+            stages=self.sweep.methods[name].stages,
             space=self.sweep.methods[name].search,
             warm_start=self.add_predecessors(name, cell),
             **search.model_dump(exclude={"on", "warm_start"}),
@@ -137,6 +211,13 @@ class _Planner:
                 pairs=tuple(where.pair for where in searched),
                 sources=tuple(self.plan.inputs.models[m.label] for m in strong),
                 executions=tuple(self.sweep.execution_of(m) for m in strong),
+                between=tuple(
+                    tuple(
+                        (self.plan.inputs.models[m.label], self.sweep.execution_of(m))
+                        for m in models
+                    )
+                    for models in between
+                ),
             ),
         )
         return recipe.run_id
@@ -155,30 +236,39 @@ class _Planner:
         nearest = [TaskPair(task=cell.task, pair=pair) for pair in smaller[:most]]
         return tuple(dict.fromkeys(self.study_of(name, where) for where in nearest))
 
-    def searched_fit(self, name: str, where: TaskPair) -> FitRecipe:
-        """What a trial trains on one cell, with the supervisor of the first seed."""
-        weak, strong = (self.sweep.model(label) for label in where.pair)
-        supervisor = self.ground_truth_fit(where.task, weak, self.sweep.seeds[0], "supervisor_half")
-        labels = self.add_fit(supervisor, weak, "supervisor", task=where.task, counted=False)
-        settings = self.sweep.student_settings(name, strong)
-        return self.student_fit(where.task, strong, labels, self.sweep.search.seed, settings)
+    def searched_fit(self, name: str, where: TaskPair, label: str) -> FitRecipe:
+        """What a trial begins with on one cell for the model `label`, before stages.
+
+        Its supervisors are those of the first seed.
+        """
+        model = self.sweep.model(label)
+        supervisors = self.supervisors(where.task, name, where.pair, self.sweep.seeds[0])
+        settings = self.sweep.student_settings(name, model)
+        return self.student_fit(where.task, model, supervisors, self.sweep.search.seed, settings)
 
     def ground_truth_fit(self, task: str, model: Model, seed: int, train_on: Any) -> FitRecipe:
         labelled = ("student_half",) if train_on == "supervisor_half" else ()
         settings = self.sweep.ground_truth_settings(model)
         predicts = (*labelled, "validation", "test")
-        return self.fit(task, model, "ground_truth", seed, settings, train_on, predicts)
+        labels = Labels(source="ground_truth")
+        return self.fit(task, model, labels, seed, settings, train_on, predicts)
 
     def student_fit(
-        self, task: str, model: Model, labels: str, seed: int, settings: FitSettings
+        self,
+        task: str,
+        model: Model,
+        supervisors: tuple[str, ...],
+        seed: int,
+        settings: FitSettings,
     ) -> FitRecipe:
+        labels = Labels(source=supervisors)
         return self.fit(task, model, labels, seed, settings, "student_half", ("validation", "test"))
 
     def fit(
         self,
         task: str,
         model: Model,
-        labels: str,
+        labels: Labels,
         seed: int,
         settings: FitSettings,
         train_on: Any,
@@ -186,8 +276,9 @@ class _Planner:
     ) -> FitRecipe:
         return FitRecipe(
             split=self.plan.inputs.splits[task].fingerprint,
+            form=self.plan.inputs.splits[task].form,
             train_on=train_on,
-            model=self.plan.inputs.models[model.label].identity,
+            model=self.begins_with(model),
             labels=labels,
             training=settings.training,
             loss=settings.loss,
@@ -195,6 +286,30 @@ class _Planner:
             seed=seed,
             predicts=predicts,
         )
+
+    def begins_with(self, model: Model) -> str:
+        """The identity of the model's first weights; a pretraining that makes them is planned."""
+        found = self.sweep.pretrained(model)
+        if found is None:
+            return self.plan.inputs.models[model.label].identity
+        source, step = found
+        pretrain = source.pretrain
+        assert pretrain is not None
+        recipe = FitRecipe(
+            split=self.plan.inputs.corpora[source.label].fingerprint,
+            form="text",
+            train_on="supervisor_half",
+            model="new",
+            architecture=pretrain.architecture,
+            checkpoints=pretrain.checkpoints,
+            labels=Labels(source="none"),
+            training=pretrain.training,
+            loss=XentLoss(),
+            seed=pretrain.seed,
+            predicts=("test",),
+        )
+        run = self.add_fit(recipe, source, "step", task=pretrain.corpus.name, counted=False)
+        return f"run:{run}" if step is None else f"run:{run}@{step}"
 
     def add_fit(
         self,
@@ -216,10 +331,10 @@ class _Planner:
             id=run_id,
             recipe=recipe,
             source=self.plan.inputs.models[model.label],
-            execution=self.sweep.execution_of(model),
+            execution=keeping(self.sweep.execution_of(model), recipe),
             task=task,
             roles=tuple(r for r in ROLES if r == role or r in had),
-            weak=weak,
+            weak=weak or (known.weak if known else None),
             methods=tuple(
                 dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
             ),
@@ -232,6 +347,10 @@ class _Planner:
     def _is_smaller(self, pair: Pair, than: Pair) -> bool:
         no_larger = all(self._rank(a) <= self._rank(b) for a, b in zip(pair, than, strict=True))
         return no_larger and pair != than
+
+
+def _generates(method: Method) -> bool:
+    return any(isinstance(stage, GenerativeStage) for stage in method.stages)
 
 
 def _trials(recipe: StudyRecipe) -> int:

@@ -9,30 +9,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from w2s_ray.methods.transforms import ORACLES
 from w2s_ray.store import Cell, Objective, Record
 
 METRIC = "test_accuracy"
 """The figure of a record's summary that PGR is computed from."""
 ORACLE_STOPPED = "oracle_test_accuracy"
 """The same of the fit, had ground truth on validation chosen when it stops."""
+_NUMBER = (float, int)
 
 
 def accuracy(record: Record | None, *, figure: str = METRIC) -> float | None:
     """Test accuracy of a done run; None where there is none."""
     value = record.summary.get(figure) if record and record.status == "done" else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, _NUMBER) and math.isfinite(value) else None
 
 
 def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:
     """What the cell's settings were chosen by: as declared, or `oracle`.
 
     A transfer cell that its study trained saw its own ground truth, and so did a student that was
-    stopped by it.
+    stopped by it, learnt or was asked with it, or was taught by a simulated supervisor.
     """
     searched = cell.objective == "transfer" and cell.searched
     student = records.get(cell.student or "")
     stopping = (student.recipe.get("early_stopping") or {}) if student else {}
-    return "oracle" if searched or stopping.get("oracle") else cell.objective
+    true = student is not None and student.labels == "ground_truth"
+    labels = (student.recipe.get("labels") or {}) if student else {}
+    taught = any(one["kind"] in ORACLES for one in labels.get("transforms") or ())
+    knows = searched or stopping.get("oracle") or true or taught
+    return "oracle" if knows else cell.objective
 
 
 def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:

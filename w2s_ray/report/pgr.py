@@ -6,6 +6,12 @@ Knows three numbers and nothing of where they come from.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+F = TypeVar("F", "float", "np.ndarray")
 
 ROUNDING = 1e-9
 """A gap below this share of the accuracies is the rounding of a mean, not a gap."""
@@ -21,17 +27,30 @@ class Pgr:
     """Why `value` is None."""
 
 
-def pgr(weak: float, *, student: float, ceiling: float) -> Pgr:
+def pgr(
+    weak: float, *, student: float, ceiling: float, gap_within: tuple[float, float] | None = None
+) -> Pgr:
     """The share of the gap between supervisor and ceiling that the student recovers.
 
     PGR = (student − weak) / (ceiling − weak), all three measured on the same test set (Burns et
     al. 2023, arXiv 2312.09390, section 3). It is never clipped. Where the ceiling does not beat
-    the supervisor there is no gap to recover, and no PGR.
+    the supervisor there is no gap to recover, and no PGR; nor is there one where the gap's
+    confidence interval `gap_within`, if it is known, does not lie above 0.
 
     The paper's vision experiment as a check: AlexNet 56.6 %, DINO ViT-B/8 74.0 %, its student
     66.6 %: PGR = 10.0 / 17.4 = 57.5 %.
     """
     gap = ceiling - weak
+    size = f"gap {gap:+.3f}"
+    if gap_within is not None:
+        size += f", 95 % interval {gap_within[0]:+.3f} to {gap_within[1]:+.3f}"
     if not gap > ROUNDING * max(abs(weak), abs(ceiling)):
-        return Pgr(None, f"ceiling does not beat the supervisor (gap {gap:+.3f})")
-    return Pgr((student - weak) / gap)
+        return Pgr(None, f"ceiling does not beat the supervisor ({size})")
+    if gap_within is not None and not gap_within[0] > 0:
+        return Pgr(None, f"ceiling does not beat the supervisor for certain ({size})")
+    return Pgr(recovered(weak, student=student, ceiling=ceiling))
+
+
+def recovered(weak: F, *, student: F, ceiling: F) -> F:
+    """The formula alone, of numbers or of arrays of one shape; its caller knows the gap."""
+    return (student - weak) / (ceiling - weak)

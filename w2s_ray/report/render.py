@@ -1,4 +1,4 @@
-"""The PGR table in other forms: for a terminal, Markdown, CSV, JSON, Arrow and pandas.
+"""The PGR table in other forms: for a terminal, Markdown, CSV, JSON and Arrow.
 
 Accuracies are shown in percent with one decimal and PGRs with two; machine-readable forms keep
 every digit. It computes nothing: what a number means is said where it is made.
@@ -11,19 +11,19 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from w2s_ray.report.table import Missing, PgrTable, Row
+from w2s_ray.report.rows import Missing, PgrTable, Row
+from w2s_ray.report.sheet import Notes, Sheet
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     from rich.console import Group
 
 Part = Literal["rows", "by_seed", "by_method"]
 
-_ORACLE = "oracle stop"
-_ORACLE_MEANS = (
+ORACLE = "oracle stop"
+ORACLE_MEANS = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
     "it saw ground truth, and is not the method's result"
 )
@@ -37,11 +37,11 @@ _COLUMNS = (
     "PGR",
     "seeds",
     "objective",
-    _ORACLE,
+    ORACLE,
     "note",
 )
 _METHOD_COLUMNS = ("method", "median PGR", "rows", "objective", "note")
-_NUMBERS = frozenset({"weak", "student", "ceiling", "PGR", "seeds", "median PGR", "rows", _ORACLE})
+_NUMBERS = frozenset({"weak", "student", "ceiling", "PGR", "seeds", "median PGR", "rows", ORACLE})
 _WRAPPED = frozenset({"task", "method"})
 _NONE = "–"
 
@@ -60,7 +60,7 @@ def to_rich(table: PgrTable) -> Group:
                 column,
                 justify=justify,
                 no_wrap=column not in _WRAPPED,
-                style="dim" if column == _ORACLE else "",
+                style="dim" if column == ORACLE else "",
             )
         notes = list(dict.fromkeys(line[-1] for line in lines if line[-1]))
         for *cells, note in lines:
@@ -73,8 +73,8 @@ def to_rich(table: PgrTable) -> Group:
     for sweep in sweeps:
         columns, rows, methods = _lines(table, sweep)
         parts += [
-            shown(f"{sweep}: accuracy in %, ± over seeds", columns, rows),
-            *([Text(_ORACLE_MEANS, style="dim")] if _ORACLE in columns else []),
+            shown(f"{sweep}: accuracy in %{_intervals(table, sweep)}", columns, rows),
+            *([Text(ORACLE_MEANS, style="dim")] if ORACLE in columns else []),
             "",
             shown("over tasks and pairs", _METHOD_COLUMNS, methods),
             "",
@@ -90,10 +90,32 @@ def to_markdown(table: PgrTable) -> str:
         parts += [
             f"### {_escaped(sweep)}",
             _markdown(columns, rows),
-            *([_ORACLE_MEANS] if _ORACLE in columns else []),
+            *([ORACLE_MEANS] if ORACLE in columns else []),
             _markdown(_METHOD_COLUMNS, methods),
         ]
     return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def sheets(table: PgrTable) -> list[Sheet]:
+    """The same two tables of each sweep, for other forms; notes are numbered below each."""
+    found = []
+    for sweep in dict.fromkeys(row.sweep for row in table.rows):
+        columns, rows, methods = _lines(table, sweep)
+        title = f"{sweep}: accuracy in %{_intervals(table, sweep)}"
+        meant = (ORACLE_MEANS,) if ORACLE in columns else ()
+        found += [
+            _sheet(title, columns, rows, meant),
+            _sheet(f"{sweep}: over tasks and pairs", _METHOD_COLUMNS, methods),
+        ]
+    return found
+
+
+def _sheet(
+    title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], below: Sequence[str] = ()
+) -> Sheet:
+    notes = Notes()
+    marked = tuple((*cells, notes.mark(note).strip()) for *cells, note in lines)
+    return Sheet(title, tuple(columns), marked, _NUMBERS, (*notes.lines, *below))
 
 
 def to_csv(table: PgrTable, part: Part = "rows") -> str:
@@ -115,7 +137,8 @@ def to_csv(table: PgrTable, part: Part = "rows") -> str:
 
 def to_json(table: PgrTable) -> str:
     """The whole table as JSON: `rows`, `by_seed` and `by_method`."""
-    return json.dumps(asdict(table), indent=1, allow_nan=False)
+    parts = {part: [asdict(row) for row in getattr(table, part)] for part in get_args(Part)}
+    return json.dumps(parts, indent=1, allow_nan=False)
 
 
 def to_arrow(table: PgrTable, part: Part = "rows") -> pa.Table:
@@ -126,14 +149,9 @@ def to_arrow(table: PgrTable, part: Part = "rows") -> pa.Table:
     return from_rows(_flat(table, part), SCHEMAS[part])
 
 
-def to_frame(table: PgrTable, part: Part = "rows") -> pd.DataFrame:
-    """One part of the table as a pandas frame."""
-    return to_arrow(table, part).to_pandas()
-
-
 def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
     """Rows of plain columns: the missing seeds as text, run ids as a list."""
-    rows = [asdict(row) for row in getattr(table, part)]
+    rows = [dict(vars(row)) for row in getattr(table, part)]
     if part == "rows":
         rows = [
             {**flat, "missing": _missing(row.missing), "runs": list(row.runs)}
@@ -154,9 +172,9 @@ def _lines(table: PgrTable, sweep: str) -> tuple[tuple[str, ...], list[list[str]
             f"{row.weak} → {row.strong}",
             row.method,
             _percent(row.weak_accuracy),
-            _percent(row.student_accuracy, sd=row.student_sd),
+            _percent(row.student_accuracy, row.student_low, row.student_high),
             _percent(row.ceiling_accuracy),
-            _ratio(row.pgr, sd=row.pgr_sd),
+            _ratio(row.pgr, row.pgr_low, row.pgr_high),
             f"{row.seeds}/{row.of_seeds}",
             row.objective,
             *([_if_stopped(row)] if noted else []),
@@ -174,10 +192,9 @@ def _lines(table: PgrTable, sweep: str) -> tuple[tuple[str, ...], list[list[str]
                 "left out (their own ground truth was searched)": row.left_out,
             }
             note = "; ".join(f"{count} {what}" for what, count in counts.items() if count)
-            methods.append(
-                [row.method, _ratio(row.median_pgr), str(row.cells), row.objective, note]
-            )
-    columns = tuple(column for column in _COLUMNS if noted or column != _ORACLE)
+            median = _ratio(row.median_pgr, row.median_low, row.median_high)
+            methods.append([row.method, median, str(row.cells), row.objective, note])
+    columns = tuple(column for column in _COLUMNS if noted or column != ORACLE)
     return columns, rows, methods
 
 
@@ -188,21 +205,39 @@ def _if_stopped(row: Row) -> str:
     return f"{_percent(row.oracle_stopped_student)} ({_ratio(row.oracle_stopped_pgr)})"
 
 
-def _percent(value: float | None, *, sd: float | None = None) -> str:
-    spread = "" if sd is None else f" ± {100 * sd:.1f}"
-    return _NONE if value is None else f"{100 * value:.1f}{spread}"
+def _intervals(table: PgrTable, sweep: str) -> str:
+    """What brackets are, where a sweep's rows have any."""
+    over = {row.intervals_over for row in table.rows if row.sweep == sweep}
+    if "seeds and examples" in over:
+        return ", [95 % interval over seeds and test examples]"
+    return ", [95 % interval over test examples]" if "examples" in over else ""
 
 
-def _ratio(value: float | None, *, sd: float | None = None) -> str:
-    spread = "" if sd is None else f" ± {sd:.2f}"
-    return _NONE if value is None else f"{value:.2f}{spread}"
+def _percent(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    if value is None:
+        return _NONE
+    bounds = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value:.1f}{bounds}"
+
+
+def _ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    if value is None:
+        return _NONE
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _note(row: Row) -> str:
-    """Why there is no PGR, or which seeds are missing."""
+    """Why there is no PGR or no interval, what an interval leaves out, which seeds are missing."""
     if row.seeds == 0:
         return row.reason or ""
-    return "; ".join(text for text in (row.reason, _missing(row.missing)) if text)
+    alone = "a single seed: its interval is over test examples alone"
+    notes = (
+        row.reason,
+        f"no intervals: {row.no_intervals}" if row.no_intervals else None,
+        alone if row.intervals_over == "examples" else None,
+        _missing(row.missing),
+    )
+    return "; ".join(text for text in notes if text)
 
 
 def _missing(missing: Sequence[Missing]) -> str:

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2s_ray.report.render import to_arrow, to_frame
+from w2s_ray.report.frames import to_frame
+from w2s_ray.report.render import to_arrow
 from w2s_ray.report.savings import savings
 from w2s_ray.report.table import PgrTable, pgr_table
 from w2s_ray.store import Store
@@ -34,18 +35,39 @@ def open_results(uri: str | Path) -> Results:
 
 
 def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
-    """PGR for SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, made when asked for."""
+    """What is computed, for SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, the
+    `comparisons` of each of its methods with each other, and the `scores` of every fit; made when
+    asked for.
+    """
+
+    def scores() -> pa.Table:
+        from w2s_ray.report.scores import scores
+
+        return scores(store)
+
+    def comparisons() -> pa.Table:
+        from w2s_ray.report.compare import compare
+        from w2s_ray.report.comparison_sheets import to_arrow
+
+        return to_arrow(compare(table(), store, against=None))
+
     table = cache(lambda: pgr_table(store))
     return {
         "pgr": lambda: to_arrow(table(), "rows"),
         "pgr_by_seed": lambda: to_arrow(table(), "by_seed"),
         "pgr_by_method": lambda: to_arrow(table(), "by_method"),
+        "scores": scores,
+        "comparisons": comparisons,
     }
 
 
 @dataclass(frozen=True)
 class Results:
-    """A store's results as pandas frames. Run ids may be shortened to a unique beginning."""
+    """A store's results as pandas frames. Run ids may be shortened to a unique beginning.
+
+    A column has the type that `docs/tables.md` gives it, whatever rows there are: whole numbers are
+    `Int64`, missing ones too.
+    """
 
     store: Store
 
@@ -55,15 +77,27 @@ class Results:
 
     def pgr(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per task, pair and method: means over seeds, PGR and its spread."""
-        return to_frame(self.table(sweep), "rows")
+        return to_frame(to_arrow(self.table(sweep), "rows"))
 
     def pgr_by_seed(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per task, pair, method and seed."""
-        return to_frame(self.table(sweep), "by_seed")
+        return to_frame(to_arrow(self.table(sweep), "by_seed"))
 
     def pgr_by_method(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per method: the median over tasks and pairs."""
-        return to_frame(self.table(sweep), "by_method")
+        return to_frame(to_arrow(self.table(sweep), "by_method"))
+
+    def compare(self, against: str = "naive", sweep: str | None = None) -> pd.DataFrame:
+        """Two rows (PGR, student accuracy) per method: by how much it differs from `against`, and
+        how surely; the columns of `report.comparison.COMPARISONS`.
+
+        Raises:
+            ValueError: no such method.
+        """
+        from w2s_ray.report.compare import compare
+        from w2s_ray.report.comparison_sheets import to_arrow
+
+        return to_frame(to_arrow(compare(self.table(sweep), self.store, against=against)))
 
     def savings(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per sweep: the shares of training that early stopping and pruning saved."""
@@ -72,7 +106,23 @@ class Results:
 
         names = self.store.sweep_names() if sweep is None else [sweep]
         found = [asdict(savings(self.store, sweep=name)) for name in names]
-        return from_rows(found, SCHEMAS["savings"]).to_pandas()
+        return to_frame(from_rows(found, SCHEMAS["savings"]))
+
+    def scores(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per fit, of a sweep or of all: its figures on test, and how far a student follows
+        its supervisor; the columns of `report.scores.SCORES`.
+        """
+        from w2s_ray.report.scores import scores
+
+        return to_frame(scores(self.store, sweep=sweep))
+
+    def reliability(self, run_id: str) -> pd.DataFrame:
+        """One run's confidence on test against how often it is right, in bins of like confidence;
+        the columns of `report.scores.RELIABILITY`.
+        """
+        from w2s_ray.report.scores import reliability
+
+        return to_frame(reliability(self.store, self.store.resolve_id(run_id)))
 
     def runs(self) -> pd.DataFrame:
         """One row per run, done or not."""
@@ -99,7 +149,7 @@ class Results:
         """
         from w2s_ray.store.catalog import query
 
-        return query(self.store, sql, extra_tables=sql_tables(self.store)).to_pandas()
+        return to_frame(query(self.store, sql, extra_tables=sql_tables(self.store)))
 
     def _where(self, id_: str | None, *, column: str = "run_id") -> str:
         # An id is a checked name without quotes, so it can stand in SQL as it is.

@@ -71,7 +71,7 @@ def savings_of(cells: Iterable[Cell], store: Store, *, sweep: str) -> Savings:
     """The same of some cells."""
     cells = list(cells)
     studies = list(store.records({cell.study for cell in cells if cell.study}))
-    trials = {record.id: store.trials(record.id) for record in studies}
+    trials = store.trials_of(record.id for record in studies)
     wanted = {id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_}
     wanted |= {fit for of_study in trials.values() for trial in of_study for fit in trial["fits"]}
     fits = {record.id: record for record in store.latest(wanted)}
@@ -167,7 +167,7 @@ def _share_saved(records: Sequence[Record]) -> float | None:
 def _key(recipe: Mapping[str, Any]) -> str:
     """What an epoch's FLOPs follow from."""
     training = recipe["training"]
-    told = [recipe["split"], recipe["train_on"], recipe["model"]]
+    told = [recipe["split"], recipe["train_on"], recipe["model"], recipe.get("train_slice")]
     return json.dumps([*told, training["max_tokens"], training["tuning"]], sort_keys=True)
 
 

@@ -2,123 +2,23 @@
 
 Owns what a row averages, what label it carries and why a seed is missing. A mean is over the seeds
 for which supervisor, student and ceiling are all there, and a row's PGR is that of the means. It
-knows nothing of how rows are shown, and nothing of files.
+knows nothing of how rows are shown, of files, or of how an interval is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, median, stdev
-from typing import TypeVar
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any, NamedTuple, TypeVar
 
 from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective
-from w2s_ray.report.pgr import pgr
-from w2s_ray.store import Cell, Objective, Record, Store
+from w2s_ray.report.pgr import Pgr, pgr
+from w2s_ray.report.rows import MethodRow, Missing, Over, PgrTable, Row, SeedRow, SeedRows
+from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
+from w2s_ray.store import Cell, Record, Store
 
 V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class SeedRow:
-    """One cell: a task, a pair, a method and a seed."""
-
-    sweep: str
-    task: str
-    weak: str
-    strong: str
-    method: str
-    seed: int
-    objective: Objective
-    weak_accuracy: float | None
-    student_accuracy: float | None
-    ceiling_accuracy: float | None
-    pgr: float | None
-    oracle_stopped_student: float | None
-    """The student's accuracy, had ground truth chosen when it stops, which is not the method's
-    result. None where it was not noted."""
-    oracle_stopped_pgr: float | None
-    """PGR of that student, with supervisor and ceiling as they are reported."""
-    reason: str | None
-    """Why there is no PGR: what is missing, or that there is no gap."""
-    supervisor: str
-    student: str | None
-    ceiling: str
-
-    @property
-    def is_complete(self) -> bool:
-        return None not in (self.weak_accuracy, self.student_accuracy, self.ceiling_accuracy)
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A seed that a row's means leave out."""
-
-    seed: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A task, a pair and a method: means over the complete seeds."""
-
-    sweep: str
-    task: str
-    weak: str
-    strong: str
-    method: str
-    objective: Objective
-    """What chose the settings; `oracle` also where the cell's own ground truth did so otherwise."""
-    weak_accuracy: float | None
-    student_accuracy: float | None
-    ceiling_accuracy: float | None
-    pgr: float | None
-    """PGR of the three means."""
-    oracle_stopped_student: float | None
-    """Mean accuracy of the students, had ground truth chosen when they stop, which is not the
-    method's result. None unless every seed of the mean has it."""
-    oracle_stopped_pgr: float | None
-    """PGR of that mean, with supervisor and ceiling as they are reported."""
-    reason: str | None
-    """Why there is no PGR."""
-    seeds: int
-    """Seeds that the means are over."""
-    of_seeds: int
-    """Seeds that the sweep asks for."""
-    student_sd: float | None
-    """Sample standard deviation of the student's accuracy over seeds; None with fewer than two."""
-    pgr_sd: float | None
-    """The same for the PGR of each seed, over the seeds that have one."""
-    missing: tuple[Missing, ...]
-    runs: tuple[str, ...]
-    """Ids of the runs that the means are over."""
-
-
-@dataclass(frozen=True)
-class MethodRow:
-    """A method over all tasks and pairs of a sweep."""
-
-    sweep: str
-    method: str
-    objective: Objective
-    median_pgr: float | None
-    cells: int
-    """Rows that the median is over."""
-    undefined: int
-    """Rows without a gap to recover."""
-    missing: int
-    """Rows without a complete seed."""
-    left_out: int
-    """Rows whose own ground truth chose the setting, beside rows for which it did not."""
-
-
-@dataclass(frozen=True)
-class PgrTable:
-    """Everything that a sweep says about PGR."""
-
-    rows: tuple[Row, ...]
-    by_seed: tuple[SeedRow, ...]
-    by_method: tuple[MethodRow, ...]
 
 
 def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
@@ -133,7 +33,10 @@ def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
 
 
 def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
-    """The table of some sweeps' cells (by the sweep's name), with what `store` knows of them."""
+    """The table of some sweeps' cells (by the sweep's name), with what `store` knows of them.
+
+    Intervals that the store does not keep yet are computed from the runs' predictions.
+    """
     wanted = {
         id_
         for of_sweep in cells.values()
@@ -142,117 +45,265 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
         if id_
     }
     records = {record.id: record for record in store.latest(wanted)}
-    tables = [tabulate(of_sweep, records, sweep=name) for name, of_sweep in cells.items()]
+    bootstrap = Bootstrap(store, records)
+    tables = [
+        tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)
+        for name, of_sweep in cells.items()
+    ]
     return PgrTable(
         rows=tuple(row for table in tables for row in table.rows),
-        by_seed=tuple(row for table in tables for row in table.by_seed),
+        by_seed=SeedRows(lambda: tuple(row for table in tables for row in table.by_seed)),
         by_method=tuple(row for table in tables for row in table.by_method),
     )
 
 
-def tabulate(cells: Sequence[Cell], records: Mapping[str, Record], *, sweep: str) -> PgrTable:
-    """The table of `cells`, in their order; `records` say how each run stands."""
-    by_seed = tuple(_seed_row(cell, records, sweep=sweep) for cell in cells)
-    rows = tuple(
-        _row(group)
-        for group in _grouped(by_seed, by=lambda row: (row.task, row.weak, row.strong, row.method))
+def tabulate(
+    cells: Sequence[Cell],
+    records: Mapping[str, Record],
+    *,
+    sweep: str,
+    bootstrap: Bootstrap | None = None,
+) -> PgrTable:
+    """The table of `cells`, in their order; `records` say how each run stands.
+
+    Without a `bootstrap` there are no intervals.
+    """
+    seeds = [_measured(cell, records) for cell in cells]
+    grouped = _grouped(seeds, by=_place)
+    groups = [_group(of_row) for of_row in grouped]
+    found = bootstrap.rows(filter(None, groups)) if bootstrap else {}
+    rows = [
+        _row(of_row, records, sweep=sweep, found=found.get(group) if group else None)
+        for of_row, group in zip(grouped, groups, strict=True)
+    ]
+    by_seed = SeedRows(lambda: _seed_rows(seeds, records, sweep=sweep, bootstrap=bootstrap))
+    return PgrTable(tuple(rows), by_seed, _by_method(rows, groups, bootstrap=bootstrap))
+
+
+class _Seed(NamedTuple):
+    """A cell with the test accuracies of its runs."""
+
+    cell: Cell
+    weak: float | None
+    student: float | None
+    ceiling: float | None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.weak is not None and self.student is not None and self.ceiling is not None
+
+
+def _measured(cell: Cell, records: Mapping[str, Record]) -> _Seed:
+    return _Seed(
+        cell,
+        accuracy(records.get(cell.supervisor)),
+        accuracy(records.get(cell.student or "")),
+        accuracy(records.get(cell.ceiling)),
     )
-    by_method = tuple(_method_row(group) for group in _grouped(rows, by=lambda row: row.method))
-    return PgrTable(rows, by_seed, by_method)
 
 
-def _seed_row(cell: Cell, records: Mapping[str, Record], *, sweep: str) -> SeedRow:
-    weak = accuracy(records.get(cell.supervisor))
-    student = accuracy(records.get(cell.student or ""))
-    ceiling = accuracy(records.get(cell.ceiling))
+def _place(seed: _Seed) -> Hashable:
+    cell = seed.cell
+    return cell.task, cell.weak, cell.strong, cell.method
+
+
+def _group(seeds: Iterable[_Seed]) -> Group | None:
+    """The runs that a row's means are over; None where no seed is complete."""
+    complete = [seed.cell for seed in seeds if seed.is_complete]
+    if not complete:
+        return None
+    return Group(
+        tuple(cell.seed for cell in complete),
+        tuple(Trio(cell.supervisor, cell.student or "", cell.ceiling) for cell in complete),
+    )
+
+
+def _seed_rows(
+    seeds: Sequence[_Seed],
+    records: Mapping[str, Record],
+    *,
+    sweep: str,
+    bootstrap: Bootstrap | None,
+) -> tuple[SeedRow, ...]:
+    groups = [_group([seed]) for seed in seeds]
+    found = bootstrap.rows((), of_seeds=filter(None, groups)) if bootstrap else {}
+    return tuple(
+        _seed_row(seed, records, sweep=sweep, found=found.get(group) if group else None)
+        for seed, group in zip(seeds, groups, strict=True)
+    )
+
+
+def _seed_row(
+    seed: _Seed, records: Mapping[str, Record], *, sweep: str, found: RowIntervals | str | None
+) -> SeedRow:
+    cell = seed.cell
     stopped = accuracy(records.get(cell.student or ""), figure=ORACLE_STOPPED)
-    if weak is None or student is None or ceiling is None:
-        value, reason = None, missing_runs(cell, records)
-    else:
-        found = pgr(weak, student=student, ceiling=ceiling)
-        value, reason = found.value, found.reason
+    value = _pgr(seed.weak, seed.student, seed.ceiling, found)
     return SeedRow(
         sweep=sweep,
-        **cell.model_dump(include={"task", "weak", "strong", "method", "seed"}),
+        task=cell.task,
+        weak=cell.weak,
+        strong=cell.strong,
+        method=cell.method,
+        seed=cell.seed,
         objective=objective(cell, records),
-        weak_accuracy=weak,
-        student_accuracy=student,
-        ceiling_accuracy=ceiling,
-        pgr=value,
+        weak_accuracy=seed.weak,
+        student_accuracy=seed.student,
+        ceiling_accuracy=seed.ceiling,
+        pgr=value.value if value else None,
+        **_bounds(found, ("student", "pgr")),
         oracle_stopped_student=stopped,
-        oracle_stopped_pgr=_pgr_or_none(weak, stopped, ceiling),
-        reason=reason,
+        oracle_stopped_pgr=_value(_pgr(seed.weak, stopped, seed.ceiling, found)),
+        reason=value.reason if value else missing_runs(cell, records),
+        no_intervals=found if isinstance(found, str) else None,
         supervisor=cell.supervisor,
         student=cell.student,
         ceiling=cell.ceiling,
     )
 
 
-def _row(group: Sequence[SeedRow]) -> Row:
+def _row(
+    seeds: Sequence[_Seed],
+    records: Mapping[str, Record],
+    *,
+    sweep: str,
+    found: RowIntervals | str | None,
+) -> Row:
     """One row from the seeds of a task, pair and method."""
-    first, complete = group[0], [row for row in group if row.is_complete]
+    first, complete = seeds[0].cell, [seed for seed in seeds if seed.is_complete]
     # is_complete: none of the three is None
-    weak = _mean([row.weak_accuracy for row in complete if row.weak_accuracy is not None])
-    students = [row.student_accuracy for row in complete if row.student_accuracy is not None]
+    weak = _mean([seed.weak for seed in complete if seed.weak is not None])
+    students = [seed.student for seed in complete if seed.student is not None]
     student = _mean(students)
-    ceiling = _mean([row.ceiling_accuracy for row in complete if row.ceiling_accuracy is not None])
-    noted = [s for row in complete if (s := row.oracle_stopped_student) is not None]
-    stopped = _mean(noted) if len(noted) == len(complete) else None
-    per_seed = [row.pgr for row in complete if row.pgr is not None]
-    missing = tuple(Missing(row.seed, row.reason or "") for row in group if not row.is_complete)
-    if weak is not None and student is not None and ceiling is not None:
-        found = pgr(weak, student=student, ceiling=ceiling)
-        value, reason = found.value, found.reason
-    else:
-        value, reason = None, _summed_up(missing)
-    labels = {row.objective for row in group}
+    ceiling = _mean([seed.ceiling for seed in complete if seed.ceiling is not None])
+    stopped = _mean_if_stopped(complete, records)
+    per_seed = [_value(_pgr(*seed[1:], None)) for seed in complete]
+    missing = tuple(
+        Missing(seed.cell.seed, missing_runs(seed.cell, records))
+        for seed in seeds
+        if not seed.is_complete
+    )
+    value = _pgr(weak, student, ceiling, found)
+    labels = {objective(seed.cell, records) for seed in seeds}
     return Row(
-        sweep=first.sweep,
+        sweep=sweep,
         task=first.task,
         weak=first.weak,
         strong=first.strong,
         method=first.method,
-        objective="oracle" if "oracle" in labels else first.objective,
+        objective="oracle" if "oracle" in labels else objective(first, records),
         weak_accuracy=weak,
         student_accuracy=student,
         ceiling_accuracy=ceiling,
-        pgr=value,
+        pgr=value.value if value else None,
+        **_bounds(found, ("weak", "student", "ceiling", "gap", "pgr")),
+        intervals_over=_over(len(complete)) if isinstance(found, RowIntervals) else None,
+        no_intervals=found if isinstance(found, str) else None,
         oracle_stopped_student=stopped,
-        oracle_stopped_pgr=_pgr_or_none(weak, stopped, ceiling),
-        reason=reason,
+        oracle_stopped_pgr=_value(_pgr(weak, stopped, ceiling, found)),
+        reason=value.reason if value else _summed_up(missing),
         seeds=len(complete),
-        of_seeds=len(group),
-        student_sd=stdev(students) if len(students) > 1 else None,
-        pgr_sd=stdev(per_seed) if len(per_seed) > 1 else None,
+        of_seeds=len(seeds),
+        student_sd=_sd(students),
+        pgr_sd=_sd([pgr for pgr in per_seed if pgr is not None]),
         missing=missing,
-        runs=tuple(
-            dict.fromkeys(
-                id_ for row in complete for id_ in (row.supervisor, row.student, row.ceiling) if id_
-            )
-        ),
+        runs=tuple(dict.fromkeys(id_ for seed in complete for id_ in _runs(seed.cell))),
     )
 
 
-def _pgr_or_none(weak: float | None, student: float | None, ceiling: float | None) -> float | None:
-    """PGR where all three are known and there is a gap."""
+def _runs(cell: Cell) -> Iterator[str]:
+    yield cell.supervisor
+    if cell.student:
+        yield cell.student
+    yield cell.ceiling
+
+
+def _mean_if_stopped(complete: Iterable[_Seed], records: Mapping[str, Record]) -> float | None:
+    """The students' mean accuracy, had ground truth stopped them; None unless all have it."""
+    noted: list[float] = []
+    for seed in complete:
+        value = accuracy(records.get(seed.cell.student or ""), figure=ORACLE_STOPPED)
+        if value is None:
+            return None
+        noted.append(value)
+    return _mean(noted)
+
+
+def _pgr(
+    weak: float | None,
+    student: float | None,
+    ceiling: float | None,
+    found: RowIntervals | str | None,
+) -> Pgr | None:
+    """PGR where all three are known, held against the gap's interval where there is one."""
     if weak is None or student is None or ceiling is None:
         return None
-    return pgr(weak, student=student, ceiling=ceiling).value
+    gap = (found.gap.low, found.gap.high) if isinstance(found, RowIntervals) else None
+    return pgr(weak, student=student, ceiling=ceiling, gap_within=gap)
+
+
+def _value(found: Pgr | None) -> float | None:
+    return None if found is None else found.value
+
+
+def _bounds(found: RowIntervals | str | None, figures: Iterable[str]) -> dict[str, Any]:
+    """The columns `FIGURE_low` and `FIGURE_high`."""
+    bounds: dict[str, float | None] = {}
+    for figure in figures:
+        interval = getattr(found, figure) if isinstance(found, RowIntervals) else None
+        bounds[f"{figure}_low"] = None if interval is None else interval.low
+        bounds[f"{figure}_high"] = None if interval is None else interval.high
+    return bounds
+
+
+def _over(seeds: int) -> Over:
+    return "seeds and examples" if seeds > 1 else "examples"
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def _method_row(rows: Sequence[Row]) -> MethodRow:
-    """A method's median. Rows that saw their own ground truth count only where all rows did."""
-    counted = [row for row in rows if row.objective != "oracle"] or rows
+def _sd(values: Sequence[float]) -> float | None:
+    """The sample standard deviation; `statistics.stdev` takes fractions, and 30 times as long."""
+    if len(values) < 2:
+        return None
+    mean = fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _by_method(
+    rows: Sequence[Row], groups: Sequence[Group | None], *, bootstrap: Bootstrap | None
+) -> tuple[MethodRow, ...]:
+    """Each method's median; rows that saw their own ground truth count only where all did."""
+    grouped = _grouped(zip(rows, groups, strict=True), by=lambda pair: pair[0].method)
+    counted = [
+        [pair for pair in of_method if pair[0].objective != "oracle"] or of_method
+        for of_method in grouped
+    ]
+    medians = [
+        MedianOf(tuple(group for row, group in pairs if group and row.pgr is not None))
+        for pairs in counted
+    ]
+    bounds = bootstrap.medians(medians) if bootstrap else [None] * len(medians)
+    return tuple(
+        _method_row([row for row, _ in every], [row for row, _ in pairs], within=within)
+        for every, pairs, within in zip(grouped, counted, bounds, strict=True)
+    )
+
+
+def _method_row(
+    rows: Sequence[Row], counted: Sequence[Row], *, within: Interval | None
+) -> MethodRow:
+    """A method's median over the rows that count, and its interval."""
     values = [row.pgr for row in counted if row.pgr is not None]
     return MethodRow(
         sweep=rows[0].sweep,
         method=rows[0].method,
         objective=counted[0].objective,
         median_pgr=median(values) if values else None,
+        median_low=within.low if within else None,
+        median_high=within.high if within else None,
         cells=len(values),
         undefined=sum(row.pgr is None and row.seeds > 0 for row in counted),
         missing=sum(row.seeds == 0 for row in counted),

@@ -3,58 +3,127 @@
 Owns frozen pydantic models and their errors. It reads nothing but the sweep file itself.
 """
 
-from w2s_ray.spec.declared import Columns, Method, Model, Task
-from w2s_ray.spec.execution import Execution, Limits
-from w2s_ray.spec.load import SweepError, load_sweep, parse_sweep
-from w2s_ray.spec.recipe import PARTS, FitRecipe, ModelSource, Part, StudyRecipe
-from w2s_ray.spec.search import Pair, Search, TaskPair
-from w2s_ray.spec.settings import (
+from w2s_ray.methods.losses import (
     ConfidenceLoss,
     ConfidenceReferenceLoss,
-    EarlyStopping,
-    FitSettings,
-    FullTuning,
-    LoraTuning,
+    EntropyLoss,
+    KLLoss,
     Loss,
     ProductLoss,
-    Training,
+    WindowLoss,
     XentLoss,
 )
+from w2s_ray.spec.chain import Link, chain
+from w2s_ray.spec.declared import (
+    Bounds,
+    Columns,
+    Difficulty,
+    Method,
+    Model,
+    Pretrain,
+    Task,
+)
+from w2s_ray.spec.execution import Execution, Limits
+from w2s_ray.spec.load import SweepError, load_sweep, parse_sweep
+from w2s_ray.spec.recipe import (
+    PARTS,
+    FitRecipe,
+    Form,
+    Labels,
+    ModelSource,
+    Part,
+)
+from w2s_ray.spec.search import Pair, Search, TaskPair
+from w2s_ray.spec.settings import (
+    SAN_TOKENS,
+    Architecture,
+    EarlyStopping,
+    FitSettings,
+    Training,
+)
 from w2s_ray.spec.space import Branch, Distribution, OneOf, branch, branches, grid_size
+from w2s_ray.spec.stages import (
+    BootstrapStage,
+    EnsembleStage,
+    GenerativeStage,
+    IterateStage,
+    LinearProbeStage,
+    Prompt,
+    PromptStage,
+    Stage,
+)
+from w2s_ray.spec.study import StudyRecipe
 from w2s_ray.spec.sweep import Sweep
+from w2s_ray.spec.trackers import MLflow, TensorBoard, Trackers, Wandb
+from w2s_ray.spec.tuning import (
+    FullTuning,
+    LastLayersTuning,
+    LoraTuning,
+    LpFtTuning,
+    ProbeTuning,
+    Tuning,
+)
 
 __all__ = [
     "PARTS",
+    "SAN_TOKENS",
+    "Architecture",
+    "BootstrapStage",
+    "Bounds",
     "Branch",
     "Columns",
     "ConfidenceLoss",
     "ConfidenceReferenceLoss",
+    "Difficulty",
     "Distribution",
     "EarlyStopping",
+    "EnsembleStage",
+    "EntropyLoss",
     "Execution",
     "FitRecipe",
     "FitSettings",
+    "Form",
     "FullTuning",
+    "GenerativeStage",
+    "IterateStage",
+    "KLLoss",
+    "Labels",
+    "LastLayersTuning",
     "Limits",
+    "LinearProbeStage",
+    "Link",
     "LoraTuning",
     "Loss",
+    "LpFtTuning",
+    "MLflow",
     "Method",
     "Model",
     "ModelSource",
     "OneOf",
     "Pair",
     "Part",
+    "Pretrain",
+    "ProbeTuning",
     "ProductLoss",
+    "Prompt",
+    "PromptStage",
     "Search",
+    "Stage",
     "StudyRecipe",
     "Sweep",
     "SweepError",
     "Task",
     "TaskPair",
+    "TensorBoard",
+    "Trackers",
     "Training",
+    "Tuning",
+    "Wandb",
+    "WindowLoss",
     "XentLoss",
     "branch",
     "branches",
+    "chain",
     "grid_size",
     "load_sweep",
     "parse_sweep",

@@ -6,11 +6,11 @@ recorded beside each result instead. It knows nothing of what is trained.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from w2s_ray.spec.settings import Frozen
+from w2s_ray.frozen import Frozen
 
 
 class Execution(Frozen):
@@ -31,8 +31,13 @@ class Execution(Frozen):
     """Rows per forward pass and worker without gradients."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass, for memory."""
-    gpus_per_worker: float | None = Field(default=None, ge=0)
-    """GPUs of each worker; fractions for one-device fits; null = 1 where the cluster has GPUs."""
+    gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
+    """GPUs of each worker; fractions for one-device fits; null = 1 where the cluster has GPUs.
+    `auto`: there a one-device fit gets the share that its estimated memory needs, so that several
+    have a GPU together; a whole one where memory can't be estimated."""
+    accelerator_type: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The GPU that each worker must get, by Ray's name for it (`A100`, `H100`, `L4`); null = any.
+    On a cluster that autoscales it decides which nodes are started."""
     cpus_per_worker: int = Field(default=1, ge=1)
     """CPUs of each worker, and its threads."""
     checkpoint_every_s: float = Field(default=300.0, ge=0)
@@ -54,11 +59,16 @@ class Execution(Frozen):
                 f"workers is {self.workers}, but the torch engine runs on one device; "
                 "set engine: deepspeed, or workers: 1"
             )
-        gpus = self.gpus_per_worker or 0
+        gpus = 0 if self.gpus_per_worker == "auto" else self.gpus_per_worker or 0
         if gpus != int(gpus) and (gpus > 1 or self.workers > 1):
             raise ValueError(
                 f"gpus_per_worker is {gpus}; a fraction of a GPU is possible only below 1 and with "
                 "one worker"
+            )
+        if self.accelerator_type is not None and self.gpus_per_worker == 0:
+            raise ValueError(
+                f"accelerator_type is {self.accelerator_type}, but gpus_per_worker is 0; leave out "
+                "one of them"
             )
         if self.offload == "cpu" and (self.engine != "deepspeed" or self.zero_stage < 2):
             raise ValueError("offload: cpu needs engine: deepspeed and zero_stage 2 or 3")
@@ -68,8 +78,9 @@ class Execution(Frozen):
 class Limits(Frozen):
     """How much of a cluster a sweep takes, and how drivers share a store. Not part of identity."""
 
-    studies_at_once: int = Field(default=4, ge=1)
-    """Studies whose trials compete for the cluster at the same time."""
+    studies_at_once: int | None = Field(default=None, ge=1)
+    """Studies whose trials compete for the cluster at the same time; null = as many as keep it
+    full, the longest first. Each takes some 250 MB on the driver's machine."""
     trials_at_once: int | None = Field(default=None, ge=1)
     """Trials of one study that run at once at most; null = as many as `search.concurrent_trials`
     and the cluster allow. Unlike that one, it never changes what is tried."""

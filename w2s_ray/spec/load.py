@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -60,19 +60,35 @@ _Loader.add_implicit_resolver(
 )
 
 
+Declared = TypeVar("Declared", bound=BaseModel)
+
+
 def load_sweep(path: str | Path) -> Sweep:
     """The sweep in the YAML file at `path`.
 
     Raises:
         SweepError: the file is missing, is no YAML, or says something that a sweep can't.
     """
+    return parse_sweep(_text(path, what="sweep file"), name=str(path))
+
+
+def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: str) -> Declared:
+    """The `model` in the YAML file at `path`; `what` it is and `needs` are for errors.
+
+    Raises:
+        SweepError: as for `load_sweep`.
+    """
+    text = _text(path, what=what.partition(" ")[2])
+    return _parsed(text, model, name=str(path), must=f"{what} is a mapping with {needs}")
+
+
+def _text(path: str | Path, *, what: str) -> str:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SweepError(f"no sweep file at {path}; name a YAML file") from None
+        raise SweepError(f"no {what} at {path}; name a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: can't be read: {error}") from None
-    return parse_sweep(text, name=str(path))
 
 
 def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
@@ -81,6 +97,11 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
     Raises:
         SweepError: as for `load_sweep`.
     """
+    must = "a sweep file is a mapping with name, task, models and methods"
+    return _parsed(text, Sweep, name=name, must=must)
+
+
+def _parsed(text: str, model: type[Declared], *, name: str, must: str) -> Declared:
     try:
         root = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -88,12 +109,12 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SweepError(f"{name}:{line}: not valid YAML: {error.problem}") from None
     if not isinstance(data, dict):
-        raise SweepError(f"{name}:1: a sweep file is a mapping with name, task, models and methods")
+        raise SweepError(f"{name}:1: {must}")
     try:
-        return Sweep.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         details = [d for d in error.errors(include_url=False) if not _echo(d, data)]
-        lines = [_worded(detail, root, data, name) for detail in details]
+        lines = [_worded(detail, root, data, name, model) for detail in details]
         raise SweepError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -105,7 +126,7 @@ def _echo(detail: Any, data: dict[str, Any]) -> bool:
     ) or (detail["type"] == "tuple_type" and isinstance(detail.get("input"), str))
 
 
-def _worded(detail: Any, root: yaml.Node, data: Any, name: str) -> str:
+def _worded(detail: Any, root: yaml.Node, data: Any, name: str, model: type[BaseModel]) -> str:
     """One of pydantic's errors as `file:line: key: what is wrong and what to do`."""
     loc = [part for part in detail["loc"] if not re.match(TAG, str(part))]
     if loc[:1] == ["tasks"] and "task" in data:
@@ -113,7 +134,7 @@ def _worded(detail: Any, root: yaml.Node, data: Any, name: str) -> str:
     line, shown = _locate(root, loc)
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        message = unknown(str(loc[-1]), _siblings(Sweep, detail["loc"][:-1], data))
+        message = unknown(str(loc[-1]), _siblings(model, detail["loc"][:-1], data))
     elif detail["type"] == "missing":
         message = "missing; add it"
     elif detail["type"] not in ("value_error", "union_tag_invalid"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -54,9 +54,10 @@ def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
     """Kind -> its model, of the setting at the dotted `path`; empty where there are no kinds."""
     models = [model]
     for key in path.split("."):
+        named = [m for m in models if "kind" in m.model_fields and _kind(m) == key]
         annotations = [m.model_fields[key].annotation for m in models if key in m.model_fields]
-        models = [found for annotation in annotations for found in _models_in(annotation)]
-    return {m.model_fields["kind"].default: m for m in models if "kind" in m.model_fields}
+        models = named or [found for a in annotations for found in _models_in(a)]
+    return {_kind(m): m for m in models if "kind" in m.model_fields}
 
 
 def unknown(key: str, known: Any, *, what: str = "key") -> str:
@@ -101,12 +102,31 @@ def _put(
         data[key] = value
         return
     inner = getattr(base, key, None) if isinstance(base, BaseModel) else None
+    if isinstance(inner, tuple) and all(isinstance(one, BaseModel) for one in inner):
+        _put_in_list(data[key], inner, rest, value, f"{where} ({key})")
+        return
     inner_model = type(inner) if isinstance(inner, BaseModel) else _model_in(fields[key].annotation)
     if inner_model is None:
         raise ValueError(f"{where} names no setting: {key!r} has no settings of its own")
     if data.get(key) is None:
         data[key] = {}
     _put(data[key], inner_model, inner, rest, value, where)
+
+
+def _put_in_list(
+    data: list[dict[str, Any]], base: tuple[Any, ...], keys: list[str], value: Any, where: str
+) -> None:
+    """Put a setting into the one of several that is of the kind `keys` begins with."""
+    kinds = [one.kind for one in base]
+    if keys[0] not in kinds or len(keys) == 1:
+        there = ", ".join(kinds) or "none"
+        raise ValueError(f"{where} names no setting of those there: {there}; add {keys[0]!r} first")
+    place = kinds.index(keys[0])
+    _put(data[place], type(base[place]), base[place], keys[1:], value, where)
+
+
+def _kind(model: type[BaseModel]) -> str:
+    return model.model_fields["kind"].default
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -119,6 +139,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """The model classes in an annotation: itself, or members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType):
+    if get_origin(annotation) in (Union, types.UnionType, tuple, Annotated):
         return [model for arg in get_args(annotation) for model in _models_in(arg)]
     return []

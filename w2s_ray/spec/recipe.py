@@ -9,17 +9,54 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
-from w2s_ray.spec.merge import with_settings
-from w2s_ray.spec.settings import EarlyStopping, FitSettings, Frozen, Loss, Training
-from w2s_ray.spec.space import Choices
+from w2s_ray.methods.losses import AnyLoss
+from w2s_ray.methods.transforms import AnyTransform
+from w2s_ray.spec.settings import Architecture, EarlyStopping, FitSettings, Training
+from w2s_ray.spec.stages import Prompt
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
 
+Form = Literal["classes", "pairs", "answers", "text", "features"]
+"""What a row is, and so which head and loss a model gets: a text of one of two classes; two texts,
+one of them the better; a prompt and its answer; running text; features of one of several classes.
+"""
+
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
+
+
+class Labels(Frozen):
+    """What a fit learns from. A run id says the same as a source of that one run."""
+
+    source: Literal["ground_truth", "none"] | tuple[str, ...]
+    """`ground_truth`; `none`, for a fit on text alone; or the ids of the fits whose predictions are
+    the labels: the mean of their probabilities, where there are several."""
+    transforms: tuple[AnyTransform, ...] = ()
+    """What is done with the training rows' labels, in this order."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"source": value if value in ("ground_truth", "none") else (value,)}
+        return value
+
+    @model_validator(mode="after")
+    def _only_weak_labels_change(self) -> Labels:
+        if self.transforms and not self.runs:
+            raise ValueError(
+                f"transforms change weak labels, but the labels are {self.source}; leave them out"
+            )
+        return self
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of the fits whose predictions are the labels."""
+        return () if isinstance(self.source, str) else self.source
 
 
 class FitRecipe(Frozen):
@@ -30,23 +67,44 @@ class FitRecipe(Frozen):
 
     split: str
     """Fingerprint of the task's split: its rows, labels and parts."""
+    form: Form = "classes"
+    """What a row is."""
     train_on: Part
     """The half whose texts are trained on."""
+    train_slice: tuple[int, int] | None = None
+    """(i, n): the i-th, from 0, of n disjoint slices of that half, whole groups each; null = all of
+    it."""
     model: str
-    """Content identity of the pretrained model: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
-    labels: str
-    """`ground_truth`, or the run id of the fit whose predictions are the labels."""
+    """Identity of the model that training begins with: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
+    `run:ID` (`run:ID@STEP`): the weights that a run left (at a step of it)."""
+    labels: Labels
+    """Where its labels come from."""
     training: Training
-    loss: Loss
+    loss: AnyLoss
     early_stopping: EarlyStopping | None = None
     seed: int
     """Seeds data order and every random draw of the fit."""
+    prompt: Prompt | None = None
+    """How the model is asked, where it is asked and not trained; null = it is trained."""
     predicts: tuple[Part, ...] = ("validation", "test")
-    """Parts that the trained model predicts at its end; a supervisor adds the student's half."""
+    """Parts that the trained model predicts at its end; a supervisor adds the student's half. None:
+    it is trained for its weights, which it leaves."""
+
+    architecture: Architecture | None = None
+    """What is pretrained, where training begins with no model's weights: `model` is then `new`."""
+    checkpoints: tuple[int, ...] = ()
+    """Steps after which weights are left along the way, for models named `run:ID@STEP`."""
 
     @property
     def run_id(self) -> str:
         return run_id(kind="fit", recipe=self.model_dump(mode="json"))
+
+    @property
+    def leaves_weights(self) -> bool:
+        """Whether other fits may begin with its weights: a language model of running text, and what
+        predicts nothing, for it is there for its weights alone.
+        """
+        return self.form == "text" or not self.predicts
 
     @property
     def settings(self) -> FitSettings:
@@ -57,7 +115,18 @@ class FitRecipe(Frozen):
 
     @property
     def learns_from_ground_truth(self) -> bool:
-        return self.labels == "ground_truth"
+        return self.labels.source == "ground_truth"
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the fits that it begins with or learns from."""
+        return (*((self.begins_with,) if self.begins_with else ()), *self.labels.runs)
+
+    @property
+    def begins_with(self) -> str | None:
+        """Id of the fit whose weights it begins with; None for a pretrained model."""
+        name, _, run = self.model.partition(":")
+        return run.partition("@")[0] if name == "run" else None
 
     def with_settings(self, settings: FitSettings) -> FitRecipe:
         """The same fit under other settings."""
@@ -68,44 +137,6 @@ class FitRecipe(Frozen):
                 "early_stopping": settings.early_stopping,
             }
         )
-
-
-class StudyRecipe(Frozen):
-    """The search of one method's settings over one cell or several.
-
-    A trial trains one fit for each cell, and each fit has an id of its own. The study's result is
-    the winner's settings.
-    """
-
-    cells: tuple[FitRecipe, ...] = Field(min_length=1)
-    """The fits that a trial trains, before the trial's settings are put in."""
-    space: dict[str, Choices]
-    """Dotted setting -> what to try."""
-    trials: int
-    objective: Literal["transfer", "weak_validation", "oracle"]
-    metric: Literal["accuracy", "log_loss"]
-    cost: bool = False
-    """Whether a trial's training FLOPs are a second objective."""
-    sampler: Literal["tpe", "random", "grid", "gp", "nsga2"]
-    scheduler: Literal["none", "asha", "median"]
-    grace_evaluations: int
-    reduction_factor: float
-    concurrent_trials: int
-    seed: int
-    warm_start: tuple[str, ...] = ()
-    """Ids of the studies whose winners' settings are tried first, in this order."""
-
-    @property
-    def run_id(self) -> str:
-        return run_id(kind="study", recipe=self.model_dump(mode="json"))
-
-    def trial_fits(self, settings: dict[str, Any]) -> tuple[FitRecipe, ...]:
-        """The fits of the trial that tries `settings` (dotted)."""
-        return tuple(_tried(cell, settings) for cell in self.cells)
-
-
-def _tried(fit: FitRecipe, settings: dict[str, Any]) -> FitRecipe:
-    return fit.with_settings(with_settings(fit.settings, settings, where="search"))
 
 
 class ModelSource(Frozen):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from w2s_ray.spec.settings import Frozen
+from w2s_ray.frozen import Frozen
 
 Pair = tuple[str, str]
 """(weak, strong): names of the supervisor's and the student's model."""

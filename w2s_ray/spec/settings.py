@@ -7,38 +7,14 @@ of execution or of files.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Frozen(BaseModel):
-    """Base of every declared value: immutable, unknown keys refused, no NaN or infinity."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class FullTuning(Frozen):
-    """Train every weight."""
-
-    kind: Literal["full"] = "full"
-
-
-class LoraTuning(Frozen):
-    """Train low-rank adapters and the head (Hu et al. 2021), through the peft library."""
-
-    kind: Literal["lora"] = "lora"
-    rank: int = Field(default=8, ge=1)
-    """Rank of each adapter."""
-    alpha: float = Field(default=16.0, gt=0)
-    """Scale: the adapter's output is multiplied by alpha / rank."""
-    targets: tuple[str, ...] | None = None
-    """Names of the modules that get an adapter; null = peft's default for the architecture."""
-
-
-Tuning = Annotated[FullTuning | LoraTuning, Field(discriminator="kind")]
+from w2s_ray.frozen import Frozen
+from w2s_ray.methods.losses import AnyLoss, XentLoss
+from w2s_ray.spec.stages import Stage, kind_of
+from w2s_ray.spec.tuning import FullTuning, Tuning
 
 
 class Training(Frozen):
@@ -56,12 +32,16 @@ class Training(Frozen):
     """Share of all steps over which the learning rate rises linearly from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's decoupled weight decay."""
+    weight_decay_to: Literal["zero", "initial"] = "zero"
+    """What weights decay towards: zero, or those that training began with (torch engine only)."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's moment decay rates."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Largest norm of the whole gradient; null = no clipping."""
     max_tokens: int = Field(default=512, ge=2)
     """Longer texts lose their beginning, for every tokenizer; no row is dropped for its length."""
+    answer_tokens: int = Field(default=16, ge=2)
+    """Longest completion of a prompt, and longest answer that is learned."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass; the optimizer keeps fp32 weights."""
     bucket_batches: int = Field(default=16, ge=1)
@@ -69,7 +49,7 @@ class Training(Frozen):
     evaluations_per_epoch: int = Field(default=4, ge=1)
     """How often validation is evaluated, for curves, early stopping and pruning."""
     tuning: Tuning = FullTuning()
-    """What is trained: everything, or LoRA adapters."""
+    """What is trained: full (everything), lora, probe, lp_ft or last_layers."""
 
     @property
     def evaluations(self) -> int:
@@ -77,52 +57,55 @@ class Training(Frozen):
         return self.epochs * self.evaluations_per_epoch
 
 
-class XentLoss(Frozen):
-    """Cross-entropy with the (soft) labels: the paper's naive method."""
-
-    kind: Literal["xent"] = "xent"
+SAN_TOKENS = 199
+"""Of the tokenizer `san`."""
 
 
-class ConfidenceLoss(Frozen):
-    """The auxiliary confidence loss exactly as the paper's appendix A.4."""
+class Architecture(Frozen):
+    """A language model to pretrain from nothing, and its tokenizer, made of the corpus."""
 
-    kind: Literal["confidence"] = "confidence"
-    alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the student's own hardened prediction after warm-up (the paper: .5, .75 for the
-    largest students)."""
-    warmup_fraction: float = Field(default=0.2, ge=0, le=1)
-    """Share of all steps over which alpha rises linearly from 0."""
-    prior: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the global batch that the threshold puts in class 1."""
+    kind: Literal["gpt2", "llama", "gpt_neox"] = "gpt2"
+    """Which architecture of the transformers library."""
+    width: int = Field(ge=2)
+    """Width of the residual stream."""
+    layers: int = Field(ge=1)
+    """Number of blocks."""
+    heads: int = Field(ge=1)
+    """Attention heads of a block."""
+    context: int = Field(default=128, ge=8)
+    """Longest row in tokens."""
+    tokenizer: Literal["words", "san", "bpe"] = "bpe"
+    """`words`: words and punctuation marks; `san`: chess, a move in SAN by its parts (piece,
+    square, capture, check) and a position square by square, so that no move is unknown; `bpe`:
+    byte pairs."""
+    vocabulary: int = Field(default=8000, ge=300)
+    """Most tokens of the tokenizer; the most frequent ones are kept. `san` has fewer, always the
+    same."""
 
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Architecture:
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width {self.width} can't be cut into {self.heads} heads of an even width; "
+                "choose a multiple of twice the heads"
+            )
+        return self
 
-class ConfidenceReferenceLoss(Frozen):
-    """The public reference implementation's variant of the confidence loss.
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that the tokenizer has at most."""
+        return SAN_TOKENS if self.tokenizer == "san" else self.vocabulary
 
-    Its threshold is the quantile of the batch's mean weak label, and its warm-up jumps: the
-    coefficient is the share of training done until `warmup_fraction`, then 1, times `alpha`.
-    """
-
-    kind: Literal["confidence_reference"] = "confidence_reference"
-    alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the student's own hardened prediction."""
-    warmup_fraction: float = Field(default=0.1, ge=0, le=1)
-    """Share of training before the coefficient jumps to `alpha`."""
-
-
-class ProductLoss(Frozen):
-    """The public reference implementation's product loss: target ∝ student^beta · label^alpha."""
-
-    kind: Literal["product"] = "product"
-    alpha: float = Field(default=1.0, ge=0)
-    """Exponent of the labels."""
-    beta: float = Field(default=1.0, ge=0)
-    """Exponent of the student's own (detached) prediction."""
-
-
-Loss = Annotated[
-    XentLoss | ConfidenceLoss | ConfidenceReferenceLoss | ProductLoss, Field(discriminator="kind")
-]
+    def config(self, vocabulary: int) -> dict[str, Any]:
+        """What the model's config.json says of its shape, with so many tokens."""
+        if self.kind == "gpt2":
+            shape = {"n_positions": self.context, "n_embd": self.width}
+            shape |= {"n_layer": self.layers, "n_head": self.heads}
+        else:
+            shape = {"max_position_embeddings": self.context, "hidden_size": self.width}
+            shape |= {"num_hidden_layers": self.layers, "num_attention_heads": self.heads}
+            shape |= {"intermediate_size": 4 * self.width, "tie_word_embeddings": True}
+        return {"model_type": self.kind, "vocab_size": vocabulary, **shape}
 
 
 class EarlyStopping(Frozen):
@@ -142,8 +125,9 @@ class FitSettings(Frozen):
     """All settings of a fit that a method or a search may choose."""
 
     training: Training = Training()
-    loss: Loss = XentLoss()
+    loss: AnyLoss = XentLoss()
     early_stopping: EarlyStopping | None = None
+    stages: tuple[Stage, ...] = ()
 
     @model_validator(mode="after")
     def _stopping_can_happen(self) -> FitSettings:
@@ -154,4 +138,34 @@ class FitSettings(Frozen):
                 f"early_stopping.patience is {stop.patience}, but training evaluates only "
                 f"{evaluations} times; lower the patience or raise evaluations_per_epoch"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_stage_of_a_kind(self) -> FitSettings:
+        kinds = [kind_of(stage) for stage in self.stages]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(
+                    f"stages has {kind!r} more than once, and settings are named by kind; keep one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_asked_is_not_probed(self) -> FitSettings:
+        if {"prompt", "linear_probe"} <= {kind_of(stage) for stage in self.stages}:
+            raise ValueError(
+                "stages has prompt and linear_probe: each stands for the student that is reported; "
+                "keep one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_simulated_supervisor_teaches_one_student(self) -> FitSettings:
+        kinds = [kind_of(stage) for stage in self.stages]
+        for kind in ("bootstrap", "iterate", "prompt"):
+            if "simulated" in kinds and kind in kinds:
+                raise ValueError(
+                    f"stages has simulated and {kind}: a simulated supervisor stands for the real "
+                    f"one, and labels for one student that is trained; leave {kind} out"
+                )
         return self

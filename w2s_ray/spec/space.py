@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from w2s_ray.spec.settings import Frozen
+from w2s_ray.frozen import Frozen
 
 Value = bool | int | float | str | None
 

@@ -12,12 +12,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from w2s_ray.frozen import Frozen
 from w2s_ray.spec.check_space import check_space
 from w2s_ray.spec.declared import Method, Model, Task
 from w2s_ray.spec.execution import Execution, Limits
+from w2s_ray.spec.ladders import expanded
 from w2s_ray.spec.merge import merged, with_settings
 from w2s_ray.spec.search import Pair, Search, TaskPair
-from w2s_ray.spec.settings import EarlyStopping, FitSettings, Frozen, Training
+from w2s_ray.spec.settings import EarlyStopping, FitSettings, Training
+from w2s_ray.spec.space import branches
+from w2s_ray.spec.stages import BootstrapStage, kind_of
+from w2s_ray.spec.trackers import Trackers
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,7 +39,8 @@ class Sweep(Frozen):
     tasks: tuple[Task, ...] = Field(min_length=1)
     """The tasks; `task:` with a single mapping says the same."""
     models: tuple[Model, ...] = Field(min_length=1)
-    """Pretrained models, weakest first."""
+    """Pretrained models, weakest first. `{ladder: pythia, from: 70m, to: 1.4b}`, in place of the
+    list or of an entry, stands for those models with the ladder's learning rates."""
     pairs: Literal["weaker_to_stronger", "weaker_or_same", "adjacent"] | tuple[Pair, ...] = (
         "weaker_to_stronger"
     )
@@ -58,6 +64,8 @@ class Sweep(Frozen):
     """How fits run; models may differ."""
     limits: Limits = Limits()
     """How much runs at once."""
+    trackers: Trackers = Trackers()
+    """TensorBoard, MLflow and Weights & Biases: `[tensorboard]`, or a mapping with settings."""
     store: str = "results"
     """Folder or URI of the results, relative to the current directory; shared by sweeps."""
 
@@ -71,11 +79,19 @@ class Sweep(Frozen):
             del value["task"]
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ladders(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "models" in value:
+            value = {**value, "models": expanded(value["models"])}
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
         self._check_names()
         self.cells()
         for model in self.models:
+            self.pretrained(model)
             self.execution_of(model)
             self.ground_truth_settings(model)
             for name, method in self.methods.items():
@@ -100,6 +116,25 @@ class Sweep(Frozen):
                 return model
         known = ", ".join(model.label for model in self.models)
         raise ValueError(f"unknown model {label!r}; the sweep's models are: {known}")
+
+    def pretrained(self, model: Model) -> tuple[Model, int | None] | None:
+        """The model whose pretraining makes `model`, and the step of it; None = it exists.
+
+        Raises:
+            ValueError: a checkpoint that no pretraining leaves.
+        """
+        if model.checkpoint is None:
+            return (model, None) if model.pretrain is not None else None
+        name, _, step = model.checkpoint.partition("@")
+        source = self.model(name)
+        steps = source.pretrain.checkpoints if source.pretrain is not None else ()
+        if not step.isdigit() or int(step) not in steps:
+            left = ", ".join(f"{name}@{n}" for n in steps) or "none"
+            raise ValueError(
+                f"models.{model.label}.checkpoint: {model.checkpoint!r} is not left by a "
+                f"pretraining (it leaves {left}); name MODEL@STEP of its pretrain.checkpoints"
+            )
+        return source, int(step)
 
     def cells(self) -> tuple[Pair, ...]:
         """The (weak, strong) pairs to report, as model labels, weakest first."""
@@ -154,8 +189,24 @@ class Sweep(Frozen):
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         training = merged(training, declared.training, where=f"methods.{method}.training")
         stopping = declared.early_stopping or self.early_stopping
-        settings = FitSettings(training=training, loss=declared.loss, early_stopping=stopping)
+        settings = FitSettings(
+            training=training,
+            loss=declared.loss,
+            early_stopping=stopping,
+            stages=declared.stages,
+        )
         return with_settings(settings, chosen or {}, where=f"methods.{method}.search")
+
+    def between(self, method: str, pair: Pair) -> tuple[Model, ...]:
+        """Models that a bootstrap of `method` may go through for `pair`, weakest first."""
+        stages = self.methods[method].stages
+        stage = next((s for s in stages if isinstance(s, BootstrapStage)), None)
+        if stage is None:
+            return ()
+        if stage.through:
+            return tuple(self.model(label) for label in stage.through)
+        weak, strong = (self.models.index(self.model(label)) for label in pair)
+        return self.models[weak + 1 : strong]
 
     def execution_of(self, model: Model) -> Execution:
         """How fits of `model` run."""
@@ -184,12 +235,39 @@ class Sweep(Frozen):
                     raise ValueError(f"{what} has {name!r} more than once; {hint}")
 
     def _check_method(self, name: str, method: Method, model: Model) -> None:
+        self._check_engine(name, method, model)
+        for stage in method.stages:
+            try:
+                for label in getattr(stage, "supervisors", ()) + getattr(stage, "through", ()):
+                    self.model(label)
+            except ValueError as error:
+                raise ValueError(f"methods.{name}.stages.{kind_of(stage)}: {error}") from None
         check_space(
             method.search,
             settings=self.student_settings(name, model),
             sampler=self.search.sampler,
             where=f"methods.{name}.search",
         )
+
+    def _check_engine(self, name: str, method: Method, model: Model) -> None:
+        """Refuse what only the torch engine can do for a model that runs on another."""
+        if self.execution_of(model).engine == "torch":
+            return
+        training = self.student_settings(name, model).training
+        kinds, decays = [str(training.tuning.kind)], [str(training.weight_decay_to)]
+        for way in branches(method.search):
+            kinds.append(str(way.fixed.get("training.tuning.kind")))
+            free = way.free.get("training.weight_decay_to")
+            decays += free.examples() if free else ()
+        for key, value, values in (
+            ("tuning.kind", "lp_ft", kinds),
+            ("weight_decay_to", "initial", decays),
+        ):
+            if value in values:
+                raise ValueError(
+                    f"methods.{name}: training.{key} is {value}, which DeepSpeed can't do; set "
+                    f"execution.engine: torch for {model.label}, or choose another {key}"
+                )
 
     def _check_searched(self) -> None:
         """Refuse cells to search that aren't there or don't go together."""

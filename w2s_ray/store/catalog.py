@@ -1,41 +1,47 @@
-"""SQL over a store, by DuckDB in memory: one read-only query, a table out.
+"""SQL over a store, by DuckDB in memory: one read-only query, rows out.
 
 Owns what a query may be and the words in which a wrong one is refused. DuckDB gets no access to
-files, to Python's variables or to its own configuration; it sees the views alone, and of those
-only what the query names is read. It writes nothing and keeps nothing.
+Python's variables, to its own configuration, or to files but those of the tables that the query
+names. It writes nothing and keeps nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from w2s_ray.store.errors import StoreError
+from w2s_ray.store.sources import ParquetFiles
 from w2s_ray.store.store import Store
-from w2s_ray.store.views import VIEWS, run_splits
+from w2s_ray.store.views import VIEWS, Source, fresh_predictions, fresh_splits
 
 if TYPE_CHECKING:
     import duckdb
 
 ExtraTable = pa.Table | Callable[[], pa.Table]
 
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "lock_configuration": True,
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
     "allow_persistent_secrets": False,
+    "memory_limit": "1500MB",
+    "max_temp_directory_size": "32GB",
 }
+"""DuckDB's settings. What doesn't fit in its memory goes to a temporary folder."""
 
-_PREDICTIONS = """
-create view predictions as
-select p.*, s.label from run_predictions p
-join run_splits r using (run_id)
+_EXPLAIN = re.compile(r"^.*?\bexplain\b(?:\s+analyze\b)?(?:\s*\([^)]*\))?", re.I | re.S)
+
+_LABELLED = """
+select p.*, s.label from ({predictions}) p
+join ({splits}) r using (run_id)
 left join splits s on s.split = r.split and s.example_id = p.example_id and s.part = p.part
 """
 
@@ -51,67 +57,118 @@ def query(
     limit: int | None = None,
     extra_tables: Mapping[str, ExtraTable] | None = None,
 ) -> pa.Table:
-    """The result of one SQL query over the store's views and `extra_tables`, at most `limit` rows.
+    """The result of one SQL query over the store's tables and `extra_tables`, at most `limit` rows.
 
-    Views: runs, cells, trials, metrics, predictions (with the split's label), splits. An extra
-    table that is a function is called only if the query names it.
+    Tables: runs, cells, trials, metrics, predictions (with the split's label), splits; see
+    `columns.TABLES`. An extra table that is a function is called only if the query names it.
 
     Raises:
         QueryError: not exactly one query, a query that would do more than read, an unknown table
             or column, or whatever else DuckDB objects to.
     """
+    with answer(store, sql, limit=limit, extra_tables=extra_tables) as rows:
+        return rows.read_all()
+
+
+@contextlib.contextmanager
+def answer(
+    store: Store,
+    sql: str,
+    *,
+    limit: int | None = None,
+    extra_tables: Mapping[str, ExtraTable] | None = None,
+) -> Iterator[pa.RecordBatchReader]:
+    """The same, batch by batch, for results that are larger than memory.
+
+    Raises:
+        QueryError: as `query` does, also while the batches are read.
+    """
     import duckdb
 
     store.check_readable()
-    connection = duckdb.connect(config=_SETTINGS)
-    views = _Views(connection, store, extra_tables or {})
-    try:
-        _check_reads_only(connection, sql)
-        views.add(_tables_named(connection, sql, known=views.known))
-        relation = connection.sql(sql)
-        return (relation if limit is None else relation.limit(limit)).to_arrow_table()
-    except duckdb.Error as error:
-        raise QueryError(_in_one_line(str(error), views)) from error
-    finally:
-        connection.close()
+    with contextlib.ExitStack() as opened:
+        spill = opened.enter_context(tempfile.TemporaryDirectory(prefix="w2s-query-"))
+        views = _Views(store, extra_tables or {})
+        try:
+            with contextlib.closing(_connect(spill, threads=1)) as reader:
+                _check_reads_only(reader, sql)
+                views.name(_tables_named(reader, sql, known=views.known))
+            connection = _connect(spill, *views.paths())
+            opened.callback(connection.close)
+            views.make(connection)
+            relation = connection.sql(sql)
+            yield (relation if limit is None else relation.limit(limit)).to_arrow_reader()
+        except duckdb.Error as error:
+            raise QueryError(_in_one_line(str(error), views)) from error
+        except pa.ArrowException as error:  # what a batch's reading raises
+            raise QueryError(_in_one_line(str(error), views)) from error
+
+
+def _connect(spill: str, *may_read: str, **settings: int) -> duckdb.DuckDBPyConnection:
+    """A connection in memory that opens no file but those, and whose settings are locked."""
+    import duckdb
+
+    connection = duckdb.connect(config={**SETTINGS, "temp_directory": spill, **settings})
+    connection.execute("set allowed_paths = $paths", {"paths": list(may_read)})
+    connection.execute("set enable_external_access = false; set lock_configuration = true")
+    return connection
 
 
 class _Views:
-    """The views of one connection, made when they are named."""
+    """The tables that one query names."""
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        store: Store,
-        extra_tables: Mapping[str, ExtraTable],
-    ) -> None:
-        self._connection = connection
-        self._store = store
+    def __init__(self, store: Store, extra_tables: Mapping[str, ExtraTable]) -> None:
+        self._store, self._stands = store, store.snapshot().standing()
         self._extra = extra_tables
+        self._parts: dict[str, list[Source]] = {}
+        self._fresh: ParquetFiles | pa.Table | None = None
+        """Predictions of runs that the catalog doesn't hold: they get their labels here."""
         self.known = tuple(sorted({*VIEWS, *extra_tables}))
         self.columns: dict[str, list[str]] = {}
 
-    def add(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self.columns:
-                self._make(name)
-                described = self._connection.sql(f'select * from "{name}" limit 0')
-                self.columns[name] = list(described.columns)
+    def name(self, names: Iterable[str]) -> None:
+        """Say which tables there will be; nothing is read yet but what has no files."""
+        for name in dict.fromkeys(names):
+            if (extra := self._extra.get(name)) is not None:
+                self._parts[name] = [extra() if callable(extra) else extra]
+                continue
+            parts = list(VIEWS[name](self._store, self._stands))
+            filled = [p for p in parts if isinstance(p, ParquetFiles) or p.num_rows]
+            self._parts[name] = filled or parts[:1]
+            if name == "predictions":
+                self._fresh = fresh_predictions(self._stands)
+        if self._fresh is not None and "splits" not in self._parts:
+            self.name(["splits"])
 
-    def _make(self, name: str) -> None:
-        extra = self._extra.get(name)
-        if extra is not None:
-            self._register(name, extra() if callable(extra) else extra)
-        elif name == "predictions":
-            self.add(["splits"])
-            self._register("run_splits", run_splits(self._store))
-            self._register("run_predictions", VIEWS[name](self._store))
-            self._connection.execute(_PREDICTIONS)
-        else:
-            self._register(name, VIEWS[name](self._store))
+    def paths(self) -> list[str]:
+        """Full names of the files that DuckDB reads for them."""
+        sources = [part for parts in self._parts.values() for part in parts]
+        sources += [] if self._fresh is None else [self._fresh]
+        files = (part.read_by_duckdb() for part in sources if isinstance(part, ParquetFiles))
+        return [path for paths in files for path in paths]
 
-    def _register(self, name: str, source: object) -> None:
-        self._connection.register(name, source)
+    def make(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Give a connection the tables."""
+        registered = itertools.count()
+
+        def register(rows: Any) -> str:
+            part = f"part {next(registered)}"
+            connection.register(part, rows)
+            return f'"{part}"'
+
+        def rows_of(source: Source) -> str:
+            if isinstance(source, ParquetFiles):
+                return source.select(register)
+            return f"from {register(source)}"
+
+        for name in sorted(self._parts, key=lambda name: name == "predictions"):
+            selects = [rows_of(part) for part in self._parts[name]]
+            if name == "predictions" and self._fresh is not None:
+                fresh, splits = rows_of(self._fresh), rows_of(fresh_splits(self._stands))
+                selects.append(_LABELLED.format(predictions=fresh, splits=splits))
+            connection.execute(f'create view "{name}" as {" union all ".join(selects)}')
+            described = connection.sql(f'select * from "{name}" limit 0')
+            self.columns[name] = list(described.columns)
 
 
 def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -121,6 +178,13 @@ def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     if len(statements) != 1:
         raise QueryError(f"give exactly one SQL query, not {len(statements)} statements")
     kind = statements[0].type
+    if kind == StatementType.EXPLAIN:
+        explained = connection.extract_statements(_EXPLAIN.sub("", sql))
+        kind = explained[0].type if explained else kind
+    if kind == StatementType.MULTI:
+        raise QueryError(
+            "a PIVOT has to name its values; write PIVOT runs ON status IN ('done', 'failed') ..."
+        )
     if kind not in (StatementType.SELECT, StatementType.EXPLAIN):
         raise QueryError(
             f"{kind.name} is refused, a store is only read; "

@@ -59,9 +59,32 @@ def claim(of: str) -> str:
     return f"work/{CLAIMS}/{name(of)}.json"
 
 
+LIVE = "live"
+"""The folder of what running drivers say of themselves, among those of fits."""
+
+
+def live(driver: str) -> str:
+    """The file in which a running driver says how far it is."""
+    return f"work/{LIVE}/{name(driver)}.json"
+
+
+STOP = ".stop"
+"""How the name of a wish that a driver stop ends."""
+
+
+def stop(driver: str) -> str:
+    """The file by whose presence a running driver is asked to stop."""
+    return f"work/{LIVE}/{name(driver)}{STOP}"
+
+
 def work(fit_id: str) -> str:
     """The folder of what a fit keeps while it runs."""
     return f"work/{name(fit_id)}"
+
+
+def derived(of: str) -> str:
+    """The file of a table that can be computed again."""
+    return f"catalog/derived/{name(of)}.parquet"
 
 
 def outcomes(names: Iterable[str]) -> list[str]:

@@ -13,17 +13,23 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2s_ray.store.listing import Listing
+
 if TYPE_CHECKING:
     from pyarrow import fs as arrow_fs
 
 TEMPORARY = ".tmp-"
 """Prefix of names that a writer has not finished with; readers never see them."""
+
+SETTLED_S = 2.0
+"""File systems tell the time of a change this exactly or better."""
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 
@@ -54,12 +60,38 @@ class LocalFiles:
 
     def find(self, folder: str) -> list[str]:
         """Every finished file under `folder`, at any depth, sorted; none if it isn't there."""
-        found = []
+        found, root = [], len(str(self.root)) + 1
         for parent, folders, names in os.walk(self.root / folder):
             folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
-            relative = Path(parent).relative_to(self.root).as_posix()
+            relative = parent[root:]
             found += [f"{relative}/{name}" for name in names if not name.startswith(TEMPORARY)]
         return sorted(found)
+
+    def version(self, folder: str) -> int | None:
+        """The time of a folder's last change, as in a `Listing`; None if it isn't there."""
+        try:
+            return os.stat(f"{self.root}/{folder}").st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def subfolders(self, folder: str) -> Listing:
+        """The folders directly in `folder`; none if it isn't there."""
+        full, settled = f"{self.root / folder}/", time.time_ns() - int(SETTLED_S * 1e9)
+        version, versions = self.version(folder), dict[str, int]()
+        with contextlib.suppress(FileNotFoundError), os.scandir(full) as entries:
+            for name in [
+                e.name for e in entries if e.is_dir() and not e.name.startswith(TEMPORARY)
+            ]:
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    versions[name] = os.stat(full + name).st_mtime_ns
+
+        def names(name: str) -> frozenset[str]:
+            prefix = len(f"{folder}/{name}/")
+            return frozenset(path[prefix:] for path in self.find(f"{folder}/{name}"))
+
+        unsettled = frozenset(name for name, changed in versions.items() if changed > settled)
+        is_settled = version is not None and version <= settled
+        return Listing(versions, names, unsettled, version if is_settled else None)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Path -> bytes of every finished file under `folder`."""

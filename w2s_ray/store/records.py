@@ -47,7 +47,9 @@ Moment = Annotated[str, AfterValidator(_utc)]
 class Stored(BaseModel):
     """Base of everything that is kept as JSON: immutable, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     def to_json(self) -> bytes:
         """The JSON that the store keeps: indented, so that it can be read by eye."""
@@ -83,16 +85,28 @@ class Record(Stored):
     ended_at: Moment
     seconds: float = Field(ge=0)
     """Wall-clock time of this attempt."""
-    device_seconds: float = Field(0.0, ge=0)
+    device_seconds: float = Field(default=0.0, ge=0)
     """Seconds times devices held."""
     bytes: dict[str, int] = {}
     """Size of what the store keeps of a done run beside its record, by file: metrics.parquet,
     predictions.parquet, weights (all of the folder)."""
-    attempts: int = Field(1, ge=1)
+    attempts: int = Field(default=1, ge=1)
     """How often the run was tried, this time included."""
     retries: dict[str, int] = {}
     """Cause -> how many of its earlier attempts it ended."""
     identity_version: int
+
+    @property
+    def labels(self) -> str | None:
+        """`ground_truth`, `none`, or the ids, joined by `+`, of the fits that labelled its rows."""
+        source = (self.recipe.get("labels") or {}).get("source")
+        return "+".join(source) if isinstance(source, list | tuple) else source
+
+    @property
+    def labelled_by(self) -> tuple[str, ...]:
+        """Ids of the fits whose predictions are its labels."""
+        source = (self.recipe.get("labels") or {}).get("source")
+        return tuple(source) if isinstance(source, list | tuple) else ()
 
 
 class Cell(Stored):

@@ -7,6 +7,7 @@ bytes mean.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from w2s_ray.store.conditional import ABSENT, Conditional, conditional, new_mark
 from w2s_ray.store.errors import StoreError
+from w2s_ray.store.listing import Listing
 from w2s_ray.store.retries import retried
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}, "read_timeout": 30}}
 }
 """Options by extra: botocore's own repetitions are off, since `retried` repeats."""
+
+_VERSION_KEYS = ("size", "ETag", "etag", "generation", "LastModified", "updated", "created")
+"""What object stores tell of an object that changes with it."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,26 @@ class RemoteFiles:
         """Every file under `folder`, at any depth, sorted; none if it isn't there."""
         return sorted(self.sizes(folder))
 
+    def version(self, folder: str) -> int | None:
+        """None: an object store has no folders that would tell of a change."""
+        return None
+
+    def subfolders(self, folder: str) -> Listing:
+        """The folders directly in `folder`, by one listing of all that is in them."""
+        found: dict[str, dict[str, Any]] = {}
+        for path, about in self._listed(folder).items():
+            name, _, rest = path[len(folder) + 1 :].partition("/")
+            if rest:
+                found.setdefault(name, {})[rest] = [about.get(key) for key in _VERSION_KEYS]
+        versions = {name: _number(files) for name, files in found.items()}
+        return Listing(versions, lambda name: frozenset(found.get(name, ())))
+
     def sizes(self, folder: str) -> dict[str, int]:
         """Path -> bytes of every file under `folder`."""
+        return {path: about["size"] for path, about in self._listed(folder).items()}
+
+    def _listed(self, folder: str) -> dict[str, dict[str, Any]]:
+        """Path -> what the store tells of it, of every file under `folder`."""
         system, root = self._opened
         full = self.locate(folder)
 
@@ -109,7 +132,7 @@ class RemoteFiles:
 
         found = self._retried("list", folder, listed)
         return {
-            path[len(root) + 1 :]: about["size"]
+            path[len(root) + 1 :]: about
             for path, about in found.items()
             if path.startswith(f"{full}/")  # s3fs may name a folder itself that is just beginning
         }
@@ -196,3 +219,9 @@ class RemoteFiles:
 
     def _retried(self, verb: str, path: str, operation: Callable[[], T]) -> T:
         return retried(operation, what=f"{verb} {self.uri.rstrip('/')}/{path}")
+
+
+def _number(files: dict[str, Any]) -> int:
+    """A number for what is told of some files; 63 bits."""
+    told = repr(sorted(files.items())).encode()
+    return int.from_bytes(hashlib.sha256(told).digest()[:8]) >> 1

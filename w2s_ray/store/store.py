@@ -8,6 +8,8 @@
     sweeps/NAME/DIGEST.json         manifests; the newest by `created_at` counts
     work/FIT/...                    checkpoints of a running fit, gone when it ends
     work/claims/NAME.json           leases: who works on what
+    work/live/DRIVER.json           what a running driver says of itself: news, never results
+    catalog/                        copies and derived values, for speed; may be deleted any time
 
 What is kept is not updated in place, leftovers of a killed writer are never read, and nothing is
 ever unpickled. It knows nothing of queries, of execution or of what a recipe means.
@@ -16,22 +18,22 @@ ever unpickled. It knows nothing of queries, of execution or of what a recipe me
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from w2s_ray.identity import digest
-from w2s_ray.store import layout
+from w2s_ray.store import layout, probe, runs, sweeps
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
-from w2s_ray.store.records import Manifest, Record, Stored
+from w2s_ray.store.records import Manifest, Record
+from w2s_ray.store.standing import Standing, quick_standing, standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-T = TypeVar("T", bound=Stored)
+    from w2s_ray.store.compaction import Compaction
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Store:
     """Results under `uri`. Holds nothing but the URI, so it can be sent to workers."""
 
     uri: str
+    stands: Standing | None = field(default=None, repr=False, compare=False)
+    """How the runs stood when a snapshot was made; None: they are listed whenever it matters."""
 
     @classmethod
     def open(cls, uri: str | Path) -> Store:
@@ -74,28 +78,13 @@ class Store:
         Raises:
             StoreError: it can't; the message names the folder and the remedy.
         """
-        try:
-            self._mark()
-            probe = f"probe-{uuid.uuid4().hex}.json"
-            self.files.create(probe, b"{}")
-            overwritten = self.files.create(probe, b"{}")
-            self.files.remove(probe)
-        except Exception as error:  # each object store raises its own kind
-            raise StoreError(
-                f"can't write to the store {self.uri} ({type(error).__name__}: {error}); "
-                "free or permit it, or name another folder or URI as the sweep's `store`"
-            ) from error
-        if overwritten:
-            raise StoreError(
-                f"the store {self.uri} ignores conditional writes (If-None-Match), so two writers "
-                "would overwrite each other; use a folder, or an object store that has them"
-            )
+        probe.check_writable(self.files, mark=self._mark, uri=self.uri)
 
     # --- runs
 
-    def all_done(self) -> set[str]:
-        """Ids of every run that is done, by one listing."""
-        return {id_ for id_, names in self.run_files().items() if "record.json" in names}
+    def all_done(self) -> AbstractSet[str]:
+        """Ids of every run that is done."""
+        return self.standing().done
 
     def done(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are done."""
@@ -115,8 +104,7 @@ class Store:
         Raises:
             StoreError: no run, or more than one.
         """
-        known = [id_ for id_, names in self.run_files().items() if layout.is_known(names)]
-        return layout.match_id(prefix, known, uri=self.uri)
+        return layout.match_id(prefix, self.standing().known, uri=self.uri)
 
     def record(self, id_: str) -> Record:
         """The record of a done run.
@@ -124,10 +112,9 @@ class Store:
         Raises:
             StoreError: it is not done; the message says why if that is known.
         """
-        try:
-            return self._parsed(Record, f"{layout.run(id_)}/record.json")
-        except FileNotFoundError:
-            attempts = self.attempts(id_)
+        if (record := self.find(id_)) is not None:
+            return record
+        attempts = self.attempts(id_)
         if not attempts:
             raise StoreError(f"run {id_} is not in {self.uri}")
         last = attempts[-1]
@@ -135,32 +122,19 @@ class Store:
 
     def find(self, id_: str) -> Record | None:
         """The record of a run if it is done, else None."""
-        try:
-            return self._parsed(Record, f"{layout.run(id_)}/record.json")
-        except FileNotFoundError:
-            return None
+        return runs.find(self.files, id_)
 
     def records(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
         """Records of the runs that are done: all, or those of `ids`; sorted by id."""
-        done = self.all_done() if ids is None else self.done(ids)
-        return self._parsed_many(Record, [f"{layout.run(id_)}/record.json" for id_ in sorted(done)])
+        return self.standing().records(ids)
 
     def latest(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
         """How each run stands: its record if it is done, else its last attempt; sorted by id."""
-        files = self.run_files()
-        chosen = files if ids is None else files.keys() & set(ids)
-        paths = [
-            f"{layout.run(id_)}/{layout.outcomes(files[id_])[-1]}"
-            for id_ in sorted(chosen)
-            if layout.outcomes(files[id_])
-        ]
-        return self._parsed_many(Record, paths)
+        return self.standing().latest(ids)
 
     def attempts(self, id_: str) -> list[Record]:
         """Attempts that did not end in a result, oldest first."""
-        found = {path.rsplit("/", 1)[1] for path in self.files.find(layout.run(id_))}
-        names = [name for name in layout.outcomes(found) if name != "record.json"]
-        return list(self._parsed_many(Record, [f"{layout.run(id_)}/{name}" for name in names]))
+        return runs.attempts(self.files, id_)
 
     def write_run(
         self,
@@ -179,42 +153,22 @@ class Store:
         Raises:
             ValueError: a record that isn't done, a table of other columns, weights of other files.
         """
-        from w2s_ray.store import tables
-
         if record.status != "done":
             raise ValueError(f"run {record.id} is {record.status}; keep it with write_attempt")
-        folder, data = layout.run(record.id), {}
-        for name, table in (("metrics", metrics), ("predictions", predictions)):
-            if table is not None:
-                what = f"{name} of run {record.id}"
-                fitting = tables.conform(table, tables.OF_RUN[name], what=what)
-                data[f"{folder}/{name}.parquet"] = tables.to_parquet(fitting)
+        data = runs.encoded(record, {"metrics": metrics, "predictions": predictions})
         if weights is not None:
             layout.check_weights(weights)
         if (first := self.find(record.id)) is not None:
             return first
         self._mark()
-        sizes = {path.rsplit("/", 1)[1]: len(content) for path, content in data.items()}
-        for path, content in data.items():
-            self.files.write(path, content)
-        if weights is not None:
-            self.files.write_folder(f"{folder}/weights", weights)
-            files = [path for path in weights.rglob("*") if path.is_file()]
-            sizes["weights"] = sum(path.stat().st_size for path in files)
-        record = record.model_copy(update={"bytes": sizes})
-        if self.files.create(f"{folder}/record.json", record.to_json()):
-            return record
-        return self._parsed(Record, f"{folder}/record.json")
+        return runs.write(self.files, record, data=data, weights=weights)
 
     def write_attempt(self, record: Record) -> None:
         """Keep an attempt that failed, was pruned or was stopped, beside earlier ones."""
         if record.status == "done":
             raise ValueError(f"run {record.id} is done; keep it with write_run")
         self._mark()
-        folder = layout.run(record.id)
-        number = layout.next_attempt(self.files.find(folder))
-        while not self.files.create(f"{folder}/attempt-{number}.json", record.to_json()):
-            number += 1
+        runs.write_attempt(self.files, record)
 
     def metrics(self, id_: str) -> pa.Table:
         """Metrics of a done run, with the columns of `tables.METRICS`."""
@@ -222,19 +176,23 @@ class Store:
 
     def predictions(self, id_: str, part: str | None = None) -> pa.Table:
         """Predictions of a done run, of one part or all: the columns of `tables.PREDICTIONS`."""
-        table = self._table(id_, "predictions")
-        if part is None:
-            return table
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        return table.filter(pc.call_function("equal", [table["part"], pa.scalar(part)]))
+        return runs.of_part(self._table(id_, "predictions"), part)
 
     def weights(self, id_: str) -> str | None:
         """Where a done run's weights lie, or None where none were kept."""
         folder = f"{layout.run(id_)}/weights"
         kept = self.files.exists(f"{layout.run(id_)}/record.json") and self.files.find(folder)
         return self.files.locate(folder) if kept else None
+
+    def fetch_weights(self, id_: str, folder: Path) -> Path | None:
+        """A done run's weights on this machine: where they lie, or else a copy under `folder`.
+
+        None where none were kept.
+        """
+        kept = self.weights(id_)
+        if kept is None or Path(kept).is_dir():
+            return None if kept is None else Path(kept)
+        return runs.fetch(self.files, f"{layout.run(id_)}/weights", folder / id_)
 
     # --- studies
 
@@ -250,29 +208,26 @@ class Store:
         trials = [json.loads(data) for data in self.files.read_many(paths)]
         return sorted(trials, key=lambda trial: trial["number"])
 
-    # --- splits
+    def trials_of(self, studies: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Study -> its trials by number, of many studies at once."""
+        return self.standing().trials(studies)
+
+    # --- sweeps and their splits
 
     def write_split(self, fingerprint: str, rows: pa.Table, about: dict[str, Any]) -> None:
         """Keep the rows of a split, once; `about` names the task, its source and its options."""
-        from w2s_ray.store import tables
-
         if self.has_split(fingerprint):
             return
         self._mark()
-        rows = tables.conform(rows, tables.SPLIT_ROWS, what=f"split {fingerprint}")
-        self.files.write(f"{layout.split(fingerprint)}/rows.parquet", tables.to_parquet(rows))
-        content = json.dumps(about, indent=1, allow_nan=False)
-        self.files.write(f"{layout.split(fingerprint)}/about.json", content.encode())
+        sweeps.write_split(self.files, fingerprint, rows, about)
 
     def has_split(self, fingerprint: str) -> bool:
-        return self.files.exists(f"{layout.split(fingerprint)}/about.json")
+        return sweeps.has_split(self.files, fingerprint)
 
     def split(self, fingerprint: str) -> pa.Table:
         """The rows of a split, with the columns of `tables.SPLIT_ROWS`."""
-        from w2s_ray.store import tables
-
         self._check_split(fingerprint)
-        return tables.from_parquet(self.files.read(f"{layout.split(fingerprint)}/rows.parquet"))
+        return sweeps.split_rows(self.files, fingerprint)
 
     def split_about(self, fingerprint: str) -> dict[str, Any]:
         """What `write_split` was told about the split."""
@@ -281,26 +236,16 @@ class Store:
 
     def split_fingerprints(self) -> list[str]:
         """Every split that is there whole."""
-        paths = self.files.find("splits")
-        return [path.split("/")[1] for path in paths if path.endswith("/about.json")]
-
-    # --- sweeps
+        return sweeps.fingerprints(self.files)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Keep a sweep's manifest; nothing is written where the latest one says the same."""
-        said = manifest.model_dump(mode="json", exclude={"created_at"})
-        earlier = self.manifests(manifest.name)
-        if earlier and earlier[-1].model_dump(mode="json", exclude={"created_at"}) == said:
-            return
         self._mark()
-        name = digest(manifest.model_dump(mode="json"))[:20]
-        self.files.write(f"sweeps/{layout.name(manifest.name)}/{name}.json", manifest.to_json())
+        sweeps.write_manifest(self.files, manifest)
 
     def manifests(self, name: str | None = None) -> list[Manifest]:
         """Manifests of one sweep or of all, oldest first."""
-        paths = self.files.find("sweeps" if name is None else f"sweeps/{layout.name(name)}")
-        found = self._parsed_many(Manifest, paths)
-        return sorted(found, key=lambda manifest: manifest.created_at)
+        return sweeps.manifests(self.files, name)
 
     def latest_manifest(self, name: str) -> Manifest:
         """The newest manifest of a sweep.
@@ -316,7 +261,43 @@ class Store:
 
     def sweep_names(self) -> list[str]:
         """Names of the sweeps that were started here."""
-        return sorted({path.split("/")[1] for path in self.files.find("sweeps")})
+        return sweeps.names(self.files)
+
+    # --- what is kept to save time
+
+    def compact(self) -> Compaction:
+        """Copy runs to few large files, from which they are read faster; see `compaction`."""
+        from w2s_ray.store.compaction import compact
+
+        self.check_readable()
+        return compact(self.files)
+
+    def snapshot(self) -> Store:
+        """This store, whose runs are listed once: to whoever reads, they stand as they do now.
+
+        It is for reading within one process, and for reading many things that should fit together.
+        """
+        return self if self.stands else Store(self.uri, quick_standing(self.files))
+
+    def standing(self) -> Standing:
+        """How the runs stand now; in a snapshot, how they stood."""
+        return self.stands or standing(self.files)
+
+    def derived(self, name: str) -> pa.Table | None:
+        """A table kept by `put_derived`; None where none is, or where it is damaged."""
+        from w2s_ray.store import derived
+
+        return derived.read(self.files, name)
+
+    def put_derived(self, name: str, table: pa.Table) -> None:
+        """Keep a table that can be computed again, replacing the one of that name in one step.
+
+        It is kept for speed alone: of two writers the last one stays, and it may vanish.
+        """
+        from w2s_ray.store import derived
+
+        self._mark()
+        derived.write(self.files, name, table)
 
     # --- what a fit keeps while it runs
 
@@ -331,7 +312,7 @@ class Store:
     def work_left(self) -> set[str]:
         """Ids of the fits that keep something to go on with."""
         found = {path.split("/")[1] for path in self.files.find("work")}
-        return found - {layout.CLAIMS}
+        return found - {layout.CLAIMS, layout.LIVE}
 
     # --- within
 
@@ -344,25 +325,10 @@ class Store:
             marker = {"format": layout.FORMAT, "written_by": "w2s_ray"}
             self.files.write("store.json", json.dumps(marker).encode())
 
-    def _parsed(self, model: type[T], path: str) -> T:
-        return layout.parse(model, self.files.read(path), where=self.files.locate(path))
-
-    def _parsed_many(self, model: type[T], paths: Sequence[str]) -> Iterator[T]:
-        files = self.files
-        for path, data in zip(paths, files.read_many(paths), strict=True):
-            yield layout.parse(model, data, where=files.locate(path))
-
     def _check_split(self, fingerprint: str) -> None:
-        if not self.has_split(fingerprint):
-            raise StoreError(f"split {fingerprint} is not in {self.uri}; its sweep makes it")
+        sweeps.check_split(self.files, fingerprint, uri=self.uri)
 
-    def _table(self, id_: str, name: str) -> pa.Table:
-        from w2s_ray.store import tables
-
-        folder = layout.run(id_)
-        if not self.files.exists(f"{folder}/record.json"):
+    def _table(self, id_: str, kind: str) -> pa.Table:
+        if not self.files.exists(f"{layout.run(id_)}/record.json"):
             self.record(id_)  # raises, with the reason
-        try:
-            return tables.from_parquet(self.files.read(f"{folder}/{name}.parquet"))
-        except FileNotFoundError:
-            raise StoreError(f"run {id_} has no {name}; a study has none") from None
+        return runs.table(self.files, id_, kind)

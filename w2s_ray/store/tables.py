@@ -14,15 +14,21 @@ from typing import Any
 import pyarrow as pa
 
 
-def _field(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+def field(
+    name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False, optional: bool = False
+) -> pa.Field:
+    """A column with its meaning, which `column_meanings` gives back; an optional one may be left
+    out of a table, and is then null.
+    """
+    about = {"meaning": meaning, **({"optional": "yes"} if optional else {})}
+    return pa.field(name, kind, nullable=nullable or optional, metadata=about)
 
 
 METRICS = pa.schema(
     [
-        _field("run_id", pa.string(), "the fit"),
-        _field("step", pa.int64(), "optimizer steps taken when it was measured"),
-        _field(
+        field("run_id", pa.string(), "the fit"),
+        field("step", pa.int64(), "optimizer steps taken when it was measured"),
+        field(
             "metric",
             pa.string(),
             "train/loss, train/lr; validation/agreement and validation/loss (with the labels that "
@@ -31,16 +37,34 @@ METRICS = pa.schema(
             "(where validation/accuracy was the best so far: of a fit stopped there by ground "
             "truth, which steers nothing)",
         ),
-        _field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
+        field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
     ]
 )
 """`metrics.parquet`, in long form: one row per run, step and metric."""
 
 PREDICTIONS = pa.schema(
     [
-        _field("example_id", pa.string(), "the example, as in the split's rows"),
-        _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
-        _field("probability", pa.float64(), "P(class 1) by the fit's final model"),
+        field("example_id", pa.string(), "the example, as in the split's rows"),
+        field("part", pa.string(), "supervisor_half, student_half, validation or test"),
+        field(
+            "probability",
+            pa.float64(),
+            "P(class 1) by the fit's final model: of a pair, that the first text is better; with "
+            "an answer, the probability of that completion or class",
+        ),
+        field(
+            "answer",
+            pa.string(),
+            "the completion of a prompt; of several classes, the likeliest",
+            optional=True,
+        ),
+        field(
+            "probabilities",
+            pa.list_(pa.float32()),
+            "of several classes, the probability of each, in the order of their names (numbers "
+            "by value, before words)",
+            optional=True,
+        ),
     ]
 )
 """`predictions.parquet`: one row per predicted example. Ground truth stays in the split."""
@@ -50,11 +74,22 @@ OF_RUN = {"metrics": METRICS, "predictions": PREDICTIONS}
 
 SPLIT_ROWS = pa.schema(
     [
-        _field("example_id", pa.string(), "the example; unique within the split"),
-        _field("part", pa.string(), "supervisor_half, student_half, validation or test"),
-        _field("text", pa.string(), "what the models read"),
-        _field("label", pa.int8(), "ground truth, 0 or 1"),
-        _field("group", pa.string(), "rows of one group are never in two parts", nullable=True),
+        field("example_id", pa.string(), "the example; unique within the split"),
+        field("part", pa.string(), "supervisor_half, student_half, validation or test"),
+        field("text", pa.string(), "what the models read; the first of a pair, or the prompt"),
+        field(
+            "label",
+            pa.int8(),
+            "ground truth, 0 or 1; of a pair, 1 where the first text is the better one; null where "
+            "there are no classes",
+            nullable=True,
+        ),
+        field("group", pa.string(), "rows of one group are never in two parts", nullable=True),
+        field("second", pa.string(), "the second text of a pair", optional=True),
+        field("answer", pa.string(), "the right answer to a prompt", optional=True),
+        field(
+            "difficulty", pa.float64(), "how hard the row is by its source (rating)", optional=True
+        ),
     ]
 )
 """`rows.parquet` of a split: every row of a task, and the part it is in."""
@@ -71,17 +106,20 @@ def column_meanings(schema: pa.Schema) -> dict[str, str]:
 
 
 def conform(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.Table:
-    """`table` with the columns of `schema`, in its order and types.
+    """`table` with the columns of `schema`, in its order and types; optional ones may be left out.
 
     Raises:
         ValueError: missing or unknown columns, values that don't fit a type, or missing values.
     """
+    optional = [f for f in schema if b"optional" in f.metadata]
+    for absent in (f for f in optional if f.name not in table.column_names):
+        table = table.append_column(absent, pa.nulls(len(table), absent.type))
     missing = [name for name in schema.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.names]
     if missing or unknown:
         raise ValueError(
             f"{what}: columns {missing or 'none'} are missing and {unknown or 'none'} are unknown; "
-            f"give exactly {schema.names}"
+            f"give {schema.names}"
         )
     for field in schema:
         if not field.nullable and table[field.name].null_count:

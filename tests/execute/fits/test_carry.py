@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.plan.test_plan import SWEEP, inputs
-from w2s_ray.execute.cluster import Cluster, ResourceError
+from w2s_ray.execute.causes import Stalled
+from w2s_ray.execute.cluster import Cluster
+from w2s_ray.execute.fits import carry
 from w2s_ray.execute.fits.carrier import Carrier, layout_name
 from w2s_ray.execute.outcome import reason_of
-from w2s_ray.plan import make_plan
+from w2s_ray.plan import NodeKind, Nodes, ResourceError, make_plan
 from w2s_ray.spec import Execution, parse_sweep
 
-MACHINE = Cluster(cpus=4, gpus=2, node_cpus=4, node_gpus=2)
+MACHINE = Cluster(Nodes((NodeKind("node", {"CPU": 4, "GPU": 2}, 1),)))
 
 
 def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
@@ -49,7 +53,8 @@ HOLD = """
 import sys
 from w2s_ray.execute.fits.carrier import Carrier, layout_name
 from w2s_ray.execute.cluster import Cluster
-carrier = Carrier(store=sys.argv[1], cluster=Cluster(cpus=1, gpus=0, node_cpus=1, node_gpus=0))
+from w2s_ray.plan import Nodes
+carrier = Carrier(store=sys.argv[1], cluster=Cluster(Nodes(())))
 with carrier.claimed("fit") as claimed:
     print(claimed, flush=True)
     sys.stdin.read()
@@ -109,7 +114,45 @@ def test_a_plan_that_no_node_can_hold_is_refused_with_the_remedy():
     )
     with pytest.raises(
         ResourceError,
-        match=r"asks for 4 workers with 1 GPU each, but the cluster "
-        r"has 2 GPU; lower workers",
+        match=r"asks for 4 workers with 1 CPU, 1 GPU each, but the cluster "
+        r"has room for 2; lower workers",
     ):
         MACHINE.check(plan)
+
+
+class Board:
+    """A board that has heard nothing of a fit, or heard of it a while ago."""
+
+    def __init__(self, quiet_s: float | None) -> None:
+        self.quiet_s = self
+        self._quiet_s = quiet_s
+
+    def remote(self, run_id: str) -> float | None:
+        return self._quiet_s
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "up", "seconds", "stalls"),
+    [
+        (24.0, True, 0.0, False),
+        (26.0, True, 0.0, True),
+        (None, False, 10_000.0, False),  # its machine has yet to come
+        (None, True, carry.SEAT_BEGINS_S + 24.0, False),
+        (None, True, carry.SEAT_BEGINS_S + 26.0, True),  # it hung before it began
+    ],
+)
+def test_silence_counts_from_a_fits_last_sign_or_from_when_its_host_is_up(
+    tmp_path, monkeypatch, quiet_s, up, seconds, stalls
+):
+    plan = make_plan(parse_sweep(SWEEP), inputs())
+    fit = next(iter(plan.fits.values()))
+    fit = replace(fit, execution=Execution(stall_s=25.0))
+    carrier = Carrier(store=str(tmp_path), cluster=MACHINE, board=Board(quiet_s))
+    watch, now = carry._Watch(carrier, fit, "sweep", 0, None), [0.0]
+    monkeypatch.setattr(carry.ray, "get", lambda value: value)
+    monkeypatch.setattr(carry, "is_up", lambda host: up)
+    monkeypatch.setattr(carry.time, "monotonic", lambda: now[0])
+    with pytest.raises(Stalled) if stalls else contextlib.nullcontext():
+        watch._refuse_silence()
+        now[0] += seconds
+        watch._refuse_silence()

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from w2s_ray.execute.admission import Ask, Layout
+from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits import floor as floor_module
-from w2s_ray.execute.fits.floor import Ask, Floor
-from w2s_ray.execute.fits.hosts import Layout
+from w2s_ray.execute.fits.floor import Floor, TurnedAway
+from w2s_ray.plan import Nodes
 
 SEAT = Layout(engine="torch", workers=1, cpus=1.0, gpus=0.0)
 PAIR = Layout(engine="deepspeed", workers=2, cpus=1.0, gpus=0.0)
@@ -23,7 +25,7 @@ class Host:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.ended = asyncio.get_running_loop().create_future()
-        self.serve = self
+        self.serve = self.rest = self
 
     def remote(self) -> asyncio.Future[None]:
         """A worker group's `serve`."""
@@ -50,9 +52,15 @@ def world(monkeypatch) -> World:
     return made
 
 
-def run(scene: Callable[[Floor], Any], *, cpus: float = 2, gpus: float = 0) -> None:
+HERE = Cluster(Nodes(()))
+ELASTIC = Cluster(Nodes((), autoscaled=True))
+
+
+def run(
+    scene: Callable[[Floor], Any], *, cpus: float = 2, gpus: float = 0, cluster: Cluster = HERE
+) -> None:
     async def play() -> None:
-        await scene(Floor(cpus=cpus, gpus=gpus))
+        await scene(Floor({"CPU": cpus, "GPU": gpus}, cluster))
 
     asyncio.run(play())
 
@@ -239,3 +247,88 @@ def test_at_the_end_of_a_sweep_every_host_is_closed(world):
         assert sorted(map(id, world.killed)) == sorted(map(id, hosts))
 
     run(scene)
+
+
+def test_shares_of_gpus_are_packed_into_whole_ones(world):
+    large = Layout(engine="torch", workers=1, cpus=1.0, gpus=0.6)
+
+    async def scene(floor: Floor) -> None:
+        asked = [ask(floor, f"f{i}", layout=large) for i in range(3)]
+        await settle()
+        assert sum(a.done() for a in asked) == 2, "1.8 GPUs in all, but no two on one of them"
+        small = ask(floor, "small", layout=THIRD, rank=-1)
+        await settle()
+        assert small.done()
+
+    run(scene, cpus=8, gpus=2)
+
+
+def test_one_accelerator_type_may_be_full_while_another_is_not(world):
+    l4 = Layout(engine="torch", workers=1, cpus=1.0, gpus=1.0, accelerator="L4")
+
+    async def scene(floor: Floor) -> None:
+        floor.resize({"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3})
+        asked = [ask(floor, f"f{i}", layout=l4) for i in range(2)]
+        await settle()
+        assert [a.done() for a in asked] == [True, False]
+
+    run(scene)
+
+
+def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeypatch):
+    monkeypatch.setattr(floor_module, "SPARE_S", 0.01)
+
+    async def scene(floor: Floor) -> None:
+        await floor.expect({SEAT: 5})
+        assert len(world.opened) == 2, "as many as there will be room for"
+        first = await ask(floor, "f0")
+        assert len(world.opened) == 2
+        await asyncio.sleep(0.05)
+        assert world.killed == [], "fits are still to come"
+        await floor.expect({SEAT: 1})
+        await asyncio.sleep(0.05)
+        assert len(world.killed) == 1
+        assert first not in world.killed
+
+    run(scene, cluster=ELASTIC)
+
+
+def test_on_a_cluster_of_fixed_size_nothing_is_opened_ahead(world):
+    async def scene(floor: Floor) -> None:
+        await floor.expect({SEAT: 5})
+        assert world.opened == []
+
+    run(scene)
+
+
+def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(world):
+    async def scene(floor: Floor) -> None:
+        busy = await ask(floor, "f0")
+        idle = await ask(floor, "f1")
+        await floor.leave("f1")
+        await floor.halt()
+        assert world.killed == [idle]
+        late = ask(floor, "f2")
+        await settle()
+        assert not late.done()
+        assert not await floor.at_rest(0.01)
+        busy.ended.set_result(None)
+        assert await floor.at_rest(1.0)
+
+    run(scene)
+
+
+def test_whoever_waits_at_the_end_is_turned_away_and_so_is_who_comes_later(world):
+    async def scene(floor: Floor) -> None:
+        running, waiting = ask(floor, "f0"), ask(floor, "f1")
+        await settle()
+        await floor.turn_away()
+        late = ask(floor, "f2")
+        await settle()
+        assert running.done()
+        assert isinstance(waiting.exception(), TurnedAway)
+        assert isinstance(late.exception(), TurnedAway)
+        await floor.leave("f0")
+        assert len(world.opened) == 1
+
+    run(scene, cpus=1)

@@ -12,7 +12,7 @@ from tests.learn.tiny import recipe_of, source_of
 from w2s_ray.execute.fits.job import FitJob
 from w2s_ray.learn.contract import FitResult, Left, Stopped
 from w2s_ray.plan import PlannedFit
-from w2s_ray.spec import Execution
+from w2s_ray.spec import Execution, LoraTuning, LpFtTuning, ProbeTuning
 from w2s_ray.store import Store
 
 
@@ -62,11 +62,15 @@ def test_earlier_attempts_are_counted_by_cause(store: Store):
     assert (third.attempts, third.retries) == (3, {"out_of_memory": 2})
 
 
-def test_a_fits_figures_hold_its_flops():
+@pytest.mark.parametrize(
+    ("tuning", "per_token"), [(LoraTuning(), 420), (ProbeTuning(), 240), (LpFtTuning(), 420)]
+)
+def test_a_fits_figures_hold_its_flops(tuning, per_token):
     from w2s_ray.execute.fits.job import _flops
 
     result = FitResult(
-        probabilities={},
+        predicted={},
+        losses={},
         steps=1,
         total_steps=2,
         best_step=1,
@@ -80,8 +84,8 @@ def test_a_fits_figures_hold_its_flops():
         planned_tokens=14,
         evaluated_tokens=5,
     )
-    assert _flops(result) == {
-        "training_flops": 420 * 7,
-        "planned_training_flops": 420 * 14,
+    assert _flops(result, recipe_of({"tuning": tuning})) == {
+        "training_flops": per_token * 7,
+        "planned_training_flops": per_token * 14,
         "evaluation_flops": 200 * 5,
     }

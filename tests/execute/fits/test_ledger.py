@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tests.learn.tiny import Asking, data_of, make_gpt2, recipe_of, source_of
+from w2s_ray.data.right import Truth
 from w2s_ray.execute.fits.job import LedgerCheckpoints
-from w2s_ray.execute.fits.ledger import Ledger
+from w2s_ray.execute.fits.ledger import Ledger, mean_loss
 from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.contract import FitResult, Left
+from w2s_ray.learn.contract import FitResult, Left, Predicted
 from w2s_ray.learn.loop import fit
 from w2s_ray.spec import EarlyStopping, Execution
 
@@ -31,8 +32,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def a_ledger(*, predicts: bool = True) -> Ledger:
     return Ledger(
-        truth_M=VALIDATION_TRUTH_M,
-        test_truth_N=TEST_TRUTH_N if predicts else None,
+        truth_M=Truth(VALIDATION_TRUTH_M),
+        test_truth_N=Truth(TEST_TRUTH_N) if predicts else None,
         evaluations=12,
     )
 
@@ -59,9 +60,9 @@ class Whole:
     def trained(self, **_: Any) -> None:
         pass
 
-    def evaluated(self, *, step: int, probabilities: np.ndarray, predict: Any, **_: Any) -> None:
-        right = np.mean((probabilities > 0.5) == VALIDATION_TRUTH_M)
-        on_test = np.mean((predict("test") > 0.5) == TEST_TRUTH_N)
+    def evaluated(self, *, step: int, predicted: Any, predict: Any, **_: Any) -> None:
+        right = np.mean((predicted.probabilities > 0.5) == VALIDATION_TRUTH_M)
+        on_test = np.mean((predict("test").probabilities > 0.5) == TEST_TRUTH_N)
         self.seen.append((step, float(right), float(on_test)))
 
 
@@ -94,8 +95,9 @@ def test_noting_it_changes_no_weight_and_no_prediction(model: Path, tmp_path: Pa
     noting, silent = found[True], found[False]
     assert noting[2] == silent[2]
     assert (noting[0].steps, noting[0].best_step) == (silent[0].steps, silent[0].best_step)
-    for part, values in noting[0].probabilities.items():
-        assert np.array_equal(values, silent[0].probabilities[part])
+    for part, told in noting[0].predicted.items():
+        values = told.probabilities
+        assert np.array_equal(values, silent[0].predicted[part].probabilities)
     assert [row for row in noting[1].rows if not row[1].startswith("oracle/")] == silent[1].rows
     assert silent[1].oracle == {}
 
@@ -116,3 +118,30 @@ def test_the_note_travels_with_checkpoints(at: int, model: Path, tmp_path: Path)
     trained(model, again, checkpoints=kept)
     assert again.oracle == whole.oracle
     assert again.rows == whole.rows
+
+
+def test_an_evaluation_is_told_with_the_mean_training_loss_since_the_last() -> None:
+    rows = [(1, "train/loss", 1.0), (1, "train/lr", 9.0), (2, "train/loss", 2.0)]
+    rows += [(2, "validation/loss", 9.0), (3, "train/loss", 4.0)]
+    assert mean_loss(rows, after=0, until=2) == 1.5
+    assert mean_loss(rows, after=2, until=3) == 4.0
+    assert mean_loss(rows, after=3, until=4) is None
+    told: list[Any] = []
+    ledger = Ledger(truth_M=Truth(VALIDATION_TRUTH_M), evaluations=2, on_evaluation=told.append)
+    for step, loss in ((1, 1.0), (2, 3.0), (3, 5.0), (4, 6.0)):
+        ledger.trained(step=step, total_steps=4, loss=loss, lr=0.1)
+        if step % 2 == 0:
+            ledger.evaluated(
+                step=step,
+                total_steps=4,
+                predicted=Predicted(np.full(len(VALIDATION_TRUTH_M), 0.75)),
+                agreement=0.5,
+                loss=0.6,
+                predict=lambda part: Predicted(np.zeros(0)),
+            )
+    assert [(e["evaluations"], e["step"], e["train_loss"]) for e in told] == [
+        (1, 2, 2.0),
+        (2, 4, 5.5),
+    ]
+    ledger.replay()
+    assert told[2:] == told[:2]

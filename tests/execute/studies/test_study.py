@@ -11,7 +11,8 @@ from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.studies.memory import MOST_LOSSES, StudyMemory
 from w2s_ray.execute.studies.study import ProposalSearcher, Searcher
-from w2s_ray.plan import PlannedStudy
+from w2s_ray.execute.studies.trial import trial_function
+from w2s_ray.plan import NodeKind, Nodes, PlannedStudy
 from w2s_ray.spec import Execution, ModelSource
 
 
@@ -37,9 +38,18 @@ def searcher(tmp_path, **settings: Any) -> ProposalSearcher:
         sources=(ModelSource(name="m", location="m", identity="sha256:m"),) * cells,
         executions=(Execution(),) * cells,
     )
-    machine = Cluster(cpus=2, gpus=0, node_cpus=2, node_gpus=0)
+    machine = Cluster(Nodes((NodeKind("node", {"CPU": 2}, 1),)))
     carrier = Carrier(store=str(tmp_path), cluster=machine, board=Deaf(), floor=Deaf())
     return ProposalSearcher(StudyMemory(planned, carrier))
+
+
+def test_tune_tells_the_trials_of_studies_apart(tmp_path):
+    from ray.tune.experiment import Experiment
+
+    memories = [searcher(tmp_path, seed=seed).memory for seed in (0, 1)]
+    functions = [trial_function(memory.study, memory.carrier) for memory in memories]
+    names = {Experiment.get_trainable_name(function) for function in functions}
+    assert len(names) == 2, "all studies of a driver share Tune's registry of functions"
 
 
 def done(value: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ on the fit. It retries nothing.
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ def attempt(fit: PlannedFit, carrier: Carrier, *, rank: int = 0) -> Record:
 
     store = carrier.open_store()
     wishes = BoardControl(carrier, fit) if rank == 0 else None
+    if rank:
+        carrier.board.uses.remote(fit.id, ray.get_runtime_context().get_node_id())
     spool = tempfile.mkdtemp(prefix="w2s-checkpoints-")
     checkpoints = StoredCheckpoints(
         store,
@@ -75,7 +78,7 @@ class BoardControl:
         self._node = ray.get_runtime_context().get_node_id()
         self._answer: Any = None
         self._asked: Asked = "go"
-        self._board.started.remote(fit.id, self._node)
+        self._board.started.remote(fit.id, self._node, _place())
 
     def step(self, number: int, total: int) -> None:
         """Say how far the fit is."""
@@ -96,3 +99,9 @@ class BoardControl:
             except ray.exceptions.RayActorError:  # a lost board asks for nothing
                 self._asked = "go"
         return self._asked
+
+
+def _place() -> str:
+    """This machine and the GPUs of this process, for a reader."""
+    gpus = ", ".join(f"GPU {gpu}" for gpu in ray.get_gpu_ids())
+    return f"{socket.gethostname()}, {gpus}" if gpus else socket.gethostname()

@@ -22,10 +22,30 @@ Asked = Literal["go", "stop", "leave"]
 LOOK_FOR_DRAINING_S = 2.0
 
 
+State = Literal["waiting", "held", "starting", "running"]
+"""Of a fit or study that is watched over: it waits for room, somebody else has claimed it, its host
+or the node for it is being started, or it is under way."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run that is watched over stands."""
+
+    about: Mapping[str, Any]
+    """What it is, in words for a reader."""
+    state: State
+    since: float
+    """When that began, in seconds since the epoch."""
+    place: str = ""
+    """Machine and GPUs of a running fit."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What the board showed when it was last asked."""
 
+    standing: dict[str, Standing] = field(default_factory=dict)
+    """Run under watch -> how it stands."""
     steps: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Running fit -> (step, of steps)."""
     trials: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -53,8 +73,10 @@ class Board:
         self._evaluations: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._unwanted: set[str] = set()
         self._signs: dict[str, float] = {}
-        self._nodes: dict[str, str] = {}
+        self._nodes: dict[str, set[str]] = {}
+        self._standing: dict[str, Standing] = {}
         self._draining: set[str] = set()
+        self._dismissed = False
         self._looked = 0.0
         self._news = asyncio.Condition()
 
@@ -62,24 +84,44 @@ class Board:
         """An attempt at a fit is about to begin; it is wanted, whatever was said of an earlier."""
         self._unwanted.discard(run_id)
         self._signs.pop(run_id, None)
+        self._nodes.pop(run_id, None)
 
-    async def started(self, run_id: str, node: str) -> None:
+    async def stands(self, run_id: str, state: State, about: Mapping[str, Any]) -> None:
+        """A run under watch waits, is held by somebody else, or is under way."""
+        before = self._standing.get(run_id)
+        if state != "running" and before is not None and before.state == "running":
+            return  # another of this sweep's watchers has it
+        since = before.since if before is not None and before.state == state else time.time()
+        self._standing[run_id] = Standing(about, state, since)
+
+    async def gone(self, run_id: str) -> None:
+        """A run is no longer watched over."""
+        self._standing.pop(run_id, None)
+
+    async def started(self, run_id: str, node: str, place: str) -> None:
         """An attempt at a fit begins on a host of `node`: the first sign of life."""
         self._signs[run_id] = time.monotonic()
-        self._nodes[run_id] = node
+        await self.uses(run_id, node)
+        about = self._standing[run_id].about if run_id in self._standing else {}
+        self._standing[run_id] = Standing(about, "running", time.time(), place)
 
-    async def where(self, run_id: str) -> str | None:
-        """The node that a fit which has not ended was last on."""
-        return self._nodes.get(run_id)
+    async def uses(self, run_id: str, node: str) -> None:
+        """A worker of a fit is on `node`."""
+        self._nodes.setdefault(run_id, set()).add(node)
+
+    async def where(self, run_id: str) -> set[str]:
+        """The nodes that the newest attempt at a fit which has not ended is, or was, on."""
+        return self._nodes.get(run_id, set())
 
     async def step(self, run_id: str, step: int, total: int, node: str) -> Asked:
-        """A fit on `node` is at `step` of `total`."""
+        """A fit whose first worker is on `node` is at `step` of `total`."""
         self._steps[run_id] = (step, total)
         self._signs[run_id] = time.monotonic()
         if run_id in self._unwanted:
             return "stop"
         self._look_for_draining()
-        return "leave" if node in self._draining else "go"
+        on = {node, *self._nodes.get(run_id, ())}
+        return "leave" if self._dismissed or self._draining & on else "go"
 
     async def evaluated(self, run_id: str, evaluation: Mapping[str, Any]) -> None:
         """A fit has evaluated; `evaluations` counts from 1."""
@@ -107,13 +149,22 @@ class Board:
         """Nobody wants this fit any more."""
         self._unwanted.add(run_id)
 
-    async def quiet_s(self, run_id: str) -> float:
-        """Seconds since a fit's last sign of life; 0 before its first, as its host may wait."""
-        now = time.monotonic()
-        return now - self._signs.get(run_id, now)
+    async def dismiss(self) -> None:
+        """Every fit is asked to leave: the sweep is being stopped."""
+        self._dismissed = True
+
+    async def dismissed(self) -> bool:
+        """Whether the sweep is being stopped, so that what ends now has not failed."""
+        return self._dismissed
+
+    async def quiet_s(self, run_id: str) -> float | None:
+        """Seconds since a fit's last sign of life; None before its first."""
+        sign = self._signs.get(run_id)
+        return None if sign is None else time.monotonic() - sign
 
     async def fit_ended(self, run_id: str, kind: str, seconds: float | None) -> None:
         """A fit is no longer running; it took `seconds`, if it ended well."""
+        self._standing.pop(run_id, None)
         self._steps.pop(run_id, None)
         self._signs.pop(run_id, None)
         self._evaluations.pop(run_id, None)
@@ -127,7 +178,12 @@ class Board:
 
     async def look(self) -> Seen:
         """All of it."""
-        return Seen(steps=self._steps, trials=self._trials, seconds=self._seconds)
+        return Seen(
+            standing=self._standing,
+            steps=self._steps,
+            trials=self._trials,
+            seconds=self._seconds,
+        )
 
     def _look_for_draining(self) -> None:
         now = time.monotonic()

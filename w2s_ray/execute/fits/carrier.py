@@ -7,16 +7,20 @@ nothing and knows nothing of the order of runs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_ray.execute.cluster import Cluster
-from w2s_ray.plan import PlannedFit
+from w2s_ray.execute.outcome import about_run
+from w2s_ray.plan import PlannedFit, PlannedStudy
 from w2s_ray.spec import Execution
 from w2s_ray.store import Store
 from w2s_ray.store.leases import Leases
+
+if TYPE_CHECKING:
+    from w2s_ray.execute.fits.board import State
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Carrier:
     """The board's actor handle."""
     floor: Any = None
     """The floor's actor handle."""
+    scribe: Any = None
+    """The actor handle of the one that tells trackers, if there are any."""
     lease_s: float = 60.0
     """Seconds without a heartbeat after which a claim is free."""
 
@@ -66,6 +72,19 @@ class Carrier:
             if claimed:
                 self.open_store().clear_work(run_id)
 
+    def is_dismissed(self) -> bool:
+        """Whether the sweep is being stopped, or has ended already."""
+        import ray
+        import ray.exceptions
+
+        try:
+            answer: Any = ray.get(self.board.dismissed.remote(), timeout=10)
+        except ray.exceptions.GetTimeoutError:
+            return False
+        except (ray.exceptions.RayError, RuntimeError):  # there is nobody to ask any more
+            return True
+        return answer
+
     def close(self) -> None:
         """End the floor, its hosts and the board: a cluster that was joined gets all of it back."""
         import ray
@@ -73,8 +92,17 @@ class Carrier:
 
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.floor.close.remote(), timeout=10)
+        with contextlib.suppress(ray.exceptions.RayError):  # have it hear what was said last
+            ray.get(self.board.where.remote(""), timeout=10)
         for actor in (self.floor, self.board):
             ray.kill(actor)
+
+    def say_stands(
+        self, run: PlannedFit | PlannedStudy, state: State, about: Mapping[str, Any] | None = None
+    ) -> None:
+        """Tell the board how a run under watch stands; `about` is said beside what it is."""
+        if self.board is not None:
+            self.board.stands.remote(run.id, state, {**about_run(run), **(about or {})})
 
     def say_ended(self, fit: PlannedFit, *, seconds: float | None = None) -> None:
         """Take a fit off the board; `seconds` are what one of its kind takes."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import ray
 import ray.exceptions
 
+from w2s_ray.execute.admission import Ask, Layout
 from w2s_ray.execute.causes import FINAL, Stalled
 from w2s_ray.execute.cluster import alive_nodes
 from w2s_ray.execute.fits.carrier import Carrier
-from w2s_ray.execute.fits.floor import Ask
-from w2s_ray.execute.fits.hosts import Layout
+from w2s_ray.execute.fits.hosts import is_up
+from w2s_ray.execute.fits.ledger import mean_loss
+from w2s_ray.execute.fits.log import Log
 from w2s_ray.execute.tries import Elsewhere, settled
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import FitRecipe
@@ -26,6 +29,8 @@ from w2s_ray.store import Record, Store
 
 NODE_NEWS_S = 20.0
 """How long Ray may take to learn that a node is gone: by default five checks, 3 s apart."""
+SEAT_BEGINS_S, GROUP_BEGINS_S = 60.0, 900.0
+"""How long a host that is up may take to begin: imports, and the other machines of a group."""
 GLANCE_S = 5.0
 """Longest wait for news of a running fit."""
 
@@ -51,42 +56,63 @@ class _Watch:
     ) -> None:
         self.carrier = carrier
         self.fit = fit
-        self.ask = Ask(fit.id, party, Layout.of(fit, carrier), rank)
+        self.ask = Ask(fit.id, party, Layout.of(fit.execution, carrier.cluster), rank)
         self.tell = tell
         self.told = 0
+        self.log = Log.of(self.ask, fit, carrier.scribe)
         self.store = carrier.open_store()
+        self.began: float | None = None
+        """When the newest attempt got its host, in seconds since the epoch; None before."""
         self.nodes: set[str] = set()
-        """Those that were there when the newest attempt began."""
+        """Those that were there when the newest attempt got its host."""
+        self.host: Any = None
+        """Of the newest attempt."""
+        self.up_since: float | None = None
+        """When its host was first seen to be up."""
+        self.held = False
+        """Whether somebody else had claimed the fit when it was last tried."""
 
     def through(self) -> Record:
         """Attempts until the fit is settled, with every evaluation of one that is done told."""
-        record = settled(
-            self.fit,
-            store=self.store,
-            retries=self.fit.execution.retries,
-            attempt=self._attempt,
-            failed=self._placed_right,
-        )
+        try:
+            record = settled(
+                self.fit,
+                store=self.store,
+                retries=self.fit.execution.retries,
+                attempt=self._attempt,
+                failed=self._placed_right,
+                dismissed=self.carrier.is_dismissed,
+            )
+        finally:
+            if self.held:
+                self.carrier.board.gone.remote(self.fit.id)
         if record.status == "done":
             self._tell_the_rest(record)
+        elif record.status == "failed" and self.log is not None:
+            self.log.ended(record)
         return record
 
     def _placed_right(self, failed: Record) -> Record:
-        """The failure, with its cause corrected where the fit's process died with its node."""
+        """The failure, without the wait for room, and with its cause corrected where the fit's
+        process died with its node.
+        """
+        seconds = max(0.0, time.time() - self.began) if self.began is not None else 0.0
+        devices = self.fit.execution.workers
+        failed = failed.model_copy(update={"seconds": seconds, "device_seconds": seconds * devices})
         if failed.cause == "worker_died" and self._node_is_gone():
             return failed.model_copy(update={"cause": "node_lost"})
         return failed
 
     def _node_is_gone(self) -> bool:
-        """Whether the fit's process died with its node, which Ray learns a moment later.
+        """Whether a process of the fit died with its node, which Ray learns a moment later.
 
-        A host that had not begun has no known node.
+        A host that had not begun has no known nodes.
         """
-        node = ray.get(self.carrier.board.where.remote(self.fit.id))
+        nodes: Any = ray.get(self.carrier.board.where.remote(self.fit.id))
+        then = set(nodes) or self.nodes
         deadline = time.monotonic() + NODE_NEWS_S
-        while len(self.nodes) > 1 and time.monotonic() < deadline:
-            gone = self.nodes - alive_nodes()
-            if node in gone or (node is None and gone):
+        while len(self.nodes | then) > 1 and time.monotonic() < deadline:
+            if then - alive_nodes():
                 return True
             time.sleep(0.5)
         return False
@@ -94,12 +120,19 @@ class _Watch:
     def _attempt(self) -> Record | Elsewhere:
         """One attempt, on a host of its own for as long as it takes."""
         floor, board = self.carrier.floor, self.carrier.board
-        self.nodes = alive_nodes()
+        self.began = None
+        self._say_waiting()
         host: Any = ray.get(floor.admit.remote(self.ask))
-        lives = False
+        self.nodes, self.began = alive_nodes(), time.time()
+        self.carrier.say_stands(self.fit, "starting", {**self._whose, "asks": self.ask.layout.said})
+        lives = self.held = False
         try:
             ray.get(board.begun.remote(self.fit.id))
+            self._log_as_ours(True)
+            self.host, self.up_since = host, None
             ended = self._watched(host.run.remote(self.fit, self.carrier))
+            self.held = isinstance(ended, Elsewhere)
+            self._log_as_ours(not self.held)
             lives = isinstance(ended, Elsewhere) or ended.cause in FINAL
             return ended
         except ray.exceptions.RayTaskError as error:
@@ -107,17 +140,39 @@ class _Watch:
             raise
         except SystemExit:  # Tune has pruned the trial
             board.stop.remote(self.fit.id)
+            if self.log is not None:
+                self.log.pruned()
             lives = True
             raise
         finally:
             floor.leave.remote(self.fit.id, host_lives=lives)
-            self.carrier.say_ended(self.fit)
+            if self.held:  # the news on the board are of whoever trains it
+                self._say_waiting()
+            else:
+                self.carrier.say_ended(self.fit)
+
+    @property
+    def _whose(self) -> dict[str, Any]:
+        return {
+            "seed": self.fit.recipe.seed,
+            "party": self.ask.party,
+            "rank": self.ask.rank,
+            "devices": self.fit.execution.workers,
+        }
+
+    def _log_as_ours(self, ours: bool) -> None:
+        if self.log is not None:
+            self.log.ours = ours
+
+    def _say_waiting(self) -> None:
+        """Tell the board that the fit waits: for room, or for whoever has claimed it."""
+        self.carrier.say_stands(self.fit, "held" if self.held else "waiting", self._whose)
 
     def _watched(self, running: Any) -> Record | Elsewhere:
         """What the attempt gives, with its evaluations told and its silence noticed."""
         news: Any = None
         while True:
-            if news is None and self.tell is not None:
+            if news is None and (self.tell is not None or self.log is not None):
                 board = self.carrier.board
                 news = board.evaluations.remote(self.fit.id, self.told, GLANCE_S)
             ended, _ = ray.wait([running, *([news] if news else [])], timeout=GLANCE_S)
@@ -134,34 +189,58 @@ class _Watch:
         limit_s = self.fit.execution.stall_s
         if limit_s is not None:
             quiet_s: Any = ray.get(self.carrier.board.quiet_s.remote(self.fit.id))
+            quiet_s = self._unheard_s() if quiet_s is None else quiet_s
             if quiet_s > limit_s:
                 raise Stalled(quiet_s)
+
+    def _unheard_s(self) -> float:
+        """For how long a host that is up has not begun, beyond what beginning may take."""
+        now = time.monotonic()
+        if self.up_since is None and is_up(self.host):
+            self.up_since = now
+        begins_s = SEAT_BEGINS_S if self.ask.layout.engine == "torch" else GROUP_BEGINS_S
+        return 0.0 if self.up_since is None else now - self.up_since - begins_s
 
     def _tell(self, evaluations: list[Mapping[str, Any]]) -> None:
         for evaluation in evaluations:
             self.told = evaluation["evaluations"]
-            assert self.tell is not None
-            self.tell(evaluation)
+            if self.log is not None:
+                self.log.evaluated(evaluation)
+            if self.tell is not None:
+                self.tell(evaluation)
 
     def _tell_the_rest(self, record: Record) -> None:
         """Tell those evaluations of a fit that is done that were not told while it ran."""
         setup_s = float(record.summary.get("setup_seconds") or 0.0)
         self.carrier.say_ended(self.fit, seconds=record.seconds - setup_s)
+        if self.tell is None and self.log is None:
+            return
+        rest = [e for e in evaluations_of(self.store, record) if e["evaluations"] > self.told]
+        if self.log is not None:  # all of it, even if the trial is pruned when it hears of it
+            for evaluation in rest:
+                self.log.evaluated(evaluation)
+            self.log.ended(record)
         if self.tell is not None:
-            every = evaluations_of(self.store, record)
-            self._tell([e for e in every if e["evaluations"] > self.told])
+            for evaluation in rest:
+                self.tell(evaluation)
 
 
 def evaluations_of(store: Store, record: Record) -> list[dict[str, Any]]:
     """The evaluations of a fit that is done, as they were told while it ran."""
     table = store.metrics(record.id)
     columns = [table.column(name).to_pylist() for name in ("step", "metric", "value")]
+    rows = list(zip(*columns, strict=True))
     by_step: dict[int, dict[str, Any]] = {}
-    for step, metric, value in zip(*columns, strict=True):
+    for step, metric, value in rows:
         if metric.startswith("validation/"):
             by_step.setdefault(step, {"step": step})[metric.removeprefix("validation/")] = value
     total = FitRecipe.model_validate(record.recipe).training.evaluations
     return [
-        {**evaluation, "evaluations": number, "of_evaluations": total}
-        for number, (_, evaluation) in enumerate(sorted(by_step.items()), start=1)
+        {
+            **by_step[step],
+            "train_loss": mean_loss(rows, after=before, until=step),
+            "evaluations": number,
+            "of_evaluations": total,
+        }
+        for number, (before, step) in enumerate(pairwise([0, *sorted(by_step)]), start=1)
     ]

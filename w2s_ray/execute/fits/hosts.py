@@ -12,60 +12,55 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import ray
 
+from w2s_ray.execute.admission import Layout
 from w2s_ray.execute.causes import HostLost
+from w2s_ray.execute.cluster import here
 from w2s_ray.execute.fits.attempt import attempt
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.tries import Elsewhere
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
 
-WATCHING = {"memory": 2.0**20}
-"""What a mere watch holds, over a worker group or a trial: a bundle may not be empty, and any share
-of a CPU could be the one that what it watches lacks."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a host holds; a fit runs on any host of its layout."""
-
-    engine: Literal["torch", "deepspeed"]
-    workers: int
-    cpus: float
-    """Of each worker."""
-    gpus: float
-    """Of each worker."""
-
-    @classmethod
-    def of(cls, fit: PlannedFit, carrier: Carrier) -> Layout:
-        """The layout that a fit runs on."""
-        asked = carrier.resources(fit.execution)
-        return cls(
-            engine=fit.execution.engine,
-            workers=fit.execution.workers,
-            cpus=asked["CPU"],
-            gpus=asked.get("GPU", 0.0),
-        )
-
-    def total(self, kind: str) -> float:
-        """CPUs or GPUs of all workers together."""
-        return self.workers * (self.cpus if kind == "CPU" else self.gpus)
-
 
 def open_host(layout: Layout) -> Any:
     """A new host; its method `run` takes (fit, carrier) and gives what `attempt` gives."""
     if layout.engine == "deepspeed":
-        return WorkerGroup.remote(layout)
-    return Seat.options(num_cpus=layout.cpus, num_gpus=layout.gpus).remote()
+        return WorkerGroup.options(runtime_env=_this_cluster(), **here()).remote(layout)
+    asked: dict[str, Any] = {"num_cpus": layout.cpus, "num_gpus": layout.gpus}
+    if layout.accelerator is not None:
+        asked["accelerator_type"] = layout.accelerator
+    return Seat.options(**asked).remote()
+
+
+def _this_cluster() -> dict[str, Any]:
+    """Environment that tells a process, and all that it starts, which Ray it is part of.
+
+    What frees a lost group's room (Ray Train's PlacementGroupCleaner) asks Ray's state API, which
+    looks for a Ray on this machine by itself and gives up where there are several.
+    """
+    return {"env_vars": {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}}
+
+
+def is_up(host: Any) -> bool:
+    """Whether a host's process has begun; until then it may wait for its machine.
+
+    By Ray's table of actors: a process that hangs can't be asked.
+    """
+    from ray._private.state import actors
+
+    return actors(host._actor_id.hex()).get("State") == "ALIVE"
 
 
 @ray.remote
 class Seat:
     """One process on one device."""
+
+    def rest(self) -> None:
+        """Answers once the fit under way, if there is one, has ended."""
 
     def run(self, fit: PlannedFit, carrier: Carrier) -> Record | Elsewhere:
         """Carry out one attempt at a fit in this process."""
@@ -75,9 +70,13 @@ class Seat:
             return carrier.open_store().find(fit.id) or attempt(fit, carrier)
 
 
-@ray.remote(num_cpus=0, memory=WATCHING["memory"])
+@ray.remote(num_cpus=0)
 class WorkerGroup:
-    """A Ray Train worker group that takes fits from a queue until it is killed or a worker dies."""
+    """A Ray Train worker group that takes fits from a queue until it is killed or a worker dies.
+
+    Its workers are placed together or not at all; this actor itself is on the driver's node, so it
+    neither keeps a machine from leaving nor is lost with one.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -86,6 +85,11 @@ class WorkerGroup:
         self._results: dict[int, asyncio.Future[Any]] = {}
         self._lost: BaseException | None = None
         self._ordered = asyncio.Condition()
+
+    async def rest(self) -> None:
+        """Answers once the fit under way, if there is one, has ended."""
+        results = [asyncio.shield(result) for result in self._results.values()]
+        await asyncio.gather(*results, return_exceptions=True)
 
     async def serve(self) -> None:
         """Keep the group running; ends when one of its workers has."""
@@ -153,6 +157,7 @@ def _train(layout: Layout, group: Any) -> None:
             scaling_config=train.ScalingConfig(
                 num_workers=layout.workers,
                 use_gpu=layout.gpus > 0,
+                accelerator_type=layout.accelerator,
                 resources_per_worker={
                     "CPU": layout.cpus,
                     **({"GPU": layout.gpus} if layout.gpus else {}),

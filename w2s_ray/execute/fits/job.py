@@ -14,21 +14,28 @@ import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Protocol
 
+from w2s_ray.data import TASKS
 from w2s_ray.data.cache import cache_folder
+from w2s_ray.data.right import Truth
 from w2s_ray.execute.causes import cause_of
-from w2s_ray.execute.fits.labels import SplitRows, parts_of, targets
+from w2s_ray.execute.fits.labels import SplitRows
 from w2s_ray.execute.fits.ledger import Ledger, against_truth
 from w2s_ray.execute.outcome import outcome_record, reason_of
-from w2s_ray.learn.contract import Control, FitResult, Left, Stopped
+from w2s_ray.identity import ID_LENGTH, digest
+from w2s_ray.learn.contract import Control, FeatureData, FitResult, Left, Predicted, Stopped
 from w2s_ray.plan import PlannedFit
-from w2s_ray.spec import Execution, FitRecipe
+from w2s_ray.spec import Architecture, Execution, FitRecipe, ModelSource
 from w2s_ray.store import Record, Store
 from w2s_ray.store.tables import METRICS, PREDICTIONS
+
+if TYPE_CHECKING:
+    from w2s_ray.execute.fits.material import Material
 
 
 class Reporter(Control, Protocol):
@@ -81,80 +88,117 @@ class FitJob:
     def _train(self, store: Store, checkpoints: Any) -> Record:
         import torch
 
-        from w2s_ray.learn.contract import FitData
-        from w2s_ray.learn.loop import fit as train
+        from w2s_ray.execute.fits.material import material
 
-        recipe = self.fit.recipe
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
-        rows = SplitRows.of(store.split(recipe.split))
-        tokens = self._tokens(rows)
-        labels = targets(recipe, rows, weak=_weak_labels(store, recipe))
-        data = FitData(
-            train=tokens[recipe.train_on],
-            train_targets_NC=labels.train_NC,
-            validation=tokens["validation"],
-            validation_targets_MC=labels.validation_MC,
-            predict=parts_of(tokens, recipe),
-        )
+        rows = SplitRows.of(store.split(self.fit.recipe.split))
+        fit = replace(self.fit, source=self._begun(store, rows))
+        given = material(fit, rows, store)
         ledger = self._ledger(rows)
         weights = Path(tempfile.mkdtemp(prefix="w2s-weights-")) / "weights"
         setup_s = time.time() - self.started
         try:
-            result = train(
-                recipe,
-                data=data,
-                source=self.fit.source,
-                execution=self.fit.execution,
-                observer=ledger,
-                checkpoints=LedgerCheckpoints(checkpoints, ledger),
-                control=self.control,
-                weights=weights,
-            )
+            result = self._learn(fit.source, given, ledger, checkpoints, weights)
             kept = weights if weights.exists() else None
-            return self._record(store, rows, ledger, result, kept, setup_s)
+            return self._record(store, rows, given, ledger, result, kept, setup_s)
         finally:
             shutil.rmtree(weights.parent, ignore_errors=True)
 
-    def _tokens(self, rows: SplitRows) -> dict[str, Any]:
-        """The parts that this fit touches, tokenized once per machine and tokenizer."""
-        from w2s_ray.learn.tokens import cached_tokens, tokenize, tokens_key
+    def _learn(
+        self, source: ModelSource, given: Material, ledger: Ledger, checkpoints: Any, weights: Path
+    ) -> FitResult:
+        """Train: a probe by itself, a prompt not at all, everything else by the loop."""
+        from w2s_ray.learn.loop import fit as train
+        from w2s_ray.learn.probe import fit_probe
+        from w2s_ray.learn.prompting import PromptData, ask
 
-        recipe, source = self.fit.recipe, self.fit.source
-        limit = recipe.training.max_tokens
-        key = tokens_key(source, max_tokens=limit)
-        return {
-            part: cached_tokens(
-                cache_folder() / "tokens",
-                (recipe.split, part, key),
-                lambda part=part: tokenize(rows.texts[part], source=source, max_tokens=limit),
+        recipe, execution = self.fit.recipe, self.fit.execution
+        if isinstance(given.data, FeatureData):
+            kept = weights if execution.keep != "none" else None
+            return fit_probe(
+                recipe, data=given.data, observer=ledger, control=self.control, weights=kept
             )
-            for part in dict.fromkeys((recipe.train_on, "validation", *recipe.predicts))
-        }
+        if isinstance(given.data, PromptData):
+            return ask(recipe, data=given.data, source=source, execution=execution, observer=ledger)
+        return train(
+            recipe,
+            data=given.data,
+            source=source,
+            execution=execution,
+            observer=ledger,
+            checkpoints=LedgerCheckpoints(checkpoints, ledger),
+            control=self.control,
+            weights=weights,
+        )
+
+    def _begun(self, store: Store, rows: SplitRows) -> ModelSource:
+        """What training begins with: the pretrained model, or the weights that another fit left."""
+        begun, recipe = self.fit.recipe.begins_with, self.fit.recipe
+        if recipe.architecture is not None:
+            return self._fresh(recipe.architecture, rows)
+        if begun is None:
+            return self.fit.source
+        folder = store.fetch_weights(begun, cache_folder() / "weights")
+        if folder is None:
+            raise ValueError(
+                f"run {begun}, which this one begins with, left no weights; delete its folder in "
+                f"{store.uri} and run again"
+            )
+        _, _, step = recipe.model.partition("@")
+        folder = folder / f"step-{step}" if step else folder
+        return self.fit.source.model_copy(update={"location": str(folder), "revision": None})
+
+    def _fresh(self, architecture: Architecture, rows: SplitRows) -> ModelSource:
+        """A model of first weights, whose tokenizer is made of the texts that are trained on."""
+        from w2s_ray.learn.fresh import fresh_model
+
+        recipe = self.fit.recipe
+        made = digest([recipe.split, architecture.model_dump(), recipe.seed])[:ID_LENGTH]
+        folder = fresh_model(
+            architecture,
+            rows.texts[recipe.train_on],
+            seed=recipe.seed,
+            folder=cache_folder() / "fresh" / made,
+        )
+        return self.fit.source.model_copy(update={"location": str(folder)})
 
     def _ledger(self, rows: SplitRows) -> Ledger:
         recipe = self.fit.recipe
-        noted = "test" in recipe.predicts and not recipe.learns_from_ground_truth
+        truth = {} if recipe.form == "text" else rows.truth
+        noted = "test" in recipe.predicts and bool(recipe.labels.runs)
         return Ledger(
-            truth_M=rows.truth["validation"],
-            test_truth_N=rows.truth["test"] if noted else None,
+            truth_M=truth.get("validation", Truth()),
+            test_truth_N=truth.get("test") if noted else None,
             evaluations=recipe.training.evaluations,
             on_step=self.control.step if self.control is not None else None,
             on_evaluation=self.control.evaluated if self.control is not None else None,
         )
 
+    def _legality(self, predicted: Predicted, prompts: Sequence[str]) -> dict[str, float]:
+        """Share of completions that the task's rules allow, where it has rules."""
+        task = TASKS.get(self.fit.task)
+        if task is None or task.legal is None or predicted.answers is None:
+            return {}
+        legal = [task.legal(p, a) for p, a in zip(prompts, predicted.answers, strict=True)]
+        return {"legality": fmean(legal)}
+
     def _record(
         self,
         store: Store,
         rows: SplitRows,
+        given: Material,
         ledger: Ledger,
         result: FitResult,
         weights: Path | None,
         setup_s: float,
     ) -> Record:
         against = {
-            part: against_truth(p, rows.truth[part]) for part, p in result.probabilities.items()
+            part: against_truth(told, rows.truth[part]) | self._legality(told, rows.texts[part])
+            for part, told in result.predicted.items()
         }
         summary = {
+            "train_rows": given.train_rows,
+            "dropped_rows": given.dropped,
             "parameters": result.parameters,
             "trained_parameters": result.trained_parameters,
             "steps": result.steps,
@@ -162,7 +206,7 @@ class FitJob:
             "best_step": result.best_step,
             "stopped_early": result.stopped_early,
             "tokens": result.tokens,
-            **_flops(result),
+            **_flops(result, self.fit.recipe),
             "setup_seconds": setup_s,
             "training_seconds": result.seconds,
             "train_loss": result.train_loss,
@@ -173,6 +217,7 @@ class FitJob:
             },
             "validation_agreement": result.validation_agreement,
             "validation_loss": result.validation_loss,
+            **{f"{part}_loss": loss for part, loss in result.losses.items()},
             **ledger.oracle,
         }
         record = outcome_record(
@@ -192,7 +237,7 @@ class FitJob:
                 store,
                 record,
                 metrics=_metrics(self.fit.id, ledger),
-                predictions=_predictions(rows, result.probabilities),
+                predictions=_predictions(rows, result.predicted),
                 weights=weights,
             )
         return record
@@ -247,27 +292,20 @@ def device(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:
-    """(part, example id) -> the supervisor's probability of class 1."""
-    if recipe.learns_from_ground_truth:
-        return None
-    table = store.predictions(recipe.labels)
-    columns = [table.column(name).to_pylist() for name in ("part", "example_id", "probability")]
-    return {(part, row): p for part, row, p in zip(*columns, strict=True)}
-
-
-def _flops(result: FitResult) -> dict[str, float]:
+def _flops(result: FitResult, recipe: FitRecipe) -> dict[str, float]:
     """What the fit took, and what its whole schedule would have taken."""
     from w2s_ray.learn.compute import evaluation_flops, training_flops
 
     every, trained = result.parameters, result.trained_parameters
+    only_last = recipe.training.tuning.kind in ("probe", "last_layers")
+    counted = {
+        "parameters": every,
+        "passed_parameters": trained if only_last else every,
+        "trained_parameters": trained,
+    }
     return {
-        "training_flops": training_flops(
-            parameters=every, trained_parameters=trained, tokens=result.tokens
-        ),
-        "planned_training_flops": training_flops(
-            parameters=every, trained_parameters=trained, tokens=result.planned_tokens
-        ),
+        "training_flops": training_flops(**counted, tokens=result.tokens),
+        "planned_training_flops": training_flops(**counted, tokens=result.planned_tokens),
         "evaluation_flops": evaluation_flops(parameters=every, tokens=result.evaluated_tokens),
     }
 
@@ -280,12 +318,15 @@ def _metrics(run_id: str, ledger: Ledger) -> Any:
     return pa.table({name: list(column) for name, column in columns.items()}, schema=METRICS)
 
 
-def _predictions(rows: SplitRows, probabilities: Mapping[str, Any]) -> Any:
+def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {"example_id": [], "part": [], "probability": []}
-    for part, values in probabilities.items():
+    columns: dict[str, list[Any]] = {name: [] for name in PREDICTIONS.names}
+    for part, told in predicted.items():
         columns["example_id"] += rows.ids[part]
-        columns["part"] += [part] * len(values)
-        columns["probability"] += values.tolist()
+        columns["part"] += [part] * len(rows.ids[part])
+        columns["probability"] += told.probabilities.tolist()
+        columns["answer"] += told.answers or [None] * len(rows.ids[part])
+        each = told.distribution
+        columns["probabilities"] += [None] * len(rows.ids[part]) if each is None else each.tolist()
     return pa.table(columns, schema=PREDICTIONS)

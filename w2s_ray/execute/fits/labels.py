@@ -2,51 +2,80 @@
 
 Owns the making of a fit's data from a split's rows and its supervisor's predictions. A student's
 training and validation labels are its supervisor's probabilities; ground truth takes their place
-on validation only where the recipe says `oracle`. Ground truth for reported figures goes to the
-ledger, from which nothing flows back into training.
+on validation only where the recipe says `oracle`, and is told to no transform but one that
+simulates a supervisor, whose students the table shows as oracles. Ground truth for reported figures
+goes to the ledger, from which nothing flows back into training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 
-from w2s_ray.spec import FitRecipe, Part
+from w2s_ray.data.right import Truth
+from w2s_ray.data.table import label_order
+from w2s_ray.methods.transforms.transform import Labelled, Told, Transform
+from w2s_ray.spec import PARTS, FitRecipe, Part
 
-if TYPE_CHECKING:
-    from w2s_ray.learn.tokens import TokenRows
-
-TEXT, LABEL, PART, ID = "text", "label", "part", "example_id"
+TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
+SECOND, ANSWER = "second", "answer"
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """A split's rows by part, in their order."""
+    """A split's rows by part, in their order; a part without rows is not there."""
 
     ids: Mapping[str, list[str]]
     texts: Mapping[str, list[str]]
-    truth: Mapping[str, np.ndarray]
-    """Class (0 or 1) of each row, int64 [N]."""
+    seconds: Mapping[str, list[str | None]]
+    """The second text of each pair."""
+    groups: Mapping[str, list[str | None]]
+    """Group of each row; rows without one are each for themselves."""
+    truth: Mapping[str, Truth]
+    """Ground truth of each row."""
 
     @classmethod
     def of(cls, table: object) -> SplitRows:
         """From the store's Arrow table of a split."""
-        columns = {
-            name: table.column(name).to_pylist()  # type: ignore[attr-defined]
-            for name in (ID, TEXT, LABEL, PART)
-        }
-        ids: dict[str, list[str]] = {}
-        texts: dict[str, list[str]] = {}
-        truth: dict[str, list[int]] = {}
-        for row_id, text, label, part in zip(*columns.values(), strict=True):
-            ids.setdefault(part, []).append(row_id)
-            texts.setdefault(part, []).append(text)
-            truth.setdefault(part, []).append(label)
-        arrays = {part: np.asarray(labels, dtype=np.int64) for part, labels in truth.items()}
-        return cls(ids=ids, texts=texts, truth=arrays)
+        part_of = table.column(PART).to_pylist()  # type: ignore[attr-defined]
+
+        def by_part(name: str) -> dict[str, list[Any]]:
+            found: dict[str, list[Any]] = {}
+            values = table.column(name).to_pylist()  # type: ignore[attr-defined]
+            for part, value in zip(part_of, values, strict=True):
+                found.setdefault(part, []).append(value)
+            return found
+
+        labels, answers = by_part(LABEL), by_part(ANSWER)
+        return cls(
+            ids=by_part(ID),
+            texts=by_part(TEXT),
+            seconds=by_part(SECOND),
+            groups=by_part(GROUP),
+            truth={part: _truth(labels[part], answers[part]) for part in labels},
+        )
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of several classes, of all parts together: numbers by value, before words."""
+        names = {name for truth in self.truth.values() for name in truth.answers or ()}
+        return tuple(sorted(names, key=label_order))
+
+
+def _truth(labels: list[int | None], answers: list[str | None]) -> Truth:
+    return Truth(
+        None if None in labels else np.asarray(labels, dtype=np.int64),
+        None if None in answers else tuple(map(str, answers)),
+    )
+
+
+Activate = Callable[[Part, np.ndarray], np.ndarray]
+"""Gives the pretrained model's activations of rows of a part, by their places."""
 
 
 @dataclass(frozen=True)
@@ -55,46 +84,171 @@ class Targets:
 
     train_NC: np.ndarray
     validation_MC: np.ndarray
+    rows_N: np.ndarray
+    """Places in the training part of the rows that are trained on, int64."""
+    dropped: int
+    """Rows that transforms dropped."""
 
 
 def targets(
-    recipe: FitRecipe, rows: SplitRows, *, weak: Mapping[tuple[str, str], float] | None
+    recipe: FitRecipe,
+    rows: SplitRows,
+    *,
+    weak: Mapping[tuple[str, str], float | Sequence[float]] | None,
+    activate: Activate | None = None,
 ) -> Targets:
-    """The labels of `recipe`'s training part and of validation.
+    """The labels of `recipe`'s training rows and of validation.
 
-    `weak` maps (part, example id) to the supervisor's probability of class 1.
+    `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
+    classes. `activate` gives the pretrained model's activations of rows of a part, to transforms
+    that ask for them. Validation labels are transformed by a simulated supervisor alone.
 
     Raises:
-        ValueError: a row that the supervisor did not label.
+        ValueError: a row that the supervisor did not label, or transforms that leave no row.
     """
+    part = recipe.train_on
+    sliced_N = slice_rows(rows.groups[part], recipe.train_slice)
     if recipe.learns_from_ground_truth:
-        return Targets(_one_hot(rows.truth[recipe.train_on]), _one_hot(rows.truth["validation"]))
+        return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
+    known, every = weak or {}, recipe.labels.transforms
+    weak_NC = _weak(rows, part, known, recipe.labels.runs, among_N=sliced_N)
+    made = _transformed(every, _labelled(recipe, rows, part, weak_NC, sliced_N, activate))
+    dropped = len(sliced_N) - len(made.rows_N)
+    if recipe.early_stopping is not None and recipe.early_stopping.oracle:
+        validation_MC = _true(rows, "validation")
+    else:
+        simulated = tuple(transform for transform in every if transform.sees_truth)
+        weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
+        among_M = np.arange(len(weak_MC))
+        labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
+        validation_MC = _transformed(simulated, labelled).labels_NC
+    return Targets(made.labels_NC, validation_MC, sliced_N[made.rows_N], dropped)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers that a fit may learn from and be stopped by."""
+
+    train: list[str]
+    """Of each row that is trained on."""
+    validation: list[str]
+    rows_N: np.ndarray
+    """Places in the training part of the rows that are trained on, int64."""
+
+
+def answers(
+    recipe: FitRecipe, rows: SplitRows, *, weak: Mapping[tuple[str, str], str] | None
+) -> Answers:
+    """The answers to `recipe`'s training rows and to validation.
+
+    `weak` maps (part, example id) to the supervisor's completion.
+
+    Raises:
+        ValueError: a row that the supervisor did not complete.
+    """
+
+    sliced_N = slice_rows(rows.groups[recipe.train_on], recipe.train_slice)
+    every_M = np.arange(len(rows.ids["validation"]))
+
+    def true(part: Part, among_N: np.ndarray) -> list[str]:
+        found = rows.truth[part].answers
+        assert found is not None, "the split has no answers"
+        return [found[i] for i in among_N]
+
+    def completed(part: Part, among_N: np.ndarray) -> list[str]:
+        try:
+            return [(weak or {})[part, rows.ids[part][i]] for i in among_N]
+        except KeyError as missing:
+            raise _unlabelled(missing, recipe.labels.runs) from None
+
     oracle = recipe.early_stopping is not None and recipe.early_stopping.oracle
-    return Targets(
-        train_NC=_weak(rows, recipe.train_on, weak or {}, recipe.labels),
-        validation_MC=_one_hot(rows.truth["validation"])
-        if oracle
-        else _weak(rows, "validation", weak or {}, recipe.labels),
-    )
+    known = true if recipe.learns_from_ground_truth else completed
+    steering = true if oracle else known
+    return Answers(known(recipe.train_on, sliced_N), steering("validation", every_M), sliced_N)
+
+
+def slice_rows(groups: Sequence[str | None], part: tuple[int, int] | None) -> np.ndarray:
+    """Places of the rows of slice i of n, int64: whole groups, slices of nearly equal size."""
+    if part is None:
+        return np.arange(len(groups))
+    index, count = part
+    names = [group if group is not None else f"row {i}" for i, group in enumerate(groups)]
+    sizes = Counter(names)
+    before, slice_of = 0, dict[str, int]()
+    for name, size in sizes.items():
+        slice_of[name] = min(before * count // len(names), count - 1)
+        before += size
+    return np.asarray([i for i, name in enumerate(names) if slice_of[name] == index], np.int64)
+
+
+def _labelled(
+    recipe: FitRecipe,
+    rows: SplitRows,
+    part: Part,
+    weak_NC: np.ndarray,
+    among_N: np.ndarray,
+    activate: Activate | None,
+) -> Labelled:
+    """The rows `among_N` of a part with their weak labels, before any transform."""
+
+    def activations() -> np.ndarray:
+        assert activate is not None, "a transform asks for activations"
+        return activate(part, among_N)
+
+    def told() -> Told:
+        both = zip(rows.texts[part], rows.seconds[part], strict=True)
+        words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
+        truth_N = _true(rows, part).argmax(axis=1)
+        seed = (recipe.seed % 2**63, PARTS.index(part))
+        return Told(truth_N[among_N], words[among_N], seed)
+
+    return Labelled(weak_NC, np.arange(len(among_N)), cache(activations), told)
+
+
+def _transformed(transforms: Sequence[Transform], labelled: Labelled) -> Labelled:
+    """The rows after `transforms`, which see nothing but weak labels and activations.
+
+    A simulated supervisor alone is told of ground truth.
+    """
+    made = labelled
+    for transform in transforms:
+        tell = labelled.tell if transform.sees_truth else None
+        made = transform.apply(replace(made, tell=tell))
+        if len(made.rows_N) == 0:
+            count = len(labelled.rows_N)
+            raise ValueError(f"{transform!r} leaves none of {count} rows; let it keep more")
+    return made
 
 
 def _weak(
-    rows: SplitRows, part: Part, weak: Mapping[tuple[str, str], float], supervisor: str
+    rows: SplitRows,
+    part: Part,
+    weak: Mapping[tuple[str, str], float | Sequence[float]],
+    runs: Sequence[str],
+    *,
+    among_N: np.ndarray | None = None,
 ) -> np.ndarray:
+    ids = rows.ids[part]
+    asked = ids if among_N is None else [ids[i] for i in among_N]
     try:
-        positive = np.asarray([weak[part, row_id] for row_id in rows.ids[part]], dtype=np.float32)
+        given = np.asarray([weak[part, row_id] for row_id in asked], dtype=np.float32)
     except KeyError as missing:
-        raise ValueError(
-            f"supervisor {supervisor} has no label for {missing.args[0]}; its predictions are "
-            "incomplete: delete its folder in the store and run again"
-        ) from None
-    return np.stack([1 - positive, positive], axis=1)
+        raise _unlabelled(missing, runs) from None
+    return given if given.ndim == 2 else np.stack([1 - given, given], axis=1)
 
 
-def _one_hot(labels: np.ndarray) -> np.ndarray:
-    return np.eye(2, dtype=np.float32)[labels]
+def _unlabelled(missing: KeyError, runs: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"supervisor {' or '.join(runs)} has no label for {missing.args[0]}; its "
+        "predictions are incomplete: delete its folder in the store and run again"
+    )
 
 
-def parts_of(tokens: Mapping[str, TokenRows], recipe: FitRecipe) -> dict[str, TokenRows]:
-    """The parts that the trained model predicts."""
-    return {part: tokens[part] for part in recipe.predicts}
+def _true(rows: SplitRows, part: Part) -> np.ndarray:
+    """Ground truth of a part as class probabilities, float32 [N, C]."""
+    truth = rows.truth[part]
+    if truth.labels_N is not None:
+        return np.eye(2, dtype=np.float32)[truth.labels_N]
+    assert truth.answers is not None, "the split has no classes"
+    place = {name: i for i, name in enumerate(rows.classes)}
+    return np.eye(len(place), dtype=np.float32)[[place[answer] for answer in truth.answers]]

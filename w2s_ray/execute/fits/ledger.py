@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from w2s_ray.learn.contract import Predict
+from w2s_ray.data.right import Truth, right
+from w2s_ray.learn.contract import Predict, Predicted
 
 FILE = "ledger.json"
 SMALLEST = 1e-7
@@ -35,8 +37,8 @@ class Ledger:
     def __init__(
         self,
         *,
-        truth_M: np.ndarray,
-        test_truth_N: np.ndarray | None = None,
+        truth_M: Truth,
+        test_truth_N: Truth | None = None,
         evaluations: int,
         on_step: Callable[[int, int], None] | None = None,
         on_evaluation: Callable[[Evaluation], None] | None = None,
@@ -67,17 +69,17 @@ class Ledger:
         *,
         step: int,
         total_steps: int,
-        probabilities: np.ndarray,
-        agreement: float,
+        predicted: Predicted,
+        agreement: float | None,
         loss: float,
         predict: Predict,
     ) -> None:
         """Note validation: against the labels that may steer, and against ground truth."""
         evaluation: dict[str, Any] = {
             "step": step,
-            "agreement": float(agreement),
+            **({} if agreement is None else {"agreement": float(agreement)}),
             "loss": float(loss),
-            **against_truth(probabilities, self._truth_M),
+            **against_truth(predicted, self._truth_M),
         }
         self.evaluations.append(evaluation)
         self.rows += [
@@ -85,7 +87,8 @@ class Ledger:
             for name, value in evaluation.items()
             if name != "step"
         ]
-        self._note_oracle(step, evaluation["accuracy"], predict)
+        if "accuracy" in evaluation:
+            self._note_oracle(step, evaluation["accuracy"], predict)
         self._tell(len(self.evaluations))
 
     def replay(self) -> None:
@@ -121,15 +124,35 @@ class Ledger:
 
     def _tell(self, number: int) -> None:
         if self._on_evaluation is not None:
-            told = {"evaluations": number, "of_evaluations": self._of_evaluations}
-            self._on_evaluation({**self.evaluations[number - 1], **told})
+            evaluation = self.evaluations[number - 1]
+            before = self.evaluations[number - 2]["step"] if number > 1 else 0
+            told = {
+                "train_loss": mean_loss(self.rows, after=before, until=evaluation["step"]),
+                "evaluations": number,
+                "of_evaluations": self._of_evaluations,
+            }
+            self._on_evaluation({**evaluation, **told})
 
 
-def against_truth(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Accuracy and log loss (nats) of class-1 probabilities [N] against classes [N]."""
-    p = np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
-    right = (probabilities > 0.5) == (truth == 1)
-    return {
-        "accuracy": float(right.mean()),
-        "log_loss": float(-np.where(truth == 1, np.log(p), np.log1p(-p)).mean()),
-    }
+def mean_loss(rows: Iterable[tuple[int, str, float]], *, after: int, until: int) -> float | None:
+    """The mean training loss (nats) of the steps after `after` up to `until`; None without any."""
+    losses = [v for step, name, v in rows if name == "train/loss" and after < step <= until]
+    return fmean(losses) if losses else None
+
+
+def against_truth(predicted: Predicted, truth: Truth) -> dict[str, float]:
+    """Accuracy of predictions, and log loss (nats) where there are classes; empty without truth."""
+    if truth.labels_N is None and truth.answers is None:
+        return {}
+    right_N = right(predicted.probabilities, predicted.answers, truth)
+    found = {"accuracy": float(right_N.mean())}
+    each_NC, names = predicted.distribution, predicted.classes
+    if each_NC is not None and names is not None and truth.answers is not None:
+        place = {name: i for i, name in enumerate(names)}
+        p = each_NC[np.arange(len(each_NC)), [place[answer] for answer in truth.answers]]
+        return {**found, "log_loss": float(-np.log(np.maximum(p, SMALLEST)).mean())}
+    if truth.labels_N is None:
+        return found
+    p = np.clip(predicted.probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    of_label_N = np.where(truth.labels_N == 1, np.log(p), np.log1p(-p))
+    return {**found, "log_loss": float(-of_label_N.mean())}

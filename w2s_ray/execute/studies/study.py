@@ -20,7 +20,6 @@ from ray.tune.search import Searcher
 
 from w2s_ray.execute.causes import OUTSIDE
 from w2s_ray.execute.fits.carrier import Carrier
-from w2s_ray.execute.fits.hosts import WATCHING
 from w2s_ray.execute.outcome import outcome_record
 from w2s_ray.execute.studies.memory import StudyMemory
 from w2s_ray.execute.studies.proposals import propose
@@ -41,6 +40,7 @@ def study_task(study: PlannedStudy, carrier: Carrier, at_once: int) -> Record | 
     with carrier.claimed(study.id) as claimed:
         if not claimed:
             return Elsewhere()
+        carrier.say_stands(study, "running")
         known = carrier.open_store().find(study.id)
         return known or run_study(study, carrier=carrier, at_once=at_once)
 
@@ -123,6 +123,7 @@ class ProposalSearcher(Searcher):
         fits = memory.study.trial_fits(proposal.settings)
         for fit in fits:
             memory.carrier.floor.leave.remote(fit.id)
+            memory.carrier.board.gone.remote(fit.id)
         if cause in OUTSIDE:
             memory.lost(number, cause, reason)
             return
@@ -169,12 +170,22 @@ class RungScheduler(FIFOScheduler):
         return self.CONTINUE if keep else self.STOP
 
 
+def _watching() -> tune.PlacementGroupFactory:
+    """What the watch over a trial holds: next to nothing, on this node.
+
+    A bundle may not be empty, and any share of a CPU could be the one that a fit lacks. On another
+    node it would keep a machine from leaving, or be lost with one.
+    """
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    return tune.PlacementGroupFactory([{"memory": 2.0**20}], bundle_label_selector=[here])
+
+
 def _tune(study: PlannedStudy, memory: StudyMemory, *, carrier: Carrier, at_once: int) -> None:
     """Run the remaining trials."""
     scratch = tempfile.mkdtemp(prefix="w2s-tune-")
     try:
         tune.Tuner(
-            tune.with_resources(trial_function(study, carrier), WATCHING),
+            tune.with_resources(trial_function(study, carrier), _watching()),
             tune_config=tune.TuneConfig(
                 search_alg=ProposalSearcher(memory),
                 scheduler=RungScheduler(memory),

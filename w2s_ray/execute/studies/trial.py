@@ -33,30 +33,33 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str,
             tune.report({"objective": float("nan"), "ended": True, **told})
 
     def watched(config: dict[str, Any]) -> dict[str, Any]:
-        number, fits = config["number"], study.trial_fits(config["settings"])
-        curve = TrialCurve([fit.recipe.training.evaluations for fit in fits])
-        key, records, finals = objective_key(study), list[Record](), list[float]()
+        number, chains = config["number"], study.trial_chains(config["settings"])
+        curve = TrialCurve([fits[-1].recipe.training.evaluations for fits in chains])
+        key, cost, finals = objective_key(study), 0.0, list[float]()
 
         def tell(evaluation: Mapping[str, Any]) -> None:
-            cell, count = len(records), evaluation["evaluations"]
+            cell, count = len(finals), evaluation["evaluations"]
             _report(curve.observed(cell, count, evaluation[key]), curve)
 
-        for fit in fits:
-            record = carry(carrier, fit, party=study.id, rank=number, tell=tell)
-            if record.status != "done":
-                told = {"cause": record.cause, "reason": record.reason}
-                return {"objective": float("nan"), **told}
-            finals.append(final_objective(study, record))
-            known = curve.cell_ended(len(records), finals[-1])
-            records.append(record)
-            if len(records) < len(fits):  # a trial that has trained everything isn't pruned
+        for *steps, student in chains:
+            records: list[Record] = []
+            for fit in (*steps, student):
+                of_student = tell if fit is student else None
+                records.append(carry(carrier, fit, party=study.id, rank=number, tell=of_student))
+                if records[-1].status != "done":
+                    told = {"cause": records[-1].cause, "reason": records[-1].reason}
+                    return {"objective": float("nan"), **told}
+            cost += sum(float(record.summary[COST] or 0.0) for record in records)
+            final = final_objective(study, records[-1])
+            known = curve.cell_ended(len(finals), final)
+            finals.append(final)
+            if len(finals) < len(chains):  # a trial that has trained everything isn't pruned
                 _report(known, curve)
-        return {
-            "objective": fmean(finals),
-            "cost": sum(float(record.summary[COST] or 0.0) for record in records),
-            "curve": curve.values,
-        }
+        return {"objective": fmean(finals), "cost": cost, "curve": curve.values}
 
+    # Tune hands functions to its actors by name, through one registry for all studies of a driver:
+    # under one name, a study that starts at the same moment would have its trials run here.
+    trial.__name__ = f"trial_{study.id}"
     return trial
 
 

@@ -1,0 +1,194 @@
+"""`w2s status` of a sweep in another process: untouched, running, killed, failed, finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import sweep_text, w2s
+from w2s_ray.execute.status.look import Looker
+from w2s_ray.execute.status.values import Status
+from w2s_ray.spec import load_sweep
+from w2s_ray.store import Store
+from w2s_ray.store.live import heard
+
+pytestmark = pytest.mark.ray
+
+HEEDFUL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from w2s_ray.cli import app
+app()
+"""
+"""The command in a process that heeds Ctrl-C even where a shell started us in the background."""
+SEARCHED = """naive: {}
+  confidence: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0.0, 0.9]}}}"""
+SEARCH = "search: {trials: 3, concurrent_trials: 2}"
+WILD = "training: {lr: 1.0e+30, clip_norm: null}"
+
+
+def write(folder: Path, **options: str) -> Path:
+    path = folder / "sweep.yaml"
+    text = sweep_text(folder, **options)
+    for old, new in (
+        ("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]"),
+        ("epochs: 2,", "epochs: 100,"),  # a few seconds, so that a fit is seen under way
+        ("evaluations_per_epoch: 2", "evaluations_per_epoch: 1"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
+def looker(sweep: Path) -> Looker:
+    loaded = load_sweep(sweep)
+    return Looker(loaded, Store.open(loaded.store))
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HEEDFUL, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def look_until(true: Callable[[Status], object], look: Callable[[], Status]) -> list[Status]:
+    seen = []
+    deadline = time.monotonic() + 200
+    while not seen or not true(seen[-1]):
+        assert time.monotonic() < deadline, seen[-1]
+        seen.append(look())
+        time.sleep(0.05)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory) -> tuple[Path, list[Status], list[subprocess.CompletedProcess[str]]]:
+    """A sweep's file, what looking at it gave until it ended, and what two watchers of it said.
+
+    The first watcher sees it to its end, the second is interrupted.
+    """
+    sweep = write(tmp_path_factory.mktemp("seen"), methods=SEARCHED, extra=SEARCH)
+    look = looker(sweep).look
+    statuses = [look()]
+    driver = start("run", sweep)
+    statuses += look_until(lambda status: status.under_way, look)
+    watchers = [
+        start("status", sweep, "--watch", "--every", "0.3", "--format", "json"),
+        start("status", sweep, "--watch", "--every", "0.3"),
+    ]
+    statuses += look_until(lambda status: status.left, look)
+    watchers[1].send_signal(signal.SIGINT)
+    statuses += look_until(lambda status: not status.under_way, look)
+    assert driver.wait(timeout=60) == 0
+    said = [watcher.communicate(timeout=60) for watcher in watchers]
+    ended = [
+        subprocess.CompletedProcess(watcher.args, watcher.returncode, out, err)
+        for watcher, (out, err) in zip(watchers, said, strict=True)
+    ]
+    return sweep, statuses, ended
+
+
+def test_before_and_after_it_says_so(seen):
+    sweep, statuses, _ = seen
+    assert (statuses[0].state, statuses[0].done, statuses[0].drivers) == ("untouched", 0, ())
+    last = statuses[-1]
+    assert (last.state, last.drivers, last.running, last.waiting) == ("complete", (), (), ())
+    assert last.done == last.total
+    assert last.left is None
+    store = Store.open(sweep.parent / "results")
+    assert store.work_left() == set()
+    assert heard(store.files) == []
+    assert f"{last.total} done of {last.total} runs" in w2s("status", sweep).stdout
+
+
+def test_fits_under_way_are_seen_from_another_process(seen):
+    sweep, statuses, _ = seen
+    fits = {fit.run: fit for status in statuses for fit in status.running}
+    results = Store.open(sweep.parent / "results")
+    assert len(fits) >= 3
+    assert fits.keys() <= results.all_done()
+    for fit in fits.values():
+        record = results.record(fit.run)
+        assert (fit.task, fit.model) == (record.about["task"], record.about["model"])
+        assert fit.seed == record.recipe["seed"]
+        assert fit.place == socket.gethostname()
+        assert fit.role == ("trial" if fit.study else "/".join(record.about["roles"]))
+    steps = {(fit.step, fit.steps) for s in statuses for fit in s.running if fit.step}
+    assert steps
+    assert all(0 < step <= total == 400 for step, total in steps)
+
+
+def test_those_that_wait_say_why(seen):
+    _, statuses, _ = seen
+    reasons = {run.why for status in statuses for run in status.waiting}
+    assert {"driver", "start", "room", "supervisor", "study"} <= reasons
+    said = {run.said for status in statuses for run in status.waiting}
+    assert any(words.startswith("supervisor a on words, seed 0") for words in said)
+
+
+def test_trials_and_what_is_left_are_counted_while_it_runs(seen):
+    _, statuses, _ = seen
+    counts = [sum((s.complete, s.pruned, s.failed)) for st in statuses for s in st.studies]
+    assert counts == sorted(counts)
+    assert counts[-1] == 3
+    (study,) = statuses[-1].studies
+    assert (study.state, study.trials) == ("done", 3)
+    assert study.best is not None
+    left = [status.left for status in statuses if status.left is not None]
+    assert left[0].fits > left[-1].fits > 0
+    assert all(each.seconds is not None and each.flops > 0 for each in left)
+
+
+def test_watching_ends_with_the_sweep_and_quietly_by_ctrl_c(seen):
+    _, statuses, (to_the_end, interrupted) = seen
+    assert to_the_end.returncode == 0, to_the_end.stderr
+    looks = [json.loads(line) for line in to_the_end.stdout.splitlines()]
+    assert [look["state"] for look in looks[:-1]] == ["running"] * (len(looks) - 1)
+    assert looks[-1]["state"] == "complete"
+    assert looks[-1]["total"] == statuses[-1].total
+    assert interrupted.returncode == 0
+    assert interrupted.stderr == ""
+    assert "running" in interrupted.stdout
+
+
+def test_a_driver_that_was_killed_is_gone_and_the_same_command_goes_on(tmp_path):
+    sweep = write(tmp_path)
+    driver = start("run", sweep)
+    look_until(lambda status: status.running, looker(sweep).look)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    status = looker(sweep).look(patient=True)
+    assert [d.alive for d in status.drivers] == [False]
+    assert (status.state, status.running) == ("unfinished", ())
+    assert {run.why for run in status.waiting} == {"driver", "supervisor"}
+    shown = w2s("status", sweep, "--watch")
+    assert shown.returncode == 0, shown.stderr
+    assert f"process {driver.pid}: gone" in shown.stdout
+    assert "no driver is running; the same command goes on" in shown.stdout
+
+
+def test_what_failed_and_what_it_blocks_is_told_with_the_cause(tmp_path):
+    sweep = write(tmp_path)
+    text = sweep.read_text().replace(f"[{tmp_path}/a,", f"[{{name: {tmp_path}/a, {WILD}}},")
+    sweep.write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
+    assert w2s("run", sweep).returncode == 1
+    status = looker(sweep).look()
+    (failed,) = status.failed
+    assert (failed.cause, failed.attempts, failed.retries) == ("diverged", 1, {})
+    assert "loss is nan at step" in str(failed.reason)
+    (blocked,) = status.blocked
+    assert (blocked.by, blocked.said) == (failed.run, "supervisor a on words, seed 0")
+    assert (status.state, status.done) == ("failed", 1)
+    shown = w2s("status", sweep).stdout
+    assert "loss is nan at step" in shown
+    assert "1 failed, 1 blocked" in shown

@@ -1,0 +1,71 @@
+"""A sweep on Ray that is told to stop in the middle of a fit: what stays, and how it goes on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from tests.cli.test_status import look_until, start, write
+from tests.support import w2s
+from w2s_ray.execute.status.look import Looker
+from w2s_ray.spec import load_sweep
+from w2s_ray.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
+
+
+def by_ctrl_c(driver: Popen[str], sweep: Path, store: Store) -> str:
+    driver.send_signal(signal.SIGINT)
+    return "Ctrl-C"
+
+
+def by_sigterm(driver: Popen[str], sweep: Path, store: Store) -> str:
+    driver.terminate()
+    return "SIGTERM"
+
+
+def by_cancel(driver: Popen[str], sweep: Path, store: Store) -> str:
+    ended = w2s("cancel", sweep, "--store", store.uri)
+    assert ended.returncode == 0, ended.stderr
+    assert f"asked process {driver.pid}" in ended.stderr
+    return "w2s cancel"
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory) -> tuple[Path, str]:
+    """A sweep's file, and the table that it has where nothing happens to it."""
+    sweep = write(tmp_path_factory.mktemp("calm"), execution="{checkpoint_every_s: 3600}")
+    ended = w2s("run", sweep)
+    assert ended.returncode == 0, ended.stderr
+    return sweep, ended.stdout
+
+
+@pytest.mark.parametrize("stop", [by_ctrl_c, by_sigterm, by_cancel])
+def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_finishes(
+    calm, tmp_path, stop: Callable[[Popen[str], Path, Store], str]
+):
+    sweep, table = calm
+    store = Store.open(tmp_path / "results")
+    command = ("run", sweep, "--store", store.uri)
+    driver = start(*command)
+    looker = Looker(load_sweep(sweep), store)
+    look_until(lambda s: s.done and any(fit.step for fit in s.running), looker.look)
+    why = stop(driver, sweep, store)
+    _, said = driver.communicate(timeout=200)
+    assert driver.returncode == 130, said
+    assert f"stopped by {why}" in said
+    done = {record.id: record.started_at for record in store.latest()}
+    assert done.keys() == store.all_done(), "nothing has failed"
+    left = store.work_left()
+    assert left, "a checkpoint of what was under way"
+    ended = w2s(*command)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == table, "to the bit what an undisturbed sweep gives"
+    after = {record.id: record.started_at for record in store.latest()}
+    assert {run: after[run] for run in done} == done
+    assert left <= after.keys() - done.keys()
+    assert store.work_left() == set()

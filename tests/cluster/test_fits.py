@@ -1,0 +1,114 @@
+"""Sweep files against cluster files: what one asks for, the other has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.test_files import CLOUDS, CLUSTER, KUBERAY, ROOT, prepared, ray_cluster_of
+from tests.support import sweep_text, w2s
+from w2s_ray.plan import ResourceError, check_nodes
+from w2s_ray.plan.cluster_file import read_cluster_file
+from w2s_ray.spec import load_sweep, parse_sweep
+
+SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
+ALL = (*(f"{name}.yaml" for name in (*CLOUDS, *KUBERAY, "local")), "slurm.sbatch")
+
+
+def named(sweep: Path) -> list[Path]:
+    """The cluster files that a sweep file says it runs on, in its first comment."""
+    comment = re.match(r"(#.*\n)+", sweep.read_text(encoding="utf-8"))
+    patterns = re.findall(r"\bcluster/([\w*-]+\.\w+)", comment[0]) if comment else []
+    return [path for pattern in patterns for path in sorted(CLUSTER.glob(pattern))]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.name)
+def test_every_cluster_that_a_sweep_names_has_what_it_asks_for(sweep):
+    assert named(sweep), f"{sweep.name} doesn't say on which file of cluster/ it runs"
+    for path in named(sweep):
+        check_nodes(load_sweep(sweep), read_cluster_file(path), remedy="edit the file")
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_the_nodes_of_a_cloud_are_those_that_ray_would_start(name):
+    nodes = read_cluster_file(CLUSTER / f"{name}.yaml")
+    types = prepared(name)["available_node_types"]
+    assert {kind.name: dict(kind.resources) for kind in nodes.kinds} == {
+        kind: declared["resources"] for kind, declared in types.items()
+    }
+    assert nodes.most == 10
+    assert nodes.autoscaled
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_the_nodes_of_a_kuberay_file_are_those_that_rays_autoscaler_sees(name):
+    from ray.autoscaler._private.kuberay.autoscaling_config import (
+        _derive_autoscaling_config_from_ray_cr,
+    )
+
+    config = _derive_autoscaling_config_from_ray_cr(ray_cluster_of(name))
+    nodes = read_cluster_file(CLUSTER / f"{name}.yaml")
+    for kind in nodes.kinds:
+        seen = config["available_node_types"][kind.name]
+        ours = {resource: n for resource, n in seen["resources"].items() if resource != "memory"}
+        assert {"GPU": 0, **ours} == dict(kind.resources)
+        assert kind.most == (seen["max_workers"] or 1)
+
+
+def test_machines_and_allocations_hold_what_ray_start_is_told():
+    local = read_cluster_file(CLUSTER / "local.yaml")
+    assert [(kind.name, kind.most) for kind in local.kinds] == [("head", 1), ("worker", 2)]
+    assert local.kinds[0].resources == {"CPU": 0, "GPU": 0, "w2s_driver": 1}
+    assert local.kinds[1].resources == {"CPU": 16, "GPU": 2}
+    slurm = read_cluster_file(CLUSTER / "slurm.sbatch")
+    assert [(kind.resources, kind.most) for kind in slurm.kinds] == [({"CPU": 64, "GPU": 8}, 2)]
+
+
+@pytest.mark.parametrize("file", ALL)
+@pytest.mark.parametrize(
+    ("execution", "said"),
+    [
+        ("{gpus_per_worker: 16}", "gpus_per_worker: model a asks for 16 GPU.*the nearest, "),
+        ("{cpus_per_worker: 512}", "cpus_per_worker: model a asks for 512 CPU.*the nearest, "),
+        ("{accelerator_type: B300}", "accelerator_type: model a asks for .*B300"),
+        ("{engine: deepspeed, workers: 400, gpus_per_worker: 1}", "workers: model a .*room for"),
+    ],
+)
+def test_what_no_node_of_a_file_can_hold_is_refused_by_name(tmp_path, file, execution, said):
+    sweep = parse_sweep(sweep_text(tmp_path, execution=execution))
+    with pytest.raises(ResourceError, match=said):
+        check_nodes(sweep, read_cluster_file(CLUSTER / file), remedy="take another file")
+
+
+def test_the_nearest_is_the_one_that_lacks_least(tmp_path):
+    sweep = parse_sweep(sweep_text(tmp_path, execution="{gpus_per_worker: 2, cpus_per_worker: 97}"))
+    with pytest.raises(ResourceError, match="the nearest, gpu-8-"):
+        check_nodes(sweep, read_cluster_file(CLUSTER / "aws.yaml"), remedy="-")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: x\n", "is no cluster file of Ray"),
+        ("available_node_types: {a: {}}\nhead_node_type: a\n", "lacks or garbles 'resources'"),
+        ("a: [", "can't be read"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path, text, said):
+    (tmp_path / "cluster.yaml").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_cluster_file(tmp_path / "cluster.yaml")
+
+
+def test_w2s_plan_says_how_much_room_a_cluster_file_has(tmp_path):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(sweep_text(tmp_path))
+    shown = w2s("plan", sweep, "--cluster", CLUSTER / "aws.yaml")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"aws.yaml has room for 38 fits of a at once", shown.stdout), shown.stdout
+    sweep.write_text(sweep_text(tmp_path, execution="{gpus_per_worker: 16}"))
+    refused = w2s("plan", sweep, "--cluster", CLUSTER / "aws.yaml")
+    assert refused.returncode == 2
+    assert "the nearest, gpu-8-" in refused.stderr

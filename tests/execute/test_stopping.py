@@ -1,0 +1,112 @@
+"""Ways to ask a walk to end: a signal, a wish in the store; and who is asked by `w2s cancel`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import sweep_text, w2s
+from w2s_ray.execute import live as live_module
+from w2s_ray.execute.cancel import cancel, drivers_of
+from w2s_ray.execute.live import Voice
+from w2s_ray.execute.stopping import Stop
+from w2s_ray.execute.tries import settled
+from w2s_ray.store import Store
+from w2s_ray.store.live import heard
+
+
+@pytest.fixture
+def heeded():
+    """Ctrl-C counts; a shell has processes that it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
+)
+def test_a_signal_asks_once_and_a_second_ctrl_c_does_not_wait(heeded, number, why):
+    before = signal.getsignal(number)
+    with Stop() as stop:
+        assert stop.why is None
+        signal.raise_signal(number)
+        assert stop.why == why
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(number) is before
+
+
+def test_in_a_thread_signals_are_left_alone():
+    found = []
+
+    def walk() -> None:
+        with Stop() as stop:
+            stop.ask("w2s cancel")
+            stop.ask("later")
+            found.append(stop.why)
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=walk)
+    thread.start()
+    thread.join()
+    assert found == ["w2s cancel"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(live_module, "EVERY_S", 0.05)
+    store, stop = Store.open(tmp_path), Stop()
+    with Voice(store, sweep="tiny", stop=stop.ask), Voice(store, sweep="other"):
+        while len(heard(store.files)) < 2:
+            time.sleep(0.01)
+        (driver,) = drivers_of("tiny", store)
+        left: list[object] = []
+        asking = threading.Thread(target=lambda: left.extend(cancel([driver], store)))
+        asking.start()
+        while stop.why is None:
+            time.sleep(0.01)
+    asking.join(timeout=10)
+    assert not asking.is_alive()
+    assert left == []
+    assert stop.why == "w2s cancel"
+    assert store.files.find("work/live") == [], "the wish is gone with the driver"
+    assert drivers_of("tiny", store) == []
+
+
+def test_cancel_says_when_there_is_nothing_to_stop(tmp_path: Path):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(sweep_text(tmp_path))
+    ended = w2s("cancel", sweep)
+    assert ended.returncode == 2
+    assert f"no driver of tiny is at work on {tmp_path}/results" in ended.stderr
+    ended = w2s("cancel", "a-job")
+    assert ended.returncode == 2
+    assert "a-job is no sweep file; for a job, say where: --address" in ended.stderr
+
+
+def test_what_ends_while_a_sweep_is_stopped_has_not_failed(tmp_path: Path):
+    from tests.plan.test_plan import SWEEP, inputs
+    from w2s_ray.plan import make_plan
+    from w2s_ray.spec import parse_sweep
+
+    fit = next(iter(make_plan(parse_sweep(SWEEP), inputs()).fits.values()))
+    store = Store.open(tmp_path)
+
+    def attempt() -> None:
+        raise RuntimeError("killed")
+
+    for dismissed, status in ((True, "stopped"), (False, "failed")):
+        record = settled(
+            fit,
+            store=store,
+            retries=0,
+            attempt=attempt,  # type: ignore[arg-type]
+            dismissed=lambda dismissed=dismissed: dismissed,
+        )
+        assert record.status == status
+        assert bool(store.attempts(fit.id)) == (status == "failed")

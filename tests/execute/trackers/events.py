@@ -1,0 +1,35 @@
+"""Reading TensorBoard's event files back, without TensorBoard.
+
+Owns the framing of the records (TFRecord: length, checksum, data, checksum).
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from tensorboardX.proto.event_pb2 import Event
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """Tag -> step -> value, from every event file in `folder`; a value told twice is an error."""
+    found: dict[str, dict[int, float]] = {}
+    for path in folder.glob("events.out.tfevents.*"):
+        for event in _events(path.read_bytes()):
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    tag = value.tag.removeprefix("ray/tune/")
+                    assert event.step not in found.setdefault(tag, {}), (tag, event.step)
+                    found[tag][event.step] = value.simple_value
+    return found
+
+
+def _events(data: bytes) -> list[Event]:
+    events, at = [], 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        event = Event()
+        event.ParseFromString(data[at + 12 : at + 12 + length])
+        events.append(event)
+        at += length + 16
+    return events

@@ -1,0 +1,129 @@
+"""A probe of several classes: its optimum, its stopping, and that it follows labels alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from scipy.optimize import minimize
+
+from w2s_ray.learn.contract import FeatureData, Stopped
+from w2s_ray.learn.probe import fit_probe
+from w2s_ray.spec import ConfidenceLoss, EarlyStopping, FitRecipe, Labels, Training, XentLoss
+
+CLASSES = ("0", "1", "2")
+
+
+class Watch:
+    def __init__(self):
+        self.evaluations = []
+
+    def trained(self, **told):
+        pass
+
+    def evaluated(self, **told):
+        self.evaluations.append(told)
+
+
+def made_data(*, n: int = 120, width: int = 4, seed: int = 0) -> FeatureData:
+    rng = np.random.default_rng(seed)
+    features = (rng.normal(size=(n + 60, width)) * [1, 20, 0.01, 3] + [0, 5, 0, -2]).astype("f4")
+    true = rng.normal(size=(width, 3)) / np.array([1, 20, 0.01, 3])[:, None]
+    logits = features @ true
+    soft = np.exp(logits - logits.max(1, keepdims=True)) + 0.3
+    soft = (soft / soft.sum(1, keepdims=True)).astype("f4")
+    parts = {"validation": features[n:], "test": features[n : n + 10]}
+    return FeatureData(CLASSES, features[:n], soft[:n], features[n:], soft[n:], parts)
+
+
+def recipe(**changed) -> FitRecipe:
+    training = Training(batch_size=120, epochs=400, lr=0.05, clip_norm=None)
+    base = {
+        "split": "s",
+        "form": "features",
+        "train_on": "student_half",
+        "model": "pixels:2",
+        "labels": Labels(source="ground_truth"),
+        "training": training.model_copy(update=changed.pop("training", {})),
+        "loss": XentLoss(),
+        "seed": 0,
+    }
+    return FitRecipe(**{**base, **changed})
+
+
+def test_it_finds_the_optimum_of_softmax_regression_on_soft_labels():
+    data = made_data()
+    result = fit_probe(recipe(training={"epochs": 1500}), data=data, observer=Watch())
+    mean, spread = data.train_ND.mean(0), data.train_ND.std(0)
+
+    def probabilities(x, features):
+        weights = x.reshape(5, 3)
+        logits = (features - mean) / spread @ weights[:4] + weights[4]
+        each = np.exp(logits - logits.max(1, keepdims=True))
+        return each / each.sum(1, keepdims=True)
+
+    def loss(x):
+        found = probabilities(x, data.train_ND)
+        return -(data.train_targets_NC * np.log(found)).sum(1).mean()
+
+    reference = minimize(loss, np.zeros(15), method="BFGS").x
+    test = result.predicted["test"]
+    assert test.distribution is not None
+    expected = probabilities(reference, data.predict["test"])
+    assert np.abs(test.distribution - expected).max() < 2e-3
+    assert test.answers == tuple(CLASSES[i] for i in expected.argmax(1))
+    assert np.allclose(test.probabilities, expected.max(1), atol=2e-3)
+
+
+def test_the_same_seed_gives_the_same_and_another_order_another():
+    data, short = made_data(), {"batch_size": 16, "epochs": 3}
+    runs = [
+        fit_probe(recipe(training=short, seed=seed), data=data, observer=Watch())
+        for seed in (0, 0, 1)
+    ]
+    first, again, other = (run.predicted["test"].probabilities for run in runs)
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_early_stopping_goes_back_to_the_best_weights():
+    data = made_data(n=12)
+    overfit = replace(data, train_targets_NC=np.eye(3, dtype="f4")[data.train_targets_NC.argmax(1)])
+    watch = Watch()
+    stopping = EarlyStopping(patience=2, metric="loss")
+    result = fit_probe(
+        recipe(training={"lr": 0.5, "epochs": 60}, early_stopping=stopping),
+        data=overfit,
+        observer=watch,
+    )
+    losses = [told["loss"] for told in watch.evaluations]
+    assert result.stopped_early
+    assert result.steps < result.total_steps
+    assert result.validation_loss == pytest.approx(min(losses))
+    assert result.best_step == watch.evaluations[int(np.argmin(losses))]["step"]
+
+
+def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
+    data = made_data()
+    result = fit_probe(
+        recipe(training={"epochs": 20}), data=data, observer=Watch(), weights=tmp_path / "w"
+    )
+    state = load_file(tmp_path / "w" / "probe.safetensors")
+    logits = data.predict["test"] @ state["weight"].T + state["bias"]
+    each = np.exp(logits - logits.max(1, keepdims=True))
+    found = each / each.sum(1, keepdims=True)
+    assert np.abs(found - result.predicted["test"].distribution).max() < 1e-4
+
+
+def test_it_ends_when_asked_to():
+    control = SimpleNamespace(asked=lambda: "stop")
+    with pytest.raises(Stopped):
+        fit_probe(recipe(), data=made_data(), observer=Watch(), control=control)
+
+
+def test_a_loss_of_two_classes_is_refused():
+    with pytest.raises(ValueError, match=r"a probe of several classes has only xent"):
+        fit_probe(recipe(loss=ConfidenceLoss()), data=made_data(), observer=Watch())

@@ -1,0 +1,338 @@
+"""Estimates against what torch counts and holds, and what they say of stages and devices."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+
+from w2s_ray.data.architecture import Architecture, architecture_of, read_architecture
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.data.lengths import Lengths, note_tokens, quantiles, token_lengths
+from w2s_ray.data.shapes import Shapes
+from w2s_ray.ladder import MODELS, folder
+from w2s_ray.plan.estimates import (
+    Estimator,
+    estimate_fit,
+    fits,
+    gpu_fraction,
+    memory,
+    smallest,
+)
+from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
+from w2s_ray.plan.estimates.totals import FEATURES
+from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
+from w2s_ray.spec import (
+    Execution,
+    FitRecipe,
+    FullTuning,
+    Labels,
+    LoraTuning,
+    ModelSource,
+    Prompt,
+    Training,
+    XentLoss,
+)
+
+WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
+SHARED = {"vocab_size": 99, "max_position_embeddings": 64}
+HIDDEN = {"hidden_size": WIDTH, "num_attention_heads": 4, **SHARED}
+MLP = {**HIDDEN, "intermediate_size": INNER}
+GPT2 = {"n_embd": WIDTH, "n_head": 4, "vocab_size": 99, "n_positions": 64, "n_inner": INNER}
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("gpt2", GPT2),
+    "gpt2 gelu": ("gpt2", {**GPT2, "activation_function": "gelu"}),
+    "gpt_neox": ("gpt_neox", MLP),
+    "gpt_neox in line": ("gpt_neox", {**MLP, "use_parallel_residual": False}),
+    "llama": ("llama", {**MLP, "num_key_value_heads": 2, "head_dim": 8}),
+    "mistral": ("mistral", {**MLP, "num_key_value_heads": 4, "head_dim": 8}),
+    "qwen2": ("qwen2", {**MLP, "num_key_value_heads": 2}),
+    "opt": ("opt", {**HIDDEN, "ffn_dim": INNER, "word_embed_proj_dim": 16}),
+    "bert": ("bert", MLP),
+    "roberta": ("roberta", MLP),
+}
+LORA = LoraTuning(rank=4)
+
+
+def config_of(name: str, layers: int = 3) -> Any:
+    from transformers import AutoConfig
+
+    family, settings = CONFIGS[name]
+    depth = {"n_layer": layers} if family == "gpt2" else {"num_hidden_layers": layers}
+    nothing = {"bos_token_id": 1, "eos_token_id": 2, "attention_dropout": 0.0}
+    return AutoConfig.for_model(family, **settings, **depth, **nothing)
+
+
+def shape(name: str, layers: int = 3) -> Architecture:
+    return read_architecture(config_of(name, layers).to_dict())
+
+
+def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3) -> Any:
+    """The model that a fit would train, with random weights."""
+    import torch
+    from transformers import AutoModel
+
+    from w2s_ray.learn import models
+
+    config = config_of(name, layers)
+    backbone = AutoModel.from_config(config)
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    if checkpointed:
+        models._checkpoint_activations(backbone)
+    if tuning.kind == "lora":
+        backbone = models._with_adapters(backbone, tuning)
+    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+    model = models.TwoClass(backbone, width=width, causal=shape(name).causal, pad_id=0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    return model.train()
+
+
+def batch() -> tuple[Any, Any]:
+    import torch
+
+    return torch.randint(3, 90, (ROWS, TOKENS)), torch.full((ROWS,), TOKENS)
+
+
+def counted(work: Any) -> int:
+    from benchmarks.estimates import counter
+
+    with counter() as found:
+        work()
+    return found.get_total_flops()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_follow_from_the_configuration(name):
+    model = built(name, tuning=FullTuning())
+    assert shape(name).parameters == sum(p.numel() for p in model.backbone.parameters())
+
+
+@pytest.mark.parametrize("size", MODELS)
+def test_parameters_of_the_ladder_are_those_of_its_weights(size):
+    from safetensors import safe_open
+
+    source = ModelSource(name=size, location=str(folder(size)), identity="sha256:x")
+    model = architecture_of(source)
+    assert isinstance(model, Architecture)
+    with safe_open(folder(size) / "model.safetensors", "np") as file:
+        weights = sum(file.get_tensor(name).size for name in file.keys())  # noqa: SIM118
+    assert model.parameters == weights
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("tuning", [FullTuning(), LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_flops_are_those_that_torch_counts(name, tuning, checkpointed):
+    model, (ids, lengths) = built(name, tuning=tuning, checkpointed=checkpointed), batch()
+    outputs: list[Any] = []
+    forward = counted(lambda: outputs.append(model(ids, lengths)))
+    backward = counted(lambda: outputs[0].square().sum().backward())
+    rows = Padded(ROWS, ROWS * TOKENS, ROWS * TOKENS**2)
+    assert forward_flops(shape(name), rows, tuning=tuning) == pytest.approx(forward, rel=1e-3)
+    found = backward_flops(shape(name), rows, tuning=tuning, checkpointed=checkpointed)
+    assert found == pytest.approx(backward, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("tuning", [FullTuning(), LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_saved_activations_are_those_that_autograd_keeps(name, tuning, precision):
+    found = [saved_bytes(name, layers, tuning, precision) for layers in (2, 4)]
+    a_layer = (found[1] - found[0]) / 2 / (ROWS * TOKENS)
+    model = shape(name)
+    training = Training(tuning=tuning, precision=precision)
+    guess = saved_per_token(model, training=training)
+    if precision == "bf16":  # cast once for all rows
+        guess += 2 * sum(m.weights for m in model.matrices) / (ROWS * TOKENS)
+    assert guess == pytest.approx(a_layer, rel=0.06)
+
+
+def saved_bytes(name: str, layers: int, tuning: Any, precision: str) -> int:
+    import torch
+
+    model, (ids, lengths) = built(name, tuning=tuning, layers=layers), batch()
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    half = torch.autocast("cpu", dtype=torch.bfloat16)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, half if precision == "bf16" else contextlib.nullcontext():
+        logits = model(ids, lengths)
+    assert logits.requires_grad
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("case", ["full", "confidence, micro-batches of 8"])
+def test_a_whole_fit_of_the_ladder_takes_what_was_estimated(case):
+    from benchmarks import estimates
+
+    few = {"student_half": 128, "validation": 16, "test": 32}
+    rows = estimates.rows_of("embedded:s", sizes=few)
+    training, chosen, confidence = estimates.CASES[case]
+    recipe = estimates.recipe_of(
+        rows, {**training, "epochs": 1, "evaluations_per_epoch": 1}, confidence=confidence
+    )
+    execution = Execution(gpus_per_worker=0, **chosen)
+    told = estimates.measured_flops(rows, recipe, execution)
+    exact = estimates.estimated(rows, recipe, execution, exact=True)
+    guessed = estimates.estimated(rows, recipe, execution, exact=False)
+    assert exact.flops.total == pytest.approx(told, rel=0.03)
+    assert guessed.flops.total == pytest.approx(told, rel=0.03)
+    assert exact.tokens == rows.tokens["student_half"].lengths.sum()
+
+
+def test_memory_of_the_ladder_is_not_underestimated_nor_far_off():
+    from benchmarks import estimates
+
+    few = {"student_half": 200, "validation": 100, "test": 10}
+    rows = estimates.rows_of("embedded:l", sizes=few)
+    for case in ("full", "LoRA", "bf16"):
+        training, chosen, _ = estimates.CASES[case]
+        recipe = estimates.recipe_of(rows, training, confidence=False)
+        execution = Execution(gpus_per_worker=0, **chosen)
+        told = estimates.measured_memory(rows, recipe, execution)
+        guess = estimates.estimated(rows, recipe, execution, exact=True).memory.total
+        assert 0.97 <= guess / told <= 1.2
+
+
+def test_an_unknown_family_is_named_with_those_known(tmp_path):
+    source = ModelSource(name="odd", location=str(tmp_path), identity="sha256:x")
+    assert "not on this machine" in str(architecture_of(source))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    assert "'mamba' is not estimated; known are gpt2" in str(architecture_of(source))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    assert architecture_of(source) == "the config.json of odd (gpt2) has no n_embd"
+
+
+def test_padding_is_that_of_sorted_draws():
+    lengths = Lengths(64, quantiles(list(range(1, 65))), 32.5, "tokenized")
+    alone = padded(lengths, together=1, sorted_rows=64)
+    assert alone.tokens == pytest.approx(64 * 32.5, rel=0.02)
+    halves = padded(lengths, together=32, sorted_rows=64)
+    assert halves.tokens == pytest.approx(32 * 32 + 32 * 64, rel=0.02)
+    assert padded(lengths, together=64, sorted_rows=64).tokens == 64 * 64
+
+
+def test_tokens_are_exact_where_this_machine_made_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path))
+    source = ModelSource(name="m", location="nowhere", identity="sha256:x")
+    rows = {"split": "s", "part": "test", "source": source, "max_tokens": 50}
+
+    def found() -> Lengths:
+        return token_lengths(**rows, rows=4, words=(10.0, 20.0, 60.0))
+
+    assert found().how == "words"
+    assert found().quantiles == (14.0, 28.0, 50.0)  # 1.4 tokens a word, cut at max_tokens
+    assert token_lengths(**rows, rows=4, words=None).quantiles == (50.0, 50.0)
+    note_tokens([3, 5, 7, 9], **rows)
+    assert (found().how, found().mean, found().at(1.0)) == ("tokenized", 6.0, 9.0)
+
+
+LARGE = read_architecture(
+    {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "vocab_size": 32000,
+    }
+)
+
+
+def of_large(**chosen: Any) -> Memory:
+    execution = Execution.model_validate({"engine": "deepspeed", "workers": 8, **chosen})
+    return memory(LARGE, training=Training(), execution=execution, longest=512)
+
+
+def test_a_stage_shards_what_it_says():
+    stages = [of_large(zero_stage=stage) for stage in range(4)]
+    parameters = LARGE.parameters
+    assert [round(m.weights / parameters, 2) for m in stages] == [4, 4, 4, 0.5]
+    assert [round(m.gradients / parameters, 2) for m in stages] == [4, 4, 0.5, 0.5]
+    assert [round(m.optimizer / parameters, 2) for m in stages] == [8, 1.5, 1.5, 1.5]
+    offloaded = of_large(zero_stage=3, offload="cpu")
+    assert offloaded.weights == offloaded.optimizer == 0
+    assert offloaded.host == pytest.approx(stages[3].optimizer + parameters * (0.5 + 0.5), rel=1e-3)
+
+
+def least(device_gb: float, **training: Any) -> str:
+    found = smallest(
+        LARGE,
+        training=Training(**training),
+        execution=Execution(engine="deepspeed", workers=2),
+        longest=512,
+        device_bytes=device_gb * 1e9,
+    )
+    return found.said if found else "none"
+
+
+def test_the_smallest_stage_that_fits_is_named():
+    lora = {"tuning": LORA, "precision": "bf16"}
+    assert [least(gb) for gb in (500, 120, 80, 8)] == [
+        "1 device",
+        "ZeRO-1 x 4",
+        "ZeRO-2 x 8",
+        "none",
+    ]
+    assert least(80, **lora) == "ZeRO-3 x 2"
+
+
+def test_fractions_of_a_gpu_fill_it():
+    room = 80e9
+    for total in (0.0, 1e9, 5e9, 30e9, 60e9):
+        found = gpu_fraction(Memory(total, 0, 0, 0), room)
+        assert found is not None
+        together = round(1 / found)
+        assert together * (total + RESERVE) <= room
+        assert found == 1 / together
+    assert gpu_fraction(Memory(70e9, 0, 0, 0), room) == 1
+    assert gpu_fraction(Memory(80e9, 0, 0, 0), room) is None
+    assert fits(Memory(78e9, 0, 0, 0), room)
+
+
+def recipe(**changes: Any) -> FitRecipe:
+    known = {
+        "split": "s",
+        "train_on": "student_half",
+        "model": "m",
+        "labels": Labels(source=("w",)),
+    }
+    return FitRecipe(**{**known, "loss": XentLoss(), "training": Training(), "seed": 0, **changes})
+
+
+def test_a_prompt_trains_nothing_and_reads_every_row_with_either_word():
+    model, rows = shape("gpt2"), Lengths(64, (10.0, 10.0), 10.0, "tokenized")
+    asked = {}
+    for shots in (0, 2):
+        made = recipe(prompt=Prompt(shots=shots), predicts=("validation", "test"))
+        asked[shots] = estimate_fit(made, Execution(), model=model, lengths=lambda part: rows)
+    found = asked[0]
+    assert (found.tokens, found.trained_parameters) == (0, 0)
+    assert (found.flops.forward, found.flops.backward, found.flops.labelling) == (0, 0, 0)
+    head = 2 * 99 * WIDTH * 2 * 2 * 64
+    once = forward_flops(model, Padded(64, 640, 6400))
+    assert found.flops.evaluation == pytest.approx(2 * 2 * once + head)
+    assert found.memory.gradients == found.memory.optimizer == 0
+    thrice = forward_flops(model, Padded(64, 1920, 64 * 900))
+    assert asked[2].flops.evaluation == pytest.approx(2 * 2 * thrice + head)
+
+
+def test_what_is_not_estimated_says_what_it_is_and_what_would_help():
+    nowhere = ModelSource(name="big", location="org/big", identity="x", revision="abc")
+    estimator = Estimator(Shapes(Inputs(splits={}, models={"big": nowhere})))
+    why = estimator.fit(recipe(form="features"), nowhere, Execution())
+    assert why == FEATURES
+    why = estimator.fit(recipe(), nowhere, Execution())
+    assert "`hf download org/big config.json --revision abc` fetches it" in str(why)

@@ -1,0 +1,115 @@
+"""What a task's form rules out is refused when the sweep is planned, by key and with the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.plan.test_plan import inputs
+from w2s_ray.plan import Plan, make_plan
+from w2s_ray.spec import Form, parse_sweep
+
+SWEEP = """
+name: forms
+task: {{name: creak, train: 100, validation: 20, test: 20}}
+models: [s, {{name: m, {model}}}]
+training: {{max_tokens: 64, answer_tokens: 8}}
+methods:
+  naive: {{}}
+  other: {{{method}}}
+search: {{trials: 3, {search}}}
+execution: {execution}
+"""
+
+
+def planned(
+    form: Form,
+    method: str = "",
+    *,
+    model: str = "label: m",
+    search: str = "seed: 9",
+    execution: str = "{}",
+) -> Plan:
+    text = SWEEP.format(method=method, model=model, search=search, execution=execution)
+    given = inputs("s", "m")
+    splits = {name: replace(split, form=form) for name, split in given.splits.items()}
+    return make_plan(parse_sweep(text), replace(given, splits=splits))
+
+
+ENSEMBLE = "stages: [{kind: ensemble, seeds: [7]}]"
+PROMPT = "stages: [{kind: prompt}]"
+GENERATIVE = "stages: [{kind: generative}]"
+PROBE = "training: {tuning: {kind: probe}}"
+TRANSFORMS = [
+    *("{kind: hard}", "{kind: temperature, by: 2}", "{kind: confident}"),
+    *("{kind: filter, by: {kind: knn}}", "{kind: relabel, by: {kind: logistic}}"),
+]
+
+
+@pytest.mark.parametrize("stage", TRANSFORMS)
+def test_changes_of_weak_labels_are_refused_for_answers(stage):
+    said = r"methods\.other\.stages has \w+, which changes labels of classes, .*leave it out"
+    with pytest.raises(ValueError, match=said):
+        planned("answers", f"stages: [{stage}]")
+    for form in ("classes", "pairs", "features"):
+        assert planned(form, f"stages: [{stage}]").cells
+
+
+@pytest.mark.parametrize(
+    ("form", "method", "said"),
+    [
+        ("answers", ENSEMBLE, r"methods\.other\.stages has ensemble, .*many tokens; leave it out"),
+        ("answers", PROMPT, r"methods\.other\.stages has prompt, .*has answers; leave it out"),
+        ("pairs", PROMPT, r"methods\.other\.stages has prompt, .*has pairs; leave it out"),
+        ("features", GENERATIVE, r"methods\.other\.stages has generative, .*none; leave it out"),
+        ("answers", PROBE, r"methods\.other\.training\.tuning is probe, .*choose full, lora"),
+        ("answers", "loss: {kind: product}", r"methods\.other: loss product is .*use xent"),
+        ("features", "loss: {kind: kl}", r"methods\.other: loss kl is .*several classes; use xent"),
+        (
+            "answers",
+            "training: {answer_tokens: 64}",
+            r"methods\.other\.training: max_tokens is 64, and 64 of it .*lower answer_tokens",
+        ),
+        (
+            "answers",
+            "search: {training.tuning: {one_of: [{kind: full}, {kind: lp_ft}]}}",
+            r"methods\.other\.search\.training\.tuning is lp_ft, .*choose full",
+        ),
+        (
+            "answers",
+            "search: {loss: {one_of: [{kind: xent}, {kind: product}]}}",
+            r"methods\.other: loss product is of two classes",
+        ),
+    ],
+)
+def test_what_a_form_cant_have_is_refused(form, method, said):
+    with pytest.raises(ValueError, match=said):
+        planned(form, method)
+    assert planned("classes", method).cells
+
+
+def test_a_model_is_refused_as_a_method_is():
+    with pytest.raises(ValueError, match=r"models\.m\.training\.tuning is probe, .*lora"):
+        planned("answers", model=PROBE)
+    with pytest.raises(ValueError, match=r"models\.s\.execution\.workers is 2, .*engine: torch"):
+        planned("features", execution="{engine: deepspeed, workers: 2}")
+    assert planned("pairs", execution="{engine: deepspeed, workers: 2}").cells
+
+
+def test_a_search_by_log_loss_has_nothing_to_look_at_where_there_are_answers():
+    searched = "search: {training.lr: {choice: [1.0e-4, 1.0e-3]}}"
+    with pytest.raises(ValueError, match=r"search\.metric is log_loss, .*set metric: accuracy"):
+        planned("answers", searched, search="metric: log_loss")
+    assert planned("answers", searched).studies
+    assert planned("pairs", searched, search="metric: log_loss").studies
+
+
+def test_a_corpus_is_no_task_and_trains_no_head():
+    with pytest.raises(ValueError, match=r"creak is running text: .*`corpus`"):
+        planned("text")
+    corpus = "{name: texts, path: x, train: 8, validation: 2, test: 2}"
+    shape = "{width: 8, layers: 1, heads: 2}"
+    made = f"pretrain: {{architecture: {shape}, corpus: {corpus}, {PROBE}}}"
+    with pytest.raises(ValueError, match=r"models\.m\.pretrain\.training\.tuning is probe, "):
+        planned("classes", model=made)

@@ -1,0 +1,70 @@
+"""Whether a sweep finds a place on kinds of nodes: what is counted, what is refused and how."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plan.test_plan import SWEEP
+from w2s_ray.plan import NodeKind, Nodes, ResourceError, check_nodes
+from w2s_ray.plan.nodes import asked_by
+from w2s_ray.spec import Execution, parse_sweep
+
+HEAD = NodeKind("head", {"CPU": 0.0, "w2s_driver": 1.0}, 1, always=True)
+SPOT = NodeKind("l4-spot", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}, 8)
+DEMAND = NodeKind("l4", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}, 8)
+LARGE = NodeKind("a100-8", {"CPU": 96.0, "GPU": 8.0, "accelerator_type:A100": 1.0}, 2)
+CLOUD = Nodes((HEAD, SPOT, DEMAND, LARGE), autoscaled=True, most=11)
+
+
+def holds(**execution: object) -> int:
+    return CLOUD.holds(asked_by(Execution.model_validate(execution), gpus=True))
+
+
+def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than_allowed():
+    assert holds() == 2 * 8 + 9, "the large nodes first, then nine of sixteen small ones"
+    assert holds(accelerator_type="A100") == 16
+    assert holds(accelerator_type="L4") == 11
+    assert holds(gpus_per_worker=0.3) == 3 * holds()
+    assert holds(gpus_per_worker=0.3, cpus_per_worker=4) == 2 * 24 + 9 * 2
+    assert holds(gpus_per_worker=2) == 8
+    assert holds(gpus_per_worker=0, cpus_per_worker=9) == 20
+    assert CLOUD.total("GPU") == 25
+
+
+@pytest.mark.parametrize(
+    ("execution", "said"),
+    [
+        (
+            "{gpus_per_worker: 16}",
+            "execution.gpus_per_worker: model s asks for 16 GPU, 1 CPU on one node, but no node "
+            "type has that: the nearest, a100-8, has 96 CPU, 8 GPU .A100.; lower gpus_per_worker, "
+            "or add one",
+        ),
+        (
+            "{accelerator_type: H100}",
+            r"execution.accelerator_type: model s asks for 1 CPU, 1 GPU \(H100\) on one node, but "
+            r"no node type has that: the nearest, .*; lower accelerator_type, or add one",
+        ),
+        (
+            "{cpus_per_worker: 40, accelerator_type: L4}",
+            "execution.cpus_per_worker: model s asks for 40 CPU, 1 GPU .L4. on one node, but no "
+            "node type has that: the nearest, l4-spot, has 8 CPU, 1 GPU .L4.",
+        ),
+        (
+            "{engine: deepspeed, workers: 24, accelerator_type: A100}",
+            "execution.workers: model s asks for 24 workers with 1 CPU, 1 GPU .A100. each, but the "
+            "cluster may have room for 16; lower workers",
+        ),
+    ],
+)
+def test_what_can_never_be_had_is_refused_with_the_nearest_node_type(execution, said):
+    sweep = parse_sweep(SWEEP + f"execution: {execution}\n")
+    with pytest.raises(ResourceError, match=said):
+        check_nodes(sweep, CLOUD, remedy="add one")
+
+
+def test_nodes_that_are_not_there_yet_are_no_reason_to_refuse():
+    sweep = parse_sweep(SWEEP + "execution: {engine: deepspeed, workers: 16, gpus_per_worker: 1}\n")
+    check_nodes(sweep, CLOUD, remedy="")
+    with pytest.raises(ResourceError, match="the nearest, head, has 0 CPU, 0 GPU"):
+        check_nodes(sweep, Nodes((HEAD,)), remedy="")

@@ -1,0 +1,150 @@
+"""`gpus_per_worker: auto`: shares by memory on the GPUs that there are, else whole ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.plan.test_plan import SEARCH, SWEEP, inputs
+from tests.support import w2s
+from w2s_ray.data.shapes import Shapes
+from w2s_ray.execute.admission import Ask, Layout, has_room
+from w2s_ray.execute.cluster import Cluster
+from w2s_ray.ladder import folder
+from w2s_ray.plan import NodeKind, Nodes, Plan, ResourceError, make_plan
+from w2s_ray.plan.estimates import gpu_fraction, memory, settled, whole_gpus
+from w2s_ray.spec import Execution, ModelSource, parse_sweep
+
+AUTO = "execution: {gpus_per_worker: auto}\n"
+L4 = NodeKind("l4", {"CPU": 16.0, "GPU": 2.0, "accelerator_type:L4": 1.0}, 1)
+T4 = NodeKind("t4", {"CPU": 16.0, "GPU": 1.0, "accelerator_type:T4": 1.0}, 4)
+NO_GPU = Nodes((NodeKind("node", {"CPU": 8.0}, 1),))
+
+
+def planned(text: str = SWEEP + AUTO) -> Plan:
+    """A plan whose models `s` and `m` are on this machine, and `l` isn't."""
+    found = inputs()
+    known = {
+        label: ModelSource(name=label, location=str(folder(size)), identity=f"sha256:{label}")
+        for label, size in (("s", "xs"), ("m", "s"))
+    }
+    found.models.update(known)
+    return make_plan(parse_sweep(text), found)
+
+
+def shares(plan: Plan, *kinds: NodeKind) -> dict[str, float]:
+    done = settled(plan, Shapes(plan.inputs), Nodes(kinds))
+    return {fit.source.name: fit.execution.gpus_per_worker for fit in done.fits.values()}  # type: ignore[misc]
+
+
+def test_each_fit_gets_the_share_that_its_longest_rows_need():
+    plan = planned()
+    found = shares(plan, L4)
+    model = Shapes(plan.inputs).model(plan.inputs.models["s"])
+    assert not isinstance(model, str)
+    fit = next(fit for fit in plan.fits.values() if fit.source.name == "s")
+    needs = memory(
+        model,
+        training=fit.recipe.training,
+        execution=fit.execution,
+        longest=min(fit.recipe.training.max_tokens, model.longest or 10**9),
+    )
+    assert found["s"] == gpu_fraction(needs, 24e9)
+    assert found["s"] < found["l"] == 1.0, "nothing is known of l"
+    why = whole_gpus(plan, Shapes(plan.inputs), Nodes((L4,)))
+    assert set(why) == {"l"}
+    assert "config.json" in why["l"]
+
+
+def test_where_two_kinds_of_gpus_may_be_had_the_smaller_decides():
+    plan = planned()
+    assert shares(plan, L4, T4) == shares(plan, T4)
+    assert shares(plan, L4)["s"] < shares(plan, T4)["s"]
+    only = "execution: {gpus_per_worker: auto, accelerator_type: L4}\n"
+    assert shares(planned(SWEEP + only), L4, T4) == shares(plan, L4)
+
+
+def test_ids_are_those_without_a_share_and_numbers_are_left_alone():
+    assert planned().fits.keys() == planned(SWEEP).fits.keys()
+    given = planned(SWEEP + "execution: {gpus_per_worker: 0.5}\n")
+    assert set(shares(given, L4).values()) == {0.5}
+    assert set(shares(planned(SWEEP), L4).values()) == {None}
+    group = "execution: {engine: deepspeed, workers: 2, gpus_per_worker: auto}\n"
+    assert set(shares(planned(SWEEP + group), L4).values()) == {1.0}
+    assert set(shares(planned(), *NO_GPU.kinds).values()) == {0.0}
+
+
+def test_trials_have_a_share_unless_they_change_what_memory_depends_on():
+    (study,) = settled(*with_shapes(planned(SEARCH + AUTO))).studies.values()
+    gpus = [fit.execution.gpus_per_worker for fit in study.trial_fits({"loss.alpha": 0.5})]
+    assert gpus == [shares(planned(), L4)["m"]]
+    batches = SEARCH.replace("loss.alpha: {uniform: [0, 1]}", "training.batch_size: {choice: [8]}")
+    (study,) = settled(*with_shapes(planned(batches + AUTO))).studies.values()
+    assert [e.gpus_per_worker for e in study.executions] == [1.0]
+
+
+def with_shapes(plan: Plan) -> tuple[Plan, Shapes, Nodes]:
+    return plan, Shapes(plan.inputs), Nodes((L4,))
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ({"CPU": 1.0, "GPU": 1.0}, "nothing says which GPUs a machine of kind mine has; name them"),
+        ({"GPU": 1.0, "accelerator_type:K9": 1.0}, "memory of accelerator K9 isn't known; give"),
+    ],
+)
+def test_a_gpu_of_unknown_memory_is_refused_with_the_remedy(resources, said):
+    with pytest.raises(ResourceError, match=said):
+        shares(planned(), NodeKind("mine", resources, 1))
+
+
+def test_the_floor_packs_what_was_settled_onto_whole_gpus():
+    cluster = Cluster(Nodes((L4,)))
+    plan = cluster.settled(planned())
+    fits = [fit for fit in plan.fits.values() if fit.source.name == "s"]
+    layout = Layout.of(fits[0].execution, cluster)
+    assert Ask("f", "sweep", layout).layout.gpus == fits[0].execution.gpus_per_worker
+    assert cluster.slots(fits[0].execution) == 16, "by CPUs"
+    many = round(1 / layout.gpus)
+    one_gpu = {"CPU": 64.0, "GPU": 1.0}
+    assert has_room(layout, held=[layout] * (many - 1), room=one_gpu)
+    assert not has_room(layout, held=[layout] * many, room=one_gpu)
+
+
+def test_the_plan_shows_the_share_and_why_some_get_a_whole_gpu(tmp_path):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(
+        "name: n\ntask: {name: embedded, train: 200, validation: 50, test: 50}\n"
+        "models: [embedded:xs, embedded:s]\nmethods: {naive: {}}\n" + AUTO
+    )
+    said = w2s("plan", sweep).stdout
+    assert "a share of a GPU by memory" in said
+    said = w2s("plan", sweep, "--accelerator", "L4").stdout
+    assert "a fit of embedded:xs: 1 CPU, 0.0833 GPU" in said
+    aws = w2s("plan", sweep, "--cluster", "cluster/aws.yaml").stdout
+    whole = w2s("plan", whole_gpu(sweep), "--cluster", "cluster/aws.yaml").stdout
+    assert rooms(aws)["embedded:xs"] > rooms(whole)["embedded:xs"] > 0
+    refused = w2s("plan", sweep, "--accelerator", "L4", "--cluster", "cluster/slurm.sbatch")
+    assert refused.returncode == 2
+    assert (
+        "nothing says which GPUs a machine of kind machine of the allocation has" in refused.stderr
+    )
+
+
+def test_a_word_that_is_no_share_is_refused():
+    with pytest.raises(ValueError, match="gpus_per_worker"):
+        Execution(gpus_per_worker="half")  # type: ignore[arg-type]
+
+
+def whole_gpu(sweep: Path) -> Path:
+    other = sweep.with_name("whole.yaml")
+    other.write_text(sweep.read_text().replace("auto", "1"))
+    return other
+
+
+def rooms(said: str) -> dict[str, int]:
+    found = re.findall(r"has room for (\d+) fits of (\S+) at once", said)
+    return {model: int(count) for count, model in found}

@@ -1,0 +1,388 @@
+"""Figures of imitated sweeps: what is in them, and that it is the table's and the store's."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.report.figures.stores import Sweep, make_store
+from w2s_ray.report import open_results
+from w2s_ray.report.figures import Figure, config, export, figures_of, themed
+from w2s_ray.report.figures.figure import PANELS
+from w2s_ray.report.figures.reliability import _pooled
+from w2s_ray.report.figures.theme import DASHES, SHAPES, cycled
+from w2s_ray.report.measures import Bin
+from w2s_ray.report.results import Results
+from w2s_ray.store import StoreError
+
+PGR = ("pgr-by-size", "pgr-grid", "methods", "methods-pgr")
+ACCURACY = ("accuracy", "methods-accuracy", "training", "training-loss", "agreement", "reliability")
+SEARCH = ("search-confidence", "study-history")
+
+
+def made(folder: Path, sweep: Sweep, **options: Any) -> tuple[Results, dict[str, Figure]]:
+    make_store(folder, sweep)
+    results = open_results(folder)
+    return results, figures_of(results, sweep.name, **options)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> tuple[Results, dict[str, Figure]]:
+    """A sweep of two tasks, three seeds and a search."""
+    sweep = Sweep(tasks=("sciq", "boolq"), seeds=(0, 1, 2), searched="confidence")
+    return made(tmp_path_factory.mktemp("drawn"), sweep)
+
+
+@pytest.fixture(scope="module")
+def without_gap(tmp_path_factory) -> dict[str, Figure]:
+    """A sweep whose ceiling is worse than its supervisor."""
+    sweep = Sweep(
+        models=("a", "b"), methods=("naive",), pairs=(("a", "b"),), accuracy={"a": 0.9, "b": 0.7}
+    )
+    return made(tmp_path_factory.mktemp("without_gap"), sweep)[1]
+
+
+def units(part: Any) -> Iterator[Mapping[str, Any]]:
+    """Every part of a specification that has a mark."""
+    if isinstance(part, dict):
+        if "mark" in part:
+            yield part
+        for name, value in part.items():
+            if name not in ("datasets", "config"):
+                yield from units(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from units(value)
+
+
+def fields(unit: Mapping[str, Any]) -> dict[str, str]:
+    """Channel -> field of a part."""
+    found = {name: of for name, of in unit.get("encoding", {}).items() if isinstance(of, dict)}
+    return {name: of["field"] for name, of in found.items() if "field" in of}
+
+
+def texts(svg: bytes) -> list[str]:
+    return [text for each in ElementTree.fromstring(svg).iter() if (text := each.text)]
+
+
+def places(rows: Any) -> list[tuple[Any, ...]]:
+    return [(r["task"], r["weak"], r["strong"], r["method"]) for r in rows]
+
+
+def test_every_figure_that_has_data_is_there(drawn):
+    _, figures = drawn
+    assert set(figures) == {*PGR, *ACCURACY, *SEARCH, "pgr-grid-median", "agreement-by-size"}
+    assert all(name == figure.name and figure.caption for name, figure in figures.items())
+
+
+def test_a_figure_without_data_is_left_out(tmp_path, without_gap):
+    assert set(without_gap) == {*ACCURACY, "pgr-grid"}
+    store = make_store(tmp_path, Sweep(seeds=(0,)))
+    for folder in (tmp_path / "runs").iterdir():
+        (folder / "record.json").unlink()
+    figures = figures_of(Results(store), "sweep")
+    assert set(figures) == {"pgr-grid"}
+    assert {row["void"] for row in figures["pgr-grid"].rows} == {"missing"}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_figure_compiles_under_both_themes(drawn, theme):
+    for figure in drawn[1].values():
+        svg = export(figure, "svg", theme=theme)
+        assert figure.title in texts(svg)
+        assert config(theme)["background"].encode() in svg
+
+
+def test_png_and_page_are_whole_and_need_no_network(drawn):
+    figure = drawn[1]["accuracy"]
+    assert export(figure, "png").startswith(b"\x89PNG")
+    page = export(figure, "html").decode()
+    assert "vegaEmbed" in page
+    assert "<script src" not in page
+    assert json.loads(export(figure, "json")) == themed(figure)
+
+
+def test_what_is_drawn_of_the_table_is_the_table(drawn):
+    results, figures = drawn
+    table = {
+        (row.task, row.weak, row.strong, row.method): asdict(row)
+        for row in results.table("sweep").rows
+    }
+    ends = [
+        f"{of}_{end}" for of in ("weak", "student", "ceiling", "pgr") for end in ("low", "high")
+    ]
+    columns = ["weak_accuracy", "student_accuracy", "ceiling_accuracy", "pgr", "reason", *ends]
+    for name in ("accuracy", "pgr-grid", "methods-accuracy"):
+        rows = figures[name].spec()["datasets"]["rows"]
+        assert sorted(places(rows)) == sorted(table)
+        for row, place in zip(rows, places(rows), strict=True):
+            expected = table[place]
+            assert all(row[column] == expected[column] for column in columns)
+            assert row["runs"].split() == list(expected["runs"])
+
+
+def test_medians_are_the_table_of_methods(drawn):
+    results, figures = drawn
+    expected = {row.method: asdict(row) for row in results.table("sweep").by_method}
+    rows = [row for row in figures["methods"].rows if row["is_median"]]
+    assert {row["method"] for row in rows} == set(expected)
+    for row in rows:
+        of_table = expected[row["method"]]
+        assert (row["pgr"], row["median_low"], row["median_high"]) == tuple(
+            of_table[name] for name in ("median_pgr", "median_low", "median_high")
+        )
+
+
+def test_curves_are_the_stores_metrics(drawn):
+    results, figures = drawn
+    row = figures["training"].rows[5]
+    found = results.metrics(row["runs"])
+    at_step = found[found["step"] == row["step"]].set_index("metric")["value"]
+    for name in ("accuracy", "agreement", "loss", "log_loss"):
+        assert row[name] == at_step[f"validation/{name}"]
+    kept = {row["step"] for row in figures["training"].rows if row["is_kept"]}
+    assert kept == {20}
+    assert {row["step"] for row in figures["training"].rows if row["is_oracle"]} == {20}
+
+
+def test_agreement_is_that_of_the_scores(drawn):
+    results, figures = drawn
+    scores = results.scores("sweep").set_index("run_id")
+    names = {"all test rows": "agreement", "where the supervisor is wrong": "agreement_where_wrong"}
+    rows = [row for row in figures["agreement"].rows if row["measure"] in names]
+    assert len(rows) == 2 * 2 * 2 * 2 * 3  # measures, tasks, pairs, methods, seeds
+    for row in rows:
+        assert row["value"] == scores.loc[row["runs"], names[row["measure"]]]
+
+
+def test_agreement_by_size_tells_right_from_wrong(drawn):
+    results, figures = drawn
+    scores = results.scores("sweep").set_index("run_id")
+    parameters = results.runs().set_index("id")["parameters"]
+    rows = figures["agreement-by-size"].rows
+    assert len(rows) == 2 * 2 * 2 * 2 * 3  # right and wrong, tasks, pairs, methods, seeds
+    columns = {"right": "agreement_where_right", "wrong": "agreement_where_wrong"}
+    for row in rows:
+        assert row["value"] == scores.loc[row["runs"], columns[row["measure"].split()[-1]]]
+        assert row["size"] == parameters[row["runs"]]
+    assert {row["panel"].split(":")[0] for row in rows} == {"naive", "confidence"}
+
+
+def test_agreement_over_one_size_is_no_curve(tmp_path):
+    _, figures = made(tmp_path, Sweep(pairs=(("small", "large"),), seeds=(0,), examples=50))
+    assert "agreement" in figures
+    assert "agreement-by-size" not in figures
+
+
+def test_seeds_are_pooled_in_the_reliability(drawn):
+    """A row's bin holds the predictions of all its seeds."""
+    results, figures = drawn
+    rows = [
+        row
+        for row in figures["reliability"].rows
+        if (*places([row])[0], row["role"]) == ("boolq", "small", "large", "naive", "student")
+    ]
+    runs = rows[0]["runs"].split()
+    assert len(runs) == 3
+    of_runs = [results.reliability(run).set_index("low").fillna(0.0) for run in runs]
+    for row in rows:
+        bins = [of_run.loc[row["low"]] for of_run in of_runs]
+        assert row["count"] == sum(bin_["count"] for bin_ in bins)
+        right = sum(bin_["count"] * bin_["accuracy"] for bin_ in bins)
+        assert row["accuracy"] == pytest.approx(right / row["count"])
+        assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert sum(row["count"] for row in rows) > 500
+
+
+def test_bins_of_few_predictions_are_not_drawn():
+    few, many = (Bin(0.5, 0.6, count, 0.55, 0.5) for count in (4, 6))
+    assert list(_pooled([[few], [few]])) == []
+    (drawn,) = _pooled([[few], [many]])
+    # Wilson's interval of 5 of 10.
+    assert (drawn["accuracy_low"], drawn["accuracy_high"]) == pytest.approx((0.2366, 0.7634), 1e-3)
+
+
+def test_trials_are_the_stores_and_the_best_so_far_never_falls(drawn):
+    _, figures = drawn
+    rows = figures["study-history"].rows
+    assert [(row["number"], row["state"], row["objective"]) for row in rows] == [
+        (0, "complete", 0.72),
+        (1, "complete", 0.73),
+        (2, "pruned", 0.74),
+        (3, "complete", 0.75),
+        (4, "failed", None),
+        (5, "complete", 0.77),
+    ]
+    assert [row["best"] for row in rows] == [0.72, 0.73, 0.73, 0.75, 0.75, 0.77]
+    assert [row["number"] for row in rows if row["is_winner"]] == [5]
+    slices = figures["search-confidence"]
+    assert {row["setting"] for row in slices.rows} == {
+        "loss.alpha",
+        "training.lr",
+        "early_stopping.patience",
+        "loss.kind",
+    }
+    kinds = {
+        (x["title"], x["type"], x.get("scale", {}).get("type"))
+        for unit in units(slices.spec())
+        if (x := unit["encoding"]["x"])
+    }
+    assert kinds == {
+        ("loss.alpha", "quantitative", "linear"),
+        ("training.lr", "quantitative", "log"),
+        ("early_stopping.patience", "quantitative", "linear"),
+        ("loss.kind", "nominal", None),
+    }
+
+
+def test_no_pgr_is_no_number(drawn, without_gap):
+    figure = without_gap["pgr-grid"]
+    (row,) = figure.rows
+    assert row["pgr"] is None
+    assert row["reason"]
+    said = texts(export(figure, "svg"))
+    assert "no clear gap" in said
+    assert not [text for text in said if text.startswith(("0.00", "NaN", "null", "["))]
+    for name in PGR:
+        if name != "pgr-grid":
+            assert all(row["pgr"] is not None for row in drawn[1][name].rows)
+
+
+def test_intervals_are_drawn_where_there_are_intervals(drawn):
+    _, figures = drawn
+    expected = {
+        "accuracy": {("weak_low", "weak_high"), ("student_low", "student_high")},
+        "pgr-by-size": {("pgr_low", "pgr_high")},
+        "methods": {("median_low", "median_high")},
+        "methods-pgr": {("pgr_low", "pgr_high")},
+        "methods-accuracy": {("student_low", "student_high")},
+    }
+    for name, bounds in expected.items():
+        found = [fields(unit) for unit in units(figures[name].spec())]
+        drawn_bounds = {(of.get("x"), of.get("x2")) for of in found}
+        drawn_bounds |= {(of.get("y"), of.get("y2")) for of in found}
+        assert bounds <= drawn_bounds
+        assert "95 % intervals" in figures[name].caption
+    assert ("ceiling_low", "ceiling_high") in {
+        (of.get("y"), of.get("y2")) for of in map(fields, units(figures["accuracy"].spec()))
+    }
+
+
+def test_a_pgr_is_on_the_axis_and_an_interval_beyond_it_ends_in_an_arrow(tmp_path):
+    _, figures = made(tmp_path, Sweep(seeds=(0, 1), examples=400))
+    figure = figures["methods-pgr"]
+    domains = {
+        tuple(x["scale"]["domain"])
+        for unit in units(figure.spec())
+        if "domain" in (x := unit["encoding"].get("x", {})).get("scale", {})
+    }
+    ((low, high),) = domains
+    assert low <= 0 < 1 <= high
+    assert all(low <= row["pgr"] <= high for row in figure.rows)
+    is_cut = any(row["pgr_low"] < low or row["pgr_high"] > high for row in figure.rows)
+    assert ("Arrows" in figure.caption) == is_cut
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [
+        ("accuracy", "weak"),
+        ("pgr-by-size", "weak"),
+        ("methods", "method"),
+        ("methods-pgr", "method"),
+        ("methods-accuracy", "method"),
+        ("agreement", "method"),
+        ("agreement-by-size", "weak"),
+        ("training", "measure"),
+        ("reliability", "role"),
+        ("study-history", "state"),
+    ],
+)
+def test_what_colour_tells_shape_or_dash_tells_too(drawn, name, channel):
+    found = [fields(unit) for unit in units(drawn[1][name].spec())]
+    assert any(of.get("color") == channel for of in found)
+    assert any(channel in (of.get("shape"), of.get("strokeDash")) for of in found)
+    svg = export(drawn[1][name], "svg").decode()
+    assert svg.count("<path") > 0
+
+
+def test_shape_and_dash_together_tell_ten_supervisors_apart():
+    looks = zip(cycled(SHAPES, 10), cycled(DASHES, 10), strict=True)
+    assert len(set(looks)) == 10
+    assert math.gcd(len(SHAPES), len(DASHES)) == 1
+
+
+def test_colours_are_the_themes_alone(drawn):
+    """A chart is shown under either theme, so it must not bring colours with it."""
+    for figure in drawn[1].values():
+        spec = json.dumps({**figure.spec(), "datasets": {}})
+        if figure.name.startswith("pgr-grid"):
+            spec = spec.replace("#000000", "").replace("#ffffff", "")  # on the shades
+        assert '"#' not in spec
+
+
+def test_x_is_parameters_or_flops_and_both_are_the_records(drawn, tmp_path):
+    results, figures = drawn
+    by_flops = figures_of(results, "sweep", x="flops")
+    runs = results.runs().set_index("id")
+    for name, of in (("parameters", figures), ("flops", by_flops)):
+        row = of["accuracy"].rows[0]
+        student = runs.loc[row["runs"].split()[1]]
+        assert student["model"] == row["strong"]
+        wanted = student["parameters"] * (1 if name == "parameters" else 1e6)
+        assert row["student_x"] == row["ceiling_x"] == wanted
+    with pytest.raises(ValueError, match="x is 'size'; choose among parameters, flops"):
+        figures_of(results, "sweep", x="size")  # type: ignore[arg-type]
+
+
+def test_models_of_unknown_size_are_left_out_of_the_figures_by_size(tmp_path):
+    store = make_store(tmp_path, Sweep(seeds=(0,)))
+    for path in (tmp_path / "runs").glob("*/record.json"):
+        path.write_text(path.read_text().replace('"parameters"', '"weights"'))
+    figures = figures_of(Results(store), "sweep")
+    assert "accuracy" not in figures
+    assert "methods-accuracy" in figures
+
+
+def test_many_panels_are_a_figure_for_each_task(tmp_path):
+    tasks = [f"task {i}/x" for i in range(PANELS // 2 + 1)]
+    sweep = Sweep(tasks=tasks, pairs=(("small", "large"),), seeds=(0,), examples=20)
+    _, figures = made(tmp_path, sweep)
+    first = figures["accuracy-1-task-0-x"]
+    assert first.task == "task 0/x"
+    assert {row["task"] for row in first.rows} == {"task 0/x"}
+    assert first.title.endswith("task 0/x")
+    assert len([name for name in figures if name.startswith("accuracy-")]) == len(tasks)
+
+
+def test_long_names_are_broken_not_cut(tmp_path):
+    method = "confidence_with_a_long_method_name_and_more"
+    _, figures = made(tmp_path, Sweep(methods=("naive", method), seeds=(0,), examples=50))
+    for name in ("accuracy", "methods-accuracy"):
+        said = "".join(texts(export(figures[name], "svg")))
+        assert method in said.replace("\n", "")
+
+
+def test_the_fields_that_a_page_filters_by_are_there(drawn):
+    for figure in drawn[1].values():
+        for row in figure.rows:
+            assert {"weak", "strong", "method"} <= row.keys() or "median_pgr" in row
+            assert row.get("runs") or "median_pgr" in row
+
+
+def test_the_chart_holds_its_data(drawn):
+    """`chart` is what a notebook shows: the same specification, checked by Altair."""
+    figure = drawn[1]["methods"]
+    assert figure.chart.to_dict()["datasets"] == figure.spec()["datasets"]
+
+
+def test_an_unknown_sweep_is_named(drawn):
+    with pytest.raises(StoreError, match="no sweep 'nope'"):
+        figures_of(drawn[0], "nope")

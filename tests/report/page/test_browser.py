@@ -1,0 +1,244 @@
+"""The page as a reader has it: opened from a file, by mouse and keyboard, in both themes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.report.page.stores import FAILED, HOSTILE, SWEEP, hurt_store, large_store
+from w2s_ray.report import open_results
+from w2s_ray.report.page import page_content, to_html
+
+pytest.importorskip("selenium", reason="needs selenium, of the dev dependencies")
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.report.page import browser
+
+ROW = "#pgr tr.row"
+MARKS = "#charts figure:not([hidden]) svg :is(.mark-symbol, .mark-rect) path"
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[browser.webdriver.Chrome]:
+    driver = browser.start()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    store = hurt_store(folder / "results")
+    path = folder / "report.html"
+    path.write_text(to_html(page_content(open_results(store.uri))), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def page(driver, file) -> Iterator[browser.Page]:
+    page = browser.Page(driver, file)
+    yield page
+    assert page.errors() == []
+    assert page.requested() == [file.as_uri()]
+    assert page.run("return window.hurt ?? null") is None
+    page.emulate()
+    page.resize(1280, 900)
+
+
+def column(page: browser.Page, name: str) -> list[str]:
+    return page.texts(f"{ROW} > .{name}")
+
+
+def press_header(page: browser.Page, name: str) -> str:
+    """Press the column's header, and give the order that it says by then."""
+    page.one(f'#pgr th[data-column="{name}"] button').click()
+    return page.one(f'#pgr th[data-column="{name}"]').get_attribute("aria-sort")
+
+
+def test_it_shows_every_row_and_every_figure(page):
+    rows = len(SWEEP.tasks) * len(SWEEP.pairs) * len(SWEEP.methods) + 2
+    assert len(page.all(ROW)) == rows
+    assert page.one("#count").text == f"{rows} of {rows} rows"
+    figures = page.run("return CONTENT.sweeps[0].figures.length")
+    assert (
+        len(page.all("#charts figure")) == len(page.all("#charts figure svg.marks")) == figures > 0
+    )
+
+
+def test_the_table_sorts_by_click_both_ways_and_back(page):
+    before = column(page, "pgr .value")
+    assert press_header(page, "pgr") == "descending"
+    numbers = [float(text.replace("−", "-")) for text in column(page, "pgr .value") if text != "–"]
+    assert numbers == sorted(numbers, reverse=True)
+    assert column(page, "pgr .value")[-2:] == ["–", "–"]
+    assert press_header(page, "pgr") == "ascending"
+    assert column(page, "pgr .value")[-2:] == ["–", "–"]
+    assert press_header(page, "pgr") == "none"
+    assert column(page, "pgr .value") == before
+
+
+def test_the_table_sorts_by_keyboard_and_the_focus_stays(page):
+    page.tab_to('#pgr th[data-column="task"] button')
+    page.press(Keys.ENTER)
+    assert column(page, "task") == sorted(column(page, "task"))
+    page.press(Keys.SPACE)
+    assert column(page, "task") == sorted(column(page, "task"), reverse=True)
+    assert page.focused().text == "Task"
+
+
+def test_a_choice_narrows_table_and_figures_and_is_taken_back(page):
+    rows, marks = len(page.all(ROW)), len(page.all(MARKS))
+    page.one("#filters [name=task]").send_keys("sciq")
+    page.wait_for_figures()
+    assert set(column(page, "task")) == {"sciq"}
+    few = len(page.all(MARKS))
+    assert 0 < few < marks
+    page.one("#filters [name=method]").send_keys("naive")
+    page.wait_for_figures()
+    assert len(page.all(ROW)) == len(SWEEP.pairs)
+    assert 0 < len(page.all(MARKS)) < few
+    page.one("#filters button[type=reset]").click()
+    page.wait_for_figures()
+    assert (len(page.all(ROW)), len(page.all(MARKS))) == (rows, marks)
+
+
+def test_words_narrow_the_table_and_one_that_fits_nothing_leaves_nothing(page):
+    page.one("#filters [name=text]").send_keys("CONF small")
+    page.wait_for_figures()
+    assert set(column(page, "method")) == {"confidence"}
+    page.one("#filters [name=text]").send_keys(" nowhere")
+    page.wait_for_figures()
+    assert page.all(ROW) == []
+    assert "No row is left" in page.one("#pgr").text
+    assert page.all(MARKS) == []
+    assert "nothing of this choice" in page.one("#figures-left-out").text
+
+
+def test_a_run_opens_and_closes_by_keyboard(page):
+    page.tab_to("#pgr button.open")
+    page.press(Keys.ENTER)
+    assert page.focused().get_attribute("aria-expanded") == "true"
+    link = page.tab_to("#pgr table.inner a")
+    name = link.get_attribute("aria-label")
+    page.press(Keys.ENTER)
+    page.wait(lambda: page.run("return document.querySelector('#run').dataset.drawn") == "all")
+    assert page.one("#run").get_attribute("open") is not None
+    assert "supervisor" in page.one("#run-title").text
+    assert "training.lr" in page.texts("#run dt")
+    assert len(page.all("#run .chart svg .mark-line path")) >= 4
+    page.press(Keys.ESCAPE)
+    page.wait(lambda: page.one("#run").get_attribute("open") is None)
+    assert page.focused().get_attribute("aria-label") == name
+    assert "#run" not in page.driver.current_url
+
+
+def test_a_mark_says_what_it_is_and_leads_to_its_row(page):
+    mark = page.one("#figure-accuracy svg .mark-symbol path")
+    page.run("arguments[0].scrollIntoView({block: 'center'})", mark)
+    ActionChains(page.driver).move_to_element(mark).perform()
+    page.wait(lambda: page.one("#tip").is_displayed())
+    told = dict(zip(page.texts("#tip dt"), page.texts("#tip dd"), strict=True))
+    assert "null" not in told.values()
+    ActionChains(page.driver).click().perform()
+    page.wait(lambda: page.all("#pgr button.open[aria-expanded=true]"))
+    assert page.focused().get_attribute("aria-label") == (
+        f"Seeds of {told['task']}, {told['pair']}, {told['method']}"
+    )
+
+
+def test_an_address_opens_a_failed_run_with_its_reason_and_attempts(page, file):
+    page.run("location.hash = arguments[0]", f"run={FAILED}")
+    page.wait(lambda: page.one("#run").get_attribute("open") is not None)
+    said = " ".join(page.one("#run").text.split())
+    assert f"failed error: {' '.join(HOSTILE.split())}" in said
+    assert "Tried 2 times; tried again after worker_died 1" in said
+    assert "the process is gone" in said
+    page.one("#run header button").click()
+    assert page.one("#run").get_attribute("open") is None
+
+
+def test_an_address_that_names_no_run_opens_nothing(page):
+    for name in ("constructor", "__proto__", "nothing", "%", "<b>"):
+        page.run("location.hash = arguments[0]", f"run={name}")
+        page.run("dispatchEvent(new HashChangeEvent('hashchange'))")
+    assert page.one("#run").get_attribute("open") is None
+
+
+def test_a_study_opens_with_its_trials_and_leads_to_a_trials_fit(page):
+    study = page.run("return CONTENT.sweeps[0].runs.find(r => r.roles.includes('study')).id")
+    page.run("location.hash = arguments[0]", f"run={study}")
+    page.wait(lambda: page.one("#run").get_attribute("open") is not None)
+    assert len(page.all("#run table.inner tbody tr")) == 7
+    assert "chosen" in page.one("#run tr.winner").text
+    page.all("#run table.inner a")[-1].click()
+    page.wait(lambda: "trial" in page.one("#run-title").text)
+
+
+def test_what_failed_or_is_missing_is_listed_with_the_reason(page):
+    said = page.one("#missing").text
+    assert "Failed runs (1)" in said
+    assert "student not run" in said
+    assert page.one(f'#missing a[href="#run={FAILED}"]').is_displayed()
+
+
+def test_the_sweep_file_stands_word_for_word(page):
+    text = page.run("return document.querySelector('#sweep-text').textContent")
+    assert text == f"name: sweep\n# {HOSTILE}\u2028\n"
+
+
+def test_environments_that_differ_are_told_apart(page):
+    said = page.one("#environment").text
+    assert "Runs differ in torch." in said
+    assert "1.0 in 1 run" in said
+    assert HOSTILE in said
+
+
+def test_both_themes_reach_page_and_figures(page):
+    def colours() -> list[str]:
+        return page.run(
+            "const of = (s, p) => getComputedStyle(document.querySelector(s))[p];"
+            "return [of('body', 'backgroundColor'), of('body', 'color'),"
+            " of('#charts svg .role-axis-title text', 'fill')]"
+        )
+
+    page.emulate(prefers_color_scheme="dark")
+    page.wait_for_figures()
+    dark = colours()
+    page.one("#theme").click()
+    page.wait_for_figures()
+    light = colours()
+    assert all(a != b for a, b in zip(dark, light, strict=True))
+    page.emulate(prefers_color_scheme="light")
+    page.wait_for_figures()
+    assert colours() == light
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(page):
+    page.resize(360, 740)
+    page.run("document.querySelector('#pgr button.open').click()")
+    assert page.run("return document.documentElement.scrollWidth") <= 360
+
+
+def test_everything_that_can_be_pressed_can_be_reached_and_has_a_name(page):
+    nameless = page.run(
+        "return [...document.querySelectorAll('a, button, select, input, summary')]"
+        ".filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.title))"
+        ".map(e => e.outerHTML)"
+    )
+    assert nameless == []
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_make_less_than_10_mb(driver, tmp_path):
+    store = large_store(tmp_path / "results", seeds=7)
+    content = page_content(open_results(store.uri))
+    assert len(content["runs"]) == 1050
+    path = tmp_path / "report.html"
+    path.write_text(to_html(content), encoding="utf-8")
+    assert path.stat().st_size < 10e6
+    page = browser.Page(driver, path)
+    assert len(page.all(ROW)) == 120
+    assert page.errors() == []

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.report.page.stores import hurt_store
+from tests.support import w2s
+
+SWEEP = """
+name: sweep
+task: {name: embedded, train: 100, validation: 20, test: 20}
+models: ["embedded:xs", "embedded:s"]
+methods: {naive: {}}
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> str:
+    return hurt_store(tmp_path_factory.mktemp("page")).uri
+
+
+def test_it_writes_one_file_and_says_where(store, tmp_path):
+    out = tmp_path / "report.html"
+    done = w2s("report", "--store", store, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"{out}: 39 runs, ")
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_sweep_file_that_has_changed_since_is_told(store, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    done = w2s("report", tmp_path / "sweep.yaml", "--store", store, "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "has changed since the sweep was started" in done.stderr
+
+
+@pytest.mark.parametrize("out", ["no/folder/page.html", "."])
+def test_a_place_that_cannot_be_written_is_one_line(store, tmp_path, out):
+    done = w2s("report", "--store", store, "--out", tmp_path / out)
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_sweep_that_was_never_run_is_one_line(store, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("name: sweep", "name: other"))
+    done = w2s("report", Path(tmp_path / "sweep.yaml"), "--store", store)
+    assert done.returncode == 2
+    assert "no sweep 'other'" in done.stderr

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pyarrow as pa
+import pytest
+
+from tests.report.page.stores import FAILED, HOSTILE, NOT_RUN, PRUNED, SWEEP, hurt_store, of_study
+from tests.store.builders import a_cell, a_manifest, a_record, an_id
+from w2s_ray.report import open_results
+from w2s_ray.report.page import page_content, to_html
+from w2s_ray.report.page.curves import POINTS, curves
+from w2s_ray.store import Store, StoreError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return hurt_store(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def content(store):
+    return page_content(open_results(store.uri))
+
+
+@pytest.fixture(scope="module")
+def page(content):
+    return to_html(content)
+
+
+def test_the_rows_are_those_of_the_table(content, store):
+    (sweep,) = content["sweeps"]
+    table = open_results(store.uri).table(SWEEP.name)
+    assert [(r["task"], r["method"], r["pgr"]) for r in sweep["rows"]] == [
+        (row.task, row.method, row.pgr) for row in table.rows
+    ]
+    assert len(sweep["by_seed"]) == len(table.by_seed)
+    assert [row["method"] for row in sweep["by_method"]] == [row.method for row in table.by_method]
+
+
+def test_a_sweeps_runs_are_those_of_its_cells_and_the_fits_of_its_trials(content, store):
+    (sweep,) = content["sweeps"]
+    roles = {run["id"]: run["roles"] for run in sweep["runs"]}
+    cells = store.latest_manifest(SWEEP.name).cells
+    assert roles[cells[0].supervisor] == ["supervisor"]
+    assert roles[of_study(cells)] == ["study"]
+    assert roles[PRUNED] == ["trial"]
+    assert roles[NOT_RUN] == ["student"]
+    assert NOT_RUN not in content["runs"]
+    assert roles.keys() >= content["runs"].keys()
+
+
+def test_a_failed_run_has_its_reason_and_every_attempt(content):
+    run = content["runs"][FAILED]
+    assert (run["status"], run["cause"], run["reason"]) == ("failed", "error", HOSTILE)
+    assert [attempt["cause"] for attempt in run["tried"]] == ["worker_died", "error"]
+    assert content["environments"][run["environment"]]["torch"] == "1.0"
+
+
+def test_equal_environments_are_held_once(content):
+    places = {run["environment"] for run in content["runs"].values()}
+    assert len(content["environments"]) == len(places) == 3
+
+
+def test_a_study_has_its_trials(content, store):
+    study = content["runs"][of_study(store.latest_manifest(SWEEP.name).cells)]
+    assert [trial["number"] for trial in study["trials"]] == list(range(7))
+
+
+def test_every_sweep_of_a_store_has_its_place(tmp_path):
+    store = Store.open(tmp_path)
+    store.write_run(a_record(id=a_cell().supervisor))
+    for name in ("one", "two"):
+        store.write_manifest(a_manifest(a_cell(), name=name))
+    results = open_results(tmp_path)
+    assert [sweep["name"] for sweep in page_content(results)["sweeps"]] == ["one", "two"]
+    assert [sweep["name"] for sweep in page_content(results, ["two"])["sweeps"]] == ["two"]
+
+
+def test_an_unknown_sweep_and_a_store_without_one_are_refused(tmp_path, store):
+    with pytest.raises(StoreError, match="no sweep 'other'"):
+        page_content(open_results(store.uri), ["other"])
+    empty = Store.open(tmp_path)
+    empty.write_run(a_record())
+    with pytest.raises(StoreError, match="no sweep"):
+        page_content(open_results(tmp_path))
+
+
+# --- curves
+
+
+def write_curve(store: Store, values: list[float], *, metric: str = "train/loss") -> str:
+    id_ = an_id(metric)
+    table = pa.table(
+        {
+            "run_id": [id_] * len(values),
+            "step": range(1, len(values) + 1),
+            "metric": [metric] * len(values),
+            "value": values,
+        }
+    )
+    store.write_run(a_record(id=id_), metrics=table)
+    return id_
+
+
+@pytest.mark.parametrize("steps", [1, 2, POINTS, POINTS + 1, 2 * POINTS, 1000])
+def test_a_curve_keeps_its_ends_and_few_points_that_were_measured(tmp_path, steps):
+    store = Store.open(tmp_path)
+    values = [i / 7 for i in range(steps)]
+    id_ = write_curve(store, values)
+    curve = curves(store, [id_])[id_]["train/loss"]
+    assert curve["measured"] == steps
+    assert len(curve["steps"]) <= POINTS
+    assert len(curve["steps"]) == steps or len(curve["steps"]) > POINTS / 2
+    assert (curve["steps"][0], curve["steps"][-1]) == (1, steps)
+    assert curve["values"] == pytest.approx([values[s - 1] for s in curve["steps"]], rel=1e-4)
+    apart = {b - a for a, b in zip(curve["steps"], curve["steps"][1:-1], strict=False)}
+    assert len(apart) <= 1
+
+
+def test_what_is_not_finite_is_no_number(tmp_path):
+    store = Store.open(tmp_path)
+    id_ = write_curve(store, [0.5, float("nan"), float("inf")])
+    assert curves(store, [id_])[id_]["train/loss"]["values"] == [0.5, None, None]
+
+
+# --- the file
+
+
+def test_the_page_holds_its_content_unharmed_and_unable_to_end_its_element(page, content):
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, flags=re.DOTALL)
+    assert json.loads(scripts[0]) == json.loads(json.dumps(content))
+    assert "<" not in scripts[0]
+    assert "\u2028" not in scripts[0]
+    assert "<img" not in page.replace(scripts[1], "")
+
+
+def test_the_page_names_nothing_that_a_browser_would_fetch(page):
+    markup = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.DOTALL)
+    assert re.findall(r"""(?:src|href|action)=["']?(?!#|data:,)[^"'\s>]+""", markup) == []
+    assert "@import" not in markup
+    assert "url(" not in markup
+    assert "default-src &#x27;none&#x27;" in markup
+
+
+def test_a_sweeps_name_is_no_markup_in_the_title(content):
+    (sweep,) = content["sweeps"]
+    page = to_html({**content, "sweeps": [{**sweep, "name": HOSTILE}]})
+    assert "<title>&lt;/script&gt;" in page

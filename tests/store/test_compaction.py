@@ -1,0 +1,458 @@
+"""What is read from a store is the same with a catalog and without one, whatever happens to it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest import mock
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.faulty_s3 import Faults
+from tests.store.builders import (
+    a_manifest,
+    a_recipe,
+    a_record,
+    an_id,
+    some_metrics,
+    some_predictions,
+    some_rows,
+)
+from w2s_ray.store import Store, StoreError, segments
+from w2s_ray.store.catalog import QueryError, query
+
+NAMES = tuple("abcdef")
+
+
+def observed(store: Store) -> dict[str, Any]:
+    """All that is read of a store's runs, in a form that can be compared."""
+    ids = [an_id(name) for name in NAMES]
+    found: dict[str, Any] = {
+        table: sorted(map(repr, query(store, f"from {table}").to_pylist()))
+        for table in segments.KINDS
+    }
+    found["latest"] = list(store.latest())
+    found["some"] = list(store.latest(ids[::2]))
+    found["records"] = list(store.records())
+    found["some records"] = list(store.records(ids[1::2]))
+    found["done"] = sorted(store.all_done())
+    found["trials of"] = store.trials_of(ids)
+    return found
+
+
+def without_catalog(store: Store) -> dict[str, Any]:
+    with mock.patch.object(segments, "read_index", return_value=(segments.Index(), None)):
+        return observed(store)
+
+
+def assert_same(store: Store) -> None:
+    expected = without_catalog(store)
+    assert observed(store) == expected
+    assert observed(store.snapshot()) == expected
+
+
+def settle(store: Store) -> None:
+    """Have what happened so far be long ago."""
+    if "://" not in store.uri:
+        root = store.files.root  # type: ignore[union-attr]
+        for folder in [*root.glob("runs"), *root.glob("runs/*")]:
+            if (changed := folder.stat().st_mtime) > time.time() - 30:
+                os.utime(folder, (changed - 60, changed - 60))
+
+
+def do(store: Store, action: str, name: str, number: int) -> None:
+    """One thing that can happen to a store; `number` makes it differ from the last one."""
+    id_ = an_id(name)
+    recipe = a_recipe(split=f"split-{number % 2}", lr=number)
+    match action:
+        case "done":
+            predictions = some_predictions() if number % 3 else None
+            store.write_run(
+                a_record(name, accuracy=number / 100, recipe=recipe),
+                metrics=some_metrics(name),
+                predictions=predictions,
+            )
+        case "failed":
+            store.write_attempt(a_record(name, status="failed", reason=f"{number}", accuracy=None))
+        case "pruned":
+            store.write_attempt(a_record(name, status="pruned", recipe=recipe, accuracy=None))
+        case "trial":
+            if an_id(name) not in store.all_done():
+                settings = {"loss.alpha": number / 10}
+                told = {"settings": settings, "state": "complete", "value": 0.5, "fits": ["x"]}
+                store.write_trial(id_, number % 4, {**told, "cost": float(number)})
+        case "study":
+            store.write_run(a_record(name, kind="study", recipe={"space": {}}, accuracy=None))
+        case "deleted":
+            store.files.remove_folder(f"runs/{id_}")
+        case "split":
+            store.write_split(f"split-{number % 2}", some_rows(), {"task": "sciq"})
+        case "split deleted":
+            store.files.remove_folder(f"splits/split-{number % 2}")
+        case "weights":
+            store.files.write(f"runs/{id_}/weights/model.safetensors", b"x" * number)
+        case "settle":
+            settle(store)
+        case "compact":
+            store.compact()
+        case _:
+            store.files.remove_folder("catalog")
+
+
+ACTIONS = (
+    *("done", "failed", "pruned", "trial", "study", "deleted", "split", "split deleted"),
+    *("weights", "settle", "compact", "compact", "compact", "catalog deleted"),
+)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES[:4])), min_size=4, max_size=25
+)
+
+
+@pytest.fixture
+def some_store(any_store) -> Store:
+    any_store.check_writable()
+    return any_store
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=STEPS)
+def test_whatever_happens_the_catalog_changes_nothing(tmp_path_factory, steps):
+    store = Store.open(tmp_path_factory.mktemp("store"))
+    store.check_writable()
+    for number, (action, name) in enumerate(steps):
+        do(store, action, name, number)
+    assert_same(store)
+
+
+def filled(store: Store) -> Store:
+    """Runs of every kind, all of which can be copied but the study at work."""
+    store.write_split("split-1", some_rows(), {"task": "sciq"})
+    for name in ("a", "b"):
+        store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
+    for attempt in (1, 2):
+        store.write_attempt(a_record("c", status="failed", reason="no memory", attempts=attempt))
+    store.write_trial(an_id("d"), 0, {"state": "complete", "value": 1.0, "cost": 2.0, "fits": []})
+    store.write_run(a_record("d", kind="study", recipe={}, accuracy=None))
+    store.write_trial(an_id("e"), 0, {"state": "pruned", "value": 1.0, "fits": []})
+    store.write_manifest(a_manifest())
+    settle(store)
+    return store
+
+
+def test_every_kind_of_store_reads_the_same_before_and_after(some_store):
+    store = filled(some_store)
+    before = without_catalog(store)
+    assert (done := store.compact()).added == 4
+    assert (done.left, done.runs, done.segments) == (1, 4, 1)
+    assert observed(store) == before
+    for number, (action, name) in enumerate(
+        [("done", "c"), ("deleted", "a"), ("failed", "f"), ("trial", "e"), ("study", "e")], start=3
+    ):
+        do(store, action, name, number)
+    assert_same(store)
+    settle(store)
+    assert store.compact().added == 3
+    assert_same(store)
+    assert store.compact().added == 0
+
+
+def test_copied_runs_are_read_without_their_own_files(some_store, monkeypatch):
+    store = filled(some_store)
+    store.compact()
+    read: list[str] = []
+    original = type(store.files).read_many
+
+    def noted(self, paths):
+        read.extend(paths)
+        return original(self, paths)
+
+    monkeypatch.setattr(type(store.files), "read_many", noted)
+    assert [record.id for record in store.latest()] == sorted(map(an_id, "abcd"))
+    assert query(store, "select count(*) n from predictions").to_pylist() == [{"n": 6}]
+    assert store.trials_of([an_id("d")])[an_id("d")][0]["cost"] == 2.0
+    assert read == []
+
+
+def test_a_run_that_failed_a_moment_ago_is_not_copied_yet(tmp_path):
+    store = Store.open(tmp_path)
+    store.write_attempt(a_record("c", status="failed", reason="no memory"))
+    assert store.compact().added == 0
+    settle(store)
+    assert store.compact().added == 1
+
+
+def test_a_store_in_which_no_run_came_or_went_is_not_listed(tmp_path, monkeypatch):
+    store = filled(Store.open(tmp_path))
+    store.compact()
+    settle(store)
+    store.compact()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.files), "subfolders", mock.Mock(side_effect=AssertionError))
+        snapshot = store.snapshot()
+        assert [record.id for record in snapshot.latest()] == sorted(map(an_id, "abcd"))
+        assert snapshot.trials_of([an_id("e")])[an_id("e")][0]["state"] == "pruned"
+    store.write_run(a_record("c"))
+    store.write_trial(an_id("e"), 1, {"state": "complete", "value": 1.0, "fits": []})
+    assert_same(store)
+    assert an_id("c") in store.snapshot().all_done()
+    assert len(store.snapshot().trials_of([an_id("e")])[an_id("e")]) == 2
+    do(store, "deleted", "a", 0)
+    assert_same(store)
+
+
+def test_small_segments_are_merged_and_large_ones_left(tmp_path):
+    store = Store.open(tmp_path)
+    store.check_writable()
+    counts = []
+    for start in range(0, 120, 4):
+        for number in range(start, start + 4):
+            name = f"run-{number}"
+            store.write_run(
+                a_record(name, recipe={}),
+                metrics=some_metrics(name),
+                predictions=some_predictions(),
+            )
+        counts.append(store.compact().segments)
+    assert max(counts) <= 5
+    names = sorted(an_id(f"run-{number}") for number in range(120))
+    assert [record.id for record in store.latest()] == names
+    for copies in store.standing().copies:
+        held = segments.held(store.files, copies.segment.name)
+        assert list(held.ids) == sorted(held.ids)
+    assert_same(store)
+
+
+def test_rows_of_a_run_stay_together_and_in_order_across_merges(tmp_path, monkeypatch):
+    from w2s_ray.store import segment_files
+
+    monkeypatch.setattr(segment_files, "GROUP_ROWS", dict.fromkeys(segments.KINDS, 4))
+    store = Store.open(tmp_path)
+    store.check_writable()
+    for start in range(6):
+        for number in range(start, 30, 6):
+            name = f"run-{number}"
+            store.write_run(
+                a_record(name), metrics=some_metrics(name), predictions=some_predictions()
+            )
+        store.compact()
+    for copies in store.standing().copies:
+        copied = copies.rows(store.files, "predictions")
+        rows = pq.ParquetFile(store.files.locate(copied.paths[0])).read()
+        assert rows["run_id"].to_pylist() == sorted(rows["run_id"].to_pylist())
+        assert rows["example_id"].to_pylist() == ["a", "b", "c"] * copies.count
+    assert_same(store)
+
+
+def test_a_filter_reads_only_the_row_groups_it_needs(tmp_path, monkeypatch):
+    from w2s_ray.store import segment_files
+
+    monkeypatch.setattr(segment_files, "GROUP_ROWS", dict.fromkeys(segments.KINDS, 3))
+    store = Store.open(tmp_path)
+    for name in NAMES:
+        store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
+    store.compact()
+    (copies,) = store.standing().copies
+    path = store.files.root / segments.path(copies.segment.name, "predictions")
+    group = pq.ParquetFile(path).metadata.row_group(1)
+    probabilities = group.column(3)
+    content = bytearray(path.read_bytes())
+    start = probabilities.data_page_offset
+    content[start : start + 16] = b"\xff" * 16
+    path.write_bytes(content)
+    first = min(an_id(name) for name in NAMES)
+    count = query(store, f"select sum(probability) > 0 n from predictions where run_id = '{first}'")
+    assert count.to_pylist() == [{"n": True}]
+    with pytest.raises(QueryError):
+        query(store, "select sum(probability) from predictions")
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        *((damage, "runs") for damage in ("index", "index of a newer version", "no catalog")),
+        *((damage, kind) for damage in ("missing", "cut short") for kind in ("runs", "metrics")),
+        ("no Parquet", "runs"),
+    ],
+)
+def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
+    store = filled(Store.open(tmp_path))
+    store.compact()
+    before = without_catalog(store)
+    (copies,) = store.standing().copies
+    path = segments.path(copies.segment.name, kind)
+    content = store.files.read(path)
+    match damage:
+        case "index":
+            store.files.write(segments.INDEX, b"{")
+        case "index of a newer version":
+            store.files.write(segments.INDEX, b'{"format": 2, "segments": []}')
+        case "missing":
+            store.files.remove(path)
+        case "cut short":
+            store.files.write(path, content[: len(content) // 2])
+        case "no Parquet":
+            store.files.write(path, b"\0" * len(content))
+        case _:
+            store.files.remove_folder("catalog")
+    segments.held.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert observed(store) == before
+    assert (caplog.text == "") == (damage == "no catalog")
+    store.compact()
+    caplog.clear()
+    assert observed(store) == before
+    assert caplog.text == ""
+    assert len(store.standing().fresh) == 1
+
+
+def test_a_run_with_a_damaged_table_is_left_out_with_a_warning(tmp_path, caplog):
+    store = filled(Store.open(tmp_path))
+    store.files.write(f"runs/{an_id('a')}/metrics.parquet", b"broken")
+    assert store.compact().added == 3
+    assert f"run {an_id('a')} is left out of the catalog" in caplog.text
+    assert [record.id for record in store.latest()] == sorted(map(an_id, "abcd"))
+    with pytest.raises(QueryError, match="Parquet"):
+        query(store, "select sum(value) from metrics")
+
+
+def test_metrics_that_name_another_run_are_left_in_their_file(tmp_path):
+    store = Store.open(tmp_path)
+    store.write_run(a_record("a"), metrics=some_metrics("b"))
+    assert store.compact().added == 0
+    assert_same(store)
+
+
+def test_an_old_index_can_be_read_until_its_segments_are_removed(tmp_path):
+    store = filled(Store.open(tmp_path))
+    store.compact()
+    reader = store.snapshot()
+    before = observed(reader)
+    for name in ("f", "g"):
+        store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
+    store.compact()
+    assert len(store.standing().copies) == 1
+    assert observed(reader) == before
+    with mock.patch.object(segments, "_RETIRED_FOR", segments.timedelta(0)):
+        store.compact()
+    assert len({path.split("/")[2] for path in store.files.find(segments.FOLDER)}) == 1
+    assert_same(store)
+
+
+def test_leftovers_of_killed_compactions_go_after_a_day(tmp_path):
+    store = filled(Store.open(tmp_path))
+    old, young = "20200101T000000Z-0a0a0a0a", segments.new_name()
+    for name in (old, young):
+        store.files.write(segments.path(name, "runs"), b"half")
+    store.compact()
+    left = {path.split("/")[2] for path in store.files.find(segments.FOLDER)}
+    assert old not in left
+    assert young in left
+
+
+def test_of_two_compactions_at_once_the_slower_starts_again(some_store, monkeypatch):
+    store = filled(some_store)
+    original, raced = segments.swap, []
+
+    def swap(files, index, *, version):
+        if not raced:
+            raced.append(1)
+            store.write_run(a_record("f"))
+            store.compact()
+        return original(files, index, version=version)
+
+    monkeypatch.setattr(segments, "swap", swap)
+    store.compact()
+    assert_same(store)
+    held = [id_ for copies in store.standing().copies for id_ in copies.ids(store.files)]
+    assert sorted(held) == sorted(map(an_id, "abcdf"))
+    index, _ = segments.read_index(store.files)
+    known = {s.name for s in index.segments} | {r.name for r in index.retired}
+    assert {path.split("/")[2] for path in store.files.find(segments.FOLDER)} <= known
+
+
+def test_a_compaction_that_always_loses_says_so(tmp_path, monkeypatch):
+    store = filled(Store.open(tmp_path))
+    monkeypatch.setattr(segments, "swap", lambda *_, **__: False)
+    with pytest.raises(StoreError, match="other compactions"):
+        store.compact()
+    assert store.files.find(segments.FOLDER) == []
+
+
+def test_a_killed_compaction_changes_nothing(tmp_path, monkeypatch):
+    store = filled(Store.open(tmp_path))
+    before = without_catalog(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "swap", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.compact()
+    assert observed(store) == before
+    store.compact()
+    assert observed(store) == before
+
+
+def test_writers_readers_and_compactions_at_once(tmp_path):
+    store = Store.open(tmp_path)
+    store.check_writable()
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        for number in range(40):
+            name = f"run-{number}"
+            if number % 3 == 0:
+                store.write_attempt(a_record(name, status="failed", reason="x", accuracy=None))
+            store.write_run(
+                a_record(name), metrics=some_metrics(name), predictions=some_predictions()
+            )
+            written.append(an_id(name))
+        stop.set()
+
+    def compact() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(StoreError):  # the other one was faster each time
+                store.compact()
+
+    def read() -> int:
+        reads = 0
+        while not stop.is_set():
+            expected = set(written)
+            stands = store.snapshot()
+            assert expected <= stands.all_done()
+            assert expected <= {record.id for record in stands.records()}
+            table = query(stands, "select run_id, count(*) n from metrics group by 1")
+            assert set(table["n"].to_pylist()) <= {3}
+            assert expected <= set(table["run_id"].to_pylist())
+            reads += 1
+            time.sleep(0.01)
+        return reads
+
+    with ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(task) for task in (write, compact, compact, read)]
+        assert all(task.result() is None for task in tasks[:3])
+        assert tasks[3].result() > 0
+    store.compact()
+    assert_same(store)
+    assert len(store.all_done()) == 40
+
+
+def test_a_compaction_survives_a_store_that_fails_now_and_then(s3_server, s3_store):
+    store = filled(Store.open(s3_store))
+    before = without_catalog(store)
+    with s3_server.faulty(Faults(seed=2, refused=0.05, lost=0.05)) as met:
+        assert store.compact().runs == 4
+        assert observed(store) == before
+    assert met["refused"] > 0
+    assert met["lost"] > 0
+
+
+def test_no_store_is_not_compacted(tmp_path):
+    with pytest.raises(StoreError, match="there are no results"):
+        Store.open(tmp_path / uuid.uuid4().hex).compact()

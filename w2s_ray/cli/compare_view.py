@@ -1,0 +1,33 @@
+"""What `w2s compare` prints. It computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from w2s_ray.cli.sheets_view import show_sheets
+from w2s_ray.report import comparison_sheets
+from w2s_ray.report.comparison import Comparison
+
+
+def show_comparisons(
+    found: Sequence[Comparison], *, against: str, format: str, console: Console
+) -> None:
+    """Print comparisons as `table`, `markdown`, `csv`, `json` or `latex`.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not found:
+        raise ValueError(
+            f"nothing to compare: no sweep has a method beside {against!r}; add one to the sweep"
+        )
+    match format:
+        case "csv":
+            typer.echo(comparison_sheets.to_csv(found), nl=False)
+        case "json":
+            typer.echo(comparison_sheets.to_json(found))
+        case _:
+            show_sheets(comparison_sheets.sheets(found), format=format, console=console)

@@ -1,0 +1,203 @@
+"""What `w2s plan` prints of a plan's estimate: a table by kind of run, totals, and what is assumed.
+
+Owns words and units; `--format json` has the same figures unrounded. It computes no estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from w2s_ray.data.lengths import TOKENS_PER_WORD
+from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
+from w2s_ray.plan.estimates.memory import GIB, RESERVE
+from w2s_ray.spec import Execution
+from w2s_ray.spec.prices import Market
+
+HOW = {
+    "tokenized": "from tokens counted on this machine",
+    "words": f"guessed from words, {TOKENS_PER_WORD:g} tokens each for tokenizers of subwords",
+    "longest": "at max_tokens each, since the rows are not on this machine",
+}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What an hour of a device costs."""
+
+    price: float
+    currency: str
+    market: Market
+    as_of: str
+
+    def of(self, seconds: float) -> float:
+        """What so many device seconds cost."""
+        return self.price * seconds / 3600
+
+
+def show_estimate(
+    estimate: PlanEstimate, *, device: Device | None, rate: Rate | None, console: Console
+) -> None:
+    """Print an estimate."""
+    console.print(_table(estimate, device, rate))
+    console.print()
+    for line in _lines(estimate, device, rate):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_json(
+    estimate: PlanEstimate, *, plan: dict[str, Any], device: Device | None, rate: Rate | None
+) -> None:
+    """Print a plan's counts and its estimate for other programs."""
+    told: dict[str, Any] = {
+        **plan,
+        "kinds": [_as_json(kind, rate) for kind in estimate.kinds],
+        "flops": vars(estimate.flops),
+        "flops_left": estimate.flops_left,
+        "lengths": estimate.how,
+        "not_estimated": estimate.unknown,
+    }
+    if device is not None:
+        told["accelerator"] = {
+            "name": device.name,
+            "utilisation": device.utilisation,
+            **device.accelerator.model_dump(),
+        }
+        told["device_hours"] = estimate.device_seconds / 3600
+        told["device_hours_left"] = estimate.seconds_left / 3600
+    if rate is not None:
+        told["price"] = vars(rate)
+        told["cost"] = rate.of(estimate.device_seconds)
+        told["cost_left"] = rate.of(estimate.seconds_left)
+    typer.echo(json.dumps(told, indent=1))
+
+
+def flops(value: float) -> str:
+    """So many operations, in words."""
+    for exponent, prefix in ((21, "Z"), (18, "E"), (15, "P"), (12, "T"), (9, "G")):
+        if value >= 10**exponent:
+            return f"{value / 10**exponent:.3g} {prefix}FLOP"
+    return f"{value / 1e6:.3g} MFLOP"
+
+
+def size(value: float) -> str:
+    """So many bytes, in words."""
+    return f"{value / GIB:.3g} GiB" if value >= GIB / 10 else f"{value / 2**20:.3g} MiB"
+
+
+def hours(seconds: float) -> str:
+    """So many device seconds, in words."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds:,.1f} s"
+
+
+def _table(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("estimate")
+    table.add_column("model")
+    for name in ("runs", "parameters", "tokens a run", "a run", "in all"):
+        table.add_column(name, justify="right")
+    table.add_column("memory a device", justify="right")
+    if device is not None:
+        table.add_column("smallest that fits")
+        table.add_column("of a GPU", justify="right")
+        table.add_column("device time", justify="right")
+    if rate is not None:
+        table.add_column(rate.currency, justify="right")
+    for kind in estimate.kinds:
+        table.add_row(*_row(kind, device, rate))
+    return table
+
+
+def _row(kind: Kind, device: Device | None, rate: Rate | None) -> list[str]:
+    each = kind.each
+    if each is None:
+        return [kind.what, kind.model, str(kind.runs), "–", "–", "–", "–", "–"]
+    known = max(1, kind.runs)
+    told = [
+        kind.what,
+        kind.model,
+        f"{kind.runs:,}",
+        f"{each.parameters:,}",
+        f"{kind.tokens / known:,.0f}",
+        flops(kind.flops.total / known),
+        flops(kind.flops.total),
+        f"{size(each.memory.total)} {layout(kind.execution)}",
+    ]
+    if device is not None:
+        too_large = "" if kind.fits else " (doesn't fit as it is set)"
+        said = kind.smallest.said if kind.smallest else "nothing tried fits"
+        share = f"{kind.fraction:.2g}" if kind.fraction is not None else "–"
+        told += [said + too_large, share, hours(kind.device_seconds or 0.0)]
+    if rate is not None:
+        told.append(f"{rate.of(kind.device_seconds or 0.0):,.2f}")
+    return told
+
+
+def layout(execution: Execution) -> str:
+    """How a fit is spread, in words."""
+    if execution.engine == "torch":
+        return "on 1"
+    offload = " + offload" if execution.offload == "cpu" else ""
+    return f"on {execution.workers}, ZeRO-{execution.zero_stage}{offload}"
+
+
+def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> list[str]:
+    total = estimate.flops
+    lines = [
+        f"in all {flops(total.total)}: forward {flops(total.forward)}, backward "
+        f"{flops(total.backward)}, evaluation {flops(total.evaluation)}, weak labelling "
+        f"{flops(total.labelling)}; left {flops(estimate.flops_left)}"
+    ]
+    if device is not None:
+        source = device.accelerator.source or "your file"
+        lines.append(
+            f"on {device.name} at {device.utilisation:.0%} of its peak ({source}): "
+            f"{hours(estimate.device_seconds)} of one device, left {hours(estimate.seconds_left)}"
+        )
+    if rate is not None:
+        lines.append(
+            f"at {rate.price:g} {rate.currency} for a device hour ({rate.market}"
+            f"{', ' + rate.as_of if rate.as_of else ''}): "
+            f"{rate.of(estimate.device_seconds):,.2f} {rate.currency}, left "
+            f"{rate.of(estimate.seconds_left):,.2f}"
+        )
+    lengths = "; ".join(f"{count:,} runs {HOW[how]}" for how, count in estimate.how.items())
+    lines.append(f"tokens: {lengths}" if lengths else "tokens: none known")
+    lines.append(
+        "every run is taken to its schedule's end, trials and refits at the declared settings; "
+        f"start-up isn't counted; a device needs {size(RESERVE)} beside the memory shown"
+    )
+    lines += [f"[yellow]not estimated[/yellow] {m}: {why}" for m, why in estimate.unknown.items()]
+    return lines
+
+
+def _as_json(kind: Kind, rate: Rate | None) -> dict[str, Any]:
+    each = kind.each
+    told: dict[str, Any] = {
+        "what": kind.what,
+        "model": kind.model,
+        "runs": kind.runs,
+        "left": kind.left,
+        "precision": kind.precision,
+        "flops": {**vars(kind.flops), "total": kind.flops.total},
+        "flops_left": kind.flops_left,
+        "tokens": kind.tokens,
+        "not_estimated": kind.why or None,
+    }
+    if each is not None:
+        told["parameters"] = each.parameters
+        told["trained_parameters"] = each.trained_parameters
+        told["memory_bytes"] = {**vars(each.memory), "total": each.memory.total}
+    if kind.device_seconds is not None:
+        told["device_seconds"] = kind.device_seconds
+        told["fits"] = kind.fits
+        told["smallest_that_fits"] = kind.smallest.said if kind.smallest else None
+        told["gpu_fraction"] = kind.fraction
+        if rate is not None:
+            told["cost"] = rate.of(kind.device_seconds)
+    return told

@@ -1,0 +1,90 @@
+"""What `w2s submit` and `w2s cancel` say while they do it. It decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from w2s_ray.execute.jobs.submission import Submission
+from w2s_ray.spec import Sweep
+from w2s_ray.store import Store
+
+
+def submit_sweep(
+    wanted: Submission, *, sweep_file: Path, address: str, package: bool, detach: bool
+) -> int:
+    """Start the job unless one like it runs, and follow it; its exit code, 0 if it goes on."""
+    from w2s_ray.execute.jobs.client import Jobs
+    from w2s_ray.execute.jobs.follow import follow
+
+    jobs = Jobs(address)
+    job = jobs.running_alike(wanted)
+    if job is None:
+        job = jobs.start(wanted, package=package)
+        _say(f"job {job} runs at {jobs.address}")
+    else:
+        _say(f"job {job} runs this sweep already")
+    again = (
+        f"`w2s submit {sweep_file} --address {jobs.address}` with the same options follows it, "
+        f"`w2s cancel {job} --address {jobs.address}` stops it"
+    )
+    if detach:
+        _say(again)
+        return 0
+    try:
+        code = follow(jobs, job, write=_write, say=_say)
+    except KeyboardInterrupt:
+        _say(f"\ndetached, job {job} goes on: {again}")
+        return 0
+    if code:
+        _say(f"job {job} ended with exit code {code}")
+    return code
+
+
+def cancel_drivers(sweep: Sweep, store: Store) -> bool:
+    """Stop the sweep's drivers that share `store`; whether all of them have ended."""
+    from w2s_ray.execute.cancel import cancel, drivers_of
+
+    drivers = drivers_of(sweep.name, store)
+    if not drivers:
+        raise ValueError(f"no driver of {sweep.name} is at work on {store.uri}")
+    for news in drivers:
+        _say(f"asked process {news.holder.pid} on {news.host} to stop")
+    left = cancel(drivers, store)
+    for news in left:
+        _say(f"process {news.holder.pid} on {news.host} has not ended")
+    if not left:
+        _say(f"stopped; results are in {store.uri}, and `w2s run` goes on from here")
+    return not left
+
+
+def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> bool:
+    """Stop the jobs of `sweep`, or the one called `target`, and wait until they have ended."""
+    from w2s_ray.execute.jobs.client import Jobs
+    from w2s_ray.execute.jobs.follow import wait_until_ended
+
+    jobs = Jobs(address)
+    if sweep is not None:
+        found = [str(job.submission_id) for job in jobs.under_way(sweep.name)]
+        if not found:
+            raise ValueError(f"no job of {sweep.name} is under way at {jobs.address}")
+    else:
+        jobs.details(target)
+        found = [target]
+    for job in found:
+        jobs.stop(job)
+        _say(f"job {job} is asked to stop")
+    for job in found:
+        _say(f"job {job}: {wait_until_ended(jobs, job).lower()}")
+    return True
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,195 @@
+"""What `w2s query` prints or writes: the rows of a query in one of five forms, and the tables.
+
+Owns the forms and that a file is there whole or not at all. Rows pass through batch by batch, so
+that a result may be larger than memory; only a table for the eye is held whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from w2s_ray.cli.rows_view import show_rows
+from w2s_ray.store import Store
+from w2s_ray.store.catalog import answer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "csv", "json", "jsonl", "parquet")
+COLUMN_FORMATS = ("table", "markdown", "json")
+COMPUTED = ("pgr", "pgr_by_seed", "pgr_by_method", "scores", "comparisons")
+"""The tables that are computed when a query names them; what computes them is imported then."""
+SHOWN = 1000
+"""Rows of a table that is shown where no limit is given."""
+
+
+def show_query(
+    store: Store, sql: str, *, format: str, out: Path | None, limit: int | None, console: Console
+) -> None:
+    """Print the rows of a query, or write them to `out`; at most `limit`, with a note if cut.
+
+    Raises:
+        QueryError: the query can't be run.
+        ValueError: Parquet without a file to write.
+    """
+    if format == "parquet" and out is None:
+        raise ValueError("--format parquet needs a file: add --out FILE")
+    if format == "table" and out is None and limit is None:
+        limit = SHOWN
+    asked = None if limit is None else limit + 1
+    with answer(store, sql, limit=asked, extra_tables=_computed(store)) as found:
+        rows = _Rows(found, limit)
+        if format == "parquet" and out is not None:
+            with _whole(out) as path:
+                _write_parquet(rows, path)
+        elif out is not None:
+            with _whole(out) as path, path.open("w", encoding="utf-8", newline="") as file:
+                _write_text(rows, file, format)
+        elif format == "table":
+            show_rows(rows.table(), console=console)
+        else:
+            _write_text(rows, sys.stdout, format)
+    _tell(rows, out, limit)
+
+
+def show_columns(*, format: str, console: Console) -> None:
+    """Print every table that a query may name: its columns, their types and meanings."""
+    from w2s_ray.report.documented import ROW_IS, meaning, sql_schemas, to_markdown
+
+    if format == "markdown":
+        sys.stdout.write(to_markdown())
+        return
+    rows = [
+        {"table": table, "column": field.name, "type": str(field.type), "meaning": meaning(field)}
+        for table, schema in sql_schemas().items()
+        for field in schema
+    ]
+    if format == "json":
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for table in dict.fromkeys(row["table"] for row in rows):
+        title = f"{table}: a row is {ROW_IS[table]}"
+        shown = Table(title=title, title_justify="left", show_edge=False)
+        shown.add_column("column", no_wrap=True)
+        shown.add_column("type", no_wrap=True)
+        shown.add_column("meaning")
+        for row in rows:
+            if row["table"] == table:
+                shown.add_row(*(Text(row[name]) for name in ("column", "type", "meaning")))
+        console.print(shown)
+        console.print()
+
+
+def _computed(store: Store) -> dict[str, Callable[[], pa.Table]]:
+    def made(name: str) -> pa.Table:
+        from w2s_ray.report.results import sql_tables
+
+        return sql_tables(store)[name]()
+
+    return {name: partial(made, name) for name in COMPUTED}
+
+
+class _Rows:
+    """The batches of a query's result, up to a limit; then `cut` says whether there were more."""
+
+    def __init__(self, found: pa.RecordBatchReader, limit: int | None) -> None:
+        self.schema = found.schema
+        self.count = 0
+        self.cut = False
+        self._found, self._limit = found, limit
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._found:
+            left = batch.num_rows if self._limit is None else self._limit - self.count
+            self.cut = self.cut or batch.num_rows > left
+            self.count += min(batch.num_rows, left)
+            yield batch.slice(0, left)
+
+    def table(self) -> pa.Table:
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self, schema=self.schema)
+
+
+def _write_parquet(rows: _Rows, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
+        for batch in rows:
+            writer.write_batch(batch)
+
+
+def _write_text(rows: _Rows, file: TextIO, format: str) -> None:
+    match format:
+        case "csv":
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(rows.schema.names)
+            for batch in rows:
+                writer.writerows(row.values() for row in batch.to_pylist())
+        case "jsonl":
+            for batch in rows:
+                file.writelines(f"{_json(row)}\n" for row in batch.to_pylist())
+        case "json":
+            separator = "[\n "
+            for batch in rows:
+                for row in batch.to_pylist():
+                    file.write(f"{separator}{_json(row)}")
+                    separator = ",\n "
+            file.write("\n]\n" if rows.count else "[]\n")
+        case _:
+            console = Console(file=file, width=160)
+            show_rows(rows.table(), console=console)
+
+
+def _json(row: dict[str, Any]) -> str:
+    """A row as strict JSON: what is no number is null, as it is in other languages."""
+    return json.dumps(_finite(row), default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list():
+            return [_finite(item) for item in value]
+        case _:
+            return value
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A file to fill, which becomes `out` if that went well and is gone otherwise."""
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        temporary.replace(out)
+    except OSError as error:
+        raise ValueError(f"can't write {out}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _tell(rows: _Rows, out: Path | None, limit: int | None) -> None:
+    """On standard error, so that it is never among the rows: what was cut, what was written."""
+    told: list[str] = []
+    if out is not None:
+        told.append(f"{rows.count} rows written to {out}")
+    if rows.cut:
+        told.append(f"cut after {limit} rows, there are more; a larger --limit shows them")
+    if told:
+        print("; ".join(told), file=sys.stderr)

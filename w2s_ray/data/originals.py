@@ -1,0 +1,245 @@
+"""Original files of the named tasks into raw rows with the columns of the hub's data sets.
+
+Owns the layouts in which authors publish: tables without a header, labels in a file or a folder
+name of their own, questions nested in passages, documents, XML. It knows no wording, no hub and no
+split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from xml.etree import ElementTree
+
+from w2s_ray.data.example import Row
+from w2s_ray.data.files import Member
+from w2s_ray.data.table import json_values, raw_rows
+
+PASSAGE_WORDS = 200
+"""Words after which a passage of a document ends with its paragraph."""
+
+Reader = Callable[[Member, Sequence[Member]], Iterator[Row]]
+"""A file, and all files of its folder or archive -> the file's raw rows."""
+
+
+def table(
+    columns: tuple[str, ...] | None = None,
+    *,
+    renamed: Mapping[str, str] | None = None,
+    quoted: bool = True,
+    encoding: str = "utf-8-sig",
+) -> Reader:
+    """A table or JSON objects; `columns` names those of a table without a header line.
+
+    `renamed` says how a column is called on the hub; without `quoted` a quotation mark in a table
+    is a character like any other.
+    """
+    names = renamed or {}
+
+    def read(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+        rows = raw_rows(member, columns=columns, quoted=quoted, encoding=encoding)
+        for row in rows:
+            yield {names.get(column, column): value for column, value in row.items()}
+
+    return read
+
+
+plain: Reader = table()
+"""A table with a header line, JSON objects or Parquet, in the hub's columns."""
+
+
+def labels_beside(member: Member, found: Sequence[Member]) -> Iterator[Row]:
+    """JSON objects of `train.jsonl` with the labels of `train-labels.lst`, line by line.
+
+    A file whose objects hold their label is read as it is.
+
+    Raises:
+        ValueError: no such file of labels, or another number of them.
+    """
+    rows = list(raw_rows(member))
+    if rows and "label" in rows[0]:
+        yield from rows
+        return
+    name = f"{member.stem}-labels.lst"
+    beside = next((other for other in found if other.name in (name, f"{name}.gz")), None)
+    if beside is None:
+        raise ValueError(
+            f"{member}: the rows hold no label and there is no {name} beside the file; name the "
+            "folder that holds both in `path`"
+        )
+    with beside.text() as lines:
+        labels = lines.read().split()
+    if len(labels) != len(rows):
+        raise ValueError(
+            f"{beside}: {len(labels):,} labels for {len(rows):,} rows of {member.name}; "
+            "download both files again"
+        )
+    yield from ({**row, "label": label} for row, label in zip(rows, labels, strict=True))
+
+
+def lines_of(classes: Mapping[str, int]) -> Reader:
+    """A text a line, latin-1; the file's name says the class (pattern -> class)."""
+
+    def read(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+        label = _named_class(member, classes)
+        with member.text(encoding="latin-1") as lines:
+            yield from ({"text": line, "label": label} for line in lines)
+
+    return read
+
+
+def documents_of(classes: Mapping[str, int]) -> Reader:
+    """A text a file, latin-1; the file's name or folder says the class (pattern -> class)."""
+
+    def read(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+        with member.text(encoding="latin-1") as file:
+            yield {"text": file.read(), "label": _named_class(member, classes)}
+
+    return read
+
+
+def either(first: Reader, *, kinds: tuple[str, ...], other: Reader) -> Reader:
+    """`first` for files of these extensions, else `other`."""
+
+    def read(member: Member, found: Sequence[Member]) -> Iterator[Row]:
+        return (first if member.kind in kinds else other)(member, found)
+
+    return read
+
+
+def dream_dialogues(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """DREAM: a list of [turns, questions, dialogue id]."""
+    for value in json_values(member):
+        if isinstance(value, dict):
+            yield value  # already in the hub's columns
+            continue
+        turns, questions, name = value
+        for question in questions:
+            yield {**question, "dialogue": turns, "dialogue_id": name}
+
+
+def multirc_passages(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """MultiRC as SuperGLUE publishes it: questions within passages, answers within questions."""
+    for row in raw_rows(member):
+        if "passage" not in row:
+            yield row  # already in the hub's columns
+            continue
+        passage = row["passage"]
+        for question in passage["questions"]:
+            for answer in question["answers"]:
+                yield {
+                    "paragraph": passage["text"],
+                    "question": question["question"],
+                    "answer": answer["text"],
+                    "label": answer.get("label", -1),
+                }
+
+
+def quartz_questions(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """QuaRTz: the question holds its stem and its choices."""
+    for row in raw_rows(member):
+        if isinstance(row["question"], str):
+            yield row  # already in the hub's columns
+            continue
+        choices = row["question"]["choices"]
+        both = {key: [choice[key] for choice in choices] for key in ("label", "text")}
+        yield {**row, "question": row["question"]["stem"], "choices": both}
+
+
+def quail_texts(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """QuAIL: texts with questions, the right answer marked `correct="True"`.
+
+    Raises:
+        ValueError: content that isn't XML.
+    """
+    try:
+        with member.open() as file:
+            root = ElementTree.parse(file).getroot()
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{member}: not XML ({error}); download the file again") from None
+    for text in root.iterfind("text"):
+        context = _content(text.find("text_body"))
+        for question in text.iterfind("questions/q"):
+            answers = list(question.iterfind("a"))
+            right = [i for i, answer in enumerate(answers) if answer.get("correct") == "True"]
+            yield {
+                "context": context,
+                "question": _content(question),
+                "answers": [_content(answer) for answer in answers],
+                "correct_answer_id": right[0] if len(right) == 1 else -1,
+            }
+
+
+def ukp_arguments(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """UKPConvArg1: tables without quoting whose names begin with the debate's, or JSON objects."""
+    if member.kind == ".csv":
+        rows = raw_rows(member, quoted=False, separator="\t")
+        keys, debate = ("label", "a1", "a2"), member.stem.rpartition("/")[2].rpartition("_")[0]
+    else:
+        rows, keys, debate = raw_rows(member), ("gold", "arg1", "arg2"), None
+    for row in rows:
+        preferred, first, second = (row[key] for key in keys)
+        texts = {"a1": (first, second), "a2": (second, first)}.get(preferred or "")
+        if texts is not None:
+            yield {"better": texts[0], "worse": texts[1], "debate": debate or row["title"]}
+
+
+PUZZLES = (
+    "PuzzleId",
+    "FEN",
+    "Moves",
+    "Rating",
+    "RatingDeviation",
+    "Popularity",
+    "NbPlays",
+    "Themes",
+    "GameUrl",
+    "OpeningTags",
+)
+"""Columns of the Lichess puzzle database."""
+FEWER_PUZZLE_COLUMNS = ("PuzzleId", "FEN", "Moves", "Rating", "Popularity", "Themes", "Level")
+"""Columns of a public extract of it that has no header line."""
+
+
+def puzzles(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """Chess puzzles in the CSV format of the Lichess database, with its header line or without."""
+    if member.kind != ".csv":
+        yield from raw_rows(member)
+        return
+    with member.text() as file:
+        first = file.readline().rstrip("\r\n").split(",")
+    if first[0] == PUZZLES[0]:
+        yield from raw_rows(member)
+        return
+    columns = FEWER_PUZZLE_COLUMNS if len(first) == len(FEWER_PUZZLE_COLUMNS) else PUZZLES
+    yield from raw_rows(member, columns=columns)
+
+
+def passages(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """A text file as passages: paragraphs, together until they have `PASSAGE_WORDS` words."""
+    if member.kind not in (".txt", ".md", ""):
+        return
+    with member.text() as file:
+        paragraphs = file.read().replace("\r\n", "\n").split("\n\n")
+    gathered: list[str] = []
+    words = 0
+    for paragraph in (*paragraphs, None):
+        if gathered and (paragraph is None or words >= PASSAGE_WORDS):
+            yield {"text": "\n\n".join(gathered), "document": member.name}
+            gathered, words = [], 0
+        if paragraph is not None and paragraph.strip():
+            gathered.append(paragraph.strip())
+            words += len(paragraph.split())
+
+
+def _content(element: ElementTree.Element | None) -> str:
+    return "" if element is None or element.text is None else element.text.strip()
+
+
+def _named_class(member: Member, classes: Mapping[str, int]) -> int:
+    name = member.name.lower().removesuffix(".gz")
+    for pattern, label in classes.items():
+        if fnmatchcase(name, pattern):
+            return label
+    known = ", ".join(classes)
+    raise ValueError(f"{member}: its name says no class, none of {known} fits; rename the file")

@@ -1,0 +1,47 @@
+"""What this machine knows of models and rows without loading either: shapes and lengths.
+
+Owns the look-ups that estimates need, each made once. It knows nothing of what they are used for.
+"""
+
+from __future__ import annotations
+
+from w2s_ray.data.architecture import Architecture, architecture_of, read_architecture
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.data.lengths import Lengths, token_lengths
+from w2s_ray.spec import ModelSource, Part
+
+
+class Shapes:
+    """The shapes of a sweep's models and the lengths of its splits' rows."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        splits = (*inputs.splits.values(), *inputs.corpora.values())
+        self._splits = {split.fingerprint: split for split in splits}
+        self._models: dict[str, Architecture | str] = {
+            identity: read_architecture(new.config(new.most_tokens))
+            for identity, new in inputs.architectures.items()
+        }
+        self._lengths: dict[tuple[str, Part, str, int], Lengths] = {}
+
+    def model(self, source: ModelSource) -> Architecture | str:
+        """The shape of a model, or why it isn't known."""
+        if source.identity not in self._models:
+            self._models[source.identity] = architecture_of(source)
+        return self._models[source.identity]
+
+    def lengths(self, split: str, part: Part, source: ModelSource, *, max_tokens: int) -> Lengths:
+        """The lengths of a part's rows as a model reads them."""
+        key = (split, part, source.identity, max_tokens)
+        if key not in self._lengths:
+            known = self._splits[split]
+            model = self.model(source)
+            self._lengths[key] = token_lengths(
+                split=split,
+                part=part,
+                rows=known.counts[part],
+                words=known.words.get(part),
+                source=source,
+                max_tokens=max_tokens,
+                longest=None if isinstance(model, str) else model.longest,
+            )
+        return self._lengths[key]

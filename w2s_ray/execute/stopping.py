@@ -1,0 +1,87 @@
+"""Ending a walk early and cleanly: who may ask for it, and what happens then.
+
+Owns the ways to ask (Ctrl-C, SIGTERM as from Kubernetes, Slurm or Ray Jobs, `w2s cancel` through
+the store) and the order of the end: nobody is let in any more, studies end, fits that wait are
+turned away, fits under way write a checkpoint and leave. What is done stays, nothing is recorded
+as failed.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from w2s_ray.execute.fits.carrier import Carrier
+    from w2s_ray.execute.watch import Watches
+
+LEAVE_S = 120.0
+"""How long fits under way have to write a checkpoint; afterwards they go on from an earlier one."""
+
+
+class Stop:
+    """Whether the walk is to end early, and why. A context manager: within it, signals ask.
+
+    A second Ctrl-C doesn't wait for checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self.why: str | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._signalled)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def ask(self, why: str) -> None:
+        """Have the walk end; the first reason counts."""
+        self.why = self.why or why
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if self.why is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.ask("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+
+
+def wind_down(carrier: Carrier, watches: Watches) -> bool:
+    """End everything under way; True if every fit under way left a checkpoint, where it had begun.
+
+    Studies end first, so that none takes the end of its trials for an outcome. Fits whose host or
+    node is still being started have nothing to lose.
+    """
+    import ray
+    import ray.exceptions
+
+    floor, board = carrier.floor, carrier.board
+    try:
+        ray.get([floor.halt.remote(), board.dismiss.remote()], timeout=30)
+        watches.end_studies()
+        floor.turn_away.remote()
+        seen: Any = ray.get(board.look.remote(), timeout=30)
+        for run_id, standing in seen.standing.items():
+            if standing.state == "starting":
+                floor.leave.remote(run_id, host_lives=False)
+        resting = floor.at_rest.remote(LEAVE_S)
+        deadline = time.monotonic() + LEAVE_S + 10
+        while time.monotonic() < deadline:  # in steps, so that a second Ctrl-C is heeded
+            if ray.wait([resting], timeout=0.5)[0]:
+                at_rest: Any = ray.get(resting)
+                return at_rest
+    except ray.exceptions.RayError:
+        pass
+    return False

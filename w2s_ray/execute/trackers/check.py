@@ -1,0 +1,32 @@
+"""Whether what the sweep's trackers need is installed, asked before anything is started.
+
+Owns the packages by name. It imports none of them.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from w2s_ray.spec import Trackers
+
+NEEDS = {
+    "tensorboard": ("tensorboardX", "ray[tune]"),
+    "mlflow": ("mlflow", "w2s_ray[mlflow]"),
+    "wandb": ("wandb", "w2s_ray[wandb]"),
+}
+"""Tracker -> the module that it needs, and what to install for it."""
+
+
+def check_trackers(trackers: Trackers) -> None:
+    """Refuse a tracker whose package is missing.
+
+    Raises:
+        ValueError: it names the tracker and what to install.
+    """
+    for name in trackers.chosen:
+        module, install = NEEDS[name]
+        if find_spec(module) is None:
+            raise ValueError(
+                f"trackers: {name} needs the package {module}, which is missing: "
+                f'pip install "{install}", or leave {name} out'
+            )

@@ -1,0 +1,229 @@
+"""A linear probe: softmax regression on given features, for any number of classes.
+
+Owns its steps, evaluations, early stopping and predictions, in the terms of the other fits'
+settings. It is apart from the loop of language models because nothing in it is shared between
+workers, and because of C classes, not two. Features are centred and scaled by the training rows'.
+Shapes: N training rows, M others, D width, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
+from w2s_ray.learn.contract import (
+    Control,
+    FeatureData,
+    FitResult,
+    Left,
+    NonFiniteLoss,
+    Observer,
+    Predicted,
+    Stopped,
+)
+from w2s_ray.learn.schedule import evaluation_steps, learning_rate
+from w2s_ray.methods.losses import XentLoss
+from w2s_ray.spec import FitRecipe
+
+_SMALLEST_SPREAD = 1e-6
+
+
+def fit_probe(
+    recipe: FitRecipe,
+    *,
+    data: FeatureData,
+    observer: Observer,
+    control: Control | None = None,
+    weights: Path | None = None,
+) -> FitResult:
+    """Train a probe by `recipe`, and predict every part asked for.
+
+    `weights` names a folder for the probe's weights; null = they are not kept.
+
+    Raises:
+        Stopped, Left: `control` ended the fit; a probe leaves no checkpoint.
+        NonFiniteLoss: the loss became NaN or infinite.
+        ValueError: a loss that a probe doesn't have.
+    """
+    if not isinstance(recipe.loss, XentLoss):
+        raise ValueError(
+            f"loss is {recipe.loss!r}; a probe of several classes has only xent: set "
+            "loss: {kind: xent}"
+        )
+    began, this = time.perf_counter(), _Probe(recipe, data)
+    while this.step < this.total_steps and not this.stopped:
+        for rows in this.batches():
+            loss, lr = this.train(rows)
+            if not math.isfinite(loss):
+                raise NonFiniteLoss(this.step, loss)
+            observer.trained(step=this.step, total_steps=this.total_steps, loss=loss, lr=lr)
+            if this.step in this.evaluated:
+                this.evaluate(observer)
+                _heed(control, this)
+            if this.stopped:
+                break
+    if recipe.early_stopping is not None:
+        this.restore()
+    if weights is not None:
+        this.export(weights)
+    return this.result(seconds=time.perf_counter() - began)
+
+
+def _heed(control: Control | None, this: _Probe) -> None:
+    asked = control.asked() if control is not None else "go"
+    if asked != "go":
+        raise (Stopped if asked == "stop" else Left)(this.step, this.total_steps)
+
+
+class _Probe:
+    """One probe while it is trained."""
+
+    def __init__(self, recipe: FitRecipe, data: FeatureData) -> None:
+        training = recipe.training
+        self.recipe, self.data = recipe, data
+        self.mean_D = data.train_ND.mean(axis=0, dtype=np.float64)
+        spread_D = data.train_ND.std(axis=0, dtype=np.float64)
+        self.spread_D = np.where(spread_D > _SMALLEST_SPREAD, spread_D, 1.0)
+        width, classes = data.train_ND.shape[1], data.train_targets_NC.shape[1]
+        self.head = torch.nn.Linear(width, classes)
+        torch.nn.init.zeros_(self.head.weight)
+        torch.nn.init.zeros_(self.head.bias)
+        self.optimizer = torch.optim.AdamW(
+            self.head.parameters(),
+            lr=training.lr,
+            betas=training.betas,
+            weight_decay=training.weight_decay,
+        )
+        self.train_ND = self.scaled(data.train_ND)
+        self.targets_NC = torch.from_numpy(data.train_targets_NC)
+        self.inputs = {"validation": data.validation_MD, **data.predict}
+        per_epoch = steps_per_epoch(len(data.train_ND), training.batch_size)
+        self.total_steps = training.epochs * per_epoch
+        self.evaluated = evaluation_steps(
+            epochs=training.epochs,
+            steps_per_epoch=per_epoch,
+            evaluations_per_epoch=training.evaluations_per_epoch,
+        )
+        self.per_epoch, self.step, self.rows, self.passed = per_epoch, 0, 0, 0
+        self.train_loss = math.nan
+        self.best_value, self.best_step, self.stale, self.stopped = -math.inf, 0, 0, False
+        self.best: dict[str, Tensor] = {}
+
+    def scaled(self, features_MD: np.ndarray) -> Tensor:
+        return torch.from_numpy(
+            ((features_MD - self.mean_D) / self.spread_D).astype(np.float32, copy=False)
+        )
+
+    def batches(self) -> list[np.ndarray]:
+        """The batches of the epoch that begins now."""
+        return epoch_batches(
+            np.ones(len(self.train_ND), dtype=np.int64),
+            batch_size=self.recipe.training.batch_size,
+            bucket_batches=1,
+            seed=self.recipe.seed,
+            epoch=self.step // self.per_epoch,
+        )
+
+    def train(self, rows: np.ndarray) -> tuple[float, float]:
+        """One step; its loss and learning rate."""
+        lr = learning_rate(self.recipe.training, self.step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        at = torch.from_numpy(rows)
+        logits_BC = self.head(self.train_ND[at])
+        loss = torch.nn.functional.cross_entropy(logits_BC, self.targets_NC[at])
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.recipe.training.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.head.parameters(), self.recipe.training.clip_norm)
+        self.optimizer.step()
+        self.step, self.rows, self.train_loss = self.step + 1, self.rows + len(rows), loss.item()
+        return self.train_loss, lr
+
+    def predicted(self, part: str) -> np.ndarray:
+        """Probabilities of a part's rows by the present weights, float32 [M, C]."""
+        features_MD = self.inputs[part]
+        self.passed += len(features_MD)
+        with torch.no_grad():
+            return self.head(self.scaled(features_MD)).double().softmax(dim=1).float().numpy()
+
+    def told(self, part: str) -> Predicted:
+        """The same as a caller sees it."""
+        found_MC, names = self.predicted(part), self.data.classes
+        likeliest = tuple(names[i] for i in found_MC.argmax(axis=1))
+        return Predicted(found_MC.max(axis=1), likeliest, names, found_MC)
+
+    def evaluate(self, observer: Observer) -> None:
+        found = self.told("validation")
+        assert found.distribution is not None
+        agrees, loss = _against(found.distribution, self.data.validation_targets_MC)
+        self._watch(agrees, loss)
+        observer.evaluated(
+            step=self.step,
+            total_steps=self.total_steps,
+            predicted=found,
+            agreement=agrees,
+            loss=loss,
+            predict=self.told,
+        )
+
+    def _watch(self, agrees: float, loss: float) -> None:
+        """Keep the best weights; stop after `patience` evaluations without better ones."""
+        stopping = self.recipe.early_stopping
+        if stopping is None:
+            return
+        value = agrees if stopping.metric == "accuracy" else -loss
+        if value > self.best_value + stopping.min_delta:
+            self.best_value, self.best_step, self.stale = value, self.step, 0
+            self.best = {name: p.clone() for name, p in self.head.state_dict().items()}
+            return
+        self.stale += 1
+        self.stopped = self.stale >= stopping.patience
+
+    def restore(self) -> None:
+        self.head.load_state_dict(self.best)
+
+    def export(self, folder: Path) -> None:
+        """Write weights that take features as they come: scaling is in them."""
+        from safetensors.torch import save_file
+
+        weight_CD = self.head.weight.detach().double() / torch.from_numpy(self.spread_D)
+        bias_C = self.head.bias.detach().double() - weight_CD @ torch.from_numpy(self.mean_D)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {"weight": weight_CD.float(), "bias": bias_C.float()}
+        save_file(state, folder / "probe.safetensors")
+
+    def result(self, *, seconds: float) -> FitResult:
+        agrees, loss = _against(self.predicted("validation"), self.data.validation_targets_MC)
+        found = {part: self.told(part) for part in self.data.predict}
+        size = sum(p.numel() for p in self.head.parameters())
+        return FitResult(
+            predicted=found,
+            losses={},
+            steps=self.step,
+            total_steps=self.total_steps,
+            best_step=self.best_step if self.recipe.early_stopping else self.step,
+            stopped_early=self.stopped and self.step < self.total_steps,
+            validation_agreement=agrees,
+            validation_loss=loss,
+            train_loss=self.train_loss,
+            parameters=size,
+            trained_parameters=size,
+            tokens=self.rows,
+            planned_tokens=self.recipe.training.epochs * len(self.train_ND),
+            evaluated_tokens=self.passed,
+            seconds=seconds,
+        )
+
+
+def _against(found_MC: np.ndarray, targets_MC: np.ndarray) -> tuple[float, float]:
+    """Share of rows whose likeliest class is the labels', and cross-entropy with them in nats."""
+    agrees = float((found_MC.argmax(axis=1) == targets_MC.argmax(axis=1)).mean())
+    log_MC = np.log(np.clip(found_MC.astype(np.float64), 1e-12, 1.0))
+    return agrees, float(-(targets_MC * log_MC).sum(axis=1).mean())

@@ -1,0 +1,108 @@
+"""Rows that are more than one text: pairs, and texts of which only some tokens are learned.
+
+Owns how such rows are laid out for a model; like `TokenRows` they have lengths, and pad any of
+their rows into the arrays that the model's forward pass takes. They know no labels and no batches.
+Shapes: B rows, L tokens of the longest row, N rows in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from w2s_ray.learn.tokens import TokenRows
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs of texts."""
+
+    first: TokenRows
+    second: TokenRows
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of both texts of each pair, int64 [N]."""
+        return self.first.lengths + self.second.lengths
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return self.first.size + self.second.size
+
+    def take(self, indices: ArrayLike) -> PairRows:
+        """The pairs at `indices`, in that order."""
+        return PairRows(self.first.take(indices), self.second.take(indices))
+
+    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """input_ids_PL and lengths_P of P = 2 B texts: the first ones, then the second ones."""
+        picked = np.asarray(indices, dtype=np.int64)
+        both = TokenRows.of(
+            [rows.row(int(i)) for rows in (self.first, self.second) for i in picked]
+        )
+        return both.pad(np.arange(len(both)), pad_id)
+
+
+@dataclass(frozen=True)
+class SpanRows:
+    """Texts of which a model learns the tokens from a place on, each after those before it."""
+
+    tokens: TokenRows
+    starts: np.ndarray
+    """The first token of each row that is learned, int64 [N], at least 1."""
+
+    def __post_init__(self) -> None:
+        if len(self.starts) != len(self.tokens):
+            raise ValueError(f"{len(self.starts)} starts for {len(self.tokens)} rows; give as many")
+        wrong_N = (self.starts < 1) | (self.starts >= self.tokens.lengths)
+        if wrong_N.any():
+            row = int(wrong_N.argmax())
+            raise ValueError(
+                f"row {row} has {self.tokens.lengths[row]} tokens and is learned from "
+                f"{self.starts[row]} on; give it a token before and one to learn"
+            )
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[ArrayLike, ArrayLike]]) -> SpanRows:
+        """Rows of (tokens that are read, tokens that are learned)."""
+        pairs = [(np.asarray(read, np.int32), np.asarray(told, np.int32)) for read, told in rows]
+        starts = np.asarray([len(read) for read, _ in pairs], np.int64)
+        return cls(TokenRows.of([np.concatenate(pair) for pair in pairs]), starts)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, int64 [N]."""
+        return self.tokens.lengths
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Tokens of each row that are learned, int64 [N]."""
+        return self.tokens.lengths - self.starts
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return self.tokens.size
+
+    def take(self, indices: ArrayLike) -> SpanRows:
+        """The rows at `indices`, in that order."""
+        picked = np.asarray(indices, dtype=np.int64)
+        return SpanRows(self.tokens.take(picked), self.starts[picked])
+
+    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """input_ids_BL, padded on the right, lengths_B and starts_B."""
+        picked = np.asarray(indices, dtype=np.int64)
+        return (*self.tokens.pad(picked, pad_id), self.starts[picked])
+
+
+AnyRows = TokenRows | PairRows | SpanRows

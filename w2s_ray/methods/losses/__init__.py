@@ -1,0 +1,27 @@
+"""The losses. A new one is a file beside these, and a line here.
+
+A loss is found by its `kind`; a line here is all that makes it known to sweep files, recipes,
+searches and training.
+"""
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from w2s_ray.methods.losses.confidence import ConfidenceLoss as ConfidenceLoss
+from w2s_ray.methods.losses.confidence_reference import (
+    ConfidenceReferenceLoss as ConfidenceReferenceLoss,
+)
+from w2s_ray.methods.losses.entropy import EntropyLoss as EntropyLoss
+from w2s_ray.methods.losses.kl import KLLoss as KLLoss
+from w2s_ray.methods.losses.loss import Loss as Loss
+from w2s_ray.methods.losses.product import ProductLoss as ProductLoss
+from w2s_ray.methods.losses.window import WindowLoss as WindowLoss
+from w2s_ray.methods.losses.xent import XentLoss as XentLoss
+
+if TYPE_CHECKING:
+    AnyLoss = Loss
+else:
+    AnyLoss = Annotated[reduce(or_, Loss.__subclasses__()), Field(discriminator="kind")]

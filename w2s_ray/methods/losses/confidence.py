@@ -1,0 +1,61 @@
+"""The paper's auxiliary confidence loss, and its threshold over a window of predictions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from w2s_ray.methods.losses.loss import Loss, class_1_probability, mixed, warmed_up
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ConfidenceLoss(Loss):
+    """The auxiliary confidence loss exactly as the paper's appendix A.4."""
+
+    kind: Literal["confidence"] = "confidence"
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the student's own hardened prediction after warm-up (the paper: .5, .75 for the
+    largest students)."""
+    warmup_fraction: float = Field(default=0.2, ge=0, le=1)
+    """Share of all steps over which alpha rises linearly from 0."""
+    prior: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the predictions that the threshold puts in class 1."""
+    window: int | None = Field(default=None, ge=2)
+    """Predictions that the threshold is taken from: the last so many in training, this batch's
+    included (EleutherAI: 32), for small batches; null = exactly those of the global batch."""
+
+    looks_at_batch: ClassVar[bool] = True
+
+    @property
+    def remembers(self) -> int:
+        return self.window or 0
+
+    def weight(self, progress: float) -> float:
+        """The weight of the student's own hardened prediction."""
+        return warmed_up(self.alpha, warmup_fraction=self.warmup_fraction, progress=progress)
+
+    def statistic(self, p1_W: Tensor, labels_BC: Tensor) -> Tensor:
+        """A probability of class 1 with exactly the `prior` share of predictions above it.
+
+        It lies half way between the two neighbouring predictions, so that rounding that differs
+        between execution layouts moves no row across. The share is rounded half up to whole rows;
+        where predictions tie across the cut, fewer lie above.
+        """
+        descending_W = p1_W.detach().double().sort(descending=True).values
+        above = math.floor(self.prior * len(descending_W) + 0.5)
+        if above == 0:
+            return descending_W.new_full((), math.inf)
+        if above == len(descending_W):
+            return descending_W.new_full((), -math.inf)
+        return (descending_W[above - 1] + descending_W[above]) / 2
+
+    def target(
+        self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
+    ) -> Tensor:
+        assert statistic is not None
+        positive_B = class_1_probability(logits_BC).double() > statistic
+        return mixed(labels_BC, positive_B, self.weight(progress))

@@ -1,0 +1,37 @@
+"""EleutherAI's confidence window: only rows that the student is unsure of are trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field
+
+from w2s_ray.methods.losses.loss import Loss, class_1_probability, cross_entropy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+class WindowLoss(Loss):
+    """Cross-entropy of the rows that the student is unsure of; the others count 0 (EleutherAI)."""
+
+    kind: Literal["window"] = "window"
+    radius: Annotated[float, Field(gt=0, le=0.5)] | Literal["median_weak"] = 0.15
+    """A row counts where the student's probability lies at most so far from one half. median_weak:
+    as far as the labels of half the training rows do."""
+
+    def prepared(self, labels_NC: np.ndarray) -> Self:
+        import numpy as np
+
+        if self.radius != "median_weak":
+            return self
+        radius = float(np.median(np.abs(labels_NC[:, 1].astype(np.float64) - 0.5)))
+        return self.model_copy(update={"radius": radius})
+
+    def each(
+        self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
+    ) -> Tensor:
+        assert isinstance(self.radius, float), "median_weak is known from prepared() only"
+        away_B = (class_1_probability(logits_BC.detach()).double() - 0.5).abs()
+        return cross_entropy(logits_BC, labels_BC) * (away_B <= self.radius)

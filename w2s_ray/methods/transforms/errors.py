@@ -1,0 +1,96 @@
+"""Kinds of errors that a simulated supervisor makes: which rows it errs on, and to which class.
+
+Owns the preference of each kind, not how many rows err. That supervisors of equal accuracy differ
+in their errors is the paper's study; how rows are chosen here is ours. Shapes: N rows, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from w2s_ray.frozen import Frozen
+from w2s_ray.methods.transforms.probes import Logistic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from w2s_ray.methods.transforms.transform import Labelled
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Where errors go: the rows that have most, each to the wrong class that has most there."""
+
+    row_N: np.ndarray
+    class_NC: np.ndarray
+
+
+class UniformErrors(Frozen):
+    """Any row errs as likely as any other."""
+
+    kind: Literal["uniform"] = "uniform"
+
+    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
+        """Random rows and classes."""
+        return Preference(random.random(len(rows.rows_N)), random.random(rows.labels_NC.shape))
+
+
+class LengthErrors(Frozen):
+    """The longer a text, the likelier it errs."""
+
+    kind: Literal["length"] = "length"
+    power: float | None = Field(default=1.0, gt=0)
+    """A row is drawn with its number of words to this power as its weight; null = the longest texts
+    err."""
+
+    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
+        """A weighted draw without replacement (Efraimidis and Spirakis 2006), to random classes."""
+        import numpy as np
+
+        words_N = np.maximum(rows.told.words_N, 1).astype(np.float64)
+        row_N = words_N
+        if self.power is not None:
+            row_N = np.log(1 - random.random(len(words_N))) / words_N**self.power
+        return Preference(row_N, random.random(rows.labels_NC.shape))
+
+
+class ConfidenceErrors(Frozen):
+    """The rows err that the real supervisor is least sure of."""
+
+    kind: Literal["confidence"] = "confidence"
+
+    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
+        """The rows whose most probable class has least, to the class that is next."""
+        return Preference(-rows.labels_NC.max(axis=1), rows.labels_NC)
+
+
+class AdversarialErrors(Frozen):
+    """The rows err that are easiest to learn wrong from the student's own features.
+
+    A logistic regression learns the truth from the pretrained student's activations; the less it
+    gives a row's true class, the sooner the row errs. With as many errors as the regression makes,
+    the labels are exactly what a linear map of the features says.
+    """
+
+    kind: Literal["adversarial"] = "adversarial"
+    l2: float = Field(default=1e-2, gt=0)
+    """Weight of the squared norm of the regression's coefficients: the greater, the simpler the
+    errors."""
+
+    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
+        """The rows whose true class is least probable, to the class that is most."""
+        import numpy as np
+
+        truth_N = rows.told.truth_N
+        certain_NC = np.eye(rows.labels_NC.shape[1])[truth_N]
+        said_NC = Logistic(l2=self.l2).predict(rows.activations_ND, certain_NC)
+        return Preference(-said_NC[np.arange(len(truth_N)), truth_N], said_NC)
+
+
+Errors = Annotated[
+    UniformErrors | LengthErrors | ConfidenceErrors | AdversarialErrors,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,19 @@
+"""Hard labels: the more probable class, for certain."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from w2s_ray.methods.transforms.transform import Labelled, Transform
+
+
+class Hard(Transform):
+    """Labels become their more probable class; a tie the first."""
+
+    kind: Literal["hard"] = "hard"
+
+    def apply(self, rows: Labelled) -> Labelled:
+        import numpy as np
+
+        classes = rows.labels_NC.shape[1]
+        return rows.relabelled(np.eye(classes)[rows.labels_NC.argmax(axis=1)])

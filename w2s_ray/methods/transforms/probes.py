@@ -1,0 +1,143 @@
+"""Probes: what activations say a row's label should be, given the labels of the others.
+
+Owns k nearest neighbours, logistic regression and TopoFilter (Wu et al. 2020), the last as
+EleutherAI uses it. They learn from the labels that they judge, and from nothing else. Shapes: N
+rows, D width, C classes, K neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from w2s_ray.frozen import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Knn(Frozen):
+    """A row's label by the mean label of its nearest neighbours, itself left out."""
+
+    kind: Literal["knn"] = "knn"
+    k: int = Field(default=50, ge=1)
+    """Neighbours, by Euclidean distance; fewer where there are fewer rows."""
+
+    def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
+        """label_NC of each row by the others."""
+        return labels_NC[_neighbours(activations_ND, self.k)].mean(axis=1)
+
+    def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
+        """kept_N, without the `share` of rows whose label the probe contradicts most."""
+        return _without_worst(self.predict(activations_ND, labels_NC), labels_NC, share)
+
+
+class Logistic(Frozen):
+    """A row's label by logistic regression on the activations."""
+
+    kind: Literal["logistic"] = "logistic"
+    l2: float = Field(default=1e-2, gt=0)
+    """Weight of the squared norm of the coefficients beside the mean cross-entropy."""
+
+    def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
+        """label_NC of each row; soft labels count as rows of each class with their weight."""
+        import numpy as np
+        from sklearn.linear_model import LogisticRegression
+
+        rows, classes = labels_NC.shape
+        wide_ND = np.tile(activations_ND.astype(np.float64), (classes, 1))
+        class_N, weight_N = np.repeat(np.arange(classes), rows), labels_NC.T.reshape(-1)
+        present = weight_N > 0
+        if len(np.unique(class_N[present])) < 2:
+            return labels_NC
+        model = LogisticRegression(C=1 / (2 * self.l2 * rows), max_iter=2000, tol=1e-6)
+        model.fit(wide_ND[present], class_N[present], sample_weight=weight_N[present])
+        predicted_NC = np.zeros(labels_NC.shape)
+        predicted_NC[:, model.classes_] = model.predict_proba(activations_ND.astype(np.float64))
+        return predicted_NC
+
+    def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
+        """kept_N, without the `share` of rows whose label the probe contradicts most."""
+        return _without_worst(self.predict(activations_ND, labels_NC), labels_NC, share)
+
+
+class TopoFilter(Frozen):
+    """Neighbours within the largest connected component of each class."""
+
+    kind: Literal["topofilter"] = "topofilter"
+    k: int = Field(default=50, ge=1)
+    """Neighbours, by Euclidean distance; fewer where there are fewer rows."""
+
+    def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
+        """label_NC of each row by its neighbours within the components, itself left out."""
+        core_N = self.core(activations_ND, labels_NC)
+        near_NK = _neighbours(activations_ND, self.k, among_N=core_N)
+        return labels_NC[near_NK].mean(axis=1)
+
+    def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
+        """kept_N: the components, without the rows of them that neighbours contradict most, until
+        the `share` is dropped; where more lie outside the components, all those are.
+        """
+        import numpy as np
+
+        core_N = self.core(activations_ND, labels_NC)
+        left = max(round(share * len(core_N)) - int((~core_N).sum()), 0)
+        inside = np.flatnonzero(core_N)
+        near_MK = _neighbours(activations_ND[inside], self.k)
+        predicted_MC = labels_NC[inside][near_MK].mean(axis=1)
+        distance_M = np.abs(predicted_MC - labels_NC[inside]).sum(axis=1)
+        kept_N = core_N.copy()
+        kept_N[inside[np.argsort(-distance_M, kind="stable")[:left]]] = False
+        return kept_N
+
+    def core(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
+        """core_N: rows in the largest strongly connected component of their (hard) class."""
+        import numpy as np
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
+        rows, class_N = len(labels_NC), labels_NC.argmax(axis=1)
+        near_NK = _neighbours(activations_ND, self.k)
+        start_E, end_E = np.repeat(np.arange(rows), near_NK.shape[1]), near_NK.reshape(-1)
+        same_E = class_N[start_E] == class_N[end_E]
+        edges = (np.ones(int(same_E.sum())), (start_E[same_E], end_E[same_E]))
+        graph = csr_array(edges, shape=(rows, rows))
+        _, component_N = connected_components(graph, connection="strong")
+        core_N = np.zeros(rows, dtype=bool)
+        for one in np.unique(class_N):
+            largest = np.bincount(component_N[class_N == one]).argmax()
+            core_N |= (class_N == one) & (component_N == largest)
+        return core_N
+
+
+Probe = Annotated[Knn | Logistic | TopoFilter, Field(discriminator="kind")]
+
+
+def _neighbours(
+    activations_ND: np.ndarray, k: int, *, among_N: np.ndarray | None = None
+) -> np.ndarray:
+    """near_NK: the nearest rows of each row, of those `among_N`, itself left out."""
+    import numpy as np
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = len(activations_ND)
+    inside = np.arange(rows) if among_N is None else np.flatnonzero(among_N)
+    if len(inside) < 2:
+        return np.arange(rows)[:, None]
+    most = min(k, len(inside) - 1)
+    wide_ND = activations_ND.astype(np.float64)
+    search = NearestNeighbors(n_neighbors=most + 1, algorithm="brute").fit(wide_ND[inside])
+    found_NK = inside[search.kneighbors(wide_ND, return_distance=False)]
+    own_NK = found_NK == np.arange(rows)[:, None]
+    own_NK[~own_NK.any(axis=1), -1] = True  # where it isn't among them, the farthest goes
+    return found_NK[~own_NK].reshape(rows, most)
+
+
+def _without_worst(predicted_NC: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
+    import numpy as np
+
+    distance_N = np.abs(predicted_NC - labels_NC).sum(axis=1)
+    kept_N = np.ones(len(labels_NC), dtype=bool)
+    kept_N[np.argsort(-distance_N, kind="stable")[: round(share * len(labels_NC))]] = False
+    return kept_N

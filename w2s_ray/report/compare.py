@@ -1,0 +1,269 @@
+"""Two methods over the tasks and pairs that both have: by how much they differ, and how surely.
+
+Owns which rows are compared, over which seeds, and what stays out and is counted. Both sides of a
+row are over the same seeds and test examples, so what these have in common cancels. Intervals are
+made in `report.differences`, tests in `report.signed_rank`. It knows nothing of how a comparison
+is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+
+from w2s_ray.report.comparison import Comparison, Quantity
+from w2s_ray.report.differences import Found, Rows, freedom_of_mean, intervals
+from w2s_ray.report.pgr import pgr
+from w2s_ray.report.row_groups import group_of
+from w2s_ray.report.rows import PgrTable, Row, SeedRow
+from w2s_ray.report.signed_rank import holm, signed_rank
+from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals
+from w2s_ray.store import Objective, Store
+
+Place = tuple[str, str, str]
+"""Task, weak and strong model."""
+Gaps = Mapping[Group, RowIntervals | str]
+"""The intervals of rows, by the runs that they are over, or why there are none."""
+
+
+def compare(
+    table: PgrTable, store: Store, *, against: str | None = "naive"
+) -> tuple[Comparison, ...]:
+    """Every method of each sweep in `table` against one, or (None) against each of the others.
+
+    Rows are the tasks and pairs that both methods have; means are over the seeds complete in both.
+
+    Raises:
+        ValueError: no sweep has the method `against`.
+    """
+    methods = {row.method for row in table.rows}
+    if against is not None and table.rows and against not in methods:
+        raise ValueError(
+            f"no method {against!r} to compare with; there are {', '.join(sorted(methods))}"
+        )
+    matches = list(_matches(table, against))
+    groups = {group for match in matches for pair in match.pairs for group in pair.groups}
+    records = {r.id: r for r in store.latest({run for group in groups for run in group.runs})}
+    gaps = Bootstrap(store, records).rows((), of_seeds=groups)
+    asked = [
+        _Question(match, quantity, gaps)
+        for match in matches
+        for quantity in ("pgr", "student_accuracy")
+    ]
+    found = intervals([question.rows for question in asked], store=store, records=records)
+    return _corrected([q.answered(within) for q, within in zip(asked, found, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One method at one place, over the seeds that are compared."""
+
+    seeds: tuple[SeedRow, ...]
+
+    @property
+    def group(self) -> Group:
+        return group_of(self.seeds)
+
+    @property
+    def student_accuracy(self) -> float:
+        return fmean(row.student_accuracy or 0.0 for row in self.seeds)
+
+    @property
+    def gap(self) -> float:
+        """Ceiling minus supervisor."""
+        return fmean(
+            (row.ceiling_accuracy or 0.0) - (row.weak_accuracy or 0.0) for row in self.seeds
+        )
+
+    def pgr(self, gaps: Gaps) -> float | None:
+        """PGR of the means; None where the gap is not distinguishable from zero."""
+        found = gaps[self.group]
+        return pgr(
+            fmean(row.weak_accuracy or 0.0 for row in self.seeds),
+            student=self.student_accuracy,
+            ceiling=fmean(row.ceiling_accuracy or 0.0 for row in self.seeds),
+            gap_within=None if isinstance(found, str) else (found.gap.low, found.gap.high),
+        ).value
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two methods at one place, over the same seeds."""
+
+    ours: _Side
+    theirs: _Side
+
+    @property
+    def groups(self) -> tuple[Group, Group]:
+        return self.ours.group, self.theirs.group
+
+    @property
+    def task(self) -> str:
+        return self.ours.seeds[0].task
+
+    def by_seed(self, quantity: Quantity) -> Mapping[int, float]:
+        """The difference with each seed; of PGR, as if every seed had the mean's gap."""
+        gap = 1.0 if quantity == "student_accuracy" else self.theirs.gap
+        return {
+            one.seed: ((one.student_accuracy or 0.0) - (other.student_accuracy or 0.0)) / gap
+            for one, other in zip(self.ours.seeds, self.theirs.seeds, strict=True)
+        }
+
+    def difference(self, quantity: Quantity, gaps: Gaps) -> float | None:
+        if quantity == "student_accuracy":
+            return self.ours.student_accuracy - self.theirs.student_accuracy
+        one, other = self.ours.pgr(gaps), self.theirs.pgr(gaps)
+        return None if one is None or other is None else one - other
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A sweep's method and the one it is compared with."""
+
+    sweep: str
+    method: str
+    against: str
+    objective: Objective
+    against_objective: Objective
+    pairs: tuple[_Pair, ...]
+    left_out: int
+    missing: int
+
+
+def _matches(table: PgrTable, against: str | None) -> Iterator[_Match]:
+    for sweep in dict.fromkeys(row.sweep for row in table.rows):
+        methods = _methods(table, sweep)
+        for other in methods if against is None else {against} & methods.keys():
+            for name in methods:
+                if name != other:
+                    yield _matched(sweep, methods[name], methods[other])
+
+
+@dataclass(frozen=True)
+class _Method:
+    """A method's places, and how many of them its own ground truth keeps out."""
+
+    name: str
+    objective: Objective
+    complete: Mapping[Place, Mapping[int, SeedRow]]
+    """Complete seeds of each place that counts."""
+    oracle: frozenset[Place]
+    """Places left out."""
+
+
+def _methods(table: PgrTable, sweep: str) -> dict[str, _Method]:
+    found = {}
+    for name in dict.fromkeys(row.method for row in table.rows if row.sweep == sweep):
+        rows = [row for row in table.rows if (row.sweep, row.method) == (sweep, name)]
+        counted = [row for row in rows if row.objective != "oracle"] or rows
+        complete: dict[Place, dict[int, SeedRow]] = {_place(row): {} for row in counted}
+        for seed in table.by_seed:
+            if (seed.sweep, seed.method) == (sweep, name) and seed.is_complete:
+                complete.get(_place(seed), {})[seed.seed] = seed
+        oracle = frozenset(map(_place, rows)) - complete.keys()
+        found[name] = _Method(name, counted[0].objective, complete, oracle)
+    return found
+
+
+def _matched(sweep: str, ours: _Method, theirs: _Method) -> _Match:
+    left_out = ours.oracle | theirs.oracle
+    places = [place for place in {**theirs.complete, **ours.complete} if place not in left_out]
+    pairs = []
+    for place in places:
+        one, other = ours.complete.get(place, {}), theirs.complete.get(place, {})
+        common = sorted(one.keys() & other.keys())
+        if common:
+            sides = (_Side(tuple(side[seed] for seed in common)) for side in (one, other))
+            pairs.append(_Pair(*sides))
+    return _Match(
+        sweep=sweep,
+        method=ours.name,
+        against=theirs.name,
+        objective=ours.objective,
+        against_objective=theirs.objective,
+        pairs=tuple(pairs),
+        left_out=len(left_out),
+        missing=len(places) - len(pairs),
+    )
+
+
+def _place(row: Row | SeedRow) -> Place:
+    return row.task, row.weak, row.strong
+
+
+@dataclass(frozen=True)
+class _Question:
+    """By how much two methods differ in one quantity."""
+
+    match: _Match
+    quantity: Quantity
+    gaps: Gaps
+
+    @property
+    def differences(self) -> list[tuple[_Pair, float]]:
+        """Each pair that has the quantity on both sides, with the difference."""
+        found = ((pair, pair.difference(self.quantity, self.gaps)) for pair in self.match.pairs)
+        return [(pair, difference) for pair, difference in found if difference is not None]
+
+    @property
+    def rows(self) -> Rows:
+        """The rows to draw, with the degrees of freedom that their mean has."""
+        pairs = [pair for pair, _ in self.differences]
+        scatter = [pair.by_seed(self.quantity) for pair in pairs]
+        freedom = freedom_of_mean([pair.task for pair in pairs], scatter)
+        return Rows(
+            self.quantity,
+            tuple(
+                (replace(ours, freedom=freedom), replace(theirs, freedom=freedom))
+                for ours, theirs in (pair.groups for pair in pairs)
+            ),
+        )
+
+    def answered(self, within: Found) -> Comparison:
+        """The comparison, without a correction for others."""
+        match, found = self.match, self.differences
+        values = [difference for _, difference in found]
+        test = signed_rank(values)
+        mean, middle = within.mean, within.median
+        return Comparison(
+            sweep=match.sweep,
+            method=match.method,
+            against=match.against,
+            quantity=self.quantity,
+            objective=match.objective,
+            against_objective=match.against_objective,
+            mean=fmean(values) if values else None,
+            mean_low=mean.low if mean else None,
+            mean_high=mean.high if mean else None,
+            median=median(values) if values else None,
+            median_low=middle.low if middle else None,
+            median_high=middle.high if middle else None,
+            no_interval=within.reason,
+            p=test.p,
+            p_holm=None,
+            no_p=test.reason,
+            rows=len(values),
+            tasks=len({pair.task for pair, _ in found}),
+            seeds=min((len(pair.ours.seeds) for pair, _ in found), default=0),
+            without_pgr=len(match.pairs) - len(values),
+            left_out=match.left_out,
+            missing=match.missing,
+        )
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The same with Holm's correction over the methods compared with one in one quantity."""
+    families: dict[tuple[str, str, str], list[Comparison]] = {}
+    for one in comparisons:
+        if one.p is not None:
+            families.setdefault((one.sweep, one.against, one.quantity), []).append(one)
+    corrected = {}
+    for family in families.values():
+        p_values = holm([one.p for one in family if one.p is not None])
+        corrected |= {_name(one): p for one, p in zip(family, p_values, strict=True)}
+    return tuple(replace(one, p_holm=corrected.get(_name(one))) for one in comparisons)
+
+
+def _name(one: Comparison) -> tuple[str, str, str, str]:
+    return one.sweep, one.method, one.against, one.quantity

@@ -1,0 +1,159 @@
+"""How far students follow their supervisors: overall, where these are right and where wrong.
+
+Owns this figure, and the same over the student's size (the paper's inverse scaling: larger students
+follow their supervisors' errors less); what the numbers mean is said where they are computed, in
+`report.measures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import altair as alt
+
+from w2s_ray.report.figures import theme
+from w2s_ray.report.figures.figure import (
+    Figure,
+    Rows,
+    by_task,
+    combinations,
+    distinct,
+    layer,
+    panels,
+)
+from w2s_ray.report.figures.rows import FIGURE_OF, Facts, XAxis, by_size, figure, pair
+from w2s_ray.report.figures.size import sizes_axis
+from w2s_ray.report.scores import scores
+
+_MEASURES = {
+    "agreement": "all test rows",
+    "agreement_where_right": "where the supervisor is right",
+    "agreement_where_wrong": "where the supervisor is wrong",
+}
+_LINES_OF_A_PANEL = 3
+"""So many lines take the room of a panel of other figures."""
+
+
+def figures(facts: Facts, *, x: XAxis) -> Iterator[Figure]:
+    """`agreement` of students whose predictions on test are there, and `agreement-by-size`."""
+    rows = agreement(facts, x=x)
+    if rows:
+        make = partial(_agreement, models=facts.models, methods=facts.methods)
+        count = combinations(rows, "task", "pair", "method") // _LINES_OF_A_PANEL
+        yield from by_task(rows, make, panels=count)
+        split = [row for row in rows if row["measure"] != _MEASURES["agreement"] and row["size"]]
+        if combinations(split, "weak", "size") > combinations(split, "weak"):
+            sized = partial(_by_size, models=facts.models, x=x)
+            count = combinations(split, "task", "measure", "method")
+            yield from by_task(split, sized, panels=count)
+
+
+def agreement(facts: Facts, *, x: XAxis = "parameters") -> list[dict[str, Any]]:
+    """One row for each student, task and measure, with the value of the store's scores.
+
+    `size` is the student's, in parameters or in FLOPs of its training.
+    """
+    found = scores(facts.store, sweep=facts.sweep).to_pylist()
+    by_run = {row["run_id"]: row for row in found}
+    return [
+        {
+            **cell.model_dump(include={"task", "weak", "strong", "method", "seed"}),
+            "pair": pair(cell.weak, cell.strong),
+            "runs": cell.student,
+            "measure": measure,
+            "value": value,
+            "examples": score["n"],
+            "size": figure(facts.records.get(cell.student or ""), FIGURE_OF[x]),
+        }
+        for cell in facts.cells
+        if (score := by_run.get(cell.student or "")) is not None
+        for name, measure in _MEASURES.items()
+        if (value := score[name]) is not None
+    ]
+
+
+def _agreement(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> Figure:
+    domain = list(methods)
+    offset = alt.YOffset("method:N", sort=domain, scale=alt.Scale(domain=domain, paddingOuter=0.3))
+    colour = theme.colour("method", methods, title="method")
+    shape = theme.shape("method", methods, title="method")
+    y = alt.Y(
+        "pair:N",
+        sort=by_size(rows, models),
+        title=None,
+        axis=alt.Axis(labelExpr=theme.WRAPPED, grid=False, ticks=False),
+        scale=alt.Scale(paddingInner=0.15, paddingOuter=0.1),
+    )
+    axis = {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".0%", tickCount=5)}
+    x = alt.X("value:Q", title="same class as the supervisor", **axis)
+    layers = [
+        layer()
+        .mark_rule(strokeWidth=1.8)
+        .encode(alt.X("min(value):Q", **axis), alt.X2("max(value):Q"), offset, colour),
+        layer()
+        .mark_point(filled=True, size=45, opacity=0.9)
+        .encode(x, offset, colour, shape)
+        .encode(
+            tooltip=[
+                *(alt.Tooltip(f"{name}:N") for name in ("task", "pair", "method", "seed")),
+                alt.Tooltip("measure:N"),
+                alt.Tooltip("value:Q", title="agreement", format=".2%"),
+                alt.Tooltip("examples:Q", title="test rows in all"),
+                alt.Tooltip("runs:N", title="run"),
+            ]
+        ),
+    ]
+    step = alt.Step(16 if len(methods) > 1 else 24, **{"for": "offset"})
+    sized = alt.layer(*layers).encode(y=y).properties(width=230, height=step)
+    return Figure(
+        "agreement",
+        "How far students follow their supervisors",
+        "Share of test rows on which a student predicts its supervisor's class. A mark for each "
+        "seed; lines span the seeds. Following errors less than what is right is generalization.",
+        panels(sized, rows=rows, row="task", column="measure"),
+        rows,
+    )
+
+
+def _by_size(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
+    weak = [model for model in models if model in set(distinct(rows, "weak"))]
+    several = combinations(rows, "method") > 1
+    rows = [
+        {**row, "panel": f"{row['method']}: {row['measure']}" if several else row["measure"]}
+        for row in rows
+    ]
+    at, y = (
+        sizes_axis("size", x=x),
+        {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".0%")},
+    )
+    height = {"title": "same class as the supervisor", **y}
+    colour = theme.colour("weak", weak, title="supervisor", ordered=True)
+    layers = [
+        layer()
+        .mark_line(strokeWidth=2)
+        .encode(at, alt.Y("mean(value):Q", **height), colour, theme.dash("weak", weak)),
+        layer()
+        .mark_point(filled=True, size=60, opacity=0.9)
+        .encode(at, alt.Y("value:Q", **height), colour)
+        .encode(theme.shape("weak", weak, title="supervisor"))
+        .encode(
+            tooltip=[
+                *(alt.Tooltip(f"{name}:N") for name in ("task", "pair", "method", "seed")),
+                alt.Tooltip("measure:N"),
+                alt.Tooltip("value:Q", title="agreement", format=".2%"),
+                alt.Tooltip("runs:N", title="run"),
+            ]
+        ),
+    ]
+    chart = alt.layer(*layers).properties(width=250, height=210)
+    return Figure(
+        "agreement-by-size",
+        "Agreement with the supervisor by student size",
+        "Share of test rows on which a student predicts its supervisor's class, where the "
+        "supervisor is right and where it is wrong; lines are means over seeds. Agreement with "
+        "errors that falls with size is inverse scaling of imitation.",
+        panels(chart, rows=rows, row="task", column="panel"),
+        rows,
+    )

@@ -1,0 +1,52 @@
+"""Figures as files: SVG, PNG, a page of its own, or the Vega-Lite specification.
+
+Owns the formats. Nothing is fetched: SVG and PNG are drawn by vl-convert, and the page carries its
+scripts with it.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any, Literal
+
+import altair as alt
+
+from w2s_ray.report.figures import theme as themes
+from w2s_ray.report.figures.figure import Figure
+
+Format = Literal["svg", "png", "html", "json"]
+
+FORMATS: tuple[Format, ...] = ("svg", "png", "html", "json")
+
+PNG_SCALE = 2
+"""Pixels per unit of length."""
+
+
+def themed(figure: Figure, *, theme: themes.Theme = "light") -> dict[str, Any]:
+    """The figure's Vega-Lite specification under a theme, its words above it."""
+    words = {"text": figure.title, "subtitle": textwrap.wrap(figure.caption, 90)}
+    return {**figure.spec(), "config": themes.config(theme), "title": words}
+
+
+def export(figure: Figure, format: Format, *, theme: themes.Theme = "light") -> bytes:
+    """The figure as a file of `format`.
+
+    Raises:
+        ValueError: no such format.
+    """
+    import vl_convert
+
+    whole = themed(figure, theme=theme)
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    match format:
+        case "svg":
+            return vl_convert.vegalite_to_svg(whole, vl_version=version).encode()
+        case "png":
+            return vl_convert.vegalite_to_png(whole, vl_version=version, scale=PNG_SCALE)
+        case "html":
+            return vl_convert.vegalite_to_html(whole, vl_version=version, bundle=True).encode()
+        case "json":
+            return json.dumps(whole, indent=1).encode()
+        case _:
+            raise ValueError(f"format is {format!r}; choose among {', '.join(FORMATS)}")

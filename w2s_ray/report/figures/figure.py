@@ -1,0 +1,154 @@
+"""A figure: a chart with its data in it, and the words that go with it.
+
+Owns what all figures share: one dataset with one name, panels by task and method, the wording of
+captions. It draws nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import altair as alt
+
+from w2s_ray.report.figures.theme import WRAPPED
+
+Rows = Sequence[Mapping[str, Any]]
+"""What a chart draws: one mapping per row, of JSON values."""
+
+DATA = "rows"
+"""Name of the one dataset of every chart."""
+
+PANELS = 24
+"""A figure of more panels than these is made for each task by itself."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart and its words."""
+
+    name: str
+    """Unique among a sweep's figures; can be a file name."""
+    title: str
+    caption: str
+    """What is drawn and how to read it, in a sentence or a few."""
+    layout: Any
+    """An Altair chart without data and without a theme."""
+    rows: Rows
+    """What it draws, with the fields task, weak, strong and method where they apply, and ids of
+    runs in `runs`."""
+    task: str | None = None
+    """The task that it is about, where each task has a figure of its own."""
+
+    @property
+    def chart(self) -> Any:
+        """The Altair chart with its data in it. Altair checks every row, so that takes a while."""
+        rows = [plain(row) for row in self.rows]
+        return self.layout.properties(data=alt.NamedData(DATA), datasets={DATA: rows})
+
+    def spec(self) -> dict[str, Any]:
+        """The Vega-Lite specification without a theme; its one dataset is named `rows`."""
+        rows = [plain(row) for row in self.rows]
+        layout = self.layout.properties(data=alt.NamedData(DATA))
+        return {**layout.to_dict(), "datasets": {DATA: rows}}
+
+
+def layer() -> alt.Chart:
+    """A chart to be given marks; its data is that of the figure."""
+    return alt.Chart()
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`row` with null for what JSON has no number for."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
+def panels(chart: Any, *, rows: Rows, row: str, column: str) -> Any:
+    """`chart` once for each value of `row` and `column`, in the order in which they appear."""
+    return chart.facet(
+        row=alt.Row(f"{row}:N", sort=distinct(rows, row), header=_HEADER),
+        column=alt.Column(f"{column}:N", sort=distinct(rows, column), header=_HEADER),
+        data=alt.NamedData(DATA),
+        spacing=16,
+    )
+
+
+def wrapped_panels(chart: Any, *, rows: Rows, by: str, columns: int) -> Any:
+    """`chart` once for each value of `by`, so many beside each other."""
+    return chart.facet(
+        facet=alt.Facet(f"{by}:N", sort=distinct(rows, by), header=_HEADER),
+        columns=columns,
+        data=alt.NamedData(DATA),
+        spacing=16,
+    )
+
+
+_HEADER = alt.Header(title=None, labelExpr=WRAPPED)
+
+
+def combinations(rows: Rows, *fields: str) -> int:
+    """How many different values the fields have together."""
+    return len({tuple(row[field] for field in fields) for row in rows})
+
+
+def distinct(rows: Rows, field: str) -> list[Any]:
+    """The values of `field`, in the order in which they appear."""
+    return list(dict.fromkeys(row[field] for row in rows))
+
+
+def by_task(rows: Rows, make: Callable[[Rows], Figure | None], *, panels: int) -> Iterator[Figure]:
+    """The figure that `make` makes of `rows`; one for each task where it had too many panels."""
+    tasks = distinct(rows, "task")
+    if len(tasks) < 2 or panels <= PANELS:
+        figure = make(rows)
+        if figure is not None:
+            yield figure
+        return
+    for number, task in enumerate(tasks, start=1):
+        figure = make([row for row in rows if row["task"] == task])
+        if figure is None:
+            continue
+        yield replace(
+            figure,
+            name=f"{figure.name}-{number}-{slug(task or 'all')}",
+            title=f"{figure.title}: {task}",
+            task=task,
+        )
+
+
+TOLD = [
+    alt.Tooltip("task:N"),
+    alt.Tooltip("pair:N"),
+    alt.Tooltip("method:N"),
+    alt.Tooltip("weak_accuracy:Q", title="supervisor", format=".2%"),
+    alt.Tooltip("student_accuracy:Q", title="student", format=".2%"),
+    alt.Tooltip("student_low:Q", title="student from", format=".2%"),
+    alt.Tooltip("student_high:Q", title="student to", format=".2%"),
+    alt.Tooltip("ceiling_accuracy:Q", title="ceiling", format=".2%"),
+    alt.Tooltip("pgr:Q", title="PGR", format=".3f"),
+    alt.Tooltip("pgr_low:Q", title="PGR from", format=".3f"),
+    alt.Tooltip("pgr_high:Q", title="PGR to", format=".3f"),
+    *(alt.Tooltip(f"{name}:N") for name in ("reason", "missing", "objective", "seeds", "runs")),
+]
+"""What every mark of a row of the PGR table says of itself; its runs' ids trace it."""
+
+
+def noted(words: str, rows: Rows, *fields: str) -> str | None:
+    """`words` where some row has one of `fields`, so that a caption speaks of what is drawn."""
+    return words if any(row.get(field) is not None for row in rows for field in fields) else None
+
+
+def slug(text: str) -> str:
+    """`text` as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+
+
+def sentence(parts: Iterable[str | None]) -> str:
+    """A caption from its sentences; None says nothing."""
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,156 @@
+"""How often predictions of like confidence are right, for supervisors, students and ceilings.
+
+Owns the pooling of seeds and this figure; what a bin is is said in `report.measures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import altair as alt
+
+from w2s_ray.report.figures import theme
+from w2s_ray.report.figures.figure import Figure, Rows, by_task, combinations, layer, panels
+from w2s_ray.report.figures.rows import Facts, pair
+from w2s_ray.report.measures import Bin
+from w2s_ray.report.measures import reliability as bins_of
+from w2s_ray.report.statistics.test_sets import READERS, probabilities, test_set
+from w2s_ray.store import Record
+
+_ROLES = ("supervisor", "student", "ceiling")
+FEWEST = 10
+"""Predictions in a bin that is drawn: what fewer say of a share is chance."""
+_PLACE = ("task", "weak", "strong", "method", "role")
+
+
+def figures(facts: Facts) -> Iterator[Figure]:
+    """`reliability`, of runs whose predictions on test are there."""
+    rows = reliability(facts)
+    if rows:
+        yield from by_task(rows, _reliability, panels=combinations(rows, "task", "pair", "method"))
+
+
+def reliability(facts: Facts) -> list[dict[str, Any]]:
+    """One row for each bin of each cell's three models, the seeds' predictions together."""
+    found = _bins(facts)
+    pooled: dict[tuple[str, ...], dict[str, Sequence[Bin]]] = {}
+    for cell in facts.cells:
+        for role in _ROLES:
+            run = getattr(cell, role)
+            if run in found:
+                key = (cell.task, cell.weak, cell.strong, cell.method, role)
+                pooled.setdefault(key, {})[run] = found[run]
+    return [
+        {
+            **dict(zip(_PLACE, key, strict=True)),
+            "pair": pair(key[1], key[2]),
+            "panel": f"{key[0]}: {pair(key[1], key[2])}",
+            **bin_,
+            "runs": " ".join(by_run),
+        }
+        for key, by_run in pooled.items()
+        for bin_ in _pooled(list(by_run.values()))
+    ]
+
+
+def _bins(facts: Facts) -> dict[str, Sequence[Bin]]:
+    """Run id -> its bins, for each run with a prediction for every test row."""
+    known = set(facts.store.split_fingerprints())
+    by_split: dict[str, list[Record]] = {}
+    for record in facts.records.values():
+        if record.kind == "fit" and record.status == "done" and record.recipe["split"] in known:
+            by_split.setdefault(record.recipe["split"], []).append(record)
+    found: dict[str, Sequence[Bin]] = {}
+    with ThreadPoolExecutor(READERS) as readers:
+        for split, records in by_split.items():
+            test = test_set(facts.store, split)
+            labels_N = test.truth.labels_N
+            if labels_N is None:
+                continue  # completions have no classes to be confident of
+            read = readers.map(lambda r, test=test: probabilities(facts.store, test, r), records)
+            for record, predicted_N in zip(records, read, strict=True):
+                if not isinstance(predicted_N, str):
+                    found[record.id] = bins_of(predicted_N, labels_N=labels_N)
+    return found
+
+
+def _pooled(of_runs: Sequence[Sequence[Bin]]) -> Iterator[Mapping[str, float]]:
+    """The bins of several runs as if their predictions were one run's; small ones are left out."""
+    for same in zip(*of_runs, strict=True):
+        count = sum(bin_.count for bin_ in same)
+        if count >= FEWEST:
+            yield {
+                "low": same[0].low,
+                "high": same[0].high,
+                "count": count,
+                "confidence": sum(b.count * (b.confidence or 0.0) for b in same) / count,
+                **_share(sum(round(b.count * (b.accuracy or 0.0)) for b in same), of=count),
+            }
+
+
+def _share(right: int, *, of: int) -> Mapping[str, float]:
+    """The share of right predictions, with Wilson's 95 % interval."""
+    from scipy.stats import binomtest
+
+    within = binomtest(right, of).proportion_ci(method="wilson")
+    return {"accuracy": right / of, "accuracy_low": within.low, "accuracy_high": within.high}
+
+
+def _reliability(rows: Rows) -> Figure:
+    colour = theme.colour("role", _ROLES, title="model")
+    shape = theme.shape("role", _ROLES, title="model")
+    dash = theme.dash("role", _ROLES)
+    bounds = alt.Scale(domain=[0.5, 1.0])
+    axis = alt.Axis(format=".0%", tickCount=5)
+    free = alt.Scale(zero=False)
+    x = alt.X("confidence:Q", title="confidence", scale=bounds, axis=axis)
+    y = alt.Y("accuracy:Q", title="share right", scale=free, axis=axis)
+    tooltip = [
+        *(alt.Tooltip(f"{name}:N") for name in ("task", "pair", "method", "role")),
+        alt.Tooltip("confidence:Q", title="mean confidence", format=".2%"),
+        alt.Tooltip("accuracy:Q", title="share right", format=".2%"),
+        alt.Tooltip("count:Q", title="predictions"),
+        alt.Tooltip("runs:N"),
+    ]
+    layers = [
+        layer()
+        .mark_rule(style="reference", strokeDash=[4, 3])
+        .encode(
+            alt.XDatum(0.5, type="quantitative", scale=bounds),
+            alt.YDatum(0.5, type="quantitative", scale=free),
+            x2=alt.datum(1.0),
+            y2=alt.datum(1.0),
+        ),
+        layer()
+        .mark_rule(strokeWidth=1.25, opacity=0.6)
+        .encode(x, alt.Y("accuracy_low:Q", scale=free), alt.Y2("accuracy_high:Q"), colour),
+        layer().mark_line(strokeWidth=1.5).encode(x, y, colour, dash),
+        layer()
+        .mark_point(filled=True, opacity=1)
+        .encode(
+            x,
+            y,
+            colour,
+            shape,
+            alt.Size(
+                "count:Q",
+                title="predictions",
+                scale=alt.Scale(range=[12, 140]),
+                legend=alt.Legend(tickCount=3),
+            ),
+            tooltip=tooltip,
+        ),
+    ]
+    layered = alt.layer(*layers).properties(width=210, height=170)
+    return Figure(
+        "reliability",
+        "Reliability: how often predictions of like confidence are right",
+        "On test rows, all seeds together, in bins of confidence. On the dashed diagonal a model "
+        "is as often right as it is confident; below it, it is overconfident. Vertical lines: "
+        "Wilson's 95 % intervals, which take predictions as independent. Bins of fewer than "
+        f"{FEWEST} predictions are left out.",
+        panels(layered, rows=rows, row="panel", column="method"),
+        rows,
+    )

@@ -1,0 +1,237 @@
+"""What a search tried: the objective against each setting, and how a study went on.
+
+Owns the reading of a store's trials and these figures, for every study that chose a setting of the
+sweep. It searches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import altair as alt
+
+from w2s_ray.report.figures import theme
+from w2s_ray.report.figures.figure import (
+    Figure,
+    Rows,
+    by_task,
+    combinations,
+    distinct,
+    layer,
+    slug,
+    wrapped_panels,
+)
+from w2s_ray.report.figures.rows import Facts, pair
+from w2s_ray.store import Cell
+
+_STATES = ("complete", "pruned", "failed")
+_SHAPES = ("circle", "triangle-down", "M-1,-1L1,1M-1,1L1,-1")
+_READ = (
+    "Round: complete. Triangle: pruned, at its last evaluation. Cross: failed, without a value. "
+    "Ring: the winner."
+)
+
+
+def figures(facts: Facts) -> Iterator[Figure]:
+    """`search-METHOD`, a panel for each study and setting, and `study-history`."""
+    tried = trials(facts)
+    for method in distinct(tried, "method"):
+        settings = [
+            {**row, "setting": name, "tried": value}
+            for row in tried
+            if row["method"] == method
+            for name, value in row["settings"].items()
+        ]
+        if settings:
+            yield from by_task(
+                [_without(row, "settings") for row in settings],
+                partial(_slices, facts, method=method),
+                panels=combinations(settings, "panel", "setting"),
+            )
+    if tried:
+        history = [_without(row, "settings") for row in tried]
+        yield from by_task(history, _history, panels=combinations(history, "panel"))
+
+
+def trials(facts: Facts) -> list[dict[str, Any]]:
+    """One row for each trial of the sweep's studies, in their order.
+
+    `objective` is the trial's value; of a pruned one what its last evaluation gave. `best` is the
+    best of complete trials so far.
+    """
+    of_study: dict[str, list[Cell]] = {}
+    for cell in facts.cells:
+        if cell.study:
+            of_study.setdefault(cell.study, []).append(cell)
+    rows = []
+    for study, cells in of_study.items():
+        record, best = facts.records.get(study), None
+        recipe, about = (record.recipe, record.about) if record else ({}, {})
+        better = min if recipe.get("metric") == "log_loss" else max
+        for trial in facts.store.trials(study):
+            value = trial.get("value")
+            if trial["state"] == "complete" and value is not None:
+                best = value if best is None else better(best, value)
+            last = trial.get("intermediate") or [None]
+            rows.append(
+                {
+                    **_place(cells),
+                    "study": study,
+                    "panel": f"{cells[0].method} on {_searched(cells, about)} ({study[:8]})",
+                    "metric": recipe.get("metric", "accuracy"),
+                    "number": trial["number"],
+                    "state": trial["state"],
+                    "objective": last[-1] if value is None else value,
+                    "best": best,
+                    "is_winner": trial["number"] == about.get("winner"),
+                    "reason": trial.get("reason"),
+                    "settings": trial["settings"],
+                    "runs": " ".join([study, *trial.get("fits", ())]),
+                }
+            )
+    return rows
+
+
+def _place(cells: Sequence[Cell]) -> dict[str, str | None]:
+    """Where a study's setting is used; null where it is used in several places."""
+
+    def only(values: set[str]) -> str | None:
+        return values.pop() if len(values) == 1 else None
+
+    return {
+        "task": only({cell.task for cell in cells}),
+        "weak": only({cell.weak for cell in cells}),
+        "strong": only({cell.strong for cell in cells}),
+        "method": cells[0].method,
+    }
+
+
+def _searched(cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
+    """What a study trained, as far as its record says it."""
+    found = [pair(*each) for each in about.get("pairs", ())] or sorted(
+        {pair(cell.weak, cell.strong) for cell in cells}
+    )
+    return f"{about.get('task') or cells[0].task} {', '.join(found)}"
+
+
+def _slices(facts: Facts, rows: Rows, *, method: str) -> Figure:
+    """Studies under each other, settings beside each other."""
+    names = distinct(rows, "setting")
+    across = [
+        alt.hconcat(*(_slice(facts, rows, panel, name) for name in names), spacing=24)
+        for panel in distinct(rows, "panel")
+    ]
+    return Figure(
+        f"search-{slug(method)}",
+        f"What the search of {method} tried",
+        f"The objective of each trial by each setting. {_READ}",
+        alt.vconcat(*across, spacing=24),
+        rows,
+    )
+
+
+def _slice(facts: Facts, rows: Rows, panel: str, name: str) -> Any:
+    found = [row for row in rows if row["panel"] == panel and row["setting"] == name]
+    values = [row["tried"] for row in found]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        log = bool(found) and _is_log(facts, found[0]["study"], name)
+        kind = "log" if log else "linear"
+        scale = alt.Scale(type=kind, zero=False, nice=False, padding=12)
+        axis = alt.Axis(tickCount=4, format="~e" if log else "~g", grid=False)
+        x = alt.X("tried:Q", title=name, scale=scale, axis=axis)
+    else:
+        x = alt.X("tried:N", title=name, axis=alt.Axis(labelAngle=0, labelExpr=theme.WRAPPED))
+    here = {"panel": panel, "setting": name}
+    title = alt.TitleParams(panel, fontSize=12, offset=6) if name == rows[0]["setting"] else ""
+    return (
+        alt.layer(*_marks(x, metric=found[0]["metric"] if found else ""))
+        .transform_filter(
+            " && ".join(f"datum.{field} == {_quoted(value)}" for field, value in here.items())
+        )
+        .properties(width=190, height=160, title=title)
+    )
+
+
+def _is_log(facts: Facts, study: str, name: str) -> bool:
+    """Whether the study's space has the setting on a log scale, under itself or under a kind."""
+    record = facts.records.get(study)
+    space = record.recipe.get("space", {}) if record else {}
+    if name in space:
+        return bool(space[name].get("loguniform"))
+    parent, _, last = name.rpartition(".")
+    kinds = space.get(parent, {}).get("one_of") or ()
+    return any(isinstance(kind.get(last), dict) and kind[last].get("loguniform") for kind in kinds)
+
+
+def _marks(x: alt.X, *, metric: str) -> list[alt.Chart]:
+    """Trials by state; a failed one without a value stands at the foot of the panel."""
+    y = alt.Y(
+        "objective:Q",
+        title=f"objective ({metric})",
+        scale=alt.Scale(zero=False, padding=8),
+        axis=alt.Axis(tickCount=5),
+    )
+    scale = alt.Scale(domain=list(_STATES), range=list(_SHAPES))
+    shape = alt.Shape("state:N", scale=scale, title="trial")
+    colour = alt.Color("state:N", scale=alt.Scale(domain=list(_STATES)), title="trial")
+    points = layer().mark_point(size=60, strokeWidth=1.8, opacity=1)
+    return [
+        points.transform_filter("isValid(datum.objective)").encode(
+            x, y, shape, colour, tooltip=_TOLD
+        ),
+        points.transform_filter("!isValid(datum.objective)").encode(
+            x, shape, colour, y=alt.value("height"), tooltip=_TOLD
+        ),
+        layer()
+        .mark_point(style="ceiling", size=220, strokeWidth=1.5, opacity=1)
+        .transform_filter("datum.is_winner")
+        .encode(x, y, tooltip=_TOLD),
+    ]
+
+
+def _history(rows: Rows) -> Figure:
+    """Each study's trials in their order, and the best complete one so far."""
+    x = alt.X(
+        "number:Q",
+        title="trial",
+        scale=alt.Scale(nice=False, padding=12),
+        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
+    )
+    best = (
+        layer()
+        .mark_line(style="ceiling", interpolate="step-after", strokeWidth=1.5)
+        .transform_filter("isValid(datum.best)")
+        .encode(x, alt.Y("best:Q"))
+    )
+    metrics = "/".join(distinct(rows, "metric"))
+    layered = alt.layer(best, *_marks(x, metric=metrics)).properties(width=280, height=170)
+    chart = wrapped_panels(layered, rows=rows, by="panel", columns=3)
+    chart = chart.resolve_scale(x="independent", y="independent")
+    return Figure(
+        "study-history",
+        "How each study went on",
+        f"The objective of each trial in the order of trials. Line: the best complete one so far. "
+        f"{_READ}",
+        chart,
+        rows,
+    )
+
+
+_TOLD = [
+    *(alt.Tooltip(f"{name}:N") for name in ("panel", "number", "state", "reason")),
+    alt.Tooltip("objective:Q", format=".4f"),
+    alt.Tooltip("best:Q", title="best so far", format=".4f"),
+    alt.Tooltip("tried:N"),
+    alt.Tooltip("runs:N"),
+]
+
+
+def _quoted(text: str) -> str:
+    """`text` as a string of a Vega expression."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}

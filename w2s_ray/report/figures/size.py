@@ -1,0 +1,194 @@
+"""Accuracy and PGR by the student's size, one line for each supervisor (the paper's Fig. 3).
+
+Owns these two figures alone: every mark is a row of the PGR table at the size of its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import altair as alt
+
+from w2s_ray.report.figures import theme
+from w2s_ray.report.figures.figure import (
+    TOLD,
+    Figure,
+    Rows,
+    by_task,
+    combinations,
+    distinct,
+    layer,
+    noted,
+    panels,
+    sentence,
+)
+from w2s_ray.report.figures.rows import XAxis
+from w2s_ray.report.figures.span import span
+
+_TITLES = {
+    "parameters": "parameters of the model (log scale)",
+    "flops": "training compute of the run in FLOPs (log scale)",
+}
+_LABELS = {
+    "parameters": "replace(format(datum.value, '~s'), 'G', 'B')",
+    "flops": "format(datum.value, '~e')",
+}
+_ASIDE = "Marks of one size stand beside each other."
+_INTERVALS = "Vertical lines: 95 % intervals."
+_SIZE = {"width": 250, "height": 210}
+
+
+def figures(rows: Rows, *, models: Sequence[str], x: XAxis) -> Iterator[Figure]:
+    """`accuracy` and `pgr-by-size`; rows of models of unknown size are left out."""
+    sized = [row for row in rows if row["student_x"] and row["weak_x"] and row["ceiling_x"]]
+
+    count = combinations(sized, "task", "method")
+    if sized:
+        yield from by_task(sized, partial(_accuracy, models=models, x=x), panels=count)
+        yield from by_task(sized, partial(_pgr, models=models, x=x), panels=count)
+
+
+def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
+    marks = _Marks(rows, models=models, x=x)
+    y = alt.Scale(zero=False)
+    accuracy = {"title": "accuracy on test", "scale": y, "axis": alt.Axis(format=".0%")}
+    layers = [
+        layer()
+        .mark_rule(strokeDash=[1, 3], strokeWidth=1.5, opacity=0.7)
+        .encode(
+            marks.x("weak_x"),
+            alt.X2("student_x:Q"),
+            alt.Y("weak_accuracy:Q", **accuracy),
+            marks.colour,
+        ),
+        marks.interval("weak_x", "weak_low", "weak_high"),
+        layer()
+        .mark_point(size=70, filled=False, strokeWidth=1.5, opacity=1)
+        .encode(marks.x("weak_x"), alt.Y("weak_accuracy:Q", **accuracy), marks.colour, marks.shape)
+        .encode(tooltip=TOLD),
+        layer()
+        .mark_rule(
+            style="ceiling", strokeWidth=1.5, opacity=marks.faint, xOffset=marks.aside_of_ceiling
+        )
+        .transform_filter("isValid(datum.ceiling_low) && isValid(datum.ceiling_high)")
+        .encode(marks.x("ceiling_x"), alt.Y("ceiling_low:Q"), alt.Y2("ceiling_high:Q")),
+        layer()
+        .mark_line(style="ceiling", strokeWidth=1.5, xOffset=marks.aside_of_ceiling)
+        .encode(marks.x("ceiling_x"), alt.Y("mean(ceiling_accuracy):Q", **accuracy)),
+        layer()
+        .mark_point(
+            style="ceiling-point",
+            shape="diamond",
+            size=70,
+            filled=True,
+            opacity=1,
+            xOffset=marks.aside_of_ceiling,
+        )
+        .encode(marks.x("ceiling_x"), alt.Y("ceiling_accuracy:Q", **accuracy))
+        .encode(tooltip=TOLD),
+        *marks.lines("student_accuracy", "student_low", "student_high", y=accuracy),
+    ]
+    return Figure(
+        "accuracy",
+        "Test accuracy by student size",
+        sentence(
+            (
+                "Lines: students, one line for each supervisor.",
+                "Hollow mark and dotted line: the supervisor itself, at its own size.",
+                "Diamonds: ceiling, the student's model trained on ground truth.",
+                noted(_INTERVALS, rows, "weak_low", "student_low", "ceiling_low"),
+                _ASIDE,
+            )
+        ),
+        _chart(layers, rows),
+        rows,
+    )
+
+
+def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
+    defined = [row for row in rows if row["pgr"] is not None]
+    if not defined:
+        return None
+    marks, axis = _Marks(defined, models=models, x=x), span(defined)
+    y = {"title": "PGR", "scale": axis.scale, "axis": alt.Axis(format=".2~f")}
+    layers = [
+        *axis.references("y"),
+        *marks.lines("pgr", "pgr_low", "pgr_high", y=y),
+        *axis.arrows("y", marks.x("student_x"), marks.colour, xOffset=marks.aside),
+    ]
+    without = len(rows) - len(defined)
+    left_out = f"{without} rows without a PGR are left out." if without else None
+    return Figure(
+        "pgr-by-size",
+        "Performance gap recovered by student size",
+        sentence(
+            (
+                "0: no better than the supervisor; 1 (dashed): as good as the ceiling.",
+                noted(_INTERVALS, rows, "pgr_low"),
+                axis.caption,
+                _ASIDE,
+                left_out,
+            )
+        ),
+        _chart(layers, defined),
+        defined,
+    )
+
+
+def sizes_axis(field: str, *, x: XAxis) -> alt.X:
+    """The axis of models' sizes."""
+    return alt.X(
+        f"{field}:Q",
+        title=_TITLES[x],
+        scale=alt.Scale(type="log", nice=False, padding=16),
+        axis=alt.Axis(labelExpr=_LABELS[x], tickCount=4, grid=False, labelSeparation=8),
+    )
+
+
+class _Marks:
+    """Marks that both figures have, with one scale for supervisors."""
+
+    def __init__(self, rows: Rows, *, models: Sequence[str], x: XAxis) -> None:
+        weak = [model for model in models if model in set(distinct(rows, "weak"))]
+        self.of: XAxis = x
+        self.colour = theme.colour("weak", weak, title="supervisor", ordered=True)
+        self.shape = theme.shape("weak", weak, title="supervisor")
+        is_crowded = len(weak) > 4
+        self.faint = 0.4 if is_crowded else 0.8
+        step, known = 2 if is_crowded else 7, ", ".join(f"'{model}'" for model in weak)
+        left = step * len(weak) / 2
+        self.aside = alt.ExprRef(f"{step} * indexof([{known}], datum.weak) - {left}")
+        self.aside_of_ceiling = left
+        self.dash = theme.dash("weak", weak)
+
+    def x(self, field: str) -> alt.X:
+        return sizes_axis(field, x=self.of)
+
+    def interval(self, at: str, low: str, high: str, **style: Any) -> alt.Chart:
+        return (
+            layer()
+            .mark_rule(strokeWidth=1.5, opacity=self.faint, clip=True, **style)
+            .transform_filter(f"isValid(datum.{low}) && isValid(datum.{high})")
+            .encode(self.x(at), alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"), self.colour)
+        )
+
+    def lines(self, field: str, low: str, high: str, *, y: dict[str, Any]) -> list[alt.Chart]:
+        """Students: a line for each supervisor, its points, and their intervals."""
+        at, height = self.x("student_x"), alt.Y(f"{field}:Q", **y)
+        return [
+            self.interval("student_x", low, high, xOffset=self.aside),
+            layer()
+            .mark_line(strokeWidth=2, xOffset=self.aside)
+            .encode(at, height, self.colour, self.dash),
+            layer()
+            .mark_point(size=70, filled=True, opacity=1, xOffset=self.aside)
+            .encode(at, height, self.colour, self.shape)
+            .encode(tooltip=TOLD),
+        ]
+
+
+def _chart(layers: Sequence[Any], rows: Rows) -> Any:
+    layered = alt.layer(*layers).properties(**_SIZE)
+    return panels(layered, row="task", column="method", rows=rows)

@@ -1,0 +1,146 @@
+"""How figures look: palettes, marks and sizes, once for paper (light) and once for screens (dark).
+
+Owns every colour. A chart names roles (a style, or one of the scales below), never a colour, so the
+same chart can be shown under either theme. Categories differ in colour and in shape or dash as
+well: Okabe and Ito's palette ("Color Universal Design", 2008) for what has no order, viridis and
+cividis, whose lightness rises with the value, for what has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+Theme = Literal["light", "dark"]
+
+SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+    "M-0.8,-0.8L0.8,-0.8L-0.8,0.8L0.8,0.8Z",  # an hourglass
+)
+"""For categories; the diamond is the ceiling's."""
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 2, 1, 2, 1, 2), (1, 3))
+"""One fewer than shapes, so that shape and dash together tell 56 categories apart."""
+
+_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def colour(field: str, domain: Sequence[str], *, title: str, ordered: bool = False) -> alt.Color:
+    """Colour by category; `ordered` categories go from dark to light."""
+    kind = "ordinal" if ordered else "nominal"
+    return alt.Color(
+        field,
+        type=kind,
+        sort=list(domain),
+        scale=alt.Scale(domain=list(domain)),
+        legend=legend(title),
+    )
+
+
+def shape(field: str, domain: Sequence[str], *, title: str) -> alt.Shape:
+    """Shape by category; in one legend with a colour of the same field and title."""
+    scale = alt.Scale(domain=list(domain), range=cycled(SHAPES, len(domain)))
+    return alt.Shape(field, type="nominal", sort=list(domain), scale=scale, legend=legend(title))
+
+
+def dash(field: str, domain: Sequence[str], *, title: str | None = None) -> alt.StrokeDash:
+    """Dash by category; without a `title` it has no legend, as where shapes have one."""
+    ranged = [list(found) for found in cycled(DASHES, len(domain))]
+    scale = alt.Scale(domain=list(domain), range=ranged)
+    told = None if title is None else alt.Legend(title=title, labelExpr=WRAPPED, symbolSize=300)
+    return alt.StrokeDash(field, type="nominal", sort=list(domain), scale=scale, legend=told)
+
+
+def legend(title: str) -> alt.Legend:
+    """A legend of points, whose long labels are broken, not cut."""
+    return alt.Legend(
+        title=title, labelExpr=WRAPPED, symbolSize=90, symbolOpacity=1, symbolStrokeWidth=0
+    )
+
+
+def cycled(values: Sequence[Any], count: int) -> list[Any]:
+    """`count` values, from the start again where they run out."""
+    return [values[i % len(values)] for i in range(count)]
+
+
+WRAPPED = (
+    r"split(replace(replace(datum.label, regexp('(.{1,22}(?:[ _./-]|$)|.{22})', 'g'), '$1\n'), "
+    r"regexp('\n$'), ''), '\n')"
+)
+"""Vega expression: a label in lines of at most 22 characters, broken after a separator if any."""
+
+
+def config(theme: Theme) -> dict[str, Any]:
+    """The Vega-Lite config of a theme.
+
+    Raises:
+        ValueError: no such theme.
+    """
+    match theme:
+        case "light":
+            return _config(
+                "#1a1a1a", muted="#5f6368", grid="#e4e6e9", hatch="#c3c8cf", paper="#ffffff"
+            ) | {"range": _ranges([*_OKABE_ITO, "#595959"], extent=(0.0, 0.82))}
+        case "dark":
+            return _config(
+                "#f0f1f3", muted="#a6abb3", grid="#33373f", hatch="#4d535e", paper="#16181d"
+            ) | {"range": _ranges([*_OKABE_ITO, "#F0E442"], extent=(0.28, 1.0))}
+        case _:
+            raise ValueError(f"theme is {theme!r}; choose light or dark")
+
+
+def _ranges(category: Sequence[str], *, extent: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "category": list(category),
+        "ordinal": {"scheme": "viridis", "extent": list(extent)},
+        "heatmap": {"scheme": "cividis"},
+        "ramp": {"scheme": "cividis"},
+    }
+
+
+def _config(ink: str, *, muted: str, grid: str, hatch: str, paper: str) -> dict[str, Any]:
+    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 12}
+    return {
+        "background": paper,
+        "font": "Liberation Sans, Arial, Helvetica, sans-serif",
+        "padding": 12,
+        "view": {"stroke": grid},
+        "axis": text
+        | {
+            "gridColor": grid,
+            "domainColor": muted,
+            "tickColor": muted,
+            "titleFontWeight": "normal",
+            "labelLimit": 260,
+        },
+        "axisX": {"labelSeparation": 6},
+        "header": text | {"labelFontWeight": "bold", "titleFontWeight": "normal", "labelLimit": 0},
+        "legend": text
+        | {"labelLimit": 0, "titleFontWeight": "normal", "symbolStrokeWidth": 2}
+        | {"symbolBaseFillColor": muted, "symbolBaseStrokeColor": muted},
+        "title": {
+            "color": ink,
+            "subtitleColor": muted,
+            "anchor": "start",
+            "frame": "group",
+            "fontSize": 15,
+            "subtitleFontSize": 12,
+            "subtitleLineHeight": 16,
+            "offset": 14,
+        },
+        "style": {
+            "ceiling": {"color": ink, "stroke": ink},
+            "ceiling-point": {"color": ink, "stroke": paper, "strokeWidth": 0.5},
+            "reference": {"color": muted, "stroke": muted, "strokeWidth": 1},
+            "void": {"stroke": muted, "strokeWidth": 1, "color": paper},
+            "hatch": {"color": hatch, "strokeWidth": 1.5},
+            "ink-text": {"color": ink},
+        },
+    }

@@ -1,0 +1,77 @@
+"""Sheets as LaTeX, with booktabs' rules.
+
+Owns escaping and layout. What it writes stands in a document that loads `booktabs` and
+`graphicx`; a table that is wider than the text is made to fit. It computes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from w2s_ray.report.sheet import Sheet
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "→": r"$\to$",
+    "↓": r"$\downarrow$",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "–": "--",
+    "\n": " ",
+}
+_NEEDS = r"% needs \usepackage{booktabs,graphicx}"
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+_MINUS = re.compile(r"(?<!\w)-(?=\d)")
+_STARRED = ("[", "*")
+"""What LaTeX would take for an argument of the line break before it."""
+
+
+def escaped(text: str) -> str:
+    """`text` so that LaTeX shows it as it is; a number's sign becomes a minus."""
+    return "".join(_SPECIAL.get(character, character) for character in _MINUS.sub("−", text))
+
+
+def to_latex(sheets: Sequence[Sheet]) -> str:
+    """A `table` environment for each sheet, to be put into a document."""
+    return "\n\n".join((_NEEDS, *map(_table, sheets))) + "\n"
+
+
+def _table(sheet: Sheet) -> str:
+    kinds = "".join("r" if column in sheet.numbers else "l" for column in sheet.columns)
+    return "\n".join(
+        (
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escaped(sheet.title)}}}",
+            _FIT,
+            rf"\begin{{tabular}}{{{kinds}}}",
+            r"\toprule",
+            _line(sheet.columns),
+            r"\midrule",
+            *map(_line, sheet.lines),
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *(rf"\par{{\footnotesize {escaped(note)}}}" for note in sheet.notes),
+            r"\end{table}",
+        )
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    line = " & ".join(map(escaped, cells))
+    return ("{}" if line.startswith(_STARRED) else "") + line + r" \\"

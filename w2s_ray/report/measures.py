@@ -1,0 +1,143 @@
+"""What one run's predictions are worth: accuracy, AUC, log loss, calibration, agreement.
+
+Owns the definition of each figure. It knows arrays alone: P(class 1) of N examples, float [N], and
+their classes, 0 or 1 (or False and True), [N]. A tie of probabilities is class 0, as in a fit's own
+figures. Where a figure has no value it is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from w2s_ray.data.right import Truth, right
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Truths = np.ndarray[Any, np.dtype[np.bool_]]
+Classes = np.ndarray[Any, np.dtype[np.integer]] | Truths
+
+BINS = 15
+"""Bins of a reliability table."""
+CERTAIN = 2.0**-24
+"""Probabilities come from float32, in which nothing lies between 1 minus this and 1: a log loss
+takes none as nearer to 0 or 1."""
+
+
+def predicted(probabilities_N: Floats) -> Truths:
+    """Whether class 1 is predicted, [N]."""
+    return probabilities_N > 0.5
+
+
+def accuracy(probabilities_N: Floats, *, labels_N: Classes) -> float:
+    """Share of examples whose predicted class is theirs."""
+    return float(np.mean(right(probabilities_N, None, Truth(labels_N))))
+
+
+def auc(probabilities_N: Floats, *, labels_N: Classes) -> float | None:
+    """Area under the ROC curve; None where the examples are of one class.
+
+    The share of (class 1, class 0) pairs of examples in which class 1's has the higher
+    probability, an equal one counting half: Mann and Whitney's U over the number of pairs.
+    """
+    positives_P = probabilities_N[labels_N == 1]
+    negatives_Q = np.sort(probabilities_N[labels_N == 0])
+    pairs = len(positives_P) * len(negatives_Q)
+    if not pairs:
+        return None
+    below, up_to = (np.searchsorted(negatives_Q, positives_P, side) for side in ("left", "right"))
+    return float((below.sum() + up_to.sum()) / (2 * pairs))
+
+
+def log_loss(probabilities_N: Floats, *, labels_N: Classes) -> float:
+    """Mean cross-entropy with the labels in nats; probabilities stay `CERTAIN` from 0 and 1."""
+    of_label_N = np.where(labels_N == 1, probabilities_N, 1 - probabilities_N)
+    return float(-np.log(np.clip(of_label_N, CERTAIN, 1 - CERTAIN)).mean())
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Examples of like confidence: low < confidence <= high."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    """Mean probability of the predicted class; None in an empty bin."""
+    accuracy: float | None
+    """Share of right predictions; None in an empty bin."""
+
+
+def reliability(probabilities_N: Floats, *, labels_N: Classes) -> list[Bin]:
+    """Bins of like confidence, rising, and how often predictions in each are right.
+
+    The confidence is the predicted class's probability, in `BINS` bins of equal width over [0, 1]
+    (Guo et al. 2017, arXiv 1706.04599, section 2). Of two classes the predicted one has at least
+    one half, so the bins below that are left out.
+    """
+    confidence_N = np.maximum(probabilities_N, 1 - probabilities_N)
+    right_N = right(probabilities_N, None, Truth(labels_N))
+    edges = np.linspace(0, 1, BINS + 1)
+    bin_N = np.digitize(confidence_N, edges[1:-1], right=True)
+    counts, confidences, rights = (
+        np.bincount(bin_N, weights, minlength=BINS) for weights in (None, confidence_N, right_N)
+    )
+    return [
+        Bin(
+            low=float(edges[k]),
+            high=float(edges[k + 1]),
+            count=int(counts[k]),
+            confidence=float(confidences[k] / counts[k]) if counts[k] else None,
+            accuracy=float(rights[k] / counts[k]) if counts[k] else None,
+        )
+        for k in range(BINS)
+        if edges[k + 1] > 0.5
+    ]
+
+
+def calibration_error(probabilities_N: Floats, *, labels_N: Classes) -> float:
+    """Expected calibration error: 0 = right as often as confident.
+
+    The mean of |accuracy − confidence| over the bins of `reliability`, each weighted by its
+    examples (Guo et al. 2017, equation 3).
+    """
+    found = reliability(probabilities_N, labels_N=labels_N)
+    gaps = (
+        b.count * abs(b.accuracy - b.confidence)
+        for b in found
+        if b.accuracy is not None and b.confidence is not None
+    )
+    return sum(gaps) / len(labels_N)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Share of examples on which a student predicts its supervisor's class."""
+
+    overall: float
+    where_right: float | None
+    """Of the examples on which the supervisor is right; None where it never is."""
+    where_wrong: float | None
+    """Of the examples on which the supervisor is wrong: its errors that the student repeats. None
+    where it has none."""
+
+
+def agreement(student_N: Floats, *, supervisor_N: Floats, labels_N: Classes) -> Agreement:
+    """How far a student follows its supervisor's classes, rather than what is true.
+
+    The measure of the section on student-supervisor agreement in Burns et al. 2023 (arXiv
+    2312.09390): low agreement where the supervisor is wrong, beside high agreement where it is
+    right, is generalization; as much of both is imitation.
+    """
+    weak_N = predicted(supervisor_N)
+    return followed(predicted(student_N) == weak_N, right_N=weak_N == (labels_N == 1))
+
+
+def followed(same_N: Truths, *, right_N: Truths) -> Agreement:
+    """The agreement of predictions that are the supervisor's (`same_N`), which is right or not."""
+    return Agreement(
+        overall=float(same_N.mean()),
+        where_right=float(same_N[right_N].mean()) if right_N.any() else None,
+        where_wrong=float(same_N[~right_N].mean()) if not right_N.all() else None,
+    )

@@ -1,0 +1,113 @@
+// The figures: Vega-Lite specifications, drawn in the page's theme from the data that is chosen.
+"use strict";
+
+const EMBED = {
+  ast: true, // expressions are interpreted, so the page needs no leave to make code from text
+  renderer: "svg",
+  defaultStyle: false,
+  i18n: { SVG_ACTION: "SVG", PNG_ACTION: "PNG" },
+  tooltip: showTip,
+  logLevel: 1, // errors; that an axis without data has no extent is no news
+  actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
+};
+
+/** What a mark says of itself, beside the pointer and on the screen; of many runs only the number. */
+function showTip(handler, event, item, value) {
+  const tip = $("tip");
+  tip.hidden = !value || typeof value !== "object";
+  if (tip.hidden) return;
+  const told = Object.entries(value).filter(([, text]) => !["", "null", null, undefined].includes(text));
+  const short = (name, text) => {
+    const ids = String(text).split(" ");
+    return name === "runs" && ids.length > 1 ? `${ids.length}, in the table` : String(text);
+  };
+  tip.replaceChildren(definitions(told.map(([name, text]) => [name, short(name, text)])));
+  ($("run").open ? $("run") : document.body).append(tip); // what is open as a dialog covers the rest
+  const { width, height } = tip.getBoundingClientRect(), away = 14;
+  const left = event.clientX + away + width > innerWidth ? event.clientX - away - width : event.clientX + away;
+  const top = event.clientY + away + height > innerHeight ? event.clientY - away - height : event.clientY + away;
+  tip.style.left = `${Math.max(4, left)}px`;
+  tip.style.top = `${Math.max(4, top)}px`;
+}
+
+const SHRUNK = 0.8; // of its own width is the least that a figure is drawn at; below that it scrolls
+
+/** Draw `spec` in `element`, which may be in a figure that takes as much room as what is drawn. */
+async function draw(element, spec, { label, onclick = null }) {
+  const config = { ...CONTENT.themes[themeNow()], background: "transparent", padding: 4 };
+  const { view } = await vegaEmbed(element, { ...spec, config }, EMBED);
+  const drawn = element.querySelector("svg"), width = drawn.width.baseVal.value;
+  drawn.setAttribute("aria-label", label);
+  drawn.style.minWidth = `${SHRUNK * width}px`;
+  for (const save of element.querySelectorAll(".vega-actions a"))
+    save.setAttribute("aria-label", `Save ${label} as ${save.textContent}`);
+  const frame = element.closest("figure");
+  if (frame) frame.style.flexBasis = `${SHRUNK * width}px`;
+  if (frame) frame.style.maxWidth = `max(${width}px, 24rem)`;
+  if (onclick) view.addEventListener("click", (_, item) => item?.datum && onclick(item.datum));
+}
+
+/** The figure's specification with those data alone that agree with the chosen rows, or null. */
+function narrowed({ spec, data }, rows) {
+  const agrees = agreesWith(rows);
+  const chosen = Object.entries(data).map(([name, all]) => [name, all.filter(agrees)]);
+  return chosen.every(([, left]) => left.length === 0) ? null
+    : { ...spec, datasets: Object.fromEntries(chosen) };
+}
+
+/** What a mark leads to: its run, or the row of the table that it shows. */
+function follow(datum) {
+  const ids = String(datum.run_id ?? datum.runs ?? "").split(" ").filter(runOf);
+  if (ids.length === 1) location.hash = `run=${ids[0]}`;
+  else openRow(datum);
+}
+
+let drawing = 0;
+
+/** How far an element is from what is on the screen, in pixels. */
+function distance(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return Math.max(0, top - innerHeight, -bottom);
+}
+
+/** All figures of the sweep, one after the other, the nearest first; a newer call ends an older one. */
+async function drawFigures() {
+  const mine = ++drawing, rows = chosenRows(), waiting = new Map();
+  delete document.body.dataset.drawn;
+  for (const figure of state.sweep.figures) {
+    const spec = narrowed(figure, rows), frame = $(figureId(figure.name));
+    frame.hidden = spec === null;
+    if (spec) waiting.set(frame, () => draw(frame.querySelector(".chart"), spec, { label: figure.title, onclick: follow }));
+  }
+  const hidden = state.sweep.figures.length - waiting.size;
+  $("figures-left-out").hidden = hidden === 0;
+  $("figures-left-out").textContent = `${count(hidden, "figure holds", "figures hold")} nothing of this choice.`;
+  while (waiting.size > 0) {
+    const next = [...waiting.keys()].reduce((a, b) => (distance(b) < distance(a) ? b : a));
+    await waiting.get(next)().catch((error) => cannotDraw(next, error));
+    waiting.delete(next);
+    await new Promise((go) => setTimeout(go));
+    if (mine !== drawing) return;
+  }
+  document.body.dataset.drawn = "all";
+}
+
+function cannotDraw(frame, error) {
+  const why = h("p", { class: "note" }, `This figure can't be drawn: ${error.message}`);
+  frame.querySelector(".chart").replaceChildren(why);
+  console.error(frame.id, error);
+}
+
+const figureId = (name) => `figure-${name.replace(/[^\w-]/g, "-")}`;
+
+/** The places of the sweep's figures, still empty, and a list of them where they are many. */
+function frameFigures() {
+  const { figures } = state.sweep;
+  $("figure-index").hidden = figures.length < 4;
+  $("figure-index").replaceChildren(...figures.map(({ name, title }) =>
+    h("li", {}, h("a", { href: `#${figureId(name)}` }, title))));
+  $("charts").replaceChildren(...figures.map(({ name, title, caption }) =>
+    h("figure", { id: figureId(name) }, h("h3", {}, title), h("div", { class: "chart" }),
+      h("figcaption", {}, caption))));
+  $("figures").hidden = figures.length === 0;
+}

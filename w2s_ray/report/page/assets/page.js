@@ -1,0 +1,89 @@
+// Starts the page: choices, addresses and the theme.
+"use strict";
+
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+let theme = null; // null = as the system
+
+const themeNow = () => theme ?? (DARK.matches ? "dark" : "light");
+
+function showTheme() {
+  document.documentElement.dataset.theme = themeNow();
+  $("theme").setAttribute("aria-pressed", String(themeNow() === "dark"));
+}
+
+function fillFilters() {
+  const choices = { task: (row) => row.task, pair: pairOf, method: (row) => row.method };
+  for (const [name, of] of Object.entries(choices)) {
+    const values = unique(state.sweep.rows.map(of));
+    const select = $("filters").elements[name];
+    select.replaceChildren(h("option", { value: "" }, `all ${values.length}`),
+      ...values.map((value) => h("option", { value }, value)));
+    select.closest("label").hidden = values.length < 2;
+  }
+}
+
+/** Take what the form says, and show what it leaves. */
+function takeFilters() {
+  const { elements } = $("filters");
+  for (const name of Object.keys(state.filter)) state.filter[name] = elements[name].value.trim();
+  drawTable();
+  clearTimeout(takeFilters.waiting);
+  takeFilters.waiting = setTimeout(drawFigures, 150);
+}
+
+/** Open a row of the table, as far as `datum` names one. */
+function openRow(datum) {
+  const index = chosenRows().findIndex((row) => PLACE.every((name) => row[name] === datum[name]));
+  if (index < 0) return;
+  const number = state.sweep.rows.indexOf(chosenRows()[index]);
+  const button = document.querySelector(`[aria-controls="seeds-${number}"]`);
+  if (button.getAttribute("aria-expanded") === "false") button.click();
+  button.focus();
+  button.scrollIntoView({ block: "center" });
+}
+
+function drawSweep() {
+  state.sort = { key: null, descending: false };
+  fillFilters();
+  for (const name of Object.keys(state.filter)) state.filter[name] = "";
+  $("filters").elements.text.value = "";
+  drawSummary();
+  drawTable();
+  drawRuns();
+  drawMissing();
+  drawEnvironment();
+  $("sweep-text").textContent = state.sweep.text;
+  frameFigures();
+  drawFigures();
+}
+
+function start() {
+  const { made, sweeps } = CONTENT;
+  $("made").textContent =
+    `Made ${moment(made.at)} UTC by w2s_ray ${made.version} from ${made.store}.`;
+  $("sweep").replaceChildren(...sweeps.map((sweep, i) => h("option", { value: i }, sweep.name)));
+  $("sweep-choice").hidden = sweeps.length < 2;
+  $("sweep").addEventListener("change", () => {
+    state.sweep = sweeps[$("sweep").value];
+    drawSweep();
+  });
+  $("filters").addEventListener("input", takeFilters);
+  $("filters").addEventListener("submit", (event) => event.preventDefault());
+  $("filters").addEventListener("reset", () => setTimeout(takeFilters));
+  $("theme").addEventListener("click", () => {
+    theme = themeNow() === "dark" ? "light" : "dark";
+    showTheme();
+    drawFigures();
+  });
+  DARK.addEventListener("change", () => {
+    showTheme();
+    drawFigures();
+  });
+  $("run").addEventListener("close", leaveRun);
+  addEventListener("hashchange", followAddress);
+  showTheme();
+  drawSweep();
+  followAddress();
+}
+
+start();

@@ -1,0 +1,156 @@
+// The parts around table and figures: summary, runs, what failed or is missing, environment.
+"use strict";
+
+const unique = (values) => [...new Set(values)];
+
+function drawSummary() {
+  const { sweep } = state, cells = sweep.by_seed;
+  const complete = cells.filter(isComplete).length;
+  const kinds = [["task", (c) => c.task], ["pair", pairOf], ["method", (c) => c.method], ["seed", (c) => c.seed]];
+  const grid = kinds.map(([name, of]) => count(unique(cells.map(of)).length, name)).join(" × ");
+  const tried = sweep.runs.map(({ id }) => runOf(id)).filter(Boolean);
+  const statuses = ["done", "failed", "pruned", "stopped"].map((status) =>
+    [tried.filter((run) => run.status === status).length, status]).filter(([n]) => n > 0);
+  const untried = sweep.runs.length - tried.length;
+  const trials = sweep.runs.filter(({ roles }) => roles.includes("trial")).length;
+  const device = tried.reduce((sum, run) => sum + run.device_seconds, 0);
+  const ended = tried.map((run) => run.ended_at).sort().at(-1);
+  $("sweep-name").textContent = sweep.name;
+  document.title = `${sweep.name} · weak-to-strong report`;
+  $("lead").replaceChildren(
+    h("p", {}, h("strong", {}, complete === cells.length ? `All ${count(cells.length, "cell")} are complete`
+      : `${complete} of ${count(cells.length, "cell")} are complete`), ` (${grid}). `,
+      complete === cells.length ? "" : h("a", { href: "#missing" }, "What failed or is missing, and why"),
+      complete === cells.length ? "" : "."),
+    h("p", {}, `${count(sweep.runs.length, "run")}${trials ? `, of them ${count(trials, "trial fit")} of a search` : ""}: `,
+      statuses.concat(untried ? [[untried, "not run"]] : [])
+        .map(([n, status]) => `${n.toLocaleString("en")} ${status}`).join(", "),
+      `. First started ${moment(sweep.started_at)} UTC`, ended ? `, last result ${moment(ended)} UTC` : "",
+      device ? `; ${duration(device)} of device time.` : "."),
+    ...sweep.savings.map((line) => h("p", {}, `${line[0].toUpperCase()}${line.slice(1)}.`)));
+  drawMethods();
+  drawComparisons();
+}
+
+const isComplete = (cell) =>
+  ["weak", "student", "ceiling"].every((role) => cell[`${role}_accuracy`] !== null);
+
+function drawMethods() {
+  const span = pgrSpan(state.sweep.rows);
+  const noted = (row) => [[row.undefined, "without a gap to recover"], [row.missing, "without a complete seed"],
+    [row.left_out, "left out: their own ground truth was searched"]]
+    .filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`).join("; ");
+  $("methods").replaceChildren(scrolling("Methods", h("table", { class: "methods" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Method"),
+      h("th", { scope: "col", class: "number" }, "Median PGR"), scale(span),
+      h("th", { scope: "col", class: "number" }, "Rows"), h("th", { scope: "col" }, "Objective"),
+      h("td", {}))),
+    h("tbody", {}, state.sweep.by_method.map((row) => h("tr", {},
+      h("th", { scope: "row" }, row.method),
+      h("td", { class: "number" }, figure(ratio(row.median_pgr), interval(row.median_low, row.median_high, ratio))),
+      h("td", { class: "bar-cell" }, bar(row.median_pgr, row.median_low, row.median_high, span)),
+      h("td", { class: "number" }, String(row.cells)),
+      h("td", { class: row.objective === "oracle" ? "oracle" : null }, row.objective),
+      h("td", { class: "why" }, noted(row))))))));
+}
+
+/** A difference with its sign. */
+const signed = (shown) => (value) => (value > 0 ? `+${shown(value)}` : shown(value));
+
+/** By how much each method differs from the plain one: PGR and accuracy side by side. */
+function drawComparisons() {
+  const { comparisons } = state.sweep;
+  const of = (quantity) => comparisons.filter((each) => each.quantity === quantity);
+  const accuracies = new Map(of("student_accuracy").map((each) => [each.method, each]));
+  const difference = (each, shown) => h("td", { class: "number" },
+    figure(each.mean === null ? NONE : signed(shown)(each.mean),
+      interval(each.mean_low, each.mean_high, signed(shown))));
+  const chance = (p) => h("td", { class: "number" }, p === null ? NONE : p < 0.001 ? "< 0.001" : p.toFixed(3));
+  const heads = ["Method", "PGR", "p (Holm)", "Accuracy, points", "p (Holm)", "Rows"];
+  $("comparisons").replaceChildren(...(comparisons.length === 0 ? [] : [
+    h("h3", {}, `Compared with ${comparisons[0].against}`),
+    scrolling("Comparison of methods", h("table", { class: "methods" },
+      h("thead", {}, h("tr", {}, heads.map((name, i) =>
+        h("th", { scope: "col", class: i ? "number" : null }, name)), h("td", {}))),
+      h("tbody", {}, of("pgr").map((each) => {
+        const other = accuracies.get(each.method);
+        return h("tr", {}, h("th", { scope: "row" }, each.method),
+          difference(each, ratio), chance(each.p_holm), difference(other, percent), chance(other.p_holm),
+          h("td", { class: "number" }, String(other.rows)),
+          h("td", { class: "why" }, unique([each.no_interval, each.no_p, other.no_interval, other.no_p]
+            .filter(Boolean)).join("; ")));
+      })))),
+    h("p", { class: "small" }, "Mean over tasks and pairs of the method's figure minus the other's, on the " +
+      "same seeds and test rows. p is of Wilcoxon's signed-rank test over tasks and pairs, corrected by Holm " +
+      "for the methods compared; it takes tasks and pairs as independent."),
+  ]));
+}
+
+/** A table of plain cells: columns are [name, value of an item, is a number]. */
+const listed = (label, columns, items) => scrolling(label, h("table", { class: "list" },
+  h("thead", {}, h("tr", {}, columns.map(([name, , number]) =>
+    h("th", { scope: "col", class: number ? "number" : null }, name)))),
+  h("tbody", {}, items.map((item) => h("tr", {}, columns.map(([, of, number]) =>
+    h("td", { class: number ? "number" : null }, of(item))))))));
+
+const idLink = ({ id }) => runLink(id, id.slice(0, 12), { class: "id" });
+
+function drawRuns() {
+  const columns = [
+    ["Run", idLink],
+    ["What", ({ id, roles }) => called(id, roles)],
+    ["Status", ({ id }) => h("span", { class: `status ${standing(id)}` }, standing(id))],
+    ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy), true],
+    ["Steps", ({ id }) => said(runOf(id)?.summary.steps ?? NONE), true],
+    ["Took", ({ id }) => (runOf(id) ? duration(runOf(id).seconds) : NONE), true],
+  ];
+  const { runs } = state.sweep;
+  const details = h("details", { ontoggle: () => {
+    if (details.open && details.childElementCount === 1) details.append(listed("Runs", columns, runs));
+  } }, h("summary", {}, `All ${count(runs.length, "run")}, trials included`));
+  $("run-list").replaceChildren(details);
+}
+
+function drawMissing() {
+  const { sweep } = state;
+  const failed = sweep.runs.filter(({ id }) => standing(id) === "failed");
+  const incomplete = sweep.by_seed.filter((cell) => !isComplete(cell));
+  const without = sweep.rows.filter((row) => row.pgr === null && row.seeds > 0);
+  const again = sweep.runs.filter(({ id }) => standing(id) === "done" && runOf(id).attempts > 1);
+  const place = [["Task", (r) => r.task], ["Weak → strong", pairOf], ["Method", (r) => r.method]];
+  const parts = [
+    ["Failed runs", failed, [["Run", idLink], ["What", ({ id, roles }) => called(id, roles)],
+      ["Attempts", ({ id }) => String(runOf(id).attempts), true],
+      ["Why", ({ id }) => [runOf(id).cause, runOf(id).reason].filter(Boolean).join(": ")]]],
+    ["Incomplete cells", incomplete,
+      [...place, ["Seed", (r) => String(r.seed), true], ["Why", (r) => r.reason ?? ""]]],
+    ["Rows without a PGR", without, [...place, ["Why", (r) => r.reason ?? ""]]],
+    ["Done after more than one attempt", again, [["Run", idLink], ["What", ({ id, roles }) => called(id, roles)],
+      ["Attempts", ({ id }) => String(runOf(id).attempts), true],
+      ["Tried again after", ({ id }) => Object.entries(runOf(id).retries).map(([c, n]) => `${c} ${n}`).join(", ") || NONE]]],
+  ].filter(([, items]) => items.length > 0);
+  $("missing-list").replaceChildren(
+    ...(failed.length + incomplete.length === 0 ? [h("p", { class: "prose" }, "Nothing failed and nothing is missing.")] : []),
+    ...parts.map(([title, items, columns]) =>
+      h("div", {}, h("h3", {}, `${title} (${items.length})`), listed(title, columns, items))));
+}
+
+/** Every key of the runs' environments; where runs differ, each value with how many had it. */
+function drawEnvironment() {
+  const runs = state.sweep.runs.map(({ id }) => runOf(id)).filter(Boolean);
+  const values = new Map();
+  for (const run of runs)
+    for (const [key, value] of flat(environmentOf(run))) {
+      if (!values.has(key)) values.set(key, new Map());
+      values.get(key).set(value, (values.get(key).get(value) ?? 0) + 1);
+    }
+  const differing = [...values].filter(([, found]) => found.size > 1);
+  const told = (found) => found.size === 1 ? [...found.keys()][0]
+    : [...found].map(([value, n]) => h("div", {}, value, h("span", { class: "dim" }, ` in ${count(n, "run")}`)));
+  $("environment-list").replaceChildren(
+    h("p", { class: "prose" }, runs.length === 0 ? "Nothing was run yet." : differing.length === 0
+      ? "The same for all runs."
+      : `Runs differ in ${differing.map(([key]) => key).join(", ")}.`),
+    definitions([...differing, ...[...values].filter(([, found]) => found.size === 1)]
+      .map(([key, found]) => [key, told(found)])));
+}

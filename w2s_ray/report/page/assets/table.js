@@ -1,0 +1,170 @@
+// The PGR table: sorted by its headers, narrowed by the filter, every row opening to its seeds.
+"use strict";
+
+const COLUMNS = [
+  { key: "task", name: "Task", of: (row) => row.task },
+  { key: "pair", name: "Weak → strong", of: pairOf },
+  { key: "method", name: "Method", of: (row) => row.method },
+  { key: "weak", name: "Weak", number: true, of: (row) => row.weak_accuracy },
+  { key: "student", name: "Student", number: true, of: (row) => row.student_accuracy },
+  { key: "ceiling", name: "Ceiling", number: true, of: (row) => row.ceiling_accuracy },
+  { key: "pgr", name: "PGR", number: true, of: (row) => row.pgr },
+  { key: "seeds", name: "Seeds", number: true, of: (row) => row.seeds },
+  { key: "objective", name: "Objective", of: (row) => row.objective },
+];
+
+/** Rows in the order asked for; those without a value come last either way. */
+function sorted(rows) {
+  const column = COLUMNS.find(({ key }) => key === state.sort.key);
+  if (!column) return rows;
+  const sign = state.sort.descending ? -1 : 1;
+  return [...rows].sort((a, b) => {
+    const [x, y] = [column.of(a), column.of(b)];
+    if (x === null || y === null) return (x === null) - (y === null);
+    return sign * (column.number ? x - y : x.localeCompare(y, "en", { numeric: true }));
+  });
+}
+
+/** The span of PGRs that bars are drawn on: 0 and 1 always, beyond them what is there, up to a point. */
+function pgrSpan(rows) {
+  const values = rows.flatMap((row) => [row.pgr, row.pgr_low, row.pgr_high])
+    .concat(state.sweep.by_method.flatMap((row) => [row.median_pgr, row.median_low, row.median_high]))
+    .filter((value) => Number.isFinite(value));
+  const low = Math.max(-1, Math.min(0, ...values)), high = Math.min(2, Math.max(1, ...values));
+  const margin = 0.04 * (high - low);
+  return [low - margin, high + margin];
+}
+
+/** A PGR and its interval as a bar between the marks of 0 and 1. */
+function bar(value, low, high, [from, to]) {
+  const at = (x) => `${(100 * (Math.min(to, Math.max(from, x)) - from)) / (to - from)}%`;
+  const mark = (x) => svg("line", { class: "mark", x1: at(x), x2: at(x), y1: 0, y2: "100%" });
+  const shown = Number.isFinite(value);
+  const [least, most] = [low ?? value, high ?? value];
+  const beyond = (x, sign) => svg("text", { class: "beyond", x, y: "50%", "text-anchor": "middle" }, sign);
+  return svg("svg", { class: "bar-of", "aria-hidden": "true" }, mark(0), mark(1),
+    shown ? svg("line", { class: "range", x1: at(least), x2: at(most), y1: "50%", y2: "50%" }) : null,
+    shown && least < from ? beyond("0%", "‹") : null,
+    shown && most > to ? beyond("100%", "›") : null,
+    shown ? svg("circle", { class: "dot", cx: at(value), cy: "50%", r: 3.6 }) : null);
+}
+
+/** A figure with its interval in small below it. */
+const figure = (text, range) =>
+  [h("span", { class: "value" }, text), range ? h("span", { class: "range" }, range) : null];
+
+const accuracy = (row, role) =>
+  figure(percent(row[`${role}_accuracy`]), interval(row[`${role}_low`], row[`${role}_high`], percent));
+
+/** One row, and below it its seeds, hidden until asked for. */
+function rowPair(row, span) {
+  const id = `seeds-${state.sweep.rows.indexOf(row)}`;
+  const seeds = h("tr", { id, class: "seeds", hidden: true });
+  const button = h("button", {
+    type: "button", class: "open", "aria-expanded": "false", "aria-controls": id,
+    "aria-label": `Seeds of ${row.task}, ${pairOf(row)}, ${row.method}`,
+  });
+  const toggle = () => {
+    seeds.hidden = !seeds.hidden;
+    button.setAttribute("aria-expanded", String(!seeds.hidden));
+    if (!seeds.hidden && !seeds.hasChildNodes())
+      seeds.append(h("td", { colspan: COLUMNS.length + 2 }, seedTable(row), notes(row)));
+  };
+  const shown = h("tr", { class: "row", onclick: (event) => event.target.closest("a") || toggle() },
+    h("td", { class: "opener" }, button),
+    h("td", { class: "task" }, row.task),
+    h("td", { class: "pair" }, pairOf(row)),
+    h("th", { class: "method", scope: "row" }, row.method),
+    ["weak", "student", "ceiling"].map((role) =>
+      h("td", { class: `number ${role}`, "data-name": role }, accuracy(row, role))),
+    h("td", { class: "number pgr" }, figure(ratio(row.pgr), interval(row.pgr_low, row.pgr_high, ratio))),
+    h("td", { class: "bar-cell" },
+      row.pgr === null ? h("span", { class: "why" }, row.reason) : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
+    h("td", { class: "number seeds-of" }, `${row.seeds}/${row.of_seeds}`, h("span", { class: "unit" }, " seeds")),
+    h("td", { class: `objective ${row.objective === "oracle" ? "oracle" : ""}` }, row.objective));
+  return [shown, seeds];
+}
+
+/** The seeds of a row: each number leads to its run, and what is missing says why. */
+function seedTable(row) {
+  const seeds = state.sweep.by_seed.filter((seed) =>
+    PLACE.every((name) => seed[name] === row[name]));
+  const noted = seeds.some((seed) => seed.oracle_stopped_student !== null);
+  const cell = (seed, role, accuracyOf) => h("td", { class: "number" },
+    seed[role] ? runLink(seed[role], accuracyOf === null ? standing(seed[role]) : percent(accuracyOf),
+      { "aria-label": `${role} of seed ${seed.seed}: ${accuracyOf === null ? standing(seed[role]) : percent(accuracyOf)}` })
+      : "not known yet");
+  return h("table", { class: "inner" },
+    h("thead", {}, h("tr", {}, ["Seed", "Weak", "Student", "Ceiling", "PGR"].map((name) =>
+      h("th", { scope: "col", class: "number" }, name)),
+      noted ? h("th", { scope: "col", class: "number dim" }, "Oracle stop") : null,
+      h("th", { scope: "col" }, ""))),
+    h("tbody", {}, seeds.map((seed) => h("tr", {},
+      h("th", { scope: "row", class: "number" }, String(seed.seed)),
+      cell(seed, "supervisor", seed.weak_accuracy),
+      cell(seed, "student", seed.student_accuracy),
+      cell(seed, "ceiling", seed.ceiling_accuracy),
+      h("td", { class: "number" }, figure(ratio(seed.pgr), interval(seed.pgr_low, seed.pgr_high, ratio))),
+      noted ? h("td", { class: "number dim" }, seed.oracle_stopped_student === null ? NONE
+        : `${percent(seed.oracle_stopped_student)} (${ratio(seed.oracle_stopped_pgr)})`) : null,
+      h("td", { class: "why" }, seed.reason ?? (seed.no_intervals ? `no intervals: ${seed.no_intervals}` : ""))))));
+}
+
+/** What the numbers of a row don't say by themselves. */
+function notes(row) {
+  const said = [
+    row.student_sd === null ? null : `Standard deviation over seeds: student ${percent(row.student_sd)}` +
+      (row.pgr_sd === null ? "." : `, PGR ${ratio(row.pgr_sd)}.`),
+    row.intervals_over === "examples" ? "One seed: intervals are over test rows alone." : null,
+    row.no_intervals ? `No intervals: ${row.no_intervals}.` : null,
+    row.pgr === null ? `No PGR: ${row.reason}.` : null,
+  ].filter(Boolean);
+  return said.map((line) => h("p", { class: "small" }, line));
+}
+
+/** A header that is a button; pressed again it turns the order around, a third time gives it back. */
+function header(column) {
+  const sorting = state.sort.key === column.key;
+  const direction = !sorting ? "none" : state.sort.descending ? "descending" : "ascending";
+  const press = () => {
+    const first = Boolean(column.number);
+    if (!sorting) state.sort = { key: column.key, descending: first };
+    else if (state.sort.descending === first) state.sort = { key: column.key, descending: !first };
+    else state.sort = { key: null, descending: false };
+    drawTable();
+    document.querySelector(`#pgr th[data-column="${column.key}"] button`).focus();
+  };
+  return h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": direction,
+    "data-column": column.key }, h("button", { type: "button", onclick: press }, column.name));
+}
+
+/** The scale of the bars, as a header of its own. */
+function scale([from, to]) {
+  const at = (x) => `${(100 * (x - from)) / (to - from)}%`;
+  return h("th", { class: "bar-cell", "aria-hidden": "true" }, svg("svg", { class: "bar-of" },
+    [0, 1].map((x) => svg("text", { x: at(x), y: "80%", "text-anchor": "middle" }, String(x)))));
+}
+
+function drawTable() {
+  const rows = chosenRows(), span = pgrSpan(state.sweep.rows);
+  const heads = COLUMNS.flatMap((column) =>
+    column.key === "pgr" ? [header(column), scale(span)] : [header(column)]);
+  $("pgr").replaceChildren(rows.length === 0
+    ? h("p", { class: "note" }, "No row is left by this choice.")
+    : scrolling("PGR table", h("table", { class: "pgr-table" },
+      h("thead", {}, h("tr", {}, h("td", {}), heads)),
+      h("tbody", {}, sorted(rows).map((row) => rowPair(row, span))))));
+  $("count").value = `${rows.length} of ${count(state.sweep.rows.length, "row")}`;
+  const means = {
+    transfer: "transfer: settings found with ground truth of other pairs or tasks",
+    weak_validation: "weak_validation: settings chosen by weak labels alone",
+    oracle: "oracle: the cell's own ground truth chose the settings or the stopping point, " +
+      "so it is an upper bound and no method's result",
+  };
+  const used = Object.keys(means).filter((name) => rows.some((row) => row.objective === name));
+  const single = rows.some((row) => row.intervals_over === "examples");
+  const without = rows.filter((row) => row.no_intervals).length;
+  $("table-notes").replaceChildren(...used.map((name) => h("div", {}, `${means[name]}.`)),
+    single ? h("div", {}, "With one seed, intervals are over test rows alone.") : "",
+    without ? h("div", {}, `${count(without, "row has", "rows have")} no intervals; opened, they say why.`) : "");
+}

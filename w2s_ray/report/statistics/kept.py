@@ -1,0 +1,77 @@
+"""Intervals that a store keeps, so that no table is bootstrapped twice.
+
+Owns the columns of the derived tables. It may be deleted any time, and a store that
+can't be written to keeps nothing: both cost time alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from w2s_ray.report.statistics.draws import RowIntervals
+from w2s_ray.report.statistics.intervals import Interval
+from w2s_ray.store import Store
+from w2s_ray.store.tables import from_rows, schema
+
+ROWS, SEEDS = "intervals", "intervals_by_seed"
+"""Tables of the store: of rows and medians; of single seeds, which are more and seldom asked."""
+_FIGURES = RowIntervals._fields
+_BOUNDS = tuple(f"{figure}_{end}" for figure in _FIGURES for end in ("low", "high"))
+SCHEMA = schema(("key reason", pa.string()), (" ".join(_BOUNDS), pa.float64()))
+"""`reason`: why there are no bounds and never will be."""
+
+_log = logging.getLogger(__name__)
+
+
+class Kept:
+    """What a store keeps in one table, by the key of what was asked; a median has a PGR alone."""
+
+    def __init__(self, store: Store, table: str) -> None:
+        self._store = store
+        self._table = table
+        self._bounds: dict[str, tuple[Any, ...]] = {}
+        kept = store.derived(table)
+        if kept is not None and set(SCHEMA.names) <= set(kept.column_names):
+            keys, *columns = (kept[name].to_pylist() for name in SCHEMA.names)
+            self._bounds = dict(zip(keys, zip(*columns, strict=True), strict=True))
+        self._saved = len(self._bounds)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._bounds
+
+    def row(self, key: str) -> RowIntervals | str:
+        """A row's intervals, or why it has none."""
+        reason, *bounds = self._bounds[key]
+        pairs = iter(bounds)
+        return reason or RowIntervals._make(map(_interval, pairs, pairs))
+
+    def median(self, key: str) -> Interval | None:
+        """The interval of a median."""
+        return _interval(*self._bounds[key][-2:])
+
+    def add(self, key: str, found: Mapping[str, Interval | None] | str) -> None:
+        """Intervals by figure, or why there are none."""
+        reason, intervals = (found, {}) if isinstance(found, str) else (None, found)
+        each = (intervals.get(figure) or (None, None) for figure in _FIGURES)
+        self._bounds[key] = (reason, *chain.from_iterable(each))
+
+    def save(self) -> None:
+        """Keep in the store what was added, if it can be written to."""
+        if len(self._bounds) == self._saved:
+            return
+        names = SCHEMA.names
+        rows = (dict(zip(names, (key, *row), strict=True)) for key, row in self._bounds.items())
+        try:
+            self._store.put_derived(self._table, from_rows(rows, SCHEMA))
+        except OSError as error:
+            _log.debug("intervals are not kept: %s", error)
+        self._saved = len(self._bounds)
+
+
+def _interval(low: float | None, high: float | None) -> Interval | None:
+    return None if low is None or high is None else Interval(low, high)

@@ -1,0 +1,178 @@
+"""Compaction: many runs' small files copied to few large ones, from which they are read faster.
+
+Owns which runs are copied and which segments are merged. It may run beside sweeps, readers and
+other compactions, and may be killed: a run's own files are only read, segments are written under
+new names, and the index is exchanged if nobody else did meanwhile. What is read from a store is the
+same before, during and after.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from w2s_ray.store import layout, segments, tables
+from w2s_ray.store.errors import StoreError
+from w2s_ray.store.files import Files
+from w2s_ray.store.local_files import LocalFiles
+from w2s_ray.store.segment_files import SegmentWriter, copy_runs, merge
+from w2s_ray.store.segments import Index, Segment
+from w2s_ray.store.standing import Copies, Standing, standing
+
+TRIES = 5
+_GROWTH = 2
+"""A segment is merged with newer ones once it has no more than so many times their runs."""
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What a compaction did."""
+
+    added: int
+    """Runs that were copied from their own files."""
+    left: int
+    """Runs that are read from their own files still: at work, or changed moments ago."""
+    runs: int
+    """Runs that the catalog holds now."""
+    segments: int
+    bytes: int
+    """Size of these segments."""
+
+
+def compact(files: Files) -> Compaction:
+    """Copy every run that stands and that no segment holds yet; merge small segments.
+
+    Raises:
+        StoreError: other compactions were faster, again and again.
+    """
+    for _ in range(TRIES):
+        index, version = segments.read_index(files)
+        stands = standing(files)
+        new = _worth_copying(stands)
+        merged = _worth_merging(stands.copies, new=len(new))
+        kept = [
+            copies.segment.model_copy(update={"gone": tuple(sorted(copies.gone))})
+            for copies in stands.copies
+            if copies not in merged
+        ]
+        with tempfile.TemporaryDirectory(prefix="w2s-compact-") as spool:
+            made = _written(LocalFiles(Path(spool)), stands, new, merged)
+            for segment in made:
+                _upload(files, segment, spool=LocalFiles(Path(spool)))
+        replaced = {segment.name for segment in index.segments} - {kept.name for kept in kept}
+        copied = {id_ for segment in made for id_ in segments.held(files, segment.name).ids}
+        after = Index(
+            segments=(*kept, *made),
+            retired=segments.retire(index, sorted(replaced)),
+            stood=stands.listing.version,
+            others=tuple(sorted(stands.fresh.keys() - copied)),
+        )
+        after = segments.clean(files, after)
+        if after == index or segments.swap(files, after, version=version):
+            return _told(stands, after)
+        for segment in made:
+            files.remove_folder(f"{segments.FOLDER}/{segment.name}")
+    raise StoreError(
+        f"other compactions of {files.locate('')} were faster {TRIES} times; try again"
+    )
+
+
+def _worth_copying(stands: Standing) -> list[str]:
+    """Runs that will most likely stay as they are, and can be told from what they may become.
+
+    A study at work is not among them: its trials come one by one.
+    """
+    return sorted(
+        id_
+        for id_, names in stands.fresh.items()
+        if "record.json" in names
+        or (
+            layout.outcomes(names)
+            and id_ not in stands.listing.unsettled
+            and not any(name.startswith("trials/") for name in names)
+        )
+    )
+
+
+def _worth_merging(copies: Sequence[Copies], *, new: int) -> list[Copies]:
+    """Segments that are small beside what is added, and those of which little holds any more."""
+    found, together = [], new
+    for segment in reversed(copies):
+        count = segment.count
+        if count <= _GROWTH * together or len(segment.gone) > count:
+            found.append(segment)
+            together += count
+    return found[::-1]
+
+
+def _written(
+    spool: LocalFiles, stands: Standing, new: Sequence[str], merged: Sequence[Copies]
+) -> list[Segment]:
+    """The segment of the runs `new` and of what holds of `merged`, in `spool`; none without any."""
+    sources = [copies.source(stands.files) for copies in merged if copies.count]
+    splits = {split: there for copies in merged for split, there in copies.splits(stands.files)}
+    made = None
+    if new:
+        made = _copied(spool, stands, new)
+        splits |= made.splits
+        if sources:
+            sources.append(Copies(made, frozenset()).source(spool))
+    if sources:
+        made = _segment(spool, lambda writer: merge(writer, sources), splits)
+    return [made] if made is not None and made.runs else []
+
+
+def _copied(spool: LocalFiles, stands: Standing, new: Sequence[str]) -> Segment:
+    """A segment of runs by their own files."""
+    splits: dict[str, bool] = {}
+
+    @lru_cache(maxsize=32)
+    def labels(split: str | None) -> pa.Table | None:
+        if split is None:
+            return None
+        folder = layout.split(split)
+        splits[split] = stands.files.exists(f"{folder}/about.json")
+        if not splits[split]:
+            return None
+        return tables.from_parquet(stands.files.read(f"{folder}/rows.parquet"))
+
+    def fill(writer: SegmentWriter) -> None:
+        copy_runs(writer, stands, new, labels=labels)
+
+    return _segment(spool, fill, splits)
+
+
+def _segment(
+    spool: LocalFiles, fill: Callable[[SegmentWriter], None], splits: dict[str, bool]
+) -> Segment:
+    name = segments.new_name()
+    folder = Path(spool.locate(f"{segments.FOLDER}/{name}"))
+    folder.mkdir(parents=True)
+    writer = SegmentWriter(folder)
+    fill(writer)
+    rows = writer.close()
+    sizes = {kind: Path(spool.locate(segments.path(name, kind))).stat().st_size for kind in rows}
+    return Segment(name=name, runs=rows.get("runs", 0), sizes=sizes, splits=splits)
+
+
+def _upload(files: Files, segment: Segment, *, spool: LocalFiles) -> None:
+    for kind in segment.sizes:
+        path = segments.path(segment.name, kind)
+        files.put_file(path, Path(spool.locate(path)))
+
+
+def _told(stands: Standing, after: Index) -> Compaction:
+    before = sum(copies.count for copies in stands.copies)
+    runs = sum(segment.runs - len(segment.gone) for segment in after.segments)
+    return Compaction(
+        added=runs - before,
+        left=len(stands.fresh) - (runs - before),
+        runs=runs,
+        segments=len(after.segments),
+        bytes=sum(sum(segment.sizes.values()) for segment in after.segments),
+    )
