@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from tests.report.stored import cells_of, write_sweep
 from tests.store.builders import a_record, an_id, some_metrics, some_predictions
 from w2s_ray.cli import query_view
 from w2s_ray.cli.commands import app
 from w2s_ray.cli.query_view import show_query
+from w2s_ray.report import pgr_table
 from w2s_ray.report.documented import ROW_IS, sql_schemas
 from w2s_ray.report.results import sql_tables
 from w2s_ray.store import Store
@@ -127,6 +131,24 @@ def test_compact_says_what_it_did(store, run_command):
     )
     assert "0 runs added, 1 in the catalog" in run_command("compact", "--store", store.uri)
     assert an_id("run") in run_command("query", "select id from runs", "--store", store.uri)
+
+
+@pytest.mark.parametrize("command", [["query", METRICS], ["query", "from pgr"], ["table"]])
+def test_a_compacted_store_is_asked_without_heavy_libraries(tmp_path, command):
+    made = Store.open(tmp_path / "results")
+    write_sweep(made, cells_of(tasks=["a"], methods=["naive"]), students={("a", "naive"): 0.7})
+    made.write_run(a_record(), metrics=some_metrics())
+    made.compact()
+    pgr_table(made)
+    code = (
+        "import sys\n"
+        "from w2s_ray.cli import app\n"
+        f"app({[*command, '--store', made.uri]!r}, standalone_mode=False)\n"
+        "heavy = ('torch', 'ray', 'transformers', 'pandas', 'scipy', 'sklearn', 'datasets')\n"
+        "print('loaded:', [name for name in heavy if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "loaded: []"
 
 
 @pytest.fixture

@@ -573,8 +573,7 @@ def _print_table(
         return
     show_pgr(made, format=format, by_seed=by_seed, console=_console())
     if format == "table" and not by_seed:
-        saved = [savings_of(of_sweep, results, sweep=name) for name, of_sweep in cells.items()]
-        show_savings(saved, console=_console())
+        show_savings(savings_of(cells, results), console=_console())
 
 
 def _one_of(value: str, known: tuple[str, ...], option: str) -> None:

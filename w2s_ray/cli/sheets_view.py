@@ -18,4 +18,4 @@ def show_sheets(sheets: Iterable[sheet.Sheet], *, format: str, console: Console)
         case "latex":
             typer.echo(latex.to_latex(list(sheets)), nl=False)
         case _:
-            console.print(sheet.to_rich(sheets))
+            console.print(sheet.to_rich(sheets), crop=False)

@@ -21,7 +21,7 @@ def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: Console) -
         case "table" | "markdown" | "latex" if by_seed:
             show_sheets(seed_sheets.sheets(table.by_seed), format=format, console=console)
         case "table":
-            console.print(to_rich(table))
+            console.print(to_rich(table), crop=False)
         case "markdown":
             typer.echo(to_markdown(table), nl=False)
         case "latex":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from w2s_ray.report import layout
 from w2s_ray.report.rows import Missing, PgrTable, Row
 from w2s_ray.report.sheet import Notes, Sheet
 
@@ -49,24 +50,15 @@ _NONE = "–"
 def to_rich(table: PgrTable) -> Group:
     """What a terminal shows: the rows, and below them each method's median."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     def shown(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Group:
-        made = Table(title=title, title_justify="left", show_edge=False)
-        for column in columns:
-            justify = "right" if column in _NUMBERS else "left"
-            made.add_column(
-                column,
-                justify=justify,
-                no_wrap=column not in _WRAPPED,
-                style="dim" if column == ORACLE else "",
-            )
-        notes = list(dict.fromkeys(line[-1] for line in lines if line[-1]))
-        for *cells, note in lines:
-            marks = f"({notes.index(note) + 1})" if note else ""
-            made.add_row(*(Text(cell) for cell in cells), Text(marks))
-        return Group(made, *(Text(f"({i}) {note}") for i, note in enumerate(notes, start=1)))
+        notes = Notes()
+        marked = [(*cells, notes.mark(note).strip()) for *cells, note in lines]
+        made = layout.table(
+            columns, marked, right=_NUMBERS, folded=_WRAPPED, dim={ORACLE}, title=title
+        )
+        return Group(made, *map(Text, notes.lines))
 
     sweeps = dict.fromkeys(row.sweep for row in table.rows)
     parts = []

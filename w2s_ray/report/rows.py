@@ -6,10 +6,10 @@ in `report.schemas`. `low` and `high` are the bounds of 95 % bootstrap intervals
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from w2s_ray.store import Objective
 
@@ -171,3 +171,23 @@ class PgrTable:
     rows: tuple[Row, ...]
     by_seed: Sequence[SeedRow]
     by_method: tuple[MethodRow, ...]
+
+
+def as_answer(table: PgrTable) -> dict[str, Any]:
+    """A sweep's rows as JSON can hold them, for `from_answer`."""
+    return {
+        "rows": [
+            {**vars(row), "missing": [vars(one) for one in row.missing]} for row in table.rows
+        ],
+        "by_method": [vars(row) for row in table.by_method],
+    }
+
+
+def from_answer(told: Mapping[str, Any], *, sweep: str) -> PgrTable:
+    """The rows again, without those of single seeds."""
+    rows = []
+    for row in told["rows"]:
+        missing = tuple(Missing(**one) for one in row["missing"])
+        rows.append(Row(**{**row, "sweep": sweep, "missing": missing, "runs": tuple(row["runs"])}))
+    by_method = (MethodRow(**{**row, "sweep": sweep}) for row in told["by_method"])
+    return PgrTable(tuple(rows), (), tuple(by_method))

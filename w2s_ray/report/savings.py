@@ -9,12 +9,15 @@ by evaluations. It knows records and trials, and nothing of accuracies.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from w2s_ray.spec import FitRecipe, StudyRecipe
+from w2s_ray.report.answers import Answers
 from w2s_ray.store import Cell, Record, Store
+
+if TYPE_CHECKING:
+    from w2s_ray.spec import FitRecipe
 
 SPENT, PLANNED = "training_flops", "planned_training_flops"
 """Figures of a fit's summary: of its training, and of its whole schedule."""
@@ -64,13 +67,27 @@ def savings(store: Store, *, sweep: str) -> Savings:
     Raises:
         StoreError: no such sweep.
     """
-    return savings_of(store.latest_manifest(sweep).cells, store, sweep=sweep)
+    return savings_of({sweep: store.latest_manifest(sweep).cells}, store)[0]
 
 
-def savings_of(cells: Iterable[Cell], store: Store, *, sweep: str) -> Savings:
-    """The same of some cells."""
-    cells = list(cells)
-    studies = list(store.records({cell.study for cell in cells if cell.study}))
+def savings_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> list[Savings]:
+    """The same of some sweeps' cells, by the sweep's name."""
+    store = store.snapshot()
+    answers, found = Answers(store, "savings"), []
+    for name, of_sweep in cells.items():
+        told = answers.find(of_sweep)
+        if told is None:
+            told, runs = _counted(of_sweep, store)
+            answers.add(of_sweep, told, runs=runs)
+        found.append(Savings(sweep=name, **told))
+    answers.save()
+    return found
+
+
+def _counted(cells: Sequence[Cell], store: Store) -> tuple[dict[str, Any], set[str]]:
+    """What some cells saved, and the runs that tell so."""
+    asked = {cell.study for cell in cells if cell.study}
+    studies = list(store.records(asked))
     trials = store.trials_of(record.id for record in studies)
     wanted = {id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_}
     wanted |= {fit for of_study in trials.values() for trial in of_study for fit in trial["fits"]}
@@ -87,16 +104,16 @@ def savings_of(cells: Iterable[Cell], store: Store, *, sweep: str) -> Savings:
     known = [trial for trial in priced if trial is not None]
     spent, saved = sum(trial.spent for trial in known), sum(trial.saved for trial in known)
     of_pruning = [trial for study in pruning for trial in trials[study.id]]
-    return Savings(
-        sweep=sweep,
-        early_stopping=_share_saved(stopping),
-        stopping_fits=len(stopping),
-        pruning=saved / (spent + saved) if spent + saved else None,
-        pruning_studies=len(pruning),
-        pruned_trials=sum(trial["state"] == "pruned" for trial in of_pruning),
-        trials=len(of_pruning),
-        unpriced_trials=len(priced) - len(known),
-    )
+    counted = {
+        "early_stopping": _share_saved(stopping),
+        "stopping_fits": len(stopping),
+        "pruning": saved / (spent + saved) if spent + saved else None,
+        "pruning_studies": len(pruning),
+        "pruned_trials": sum(trial["state"] == "pruned" for trial in of_pruning),
+        "trials": len(of_pruning),
+        "unpriced_trials": len(priced) - len(known),
+    }
+    return counted, wanted | asked
 
 
 @dataclass(frozen=True)
@@ -116,6 +133,8 @@ def _priced(
 
     A fit that several trials share is counted once.
     """
+    from w2s_ray.spec import StudyRecipe
+
     recipe = StudyRecipe.model_validate(study.recipe)
     counted: set[str] = set()
     for trial in trials:

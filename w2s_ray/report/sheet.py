@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from w2s_ray.report import layout
+
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
 
 NONE = "–"
 """What stands where there is no figure."""
@@ -78,17 +80,12 @@ def number(
 def to_rich(sheets: Iterable[Sheet]) -> Group:
     """What a terminal shows."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    parts: list[Table | Text | str] = []
+    parts: list[RenderableType] = []
     for sheet in sheets:
-        shown = Table(show_edge=False)
-        for column in sheet.columns:
-            right = column in sheet.numbers
-            shown.add_column(Text(column), justify="right" if right else "left", no_wrap=right)
-        for line in sheet.lines:
-            shown.add_row(*map(Text, line))
+        folded = [column for column in sheet.columns if column not in sheet.numbers]
+        shown = layout.table(sheet.columns, sheet.lines, right=sheet.numbers, folded=folded)
         parts += [Text(sheet.title, style="italic"), shown, *map(Text, sheet.notes), ""]
     return Group(*parts[:-1])
 

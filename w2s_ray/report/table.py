@@ -9,12 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from statistics import fmean, median
 from typing import Any, NamedTuple, TypeVar
 
+from w2s_ray.report.answers import Answers
 from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective
 from w2s_ray.report.pgr import Pgr, pgr
-from w2s_ray.report.rows import MethodRow, Missing, Over, PgrTable, Row, SeedRow, SeedRows
+from w2s_ray.report.rows import (
+    MethodRow,
+    Missing,
+    Over,
+    PgrTable,
+    Row,
+    SeedRow,
+    SeedRows,
+    as_answer,
+    from_answer,
+)
 from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
 from w2s_ray.store import Cell, Record, Store
 
@@ -35,26 +47,49 @@ def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
 def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     """The table of some sweeps' cells (by the sweep's name), with what `store` knows of them.
 
-    Intervals that the store does not keep yet are computed from the runs' predictions.
+    What the store does not keep yet is computed: intervals from the runs' predictions, rows from
+    their records.
     """
-    wanted = {
-        id_
-        for of_sweep in cells.values()
-        for cell in of_sweep
-        for id_ in (cell.supervisor, cell.ceiling, cell.student, cell.study)
-        if id_
-    }
-    records = {record.id: record for record in store.latest(wanted)}
-    bootstrap = Bootstrap(store, records)
-    tables = [
-        tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)
-        for name, of_sweep in cells.items()
-    ]
+    store = store.snapshot()
+    answers = Answers(store, "rows")
+    tables: dict[str, PgrTable] = {}
+    for name, of_sweep in cells.items():
+        if (told := answers.find(of_sweep)) is not None:
+            tables[name] = from_answer(told, sweep=name)
+    computed = _computed({n: cells[n] for n in cells if n not in tables}, store)
+    for name, made in computed.items():
+        answers.add(cells[name], as_answer(made), runs=_wanted(cells[name]))
+    answers.save()
+    tables |= computed
+
+    @cache
+    def by_seed() -> tuple[SeedRow, ...]:
+        lacking = {name: cells[name] for name in cells if name not in computed}
+        whole = computed | _computed(lacking, store)
+        return tuple(row for name in cells for row in whole[name].by_seed)
+
     return PgrTable(
-        rows=tuple(row for table in tables for row in table.rows),
-        by_seed=SeedRows(lambda: tuple(row for table in tables for row in table.by_seed)),
-        by_method=tuple(row for table in tables for row in table.by_method),
+        rows=tuple(row for name in cells for row in tables[name].rows),
+        by_seed=SeedRows(by_seed),
+        by_method=tuple(row for name in cells for row in tables[name].by_method),
     )
+
+
+def _computed(cells: Mapping[str, Sequence[Cell]], store: Store) -> dict[str, PgrTable]:
+    """The table of each sweep, from its runs."""
+    wanted = {id_ for of_sweep in cells.values() for id_ in _wanted(of_sweep)}
+    records = {record.id: record for record in store.latest(wanted)} if wanted else {}
+    bootstrap = Bootstrap(store, records)
+    return {
+        name: tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)
+        for name, of_sweep in cells.items()
+    }
+
+
+def _wanted(cells: Sequence[Cell]) -> Iterator[str]:
+    """Every run that a row may say something of."""
+    for cell in cells:
+        yield from filter(None, (cell.supervisor, cell.ceiling, cell.student, cell.study))
 
 
 def tabulate(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 
+import numpy as np
 import pyarrow as pa
 
 from w2s_ray.store import layout
@@ -119,7 +120,7 @@ class Held:
         """Its other runs, with their versions."""
         statuses = self.table["status"].combine_chunks()
         others = [i for i, status in enumerate(statuses.dictionary.to_pylist()) if status != "done"]
-        numbers = statuses.indices.to_numpy()
+        numbers = np.from_dlpack(statuses.indices)  # Arrow's to_numpy imports pandas
         rows = sorted(int(row) for other in others for row in (numbers == other).nonzero()[0])
         ids, versions = self.table["id"], self.table["version"]
         return {ids[row].as_py(): versions[row].as_py() for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.execute.studies.recipes import PLAIN, study
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.studies.memory import MOST_LOSSES, StudyMemory
-from w2s_ray.execute.studies.study import ProposalSearcher, Searcher
+from w2s_ray.execute.studies.study import ProposalSearcher, RungScheduler, Searcher
 from w2s_ray.execute.studies.trial import trial_function
 from w2s_ray.plan import NodeKind, Nodes, PlannedStudy
 from w2s_ray.spec import Execution, ModelSource
@@ -52,12 +53,30 @@ def test_tune_tells_the_trials_of_studies_apart(tmp_path):
     assert len(names) == 2, "all studies of a driver share Tune's registry of functions"
 
 
-def done(value: float) -> dict[str, Any]:
-    return {"objective": value, "ended": True, "curve": [value]}
+def end(of: ProposalSearcher, trial_id: str, **told: Any) -> None:
+    """Tell a study that one of its trials has ended."""
+    of.on_trial_complete(trial_id, {"ended": True, "study": of.memory.study.id, **told})
 
 
-def ended_by(cause: str) -> dict[str, Any]:
-    return {"objective": float("nan"), "ended": True, "cause": cause, "reason": cause}
+def done(of: ProposalSearcher, trial_id: str, value: float) -> None:
+    end(of, trial_id, objective=value, curve=[value])
+
+
+def lose(of: ProposalSearcher, trial_id: str, cause: str) -> None:
+    end(of, trial_id, objective=float("nan"), cause=cause, reason=cause)
+
+
+def test_a_study_refuses_figures_of_another_studys_trial(tmp_path):
+    one, other = searcher(tmp_path, seed=0), searcher(tmp_path, seed=1)
+    one.suggest("t0")
+    told = {"objective": 0.9, "study": other.memory.study.id}
+    with pytest.raises(RuntimeError, match=other.memory.study.id):
+        RungScheduler(one.memory).on_trial_result(
+            None, SimpleNamespace(trial_id="t0"), {**told, "ended": False}
+        )
+    with pytest.raises(RuntimeError, match=other.memory.study.id):
+        one.on_trial_complete("t0", {**told, "ended": True})
+    assert one.memory.store.trials(one.memory.study.id) == []
 
 
 @pytest.mark.parametrize("cause", ["worker_died", "node_lost", "store", "disk_full"])
@@ -66,15 +85,15 @@ def test_a_trial_lost_to_a_fault_is_proposed_again_and_changes_nothing(tmp_path,
     expected = []
     for n in range(4):
         expected.append(undisturbed.suggest(f"t{n}"))
-        undisturbed.on_trial_complete(f"t{n}", done(n / 10))
+        done(undisturbed, f"t{n}", n / 10)
     disturbed = searcher(tmp_path / "b", trials=4, concurrent_trials=1)
     found = []
     for n in range(4):
         lost = disturbed.suggest(f"lost{n}")
-        disturbed.on_trial_complete(f"lost{n}", ended_by(cause))
+        lose(disturbed, f"lost{n}", cause)
         found.append(disturbed.suggest(f"t{n}"))
         assert lost == found[-1]
-        disturbed.on_trial_complete(f"t{n}", done(n / 10))
+        done(disturbed, f"t{n}", n / 10)
     assert found == expected
     assert disturbed.suggest("none left") == Searcher.FINISHED
     assert [t["state"] for t in disturbed.memory.store.trials(disturbed.memory.study.id)] == [
@@ -86,7 +105,7 @@ def test_later_trials_wait_for_a_lost_one(tmp_path):
     two = searcher(tmp_path, trials=4, concurrent_trials=2)
     first, second = two.suggest("a"), two.suggest("b")
     assert [first["number"], second["number"]] == [0, 1]
-    two.on_trial_complete("b", done(0.5))
+    done(two, "b", 0.5)
     assert two.suggest("c") is None  # trial 2 may learn from trial 0, which has not ended
     two.on_trial_complete("a", error=True)
     assert two.suggest("d")["number"] == 0
@@ -96,7 +115,7 @@ def test_a_trial_that_diverged_or_ran_out_of_memory_is_told_as_failed(tmp_path):
     one = searcher(tmp_path, trials=3, concurrent_trials=1)
     for n, cause in enumerate(("diverged", "out_of_memory")):
         one.suggest(f"t{n}")
-        one.on_trial_complete(f"t{n}", ended_by(cause))
+        lose(one, f"t{n}", cause)
     assert one.suggest("t2")["number"] == 2
     assert {t.state for t in one.memory.trials.values()} == {"failed"}
 
@@ -106,7 +125,7 @@ def test_a_study_gives_up_when_a_trial_is_lost_again_and_again(tmp_path):
     for n in range(MOST_LOSSES + 1):
         assert one.memory.given_up is None
         one.suggest(f"t{n}")
-        one.on_trial_complete(f"t{n}", ended_by("node_lost"))
+        lose(one, f"t{n}", "node_lost")
     assert one.memory.given_up is not None
     assert one.memory.given_up[0] == "node_lost"
     assert one.suggest("more") == Searcher.FINISHED
@@ -117,16 +136,16 @@ def test_a_resumed_study_has_every_finished_trial_exactly_once(tmp_path):
     proposals = []
     for n in range(16):
         proposals.append(whole.suggest(f"t{n}"))
-        whole.on_trial_complete(f"t{n}", done(n / 20))
+        done(whole, f"t{n}", n / 20)
     first = searcher(tmp_path / "b", trials=16, concurrent_trials=1)
     for n in range(7):
         assert first.suggest(f"t{n}") == proposals[n]
-        first.on_trial_complete(f"t{n}", done(n / 20))
+        done(first, f"t{n}", n / 20)
     resumed = searcher(tmp_path / "b", trials=16, concurrent_trials=1)
     assert sorted(resumed.memory.trials) == list(range(7))
     assert resumed.memory.remaining == 9
     for n in range(7, 16):
         assert resumed.suggest(f"r{n}") == proposals[n]
-        resumed.on_trial_complete(f"r{n}", done(n / 20))
+        done(resumed, f"r{n}", n / 20)
     assert resumed.suggest("none left") == Searcher.FINISHED
     assert len(resumed.memory.store.trials(resumed.memory.study.id)) == 16

@@ -24,7 +24,7 @@ from w2s_ray.execute.outcome import outcome_record
 from w2s_ray.execute.studies.memory import StudyMemory
 from w2s_ray.execute.studies.proposals import propose
 from w2s_ray.execute.studies.pruning import goes_on
-from w2s_ray.execute.studies.trial import state_of, trial_function
+from w2s_ray.execute.studies.trial import check_own, state_of, trial_function
 from w2s_ray.execute.studies.trials import Trial, best, front, visible
 from w2s_ray.execute.tries import Elsewhere
 from w2s_ray.plan import PlannedStudy
@@ -118,6 +118,7 @@ class ProposalSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         memory, result = self.memory, result or {}
+        check_own(memory.study, result)
         number, proposal = memory.proposed.pop(trial_id)
         state, cause, reason = state_of(result, error)
         fits = memory.study.trial_fits(proposal.settings)
@@ -160,6 +161,7 @@ class RungScheduler(FIFOScheduler):
         self.memory = memory
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        check_own(self.memory.study, result)
         recipe = self.memory.study.recipe
         if result["ended"]:
             return self.CONTINUE

@@ -27,10 +27,10 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str,
 
     def trial(config: dict[str, Any]) -> None:
         try:
-            tune.report({**watched(config), "ended": True})
+            report({**watched(config), "ended": True})
         except Exception as error:  # noqa: BLE001 - told to the study, which records it
             told = {"cause": cause_of(error), "reason": reason_of(error)}
-            tune.report({"objective": float("nan"), "ended": True, **told})
+            report({"objective": float("nan"), "ended": True, **told})
 
     def watched(config: dict[str, Any]) -> dict[str, Any]:
         number, chains = config["number"], study.trial_chains(config["settings"])
@@ -39,7 +39,7 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str,
 
         def tell(evaluation: Mapping[str, Any]) -> None:
             cell, count = len(finals), evaluation["evaluations"]
-            _report(curve.observed(cell, count, evaluation[key]), curve)
+            report_known(curve.observed(cell, count, evaluation[key]), curve)
 
         for *steps, student in chains:
             records: list[Record] = []
@@ -54,8 +54,16 @@ def trial_function(study: PlannedStudy, carrier: Carrier) -> Callable[[dict[str,
             known = curve.cell_ended(len(finals), final)
             finals.append(final)
             if len(finals) < len(chains):  # a trial that has trained everything isn't pruned
-                _report(known, curve)
+                report_known(known, curve)
         return {"objective": fmean(finals), "cost": cost, "curve": curve.values}
+
+    def report_known(known: Known, curve: TrialCurve) -> None:
+        for position, value in known:
+            of_curve = {"position": position, "of_positions": curve.length}
+            report({"objective": value, "ended": False, **of_curve})
+
+    def report(told: dict[str, Any]) -> None:
+        tune.report({**told, "study": study.id})
 
     # Tune hands functions to its actors by name, through one registry for all studies of a driver:
     # under one name, a study that starts at the same moment would have its trials run here.
@@ -79,6 +87,16 @@ def final_objective(study: PlannedStudy, record: Record) -> float:
     return float(record.summary[f"validation_{objective_key(study)}"])  # type: ignore[arg-type]
 
 
+def check_own(study: PlannedStudy, result: Mapping[str, Any]) -> None:
+    """Refuse what a trial of another study told: its figures would choose this study's settings.
+
+    Raises:
+        RuntimeError: it did. Nothing of the study is recorded from there on.
+    """
+    if result and result.get("study") != study.id:
+        raise RuntimeError(f"study {study.id} was told of a trial of {result.get('study')}")
+
+
 def state_of(
     result: Mapping[str, Any], error: bool
 ) -> tuple[Literal["complete", "pruned", "failed"], str | None, str | None]:
@@ -93,16 +111,3 @@ def state_of(
         reason = result.get("reason") or "the objective is not a number"
         return "failed", result.get("cause") or "diverged", reason
     return "complete", None, None
-
-
-def _report(known: Known, curve: TrialCurve) -> None:
-    """Tell Tune the positions of the curve that have become known."""
-    for position, value in known:
-        tune.report(
-            {
-                "objective": value,
-                "position": position,
-                "of_positions": curve.length,
-                "ended": False,
-            }
-        )

@@ -1,0 +1,87 @@
+"""Tables of text for a terminal: laid out by rich, or, where there are many lines, a line each.
+
+Owns the choice between the two. Rich folds what is too wide, and takes a millisecond for a line or
+two; thousands of lines are for a pager or a file, so they are not folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+MANY = 500
+"""Lines of a table from which on it isn't folded."""
+
+
+def table(
+    columns: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    *,
+    right: Collection[str],
+    folded: Collection[str],
+    dim: Collection[str] = (),
+    title: str | None = None,
+) -> RenderableType:
+    """A table without a frame.
+
+    Args:
+        right: columns that are set to the right.
+        folded: columns that may be folded where the terminal is too narrow.
+        dim: columns that stand back.
+    """
+    if len(lines) >= MANY:
+        return _Lines(columns, lines, right=right, title=title)
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, title_justify="left", show_edge=False)
+    for column in columns:
+        made.add_column(
+            Text(column),
+            justify="right" if column in right else "left",
+            no_wrap=column not in folded,
+            style="dim" if column in dim else "",
+        )
+    for line in lines:
+        made.add_row(*map(Text, line))
+    return made
+
+
+class _Lines:
+    """The same, a line of the terminal for each, however wide."""
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        lines: Sequence[Sequence[str]],
+        *,
+        right: Collection[str],
+        title: str | None,
+    ) -> None:
+        self._title = title
+        self._lines = [columns, *lines]
+        self._right = [column in right for column in columns]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        from rich.cells import cell_len
+        from rich.segment import Segment
+        from rich.style import Style
+
+        lengths = [[cell_len(cell) for cell in line] for line in self._lines]
+        widths = [max(column) for column in zip(*lengths, strict=True)]
+        head, *rest = (
+            [
+                " " * (width - length) + cell if right else cell + " " * (width - length)
+                for cell, length, width, right in zip(*parts, widths, self._right, strict=True)
+            ]
+            for parts in zip(self._lines, lengths, strict=True)
+        )
+        if self._title is not None:
+            yield Segment(f"{self._title}\n", Style(italic=True))
+        yield Segment(f" {' ┃ '.join(head)}\n", Style(bold=True))
+        yield Segment("━" + "━╇━".join("━" * width for width in widths) + "━\n")
+        yield Segment("".join(f" {' │ '.join(line).rstrip()}\n" for line in rest))
