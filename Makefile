@@ -7,6 +7,9 @@ TORCH ?= 2.13.0
 BIN := .venv/bin
 STAMP := .venv/.installed
 RAY_TESTS := ray or deepspeed
+# They start real clusters beside whatever else the machine does, so one that fails is tried once more,
+# alone; both summaries are printed.
+REAL_TESTS := ($(RAY_TESTS)) and not chaos
 # The fast tests run in two processes of one thread; a file's tests stay together, for they share what
 # they made.
 FAST_TESTS := -n 2 --dist loadfile
@@ -32,7 +35,9 @@ test: $(STAMP) ## Run the tests: first the fast ones, then those that start Ray 
 	@$(call stage,fast tests)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(FAST_TESTS) -m "not ($(RAY_TESTS))"
 	@$(call stage,Ray and DeepSpeed tests)
-	@$(BIN)/python -m pytest -q -m "($(RAY_TESTS)) and not chaos"
+	@$(BIN)/python -m pytest -q --durations 12 -m "$(REAL_TESTS)" || { \
+	  $(call stage,those that failed once more); \
+	  $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "$(REAL_TESTS)"; }
 
 check: $(STAMP) ## Lint, formatting, types and import contracts
 	$(BIN)/ruff check .

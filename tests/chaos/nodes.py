@@ -99,7 +99,7 @@ def two_nodes(folder: Path, *, port: int) -> Iterator[TwoNodes]:
 
 
 def _wait_until_up(address: str, *, nodes: int, environment: dict[str, str]) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         listed = subprocess.run(
             [RAY, "status", "--address", address],

@@ -67,5 +67,5 @@ def w2s_run(sweep, address, *more) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=550,
     )

@@ -20,7 +20,7 @@ from benchmarks.heads import BIN, ray_head
 from tests.support import sweep_text
 from w2s_ray.store import Store
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 PORT, DASHBOARD = 6441, 8441
 URL = f"http://127.0.0.1:{DASHBOARD}"
@@ -69,7 +69,7 @@ def w2s(home: Path, *arguments: str | Path, token: str | None) -> subprocess.Com
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=550,
         env=environment,
         cwd=home,
     )

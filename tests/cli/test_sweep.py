@@ -22,7 +22,7 @@ W2S = [sys.executable, "-m", "w2s_ray"]
 
 def w2s(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     run = subprocess.run(
-        [*W2S, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=280
+        [*W2S, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=550
     )
     assert not check or run.returncode == 0, run.stdout + run.stderr
     return run
@@ -116,7 +116,7 @@ def test_killed_while_it_runs_the_same_command_finishes_with_the_same_table(tmp_
     driver = subprocess.Popen(
         [*W2S, "run", str(sweep)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while len(store.all_done()) < fits_done and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(driver.pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ def run(folder: Path, *, trackers: str, **options: str) -> subprocess.CompletedP
     (folder / "sweep.yaml").write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
     command = [sys.executable, "-m", "w2s_ray", "run", "sweep.yaml"]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=280
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=550
     )
 
 

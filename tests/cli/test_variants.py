@@ -49,7 +49,7 @@ def test_every_variant_runs_to_its_row(tmp_path: Path, objective: str):
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=550,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     shown = subprocess.run(

@@ -122,10 +122,12 @@ def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named(tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_at_its_budget_a_sweep_finishes_what_is_under_way_and_starts_nothing(tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(sweep_text(tmp_path).replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]"))
+    text = sweep_text(tmp_path).replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]")
+    assert "epochs: 2," in text
+    path.write_text(text.replace("epochs: 2,", "epochs: 60,"))  # long enough to be seen under way
     store = Store.open(tmp_path / "results")
     ended = w2s("run", path, "--budget", "0.00001 device-hours")
     assert ended.returncode == 130, ended.stderr

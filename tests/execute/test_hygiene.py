@@ -14,7 +14,7 @@ from tests.support import sweep_text
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SCRIPT = """
-import json, os, psutil, stat, sys, time
+import contextlib, json, os, psutil, stat, sys, time
 from pathlib import Path
 from w2s_ray.execute.environment import set_variables
 set_variables()
@@ -25,7 +25,7 @@ from w2s_ray.execute.cluster import ray_cluster
 with ray_cluster():
     everything = ray.cluster_resources()
     outcome = run_sweep(load_sweep(sys.argv[1]))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         groups = [g["state"] for g in placement_group_table().values()]
         free = ray.available_resources()
@@ -34,12 +34,14 @@ with ray_cluster():
         time.sleep(0.5)
     token = Path.home() / ".ray" / "auth_token"
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = [
-        (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
-        for process in processes
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # an idle worker may end meanwhile
+            listening += [
+                (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+                for connection in process.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            ]
     print(json.dumps({
         "complete": outcome.complete,
         "groups": groups,

@@ -77,6 +77,16 @@ def test_another_try_of_a_failed_run_is_seen(store):
     assert pgr_table(store).rows[-1].missing[1].why == "student failed: out of memory"
 
 
+def test_what_happens_to_other_runs_leaves_a_table_kept(store, computed):
+    store.write_attempt(a_record(id="other", status="failed", reason="diverged"))
+    store.compact()
+    first = pgr_table(store).rows
+    store.write_attempt(a_record(id="other", status="failed", reason="out of memory"))
+    write_run(store, "another", task="a", right=0.5)
+    assert pgr_table(store).rows == first
+    assert computed == ["sweep"]
+
+
 def test_other_cells_of_the_sweep_are_another_table(store, computed):
     pgr_table(store)
     store.write_manifest(a_manifest(*CELLS[:4], created_at=LATE))

@@ -72,8 +72,9 @@ class Answers:
 
     @cached_property
     def _catalog(self) -> str:
-        """What the catalog answers for."""
-        told = [(one.segment.name, sorted(one.gone)) for one in self._stands.copies]
+        """What the catalog answers for, but for runs that have changed since."""
+        fresh = self._stands.fresh.keys()
+        told = [(one.segment.name, sorted(one.gone - fresh)) for one in self._stands.copies]
         return _digest(told)
 
     @cached_property
