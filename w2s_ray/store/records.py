@@ -47,9 +47,7 @@ Moment = Annotated[str, AfterValidator(_utc)]
 class Stored(BaseModel):
     """Base of everything that is kept as JSON: immutable, unknown keys refused."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def to_json(self) -> bytes:
         """The JSON that the store keeps: indented, so that it can be read by eye."""
