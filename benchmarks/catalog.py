@@ -373,13 +373,13 @@ def measure_queries(store: Path) -> Iterator[tuple[str, Measured]]:
 
 
 def measure_tables(store: Path) -> Iterator[tuple[str, Measured]]:
-    """The PGR table of one sweep and of all, first without kept intervals, then with them."""
+    """The PGR table of one sweep and of all, computed the first time and kept from then on."""
     one = [sys.executable, "-c", _TABLE, str(store), "sweep-0"]
     every = [W2S, "table", "--store", str(store), "--format", "csv"]
-    yield "PGR table of one sweep, intervals computed", measure(one, times=1)
-    yield "PGR table of one sweep, intervals kept", measure(one)
-    yield "`w2s table`, every sweep, intervals computed", measure(every, times=1)
-    yield "`w2s table`, every sweep, intervals kept", measure(every)
+    yield "PGR table of one sweep, computed", measure(one, times=1)
+    yield "PGR table of one sweep, kept", measure(one)
+    yield "`w2s table`, every sweep, computed", measure(every, times=1)
+    yield "`w2s table`, every sweep, kept", measure(every)
 
 
 def main() -> None:
