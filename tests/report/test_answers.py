@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.report.stored import cells_of, write_run, write_split, write_sweep
 from tests.store.builders import LATE, a_manifest, a_record
 from w2s_ray.report import pgr_table, savings, table
 from w2s_ray.report.answers import Answers
+from w2s_ray.report.rows import MethodRow, Missing, Row
 from w2s_ray.store import Store
 
+ROWS = [(task, method) for task in ("a", "b") for method in ("naive", "confidence")]
 CELLS = cells_of(tasks=["a", "b"], methods=["naive", "confidence"])
 
 
@@ -121,6 +125,45 @@ def test_a_store_without_a_catalog_keeps_nothing(tmp_path):
     assert made.derived("savings") is None
 
 
+def aged(store: Store, folder: Path) -> None:
+    """A catalog of runs that have lain there for a while, so that it is trusted without a look."""
+    os.utime(folder / "store" / "runs", (1e9, 1e9))
+    store.compact()
+
+
+@pytest.mark.parametrize("medians_only", [False, True])
+def test_what_can_be_read_again_later_is_not_kept_without(tmp_path, medians_only):
+    made = Store.open(tmp_path / "store")
+    write_sweep(made, CELLS, students=dict.fromkeys(ROWS, 0.7))
+    if medians_only:  # the rows' intervals are known; that of a median over other rows is not
+        pgr_table(made)
+        made.write_manifest(a_manifest(*CELLS[:4], created_at=LATE))
+    aged(made, tmp_path)
+    file = tmp_path / "store" / "runs" / CELLS[0].supervisor / "predictions.parquet"
+    file.rename(tmp_path / "aside")
+    os.utime(tmp_path / "store" / "runs", (1e9, 1e9))
+    lacking = pgr_table(made)
+    assert lacking.by_method[0].median_low is None
+    (tmp_path / "aside").rename(file)
+    found = pgr_table(made)
+    assert found.rows[0].pgr_low is not None
+    assert found.by_method[0].median_low is not None
+
+
+def test_an_answer_with_other_columns_is_computed_anew(store, computed, monkeypatch):
+    first = pgr_table(store).rows
+    kept = Answers(store.snapshot(), "rows", shape=(Row, Missing, MethodRow))
+    assert kept.find(CELLS) is not None
+    fewer = Answers(store.snapshot(), "rows", shape=(Row, Missing))
+    assert fewer.find(CELLS) is None
+    broken = store.derived("rows")
+    assert broken is not None
+    at = broken.column_names.index("answer")
+    store.put_derived("rows", broken.set_column(at, "answer", pa.array(["{"])))
+    assert pgr_table(store).rows == first
+    assert computed == ["sweep", "sweep"]
+
+
 @pytest.mark.parametrize("lost", ["deleted", "damaged"])
 def test_what_is_kept_may_be_lost(store, computed, tmp_path, lost):
     first = pgr_table(store).rows
@@ -138,7 +181,7 @@ def test_savings_are_kept_too(store, monkeypatch):
 
 def test_answers_of_an_older_catalog_are_dropped(store):
     def keep(cells) -> None:
-        answers = Answers(store.snapshot(), "rows")
+        answers = Answers(store.snapshot(), "rows", shape=())
         answers.add(cells, {"n": len(cells)}, runs=["x"])
         answers.save()
 

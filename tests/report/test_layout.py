@@ -31,3 +31,9 @@ def test_a_long_table_is_neither_folded_nor_cut():
     assert len(lines) == layout.MANY + 3
     assert all(word.strip() in line for line in lines[3:])
     assert len(shown([(word, "1")], width=40)) > 4
+
+
+def test_a_cell_stays_on_its_line():
+    lines = shown([("two\nlines\tand\rmore", "1")] * layout.MANY, width=40)
+    assert len(lines) == layout.MANY + 3
+    assert lines[-1] == " two lines and more │   1"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,7 @@ from w2s_ray.store import Cell, Store
 from w2s_ray.store.tables import from_rows, schema
 
 VERSION = 1
-"""Part of every key: to be raised where a figure of the same runs comes out differently."""
+"""Part of every key: to be raised where the same runs give another figure or another reason."""
 
 _SCHEMA = schema(("catalog key answer", pa.string()), ("runs", pa.list_(pa.string())))
 
@@ -30,28 +31,34 @@ _log = logging.getLogger(__name__)
 class Answers:
     """Answers of one kind in `store`, which should be a snapshot."""
 
-    def __init__(self, store: Store, kind: str) -> None:
+    def __init__(self, store: Store, kind: str, *, shape: Iterable[type]) -> None:
+        """`kind`: the store's table; `shape`: the dataclasses that an answer is turned into."""
         self._store = store
-        self._kind = kind  # the store's table
+        self._kind = kind
+        self._shape = [(one.__name__, *(field.name for field in fields(one))) for one in shape]
         self._stands = store.standing()
         self._new: dict[str, tuple[Any, Iterable[str]]] = {}
 
     def find(self, cells: Sequence[Cell]) -> Any | None:
         """What was kept, as JSON gives it back; None where nothing holds."""
-        row = self._kept.get(_key(cells)) if self._stands.copies else None
+        row = self._kept.get(self._key(cells)) if self._stands.copies else None
         if row is None:
             return None
         if self._stands.fresh and not self._stands.fresh.keys().isdisjoint(row["runs"].as_py()):
             return None
         import pydantic_core
 
-        return pydantic_core.from_json(row["answer"].as_py())
+        try:
+            return pydantic_core.from_json(row["answer"].as_py())
+        except ValueError as error:
+            _log.warning("a kept answer is damaged and is computed anew (%s)", error)
+            return None
 
     def add(self, cells: Sequence[Cell], answer: Any, *, runs: Iterable[str]) -> None:
         """Keep what was made of `runs`, if the catalog answers for all of them."""
         runs = sorted(set(runs))
         if self._stands.copies and self._stands.fresh.keys().isdisjoint(runs):
-            self._new[_key(cells)] = answer, runs
+            self._new[self._key(cells)] = answer, runs
 
     def save(self) -> None:
         """Keep in the store what was added, if it can be written to."""
@@ -91,9 +98,9 @@ class Answers:
                 found[key] = {name: kept[name][number] for name in _SCHEMA.names}
         return found
 
-
-def _key(cells: Sequence[Cell]) -> str:
-    return _digest((VERSION, INTERVALS, [tuple(vars(cell).values()) for cell in cells]))
+    def _key(self, cells: Sequence[Cell]) -> str:
+        told = [tuple(vars(cell).values()) for cell in cells]
+        return _digest((VERSION, INTERVALS, self._shape, told))
 
 
 def _plain(row: dict[str, pa.Scalar]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class _Lines:
         title: str | None,
     ) -> None:
         self._title = title
-        self._lines = [columns, *lines]
+        self._lines = [[" ".join(cell.split()) for cell in line] for line in (columns, *lines)]
         self._right = [column in right for column in columns]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:

@@ -73,7 +73,7 @@ def savings(store: Store, *, sweep: str) -> Savings:
 def savings_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> list[Savings]:
     """The same of some sweeps' cells, by the sweep's name."""
     store = store.snapshot()
-    answers, found = Answers(store, "savings"), []
+    answers, found = Answers(store, "savings", shape=(Savings,)), []
     for name, of_sweep in cells.items():
         told = answers.find(of_sweep)
         if told is None:

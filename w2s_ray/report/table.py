@@ -51,13 +51,13 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     their records.
     """
     store = store.snapshot()
-    answers = Answers(store, "rows")
+    answers = Answers(store, "rows", shape=(Row, Missing, MethodRow))
     tables: dict[str, PgrTable] = {}
     for name, of_sweep in cells.items():
         if (told := answers.find(of_sweep)) is not None:
             tables[name] = from_answer(told, sweep=name)
-    computed = _computed({n: cells[n] for n in cells if n not in tables}, store)
-    for name, made in computed.items():
+    computed, final = _computed({n: cells[n] for n in cells if n not in tables}, store)
+    for name, made in computed.items() if final else ():
         answers.add(cells[name], as_answer(made), runs=_wanted(cells[name]))
     answers.save()
     tables |= computed
@@ -65,7 +65,7 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     @cache
     def by_seed() -> tuple[SeedRow, ...]:
         lacking = {name: cells[name] for name in cells if name not in computed}
-        whole = computed | _computed(lacking, store)
+        whole = computed | _computed(lacking, store)[0]
         return tuple(row for name in cells for row in whole[name].by_seed)
 
     return PgrTable(
@@ -75,15 +75,18 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     )
 
 
-def _computed(cells: Mapping[str, Sequence[Cell]], store: Store) -> dict[str, PgrTable]:
-    """The table of each sweep, from its runs."""
+def _computed(
+    cells: Mapping[str, Sequence[Cell]], store: Store
+) -> tuple[dict[str, PgrTable], bool]:
+    """The table of each sweep, from its runs, and whether their intervals will stay as they are."""
     wanted = {id_ for of_sweep in cells.values() for id_ in _wanted(of_sweep)}
     records = {record.id: record for record in store.latest(wanted)} if wanted else {}
     bootstrap = Bootstrap(store, records)
-    return {
+    tables = {
         name: tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)
         for name, of_sweep in cells.items()
     }
+    return tables, not bootstrap.may_change
 
 
 def _wanted(cells: Sequence[Cell]) -> Iterator[str]:

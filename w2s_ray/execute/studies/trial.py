@@ -91,7 +91,7 @@ def check_own(study: PlannedStudy, result: Mapping[str, Any]) -> None:
     """Refuse what a trial of another study told: its figures would choose this study's settings.
 
     Raises:
-        RuntimeError: it did. Nothing of the study is recorded from there on.
+        RuntimeError: it did.
     """
     if result and result.get("study") != study.id:
         raise RuntimeError(f"study {study.id} was told of a trial of {result.get('study')}")

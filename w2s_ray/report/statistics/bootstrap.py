@@ -28,6 +28,8 @@ class Bootstrap:
         self._store = store
         self._records = records
         self._pgr_B: dict[str, np.ndarray] = {}
+        self.may_change = False
+        """Whether something that was asked for can't be drawn now, though it may be later."""
 
     @cached_property
     def _rows(self) -> Kept:
@@ -74,6 +76,7 @@ class Bootstrap:
         needed = {group for median in new.values() for group in median.groups}
         lacking = [group for group in needed if group.key not in self._pgr_B]
         for group, drawn in row_draws(self._store, lacking, self._records):
+            self.may_change |= isinstance(drawn, Passing)
             if not isinstance(drawn, str):
                 self._pgr_B[group.key] = drawn.pgr
         for key, median in new.items():
@@ -85,6 +88,7 @@ class Bootstrap:
 
     def _add(self, group: Group, drawn: RowDraws | str) -> RowIntervals | str:
         if isinstance(drawn, Passing):
+            self.may_change = True
             return drawn
         found = drawn if isinstance(drawn, str) else drawn.intervals()
         self._kept(group).add(group.key, found if isinstance(found, str) else found._asdict())
