@@ -46,7 +46,8 @@ check: $(STAMP) ## Lint, formatting, types and import contracts
 	$(BIN)/lint-imports
 
 chaos: $(STAMP) ## Hurt running sweeps in every way we know, at random moments (about 40 minutes)
-	$(BIN)/python -m pytest -q -s tests/chaos tests/cli/test_stopped.py tests/cli/test_submit.py tests/cli/test_autoscaling.py tests/cluster
+	$(BIN)/python -m pytest -q -s tests/chaos tests/cluster \
+	  tests/cli/test_stopped.py tests/cli/test_sweep.py tests/cli/test_submit.py tests/cli/test_autoscaling.py
 
 benchmark: $(STAMP) ## Time one grid through w2s and through a bare PyTorch loop
 	$(BIN)/python benchmarks/grid.py

@@ -15,16 +15,14 @@ from tests.chaos.test_chaos import wait_for_runs
 from tests.support import SEARCHED, sweep_text, w2s
 from w2s_ray.store import Store
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 SHARDED = "{engine: deepspeed, workers: 2, zero_stage: 2, checkpoint_every_s: 0, retries: 2}"
 SEARCH = "search: {trials: 4, scheduler: asha, grace_evaluations: 1, concurrent_trials: 2}"
 WORKER, GROUP = "ray::RayTrainWorker", "ray::WorkerGroup"
 
 
-@pytest.mark.parametrize(
-    "title", [WORKER, pytest.param(GROUP, marks=pytest.mark.chaos)], ids=["worker", "group"]
-)
+@pytest.mark.parametrize("title", [WORKER, GROUP], ids=["worker", "group"])
 def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: Path, title: str):
     sweep = tmp_path / "sweep.yaml"
     text = sweep_text(tmp_path, methods=SEARCHED, extra=SEARCH, execution=SHARDED)
@@ -46,7 +44,6 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
     assert "0 fits trained" in again.stderr
 
 
-@pytest.mark.chaos
 def test_what_a_lost_group_held_is_freed_although_another_ray_runs_beside(tmp_path: Path):
     beside = "import ray; ray.init('local', num_cpus=1); print('up', flush=True); input()"
     with subprocess.Popen(

@@ -106,6 +106,7 @@ def test_plan_status_explain_and_query_answer(undisturbed):
     assert "recipe" in w2s("explain", first, second, "--store", store).stdout
 
 
+@pytest.mark.chaos  # in CI: tests/chaos, with its store on S3
 def test_killed_while_it_runs_the_same_command_finishes_with_the_same_table(tmp_path, undisturbed):
     fits_done = 9  # at any other moment: tests/chaos
     sweep = write(tmp_path, methods=SEARCHED, extra=SEARCH)
