@@ -36,7 +36,7 @@ test: $(STAMP) ## Run the tests: first the fast ones, then those that start Ray 
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(FAST_TESTS) -m "not ($(RAY_TESTS))"
 	@$(call stage,Ray and DeepSpeed tests)
 	@$(BIN)/python -m pytest -q --durations 12 -m "$(REAL_TESTS)" || { \
-	  $(call stage,those that failed once more); \
+	  $(call stage,those that failed); \
 	  $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "$(REAL_TESTS)"; }
 
 check: $(STAMP) ## Lint, formatting, types and import contracts

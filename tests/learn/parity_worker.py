@@ -62,6 +62,9 @@ def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any
     found = {name: run_job(folder, workers, job) for name, job in jobs.items()}
     if rank == 0:
         (folder / f"result-{workers}.pickle").write_bytes(pickle.dumps(found))
+    # Gloo's threads may abort a process that ends without (pytorch issue 190489).
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any]]:

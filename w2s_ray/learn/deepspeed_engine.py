@@ -8,6 +8,7 @@ only and is never stored as a result. DeepSpeed is imported inside functions onl
 
 from __future__ import annotations
 
+import atexit
 import os
 import warnings
 from pathlib import Path
@@ -213,6 +214,7 @@ def _join_group(on_gpu: bool) -> None:
 
     backend = "nccl" if on_gpu else "gloo"
     if not distributed.is_initialized():
+        atexit.register(_leave_group)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             distributed.init_process_group(backend)
         else:
@@ -221,6 +223,12 @@ def _join_group(on_gpu: bool) -> None:
     local = torch.cuda.current_device() if on_gpu else distributed.get_rank()
     os.environ.setdefault("LOCAL_RANK", str(local))  # DeepSpeed refuses to start without it
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+
+
+def _leave_group() -> None:
+    """Gloo's threads may abort a process that ends with its group (pytorch issue 190489)."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _shard_while_loading(settings: dict[str, Any]) -> Any:
