@@ -47,7 +47,8 @@ check: $(STAMP) ## Lint, formatting, types and import contracts
 
 chaos: $(STAMP) ## Hurt running sweeps in every way we know, at random moments (about 40 minutes)
 	$(BIN)/python -m pytest -q -s tests/chaos tests/cluster \
-	  tests/cli/test_stopped.py tests/cli/test_sweep.py tests/cli/test_submit.py tests/cli/test_autoscaling.py
+	  tests/cli/test_stopped.py tests/cli/test_sweep.py tests/cli/test_variants.py \
+	  tests/cli/test_submit.py tests/cli/test_autoscaling.py
 
 benchmark: $(STAMP) ## Time one grid through w2s and through a bare PyTorch loop
 	$(BIN)/python benchmarks/grid.py
