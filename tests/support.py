@@ -6,6 +6,7 @@ import csv
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 WORDS = [f"w{i}" for i in range(60)]
@@ -122,3 +123,17 @@ def w2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=550,
     )
+
+
+def loaded_by(arguments: Sequence[str], *heavy: str) -> list[str]:
+    """Which of the modules `heavy` the command has imported when it ends."""
+    code = (
+        "import sys\n"
+        "from w2s_ray.cli import app\n"
+        f"app({list(arguments)!r}, standalone_mode=False)\n"
+        f"print('loaded:', *(name for name in {heavy!r} if name in sys.modules))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said, *names = run.stdout.splitlines()[-1].split()
+    assert said == "loaded:"
+    return names

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +9,7 @@ from rich.console import Console
 
 from tests.report.stored import cells_of, write_sweep
 from tests.store.builders import a_record, an_id, some_metrics, some_predictions
+from tests.support import loaded_by
 from w2s_ray.cli import query_view
 from w2s_ray.cli.commands import app
 from w2s_ray.cli.query_view import show_query
@@ -140,15 +139,8 @@ def test_a_compacted_store_is_asked_without_heavy_libraries(tmp_path, command):
     made.write_run(a_record(), metrics=some_metrics())
     made.compact()
     pgr_table(made)
-    code = (
-        "import sys\n"
-        "from w2s_ray.cli import app\n"
-        f"app({[*command, '--store', made.uri]!r}, standalone_mode=False)\n"
-        "heavy = ('torch', 'ray', 'transformers', 'pandas', 'scipy', 'sklearn', 'datasets')\n"
-        "print('loaded:', [name for name in heavy if name in sys.modules])\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "loaded: []"
+    heavy = ("torch", "ray", "transformers", "pandas", "scipy", "sklearn", "datasets")
+    assert loaded_by([*command, "--store", made.uri], *heavy) == []
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import SEARCH, SEARCHED, sweep_text
+from tests.support import SEARCH, SEARCHED, loaded_by, sweep_text
 from w2s_ray.store import Store
 
 pytestmark = pytest.mark.ray
@@ -175,15 +175,8 @@ def test_asking_imports_neither_torch_nor_ray(undisturbed, command):
         "table": ["table", "--store", store],
         "status": ["status", str(undisturbed)],
     }[command]
-    code = (
-        "import sys\n"
-        "from w2s_ray.cli import app\n"
-        f"app({arguments!r}, standalone_mode=False)\n"
-        "heavy = ('torch', 'ray', 'transformers', 'pandas', 'datasets')\n"
-        "print('loaded:', [name for name in heavy if name in sys.modules])\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "loaded: []"
+    heavy = ("torch", "ray", "transformers", "pandas", "datasets")
+    assert loaded_by(arguments, *heavy) == []
 
 
 def test_python_gives_the_same_as_the_commands(undisturbed):

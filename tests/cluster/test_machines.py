@@ -21,7 +21,6 @@ from w2s_ray.store import Store
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(800)]
 
 SHARDED = "{engine: deepspeed, workers: 2, zero_stage: 3, checkpoint_every_s: 0, retries: 0}"
-WHY_NOT = why_not()
 WORKER = "ray::RayTrainWorker"
 WRONG = {"RAY_AUTH_TOKEN": "0" * 64}
 MARKER = re.compile(r"/step-(\d+)/rank-(\d+)\.done$")
@@ -34,10 +33,11 @@ def short_folder():
         yield Path(folder)
 
 
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 def test_a_fit_over_two_machines_goes_on_after_the_loss_of_one(
     tmp_path: Path, short_folder: Path, monkeypatch
 ):
+    if reason := why_not():
+        pytest.skip(reason)
     token = tmp_path / "token"
     token.write_text(secrets.token_hex(32))
     variables = {

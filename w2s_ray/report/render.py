@@ -53,12 +53,11 @@ def to_rich(table: PgrTable) -> Group:
     from rich.text import Text
 
     def shown(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Group:
-        notes = Notes()
-        marked = [(*cells, notes.mark(note).strip()) for *cells, note in lines]
+        sheet = _sheet(title, columns, lines)
         made = layout.table(
-            columns, marked, right=_NUMBERS, folded=_WRAPPED, dim={ORACLE}, title=title
+            columns, sheet.lines, right=sheet.numbers, folded=_WRAPPED, dim={ORACLE}, title=title
         )
-        return Group(made, *map(Text, notes.lines))
+        return Group(made, *map(Text, sheet.notes))
 
     sweeps = dict.fromkeys(row.sweep for row in table.rows)
     parts = []
