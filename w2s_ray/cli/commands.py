@@ -1,14 +1,17 @@
 """The commands. Thin: each reads its argument, calls one room and prints what comes back.
 
-Owns words on the terminal and exit codes (0 fine, 1 a run failed, 2 bad input). Heavy rooms are
-imported inside the command that needs them, so that `plan`, `query` and `--help` start at once.
+Owns words on the terminal and exit codes (0 fine, 1 a run failed, 2 bad input, 70 a bug). Heavy
+rooms are imported inside the command that needs them, so that `plan`, `query` and `--help` start at
+once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from w2s_ray.cli.refusals import in_one_line
+from w2s_ray.errors import InputError
 
 app = typer.Typer(
     name="w2s",
@@ -69,6 +72,14 @@ BudgetOption = Annotated[
         show_default=False,
     ),
 ]
+DEBUG = "W2S_DEBUG"
+"""Environment variable that adds the traceback to the one line of an `InputError`."""
+
+BUG = (
+    "This is a bug in w2s_ray: please report it to its maintainers with the traceback above, the "
+    "command and the sweep file. Results in the store are safe."
+)
+
 _TABLE_FORMATS = ("table", "markdown", "csv", "json", "latex")
 
 
@@ -256,7 +267,7 @@ def cancel(
         elif sweep is not None:
             stopped = cancel_drivers(sweep, _store(store or sweep.store))
         else:
-            raise ValueError(f"{target} is no sweep file; for a job, say where: --address URL")
+            raise InputError(f"{target} is no sweep file; for a job, say where: --address URL")
     if not stopped:
         raise typer.Exit(1)
 
@@ -284,7 +295,7 @@ def status(
             every_s = every if watch else None
             show_sweep(sweep, results, every_s=every_s, format=format, console=_console())
         elif watch:
-            raise ValueError("--watch looks at one sweep; name its file")
+            raise InputError("--watch looks at one sweep; name its file")
         else:
             from w2s_ray.cli.store_view import show_store
 
@@ -309,9 +320,9 @@ def table(
     with _errors():
         _one_of(format, _TABLE_FORMATS, "--format")
         if by_seed + pivot + cost > 1:
-            raise ValueError("give one of --by-seed, --pivot and --cost: the latter are over seeds")
+            raise InputError("give one of --by-seed, --pivot and --cost: the latter are over seeds")
         if cost and format in ("csv", "json"):
-            raise ValueError(
+            raise InputError(
                 f"--cost is no {format}; `w2s cost SWEEP --format json` has the figures"
             )
         sweep = _sweep(sweep_file) if sweep_file is not None else None
@@ -446,7 +457,7 @@ def query(
             show_columns(format=format, console=_console())
             return
         if sql is None:
-            raise ValueError("there is no query; give SQL, or --columns for what can be asked")
+            raise InputError("there is no query; give SQL, or --columns for what can be asked")
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
         show_query(results, sql, format=format, out=out, limit=limit, console=_console())
@@ -495,7 +506,7 @@ def explain(
         from w2s_ray.cli.explain import render_difference, render_run
 
         if len(runs) > 2:
-            raise ValueError(f"explain takes one or two runs, not {len(runs)}")
+            raise InputError(f"explain takes one or two runs, not {len(runs)}")
         results = _existing(store, None)
         if len(runs) == 1:
             render_run(results, runs[0], console=_console())
@@ -578,17 +589,17 @@ def _print_table(
 
 def _one_of(value: str, known: tuple[str, ...], option: str) -> None:
     if value not in known:
-        raise ValueError(f"{option} is {value!r}; choose one of {', '.join(known)}")
+        raise InputError(f"{option} is {value!r}; choose one of {', '.join(known)}")
 
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """Bad input is one line and exit code 2; anything else is a bug and keeps its traceback."""
+    """Bad input: one line, exit code 2. Any other error is a bug: its traceback, exit code 70."""
     try:
         yield
-    except ValueError as error:
-        if not in_one_line(error):
-            raise
+    except InputError as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -596,3 +607,9 @@ def _errors() -> Iterator[None]:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except typer.Exit:
+        raise
+    except Exception:  # noqa: BLE001  # the boundary of the program: reported, then the end
+        traceback.print_exc()
+        typer.echo(BUG, err=True)
+        sys.exit(70)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from w2s_ray.cli.sheets_view import show_sheets
+from w2s_ray.errors import InputError
 from w2s_ray.report import comparison_sheets
 from w2s_ray.report.comparison import Comparison
 
@@ -18,10 +19,10 @@ def show_comparisons(
     """Print comparisons as `table`, `markdown`, `csv`, `json` or `latex`.
 
     Raises:
-        ValueError: there are none.
+        InputError: there are none.
     """
     if not found:
-        raise ValueError(
+        raise InputError(
             f"nothing to compare: no sweep has a method beside {against!r}; add one to the sweep"
         )
     match format:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from w2s_ray.cli.estimate_view import Rate
+from w2s_ray.errors import InputError
 from w2s_ray.plan.estimates import Device
 from w2s_ray.spec.budget import FORMS, Budget, read_budget
 from w2s_ray.spec.prices import accelerator as find_accelerator
@@ -25,20 +26,20 @@ def device_and_rate(
     """The device and its price that the options name; None where they name none.
 
     Raises:
-        ValueError: an unknown accelerator, no price of it, or options that need another.
+        InputError: an unknown accelerator, no price of it, or options that need another.
     """
     if not 0 < utilisation <= 1:
-        raise ValueError(f"--utilisation is {utilisation}; give a share between 0 and 1, as 0.4")
+        raise InputError(f"--utilisation is {utilisation}; give a share between 0 and 1, as 0.4")
     if name is None:
         if prices is not None or file is not None or spot:
-            raise ValueError(
+            raise InputError(
                 "--prices, --accelerators and --spot are about a device; add --accelerator NAME"
             )
         return None, None
     device = Device(name, find_accelerator(name, file=file), utilisation)
     if prices is None:
         if spot:
-            raise ValueError("--spot is about prices; add --prices FILE")
+            raise InputError("--spot is about prices; add --prices FILE")
         return device, None
     read, market = load_prices(prices), "spot" if spot else "on_demand"
     return device, Rate(read.of(name, market), read.currency, market, read.as_of)
@@ -50,17 +51,17 @@ def budget_of(
     """The budget that the options name; None where they name none.
 
     Raises:
-        ValueError: it is unclear, or a price is missing that it needs.
+        InputError: it is unclear, or a price is missing that it needs.
     """
     if text is None:
         if prices is not None or accelerator is not None or spot:
-            raise ValueError(
+            raise InputError(
                 f"--accelerator, --prices and --spot are about a budget; add --budget: {FORMS}"
             )
         return None
     if prices is None or accelerator is None:
         if prices is not None or accelerator is not None or spot:
-            raise ValueError(
+            raise InputError(
                 "a budget in money needs both --accelerator NAME and --prices FILE, one in "
                 "device-hours neither"
             )

@@ -11,6 +11,7 @@ from typing import TypeVar, get_args
 
 from rich.console import Console
 
+from w2s_ray.errors import InputError
 from w2s_ray.report.figures import FORMATS, Format, Theme, XAxis, export, figures_of
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
@@ -34,7 +35,7 @@ def write_figures(
     `formats` are separated by commas.
 
     Raises:
-        ValueError: an option's value that there isn't, or a name that no sweep has a figure of.
+        InputError: an option's value that there isn't, or a name that no sweep has a figure of.
     """
     wanted, axis = _formats(formats), _one_of(x, get_args(XAxis), "--x")
     look = _one_of(theme, get_args(Theme), "--theme")
@@ -43,7 +44,7 @@ def write_figures(
     known = dict.fromkeys(name for figures in made.values() for name in figures)
     unknown = [name for name in only if name not in known]
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"--only is {unknown[0]!r}; {', '.join(sweeps) or 'the store'} has the figures "
             f"{', '.join(known) or 'none: no run is done'}"
         )
@@ -65,19 +66,19 @@ def _one_of(value: str, known: Sequence[T], option: str) -> T:
     for each in known:
         if each == value:
             return each
-    raise ValueError(f"{option} is {value!r}; choose one of {', '.join(known)}")
+    raise InputError(f"{option} is {value!r}; choose one of {', '.join(known)}")
 
 
 def _formats(text: str) -> tuple[Format, ...]:
     """The formats in a comma-separated list.
 
     Raises:
-        ValueError: one that there isn't.
+        InputError: one that there isn't.
     """
     given = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in given if word not in FORMATS]
     if unknown or not given:
-        raise ValueError(
+        raise InputError(
             f"--format is {text!r}; choose among {', '.join(FORMATS)}, separated by commas"
         )
     return tuple(known for known in FORMATS if known in given)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from w2s_ray.errors import InputError
 from w2s_ray.execute.jobs.submission import Submission
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Store
@@ -49,7 +50,7 @@ def cancel_drivers(sweep: Sweep, store: Store) -> bool:
 
     drivers = drivers_of(sweep.name, store)
     if not drivers:
-        raise ValueError(f"no driver of {sweep.name} is at work on {store.uri}")
+        raise InputError(f"no driver of {sweep.name} is at work on {store.uri}")
     for news in drivers:
         _say(f"asked process {news.holder.pid} on {news.host} to stop")
     left = cancel(drivers, store)
@@ -69,7 +70,7 @@ def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> bool:
     if sweep is not None:
         found = [str(job.submission_id) for job in jobs.under_way(sweep.name)]
         if not found:
-            raise ValueError(f"no job of {sweep.name} is under way at {jobs.address}")
+            raise InputError(f"no job of {sweep.name} is under way at {jobs.address}")
     else:
         jobs.details(target)
         found = [target]

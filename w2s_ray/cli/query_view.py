@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.cli.rows_view import show_rows
+from w2s_ray.errors import InputError
 from w2s_ray.store import Store
 from w2s_ray.store.catalog import answer
 
@@ -43,10 +44,10 @@ def show_query(
 
     Raises:
         QueryError: the query can't be run.
-        ValueError: Parquet without a file to write.
+        InputError: Parquet without a file to write.
     """
     if format == "parquet" and out is None:
-        raise ValueError("--format parquet needs a file: add --out FILE")
+        raise InputError("--format parquet needs a file: add --out FILE")
     if format == "table" and out is None and limit is None:
         limit = SHOWN
     asked = None if limit is None else limit + 1
@@ -179,7 +180,7 @@ def _whole(out: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(out)
     except OSError as error:
-        raise ValueError(f"can't write {out}: {error.strerror or error}") from error
+        raise InputError(f"can't write {out}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from w2s_ray.errors import InputError
 from w2s_ray.report.page import page_content, to_html
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
@@ -21,16 +22,16 @@ def write_report(
 
     Raises:
         StoreError: no such sweep in the store.
-        ValueError: `out` can't be written.
+        InputError: `out` can't be written.
     """
     if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"--out {out} is no file in a folder that exists; name one")
+        raise InputError(f"--out {out} is no file in a folder that exists; name one")
     content = page_content(Results(store), None if sweep is None else [sweep])
     page = to_html(content).encode()
     try:
         out.write_bytes(page)
     except OSError as error:
-        raise ValueError(f"--out {out} can't be written ({error.strerror}); name a file") from error
+        raise InputError(f"--out {out} can't be written ({error.strerror}); name a file") from error
     started_as = content["sweeps"][0]["text"]
     if sweep_file is not None and started_as != sweep_file.read_text(encoding="utf-8"):
         console.print(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.data.hub import cache_folder
+from w2s_ray.errors import InputError
 from w2s_ray.spec import ModelSource
 
 FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "opt", "bert", "roberta")
@@ -116,7 +117,7 @@ def read_architecture(config: dict[str, Any]) -> Architecture:
     """The shape that a config.json declares.
 
     Raises:
-        ValueError: a family that isn't known.
+        InputError: a family that isn't known.
         KeyError: a setting is missing that has no default in its family.
     """
     match config.get("model_type"):
@@ -132,7 +133,7 @@ def read_architecture(config: dict[str, Any]) -> Architecture:
             return _bert(config)
         case other:
             known = ", ".join(FAMILIES)
-            raise ValueError(f"model_type {other!r} is not estimated; known are {known}")
+            raise InputError(f"model_type {other!r} is not estimated; known are {known}")
 
 
 def _config(source: ModelSource) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from w2s_ray.data.example import Example, Row
 from w2s_ray.data.forms import KEYS
+from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
     import chess
@@ -39,7 +40,7 @@ def puzzle_by_moves(row: Row, *, id: str) -> list[Example]:
     board, answer = _opened(row, id)
     played = replay(movetext(row["Game"]))
     if played.epd() != _position(row["FEN"]):
-        raise ValueError(
+        raise InputError(
             f"{id}: the moves in column 'Game' don't lead to the position in column 'FEN'; write "
             "the moves before the puzzle's first"
         )
@@ -85,7 +86,7 @@ def replay(moves: str) -> chess.Board:
     """The position after `moves` of a game.
 
     Raises:
-        ValueError: an illegal move.
+        InputError: an illegal move.
     """
     import chess
 
@@ -113,7 +114,7 @@ def _opened(row: Row, id: str) -> tuple[chess.Board, str]:
 
     moves = row["Moves"].split()
     if len(moves) < 2:
-        raise ValueError(
+        raise InputError(
             f"{id}: column 'Moves' holds {row['Moves']!r}; a puzzle has the opponent's move and "
             "the answer at least"
         )
@@ -122,7 +123,7 @@ def _opened(row: Row, id: str) -> tuple[chess.Board, str]:
         board.push_uci(moves[0])
         return board, board.san(board.parse_uci(moves[1]))
     except ValueError as error:
-        raise ValueError(f"{id}: not a chess puzzle ({error}); correct or drop the row") from None
+        raise InputError(f"{id}: not a chess puzzle ({error}); correct or drop the row") from None
 
 
 def _example(row: Row, id: str, prompt: str, answer: str, shared: tuple[str, ...]) -> Example:

@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
+from w2s_ray.errors import InputError
+
 Stamp = tuple[str, int, int]
 """Absolute path, size in bytes, modification time in ns."""
 
@@ -62,11 +64,11 @@ def local(path: str, *, where: str) -> Path:
     """`path` as an absolute path that exists.
 
     Raises:
-        ValueError: nothing is there.
+        InputError: nothing is there.
     """
     found = Path(path).expanduser().absolute()
     if not found.exists():
-        raise ValueError(
+        raise InputError(
             f"{where}: no such file or folder: {path} (looked at {found}); "
             "correct `path`, or leave it out to read from the Hugging Face hub"
         )
@@ -92,7 +94,7 @@ def matching(
     """The members whose stem fits the first of `patterns` that any fits.
 
     Raises:
-        ValueError: two files for a pattern that names one (`train.csv` and `train.csv.gz`).
+        InputError: two files for a pattern that names one (`train.csv` and `train.csv.gz`).
     """
     for pattern in patterns:
         hits = tuple(
@@ -102,7 +104,7 @@ def matching(
         )
         if len(hits) > 1 and "*" not in pattern:
             names = ", ".join(m.name for m in hits)
-            raise ValueError(f"{where}: more than one file for {pattern!r}: {names}; keep one")
+            raise InputError(f"{where}: more than one file for {pattern!r}: {names}; keep one")
         if hits:
             return hits
     return ()
@@ -150,7 +152,7 @@ def _archive(stamp: Stamp) -> _Archive:
     try:
         return _Archive(stamp[0])
     except (zipfile.BadZipFile, tarfile.TarError) as error:
-        raise ValueError(f"{stamp[0]}: {error}; download the archive again") from None
+        raise InputError(f"{stamp[0]}: {error}; download the archive again") from None
 
 
 def is_archive(path: Path) -> bool:

@@ -22,6 +22,7 @@ from w2s_ray.data.forms import (
     numbered,
     preferred,
 )
+from w2s_ray.errors import InputError
 
 _SEPARATOR = "[SEP]"
 _ON_CONTEXT = "{context}\n\n{question}"
@@ -150,7 +151,7 @@ def ethics_virtue(row: Row, *, id: str) -> list[Example]:
     """Scenario and character trait, 1 where the trait is shown; grouped by scenario."""
     scenario, separator, trait = row["scenario"].rpartition(_SEPARATOR)
     if not separator:
-        raise ValueError(
+        raise InputError(
             f"{id}: the scenario {row['scenario']!r} has no {_SEPARATOR}; "
             "ETHICS-Virtue rows are 'scenario [SEP] trait'"
         )

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from w2s_ray.data.example import Example, Row, Rows
+from w2s_ray.errors import InputError
 
 Answers = Callable[[Row], tuple[Sequence[str], Sequence[str]]]
 """The right and the wrong answers of a raw row; none right where the row has no label."""
@@ -131,12 +132,12 @@ def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> in
     """The class that a label stands for; null for a label that says there is none.
 
     Raises:
-        ValueError: a label that isn't among `classes`.
+        InputError: a label that isn't among `classes`.
     """
     key = str(value).strip().lower()
     if key not in classes:
         known = ", ".join(classes)
-        raise ValueError(f"{where} holds {value!r}, none of {known}; correct the row or drop it")
+        raise InputError(f"{where} holds {value!r}, none of {known}; correct the row or drop it")
     return classes[key]
 
 
@@ -206,13 +207,13 @@ def gathered(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
     Its columns are those of `by`, and `answers`: pairs of the columns `answer` and `label`.
 
     Raises:
-        ValueError: a row that lacks one of these columns.
+        InputError: a row that lacks one of these columns.
     """
     questions: dict[tuple[str, ...], list[tuple[str, Any]]] = {}
     for number, row in enumerate(rows, start=1):
         missing = [column for column in (*by, "answer", "label") if column not in row]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"row {number} has no column {missing[0]!r} (it has {', '.join(map(str, row))}); "
                 "name the original files in `path`, or give `columns`"
             )

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from w2s_ray.errors import InputError
+
 Kind = Literal["model", "dataset"]
 
 TIMEOUT_S = 5.0
@@ -36,7 +38,7 @@ class Lookups:
         """The commit that `revision` of `name` stands for (null = the newest), or None.
 
         Raises:
-            ValueError: the hub was asked, and has no such name or revision.
+            InputError: the hub was asked, and has no such name or revision.
         """
         if revision is not None and _COMMIT.fullmatch(revision):
             return revision
@@ -59,12 +61,12 @@ class Lookups:
         try:
             return look_up(name, revision=revision, timeout=TIMEOUT_S).sha
         except errors.RevisionNotFoundError:
-            raise ValueError(
+            raise InputError(
                 f"{kind} {name!r} has no revision {revision!r} on the Hugging Face "
                 "hub; name a commit, a tag or a branch, or leave it out"
             ) from None
         except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-            raise ValueError(
+            raise InputError(
                 f"no {kind} {name!r} on the Hugging Face hub, or no access to it "
                 f"({type(error).__name__}); correct the name, or log in with "
                 "`hf auth login`"

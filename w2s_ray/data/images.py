@@ -19,6 +19,7 @@ from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import Member, local, members
 from w2s_ray.data.table import cell, plain_label, raw_rows
 from w2s_ray.data.tasks import DIGITS
+from w2s_ray.errors import InputError
 from w2s_ray.spec import Columns, Task
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ def category_rows(member: Member, *, columns: Columns) -> Rows:
     picture is another split; without images it is the row's id.
 
     Raises:
-        ValueError: a missing or empty cell, an image that isn't there, or fewer than two classes.
+        InputError: a missing or empty cell, an image that isn't there, or fewer than two classes.
     """
     made: list[Example] = []
     for i, row in enumerate(raw_rows(member)):
         for name in (columns.category, columns.image, columns.id, columns.group):
             if name is not None and name not in row:
-                raise ValueError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
+                raise InputError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
         given = None if columns.id is None else plain_label(cell(row, columns.id, member, i))
         text = id_ = given or f"row:{i}"
         if columns.image is not None:
@@ -52,10 +53,10 @@ def category_rows(member: Member, *, columns: Columns) -> Rows:
         answer = plain_label(cell(row, columns.category or "", member, i))
         made.append(Example(id_, text, 0, group, answer=answer))
     if len({row.id for row in made}) < len(made):
-        raise ValueError(f"{member}: column {columns.id!r} has an id twice; give each row its own")
+        raise InputError(f"{member}: column {columns.id!r} has an id twice; give each row its own")
     found = sorted({row.answer or "" for row in made})
     if len(found) < 2:
-        raise ValueError(
+        raise InputError(
             f"{member}: column {columns.category!r} has {len(found)} class(es); a task has two or "
             "more"
         )
@@ -81,7 +82,7 @@ def images_of(task: Task, ids: Sequence[str]) -> list[np.ndarray]:
     """The pixels of rows, by id: uint8 [H, W] or [H, W, 3] each.
 
     Raises:
-        ValueError: a row without an image, or Pillow is needed and not installed.
+        InputError: a row without an image, or Pillow is needed and not installed.
     """
     if task.columns is None:
         pixels_NHW = _digits()[0]
@@ -94,7 +95,7 @@ def images_of(task: Task, ids: Sequence[str]) -> list[np.ndarray]:
     }
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{member}: no row {missing[0]!r} any more; the file changed since it was planned: "
             "plan again"
         )
@@ -105,33 +106,33 @@ def features_in(path: Path, ids: Sequence[str]) -> np.ndarray:
     """The features of rows, by id, from a feature file: float32 [N, D].
 
     Raises:
-        ValueError: no such columns, a row without features, or features that aren't finite.
+        InputError: no such columns, a row without features, or features that aren't finite.
     """
     import numpy as np
 
     arrays = _arrays(path) if path.suffix == ".npz" else _columns(path)
     if FEATURES not in arrays:
-        raise ValueError(
+        raise InputError(
             f"{path}: no array {FEATURES!r}; it has {', '.join(arrays) or 'none'}. A feature file "
             f"has {FEATURES!r} [rows, width] and, unless its rows are the task's in order, {ID!r}"
         )
     all_ND = np.asarray(arrays[FEATURES], dtype=np.float32)
     if all_ND.ndim != 2:
-        raise ValueError(f"{path}: {FEATURES} has shape {all_ND.shape}; give [rows, width]")
+        raise InputError(f"{path}: {FEATURES} has shape {all_ND.shape}; give [rows, width]")
     names = arrays.get(ID)
     known = [f"row:{i}" for i in range(len(all_ND))] if names is None else names
     place = {plain_label(name): i for i, name in enumerate(known)}
     missing = [id_ for id_ in ids if id_ not in place]
     if missing:
         has = "has no array 'id', so its rows are row:0 and on" if names is None else "lacks it"
-        raise ValueError(
+        raise InputError(
             f"{path}: no features for row {missing[0]!r} ({len(missing)} of {len(ids)} rows); the "
             f"file {has}"
         )
     found_ND = all_ND[[place[id_] for id_ in ids]]
     if not np.isfinite(found_ND).all():
         row = int((~np.isfinite(found_ND)).any(axis=1).argmax())
-        raise ValueError(f"{path}: the features of row {ids[row]!r} aren't all finite numbers")
+        raise InputError(f"{path}: the features of row {ids[row]!r} aren't all finite numbers")
     return found_ND
 
 
@@ -141,7 +142,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise ValueError(f"task {DIGITS} is scikit-learn's; pip install scikit-learn")
+        raise InputError(f"task {DIGITS} is scikit-learn's; pip install scikit-learn")
     with gzip.open(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz") as file:
         table = np.loadtxt(file, delimiter=",")
     pixels_NHW = np.round(table[:, :-1] * (255 / _GREY_LEVELS)).astype(np.uint8)
@@ -166,7 +167,7 @@ def _columns(path: Path) -> Mapping[str, Any]:
         flat = column.flatten().to_numpy(zero_copy_only=False)
         width = len(flat) // max(1, len(column))
         if column.null_count or {len(row) for row in column} != {width}:
-            raise ValueError(f"{path}: {FEATURES} differ in length; give every row as many")
+            raise InputError(f"{path}: {FEATURES} differ in length; give every row as many")
         found[FEATURES] = flat.reshape(len(column), width)
     if ID in names:
         found[ID] = table[ID].to_pylist()
@@ -189,7 +190,7 @@ def _hash(content: bytes) -> str:
 def _file(name: Any, member: Member) -> Path:
     path = member.path.parent / str(name)
     if not path.is_file():
-        raise ValueError(
+        raise InputError(
             f"{member}: no image file {name!r}; names are relative to the table's folder"
         )
     return path
@@ -203,7 +204,7 @@ def _pixels(image: Any, member: Member) -> np.ndarray:
     try:
         pillow = import_module("PIL.Image")
     except ImportError:
-        raise ValueError(
+        raise InputError(
             "image files are read by Pillow; pip install 'w2s_ray[vision]', or give the images as "
             "an array in an .npz file"
         ) from None

@@ -22,6 +22,7 @@ from w2s_ray.data.models import makes_features_only, model_source, needs_images
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
+from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.spec import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
 
@@ -74,7 +75,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     Without `online` the network isn't asked; with it, once in vain is enough for a process.
 
     Raises:
-        ValueError: anything that is wrong with a task or model, before any compute.
+        InputError: anything that is wrong with a task or model, before any compute.
     """
     models, corpora, architectures = {}, {}, {}
     for model in sweep.models:
@@ -94,7 +95,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                 continue
             models[model.label] = model_source(model, online=online)
         except ValueError as error:
-            raise ValueError(f"models.{model.label}: {error}") from None
+            raise InputError(f"models.{model.label}: {error}") from None
     splits = {task.name: split_ref(task, online=online) for task in sweep.tasks}
     return Inputs(splits, models, corpora, architectures)
 
@@ -103,12 +104,12 @@ def _check_reads(model: Model, task: Task) -> None:
     """Refuse a model of images for a task of texts, and the reverse where that is plain."""
     form = form_of(task)
     if form != "features" and makes_features_only(model):
-        raise ValueError(
+        raise InputError(
             f"models.{model.label}: {model.name} makes features of images, and task {task.name} is "
             "one of texts; name a language model"
         )
     if form == "features" and needs_images(model) and not has_images(task):
-        raise ValueError(
+        raise InputError(
             f"models.{model.label}: {model.name} makes features of images, and task {task.name} "
             "has none; name a feature file (.npz or .parquet), or the images in `columns.image`"
         )
@@ -118,7 +119,7 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     """The fingerprint and counts of the split of `task`, from a note where there is one.
 
     Raises:
-        ValueError: as for `load_split`, except where a hub dataset can't be had.
+        InputError: as for `load_split`, except where a hub dataset can't be had.
     """
     commit, unresolved = _commit(task, online)
     if unresolved:
@@ -151,12 +152,12 @@ def load_split(task: Task, *, expected: str | None = None, online: bool = True) 
     """The rows of `task` in their parts.
 
     Raises:
-        ValueError: the data is missing, wrong or too little, or its fingerprint is not `expected`.
+        InputError: the data is missing, wrong or too little, or its fingerprint is not `expected`.
     """
     commit, _ = _commit(task, online)
     split = make_split(_rows(task, commit, online), task=task)
     if expected is not None and split.fingerprint != expected:
-        raise ValueError(
+        raise InputError(
             f"task {task.name}: the split is {split.fingerprint}, the plan says {expected}; the "
             "data changed since it was planned: plan again"
         )

@@ -15,6 +15,7 @@ from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.files import stamp
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import FEATURE_FILES
+from w2s_ray.errors import InputError
 from w2s_ray.identity import canonical_json
 from w2s_ray.spec import Model, ModelSource
 
@@ -43,7 +44,7 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
     """Where `model` is loaded from, and what a recipe calls it.
 
     Raises:
-        ValueError: no such folder, no configuration or safetensors weights in it, no such hub name.
+        InputError: no such folder, no configuration or safetensors weights in it, no such hub name.
     """
     name = model.name
     if name.startswith(_EMBEDDED):
@@ -59,7 +60,7 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
     if name.startswith((".", "/", "~")) or Path(name).is_dir():
         return _local(model, Path(name).expanduser().absolute())
     if not _HUB_NAME.fullmatch(name):
-        raise ValueError(
+        raise InputError(
             f"model {name!r} is neither a folder that exists nor a hub name like "
             "'org/name'; a local folder starts with ./, / or ~"
         )
@@ -87,7 +88,7 @@ def needs_images(model: Model) -> bool:
 
 def _pixels(model: Model, blocks: str) -> ModelSource:
     if not blocks.isdecimal() or int(blocks) == 0:
-        raise ValueError(
+        raise InputError(
             f"model {model.name!r}: {_PIXELS} is followed by the number of blocks a side, as in "
             f"{_PIXELS}8"
         )
@@ -97,7 +98,7 @@ def _pixels(model: Model, blocks: str) -> ModelSource:
 
 def _feature_file(model: Model, path: Path) -> ModelSource:
     if not path.is_file():
-        raise ValueError(f"no feature file at {path}; correct the path")
+        raise InputError(f"no feature file at {path}; correct the path")
     digest = _file_digest(path)
     return ModelSource(
         name=model.label or model.name, location=str(path), identity=f"sha256:{digest}"
@@ -106,7 +107,7 @@ def _feature_file(model: Model, path: Path) -> ModelSource:
 
 def _timm(model: Model, name: str, online: bool) -> ModelSource:
     if find_spec("timm") is None:
-        raise ValueError(
+        raise InputError(
             f"model {model.name!r} needs timm, which is not installed; pip install "
             "'w2s_ray[vision]', or name a transformers model or a feature file"
         )
@@ -128,7 +129,7 @@ def folder_digest(folder: Path) -> str:
     The same files give the same digest in any place.
 
     Raises:
-        ValueError: no folder, no config.json, or no safetensors weights.
+        InputError: no folder, no config.json, or no safetensors weights.
     """
     _check(folder)
     files = sorted(
@@ -149,11 +150,11 @@ def _local(model: Model, folder: Path) -> ModelSource:
 
 def _check(folder: Path) -> None:
     if not folder.is_dir():
-        raise ValueError(
+        raise InputError(
             f"no model folder at {folder}; correct the path, or give a hub name such as org/name"
         )
     if not (folder / "config.json").is_file():
-        raise ValueError(
+        raise InputError(
             f"the model folder {folder} has no config.json; name a folder that "
             "save_pretrained wrote"
         )
@@ -166,7 +167,7 @@ def _check(folder: Path) -> None:
                 "convert them once: load the model with transformers from a source that you "
                 "trust and call save_pretrained, which writes safetensors"
             )
-        raise ValueError(f"the model folder {folder} has no *.safetensors weights; {remedy}")
+        raise InputError(f"the model folder {folder} has no *.safetensors weights; {remedy}")
 
 
 def _file_digest(path: Path) -> str:

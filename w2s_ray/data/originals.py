@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from w2s_ray.data.example import Row
 from w2s_ray.data.files import Member
 from w2s_ray.data.table import json_values, raw_rows
+from w2s_ray.errors import InputError
 
 PASSAGE_WORDS = 200
 """Words after which a passage of a document ends with its paragraph."""
@@ -54,7 +55,7 @@ def labels_beside(member: Member, found: Sequence[Member]) -> Iterator[Row]:
     A file whose objects hold their label is read as it is.
 
     Raises:
-        ValueError: no such file of labels, or another number of them.
+        InputError: no such file of labels, or another number of them.
     """
     rows = list(raw_rows(member))
     if rows and "label" in rows[0]:
@@ -63,14 +64,14 @@ def labels_beside(member: Member, found: Sequence[Member]) -> Iterator[Row]:
     name = f"{member.stem}-labels.lst"
     beside = next((other for other in found if other.name in (name, f"{name}.gz")), None)
     if beside is None:
-        raise ValueError(
+        raise InputError(
             f"{member}: the rows hold no label and there is no {name} beside the file; name the "
             "folder that holds both in `path`"
         )
     with beside.text() as lines:
         labels = lines.read().split()
     if len(labels) != len(rows):
-        raise ValueError(
+        raise InputError(
             f"{beside}: {len(labels):,} labels for {len(rows):,} rows of {member.name}; "
             "download both files again"
         )
@@ -150,13 +151,13 @@ def quail_texts(member: Member, _: Sequence[Member]) -> Iterator[Row]:
     """QuAIL: texts with questions, the right answer marked `correct="True"`.
 
     Raises:
-        ValueError: content that isn't XML.
+        InputError: content that isn't XML.
     """
     try:
         with member.open() as file:
             root = ElementTree.parse(file).getroot()
     except ElementTree.ParseError as error:
-        raise ValueError(f"{member}: not XML ({error}); download the file again") from None
+        raise InputError(f"{member}: not XML ({error}); download the file again") from None
     for text in root.iterfind("text"):
         context = _content(text.find("text_body"))
         for question in text.iterfind("questions/q"):
@@ -242,4 +243,4 @@ def _named_class(member: Member, classes: Mapping[str, int]) -> int:
         if fnmatchcase(name, pattern):
             return label
     known = ", ".join(classes)
-    raise ValueError(f"{member}: its name says no class, none of {known} fits; rename the file")
+    raise InputError(f"{member}: its name says no class, none of {known} fits; rename the file")

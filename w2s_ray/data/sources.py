@@ -20,6 +20,7 @@ from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
 from w2s_ray.data.table import table_rows
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
+from w2s_ray.errors import InputError
 from w2s_ray.spec import Form, Task
 
 _SAMPLE_FACTOR = 20
@@ -32,7 +33,7 @@ _BUILDERS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
 """Extension -> the `datasets` builder that reads such files."""
 
 
-class SourceUnavailable(ValueError):
+class SourceUnavailable(InputError):
     """A hub dataset that can't be had now; with a connection, or with files, it could."""
 
 
@@ -42,7 +43,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     `commit` pins a hub dataset; with `offline` only what is already downloaded is used.
 
     Raises:
-        ValueError: an unknown task, a missing file or column, labels that aren't two classes.
+        InputError: an unknown task, a missing file or column, labels that aren't two classes.
         SourceUnavailable: a hub dataset that can't be had.
     """
     if task.columns is not None and task.columns.form == "features":
@@ -66,7 +67,7 @@ def form_of(task: Task) -> Form:
     """What a row of `task` is.
 
     Raises:
-        ValueError: an unknown task.
+        InputError: an unknown task.
     """
     if task.columns is not None:
         return task.columns.form
@@ -79,7 +80,7 @@ def on_hub(task: Task) -> Hub | None:
     """The hub dataset that `task` is read from, or None.
 
     Raises:
-        ValueError: an unknown task, a path for the generated one, or none for one that has to be
+        InputError: an unknown task, a path for the generated one, or none for one that has to be
             downloaded by hand.
     """
     if task.columns is not None:
@@ -87,7 +88,7 @@ def on_hub(task: Task) -> Hub | None:
     if task.name in (EMBEDDED, DIGITS):
         if task.path is not None:
             is_what = "is generated" if task.name == EMBEDDED else "comes with scikit-learn"
-            raise ValueError(
+            raise InputError(
                 f"task {task.name} {is_what} and reads no file; leave out `path` "
                 f"({task.path!r}), or give `columns` to read it as a table"
             )
@@ -98,7 +99,7 @@ def on_hub(task: Task) -> Hub | None:
 
 def _hub(task: Task, named: NamedTask) -> Hub:
     if named.hub is None:
-        raise ValueError(
+        raise InputError(
             f"task {task.name} isn't read from the Hugging Face hub; download its original files "
             "and name their folder or zip archive in `path`"
         )
@@ -109,11 +110,11 @@ def _only_file(task: Task) -> Member:
     where = f"task {task.name}"
     path = local(task.path or "", where=where)
     if path.is_dir():
-        raise ValueError(f"{where}: {task.path} is a folder; with `columns`, `path` is one file")
+        raise InputError(f"{where}: {task.path} is a folder; with `columns`, `path` is one file")
     found = members(path)
     if len(found) != 1:
         names = ", ".join(member.name for member in found)
-        raise ValueError(
+        raise InputError(
             f"{where}: {task.path} holds {len(found)} files ({names}); unpack it and name one file"
         )
     return found[0]
@@ -137,10 +138,10 @@ def _from_files(task: Task, named: NamedTask, path: Path) -> Rows:
     for split, patterns in zip(_POOL_SPLITS, named.files.pool, strict=False):
         files = matching(found, patterns, where=where)
         if not files and not pool:
-            raise ValueError(f"{where}: {_nothing_fits(task, patterns, found)}")
+            raise InputError(f"{where}: {_nothing_fits(task, patterns, found)}")
         pool += _examples(_read(files, named, found), split, task, named)
     if not pool:
-        raise ValueError(f"{where}: {_nothing_fits(task, named.files.pool[0], found)}")
+        raise InputError(f"{where}: {_nothing_fits(task, named.files.pool[0], found)}")
     files = matching(found, named.files.test, where=where)
     return Rows(tuple(pool), _examples(_read(files, named, found), "test", task, named) or None)
 
@@ -209,7 +210,7 @@ def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> 
         try:
             made += named.format(row, id=f"{split}:{i}")
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"task {task.name}: {split} row {i + 1} isn't in the task's format "
                 f"({type(error).__name__}: {error}; it has {', '.join(map(str, row))}); "
                 "name the original files in `path`, or give `columns`"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from w2s_ray.data.example import Example, Rows
+from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH
 from w2s_ray.spec import PARTS, Bounds, Difficulty, Form, Part, Task
 
@@ -49,7 +50,7 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     """The split of `rows` that `task` declares.
 
     Raises:
-        ValueError: fewer rows than asked for; names the part, the rows asked and available.
+        InputError: fewer rows than asked for; names the part, the rows asked and available.
     """
     balance = task.balance and rows.form in BALANCED
     task = task.model_copy(update={"balance": balance})
@@ -174,7 +175,7 @@ def _deal(
     available = _available(ordered, balance=task.balance)
     total = {label: sum(need[label] for need in needs.values()) for label in available}
     if any(total[label] > available[label] for label in total):
-        raise ValueError(_too_few(task, sizes, available, where))
+        raise InputError(_too_few(task, sizes, available, where))
     if task.balance:
         ordered = _undersampled(ordered, keep=max(min(available.values()), *total.values()))
     groups: dict[str, list[int]] = {}
@@ -185,7 +186,7 @@ def _deal(
     for part, need in needs.items():
         taken, waiting = _take(waiting, need, ordered)
         if len(taken) < sizes[part]:
-            raise ValueError(
+            raise InputError(
                 f"task {task.name}: {part} asks for {sizes[part]:,} rows and gets {len(taken):,} "
                 "since whole groups stay in one part; lower " + " or ".join(_fields(sizes))
             )
@@ -200,7 +201,7 @@ def _words(row: Example) -> int:
 def _check_difficulty(rows: Rows, task: Task) -> None:
     for row in (*rows.pool, *(rows.test or ())):
         if row.difficulty is None:
-            raise ValueError(
+            raise InputError(
                 f"task {task.name}: its rows have no difficulty; leave out `difficulty`, or name a "
                 "column of one in `columns.difficulty`"
             )

@@ -16,6 +16,7 @@ from typing import Any
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member
 from w2s_ray.data.forms import KEYS, linked
+from w2s_ray.errors import InputError
 from w2s_ray.spec import Columns
 
 _LONGEST_FIELD = 2**31 - 1
@@ -37,7 +38,7 @@ def raw_rows(
     file's quotation marks are characters like any other.
 
     Raises:
-        ValueError: an extension that isn't known, or content that isn't what it says.
+        InputError: an extension that isn't known, or content that isn't what it says.
     """
     try:
         match member.kind:
@@ -52,14 +53,14 @@ def raw_rows(
             case ".npz":
                 yield from _arrays(member)
             case other:
-                raise ValueError(
+                raise InputError(
                     f"{member}: can't read {other or 'a file without extension'}; "
                     "use .csv, .tsv, .json, .jsonl (each also .gz), .parquet or .npz"
                 )
     except UnicodeDecodeError as error:
-        raise ValueError(f"{member}: not UTF-8 ({error.reason}); convert the file") from None
+        raise InputError(f"{member}: not UTF-8 ({error.reason}); convert the file") from None
     except csv.Error as error:
-        raise ValueError(
+        raise InputError(
             f"{member}: {error}; quote fields that hold quotes, separators or line "
             "breaks, and double the quotes in them"
         ) from None
@@ -69,11 +70,11 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     """A generic task: the rows of one file, as one pool.
 
     Raises:
-        ValueError: a missing column, an empty cell, or labels that aren't two classes.
+        InputError: a missing column, an empty cell, or labels that aren't two classes.
     """
     rows = list(raw_rows(member))
     if not rows:
-        raise ValueError(f"{member}: no rows; name a file that has some in `path`")
+        raise InputError(f"{member}: no rows; name a file that has some in `path`")
     _check_columns(member, rows[0], columns)
     label = columns.label or columns.preferred
 
@@ -127,12 +128,12 @@ def label_classes(
     later in sorted order is class 1.
 
     Raises:
-        ValueError: not exactly two values, or none that is `positive`.
+        InputError: not exactly two values, or none that is `positive`.
     """
     known = sorted({plain_label(value) for value in values}, key=label_order)
     shown = ", ".join(repr(v) for v in known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
     if len(known) != 2:
-        raise ValueError(
+        raise InputError(
             f"{where} has {len(known)} distinct label(s) ({shown}), a task has two; "
             "name another label column, or keep rows of two classes"
         )
@@ -141,7 +142,7 @@ def label_classes(
         if wanted not in known and isinstance(positive, bool):
             wanted = next((value for value in known if value.lower() == wanted), wanted)
         if wanted not in known:
-            raise ValueError(
+            raise InputError(
                 f"{where}: no label is {positive!r}, named as `positive`; the labels are {shown}"
             )
         return {value: int(value == wanted) for value in known}
@@ -172,18 +173,18 @@ def label_order(label: str) -> tuple[float, str]:
 def _check_columns(member: Member, row: Row, columns: Columns) -> None:
     for name in columns.model_dump(exclude={"positive"}).values():
         if name is not None and name not in row:
-            raise ValueError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
+            raise InputError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
 
 
 def cell(row: Row, column: str, member: Member, index: int) -> Any:
     """What a row has in a column.
 
     Raises:
-        ValueError: nothing.
+        InputError: nothing.
     """
     value = row.get(column)
     if value is None or (isinstance(value, str) and not value):
-        raise ValueError(
+        raise InputError(
             f"{member}: row {index + 1} has nothing in column {column!r}; "
             "fill it in or remove the row"
         )
@@ -209,7 +210,7 @@ def _separated(
             if not line:
                 continue
             if len(line) != len(header):
-                raise ValueError(
+                raise InputError(
                     f"{member}: row {number} has {len(line)} fields where "
                     f"{len(header)} are expected ({', '.join(header)}); quote fields that hold "
                     f"{separator!r} or line breaks"
@@ -221,7 +222,7 @@ def json_values(member: Member) -> Iterator[Any]:
     """The values of a JSON list, or of JSON lines.
 
     Raises:
-        ValueError: content that isn't JSON.
+        InputError: content that isn't JSON.
     """
     with member.text() as file:
         first = next((line for line in file if line.strip()), "")
@@ -241,7 +242,7 @@ def _parsed(text: str, member: Member, line: int) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{member}: line {line} is not JSON ({error}); "
             "write one object a line, or one list of objects"
         ) from None
@@ -249,7 +250,7 @@ def _parsed(text: str, member: Member, line: int) -> Any:
 
 def _mapping(row: Any, member: Member, number: int) -> Row:
     if not isinstance(row, dict):
-        raise ValueError(
+        raise InputError(
             f"{member}: row {number} is a {type(row).__name__}; "
             "each row is an object with named columns"
         )
@@ -273,7 +274,7 @@ def _arrays(member: Member) -> Iterator[Row]:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ValueError(f"{member}: its arrays have different numbers of rows: {said}")
+        raise InputError(f"{member}: its arrays have different numbers of rows: {said}")
     for i in range(max(lengths.values(), default=0)):
         yield {
             name: array[i].item() if array.ndim == 1 else array[i] for name, array in arrays.items()

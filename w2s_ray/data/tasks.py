@@ -30,6 +30,7 @@ from w2s_ray.data.originals import (
     table,
     ukp_arguments,
 )
+from w2s_ray.errors import InputError
 from w2s_ray.spec import Form
 
 DIGITS = "digits"
@@ -386,14 +387,14 @@ def named_task(name: str) -> NamedTask:
     """The declaration of the task called `name`.
 
     Raises:
-        ValueError: no such task; the message has the nearest and the known names.
+        InputError: no such task; the message has the nearest and the known names.
     """
     if name in TASKS:
         return TASKS[name]
     known = [*TASKS, EMBEDDED, DIGITS]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(
+    raise InputError(
         f"unknown task {name!r}; {hint}known: {', '.join(known)}; for a file of your "
         "own, give `path` and `columns`"
     )

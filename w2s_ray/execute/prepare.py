@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.errors import InputError
 from w2s_ray.plan import Plan, make_plan
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Cell, Manifest, Store, utc_now
@@ -20,7 +21,7 @@ def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | Non
     `store` is the sweep's own unless another is named.
 
     Raises:
-        ValueError: a task or model that can't be used.
+        InputError: a task or model that can't be used.
     """
     found = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
@@ -43,10 +44,10 @@ def refuse_provisional(plan: Plan) -> None:
     """Refuse inputs that are not on this machine and can't be fetched."""
     for name, split in plan.inputs.splits.items():
         if split.provisional:
-            raise ValueError(f"task {name} can't be read: {split.note}")
+            raise InputError(f"task {name} can't be read: {split.note}")
     for label, source in plan.inputs.models.items():
         if source.provisional:
-            raise ValueError(
+            raise InputError(
                 f"model {label} is a hub name that can't be resolved to a commit here; connect to "
                 "the hub, download it first, or give `name` a local folder"
             )
@@ -70,7 +71,7 @@ def materialize(plan: Plan, store: Store) -> None:
             continue
         split = load_split(task)
         if split.fingerprint != fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"task {task.name} changed while it was read ({fingerprint} became "
                 f"{split.fingerprint}); run again"
             )

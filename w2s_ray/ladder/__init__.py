@@ -6,6 +6,8 @@ that they read. Knows nothing of tasks, and importing it loads no library.
 
 from pathlib import Path
 
+from w2s_ray.errors import InputError
+
 MODELS: tuple[str, ...] = ("xs", "s", "m", "l")
 """Weakest first."""
 
@@ -13,5 +15,5 @@ MODELS: tuple[str, ...] = ("xs", "s", "m", "l")
 def folder(name: str) -> Path:
     """The Hugging Face folder of the model `name`."""
     if name not in MODELS:
-        raise ValueError(f"no embedded model {name!r}; the ladder has {', '.join(MODELS)}")
+        raise InputError(f"no embedded model {name!r}; the ladder has {', '.join(MODELS)}")
     return Path(__file__).parent / "models" / name

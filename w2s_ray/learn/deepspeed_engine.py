@@ -19,6 +19,7 @@ import torch.distributed as distributed
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from w2s_ray.errors import InputError
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.models import AnyModel, build_model, export_model
 from w2s_ray.spec import Execution, Form, ModelSource, Training
@@ -42,7 +43,7 @@ class DeepSpeedEngine:
         form: Form = "classes",
     ) -> None:
         if training.tuning.kind == "lp_ft" or training.weight_decay_to == "initial":
-            raise ValueError(
+            raise InputError(
                 "DeepSpeed can do neither tuning: lp_ft nor weight_decay_to: initial; set "
                 "execution.engine: torch"
             )
@@ -54,7 +55,7 @@ class DeepSpeedEngine:
             torch.device("cuda", torch.cuda.current_device()) if on_gpu else (torch.device("cpu"))
         )
         if self.workers != execution.workers:
-            raise ValueError(
+            raise InputError(
                 f"execution.workers is {execution.workers}, but the process group has "
                 f"{self.workers}; start as many workers as the execution names"
             )
@@ -146,7 +147,7 @@ class DeepSpeedEngine:
             str(folder), tag=TAG, load_module_strict=False, load_lr_scheduler_states=False
         )
         if where is None:
-            raise ValueError(
+            raise InputError(
                 f"{folder} holds no DeepSpeed state for {self.workers} worker(s) at stage "
                 f"{self._stage}; resume with the workers it was written by, or delete it"
             )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.checkpoints import Checkpoints
 from w2s_ray.learn.contract import (
@@ -89,17 +90,17 @@ def fit(
         Stopped: `control` asked to stop.
         Left: `control` asked to leave; a checkpoint was written, if `checkpoints` were given.
         NonFiniteLoss: the loss or a prediction became NaN or infinite.
-        ValueError: a model that can't be used, or a checkpoint of another fit.
+        InputError: a model that can't be used, or a checkpoint of another fit.
     """
     training = recipe.training
     if recipe.early_stopping is not None and len(data.validation) == 0:
-        raise ValueError("early_stopping needs validation rows; give some, or set it to null")
+        raise InputError("early_stopping needs validation rows; give some, or set it to null")
     keep = "best" if recipe.leaves_weights and execution.keep == "none" else execution.keep
     if keep != "none" and weights is None:
-        raise ValueError(f"weights are to be kept ({keep}); name the folder for them")
+        raise InputError(f"weights are to be kept ({keep}); name the folder for them")
     stopping = recipe.early_stopping
     if stopping is not None and stopping.metric == "accuracy" and isinstance(data, TextData):
-        raise ValueError("early_stopping.metric is accuracy, and text has no labels; say loss")
+        raise InputError("early_stopping.metric is accuracy, and text has no labels; say loss")
     built = engine(training, source=source, execution=execution, seed=recipe.seed, form=recipe.form)
     try:
         this = _Fit(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from w2s_ray.errors import InputError
 from w2s_ray.learn.language import LanguageModel, export_language
 from w2s_ray.spec import (
     Form,
@@ -112,7 +113,7 @@ def build_model(
     the adapters' first weights.
 
     Raises:
-        ValueError: no safetensors weights, an encoder-decoder, or targets that match no module.
+        InputError: no safetensors weights, an encoder-decoder, or targets that match no module.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationConfig
 
@@ -124,7 +125,7 @@ def build_model(
     torch.manual_seed(seed)
     language = form in ("answers", "text")
     if language and not causal:
-        raise ValueError(
+        raise InputError(
             f"{source.location} is an encoder ({config.model_type}), and rows of the form {form} "
             "need a causal language model"
         )
@@ -148,7 +149,7 @@ def build_model(
             torch.manual_seed(seed)
             backbone = _with_adapters(backbone, tuning)
         case ProbeTuning() | LpFtTuning() if language:
-            raise ValueError(
+            raise InputError(
                 f"training.tuning is {tuning.kind}, but a model of the form {form} has no head of "
                 "its own to train; choose full, lora or last_layers"
             )
@@ -173,7 +174,7 @@ def build_model(
 def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
     """Freeze all but the last `layers` of `every` layers and what stands after them."""
     if layers > every:
-        raise ValueError(f"training.tuning.layers is {layers}, but the model has {every} layers")
+        raise InputError(f"training.tuning.layers is {layers}, but the model has {every} layers")
     found = [
         (parent, name)
         for parent in backbone.modules()
@@ -181,7 +182,7 @@ def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
         if isinstance(child, nn.ModuleList) and len(child) == every
     ]
     if not found:
-        raise ValueError(
+        raise InputError(
             "training.tuning: last_layers finds no list of layers in this model; use lora or full"
         )
     parent, name = found[0]
@@ -197,12 +198,12 @@ def is_causal(config: Any, *, source: ModelSource) -> bool:
     """True for a decoder, whose last token has seen the row; False for a BERT-like encoder.
 
     Raises:
-        ValueError: an encoder-decoder, which has no single sequence to read.
+        InputError: an encoder-decoder, which has no single sequence to read.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     if config.is_encoder_decoder:
-        raise ValueError(
+        raise InputError(
             f"{source.location} is an encoder-decoder ({config.model_type}); "
             "use a causal language model or a BERT-like encoder"
         )
@@ -256,7 +257,7 @@ def export_model(model: AnyModel, state: dict[str, Tensor], folder: Path) -> Non
 def _check_weights(source: ModelSource) -> None:
     folder = Path(source.location)
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise ValueError(
+        raise InputError(
             f"{folder} holds no safetensors weights, and pickled ones are never loaded; convert "
             "them once: load the model where you trust it, then model.save_pretrained(folder)"
         )
@@ -311,7 +312,7 @@ def _with_adapters(backbone: nn.Module, tuning: LoraTuning) -> nn.Module:
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
             return get_peft_model(backbone, adapters, autocast_adapter_dtype=False)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"training.tuning.targets is {targets}: {error}; name modules of the model, "
             "such as [q_proj, v_proj]"
         ) from error

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.contract import (
     Control,
@@ -49,10 +50,10 @@ def fit_probe(
     Raises:
         Stopped, Left: `control` ended the fit; a probe leaves no checkpoint.
         NonFiniteLoss: the loss became NaN or infinite.
-        ValueError: a loss that a probe doesn't have.
+        InputError: a loss that a probe doesn't have.
     """
     if not isinstance(recipe.loss, XentLoss):
-        raise ValueError(
+        raise InputError(
             f"loss is {recipe.loss!r}; a probe of several classes has only xent: set "
             "loss: {kind: xent}"
         )

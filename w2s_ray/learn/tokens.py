@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec import ModelSource
 
 CHUNK = 4096
@@ -39,15 +40,15 @@ class TokenRows:
     def __post_init__(self) -> None:
         offsets = self.offsets
         if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0:
-            raise ValueError("offsets of token rows must be N + 1 numbers that start at 0")
+            raise InputError("offsets of token rows must be N + 1 numbers that start at 0")
         if offsets[-1] != len(self.values):
-            raise ValueError(
+            raise InputError(
                 f"offsets of token rows end at {offsets[-1]}, but there are "
                 f"{len(self.values)} tokens"
             )
         if len(offsets) > 1 and np.diff(offsets).min() < 1:
             row = int(np.diff(offsets).argmin())
-            raise ValueError(f"row {row} has no tokens; give every row at least one")
+            raise InputError(f"row {row} has no tokens; give every row at least one")
 
     @classmethod
     def of(cls, rows: Iterable[ArrayLike]) -> TokenRows:
@@ -101,12 +102,12 @@ def tokenize(
     `less` tokens of the limit are left free.
 
     Raises:
-        ValueError: nothing is left.
+        InputError: nothing is left.
     """
     tokenizer, limit = _tokenizer(*_place(source), max_tokens)
     limit -= less
     if limit < 1:
-        raise ValueError(
+        raise InputError(
             f"training.max_tokens is {max_tokens}, and {less} of it are for an answer; raise it "
             "or lower training.answer_tokens"
         )
@@ -145,12 +146,12 @@ def tokenize_answers(answers: Sequence[str], *, source: ModelSource, most: int) 
     """Answers as they follow a prompt, with the token that ends them, at most `most` tokens each.
 
     Raises:
-        ValueError: the tokenizer has no token to end an answer with.
+        InputError: the tokenizer has no token to end an answer with.
     """
     tokenizer, _ = _tokenizer(*_place(source), most)
     stop = stop_token(source)
     if stop is None:
-        raise ValueError(
+        raise InputError(
             f"the tokenizer of {source.name} has no end-of-text token to end an answer with; give "
             "it an eos_token"
         )
@@ -163,13 +164,13 @@ def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[in
     """Words as they follow a text, after a space and without an end.
 
     Raises:
-        ValueError: the tokenizer reads two of them alike.
+        InputError: the tokenizer reads two of them alike.
     """
     tokenizer, _ = _tokenizer(*_place(source), CHUNK)
     given = [f" {word.strip()}" for word in words]
     found: list[list[int]] = tokenizer(given, add_special_tokens=False)["input_ids"]
     if len({tuple(ids) for ids in found}) < len(words) or not all(found):
-        raise ValueError(
+        raise InputError(
             f"the tokenizer of {source.name} can't tell {' from '.join(map(repr, words))}; choose "
             "other words"
         )

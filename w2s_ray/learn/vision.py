@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec import ModelSource
 
 
@@ -51,7 +52,7 @@ def features_of(
     Of a transformer the first token's last state, of a convolutional network the mean over places.
 
     Raises:
-        ValueError: a model that can't be used or gives no features.
+        InputError: a model that can't be used or gives no features.
     """
     location = source.location
     if location.startswith("pixels:"):
@@ -97,7 +98,7 @@ def _three_channels(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"an image has shape {image.shape}; give [height, width] or [.., .., 3]")
+        raise InputError(f"an image has shape {image.shape}; give [height, width] or [.., .., 3]")
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
@@ -108,7 +109,7 @@ def _transformers(source: ModelSource) -> tuple[Any, Preparation]:
     config = AutoConfig.from_pretrained(source.location, **at)
     model = AutoModel.from_pretrained(source.location, config=config, use_safetensors=True, **at)
     if getattr(model, "main_input_name", None) != "pixel_values":
-        raise ValueError(
+        raise InputError(
             f"{source.location} ({config.model_type}) reads no images; name a vision model"
         )
     return model, _own_preparation(source, config)
@@ -156,7 +157,7 @@ def _timm(source: ModelSource) -> tuple[Any, Preparation]:
     try:
         timm = import_module("timm")
     except ImportError:
-        raise ValueError(
+        raise InputError(
             f"model {source.location} needs timm, which is not installed; "
             "pip install 'w2s_ray[vision]'"
         ) from None
@@ -173,7 +174,7 @@ def _pooled(output: Any, source: ModelSource) -> Tensor:
     """One vector for each image from what a model gives: [N, D]."""
     states = getattr(output, "last_hidden_state", output)
     if not isinstance(states, Tensor):
-        raise ValueError(f"{source.location} gives no hidden state; name a vision backbone")
+        raise InputError(f"{source.location} gives no hidden state; name a vision backbone")
     if states.ndim == 4:
         return states.mean(dim=(2, 3))
     return states[:, 0] if states.ndim == 3 else states

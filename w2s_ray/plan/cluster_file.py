@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from w2s_ray.errors import InputError
 from w2s_ray.plan.nodes import NodeKind, Nodes
 
 OF_RAY = ("node:", "memory", "object_store_memory")
@@ -27,7 +28,7 @@ def read_cluster_file(path: Path) -> Nodes:
     """The nodes that the cluster of this file has, or may start.
 
     Raises:
-        ValueError: no file of a kind that is known, or one that doesn't say what nodes hold.
+        InputError: no file of a kind that is known, or one that doesn't say what nodes hold.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ def read_cluster_file(path: Path) -> Nodes:
             return _of_slurm(text)
         declared = next(yaml.safe_load_all(text), None)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"cluster file {path} can't be read: {error}") from error
+        raise InputError(f"cluster file {path} can't be read: {error}") from error
     try:
         match declared:
             case {"kind": "RayCluster", "spec": spec} | {
@@ -49,8 +50,8 @@ def read_cluster_file(path: Path) -> Nodes:
             case {"provider": {"type": "local"}}:
                 return _of_machines(declared)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"cluster file {path} lacks or garbles {error}") from error
-    raise ValueError(
+        raise InputError(f"cluster file {path} lacks or garbles {error}") from error
+    raise InputError(
         f"{path} is no cluster file of Ray (`ray up`), KubeRay (RayCluster, RayJob) or Slurm (a "
         "script); cluster/ has one of each"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from w2s_ray.data.inputs import Inputs
+from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Simulated, Transform
 from w2s_ray.spec import (
     EnsembleStage,
@@ -36,7 +37,7 @@ def check_forms(sweep: Sweep, inputs: Inputs) -> None:
     """Refuse what a task's rows can't be used for.
 
     Raises:
-        ValueError: names the task, the method or the model, and the remedy.
+        InputError: names the task, the method or the model, and the remedy.
     """
     for model in sweep.models:
         if model.pretrain is not None:
@@ -45,7 +46,7 @@ def check_forms(sweep: Sweep, inputs: Inputs) -> None:
     for task in sweep.tasks:
         form = inputs.splits[task.name].form
         if form == "text":
-            raise ValueError(
+            raise InputError(
                 f"task {task.name} is running text: there is nothing to label, so no supervisor "
                 "and no student; name it as the `corpus` under a model's `pretrain`"
             )
@@ -53,7 +54,7 @@ def check_forms(sweep: Sweep, inputs: Inputs) -> None:
             for stage in method.stages:
                 _check_stage(stage, task.name, form, name)
             if form == "features" and "length" in _errors(method):
-                raise ValueError(
+                raise InputError(
                     f"methods.{name}.stages.simulated.errors is length, and task {task.name} has "
                     "no text; choose another kind"
                 )
@@ -81,7 +82,7 @@ def _check_stage(stage: Stage, task: str, form: Form, method: str) -> None:
         why = f"which changes labels of classes, and task {task} has {_MANY[form]}"
     else:
         return
-    raise ValueError(f"methods.{method}.stages has {kind_of(stage)}, {why}; leave it out")
+    raise InputError(f"methods.{method}.stages has {kind_of(stage)}, {why}; leave it out")
 
 
 def _errors(method: Method) -> Iterator[str]:
@@ -95,7 +96,7 @@ def _errors(method: Method) -> Iterator[str]:
 def _check_loss(task: str, name: str, method: Method, has: str) -> None:
     for kind in _losses(method):
         if kind != "xent":
-            raise ValueError(
+            raise InputError(
                 f"methods.{name}: loss {kind} is of two classes, and task {task} has {has}; use "
                 "xent"
             )
@@ -123,7 +124,7 @@ def _check_answers(sweep: Sweep, model: Model, task: str) -> None:
             tried = str(way.fixed.get("training.tuning.kind"))
             _check_tuning(tried, f"methods.{name}.search.training", has)
         if method.search and sweep.search.metric == "log_loss":
-            raise ValueError(
+            raise InputError(
                 f"search.metric is log_loss, and task {task} has answers, whose completions have "
                 "no classes to take it of; set metric: accuracy"
             )
@@ -131,7 +132,7 @@ def _check_answers(sweep: Sweep, model: Model, task: str) -> None:
 
 def _check_tuning(kind: str, where: str, has: str) -> None:
     if kind in _OF_A_HEAD:
-        raise ValueError(
+        raise InputError(
             f"{where}.tuning is {kind}, and a language model has no head of its own to train on "
             f"{has}; choose full, lora or last_layers"
         )
@@ -139,7 +140,7 @@ def _check_tuning(kind: str, where: str, has: str) -> None:
 
 def _check_room(training: Training, where: str, task: str) -> None:
     if training.answer_tokens >= training.max_tokens:
-        raise ValueError(
+        raise InputError(
             f"{where}: max_tokens is {training.max_tokens}, and {training.answer_tokens} of it are "
             f"for an answer of task {task}; raise it or lower answer_tokens"
         )
@@ -148,7 +149,7 @@ def _check_room(training: Training, where: str, task: str) -> None:
 def _check_features(sweep: Sweep, model: Model, task: str) -> None:
     workers = sweep.execution_of(model).workers
     if workers > 1:
-        raise ValueError(
+        raise InputError(
             f"models.{model.label}.execution.workers is {workers}, and task {task} has features, "
             "whose probes run on one device; set engine: torch"
         )

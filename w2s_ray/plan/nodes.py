@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec import Execution, Sweep
 
 ACCELERATOR = "accelerator_type:"
@@ -21,7 +22,7 @@ SLIVER = 0.001
 Resources = Mapping[str, float]
 
 
-class ResourceError(ValueError):
+class ResourceError(InputError):
     """A plan asks for more than the cluster has, or may come to have."""
 
 

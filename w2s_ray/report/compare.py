@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
+from w2s_ray.errors import InputError
 from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.differences import Found, Rows, freedom_of_mean, intervals
 from w2s_ray.report.pgr import pgr
@@ -35,11 +36,11 @@ def compare(
     Rows are the tasks and pairs that both methods have; means are over the seeds complete in both.
 
     Raises:
-        ValueError: no sweep has the method `against`.
+        InputError: no sweep has the method `against`.
     """
     methods = {row.method for row in table.rows}
     if against is not None and table.rows and against not in methods:
-        raise ValueError(
+        raise InputError(
             f"no method {against!r} to compare with; there are {', '.join(sorted(methods))}"
         )
     matches = list(_matches(table, against))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from w2s_ray.errors import InputError
+
 DEVICE_HOURS = "device-hours"
 FORMS = f"write '12 {DEVICE_HOURS}', or '50 USD' with --accelerator NAME and --prices FILE"
 _FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\S.*?)?\s*")
@@ -47,32 +49,32 @@ def read_budget(text: str, *, price: float | None = None, currency: str = "") ->
     """The budget that `text` says; `price` is that of a device hour, in `currency`.
 
     Raises:
-        ValueError: it has no unit, an unclear one, or one that there is no price in.
+        InputError: it has no unit, an unclear one, or one that there is no price in.
     """
     form = _FORM.fullmatch(text)
     if form is None:
-        raise ValueError(f"--budget is {text!r}; {FORMS}")
+        raise InputError(f"--budget is {text!r}; {FORMS}")
     amount, unit = float(form[1]), form[2]
     if amount <= 0:
-        raise ValueError(f"--budget is {text!r}, which is nothing; {FORMS}")
+        raise InputError(f"--budget is {text!r}, which is nothing; {FORMS}")
     if unit in (DEVICE_HOURS, DEVICE_HOURS.removesuffix("s")):
         if price is not None:
-            raise ValueError(
+            raise InputError(
                 f"--budget is {text!r} and --prices is given; say the budget in {currency}, or "
                 "leave out --prices"
             )
         return Budget(amount, DEVICE_HOURS)
     if unit is None or unit.lower() in ("h", "hour", "hours", "gpu-hours", "gpu hours"):
-        raise ValueError(f"--budget is {text!r}, which leaves open hours of what, or what; {FORMS}")
+        raise InputError(f"--budget is {text!r}, which leaves open hours of what, or what; {FORMS}")
     if price is None:
-        raise ValueError(
+        raise InputError(
             f"--budget is {text!r}, and there is no price in {unit}; add --accelerator NAME and "
             f"--prices FILE, or say it in {DEVICE_HOURS}"
         )
     if unit != currency:
-        raise ValueError(f"--budget is {text!r}, and the price file is in {currency}; say it so")
+        raise InputError(f"--budget is {text!r}, and the price file is in {currency}; say it so")
     if not price:
-        raise ValueError(
+        raise InputError(
             f"--budget is {text!r}, and a device costs nothing by the price file; say it in "
             f"{DEVICE_HOURS}, or correct the price"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec.merge import kinds_at, unknown, with_settings
 from w2s_ray.spec.settings import FitSettings
 from w2s_ray.spec.space import Branch, OneOf, Space, branches
@@ -19,7 +20,7 @@ def check_space(space: Space, *, settings: FitSettings, sampler: str, where: str
     Every choice, every bound, and every combination of least and greatest values is tried.
 
     Raises:
-        ValueError: it names the key, the value and the remedy.
+        InputError: it names the key, the value and the remedy.
     """
     for path, declared in space.items():
         _check_path(path, space, where=where)
@@ -33,13 +34,13 @@ def check_space(space: Space, *, settings: FitSettings, sampler: str, where: str
 
 def _check_path(path: str, space: Space, *, where: str) -> None:
     if path == "early_stopping.oracle":
-        raise ValueError(
+        raise InputError(
             f"{where}.{path}: a search may not choose between ground truth and weak labels; "
             "set oracle in a method of its own"
         )
     setting, _, last = path.rpartition(".")
     if last == "kind":
-        raise ValueError(
+        raise InputError(
             f"{where}.{path}: kinds have settings of their own; "
             f"write {setting}: {{one_of: [{{kind: ...}}, ...]}}"
         )
@@ -47,7 +48,7 @@ def _check_path(path: str, space: Space, *, where: str) -> None:
         (f for f, d in space.items() if isinstance(d, OneOf) and path.startswith(f + ".")), ""
     )
     if fork:
-        raise ValueError(
+        raise InputError(
             f"{where}.{path} stands beside {fork}, whose one_of decides over it; move "
             f"{path.removeprefix(fork + '.')} into the entries of one_of that have it"
         )
@@ -56,22 +57,22 @@ def _check_path(path: str, space: Space, *, where: str) -> None:
 def _check_kinds(path: str, declared: OneOf, *, where: str) -> None:
     known = kinds_at(FitSettings, path)
     if not known:
-        raise ValueError(
+        raise InputError(
             f"{where}.{path}: one_of is for a setting that has kinds (loss, training.tuning)"
         )
     for kind in declared.kinds():
         if kind not in known:
-            raise ValueError(f"{where}.{path}: {unknown(kind, known, what='kind')}")
+            raise InputError(f"{where}.{path}: {unknown(kind, known, what='kind')}")
         for key in declared.entry(kind):
             if key not in known[kind].model_fields:
                 said = unknown(key, known[kind].model_fields)
-                raise ValueError(f"{where}.{path}.one_of.{kind}.{key}: {said}")
+                raise InputError(f"{where}.{path}.one_of.{kind}.{key}: {said}")
 
 
 def _check_grid(way: Branch, *, where: str) -> None:
     for path, free in way.free.items():
         if free.grid() is None:
-            raise ValueError(
+            raise InputError(
                 f"{where}.{_written(path, way)}: sampler grid needs choices; "
                 "use {choice: [...]} or sampler: tpe"
             )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
 from w2s_ray.spec.settings import Architecture, EarlyStopping, Training
@@ -80,7 +81,7 @@ class Columns(Frozen):
             "features": {"category", *({"image", "id"} & given)},
         }
         if not any(whole[form] and given == allowed[form] for form in whole):
-            raise ValueError(
+            raise InputError(
                 f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give text and "
                 "label, or first, second and label or preferred, or text and answer, or text "
                 "alone, or category"
@@ -105,7 +106,7 @@ Bounds = tuple[float | None, float | None]
 def _in_order(bounds: Bounds) -> Bounds:
     least, most = bounds
     if least is not None and most is not None and least > most:
-        raise ValueError(f"the least, {least:g}, is above the greatest, {most:g}; swap them")
+        raise InputError(f"the least, {least:g}, is above the greatest, {most:g}; swap them")
     return bounds
 
 
@@ -159,7 +160,7 @@ class Task(Frozen):
     @model_validator(mode="after")
     def _columns_need_a_file(self) -> Task:
         if self.columns is not None and self.path is None:
-            raise ValueError(f"task {self.name!r} has columns but no path; name the file in `path`")
+            raise InputError(f"task {self.name!r} has columns but no path; name the file in `path`")
         return self
 
 

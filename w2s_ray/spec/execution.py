@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
 
@@ -55,23 +56,23 @@ class Execution(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Execution:
         if self.engine == "torch" and self.workers > 1:
-            raise ValueError(
+            raise InputError(
                 f"workers is {self.workers}, but the torch engine runs on one device; "
                 "set engine: deepspeed, or workers: 1"
             )
         gpus = 0 if self.gpus_per_worker == "auto" else self.gpus_per_worker or 0
         if gpus != int(gpus) and (gpus > 1 or self.workers > 1):
-            raise ValueError(
+            raise InputError(
                 f"gpus_per_worker is {gpus}; a fraction of a GPU is possible only below 1 and with "
                 "one worker"
             )
         if self.accelerator_type is not None and self.gpus_per_worker == 0:
-            raise ValueError(
+            raise InputError(
                 f"accelerator_type is {self.accelerator_type}, but gpus_per_worker is 0; leave out "
                 "one of them"
             )
         if self.offload == "cpu" and (self.engine != "deepspeed" or self.zero_stage < 2):
-            raise ValueError("offload: cpu needs engine: deepspeed and zero_stage 2 or 3")
+            raise InputError("offload: cpu needs engine: deepspeed and zero_stage 2 or 3")
         return self
 
 

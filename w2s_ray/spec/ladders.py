@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec.merge import first_error, unknown
 from w2s_ray.spec.settings import Frozen
 
@@ -150,7 +151,7 @@ def expanded(models: Any) -> Any:
     """What a sweep file says of `models` with every ladder in it replaced by its models.
 
     Raises:
-        ValueError: no such ladder or size, or a range that ends before it begins.
+        InputError: no such ladder or size, or a range that ends before it begins.
     """
     if isinstance(models, dict) and "ladder" in models:
         models = [models]
@@ -167,23 +168,23 @@ def _range(entry: Mapping[str, Any]) -> LadderRange:
     known = [field.alias or name for name, field in LadderRange.model_fields.items()]
     for key in entry:
         if key not in known:
-            raise ValueError(f"models.{key}: {unknown(str(key), known)}")
+            raise InputError(f"models.{key}: {unknown(str(key), known)}")
     try:
         return LadderRange.model_validate(entry)
     except ValidationError as error:
-        raise ValueError(f"models.{first_error(error)}") from None
+        raise InputError(f"models.{first_error(error)}") from None
 
 
 def _models(asked: LadderRange) -> list[dict[str, Any]]:
     if asked.ladder not in OPEN_LADDERS:
         said = unknown(asked.ladder, OPEN_LADDERS, what="ladder")
-        raise ValueError(f"models.ladder: {said}")
+        raise InputError(f"models.ladder: {said}")
     ladder = OPEN_LADDERS[asked.ladder]
     sizes = list(ladder.rungs)
     first = 0 if asked.first is None else _place(asked.first, sizes, "from", asked.ladder)
     last = len(sizes) - 1 if asked.last is None else _place(asked.last, sizes, "to", asked.ladder)
     if first > last:
-        raise ValueError(
+        raise InputError(
             f"models.to: {asked.last} is smaller than `from: {asked.first}` on the ladder "
             f"{asked.ladder}; it has, smallest first: {', '.join(sizes)}"
         )
@@ -208,7 +209,7 @@ def _place(size: str, sizes: list[str], key: str, ladder: str) -> int:
     by_name = {name.lower(): place for place, name in enumerate(sizes)}
     if size.lower() in by_name:
         return by_name[size.lower()]
-    raise ValueError(
+    raise InputError(
         f"models.{key}: the ladder {ladder} has no size {size!r}; nearest: "
         f"{_nearest(size, sizes)}; it has {', '.join(sizes)}"
     )

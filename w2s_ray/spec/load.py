@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec.merge import unknown
 from w2s_ray.spec.sweep import Sweep
 
@@ -20,7 +21,7 @@ TAG = r"function-after|\[key\]|\(\w+\)$"
 """Parts of pydantic's locations that no file has: validators, and tags of unions."""
 
 
-class SweepError(ValueError):
+class SweepError(InputError):
     """A sweep file that can't be used; one line for each problem."""
 
 

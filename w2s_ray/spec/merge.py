@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from w2s_ray.errors import InputError
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -16,17 +18,17 @@ def merged(base: M, overrides: Mapping[str, Any], *, where: str) -> M:
     """`base` with the top-level keys of `overrides` replaced.
 
     Raises:
-        ValueError: a key that `base` doesn't have or a value it refuses, named with `where`.
+        InputError: a key that `base` doesn't have or a value it refuses, named with `where`.
     """
     if not overrides:
         return base
     for key in overrides:
         if key not in type(base).model_fields:
-            raise ValueError(f"{where}: {unknown(key, type(base).model_fields)}")
+            raise InputError(f"{where}: {unknown(key, type(base).model_fields)}")
     try:
         return type(base).model_validate({**base.model_dump(), **overrides})
     except ValidationError as error:
-        raise ValueError(f"{where}.{first_error(error)}") from None
+        raise InputError(f"{where}.{first_error(error)}") from None
 
 
 def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
@@ -36,7 +38,7 @@ def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
     kind (`loss.kind`) begins with that kind's defaults, whatever `base` has.
 
     Raises:
-        ValueError: a path names no setting, a value is refused, or they don't go together.
+        InputError: a path names no setting, a value is refused, or they don't go together.
     """
     if not chosen:
         return base
@@ -47,7 +49,7 @@ def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
         return type(base).model_validate(data)
     except ValidationError as error:
         said = ", ".join(f"{path} = {value!r}" for path, value in sorted(chosen.items()))
-        raise ValueError(f"{where}: {said}: {first_error(error)}") from None
+        raise InputError(f"{where}: {said}: {first_error(error)}") from None
 
 
 def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
@@ -97,7 +99,7 @@ def _put(
     key, rest = keys[0], keys[1:]
     fields = type(base).model_fields if isinstance(base, BaseModel) else model.model_fields
     if key not in fields:
-        raise ValueError(f"{where} names no setting: {unknown(key, fields)}")
+        raise InputError(f"{where} names no setting: {unknown(key, fields)}")
     if not rest:
         data[key] = value
         return
@@ -107,7 +109,7 @@ def _put(
         return
     inner_model = type(inner) if isinstance(inner, BaseModel) else _model_in(fields[key].annotation)
     if inner_model is None:
-        raise ValueError(f"{where} names no setting: {key!r} has no settings of its own")
+        raise InputError(f"{where} names no setting: {key!r} has no settings of its own")
     if data.get(key) is None:
         data[key] = {}
     _put(data[key], inner_model, inner, rest, value, where)
@@ -120,7 +122,7 @@ def _put_in_list(
     kinds = [one.kind for one in base]
     if keys[0] not in kinds or len(keys) == 1:
         there = ", ".join(kinds) or "none"
-        raise ValueError(f"{where} names no setting of those there: {there}; add {keys[0]!r} first")
+        raise InputError(f"{where} names no setting of those there: {there}; add {keys[0]!r} first")
     place = kinds.index(keys[0])
     _put(data[place], type(base[place]), base[place], keys[1:], value, where)
 

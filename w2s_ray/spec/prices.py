@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec.load import load_declared
 from w2s_ray.spec.settings import Frozen
 
@@ -62,7 +63,7 @@ class Price(Frozen):
     @model_validator(mode="after")
     def _says_something(self) -> Price:
         if self.on_demand is None and self.spot is None:
-            raise ValueError("there is no price; give on_demand, spot or both")
+            raise InputError("there is no price; give on_demand, spot or both")
         return self
 
 
@@ -80,14 +81,14 @@ class Prices(Frozen):
         """The price of one device for an hour.
 
         Raises:
-            ValueError: no price of it; the message names the nearest.
+            InputError: no price of it; the message names the nearest.
         """
         found = self.per_device_hour.get(accelerator)
         if found is None:
-            raise ValueError(_unknown(accelerator, self.per_device_hour, "in the price file"))
+            raise InputError(_unknown(accelerator, self.per_device_hour, "in the price file"))
         price = found.spot if market == "spot" else found.on_demand
         if price is None:
-            raise ValueError(
+            raise InputError(
                 f"per_device_hour.{accelerator} has no {market} price; add it, or choose the other "
                 "market"
             )
@@ -98,7 +99,7 @@ def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
     """The accelerator called `name`, of the table that ships with the package and of `file`.
 
     Raises:
-        ValueError: no such accelerator; the message names the nearest.
+        InputError: no such accelerator; the message names the nearest.
     """
     known: Mapping[str, Accelerator] = _shipped()
     if file is not None:
@@ -107,7 +108,7 @@ def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
         )
         known = {**known, **read.accelerators}
     if name not in known:
-        raise ValueError(_unknown(name, known, "known; --accelerators FILE adds one"))
+        raise InputError(_unknown(name, known, "known; --accelerators FILE adds one"))
     return known[name]
 
 
@@ -120,7 +121,7 @@ def load_prices(path: Path) -> Prices:
     """The price file at `path`.
 
     Raises:
-        ValueError: it is missing or says something that a price file can't.
+        InputError: it is missing or says something that a price file can't.
     """
     return load_declared(path, Prices, what="a price file", needs="currency and per_device_hour")
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
 from w2s_ray.methods.losses import AnyLoss
@@ -48,7 +49,7 @@ class Labels(Frozen):
     @model_validator(mode="after")
     def _only_weak_labels_change(self) -> Labels:
         if self.transforms and not self.runs:
-            raise ValueError(
+            raise InputError(
                 f"transforms change weak labels, but the labels are {self.source}; leave them out"
             )
         return self

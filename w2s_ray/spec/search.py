@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
 Pair = tuple[str, str]
@@ -76,29 +77,29 @@ class Search(Frozen):
     def _on_is_a_list(cls, value: Any) -> Any:
         on = value.get("on") if isinstance(value, dict) else None
         if isinstance(on, list) and any(isinstance(entry, str) for entry in on):
-            raise ValueError(f"on: {on} is no list of pairs; write [[small, medium]]")
+            raise InputError(f"on: {on} is no list of pairs; write [[small, medium]]")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
         if self.cost and self.scheduler != "none":
-            raise ValueError(
+            raise InputError(
                 f"scheduler is {self.scheduler}, but cost: true asks for two objectives, and a "
                 "trial can't be stopped early by one of them; set scheduler: none or cost: false"
             )
         if self.sampler == "nsga2" and not self.cost:
-            raise ValueError(
+            raise InputError(
                 "sampler nsga2 weighs two objectives, and there is one; add cost: true, or set "
                 "sampler: tpe"
             )
         if self.warm_start != "none" and self.objective == "transfer":
-            raise ValueError(
+            raise InputError(
                 f"warm_start: {self.warm_start} is for a study of each cell, but objective is "
                 "transfer; set objective: weak_validation or oracle, or warm_start: none"
             )
         with_task = [isinstance(entry, TaskPair) for entry in self.on or ()]
         if any(with_task) and not all(with_task):
-            raise ValueError(
+            raise InputError(
                 "on has pairs with a task and pairs without; give each a task, or none of them"
             )
         return self

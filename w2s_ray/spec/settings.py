@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
 from w2s_ray.spec.stages import Stage, kind_of
@@ -85,7 +86,7 @@ class Architecture(Frozen):
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Architecture:
         if self.width % (2 * self.heads):
-            raise ValueError(
+            raise InputError(
                 f"width {self.width} can't be cut into {self.heads} heads of an even width; "
                 "choose a multiple of twice the heads"
             )
@@ -134,7 +135,7 @@ class FitSettings(Frozen):
         stop = self.early_stopping
         evaluations = self.training.evaluations
         if stop is not None and stop.patience > evaluations:
-            raise ValueError(
+            raise InputError(
                 f"early_stopping.patience is {stop.patience}, but training evaluates only "
                 f"{evaluations} times; lower the patience or raise evaluations_per_epoch"
             )
@@ -145,7 +146,7 @@ class FitSettings(Frozen):
         kinds = [kind_of(stage) for stage in self.stages]
         for kind in kinds:
             if kinds.count(kind) > 1:
-                raise ValueError(
+                raise InputError(
                     f"stages has {kind!r} more than once, and settings are named by kind; keep one"
                 )
         return self
@@ -153,7 +154,7 @@ class FitSettings(Frozen):
     @model_validator(mode="after")
     def _what_is_asked_is_not_probed(self) -> FitSettings:
         if {"prompt", "linear_probe"} <= {kind_of(stage) for stage in self.stages}:
-            raise ValueError(
+            raise InputError(
                 "stages has prompt and linear_probe: each stands for the student that is reported; "
                 "keep one"
             )
@@ -164,7 +165,7 @@ class FitSettings(Frozen):
         kinds = [kind_of(stage) for stage in self.stages]
         for kind in ("bootstrap", "iterate", "prompt"):
             if "simulated" in kinds and kind in kinds:
-                raise ValueError(
+                raise InputError(
                     f"stages has simulated and {kind}: a simulated supervisor stands for the real "
                     f"one, and labels for one student that is trained; leave {kind} out"
                 )

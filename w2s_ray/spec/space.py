@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
 Value = bool | int | float | str | None
@@ -35,14 +36,14 @@ class Distribution(Frozen):
     def _one_form(self) -> Distribution:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
+            raise InputError(
                 f"give exactly one of uniform, loguniform, integer, choice (got {given or 'none'})"
             )
         bounds = self.uniform or self.loguniform or self.integer
         if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"{given[0]}: {list(bounds)} is no range; write [low, high]")
+            raise InputError(f"{given[0]}: {list(bounds)} is no range; write [low, high]")
         if self.loguniform is not None and self.loguniform[0] <= 0:
-            raise ValueError(f"loguniform: {list(self.loguniform)} must lie above 0")
+            raise InputError(f"loguniform: {list(self.loguniform)} must lie above 0")
         return self
 
     def examples(self) -> tuple[Any, ...]:
@@ -94,7 +95,7 @@ class OneOf(Frozen):
     def _alone(cls, value: Any) -> Any:
         if isinstance(value, dict) and len(value) > 1:
             others = ", ".join(str(key) for key in value if key != "one_of")
-            raise ValueError(f"one_of stands alone; remove {others}, or put it into an entry")
+            raise InputError(f"one_of stands alone; remove {others}, or put it into an entry")
         return value
 
     @model_validator(mode="after")
@@ -102,9 +103,9 @@ class OneOf(Frozen):
         kinds = self.kinds()
         for i, kind in enumerate(kinds):
             if not isinstance(kind, str):
-                raise ValueError(f"entry {i + 1} of one_of has no kind; write {{kind: ...}}")
+                raise InputError(f"entry {i + 1} of one_of has no kind; write {{kind: ...}}")
             if kinds.count(kind) > 1:
-                raise ValueError(f"one_of has the kind {kind!r} more than once; keep one entry")
+                raise InputError(f"one_of has the kind {kind!r} more than once; keep one entry")
         return self
 
     def kinds(self) -> tuple[str, ...]:

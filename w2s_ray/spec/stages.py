@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.transforms import Transform
 
@@ -49,7 +50,7 @@ class EnsembleStage(Frozen):
     @model_validator(mode="after")
     def _more_than_one(self) -> EnsembleStage:
         if not self.supervisors and not self.seeds:
-            raise ValueError("ensemble has one supervisor; name more in supervisors or seeds")
+            raise InputError("ensemble has one supervisor; name more in supervisors or seeds")
         return self
 
 

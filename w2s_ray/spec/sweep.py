@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.spec.check_space import check_space
 from w2s_ray.spec.declared import Method, Model, Task
@@ -27,7 +28,7 @@ from w2s_ray.spec.trackers import Trackers
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds {list(seeds)} repeat a seed; each seed is one replicate")
+        raise InputError(f"seeds {list(seeds)} repeat a seed; each seed is one replicate")
     return seeds
 
 
@@ -74,7 +75,7 @@ class Sweep(Frozen):
     def _one_task(cls, value: Any) -> Any:
         if isinstance(value, dict) and "task" in value:
             if "tasks" in value:
-                raise ValueError("give `task` (one) or `tasks` (a list), not both")
+                raise InputError("give `task` (one) or `tasks` (a list), not both")
             value = {**value, "tasks": [value["task"]]}
             del value["task"]
         return value
@@ -99,7 +100,7 @@ class Sweep(Frozen):
         if self._searched():
             self._check_searched()
             if self.search.seed in self.seeds:
-                raise ValueError(
+                raise InputError(
                     f"search.seed {self.search.seed} is also in seeds; choose another, so that "
                     "winners are refitted on fresh seeds"
                 )
@@ -109,19 +110,19 @@ class Sweep(Frozen):
         """The model called `label` (or, where that is unambiguous, named so).
 
         Raises:
-            ValueError: no such model; the message lists the known ones.
+            InputError: no such model; the message lists the known ones.
         """
         for model in self.models:
             if label in (model.label, model.name):
                 return model
         known = ", ".join(model.label for model in self.models)
-        raise ValueError(f"unknown model {label!r}; the sweep's models are: {known}")
+        raise InputError(f"unknown model {label!r}; the sweep's models are: {known}")
 
     def pretrained(self, model: Model) -> tuple[Model, int | None] | None:
         """The model whose pretraining makes `model`, and the step of it; None = it exists.
 
         Raises:
-            ValueError: a checkpoint that no pretraining leaves.
+            InputError: a checkpoint that no pretraining leaves.
         """
         if model.checkpoint is None:
             return (model, None) if model.pretrain is not None else None
@@ -130,7 +131,7 @@ class Sweep(Frozen):
         steps = source.pretrain.checkpoints if source.pretrain is not None else ()
         if not step.isdigit() or int(step) not in steps:
             left = ", ".join(f"{name}@{n}" for n in steps) or "none"
-            raise ValueError(
+            raise InputError(
                 f"models.{model.label}.checkpoint: {model.checkpoint!r} is not left by a "
                 f"pretraining (it leaves {left}); name MODEL@STEP of its pretrain.checkpoints"
             )
@@ -150,7 +151,7 @@ class Sweep(Frozen):
             case "adjacent":
                 found = [(labels[i], labels[i + 1]) for i in order if i + 1 < len(labels)]
         if not found:
-            raise ValueError(
+            raise InputError(
                 f"pairs: {self.pairs} gives no pair with {len(labels)} model(s); "
                 "add a model, or say weaker_or_same"
             )
@@ -183,7 +184,7 @@ class Sweep(Frozen):
         """Settings of `model` as a student of `method`, with `chosen` dotted settings put in.
 
         Raises:
-            ValueError: a dotted name that is no setting, or a value that it can't have.
+            InputError: a dotted name that is no setting, or a value that it can't have.
         """
         declared = self.methods[method]
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
@@ -216,9 +217,9 @@ class Sweep(Frozen):
         try:
             named = [(self.model(weak).label, self.model(strong).label) for weak, strong in pairs]
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise InputError(f"{where}: {error}") from None
         if not named:
-            raise ValueError(f"{where} is empty; name a pair such as [small, medium]")
+            raise InputError(f"{where} is empty; name a pair such as [small, medium]")
         return tuple(dict.fromkeys(named))
 
     def _searched(self) -> bool:
@@ -232,7 +233,7 @@ class Sweep(Frozen):
             for name in names:
                 if names.count(name) > 1:
                     hint = "give one a `label`" if what == "models" else "rename one"
-                    raise ValueError(f"{what} has {name!r} more than once; {hint}")
+                    raise InputError(f"{what} has {name!r} more than once; {hint}")
 
     def _check_method(self, name: str, method: Method, model: Model) -> None:
         self._check_engine(name, method, model)
@@ -241,7 +242,7 @@ class Sweep(Frozen):
                 for label in getattr(stage, "supervisors", ()) + getattr(stage, "through", ()):
                     self.model(label)
             except ValueError as error:
-                raise ValueError(f"methods.{name}.stages.{kind_of(stage)}: {error}") from None
+                raise InputError(f"methods.{name}.stages.{kind_of(stage)}: {error}") from None
         check_space(
             method.search,
             settings=self.student_settings(name, model),
@@ -264,7 +265,7 @@ class Sweep(Frozen):
             ("weight_decay_to", "initial", decays),
         ):
             if value in values:
-                raise ValueError(
+                raise InputError(
                     f"methods.{name}: training.{key} is {value}, which DeepSpeed can't do; set "
                     f"execution.engine: torch for {model.label}, or choose another {key}"
                 )
@@ -275,13 +276,13 @@ class Sweep(Frozen):
         names = [task.name for task in self.tasks]
         for cell in searched:
             if cell.task not in names:
-                raise ValueError(
+                raise InputError(
                     f"search.on: unknown task {cell.task!r}; the sweep's tasks are: "
                     f"{', '.join(names)}"
                 )
         engines = {self.execution_of(self.model(cell.pair[1])).engine for cell in searched}
         if len(engines) > 1:
-            raise ValueError(
+            raise InputError(
                 "search.on names students with different engines; name pairs whose students all "
                 "run on one of torch and deepspeed"
             )
@@ -290,7 +291,7 @@ class Sweep(Frozen):
         for name, method in self.methods.items():
             for path in ("training.epochs", "training.evaluations_per_epoch"):
                 if self.search.objective == "transfer" and path in method.search:
-                    raise ValueError(
+                    raise InputError(
                         f"methods.{name}.search.{path} changes when a trial's cells are evaluated, "
                         f"and {self.search.scheduler} compares trials over several cells at equal "
                         "evaluations; search one pair, or set scheduler: none"

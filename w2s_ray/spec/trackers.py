@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
 REMEDY = "write [tensorboard], or a mapping with settings of tensorboard, mlflow or wandb"
@@ -65,15 +66,15 @@ class Trackers(Frozen):
         if isinstance(value, list):
             entries = [{entry: None} if isinstance(entry, str) else entry for entry in value]
             if not all(isinstance(entry, dict) for entry in entries):
-                raise ValueError(f"{value} is no list of trackers; {REMEDY}")
+                raise InputError(f"{value} is no list of trackers; {REMEDY}")
             names = [name for entry in entries for name in entry]
             if len(set(names)) != len(names):
-                raise ValueError(f"{', '.join(names)}: a tracker stands twice; keep one")
+                raise InputError(f"{', '.join(names)}: a tracker stands twice; keep one")
             value = {name: settings for entry in entries for name, settings in entry.items()}
         if isinstance(value, dict):
             return {name: {} if settings is None else settings for name, settings in value.items()}
         if not isinstance(value, Trackers):
-            raise ValueError(f"{value!r} names no trackers; {REMEDY}")
+            raise InputError(f"{value!r} names no trackers; {REMEDY}")
         return value
 
     @model_serializer(mode="wrap")

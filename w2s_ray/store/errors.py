@@ -5,8 +5,10 @@ Owns the two kinds of error. It knows nothing of why.
 
 from __future__ import annotations
 
+from w2s_ray.errors import InputError
 
-class StoreError(ValueError):
+
+class StoreError(InputError):
     """What is asked of the store can't be had; the message names the remedy."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from w2s_ray.errors import InputError
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.records import NAME_PATTERN, Stored
 
@@ -137,7 +138,7 @@ def check_weights(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if path.is_file()]
     refused = sorted(path.name for path in files if path.suffix not in WEIGHT_SUFFIXES)
     if refused or not files:
-        raise ValueError(
+        raise InputError(
             f"weights in {folder}: {', '.join(refused) or 'no files'}; keep safetensors, and only "
             f"files that end in {', '.join(WEIGHT_SUFFIXES)}"
         )

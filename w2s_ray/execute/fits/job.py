@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from w2s_ray.data import TASKS
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.right import Truth
+from w2s_ray.errors import InputError
 from w2s_ray.execute.causes import cause_of
 from w2s_ray.execute.fits.labels import SplitRows
 from w2s_ray.execute.fits.ledger import Ledger, against_truth
@@ -140,7 +141,7 @@ class FitJob:
             return self.fit.source
         folder = store.fetch_weights(begun, cache_folder() / "weights")
         if folder is None:
-            raise ValueError(
+            raise InputError(
                 f"run {begun}, which this one begins with, left no weights; delete its folder in "
                 f"{store.uri} and run again"
             )

@@ -19,6 +19,7 @@ import numpy as np
 
 from w2s_ray.data.right import Truth
 from w2s_ray.data.table import label_order
+from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms.transform import Labelled, Told, Transform
 from w2s_ray.spec import PARTS, FitRecipe, Part
 
@@ -104,7 +105,7 @@ def targets(
     that ask for them. Validation labels are transformed by a simulated supervisor alone.
 
     Raises:
-        ValueError: a row that the supervisor did not label, or transforms that leave no row.
+        InputError: a row that the supervisor did not label, or transforms that leave no row.
     """
     part = recipe.train_on
     sliced_N = slice_rows(rows.groups[part], recipe.train_slice)
@@ -144,7 +145,7 @@ def answers(
     `weak` maps (part, example id) to the supervisor's completion.
 
     Raises:
-        ValueError: a row that the supervisor did not complete.
+        InputError: a row that the supervisor did not complete.
     """
 
     sliced_N = slice_rows(rows.groups[recipe.train_on], recipe.train_slice)
@@ -216,7 +217,7 @@ def _transformed(transforms: Sequence[Transform], labelled: Labelled) -> Labelle
         made = transform.apply(replace(made, tell=tell))
         if len(made.rows_N) == 0:
             count = len(labelled.rows_N)
-            raise ValueError(f"{transform!r} leaves none of {count} rows; let it keep more")
+            raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")
     return made
 
 
@@ -237,8 +238,8 @@ def _weak(
     return given if given.ndim == 2 else np.stack([1 - given, given], axis=1)
 
 
-def _unlabelled(missing: KeyError, runs: Sequence[str]) -> ValueError:
-    return ValueError(
+def _unlabelled(missing: KeyError, runs: Sequence[str]) -> InputError:
+    return InputError(
         f"supervisor {' or '.join(runs)} has no label for {missing.args[0]}; its "
         "predictions are incomplete: delete its folder in the store and run again"
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from w2s_ray.errors import InputError
 from w2s_ray.execute.jobs.parcel import pack
 from w2s_ray.execute.jobs.submission import BUDGET, STORE, SWEEP, TEXT, Submission
 
@@ -29,7 +30,7 @@ NO_AGENT = "No available agent"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
-class JobError(ValueError):
+class JobError(InputError):
     """The cluster can't be reached, or refuses what it is asked."""
 
 

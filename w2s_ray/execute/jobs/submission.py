@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from w2s_ray.errors import InputError
 from w2s_ray.execute.stopping import LEAVE_S
 from w2s_ray.spec import Sweep
 from w2s_ray.spec.budget import Budget
@@ -57,7 +58,7 @@ def submission(
     `shared`: folders of this machine are the same ones on every node of the cluster.
 
     Raises:
-        ValueError: the cluster would not see the store or an input, or a variable isn't set.
+        InputError: the cluster would not see the store or an input, or a variable isn't set.
     """
     uri = _seen(store or sweep.store, "store", shared=shared, relative=True)
     for task in sweep.tasks:
@@ -97,12 +98,12 @@ def _seen(where: str, what: str, *, shared: bool, relative: bool = False) -> str
     if "://" in where:
         return where
     if not shared:
-        raise ValueError(
+        raise InputError(
             f"{what} {where} is a folder of this machine, which the cluster doesn't see; name a "
             "URI such as s3://bucket/results, or say --shared if all nodes have it at that path"
         )
     if not relative and not Path(where).is_absolute():
-        raise ValueError(
+        raise InputError(
             f"{what} {where} is relative, and a job starts elsewhere; make it absolute"
         )
     return absolute(where)
@@ -110,10 +111,10 @@ def _seen(where: str, what: str, *, shared: bool, relative: bool = False) -> str
 
 def _variable(name: str) -> str:
     if "=" in name:
-        raise ValueError(
+        raise InputError(
             f"--env {name.partition('=')[0]}: give the name alone, the value is taken "
             "from this process's environment"
         )
     if name not in os.environ:
-        raise ValueError(f"--env {name}: it isn't set here; set it, or leave the option out")
+        raise InputError(f"--env {name}: it isn't set here; set it, or leave the option out")
     return os.environ[name]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from w2s_ray.errors import InputError
 from w2s_ray.execute.studies.trials import Trial, figures
 from w2s_ray.spec import Distribution, OneOf, StudyRecipe, branch, branches
 
@@ -47,7 +48,7 @@ def propose(
     shuffled by the study's seed.
 
     Raises:
-        ValueError: settings in `first` that the recipe's space doesn't hold.
+        InputError: settings in `first` that the recipe's space doesn't hold.
     """
     given = _checked(recipe, first)
     if recipe.sampler == "grid":
@@ -216,7 +217,7 @@ def _checked(recipe: StudyRecipe, first: Sequence[Mapping[str, Any]]) -> list[di
     given: list[dict[str, Any]] = []
     for settings in first:
         if not any(way.holds(settings) for way in branches(recipe.space)):
-            raise ValueError(
+            raise InputError(
                 f"warm_start: the settings {dict(settings)} are none of the study's space; give "
                 "what a study of the same space chose"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from w2s_ray.errors import InputError
 from w2s_ray.spec import Trackers
 
 NEEDS = {
@@ -21,12 +22,12 @@ def check_trackers(trackers: Trackers) -> None:
     """Refuse a tracker whose package is missing.
 
     Raises:
-        ValueError: it names the tracker and what to install.
+        InputError: it names the tracker and what to install.
     """
     for name in trackers.chosen:
         module, install = NEEDS[name]
         if find_spec(module) is None:
-            raise ValueError(
+            raise InputError(
                 f"trackers: {name} needs the package {module}, which is missing: "
                 f'pip install "{install}", or leave {name} out'
             )

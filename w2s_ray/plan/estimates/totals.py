@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from w2s_ray.data.lengths import How
 from w2s_ray.data.shapes import Shapes
+from w2s_ray.errors import InputError
 from w2s_ray.plan.estimates.fits import FitEstimate, estimate_fit
 from w2s_ray.plan.estimates.memory import Memory
 from w2s_ray.plan.estimates.placing import Smallest, fits, gpu_fraction, smallest
@@ -38,11 +39,11 @@ class Device:
         """Device seconds of so many operations.
 
         Raises:
-            ValueError: the device doesn't have the precision.
+            InputError: the device doesn't have the precision.
         """
         peak = self.accelerator.flops("bf16" if precision == "bf16" else "fp32")
         if peak is None:
-            raise ValueError(
+            raise InputError(
                 f"accelerator {self.name} has no bf16, and training.precision is bf16; choose "
                 "another accelerator, or set precision: fp32"
             )
@@ -174,7 +175,7 @@ def estimate_plan(
     """What `plan` takes, of which the store has what is `done`.
 
     Raises:
-        ValueError: a precision that the device doesn't have.
+        InputError: a precision that the device doesn't have.
     """
     estimator = Estimator(shapes)
     grouped: dict[tuple[str, str, Execution, str], list[tuple[_Run, FitEstimate | str]]] = {}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from w2s_ray.errors import InputError
 from w2s_ray.report.figures import agreement, grid, methods, reliability, search, size, training
 from w2s_ray.report.figures.export import FORMATS, Format, export, themed
 from w2s_ray.report.figures.figure import Figure
@@ -40,10 +41,10 @@ def figures_of(results: Results, sweep: str, *, x: XAxis = "parameters") -> dict
 
     Raises:
         StoreError: no such sweep.
-        ValueError: no such `x`.
+        InputError: no such `x`.
     """
     if x not in FIGURE_OF:
-        raise ValueError(f"x is {x!r}; choose among {', '.join(FIGURE_OF)}")
+        raise InputError(f"x is {x!r}; choose among {', '.join(FIGURE_OF)}")
     return {figure.name: figure for figure in _made(facts_of(results, sweep), x=x)}
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from w2s_ray.errors import InputError
 from w2s_ray.report.figures import theme as themes
 from w2s_ray.report.figures.figure import Figure
 
@@ -33,7 +34,7 @@ def export(figure: Figure, format: Format, *, theme: themes.Theme = "light") -> 
     """The figure as a file of `format`.
 
     Raises:
-        ValueError: no such format.
+        InputError: no such format.
     """
     import vl_convert
 
@@ -49,4 +50,4 @@ def export(figure: Figure, format: Format, *, theme: themes.Theme = "light") -> 
         case "json":
             return json.dumps(whole, indent=1).encode()
         case _:
-            raise ValueError(f"format is {format!r}; choose among {', '.join(FORMATS)}")
+            raise InputError(f"format is {format!r}; choose among {', '.join(FORMATS)}")

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import altair as alt
 
+from w2s_ray.errors import InputError
+
 Theme = Literal["light", "dark"]
 
 SHAPES = (
@@ -81,7 +83,7 @@ def config(theme: Theme) -> dict[str, Any]:
     """The Vega-Lite config of a theme.
 
     Raises:
-        ValueError: no such theme.
+        InputError: no such theme.
     """
     match theme:
         case "light":
@@ -93,7 +95,7 @@ def config(theme: Theme) -> dict[str, Any]:
                 "#f0f1f3", muted="#a6abb3", grid="#33373f", hatch="#4d535e", paper="#16181d"
             ) | {"range": _ranges([*_OKABE_ITO, "#F0E442"], extent=(0.28, 1.0))}
         case _:
-            raise ValueError(f"theme is {theme!r}; choose light or dark")
+            raise InputError(f"theme is {theme!r}; choose light or dark")
 
 
 def _ranges(category: Sequence[str], *, extent: tuple[float, float]) -> dict[str, Any]:
