@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from w2s_ray.data.files import Member
-from w2s_ray.data.table import label_classes, raw_rows, table_rows
+from w2s_ray.data.generic import label_classes, table_rows
+from w2s_ray.data.table import raw_rows
 from w2s_ray.spec import Columns
 
 COLUMNS = Columns(text="t", label="l")
