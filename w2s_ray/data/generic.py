@@ -22,6 +22,8 @@ from w2s_ray.errors import InputError
 from w2s_ray.spec import Columns
 
 _SHOWN = 8
+_Said = tuple[list[str], list[Messages], str | None]
+"""The texts that a model reads of a row, their messages where they are such, the right answer."""
 
 
 def table_rows(member: Member, *, columns: Columns) -> Rows:
@@ -35,8 +37,12 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     if not rows:
         raise InputError(f"{member}: no rows; name a file that has some in `path`")
     check_columns(member, rows[0], columns)
+    read = [_texts(row, columns, member, i) for i, row in enumerate(rows)]
     classes = _classes(member, rows, columns)
-    made = [_example(member, i, row, columns, classes) for i, row in enumerate(rows)]
+    made = [
+        _example(member, i, row, columns, classes, said)
+        for i, (row, said) in enumerate(zip(rows, read, strict=True))
+    ]
     if columns.group is not None:
         return _tied(Rows(tuple(made), form=columns.form))
     pairs = columns.form == "pairs"
@@ -75,12 +81,22 @@ def text_cell(row: Row, column: str, member: Member, index: int) -> str:
     return text_of(cell(row, column, member, index), where=_place(member, index, column))
 
 
+def label_cell(row: Row, column: str, member: Member, index: int) -> str:
+    """The label that a row has in a column, as text.
+
+    Raises:
+        InputError: nothing, or no text.
+    """
+    text_cell(row, column, member, index)
+    return plain_label(row[column])
+
+
 def _example(
-    member: Member, i: int, row: Row, columns: Columns, classes: dict[str, int]
+    member: Member, i: int, row: Row, columns: Columns, classes: dict[str, int], said: _Said
 ) -> Example:
     label = columns.label or columns.preferred
-    texts, chats, answer = _texts(row, columns, member, i)
-    right = 0 if label is None else classes[plain_label(row[label])]
+    texts, chats, answer = said
+    right = 0 if label is None else classes[label_cell(row, label, member, i)]
     if columns.chosen is not None:
         right = int(better_first(*texts))
         texts, chats = (texts, chats) if right else (texts[::-1], chats[::-1])
@@ -98,10 +114,8 @@ def _example(
     )
 
 
-def _texts(
-    row: Row, columns: Columns, member: Member, i: int
-) -> tuple[list[str], list[Messages], str | None]:
-    """What a model reads of a row, its messages where it has any, and the right answer."""
+def _texts(row: Row, columns: Columns, member: Member, i: int) -> _Said:
+    """What a row says."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
     read = [name for name in (columns.text, *pair, columns.answer) if name is not None]
     values = {name: cell(row, name, member, i) for name in read}
@@ -188,7 +202,7 @@ def _classes(member: Member, rows: Sequence[Row], columns: Columns) -> dict[str,
     label = columns.label or columns.preferred
     if label is None:
         return {}
-    values = [plain_label(text_cell(row, label, member, i)) for i, row in enumerate(rows)]
+    values = [label_cell(row, label, member, i) for i, row in enumerate(rows)]
     where = f"{member}: column {label!r}"
     if columns.preferred is None:
         return label_classes(values, positive=columns.positive, where=where)

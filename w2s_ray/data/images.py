@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_ray.data.cells import names, plain_label, shortened
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import Member, Stamp, local, members, reading, reason, stamp
-from w2s_ray.data.generic import cell, check_columns, text_cell
+from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
 from w2s_ray.data.table import npz_arrays, raw_rows
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
@@ -46,12 +46,12 @@ def category_rows(member: Member, *, columns: Columns) -> Rows:
     for i, row in enumerate(raw_rows(member)):
         if i == 0:
             check_columns(member, row, columns)
-        given = None if columns.id is None else plain_label(text_cell(row, columns.id, member, i))
+        given = None if columns.id is None else label_cell(row, columns.id, member, i)
         text = id_ = given or f"row:{i}"
         if columns.image is not None:
             text = _content(cell(row, columns.image, member, i), member)
         group = text if columns.group is None else text_cell(row, columns.group, member, i)
-        answer = plain_label(text_cell(row, columns.category or "", member, i))
+        answer = label_cell(row, columns.category or "", member, i)
         made.append(Example(id_, text, 0, group, answer=answer))
     if len({row.id for row in made}) < len(made):
         raise InputError(f"{member}: column {columns.id!r} has an id twice; give each row its own")
