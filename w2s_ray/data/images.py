@@ -91,15 +91,19 @@ def image_stamps(task: Task) -> list[Stamp]:
     return [stamp(_file(name, member)) for name in images if isinstance(name, str)]
 
 
-def images_of(task: Task, ids: Sequence[str]) -> list[np.ndarray]:
+def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> list[np.ndarray]:
     """The pixels of rows, by id: uint8 [H, W] or [H, W, 3] each.
 
+    `contents` are the rows' texts: hashes of the images that the split was made of.
+
     Raises:
-        InputError: a row without an image, or Pillow is needed and not installed.
+        InputError: a row without an image, another image, or Pillow is needed and not installed.
     """
     if task.columns is None:
         pixels_NHW = _digits()[0]
-        return [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
+        found = [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
+        _check_contents([_hash(image.tobytes()) for image in found], ids, contents, "scikit-learn")
+        return found
     member = members(local(task.path or "", where=f"task {task.name}"))[0]
     name, column = task.columns.id, task.columns.image or ""
     by_id = {
@@ -112,7 +116,18 @@ def images_of(task: Task, ids: Sequence[str]) -> list[np.ndarray]:
             f"{member}: no row {missing[0]!r} any more; the file changed since it was planned: "
             "plan again"
         )
+    _check_contents([_content(by_id[id_], member) for id_ in ids], ids, contents, member)
     return [_pixels(by_id[id_], member) for id_ in ids]
+
+
+def _check_contents(
+    found: Sequence[str], ids: Sequence[str], contents: Sequence[str], where: object
+) -> None:
+    for id_, now, planned in zip(ids, found, contents, strict=True):
+        if now != planned:
+            raise InputError(
+                f"{where}: the image of row {id_!r} changed since it was planned: plan again"
+            )
 
 
 def features_in(path: Path, ids: Sequence[str]) -> np.ndarray:

@@ -166,7 +166,10 @@ def _features(fit: PlannedFit, rows: SplitRows, store: Store) -> Material:
     recipe = fit.recipe
     assert fit.execution.workers == 1, "the plan refuses sharded probes"
     task = Task.model_validate(store.split_about(recipe.split)["declaration"])
-    made = {part: features(fit, task, part, rows.ids[part]) for part in _parts(recipe)}
+    made = {
+        part: features(fit, task, part, rows.ids[part], contents=rows.texts[part])
+        for part in _parts(recipe)
+    }
     labels = targets(
         recipe,
         rows,
