@@ -315,6 +315,14 @@ CASES = (
     Case("train.csv", "PuzzleId,FEN\n1,x\n", "isn't in the task's format", None, "chess_puzzles"),
     Case(
         "train.csv",
+        "PuzzleId,FEN,Moves,Rating\n"
+        "1,rnbqkbnr/pppppppp/8/8/8/8/PPPPPPPP/RNBQKBNR w KQkq - 0 1,e2e4 e7e5,hard\n",
+        "column 'Rating' holds 'hard', which is no finite number",
+        None,
+        "chess_puzzles",
+    ),
+    Case(
+        "train.csv",
         "PuzzleId,FEN,Moves,Rating\n1,8/8/8/8/8/8/8/8 w - - 0 1,e2e4 e7e5,hard\n",
         "not a chess puzzle",
         None,

@@ -234,7 +234,8 @@ def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> 
         try:
             made += map(_whole, named.format(row, id=f"{split}:{i}"))
         except InputError as error:
-            raise InputError(f"{where}: {error}") from None
+            said = str(error).removeprefix(f"{split}:{i}: ")
+            raise InputError(f"{where}: {said}") from None
         except _NOT_THE_LAYOUT as error:
             raise InputError(
                 f"{where} isn't in the task's format ({_said(error)}; it has {names(row)}); "
