@@ -133,6 +133,7 @@ def test_a_file_of_pairs(tmp_path, task, how, values):
         ("p", "q", 1),
         ("r", "s", 0),
         ("q", "t", 1),
+        ("u", "u", 0),  # dropped and counted when the split is made
     ]
     groups = [row.group for row in rows.pool]
     assert groups[0] == groups[2] != groups[1]

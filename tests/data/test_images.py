@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from w2s_ray.data import load_split, model_source, resolve
+from w2s_ray.data import load_split, model_source, resolve, split_ref
 from w2s_ray.data.images import features_in, images_of
 from w2s_ray.spec import Columns, Model, Task, parse_sweep
 
@@ -34,7 +35,8 @@ def test_classes_are_answers_and_pixels_are_found_by_id(tmp_path):
     assert len(rows) == 36
     for row in rows:
         assert row.answer == str(int(row.id[1:]) % 3)
-    found = images_of(image_task(tmp_path, images=pixels), [row.id for row in rows[:5]])
+    ids, contents = [row.id for row in rows[:5]], [row.text for row in rows[:5]]
+    found = images_of(image_task(tmp_path, images=pixels), ids, contents=contents)
     for row, image in zip(rows, found, strict=False):
         assert (image == pixels[int(row.id[1:])]).all()
 
@@ -71,8 +73,16 @@ def test_image_files_lie_beside_their_table(tmp_path):
     columns = Columns(category="kind", image="file", id="file")
     task = Task(name="insects", path=str(tmp_path / "table.csv"), columns=columns, **SIZES)
     row = load_split(task).parts["test"][0]
-    (found,) = images_of(task, [row.id])
+    (found,) = images_of(task, [row.id], contents=[row.text])
     assert (found == pixels[int(Path(row.id).stem)]).all()
+    planned = split_ref(task)
+    image.fromarray(255 - pixels[int(Path(row.id).stem)]).save(tmp_path / row.id)
+    with pytest.raises(ValueError, match=r"the image of row .* changed since it was planned"):
+        images_of(task, [row.id], contents=[row.text])
+    assert split_ref(task).fingerprint != planned.fingerprint
+    (tmp_path / "pictures" / "3.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"3.png: not a whole image"):
+        images_of(task, ["pictures/3.png"], contents=[hashlib.sha256(b"no image").hexdigest()[:16]])
     (tmp_path / "pictures" / "3.png").unlink()
     with pytest.raises(ValueError, match=r"no image file 'pictures/3.png'"):
         load_split(task)
@@ -158,5 +168,5 @@ def test_the_digits_are_scikit_learns():
     for row in split.parts["test"][:50]:
         index = int(row.id.partition(":")[2])
         assert row.answer == str(labels[index])
-        (image,) = images_of(task, [row.id])
+        (image,) = images_of(task, [row.id], contents=[row.text])
         assert np.abs(image.ravel() / 255 * 16 - pixels[index]).max() < 0.05

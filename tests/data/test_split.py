@@ -107,8 +107,10 @@ def test_cleaning_is_counted():
     assert split.dropped == {
         "too_long": 1,
         "too_easy_or_hard": 0,
+        "same_text_twice": 0,
         "contradictory": 2,
         "duplicate": 1,
+        "near_duplicate": 0,
         "shared_with_test": 0,
     }
     seen = [text for part in texts(split).values() for text in part]

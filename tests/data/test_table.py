@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from w2s_ray.data.files import Member
-from w2s_ray.data.table import label_classes, raw_rows, table_rows
+from w2s_ray.data.generic import label_classes, table_rows
+from w2s_ray.data.sources import read_rows
+from w2s_ray.data.table import raw_rows
 from w2s_ray.spec import Columns
 
 COLUMNS = Columns(text="t", label="l")
@@ -44,6 +47,51 @@ def test_text_formats_give_the_same_rows(tmp_path, name, content):
     assert list(raw_rows(write(tmp_path, name, content))) == ROWS
 
 
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.decimal128(12, 1), pa.int8()])
+@pytest.mark.parametrize("columns", [COLUMNS, Columns(text="t", label="l", positive=1)])
+def test_integral_numbers_of_any_type_are_the_same_labels(tmp_path, kind, columns):
+    labels = pa.array([0, 1, 1, 0], pa.int32()).cast(kind)
+    pyarrow.parquet.write_table(pa.table({"t": list("abcd"), "l": labels}), tmp_path / "x.parquet")
+    made = table_rows(Member("x.parquet", tmp_path / "x.parquet"), columns=columns)
+    assert [row.label for row in made.pool] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+def test_a_named_task_takes_integral_floats_of_parquet(tmp_path, task, kind):
+    labels = pa.array([0, 1, 1, 0], pa.int32()).cast(kind)
+    table = pa.table({"sentence": list("abcd"), "label": labels})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    made = read_rows(task(name="sst2", path=str(tmp_path / "train.parquet")))
+    assert [row.label for row in made.pool] == [0, 1, 1, 0]
+
+
+def test_bytes_are_the_text_that_they_encode(tmp_path):
+    texts = [f"caf\u00e9 {i}" for i in range(4)]
+    for name, values in (("text", texts), ("bytes", [text.encode() for text in texts])):
+        table = pa.table({"t": values, "l": [0, 1, 0, 1]})
+        pyarrow.parquet.write_table(table, tmp_path / f"{name}.parquet")
+    read = [
+        table_rows(Member(f"{name}.parquet", tmp_path / f"{name}.parquet"), columns=COLUMNS).pool
+        for name in ("text", "bytes")
+    ]
+    assert read[0] == read[1]
+    assert [row.text for row in read[1]] == texts
+
+
+@pytest.mark.parametrize("nothing", ["null", "NaN"])
+def test_a_missing_value_in_a_named_tasks_row_is_an_empty_text(tmp_path, task, nothing):
+    lines = [f'{{"sentence": "s {i}", "label": {i % 2}}}' for i in range(4)]
+    lines.append(f'{{"sentence": {nothing}, "label": 1}}')
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    made = read_rows(task(name="sst2", path=str(tmp_path / "train.jsonl")))
+    assert [row.text for row in made.pool] == ["s 0", "s 1", "s 2", "s 3"]
+
+
+def test_empty_columns_without_a_name_may_repeat(tmp_path):
+    made = table_rows(write(tmp_path, "x.csv", "t,l,,\na,0,,\nb,1,,\n"), columns=COLUMNS)
+    assert [row.text for row in made.pool] == ["a", "b"]
+
+
 def test_parquet(tmp_path):
     pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
     assert list(raw_rows(Member("x.parquet", tmp_path / "x.parquet"))) == ROWS
@@ -76,6 +124,14 @@ def test_groups_come_from_their_column(tmp_path):
         (["spam", "ham"], "ham", {"ham": 1, "spam": 0}),
         ([2, 10], None, {"2": 0, "10": 1}),
         (["1", "-1"], -1, {"-1": 1, "1": 0}),
+        (["1", "-1"], None, {"-1": 0, "1": 1}),
+        (["0", "-1"], 0, {"-1": 0, "0": 1}),
+        (["1.0", "0.0"], 1, {"0": 0, "1": 1}),
+        ([1.0, 0.0], "1", {"0": 0, "1": 1}),
+        ([Decimal("1.00"), Decimal("0.00")], 1.0, {"0": 0, "1": 1}),
+        (["1.0", 0], None, {"0": 0, "1": 1}),
+        (["1.5", "2.5"], "2.5", {"1.5": 0, "2.5": 1}),
+        (["nan", "one"], "nan", {"nan": 1, "one": 0}),
     ],
 )
 def test_labels_to_classes(values, positive, classes):

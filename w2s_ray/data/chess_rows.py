@@ -11,6 +11,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from w2s_ray.data.cells import is_missing, number_of
 from w2s_ray.data.example import Example, Row
 from w2s_ray.data.forms import KEYS
 from w2s_ray.errors import InputError
@@ -129,13 +130,14 @@ def _opened(row: Row, id: str) -> tuple[chess.Board, str]:
 def _example(row: Row, id: str, prompt: str, answer: str, shared: tuple[str, ...]) -> Example:
     game = row.get("GameId") or _game_of(row.get("GameUrl") or "")
     ties = (f"game {game}",) if game else ()
+    rating, where = row.get("Rating"), f"{id}: column 'Rating'"
     return Example(
         id,
         prompt,
         0,
         KEYS.join((*ties, *shared)),
         answer=answer,
-        difficulty=float(row["Rating"]) if row.get("Rating") not in (None, "") else None,
+        difficulty=None if is_missing(rating) else number_of(rating, where=where),
     )
 
 

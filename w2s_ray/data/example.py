@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from w2s_ray.data.cells import folded
 from w2s_ray.spec import Form
 
 Row = Mapping[str, Any]
@@ -33,6 +34,15 @@ class Example(NamedTuple):
     """The right answer to a prompt."""
     difficulty: float | None = None
     """How hard the row is by its source, such as a puzzle's rating."""
+    chat: str | None = None
+    """The texts' chat messages as JSON (see `chat`), of which `text` and `second` are the plain
+    form; null where they are no messages."""
+
+    @property
+    def folded(self) -> Example:
+        """The row with texts in which letter case, spaces and Unicode's other forms are alike."""
+        second = None if self.second is None else folded(self.second)
+        return self._replace(text=folded(self.text), second=second)
 
     @property
     def content(self) -> str:

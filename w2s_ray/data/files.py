@@ -1,21 +1,27 @@
 """Files of a task on disk: a file, a folder or an archive (zip, tar), each seen as named members.
 
-Owns opening (plain, .gz, inside an archive), finding a member by pattern, and the stamp (path,
-size, modification time) by which caches know that nothing changed. It knows no format and no task.
+Owns opening (plain, .gz, inside an archive), finding a member by pattern, the error for a file that
+can't be read, and the stamp (path, size, modification time) by which caches know that nothing
+changed. It knows no format and no task.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
+from w2s_ray.data.cells import shortened
 from w2s_ray.errors import InputError
 
 Stamp = tuple[str, int, int]
@@ -60,17 +66,61 @@ class Member:
         return io.TextIOWrapper(self.open(), encoding=encoding, newline="")
 
 
+_DAMAGED = (
+    *(EOFError, zlib.error, lzma.LZMAError),
+    *(gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError),
+)
+"""What the standard library raises for compressed files that are damaged or something else."""
+_LONGEST_REASON = 200
+
+
+@contextlib.contextmanager
+def reading(where: object) -> Iterator[None]:
+    """Within it, a file that can't be read or unpacked is an `InputError` that names `where`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 ({error.reason}); convert the file") from None
+    except _DAMAGED as error:
+        raise InputError(
+            f"{where}: damaged, cut short or not what its name says ({reason(error)}); download "
+            "or write the file again"
+        ) from None
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply to be read; write plain rows") from None
+    except (OSError, RuntimeError, MemoryError) as error:  # no access, encrypted, unknown packing
+        raise InputError(f"{where}: can't be read ({reason(error)}); correct the file") from None
+
+
+def reason(error: BaseException) -> str:
+    """What a library says of a file, as a short part of one line."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return shortened(said or type(error).__name__, most=_LONGEST_REASON)
+
+
 def local(path: str, *, where: str) -> Path:
-    """`path` as an absolute path that exists.
+    """`path` as an absolute path of a file or folder that exists.
 
     Raises:
-        InputError: nothing is there.
+        InputError: nothing is there, or something that is neither.
     """
-    found = Path(path).expanduser().absolute()
-    if not found.exists():
+    shown = shortened(path, most=_LONGEST_REASON)
+    try:
+        found = Path(path).expanduser().absolute()
+        exists, plain = found.exists(), found.is_file() or found.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{where}: {shown} is no path ({reason(error)}); correct `path`") from None
+    if not exists:
+        looked = shortened(str(found), most=_LONGEST_REASON)
         raise InputError(
-            f"{where}: no such file or folder: {path} (looked at {found}); "
+            f"{where}: no such file or folder: {shown} (looked at {looked}); "
             "correct `path`, or leave it out to read from the Hugging Face hub"
+        )
+    if not plain:
+        raise InputError(
+            f"{where}: {shown} is a pipe, a socket or a device; name a file or folder in `path`"
         )
     return found
 
@@ -82,7 +132,8 @@ def members(path: Path) -> tuple[Member, ...]:
         return tuple(Member(p.relative_to(path).as_posix(), p) for p in files)
     if not is_archive(path):
         return (Member(path.name, path),)
-    names = sorted(n for n in _archive(stamp(path)).names() if not n.startswith("__MACOSX/"))
+    with reading(path):
+        names = sorted(n for n in _archive(stamp(path)).names() if not n.startswith("__MACOSX/"))
     tops = {name.partition("/")[0] for name in names}
     shared = len(tops) == 1 and all("/" in name for name in names)
     return tuple(Member(n.partition("/")[2] if shared else n, path, n) for n in names)
@@ -149,10 +200,7 @@ class _Archive:
 
 @lru_cache(maxsize=1)
 def _archive(stamp: Stamp) -> _Archive:
-    try:
-        return _Archive(stamp[0])
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
-        raise InputError(f"{stamp[0]}: {error}; download the archive again") from None
+    return _Archive(stamp[0])
 
 
 def is_archive(path: Path) -> bool:

@@ -6,6 +6,17 @@ data set; `originals` brings other layouts into them. It knows nothing of files,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from w2s_ray.data.cells import Cells, is_missing, text_of
+from w2s_ray.data.chat import (
+    Messages,
+    conversation,
+    is_chat,
+    messages_of,
+    plain_text,
+    to_json,
+)
 from w2s_ray.data.example import Example, Row
 from w2s_ray.data.forms import (
     BINARY,
@@ -101,34 +112,38 @@ ukpconvarg1 = Preferred("{better}", "{worse}", group=("debate",))
 def boolq(row: Row, *, id: str) -> list[Example]:
     """Yes/no questions on a passage; all questions on one passage are a group."""
     label = class_of(row["answer"], BINARY, where=f"{id}: column 'answer'")
-    text = f"Passage: {row['passage']}\nQuestion: {row['question']}"
-    return [] if label is None else [Example(id, text, label, row["passage"])]
+    cells = Cells(row, id=id)
+    text = f"Passage: {cells['passage']}\nQuestion: {cells['question']}"
+    return [] if label is None else [Example(id, text, label, cells["passage"])]
 
 
 def amazon_polarity(row: Row, *, id: str) -> list[Example]:
     """Product reviews; the original files say 1 and 2 for negative and positive."""
     label = int(row["polarity"]) - 1 if "polarity" in row else int(row["label"])
-    text = f"{row['title']}\n{row['content']}"
+    cells = Cells(row, id=id)
+    text = f"{cells['title']}\n{cells['content']}"
     return [Example(id, text, label, text)]
 
 
 def anthropic_hh(row: Row, *, id: str) -> list[Example]:
-    """Dialogs: the chosen one is 1, the rejected one 0.
+    """Dialogs, as texts or as chat messages: the chosen one is 1, the rejected one 0.
 
     Dialogs with the same opening turn are a group, so that a pair, and a dialog that recurs with
     more turns, stay together.
     """
-    opening = _opening(row)
+    chosen, rejected = (_dialog(row, side, id) for side in ("chosen", "rejected"))
     return [
-        Example(f"{id}:chosen", row["chosen"].strip(), 1, opening),
-        Example(f"{id}:rejected", row["rejected"].strip(), 0, opening),
+        Example(f"{id}:{side}", dialog.text, label, chosen.opening, chat=dialog.chat)
+        for side, dialog, label in (("chosen", chosen, 1), ("rejected", rejected, 0))
     ]
 
 
 def anthropic_hh_pairs(row: Row, *, id: str) -> list[Example]:
     """The same dialogs as pairs: the chosen one is the better one."""
-    chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
-    return preferred(chosen, rejected, id=id, group=_opening(row))
+    chosen, rejected = (_dialog(row, side, id) for side in ("chosen", "rejected"))
+    both = (chosen.messages, rejected.messages)
+    chats = None if both[0] is None or both[1] is None else (both[0], both[1])
+    return preferred(chosen.text, rejected.text, id=id, group=chosen.opening, chats=chats)
 
 
 def summarize_from_feedback(row: Row, *, id: str) -> list[Example]:
@@ -164,7 +179,32 @@ def twitter_sentiment(row: Row, *, id: str) -> list[Example]:
     return (_polarity if "polarity" in row else sentiment)(row, id=id)
 
 
-def _opening(row: Row) -> str:
-    """The opening turn of a dialog."""
-    _, _, rest = row["chosen"].partition("\n\nHuman:")
-    return rest.partition("\n\nAssistant:")[0].strip() or row["chosen"]
+@dataclass(frozen=True)
+class _Dialog:
+    text: str
+    opening: str
+    """The opening turn of a dialog; all of it where it has no turns."""
+    messages: Messages | None = None
+    """Null where the source holds a text."""
+
+    @property
+    def chat(self) -> str | None:
+        return None if self.messages is None else to_json(self.messages)
+
+
+def _dialog(row: Row, side: str, id: str) -> _Dialog:
+    """A dialog: a text with `Human:` and `Assistant:`, or messages with or without their prompt."""
+    where = f"{id}: column {side!r}"
+    if not is_chat(row[side]):
+        text = text_of(row[side], where=where)
+        return _Dialog(text.strip(), _opening(text))
+    prompt = row.get("prompt")
+    before = [] if is_missing(prompt) else messages_of(prompt, where=f"{id}: column 'prompt'")
+    messages = conversation(before, messages_of(row[side], where=where))
+    text = plain_text(messages)
+    return _Dialog(text, _opening(f"\n\n{text}"), messages)
+
+
+def _opening(dialog: str) -> str:
+    _, _, rest = dialog.partition("\n\nHuman:")
+    return rest.partition("\n\nAssistant:")[0].strip() or dialog

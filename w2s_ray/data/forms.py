@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from w2s_ray.data.cells import Cells, is_missing, names, plain_label, shortened, text_of
+from w2s_ray.data.chat import Messages, to_json
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.errors import InputError
 
@@ -41,7 +43,7 @@ class Labelled:
 
     def __call__(self, row: Row, *, id: str) -> list[Example]:
         label = class_of(row[self.label], self.classes, where=f"{id}: column {self.label!r}")
-        cells = {k: v.strip() if isinstance(v, str) else v for k, v in row.items()}
+        cells = Cells(row, id=id, stripped=True)
         text = self.text.format_map(cells)
         group = KEYS.join(cells[column] for column in self.group) or text
         return [] if label is None or not text else [Example(id, text, label, group)]
@@ -60,7 +62,7 @@ class Choice:
 
     def __call__(self, row: Row, *, id: str) -> list[Example]:
         right, wrong = self.answers(row)
-        cells = {k: "\n".join(v) if _texts(v) else v for k, v in row.items()}
+        cells = Cells(row, id=id, lists=True)
         question, group = self.question.format_map(cells), self.group.format_map(cells)
         picked = _even(question, right=right, wrong=wrong)
         return [
@@ -111,21 +113,38 @@ class Preferred:
     """Columns whose values make the group; none = the two texts (see `linked`)."""
 
     def __call__(self, row: Row, *, id: str) -> list[Example]:
-        better, worse = (t.format_map(row).strip() for t in (self.better, self.worse))
+        cells = Cells(row, id=id)
+        better, worse = (t.format_map(cells).strip() for t in (self.better, self.worse))
         return preferred(
-            better, worse, id=id, group=KEYS.join(str(row[column]) for column in self.group)
+            better, worse, id=id, group=KEYS.join(cells[column] for column in self.group)
         )
 
 
-def preferred(better: str, worse: str, *, id: str, group: str = "") -> list[Example]:
-    """The pair of two texts, as `Preferred` says; none where they are equal or one is empty."""
+def preferred(
+    better: str,
+    worse: str,
+    *,
+    id: str,
+    group: str = "",
+    chats: tuple[Messages, Messages] | None = None,
+) -> list[Example]:
+    """The pair of two texts, as `Preferred` says; none where they are equal or one is empty.
+
+    `chats` are the messages of the better text and of the worse one.
+    """
     if not better or not worse or better == worse:
         return []
+    right = int(better_first(better, worse))
+    first, second = (better, worse) if right else (worse, better)
+    chat = None if chats is None else to_json(*(chats if right else chats[::-1]))
+    group = group or KEYS.join(sorted((better, worse)))
+    return [Example(id, first, right, group, second=second, chat=chat)]
+
+
+def better_first(better: str, worse: str) -> bool:
+    """Whether the better text of a pair is its first: by the two texts, not by which is better."""
     texts = sorted((better, worse))
-    if _number("\n".join(texts)) % 2:
-        texts.reverse()
-    group = group or KEYS.join(sorted(texts))
-    return [Example(id, texts[0], int(texts[0] == better), group, second=texts[1])]
+    return (texts[0] == better) is (_number("\n".join(texts)) % 2 == 0)
 
 
 def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> int | None:
@@ -134,10 +153,10 @@ def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> in
     Raises:
         InputError: a label that isn't among `classes`.
     """
-    key = str(value).strip().lower()
+    key = plain_label(value).lower()
     if key not in classes:
-        known = ", ".join(classes)
-        raise InputError(f"{where} holds {value!r}, none of {known}; correct the row or drop it")
+        known, found = ", ".join(classes), shortened(repr(value))
+        raise InputError(f"{where} holds {found}, none of {known}; correct the row or drop it")
     return classes[key]
 
 
@@ -214,10 +233,10 @@ def gathered(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
         missing = [column for column in (*by, "answer", "label") if column not in row]
         if missing:
             raise InputError(
-                f"row {number} has no column {missing[0]!r} (it has {', '.join(map(str, row))}); "
+                f"row {number} has no column {missing[0]!r} (it has {names(row)}); "
                 "name the original files in `path`, or give `columns`"
             )
-        key = tuple(row[column] for column in by)
+        key = tuple(text_of(row[column], where=f"row {number}: {column!r}") for column in by)
         questions.setdefault(key, []).append((row["answer"], row["label"]))
     for key, answers in questions.items():
         yield {**dict(zip(by, key, strict=True)), "answers": answers}
@@ -304,7 +323,7 @@ def _number(text: str) -> int:
 
 
 def _split_at(answers: Sequence[str], key: Any, first: int) -> tuple[list[str], list[str]]:
-    place = -1 if str(key).strip() == "" else int(key) - first
+    place = -1 if is_missing(key) else int(plain_label(key) or -1) - first
     if place < 0:
         return [], list(answers)
     right = answers[place]
@@ -327,7 +346,3 @@ def _variants(first: Sequence[str], second: Sequence[str]) -> bool:
 
 def _folded(answer: str) -> str:
     return answer.strip().casefold()
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)

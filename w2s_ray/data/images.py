@@ -15,9 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_ray.data.cells import names, plain_label, shortened
 from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.files import Member, local, members
-from w2s_ray.data.table import cell, plain_label, raw_rows
+from w2s_ray.data.files import Member, Stamp, local, members, reading, reason, stamp
+from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
+from w2s_ray.data.table import npz_arrays, raw_rows
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
 from w2s_ray.spec import Columns, Task
@@ -42,15 +44,14 @@ def category_rows(member: Member, *, columns: Columns) -> Rows:
     """
     made: list[Example] = []
     for i, row in enumerate(raw_rows(member)):
-        for name in (columns.category, columns.image, columns.id, columns.group):
-            if name is not None and name not in row:
-                raise InputError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
-        given = None if columns.id is None else plain_label(cell(row, columns.id, member, i))
+        if i == 0:
+            check_columns(member, row, columns)
+        given = None if columns.id is None else label_cell(row, columns.id, member, i)
         text = id_ = given or f"row:{i}"
         if columns.image is not None:
             text = _content(cell(row, columns.image, member, i), member)
-        group = text if columns.group is None else str(cell(row, columns.group, member, i))
-        answer = plain_label(cell(row, columns.category or "", member, i))
+        group = text if columns.group is None else text_cell(row, columns.group, member, i)
+        answer = label_cell(row, columns.category or "", member, i)
         made.append(Example(id_, text, 0, group, answer=answer))
     if len({row.id for row in made}) < len(made):
         raise InputError(f"{member}: column {columns.id!r} has an id twice; give each row its own")
@@ -78,15 +79,31 @@ def has_images(task: Task) -> bool:
     return task.name == DIGITS if task.columns is None else task.columns.image is not None
 
 
-def images_of(task: Task, ids: Sequence[str]) -> list[np.ndarray]:
+def image_stamps(task: Task) -> list[Stamp]:
+    """The stamps of the image files that a task's table names, in order."""
+    if task.columns is None or task.columns.image is None:
+        return []
+    member, column = (
+        members(local(task.path or "", where=f"task {task.name}"))[0],
+        task.columns.image,
+    )
+    images = (row.get(column) for row in raw_rows(member))
+    return [stamp(_file(name, member)) for name in images if isinstance(name, str)]
+
+
+def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> list[np.ndarray]:
     """The pixels of rows, by id: uint8 [H, W] or [H, W, 3] each.
 
+    `contents` are the rows' texts: hashes of the images that the split was made of.
+
     Raises:
-        InputError: a row without an image, or Pillow is needed and not installed.
+        InputError: a row without an image, another image, or Pillow is needed and not installed.
     """
     if task.columns is None:
         pixels_NHW = _digits()[0]
-        return [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
+        found = [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
+        _check_contents([_hash(image.tobytes()) for image in found], ids, contents, "scikit-learn")
+        return found
     member = members(local(task.path or "", where=f"task {task.name}"))[0]
     name, column = task.columns.id, task.columns.image or ""
     by_id = {
@@ -99,7 +116,18 @@ def images_of(task: Task, ids: Sequence[str]) -> list[np.ndarray]:
             f"{member}: no row {missing[0]!r} any more; the file changed since it was planned: "
             "plan again"
         )
+    _check_contents([_content(by_id[id_], member) for id_ in ids], ids, contents, member)
     return [_pixels(by_id[id_], member) for id_ in ids]
+
+
+def _check_contents(
+    found: Sequence[str], ids: Sequence[str], contents: Sequence[str], where: object
+) -> None:
+    for id_, now, planned in zip(ids, found, contents, strict=True):
+        if now != planned:
+            raise InputError(
+                f"{where}: the image of row {id_!r} changed since it was planned: plan again"
+            )
 
 
 def features_in(path: Path, ids: Sequence[str]) -> np.ndarray:
@@ -110,21 +138,30 @@ def features_in(path: Path, ids: Sequence[str]) -> np.ndarray:
     """
     import numpy as np
 
-    arrays = _arrays(path) if path.suffix == ".npz" else _columns(path)
+    with reading(path):
+        if path.suffix == ".npz":
+            arrays = npz_arrays(Member(path.name, path), only=(FEATURES, ID))
+        else:
+            arrays = _columns(path)
     if FEATURES not in arrays:
         raise InputError(
-            f"{path}: no array {FEATURES!r}; it has {', '.join(arrays) or 'none'}. A feature file "
+            f"{path}: no array {FEATURES!r}; it has {names(arrays) or 'none'}. A feature file "
             f"has {FEATURES!r} [rows, width] and, unless its rows are the task's in order, {ID!r}"
         )
-    all_ND = np.asarray(arrays[FEATURES], dtype=np.float32)
+    try:
+        all_ND = np.asarray(arrays[FEATURES], dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: {FEATURES} aren't numbers; give [rows, width]") from None
     if all_ND.ndim != 2:
         raise InputError(f"{path}: {FEATURES} has shape {all_ND.shape}; give [rows, width]")
-    names = arrays.get(ID)
-    known = [f"row:{i}" for i in range(len(all_ND))] if names is None else names
+    given = arrays.get(ID)
+    known = [f"row:{i}" for i in range(len(all_ND))] if given is None else list(given)
+    if len(known) != len(all_ND):
+        raise InputError(f"{path}: {len(known)} ids for {len(all_ND)} rows of {FEATURES}")
     place = {plain_label(name): i for i, name in enumerate(known)}
     missing = [id_ for id_ in ids if id_ not in place]
     if missing:
-        has = "has no array 'id', so its rows are row:0 and on" if names is None else "lacks it"
+        has = "has no array 'id', so its rows are row:0 and on" if given is None else "lacks it"
         raise InputError(
             f"{path}: no features for row {missing[0]!r} ({len(missing)} of {len(ids)} rows); the "
             f"file {has}"
@@ -149,27 +186,28 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return pixels_NHW.reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files if name in (FEATURES, ID)}
-
-
 def _columns(path: Path) -> Mapping[str, Any]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [name for name in (FEATURES, ID) if name in pq.read_schema(path).names]
-    table = pq.read_table(path, columns=names)
+    try:
+        wanted = [name for name in (FEATURES, ID) if name in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=wanted)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a whole Parquet file ({reason(error)}); write or download it again"
+        ) from None
     found: dict[str, Any] = {}
-    if FEATURES in names:
+    if FEATURES in wanted:
         column = table[FEATURES].combine_chunks()
+        if not hasattr(column, "flatten") or not pa.types.is_nested(column.type):
+            raise InputError(f"{path}: {FEATURES} is no column of lists; give [rows, width]")
         flat = column.flatten().to_numpy(zero_copy_only=False)
         width = len(flat) // max(1, len(column))
         if column.null_count or {len(row) for row in column} != {width}:
             raise InputError(f"{path}: {FEATURES} differ in length; give every row as many")
         found[FEATURES] = flat.reshape(len(column), width)
-    if ID in names:
+    if ID in wanted:
         found[ID] = table[ID].to_pylist()
     return found
 
@@ -189,9 +227,14 @@ def _hash(content: bytes) -> str:
 
 def _file(name: Any, member: Member) -> Path:
     path = member.path.parent / str(name)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
         raise InputError(
-            f"{member}: no image file {name!r}; names are relative to the table's folder"
+            f"{member}: no image file {shortened(repr(name))}; names are relative to the table's "
+            "folder"
         )
     return path
 
@@ -208,5 +251,11 @@ def _pixels(image: Any, member: Member) -> np.ndarray:
             "image files are read by Pillow; pip install 'w2s_ray[vision]', or give the images as "
             "an array in an .npz file"
         ) from None
-    with pillow.open(_file(image, member)) as opened:
-        return np.asarray(opened.convert("RGB"))
+    path = _file(image, member)
+    try:
+        with pillow.open(path) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+        raise InputError(
+            f"{path}: not a whole image ({reason(error)}); write or download it again"
+        ) from None

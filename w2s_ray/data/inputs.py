@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.chat import template_digest
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
 from w2s_ray.data.hub import LOOKUPS
-from w2s_ray.data.images import has_images
+from w2s_ray.data.images import has_images, image_stamps
 from w2s_ray.data.lengths import quantiles
 from w2s_ray.data.models import makes_features_only, model_source, needs_images
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
@@ -26,7 +27,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.spec import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever the same source gives another split, so that old notes are forgotten."""
 
 
@@ -46,6 +47,8 @@ class SplitRef:
     """Words of each part's rows, as quantiles (see `lengths`); empty where it is provisional."""
     form: Form = "classes"
     """What a row is."""
+    chat: bool = False
+    """Whether texts are chat messages, which each model reads in its own template."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Inputs:
     """Label of a model that is pretrained -> split of its corpus."""
     architectures: Mapping[str, Architecture] = field(default_factory=dict)
     """Identity of a model that is pretrained -> what it is."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """Model label -> what tells its chat template from others, where its identity doesn't."""
 
     @property
     def provisional(self) -> tuple[str, ...]:
@@ -97,7 +102,11 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         except ValueError as error:
             raise InputError(f"models.{model.label}: {error}") from None
     splits = {task.name: split_ref(task, online=online) for task in sweep.tasks}
-    return Inputs(splits, models, corpora, architectures)
+    templates: dict[str, str] = {}
+    if any(split.chat for split in splits.values()):
+        found = {label: template_digest(Path(model.location)) for label, model in models.items()}
+        templates = {label: name for label, name in found.items() if name is not None}
+    return Inputs(splits, models, corpora, architectures, templates)
 
 
 def _check_reads(model: Model, task: Task) -> None:
@@ -137,7 +146,8 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
         for part, rows in split.parts.items()
     }
     note = _note(split, on_hub(task))
-    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form)
+    chat = any(row.chat is not None for row in split.parts["test"])
+    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat)
     write_note("splits", key=key, note=asdict(found))
     return found
 
@@ -186,13 +196,18 @@ def _rows(task: Task, commit: str | None, online: bool) -> Rows:
 
 
 def _key(task: Task, commit: str | None) -> dict[str, Any]:
-    """What a split depends on: declaration, data, and the code that makes it."""
+    """What a split depends on: declaration, data, and the code that makes it.
+
+    A folder and the only file in it have the same files, and are read differently.
+    """
     path = None if task.path is None else local(task.path, where=f"task {task.name}")
     return {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude={"path", "revision"}),
         "commit": commit,
+        "path": None if path is None else str(path),
         "files": None if path is None else [list(s) for s in stamps(path)],
+        "images": [list(s) for s in image_stamps(task)],
         "code": [list(stamp(p)) for p in sorted(Path(__file__).parent.glob("*.py"))],
     }
 
@@ -212,9 +227,10 @@ def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
             "counts": dict(counts),
             "note": str(text),
             "words": dict(words),
+            "chat": bool(chat),
         } if set(counts) == set(words) == set(PARTS):
             quantiles_of = {part: tuple(found) for part, found in words.items()}
-            return SplitRef(name, False, counts, text, quantiles_of, form)
+            return SplitRef(name, False, counts, text, quantiles_of, form, chat)
         case _:
             return None
 
@@ -225,6 +241,8 @@ def _note(split: Split, hub: Hub | None) -> str:
         f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
     ]
     parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
+    if any(row.chat is not None for row in split.parts["test"]):
+        parts.append("chat messages")
     if hub is not None and hub.unconfirmed:
         parts.append(f"unconfirmed: {hub.unconfirmed}")
     return "; ".join(parts)

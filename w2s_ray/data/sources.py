@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import cast
 
+from w2s_ray.data.cells import names, shortened, text_of
 from w2s_ray.data.example import Example, Row, Rows
-from w2s_ray.data.files import Member, is_archive, local, matching, members
+from w2s_ray.data.files import Member, is_archive, local, matching, members, reading
 from w2s_ray.data.forms import gathered, grouped_runs, linked
+from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
-from w2s_ray.data.table import table_rows
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
 from w2s_ray.spec import Form, Task
@@ -49,7 +50,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     if task.columns is not None and task.columns.form == "features":
         return category_rows(_only_file(task), columns=task.columns)
     if task.columns is not None:
-        return table_rows(_only_file(task), columns=task.columns)
+        return _of_one_kind(task, table_rows(_only_file(task), columns=task.columns))
     if task.name == EMBEDDED:
         return _embedded(task)
     if task.name == DIGITS:
@@ -59,8 +60,20 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         rows = _from_files(task, named, local(task.path, where=f"task {task.name}"))
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
-    rows = replace(rows, form=named.form)
+    rows = _of_one_kind(task, replace(rows, form=named.form))
     return linked(rows) if named.linked else rows
+
+
+def _of_one_kind(task: Task, rows: Rows) -> Rows:
+    """`rows`, whose texts are all chat messages, or none are."""
+    every = (*rows.pool, *(rows.test or ()))
+    first = {row.chat is not None: row.id for row in reversed(every)}
+    if len(first) > 1:
+        raise InputError(
+            f"task {task.name}: {first[True]} holds chat messages and {first[False]} a text; give "
+            "every row one of them"
+        )
+    return rows
 
 
 def form_of(task: Task) -> Form:
@@ -113,9 +126,9 @@ def _only_file(task: Task) -> Member:
         raise InputError(f"{where}: {task.path} is a folder; with `columns`, `path` is one file")
     found = members(path)
     if len(found) != 1:
-        names = ", ".join(member.name for member in found)
+        listed = names(member.name for member in found)
         raise InputError(
-            f"{where}: {task.path} holds {len(found)} files ({names}); unpack it and name one file"
+            f"{where}: {task.path} holds {len(found)} files ({listed}); unpack it and name one file"
         )
     return found[0]
 
@@ -148,8 +161,8 @@ def _from_files(task: Task, named: NamedTask, path: Path) -> Rows:
 
 def _nothing_fits(task: Task, patterns: tuple[str, ...], found: tuple[Member, ...]) -> str:
     """What is wrong and what to do, where none of the files found is training rows."""
-    names = ", ".join(member.name for member in found[:12]) or "nothing"
-    wrong = f"{task.path} has no {' or '.join(patterns)} file (it has {names}); "
+    there = names(member.name for member in found) or "nothing"
+    wrong = f"{task.path} has no {' or '.join(patterns)} file (it has {there}); "
     archives = [member for member in found if member.inside is None and is_archive(member.path)]
     for archive in archives:
         alone = len(archives) == 1 and form_of(task) == "text"
@@ -160,7 +173,17 @@ def _nothing_fits(task: Task, patterns: tuple[str, ...], found: tuple[Member, ..
 
 
 def _read(files: Iterable[Member], named: NamedTask, found: tuple[Member, ...]) -> Iterator[Row]:
-    return (row for member in files for row in named.files.read(member, found))
+    for member in files:
+        with reading(member):
+            try:
+                yield from named.files.read(member, found)
+            except (InputError, UnicodeDecodeError):
+                raise
+            except _NOT_THE_LAYOUT as error:
+                raise InputError(
+                    f"{member}: not laid out as the task's original files ({_said(error)}); "
+                    "download them again, or give `columns`"
+                ) from None
 
 
 def _from_hub(task: Task, hub: Hub, named: NamedTask, commit: str | None, offline: bool) -> Rows:
@@ -207,15 +230,33 @@ def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> 
         numbered = sampled(numbered, most=most, seed=task.split_seed)
     made: list[Example] = []
     for i, row in numbered:
+        where = f"task {task.name}: {split} row {i + 1}"
         try:
-            made += named.format(row, id=f"{split}:{i}")
-        except (KeyError, TypeError, AttributeError) as error:
+            made += map(_whole, named.format(row, id=f"{split}:{i}"))
+        except InputError as error:
+            said = str(error).removeprefix(f"{split}:{i}: ")
+            raise InputError(f"{where}: {said}") from None
+        except _NOT_THE_LAYOUT as error:
             raise InputError(
-                f"task {task.name}: {split} row {i + 1} isn't in the task's format "
-                f"({type(error).__name__}: {error}; it has {', '.join(map(str, row))}); "
+                f"{where} isn't in the task's format ({_said(error)}; it has {names(row)}); "
                 "name the original files in `path`, or give `columns`"
             ) from None
     return tuple(grouped_runs(made) if named.grouped_runs else made)
+
+
+_NOT_THE_LAYOUT = (LookupError, TypeError, AttributeError, ValueError)
+"""What reading a row in a layout raises where it has another."""
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {shortened(str(error), most=120)}"
+
+
+def _whole(example: Example) -> Example:
+    """`example`, whose texts are characters that files and tokenizers can hold."""
+    for text in (example.text, example.second, example.answer, example.group):
+        text_of(text, where=example.id)
+    return example
 
 
 def sampled(

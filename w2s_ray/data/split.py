@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, get_args
 
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.errors import InputError
@@ -115,11 +116,43 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: Form = "classe
             more = (row.second, row.answer, row.difficulty)
             if any(value is not None for value in more):
                 line += f"{more!r}\n"
+            if row.chat is not None:
+                line += f"{row.chat}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
 
 
-_REASONS = ("too_long", "too_easy_or_hard", "contradictory", "duplicate", "shared_with_test")
+def are_rows_of(table: Any, *, expected: str) -> bool:
+    """Whether the rows of a stored split (an Arrow table) have the fingerprint `expected`.
+
+    Groups are not part of a fingerprint.
+    """
+    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    nothing = [None] * len(table)
+    read = ("example_id", "text", "label", "second", "answer", "difficulty", "chat")
+    cells = zip(columns["part"], *(columns.get(name, nothing) for name in read), strict=True)
+    parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
+    for part, id_, text, label, second, answer, difficulty, chat in cells:
+        if part not in parts or not isinstance(id_, str) or not isinstance(text, str):
+            return False
+        parts[part].append(Example(id_, text, label, "", second, answer, difficulty, chat))
+    labelled = all(label is not None for label in columns["label"])
+    if not labelled:
+        parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}
+    forms = [form for form in get_args(Form) if (form in BALANCED) is labelled]
+    return expected in (fingerprint(parts, form=form) for form in forms)
+
+
+def _unlabelled(row: Example) -> Example:
+    return row._replace(label=0 if row.label is None else -1)
+
+
+_REASONS = (
+    *("too_long", "too_easy_or_hard", "same_text_twice", "contradictory"),
+    *("duplicate", "near_duplicate", "shared_with_test"),
+)
+"""`near_duplicate`: of a generic task's rows, one that differs from another in case, spaces or
+Unicode form alone and has the same label or answer."""
 
 
 def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None, dict[str, int]]:
@@ -134,7 +167,15 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
     for row in (*(rows.test or ()), *rows.pool):
         verdicts.setdefault(row.content, set()).add(row.verdict)
     seen: set[str] = set()
+    alike: set[tuple[str, str]] = set()
+    generic = task.columns is not None and rows.form != "features"
     test_groups = {row.group for row in rows.test or ()}
+
+    def is_near(row: Example) -> bool:
+        """Whether a row before it is like it; it counts as one for those after it."""
+        before = len(alike)
+        alike.add((row.folded.content, row.folded.verdict))
+        return len(alike) == before
 
     def kept(source: Iterable[Example], barred: set[str], *allowed: Bounds) -> list[Example]:
         result: list[Example] = []
@@ -143,12 +184,16 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
                 dropped["too_long"] += 1
             elif not any(_within(row, bounds) for bounds in allowed):
                 dropped["too_easy_or_hard"] += 1
+            elif row.text == row.second:
+                dropped["same_text_twice"] += 1
             elif len(verdicts[row.content]) > 1:
                 dropped["contradictory"] += 1
             elif row.group in barred:
                 dropped["shared_with_test"] += 1
             elif row.content in seen:
                 dropped["duplicate"] += 1
+            elif generic and is_near(row):
+                dropped["near_duplicate"] += 1
             else:
                 seen.add(row.content)
                 result.append(row)

@@ -1,7 +1,7 @@
-"""Raw rows of a file, and the generic task made of some of its columns.
+"""Raw rows of a file: CSV, TSV, JSON, JSON lines, Parquet and NumPy's .npz.
 
-Owns CSV, TSV, JSON, JSON lines, Parquet and NumPy's .npz, and how a label column becomes classes 0
-and 1. It knows no named task, no hub and no split.
+Owns the formats and the errors for content that isn't what the file's name says: any bytes give
+rows or one `InputError`. It knows no columns that a task needs, no named task, no hub and no split.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any
 
-from w2s_ray.data.example import Example, Row, Rows
-from w2s_ray.data.files import Member
-from w2s_ray.data.forms import KEYS, linked
+from w2s_ray.data.cells import names, shortened
+from w2s_ray.data.example import Row
+from w2s_ray.data.files import Member, reading, reason
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Columns
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LONGEST_FIELD = 2**31 - 1
-_SHOWN = 8
+_OTHER_SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar", ",": "a comma"}
+_RECORDS = "one object a row is needed; in pandas: df.to_json(path, orient='records', lines=True)"
 
 
 def raw_rows(
@@ -40,7 +44,7 @@ def raw_rows(
     Raises:
         InputError: an extension that isn't known, or content that isn't what it says.
     """
-    try:
+    with reading(member):
         match member.kind:
             case ".csv":
                 yield from _separated(member, separator, columns, quoted=quoted, encoding=encoding)
@@ -57,138 +61,6 @@ def raw_rows(
                     f"{member}: can't read {other or 'a file without extension'}; "
                     "use .csv, .tsv, .json, .jsonl (each also .gz), .parquet or .npz"
                 )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{member}: not UTF-8 ({error.reason}); convert the file") from None
-    except csv.Error as error:
-        raise InputError(
-            f"{member}: {error}; quote fields that hold quotes, separators or line "
-            "breaks, and double the quotes in them"
-        ) from None
-
-
-def table_rows(member: Member, *, columns: Columns) -> Rows:
-    """A generic task: the rows of one file, as one pool.
-
-    Raises:
-        InputError: a missing column, an empty cell, or labels that aren't two classes.
-    """
-    rows = list(raw_rows(member))
-    if not rows:
-        raise InputError(f"{member}: no rows; name a file that has some in `path`")
-    _check_columns(member, rows[0], columns)
-    label = columns.label or columns.preferred
-
-    def cells(column: str | None) -> list[str | None]:
-        if column is None:
-            return [None] * len(rows)
-        return [str(cell(row, column, member, i)) for i, row in enumerate(rows)]
-
-    classes = _classes(member, rows, columns)
-    texts = cells(columns.text or columns.first)
-    seconds, answers, groups = map(cells, (columns.second, columns.answer, columns.group))
-    hard = [None if value is None else float(value) for value in cells(columns.difficulty)]
-    pool = (
-        Example(
-            f"row:{i}",
-            text or "",
-            classes[plain_label(row[label])] if label is not None else 0,
-            group or KEYS.join(sorted(t for t in (text, second) if t is not None)),
-            second,
-            answer,
-            difficulty,
-        )
-        for i, (row, text, second, answer, group, difficulty) in enumerate(
-            zip(rows, texts, seconds, answers, groups, hard, strict=True)
-        )
-    )
-    found = Rows(tuple(row for row in pool if row.text != row.second), form=columns.form)
-    return linked(found) if columns.form == "pairs" and columns.group is None else found
-
-
-def _classes(member: Member, rows: Sequence[Row], columns: Columns) -> dict[str, int]:
-    """Value of the label, or of the preferred one of a pair -> class; empty where there is none."""
-    label = columns.label or columns.preferred
-    if label is None:
-        return {}
-    values = [plain_label(cell(row, label, member, i)) for i, row in enumerate(rows)]
-    where = f"{member}: column {label!r}"
-    if columns.preferred is None:
-        return label_classes(values, positive=columns.positive, where=where)
-    first = columns.first if {columns.first, columns.second} >= set(values) else None
-    classes = label_classes(values, positive=first, where=where)
-    return classes if first is not None else {value: 1 - c for value, c in classes.items()}
-
-
-def label_classes(
-    values: Iterable[Any], *, positive: str | int | bool | None, where: str
-) -> dict[str, int]:
-    """Label value, as text -> class.
-
-    Without `positive`, 0/1 and false/true mean themselves, in any case; of two other values the
-    later in sorted order is class 1.
-
-    Raises:
-        InputError: not exactly two values, or none that is `positive`.
-    """
-    known = sorted({plain_label(value) for value in values}, key=label_order)
-    shown = ", ".join(repr(v) for v in known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
-    if len(known) != 2:
-        raise InputError(
-            f"{where} has {len(known)} distinct label(s) ({shown}), a task has two; "
-            "name another label column, or keep rows of two classes"
-        )
-    if positive is not None:
-        wanted = plain_label(positive)
-        if wanted not in known and isinstance(positive, bool):
-            wanted = next((value for value in known if value.lower() == wanted), wanted)
-        if wanted not in known:
-            raise InputError(
-                f"{where}: no label is {positive!r}, named as `positive`; the labels are {shown}"
-            )
-        return {value: int(value == wanted) for value in known}
-    if sorted(value.lower() for value in known) == ["false", "true"]:
-        return {value: int(value.lower() == "true") for value in known}
-    return {known[0]: 0, known[1]: 1}
-
-
-def plain_label(value: Any) -> str:
-    """A label as text: 1, 1.0, '1' and ' 1 ' are the same; so are true and 'true'."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer():
-            return str(int(value))
-        case _:
-            return str(value).strip()
-
-
-def label_order(label: str) -> tuple[float, str]:
-    """Numbers in their order, before words."""
-    try:
-        return float(label), label
-    except ValueError:
-        return math.inf, label
-
-
-def _check_columns(member: Member, row: Row, columns: Columns) -> None:
-    for name in columns.model_dump(exclude={"positive"}).values():
-        if name is not None and name not in row:
-            raise InputError(f"{member}: no column {name!r}; it has {', '.join(map(str, row))}")
-
-
-def cell(row: Row, column: str, member: Member, index: int) -> Any:
-    """What a row has in a column.
-
-    Raises:
-        InputError: nothing.
-    """
-    value = row.get(column)
-    if value is None or (isinstance(value, str) and not value):
-        raise InputError(
-            f"{member}: row {index + 1} has nothing in column {column!r}; "
-            "fill it in or remove the row"
-        )
-    return value
 
 
 def _separated(
@@ -203,19 +75,47 @@ def _separated(
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     with member.text(encoding=encoding) as file:
         lines = csv.reader(file, delimiter=separator, quoting=quoting, strict=True)
-        header: Sequence[str] | None = columns or next(lines, None)
-        if header is None:
-            return
-        for number, line in enumerate(lines, start=1):
-            if not line:
-                continue
-            if len(line) != len(header):
+        try:
+            header: Sequence[str] | None = columns or next(lines, None)
+            if header is None:
+                return
+            _check_header(member, header, separator)
+            for number, line in enumerate(lines, start=1):
+                if not line:
+                    continue
+                if len(line) != len(header):
+                    raise InputError(
+                        f"{member}: row {number} has {len(line)} fields where "
+                        f"{len(header)} are expected ({names(header)}); quote fields that hold "
+                        f"{separator!r} or line breaks"
+                    )
+                yield dict(zip(header, line, strict=True))
+        except csv.Error as error:
+            raise InputError(
+                f"{member}: {error}; quote fields that hold quotes, separators or line "
+                "breaks, and double the quotes in them"
+            ) from None
+
+
+def _check_header(member: Member, header: Sequence[str], separator: str) -> None:
+    if len(header) == 1:
+        for other, name in _OTHER_SEPARATORS.items():
+            if other != separator and other in header[0]:
+                remedy = "call it .tsv" if other == "\t" else f"write it with {separator!r}"
                 raise InputError(
-                    f"{member}: row {number} has {len(line)} fields where "
-                    f"{len(header)} are expected ({', '.join(header)}); quote fields that hold "
-                    f"{separator!r} or line breaks"
+                    f"{member}: its columns seem to be separated by {name} ({other!r}), and a "
+                    f"{member.kind} file's are separated by {separator!r}; {remedy}"
                 )
-            yield dict(zip(header, line, strict=True))
+    _check_distinct(member, (name for name in header if name))
+
+
+def _check_distinct(member: Member, columns: Iterable[str]) -> None:
+    """Refuse two columns of one name, of which either could be meant."""
+    for name, count in Counter(columns).items():
+        if count > 1:
+            raise InputError(
+                f"{member}: {count} columns are called {shortened(name)!r}; rename all but one"
+            )
 
 
 def json_values(member: Member) -> Iterator[Any]:
@@ -229,21 +129,59 @@ def json_values(member: Member) -> Iterator[Any]:
         if first.lstrip().startswith("["):
             yield from _parsed(first + file.read(), member, 1)
             return
+        if first.strip() == "{":
+            yield _parsed(first + file.read(), member, 1)
+            return
         for i, line in enumerate(itertools.chain([first], file), start=1):
             if line.strip():
                 yield _parsed(line, member, i)
 
 
 def _json(member: Member) -> Iterator[Row]:
-    return (_mapping(row, member, i) for i, row in enumerate(json_values(member), start=1))
+    rows = (_mapping(row, member, i) for i, row in enumerate(json_values(member), start=1))
+    first = next(rows, None)
+    if first is None:
+        return
+    second = next(rows, None)
+    if second is None and _by_column(first):
+        raise InputError(
+            f"{member}: column-oriented JSON ({names(first)}), one object for all rows; {_RECORDS}"
+        )
+    yield first
+    if second is not None:
+        yield second
+    yield from rows
+
+
+def _by_column(row: Row) -> bool:
+    """Whether an object holds the columns of a table, or an object for each row's name."""
+    values = list(row.values())
+    if not values:
+        return False
+    if all(isinstance(value, dict) for value in values):
+        return True
+    lists = all(isinstance(value, list) for value in values)
+    return lists and not any(isinstance(item, dict) for value in values for item in value)
 
 
 def _parsed(text: str, member: Member, line: int) -> Any:
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+            raise InputError(
+                f"{member}: line {line} has the key {shortened(twice)!r} more than once; rename "
+                "all but one"
+            )
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=distinct)
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(
-            f"{member}: line {line} is not JSON ({error}); "
+            f"{member}: line {line} is not JSON ({reason(error)}); "
             "write one object a line, or one list of objects"
         ) from None
 
@@ -258,24 +196,62 @@ def _mapping(row: Any, member: Member, number: int) -> Row:
 
 
 def _parquet(member: Member) -> Iterator[Row]:
+    import pyarrow as pa
     import pyarrow.parquet
 
-    with member.open() as file, pyarrow.parquet.ParquetFile(file) as table:
-        for batch in table.iter_batches():
-            yield from batch.to_pylist()
+    try:
+        with member.open() as file, pyarrow.parquet.ParquetFile(file) as table:
+            _check_distinct(member, table.schema_arrow.names)
+            for batch in table.iter_batches():
+                yield from batch.to_pylist()
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{member}: not a whole Parquet file, or one of values that can't be read "
+            f"({reason(error)}); write or download it again"
+        ) from None
 
 
 def _arrays(member: Member) -> Iterator[Row]:
     """Rows of arrays of one length: the i-th row has the i-th entry of each."""
-    import numpy as np
-
-    with member.open() as file, np.load(file, allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
+    arrays = npz_arrays(member)
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise InputError(f"{member}: array {name!r} is one value; give an entry for each row")
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        said = ", ".join(f"{shortened(name)} {length}" for name, length in lengths.items())
         raise InputError(f"{member}: its arrays have different numbers of rows: {said}")
     for i in range(max(lengths.values(), default=0)):
         yield {
             name: array[i].item() if array.ndim == 1 else array[i] for name, array in arrays.items()
         }
+
+
+def npz_arrays(member: Member, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, or those of the names `only`; pickled objects are refused.
+
+    Raises:
+        InputError: a damaged file, or one with arrays of objects.
+    """
+    import numpy as np
+
+    with reading(member):
+        try:
+            with member.open() as file:
+                found = np.load(file, allow_pickle=False)
+                if not isinstance(found, np.lib.npyio.NpzFile):
+                    raise InputError(f"{member}: one array and no .npz file; write it by np.savez")
+                _check_distinct(member, found.files)
+                wanted = (name for name in found.files if only is None or name in only)
+                return {name: found[name] for name in wanted}
+        except InputError:
+            raise
+        except (ValueError, KeyError, SyntaxError, TypeError, TokenError) as error:
+            remedy = "download or write the file again"
+            if "allow_pickle" in str(error):
+                remedy = "save objects as an array of text or of numbers: pickles are not loaded"
+            raise InputError(
+                f"{member}: not a whole .npz file of numbers and texts ({reason(error)}); {remedy}"
+            ) from None

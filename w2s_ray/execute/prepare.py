@@ -10,6 +10,7 @@ from typing import Any
 
 from w2s_ray.data import BALANCED, Inputs, load_split, resolve
 from w2s_ray.errors import InputError
+from w2s_ray.execute.stored_split import stored_split
 from w2s_ray.plan import Plan, make_plan
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Cell, Manifest, Store, utc_now
@@ -54,10 +55,14 @@ def refuse_provisional(plan: Plan) -> None:
 
 
 def materialize(plan: Plan, store: Store) -> None:
-    """Put every split's rows into the store, where workers and readers find them."""
+    """Put every split's rows into the store, where workers and readers find them.
+
+    Raises:
+        InputError: rows that are there already and aren't those of their fingerprint.
+    """
     import pyarrow as pa
 
-    from w2s_ray.store.tables import SPLIT_ROWS
+    from w2s_ray.store.tables import CHAT_ROWS, SPLIT_ROWS
 
     corpora = [
         (model.pretrain.corpus, plan.inputs.corpora[model.label])
@@ -68,6 +73,7 @@ def materialize(plan: Plan, store: Store) -> None:
     for task, planned in (*tasks, *corpora):
         fingerprint = planned.fingerprint
         if store.has_split(fingerprint):
+            stored_split(store, fingerprint)
             continue
         split = load_split(task)
         if split.fingerprint != fingerprint:
@@ -87,7 +93,8 @@ def materialize(plan: Plan, store: Store) -> None:
             for e in examples
         ]
         about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
-        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), about)
+        columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
+        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:

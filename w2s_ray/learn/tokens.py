@@ -93,13 +93,19 @@ class TokenRows:
 
 
 def tokenize(
-    texts: Sequence[str], *, source: ModelSource, max_tokens: int, less: int = 0
+    texts: Sequence[str],
+    *,
+    source: ModelSource,
+    max_tokens: int,
+    less: int = 0,
+    special: bool = True,
 ) -> TokenRows:
     """`texts` as the model's own tokenizer reads them, with the special tokens that it adds.
 
     At most `max_tokens` tokens a row, or the model's position limit where that is less. A longer
     text loses its beginning; special tokens at either end stay. An empty text gives one token.
-    `less` tokens of the limit are left free.
+    `less` tokens of the limit are left free. Texts that hold their special tokens get none where
+    `special` is false.
 
     Raises:
         InputError: nothing is left.
@@ -116,6 +122,7 @@ def tokenize(
     for start in range(0, len(texts), CHUNK):
         ids = tokenizer(
             list(texts[start : start + CHUNK]),
+            add_special_tokens=special,
             truncation=True,
             max_length=limit,
             return_attention_mask=False,
@@ -125,7 +132,9 @@ def tokenize(
     return TokenRows.of(rows)
 
 
-def tokenize_text(texts: Sequence[str], *, source: ModelSource, max_tokens: int) -> list[list[int]]:
+def tokenize_text(
+    texts: Sequence[str], *, source: ModelSource, max_tokens: int, special: bool = True
+) -> list[list[int]]:
     """`texts` in pieces of at most `max_tokens` tokens, each text with an end where there is one.
 
     A piece begins with the last token of the one before it, so that every token but a text's first
@@ -136,7 +145,8 @@ def tokenize_text(texts: Sequence[str], *, source: ModelSource, max_tokens: int)
     pieces: list[list[int]] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
-        for ids in tokenizer(chunk, return_attention_mask=False)["input_ids"]:
+        read = tokenizer(chunk, add_special_tokens=special, return_attention_mask=False)
+        for ids in read["input_ids"]:
             whole = [*ids, *([stop] if stop is not None and ids[-1:] != [stop] else [])]
             pieces += [whole[i : i + limit] for i in range(0, len(whole) - 1, limit - 1)]
     return pieces
@@ -182,6 +192,11 @@ def detokenize(rows: Iterable[np.ndarray], *, source: ModelSource) -> tuple[str,
     tokenizer, _ = _tokenizer(*_place(source), CHUNK)
     listed = [row.tolist() for row in rows]
     return tuple(text.strip() for text in tokenizer.batch_decode(listed, skip_special_tokens=True))
+
+
+def tokenizer_of(source: ModelSource) -> Any:
+    """The model's tokenizer."""
+    return _tokenizer(*_place(source), CHUNK)[0]
 
 
 def save_tokenizer(source: ModelSource, folder: Path) -> None:

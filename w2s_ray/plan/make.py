@@ -278,7 +278,7 @@ class _Planner:
             split=self.plan.inputs.splits[task].fingerprint,
             form=self.plan.inputs.splits[task].form,
             train_on=train_on,
-            model=self.begins_with(model),
+            model=self.begins_with(model, task),
             labels=labels,
             training=settings.training,
             loss=settings.loss,
@@ -287,11 +287,16 @@ class _Planner:
             predicts=predicts,
         )
 
-    def begins_with(self, model: Model) -> str:
-        """The identity of the model's first weights; a pretraining that makes them is planned."""
-        found = self.sweep.pretrained(model)
+    def begins_with(self, model: Model, task: str) -> str:
+        """The identity of the model's first weights; a pretraining that makes them is planned.
+
+        For chat messages it names the model's chat template, too.
+        """
+        found, inputs = self.sweep.pretrained(model), self.plan.inputs
         if found is None:
-            return self.plan.inputs.models[model.label].identity
+            identity = inputs.models[model.label].identity
+            template = inputs.templates.get(model.label) if inputs.splits[task].chat else None
+            return identity if template is None else f"{identity} chat:{template}"
         source, step = found
         pretrain = source.pretrain
         assert pretrain is not None

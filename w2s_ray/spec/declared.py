@@ -22,13 +22,18 @@ from w2s_ray.spec.stages import Stage
 class Columns(Frozen):
     """Column names of a generic task's file.
 
-    `text` and `label` make a task of two classes; `first`, `second` and `label` or `preferred` make
-    pairs, one of which is the better; `text` and `answer` make prompts and answers; `text` alone
-    makes a corpus; `category` makes a task of images or of features.
+    `text` and `label` make a task of two classes; `first`, `second` and `label` or `preferred`, or
+    `chosen` and `rejected`, make pairs, one of which is the better; `text` and `answer` make
+    prompts and answers; `text` alone makes a corpus; `category` makes a task of images or of
+    features.
+
+    A text may be chat messages, `[{role, content}, ...]`, in all rows or in none. Models with a
+    chat template read them in it, others as `Human: ...`, a blank line, `Assistant: ...`.
     """
 
     text: str | None = None
-    """Column of the text, or of the prompt."""
+    """Column of the text, or of the prompt, which a pair may have too: it stands before both texts,
+    with a blank line after it."""
     label: str | None = None
     """Column of the class; of pairs, class 1 = the first text is the better one."""
     first: str | None = None
@@ -38,6 +43,10 @@ class Columns(Frozen):
     preferred: str | None = None
     """Column that says which text of a pair is the better one. It holds two values: the names of
     the columns `first` and `second`, or any two, of which the earlier when sorted is the first."""
+    chosen: str | None = None
+    """Column of a pair's better text; with `rejected`, in place of `first` and `second`."""
+    rejected: str | None = None
+    """Column of a pair's worse text."""
     answer: str | None = None
     """Column of the right answer."""
     category: str | None = None
@@ -58,9 +67,10 @@ class Columns(Frozen):
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
         pair = self.first is not None and self.second is not None
+        ranked = self.chosen is not None and self.rejected is not None
         whole = {
             "classes": self.text and self.label,
-            "pairs": pair and (self.label or self.preferred),
+            "pairs": ranked or (pair and (self.label or self.preferred)),
             "answers": self.text and self.answer,
             "text": self.text,
             "features": self.category,
@@ -68,14 +78,15 @@ class Columns(Frozen):
         given = {
             name
             for name in (
-                *("text", "label", "first", "second", "preferred", "answer"),
-                *("category", "image", "id"),
+                *("text", "label", "first", "second", "preferred", "chosen", "rejected"),
+                *("answer", "category", "image", "id"),
             )
             if getattr(self, name) is not None
         }
+        judged = {"first", "second", "label" if self.label else "preferred"}
         allowed = {
             "classes": {"text", "label"},
-            "pairs": {"first", "second", "label" if self.label else "preferred"},
+            "pairs": ({"chosen", "rejected"} if ranked else judged) | ({"text"} & given),
             "answers": {"text", "answer"},
             "text": {"text"},
             "features": {"category", *({"image", "id"} & given)},
@@ -83,8 +94,8 @@ class Columns(Frozen):
         if not any(whole[form] and given == allowed[form] for form in whole):
             raise InputError(
                 f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give text and "
-                "label, or first, second and label or preferred, or text and answer, or text "
-                "alone, or category"
+                "label, or first, second and label or preferred, or chosen and rejected, or text "
+                "and answer, or text alone, or category"
             )
         return self
 
@@ -93,7 +104,7 @@ class Columns(Frozen):
         """What the columns make a row."""
         if self.category is not None:
             return "features"
-        if self.first is not None:
+        if self.first is not None or self.chosen is not None:
             return "pairs"
         if self.answer is not None:
             return "answers"

@@ -48,7 +48,8 @@ def write_split(files: Files, fingerprint: str, rows: pa.Table, about: dict[str,
     """Keep the rows of a split; `about.json` comes last."""
     from w2s_ray.store import tables
 
-    rows = tables.conform(rows, tables.SPLIT_ROWS, what=f"split {fingerprint}")
+    columns = tables.CHAT_ROWS if "chat" in rows.column_names else tables.SPLIT_ROWS
+    rows = tables.conform(rows, columns, what=f"split {fingerprint}")
     files.write(f"{layout.split(fingerprint)}/rows.parquet", tables.to_parquet(rows))
     content = json.dumps(about, indent=1, allow_nan=False)
     files.write(f"{layout.split(fingerprint)}/about.json", content.encode())

@@ -94,6 +94,14 @@ SPLIT_ROWS = pa.schema(
 )
 """`rows.parquet` of a split: every row of a task, and the part it is in."""
 
+CHAT_ROWS = pa.schema(
+    [
+        *SPLIT_ROWS,
+        field("chat", pa.string(), "JSON of the messages of which the texts are the plain form"),
+    ]
+)
+"""The same where texts are chat messages; queries see the columns of `SPLIT_ROWS`."""
+
 
 def schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     """A schema of names, several of one type separated by spaces."""

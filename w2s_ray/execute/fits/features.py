@@ -18,8 +18,12 @@ from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import Task
 
 
-def features(fit: PlannedFit, task: Task, part: str, ids: Sequence[str]) -> np.ndarray:
+def features(
+    fit: PlannedFit, task: Task, part: str, ids: Sequence[str], *, contents: Sequence[str]
+) -> np.ndarray:
     """The features that `fit`'s model has of the rows `ids` of `task`, float32 [N, D].
+
+    `contents` are the rows' texts: hashes of their images.
 
     Raises:
         ValueError: a row without features or image, or a model that can't be used.
@@ -37,7 +41,7 @@ def features(fit: PlannedFit, task: Task, part: str, ids: Sequence[str]) -> np.n
     return cached(
         cache_folder() / "features" / f"{key[:32]}.npy",
         lambda: features_of(
-            images_of(task, ids),
+            images_of(task, ids, contents=contents),
             source=fit.source,
             on_gpu=on_gpu,
             batch=fit.execution.evaluation_batch,

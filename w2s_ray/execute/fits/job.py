@@ -28,6 +28,7 @@ from w2s_ray.execute.causes import cause_of
 from w2s_ray.execute.fits.labels import SplitRows
 from w2s_ray.execute.fits.ledger import Ledger, against_truth
 from w2s_ray.execute.outcome import outcome_record, reason_of
+from w2s_ray.execute.stored_split import stored_split
 from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import Control, FeatureData, FitResult, Left, Predicted, Stopped
 from w2s_ray.plan import PlannedFit
@@ -92,7 +93,7 @@ class FitJob:
         from w2s_ray.execute.fits.material import material
 
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
-        rows = SplitRows.of(store.split(self.fit.recipe.split))
+        rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
         fit = replace(self.fit, source=self._begun(store, rows))
         given = material(fit, rows, store)
         ledger = self._ledger(rows)

@@ -9,6 +9,7 @@ goes to the ledger, from which nothing flows back into training.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
-from w2s_ray.data.table import label_order
 from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms.transform import Labelled, Told, Transform
 from w2s_ray.spec import PARTS, FitRecipe, Part
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
-SECOND, ANSWER = "second", "answer"
+SECOND, ANSWER, CHAT = "second", "answer", "chat"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class SplitRows:
     """The second text of each pair."""
     groups: Mapping[str, list[str | None]]
     """Group of each row; rows without one are each for themselves."""
+    chats: Mapping[str, list[dict[str, Any]]]
+    """The messages of each row's `text`, and of its `second`; empty where texts are no messages."""
     truth: Mapping[str, Truth]
     """Ground truth of each row."""
 
@@ -53,11 +56,15 @@ class SplitRows:
             return found
 
         labels, answers = by_part(LABEL), by_part(ANSWER)
+        has_chat = CHAT in table.column_names  # type: ignore[attr-defined]
         return cls(
             ids=by_part(ID),
             texts=by_part(TEXT),
             seconds=by_part(SECOND),
             groups=by_part(GROUP),
+            chats={p: list(map(json.loads, each)) for p, each in by_part(CHAT).items()}
+            if has_chat
+            else {},
             truth={part: _truth(labels[part], answers[part]) for part in labels},
         )
 

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.lengths import note_tokens
 from w2s_ray.execute.fits.features import features
-from w2s_ray.execute.fits.labels import SplitRows, answers, slice_rows, targets
+from w2s_ray.execute.fits.labels import (
+    SECOND,
+    TEXT,
+    SplitRows,
+    answers,
+    slice_rows,
+    targets,
+)
 from w2s_ray.identity import digest
+from w2s_ray.learn.chat import has_template, rendered, template_key
 from w2s_ray.learn.contract import AnswerData, AnyData, FeatureData, FitData, TextData
 from w2s_ray.learn.rows import AnyRows, PairRows, SpanRows
 from w2s_ray.learn.tokens import (
@@ -31,7 +38,7 @@ from w2s_ray.learn.tokens import (
     tokens_key,
 )
 from w2s_ray.plan import PlannedFit
-from w2s_ray.spec import PARTS, FitRecipe, Task
+from w2s_ray.spec import FitRecipe, ModelSource, Task
 from w2s_ray.store import Store
 
 if TYPE_CHECKING:
@@ -113,7 +120,7 @@ def _answers(fit: PlannedFit, rows: SplitRows, store: Store) -> Material:
     most, part = recipe.training.answer_tokens, recipe.train_on
     wanted = answers(recipe, rows, weak=weak_answers(store, recipe))
     # A prompt loses its beginning where it leaves no room for the longest completion.
-    prompts = {name: _tokens(fit, rows.texts[name], name, less=most) for name in _parts(recipe)}
+    prompts = {name: _tokens(fit, rows, name, less=most) for name in _parts(recipe)}
 
     def spans(asked: TokenRows, texts: Sequence[str]) -> SpanRows:
         told = tokenize_answers(texts, source=source, most=most)
@@ -140,11 +147,11 @@ def _text(fit: PlannedFit, rows: SplitRows) -> Material:
     sliced = slice_rows(rows.groups[recipe.train_on], recipe.train_slice).tolist()
 
     def spans(part: str, places: Sequence[int] | None = None) -> SpanRows:
-        texts, seconds = rows.texts.get(part, []), rows.seconds.get(part, [])
-        chosen = range(len(texts)) if places is None else places
-        given = [t for i in chosen for t in (texts[i], seconds[i]) if t is not None]
-        limit = recipe.training.max_tokens
-        pieces = tokenize_text(given, source=fit.source, max_tokens=limit)
+        read = [_read_by(fit.source, rows, part, column) for column in (TEXT, SECOND)]
+        chosen = range(len(rows.texts.get(part, []))) if places is None else places
+        given = [text for i in chosen for texts, _ in read if texts and (text := texts[i])]
+        limit, special = recipe.training.max_tokens, read[0][1]
+        pieces = tokenize_text(given, source=fit.source, max_tokens=limit, special=special)
         return SpanRows.of((piece[:1], piece[1:]) for piece in pieces)
 
     data = TextData(
@@ -159,7 +166,10 @@ def _features(fit: PlannedFit, rows: SplitRows, store: Store) -> Material:
     recipe = fit.recipe
     assert fit.execution.workers == 1, "the plan refuses sharded probes"
     task = Task.model_validate(store.split_about(recipe.split)["declaration"])
-    made = {part: features(fit, task, part, rows.ids[part]) for part in _parts(recipe)}
+    made = {
+        part: features(fit, task, part, rows.ids[part], contents=rows.texts[part])
+        for part in _parts(recipe)
+    }
     labels = targets(
         recipe,
         rows,
@@ -182,22 +192,44 @@ def _parts(recipe: FitRecipe) -> list[str]:
 
 
 def _texts_or_pairs(fit: PlannedFit, rows: SplitRows, part: str) -> TokenRows | PairRows:
-    first = _tokens(fit, rows.texts[part], part)
-    if fit.recipe.form != "pairs":
-        return first
-    seconds = [text or "" for text in rows.seconds[part]]
-    return PairRows(first, _tokens(fit, seconds, f"{part} second"))
+    first = _tokens(fit, rows, part)
+    return (
+        first if fit.recipe.form != "pairs" else PairRows(first, _tokens(fit, rows, part, SECOND))
+    )
 
 
-def _tokens(fit: PlannedFit, texts: Sequence[str], name: str, *, less: int = 0) -> TokenRows:
-    """Texts of a part, tokenized once per machine and tokenizer."""
+def _read_by(
+    source: ModelSource, rows: SplitRows, part: str, column: str, *, to_answer: bool = False
+) -> tuple[Sequence[str | None], bool]:
+    """A column of a part as the model reads it, and whether its tokenizer adds special tokens.
+
+    Chat messages are in the model's template, which has them already, if it has a template.
+    """
+    texts = (rows.texts if column == TEXT else rows.seconds).get(part, [])
+    if part not in rows.chats or not has_template(source):
+        return texts, True
+    messages = [chat[column] for chat in rows.chats[part] if column in chat]
+    return rendered(messages, source=source, to_answer=to_answer), False
+
+
+def _tokens(
+    fit: PlannedFit, rows: SplitRows, part: str, column: str = TEXT, *, less: int = 0
+) -> TokenRows:
+    """The texts of a part, tokenized once per machine and tokenizer; `less` is for an answer."""
     source, recipe = fit.source, fit.recipe
     limit = recipe.training.max_tokens
-    key = (recipe.split, name, tokens_key(source, max_tokens=limit), *([less] if less else []))
-    make = partial(tokenize, texts, source=source, max_tokens=limit, less=less)
+    name = part if column == TEXT else f"{part} {column}"
+    key = [recipe.split, name, tokens_key(source, max_tokens=limit), *([less] if less else [])]
+    if rows.chats and has_template(source):
+        key.append(template_key(source))
+
+    def make() -> TokenRows:
+        texts, special = _read_by(source, rows, part, column, to_answer=less > 0)
+        given = [text or "" for text in texts]
+        return tokenize(given, source=source, max_tokens=limit, less=less, special=special)
+
     found = cached_tokens(cache_folder() / "tokens", key, make)
-    part: Any = name
-    if name in PARTS:
+    if column == TEXT:
         note_tokens(found.lengths, split=recipe.split, part=part, source=source, max_tokens=limit)
     return found
 

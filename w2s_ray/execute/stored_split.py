@@ -1,0 +1,41 @@
+"""A split's rows as a fit reads them from the store, checked against their fingerprint.
+
+Owns the check alone: a run's id contains the fingerprint of its rows, so other rows under that name
+would train under a false id. It repairs nothing, and knows nothing of what the rows are used for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from w2s_ray.data.split import are_rows_of
+from w2s_ray.errors import InputError
+from w2s_ray.store import Store, StoreError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def stored_split(store: Store, fingerprint: str) -> pa.Table:
+    """The rows of a split.
+
+    Raises:
+        InputError: the file is damaged, or its rows have another fingerprint.
+    """
+    import pyarrow as pa
+
+    folder = f"{store.uri}/splits/{fingerprint}"
+    try:
+        rows = store.split(fingerprint)
+        whole = are_rows_of(rows, expected=fingerprint)
+    except StoreError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError):  # what Arrow says of damaged files
+        rows, whole = None, False
+    if rows is None or not whole:
+        raise InputError(
+            f"{folder}/rows.parquet holds other rows than those of the split {fingerprint}: it was "
+            "damaged or changed; move the folder away and run the sweep again, which writes the "
+            "split anew from the task's data"
+        )
+    return rows
