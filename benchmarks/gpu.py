@@ -38,6 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--shapes", nargs="*", help="models or cases of a section; default: all")
+    parser.add_argument("--who", nargs="*", help="contestants of throughput; default: all")
     parser.add_argument("--seconds", type=float, help="of one measurement at most")
     parser.add_argument("--rounds", type=int, default=1, help="turns of the contestants")
     parser.add_argument("--toy", action="store_true", help="toy sizes, on the CPU")
@@ -62,6 +63,7 @@ def main() -> int:
             rounds=arguments.rounds,
             folder=Path(folder),
             shapes=arguments.shapes,
+            who=arguments.who,
             device=torch.device("cuda" if on_gpu else "cpu"),
         )
         failed = [section for section in arguments.sections if not _ran(section, options)]

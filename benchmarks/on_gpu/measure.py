@@ -38,6 +38,7 @@ class Options:
     rounds: int
     folder: Path
     shapes: list[str] | None = None
+    who: list[str] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     began: float = field(default_factory=time.perf_counter)
 

@@ -6,14 +6,17 @@ step, the share of time in which the GPU is busy, and its gaps. On a CPU the ten
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from typing import Any
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Clock, Options
 from benchmarks.on_gpu.shapes import chosen
-from benchmarks.on_gpu.throughput import train
+from benchmarks.on_gpu.throughput import compiler, train
 
 NAMES = ("gpt2-124m", "qwen2-0.5b")
 STEPS, TOY_STEPS = 20, 4
@@ -27,6 +30,8 @@ class Window(Clock):
         super().__init__(
             options.device, at=(begin, self.end, self.traced), seconds=10 * options.seconds
         )
+        self.waits: list[warnings.WarningMessage] = []
+        self.catching = warnings.catch_warnings(record=True)
         kinds = [ProfilerActivity.CPU]
         if options.device.type == "cuda":
             kinds.append(ProfilerActivity.CUDA)
@@ -34,32 +39,52 @@ class Window(Clock):
 
     def step(self) -> None:
         """A step was given to the device."""
+        if self.steps + 1 == self.end:
+            self._count_waits(False)
         super().step()
+        if self.steps == self.begin:
+            self._count_waits(True)
         if self.steps == self.end:
             self.profile.__enter__()
         elif self.steps == self.traced:
             self.profile.__exit__(None, None, None)
             self.over = True
 
+    def _count_waits(self, begins: bool) -> None:
+        """Of the CPU for the GPU."""
+        if self.device.type != "cuda":
+            return
+        torch.cuda.set_sync_debug_mode("warn" if begins else "default")
+        if begins:
+            self.waits = self.catching.__enter__() or []
+            warnings.simplefilter("always")
+        else:
+            self.catching.__exit__(None, None, None)
+
 
 def run(options: Options) -> None:
     """One trace of each shape."""
-    for shape in chosen(options.shapes, among=NAMES, small=options.toy):
+    found = chosen(options.shapes, among=NAMES, small=options.toy)
+    for shape, compiling in itertools.product(found, ("off", "on")):
+        if options.who is not None and compiling not in options.who:
+            continue
         measure.clean(options.device)
         steps = TOY_STEPS if options.toy else STEPS
         window = Window(options, begin=shape.steps // 2, steps=min(steps, shape.steps // 2))
         try:
-            train(
-                shape,
-                options,
-                data=rows.classes(shape, small=options.toy),
-                recipe=rows.recipe(),
-                execution=rows.execution(),
-                clock=window,
-            )
-            options.emit("profile", shape=shape.name, **_figures(window))
+            with compiler(options):
+                train(
+                    shape,
+                    options,
+                    data=rows.classes(shape, small=options.toy),
+                    recipe=rows.recipe(),
+                    execution=rows.execution(compile=compiling),
+                    clock=window,
+                )
+            options.emit("profile", shape=shape.name, compile=compiling, **_figures(window))
         except measure.FAILURES as error:
-            options.emit("profile", shape=shape.name, error=measure.line_of(error))
+            failure = measure.line_of(error)
+            options.emit("profile", shape=shape.name, compile=compiling, error=failure)
 
 
 def _figures(window: Window) -> dict[str, Any]:
@@ -83,6 +108,7 @@ def _figures(window: Window) -> dict[str, Any]:
         entry.update({k: round(v, 4) for k, v in entry.items() if isinstance(v, float)})
     return {
         "step_ms": 1e3 * took / steps,
+        "waits_per_step": len(window.waits) / steps if on_gpu else None,
         "launches_per_step": sum(e.count for e in averages) / steps if on_gpu else None,
         **(_busy(window) if on_gpu else {"busy_share": None, "gaps": None}),
         "longest": longest,

@@ -1,6 +1,7 @@
 """Section `throughput`: our torch engine, Hugging Face's Trainer and a bare loop on the same rows.
 
-Owns the three contestants, in bf16 with fused AdamW and clipping: `ours` is `w2s_ray.learn.fit`;
+Owns the contestants, in bf16 with fused AdamW and clipping: `ours` is `w2s_ray.learn.fit`, with
+compiled layers and without;
 `trainer` is what a user of transformers writes, with grouping by length; `bare` has bf16 weights
 without autocast, which changes the arithmetic: a bound, not a rival. Two passes over the same rows,
 of which the second counts. Tokens are real ones, without padding.
@@ -10,7 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -19,11 +23,14 @@ from torch import Tensor, nn
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Clock, Options
 from benchmarks.on_gpu.shapes import Shape, chosen, random_weights, source_of
+from w2s_ray.learn import kernels, torch_engine
 from w2s_ray.learn.contract import AnyData, FitData, Stopped
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.spec import Execution, FitRecipe
 
+COMPILING_S = 60.0
+"""Added to the time of a measurement that compiles first."""
 NAMES = ("gpt2-124m", "qwen2-0.5b", "llama-1.5b")
 
 
@@ -33,7 +40,10 @@ def run(options: Options) -> None:
         found: dict[str, float] = {}
         for turn in range(options.rounds):
             for name, contestant in CONTESTANTS.items():
+                if options.who is not None and name not in options.who:
+                    continue
                 measure.clean(options.device)
+                torch.backends.cuda.enable_cudnn_sdp(True)  # torch's default; our engine changes it
                 try:
                     figures = contestant(shape, options)
                 except measure.FAILURES as error:
@@ -43,12 +53,18 @@ def run(options: Options) -> None:
                     continue
                 found[name] = figures["tokens_per_s"]
                 options.emit("throughput", shape=shape.name, who=name, round=turn, **figures)
-        if "ours" in found:
+        if "ours" in found and len(found) > 1:
             options.emit(
                 "throughput",
                 shape=shape.name,
-                **{f"ours_to_{k}": found["ours"] / v for k, v in found.items() if k != "ours"},
+                **{f"{k} to {other}": found[k] / v for k, other, v in _ratios(found)},
             )
+
+
+def _ratios(found: dict[str, float]) -> list[tuple[str, str, float]]:
+    """Ours, eager and compiled, against the others."""
+    mine = [name for name in found if name.startswith("ours")]
+    return [(k, other, v) for k in mine for other, v in found.items() if other not in mine]
 
 
 def timed(clock: Clock, *, deepspeed: bool = False) -> Any:
@@ -251,4 +267,22 @@ def bare(shape: Shape, options: Options) -> dict[str, Any]:
     return measure.rates(clock, steps=shape.steps, shape=shape, lengths_of_step=lengths)
 
 
-CONTESTANTS = {"ours": ours, "trainer": trainer, "bare": bare}
+def compiled(shape: Shape, options: Options) -> dict[str, Any]:
+    """Ours with compiled layers. What compiling takes is in the first pass."""
+    patient = dataclasses.replace(options, seconds=options.seconds + COMPILING_S)
+    with compiler(options):
+        return ours(shape, patient, execution=rows.execution(compile="on"))
+
+
+@contextlib.contextmanager
+def compiler(options: Options) -> Iterator[None]:
+    """Torch's default compiler; at toy sizes one that generates no code, for time's sake."""
+    if not options.toy:
+        yield
+        return
+    compiling = functools.partial(kernels.compile_layers, backend="eager")
+    with patch.object(torch_engine, "compile_layers", compiling):
+        yield
+
+
+CONTESTANTS = {"ours": ours, "ours compiled": compiled, "trainer": trainer, "bare": bare}

@@ -59,7 +59,32 @@ def layout(lengths_B: np.ndarray, *, workers: int, micro_batch: int) -> list[lis
     rows = len(lengths_B)
     rounds = -(-rows // (workers * micro_batch))
     by_length = np.argsort(lengths_B, kind="stable")
-    runs = np.array_split(by_length, workers * rounds)
+    return _dealt(by_length, np.array_split(by_length, workers * rounds), workers=workers)
+
+
+def layout_by_tokens(
+    lengths_M: np.ndarray, *, workers: int, longest_rows: int
+) -> list[list[MicroBatch]]:
+    """The same without gradients: micro-batches of like size in tokens, so that all fill a device.
+
+    None has more padded tokens than `longest_rows` of the longest row; of short rows it has more.
+    """
+    by_length = np.argsort(lengths_M, kind="stable")
+    most = longest_rows * int(lengths_M.max(initial=1))
+    runs: list[np.ndarray] = []
+    end = len(by_length)
+    while end > 0:
+        start = max(0, end - most // int(lengths_M[by_length[end - 1]]))
+        runs.insert(0, by_length[start:end])
+        end = start
+    runs += [by_length[:0]] * (-len(runs) % workers)
+    return _dealt(by_length, runs, workers=workers)
+
+
+def _dealt(
+    by_length: np.ndarray, runs: list[np.ndarray], *, workers: int
+) -> list[list[MicroBatch]]:
+    """Runs of rows to workers in turn; one row stands in for an empty run."""
     stand_in = MicroBatch(by_length[:1], real=False)
     dealt = [MicroBatch(run, real=True) if len(run) else stand_in for run in runs]
     return [dealt[worker::workers] for worker in range(workers)]

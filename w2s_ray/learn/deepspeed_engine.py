@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from w2s_ray.errors import InputError
+from w2s_ray.learn.kernels import prepare_for_gpu
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.models import AnyModel, build_model, export_model
 from w2s_ray.spec import Execution, Form, ModelSource, Training
@@ -71,11 +72,17 @@ class DeepSpeedEngine:
             activation_checkpointing=execution.activation_checkpointing,
         )
         del keep_alive
+        if on_gpu:
+            prepare_for_gpu(self.model)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.parameters = sum(_size(p) for p in self.model.parameters())
         self.trained_parameters = sum(_size(p) for p in trained)
         optimizer = torch.optim.AdamW(
-            trained, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay
+            trained,
+            lr=training.lr,
+            betas=training.betas,
+            weight_decay=training.weight_decay,
+            fused=on_gpu and execution.offload == "none",
         )
         self._engine, *_ = deepspeed.initialize(
             model=self.model, optimizer=optimizer, config=settings
@@ -83,7 +90,7 @@ class DeepSpeedEngine:
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any) -> Tensor:
         return self._engine(*inputs)
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
@@ -97,6 +104,9 @@ class DeepSpeedEngine:
         # DeepSpeed averages gradients over workers; the contract is their sum.
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss * self.workers, scale_wrt_gas=False)
+
+    def expect(self, tokens: int) -> None:
+        pass
 
     def train_head_alone(self, alone: bool) -> None:
         assert not alone, "refused when the engine is built"

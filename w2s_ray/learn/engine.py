@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
+from w2s_ray.learn.rows import AnyRows, SpanRows
+from w2s_ray.learn.tokens import position_limit
 from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 if TYPE_CHECKING:
@@ -36,11 +39,11 @@ class Engine(Protocol):
     trained_parameters: int
     """Those of them that the optimizer changes."""
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any) -> Tensor:
         """What the model makes of `inputs` in fp32, with gradients unless they are turned off.
 
         Texts: input_ids_BL, lengths_B -> logits_BC. Pairs: the same of 2 B texts. Language models:
-        starts_B too -> nll_B.
+        starts_B and the number of learned tokens too -> nll_B.
         """
         ...
 
@@ -58,6 +61,10 @@ class Engine(Protocol):
 
     def step(self, lr: float) -> None:
         """Clip the gradient, change the weights, clear the gradient."""
+        ...
+
+    def expect(self, tokens: int) -> None:
+        """Get ready to train on so many tokens in all; called once, before the first pass."""
         ...
 
     def train_head_alone(self, alone: bool) -> None:
@@ -121,6 +128,37 @@ def build_engine(
             return DeepSpeedEngine(
                 training, source=source, execution=execution, seed=seed, form=form
             )
+
+
+PADDED_TO = {"cuda": 32}
+"""Kind of device -> rows are padded to a multiple of so many tokens, so that shapes are few."""
+BY_TOKENS = {"cuda"}
+"""Kinds of device on which passes without gradients are cut by tokens, not by rows."""
+
+
+def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any, ...]:
+    """What the forward pass takes of the rows at `picked`: tensors on the engine's device.
+
+    For language models also the number of learned tokens.
+    """
+    input_ids_BL, *others = rows.pad(picked, engine.model.pad_id)
+    multiple, width = PADDED_TO.get(engine.device.type, 1), input_ids_BL.shape[1]
+    if width % multiple:
+        limit = position_limit(engine.model.backbone.config) or width + multiple
+        more = min(-width % multiple, max(0, limit - width))
+        pad_id = engine.model.pad_id
+        input_ids_BL = np.pad(input_ids_BL, ((0, 0), (0, more)), constant_values=pad_id)
+    inputs = tuple(to_device(array, engine.device) for array in (input_ids_BL, *others))
+    return (*inputs, int(rows.learned[picked].sum())) if isinstance(rows, SpanRows) else inputs
+
+
+def evaluation_passes(lengths_M: np.ndarray, engine: Engine, *, batch: int) -> list[MicroBatch]:
+    """This worker's passes without gradients over rows of these lengths, the longest first."""
+    if engine.device.type in BY_TOKENS:
+        dealt = layout_by_tokens(lengths_M, workers=engine.workers, longest_rows=batch)
+    else:
+        dealt = layout(lengths_M, workers=engine.workers, micro_batch=batch)
+    return dealt[engine.rank][::-1]
 
 
 def to_device(array: np.ndarray, target: device) -> Tensor:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import AnyData, Arrays, FitData, Predicted
-from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
 from w2s_ray.learn.language import judge_language, predict_language, told_language
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
@@ -53,18 +52,15 @@ def not_finite(found: Arrays) -> float | None:
 def predict_margins(engine: Engine, rows: TokenRows | PairRows, *, batch: int) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M].
 
-    Rows are sorted by length and cut into forward passes of at most `batch` rows and worker.
+    Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a
+    GPU of as many tokens as `batch` of the longest rows have.
     """
     margins_M = torch.zeros(len(rows), device=engine.device)
     if len(rows) == 0:
         return margins_M.numpy(force=True)
     with torch.no_grad():
-        mine = layout(rows.lengths, workers=engine.workers, micro_batch=batch)[engine.rank]
-        for micro in reversed(mine):
-            input_ids_BL, lengths_B = rows.pad(micro.positions, engine.model.pad_id)
-            logits_BC = engine.forward(
-                to_device(input_ids_BL, engine.device), to_device(lengths_B, engine.device)
-            )
+        for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+            logits_BC = engine.forward(*model_inputs(rows, micro.positions, engine))
             if micro.real:
                 at_B = to_device(micro.positions, engine.device)
                 margins_M[at_B] = logits_BC[:, 1] - logits_BC[:, 0]

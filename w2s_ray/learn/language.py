@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import AnswerData, Arrays, Predicted, TextData
-from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import TokenRows
 
@@ -35,18 +35,26 @@ class LanguageModel(nn.Module):
         self.backbone = backbone
         self.pad_id = pad_id
 
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor, starts_B: Tensor) -> Tensor:
+    def forward(
+        self,
+        input_ids_BL: Tensor,
+        lengths_B: Tensor,
+        starts_B: Tensor,
+        learned: int | None = None,
+    ) -> Tensor:
         """nll_B in fp32: minus the log-probability of the learned tokens of each row, summed.
 
-        Rows are padded on the right, where no real token looks.
+        Rows are padded on the right, where no real token looks. `learned` is the number of learned
+        tokens of all rows; where it isn't given, the CPU waits for a GPU's count.
         """
         logits_BLV = self.backbone(input_ids=input_ids_BL, use_cache=False).logits[:, :-1]
         place_L = torch.arange(1, input_ids_BL.shape[1], device=input_ids_BL.device)
         learned_BL = (place_L >= starts_B[:, None]) & (place_L < lengths_B[:, None])
+        learned = int(learned_BL.sum()) if learned is None else learned
+        row, place = torch.nonzero_static(learned_BL, size=learned).unbind(1)
         each = nn.functional.cross_entropy(
-            logits_BLV[learned_BL].float(), input_ids_BL[:, 1:][learned_BL], reduction="none"
+            logits_BLV[row, place].float(), input_ids_BL[:, 1:][row, place], reduction="none"
         )
-        row, _ = learned_BL.nonzero(as_tuple=True)
         return torch.zeros(len(lengths_B), device=each.device).index_add(0, row, each)
 
     @torch.no_grad()
@@ -95,8 +103,7 @@ def language_step(
     micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
     total: Tensor | None = None
     for micro in micros:
-        padded = data.train.pad(rows[micro.positions], engine.model.pad_id)
-        nll_B = engine.forward(*(to_device(array, engine.device) for array in padded))
+        nll_B = engine.forward(*model_inputs(data.train, rows[micro.positions], engine))
         part = nll_B.sum() * float(micro.real) / learned
         engine.backward(part, last=micro is micros[-1])
         total = part.detach() if total is None else total + part.detach()
@@ -132,10 +139,8 @@ def span_nll(engine: Engine, rows: SpanRows, *, batch: int) -> np.ndarray:
     if len(rows) == 0:
         return nll_M.numpy(force=True)
     with torch.no_grad():
-        mine = layout(rows.lengths, workers=engine.workers, micro_batch=batch)[engine.rank]
-        for micro in reversed(mine):
-            padded = rows.pad(micro.positions, engine.model.pad_id)
-            nll_B = engine.forward(*(to_device(array, engine.device) for array in padded))
+        for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+            nll_B = engine.forward(*model_inputs(rows, micro.positions, engine))
             if micro.real:
                 nll_M[to_device(micro.positions, engine.device)] = nll_B
         return engine.sum_over_workers(nll_M).numpy(force=True)

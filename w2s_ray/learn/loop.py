@@ -120,6 +120,7 @@ def fit(
             micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
         )
         progress = resume(recipe.run_id, built, checkpoints, weights=weights)
+        built.expect(training.epochs * data.train.size)
         _train(this, progress)
         if keep == "last" and weights is not None:
             _export(this, weights)

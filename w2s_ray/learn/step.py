@@ -16,7 +16,7 @@ from torch import Tensor
 
 from w2s_ray.learn.batches import MicroBatch, layout
 from w2s_ray.learn.contract import AnyData, FitData
-from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.engine import Engine, model_inputs, to_device
 from w2s_ray.learn.language import language_step
 from w2s_ray.learn.losses import loss_sum
 from w2s_ray.learn.schedule import learning_rate
@@ -117,9 +117,5 @@ def _inputs(
     data: FitData, rows: np.ndarray, micro: MicroBatch, engine: Engine
 ) -> tuple[Tensor, Tensor, Tensor]:
     """input_ids_BL, lengths_B and the rows' places in the global batch, on the device."""
-    input_ids_BL, lengths_B = data.train.pad(rows[micro.positions], engine.model.pad_id)
-    return (
-        to_device(input_ids_BL, engine.device),
-        to_device(lengths_B, engine.device),
-        to_device(micro.positions, engine.device),
-    )
+    input_ids_BL, lengths_B = model_inputs(data.train, rows[micro.positions], engine)
+    return input_ids_BL, lengths_B, to_device(micro.positions, engine.device)

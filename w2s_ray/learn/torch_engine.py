@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from w2s_ray.learn.compute import training_flops
+from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.models import AnyModel, build_model, export_model
 from w2s_ray.spec import Execution, Form, ModelSource, Training
@@ -49,6 +51,9 @@ class TorchEngine:
         self._list = list(self._trained.values())
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.trained_parameters = sum(p.numel() for p in self._list)
+        self._compile = execution.compile
+        if on_gpu:
+            prepare_for_gpu(self.model)
         self._clip = training.clip_norm
         self._bf16 = training.precision == "bf16"
         self._best: dict[str, Tensor] | None = None
@@ -66,13 +71,25 @@ class TorchEngine:
             else None
         )
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def expect(self, tokens: int) -> None:
+        operations = training_flops(
+            parameters=self.parameters,
+            passed_parameters=self.parameters,
+            trained_parameters=self.trained_parameters,
+            tokens=tokens,
+        )
+        pays = self.device.type == "cuda" and operations >= COMPILED_FROM
+        if self._compile == "on" or (self._compile == "auto" and pays):
+            compile_layers(self.model.backbone)
+
+    def forward(self, *inputs: Any) -> Tensor:
         with self._precision():
             return self.model(*inputs)
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
         assert isinstance(self.model, LanguageModel)
-        with self._precision():
+        # A cache of keys and values grows with every token; compiled, each length is a version.
+        with self._precision(), torch.compiler.set_stance("force_eager"):
             return self.model.complete(
                 input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False
             )

@@ -32,6 +32,9 @@ class Execution(Frozen):
     """Rows per forward pass and worker without gradients."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass, for memory."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the model's layers by torch.compile (torch engine only). `auto`: on a GPU, where
+    training takes long enough to pay for it."""
     gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     """GPUs of each worker; fractions for one-device fits; null = 1 where the cluster has GPUs.
     `auto`: there a one-device fit gets the share that its estimated memory needs, so that several

@@ -1,0 +1,100 @@
+"""Fewer and faster kernels for a model on a GPU, with the same arithmetic up to rounding.
+
+Owns what is replaced in a model of transformers: activations and norms that are written as many
+small operations get torch's single kernels, looks at values that make the CPU wait for the GPU are
+left out, and repeated layers are compiled. On a CPU none of it is used, so that numbers there stay
+as they are to the bit. It knows no engines and no data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+COMPILED_FROM = 2e16
+"""Operations of training from which `compile: auto` compiles: about two minutes of an H100."""
+RECOMPILATIONS = 64
+"""Versions of a layer that a process may hold: by model, shape and whether gradients are on."""
+PLAIN_RMS_NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
+"""Classes of transformers that compute x / rms(x) * weight, in fp32, and nothing else."""
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight in one kernel."""
+
+    def __init__(self, weight: nn.Parameter, eps: float) -> None:
+        super().__init__()
+        self.weight, self.variance_epsilon = weight, eps
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return nn.functional.rms_norm(hidden, self.weight.shape, self.weight, self.variance_epsilon)
+
+
+def prepare_for_gpu(model: nn.Module) -> None:
+    """All of this but compiling.
+
+    cuDNN's attention is left out, since it makes a plan for every new shape: seen on an H200, most
+    of a fit's first passes went into plans, and torch's own kernels took about as long to run.
+    """
+    use_fused_kernels(model)
+    never_wait(model)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def use_fused_kernels(model: nn.Module) -> None:
+    """Replace activations and norms of `model` for which torch has a kernel; names stay."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            kind = type(child).__name__
+            if kind == "NewGELUActivation":
+                setattr(module, name, nn.GELU(approximate="tanh"))
+            elif kind in PLAIN_RMS_NORMS:
+                norm: Any = child
+                setattr(module, name, RMSNorm(norm.weight, norm.variance_epsilon))
+
+
+def never_wait(backbone: nn.Module) -> None:
+    """Leave out the looks that transformers takes at ids and positions, for each waits for the GPU.
+
+    They warn of padding without a mask, which a causal model needs none for, and find several
+    sequences in a row of position ids, which our rows never have.
+    """
+    from transformers import masking_utils
+
+    for module in backbone.modules():
+        if hasattr(module, "warn_if_padding_and_no_attention_mask"):
+            quiet: Any = module
+            quiet.warn_if_padding_and_no_attention_mask = _nothing
+    if hasattr(masking_utils, "find_packed_sequence_indices"):
+        masking_utils.find_packed_sequence_indices = _nothing
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def compile_layers(backbone: nn.Module, *, backend: Any = "inductor") -> int:
+    """Compile every repeated layer of `backbone`, each version once for all layers; how many.
+
+    The second length that is seen makes lengths a variable of the compiled code.
+    """
+    import torch._dynamo
+
+    config: Any = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, RECOMPILATIONS)
+    layers = repeated_layers(backbone)
+    for layer in layers:
+        layer.compile(backend=backend)
+    return len(layers)
+
+
+def repeated_layers(backbone: nn.Module) -> list[nn.Module]:
+    """The layers of the longest list of equal ones; none where there is no such list."""
+    lists = [
+        list(module)
+        for module in backbone.modules()
+        if isinstance(module, nn.ModuleList) and len({type(layer) for layer in module}) == 1
+    ]
+    return max(lists, key=len, default=[])
