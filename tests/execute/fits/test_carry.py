@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError
 
 from tests.plan.test_plan import SWEEP, inputs
 from w2s_ray.execute.causes import HostLost, Stalled, cause_of
@@ -217,11 +217,22 @@ class Board:
     """A board that has heard nothing of a fit, or heard of it a while ago."""
 
     def __init__(self, quiet_s: float | None) -> None:
-        self.quiet_s = self
+        self.quiet_s = self.where = self
         self._quiet_s = quiet_s
 
     def remote(self, run_id: str) -> float | None:
         return self._quiet_s
+
+
+@pytest.mark.parametrize("error", [GetTimeoutError("30 s"), ActorUnavailableError("gone", None)])
+def test_a_board_that_is_lost_or_hangs_costs_no_run(tmp_path, monkeypatch, error):
+    def fail(*asked: Any, timeout: float) -> Any:
+        raise error
+
+    watch = a_watch(tmp_path, None, board=Board(None))
+    monkeypatch.setattr(carry.ray, "get", fail)
+    watch._refuse_silence()
+    assert not watch._node_is_gone()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +253,7 @@ def test_silence_counts_from_a_fits_last_sign_or_from_when_its_host_is_up(
     fit = replace(fit, execution=Execution(stall_s=25.0))
     carrier = Carrier(store=str(tmp_path), cluster=MACHINE, board=Board(quiet_s))
     watch, now = carry._Watch(carrier, fit, "sweep", 0, None), [0.0]
-    monkeypatch.setattr(carry.ray, "get", lambda value: value)
+    monkeypatch.setattr(carry.ray, "get", lambda value, timeout: value)
     monkeypatch.setattr(carry, "is_up", lambda host: up)
     monkeypatch.setattr(carry.time, "monotonic", lambda: now[0])
     with pytest.raises(Stalled) if stalls else contextlib.nullcontext():

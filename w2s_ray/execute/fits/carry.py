@@ -41,6 +41,8 @@ ADMISSION_LOOK_S, FLOOR_ANSWERS_S = 20.0, 120.0
 """How often a fit that waits for room makes sure that the floor has its request, and how long the
 floor may take to answer that."""
 
+BOARD_ANSWERS_S = 30.0
+
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -115,8 +117,8 @@ class _Watch:
 
         A host that had not begun has no known nodes.
         """
-        nodes: Any = ray.get(self.carrier.board.where.remote(self.fit.id))
-        then = set(nodes) or self.nodes
+        nodes = _answer(self.carrier.board.where.remote(self.fit.id), otherwise=set())
+        then = nodes or self.nodes
         deadline = time.monotonic() + NODE_NEWS_S
         while len(self.nodes | then) > 1 and time.monotonic() < deadline:
             if then - alive_nodes():
@@ -208,8 +210,7 @@ class _Watch:
                 news = board.evaluations.remote(self.fit.id, self.told, GLANCE_S)
             ended, _ = ray.wait([running, *([news] if news else [])], timeout=GLANCE_S)
             if news is not None and news in ended:
-                told: Any = ray.get(news)
-                self._tell(told)
+                self._tell(_answer(news, otherwise=[]))
                 news = None
             if running in ended:
                 return ray.get(running)
@@ -219,7 +220,7 @@ class _Watch:
         """Raise where the fit has made no progress for longer than it may."""
         limit_s = self.fit.execution.stall_s
         if limit_s is not None:
-            quiet_s: Any = ray.get(self.carrier.board.quiet_s.remote(self.fit.id))
+            quiet_s = _answer(self.carrier.board.quiet_s.remote(self.fit.id), otherwise=0.0)
             quiet_s = self._unheard_s() if quiet_s is None else quiet_s
             if quiet_s > limit_s:
                 raise Stalled(quiet_s)
@@ -266,6 +267,15 @@ class _Watch:
         if self.tell is not None:
             for evaluation in rest:
                 self.tell(evaluation)
+
+
+def _answer(asked: Any, *, otherwise: Any) -> Any:
+    """The board's answer; `otherwise` where it is lost or hangs, which may cost no run."""
+    try:
+        return ray.get(asked, timeout=BOARD_ANSWERS_S)
+    except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+        time.sleep(1.0)  # it may be restarting
+        return otherwise
 
 
 def evaluations_of(store: Store, record: Record) -> list[dict[str, Any]]:
