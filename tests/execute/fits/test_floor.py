@@ -12,6 +12,7 @@ import pytest
 from w2s_ray.execute.admission import Ask, Layout, Request
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits import floor as floor_module
+from w2s_ray.execute.fits import pool as pool_module
 from w2s_ray.execute.fits.floor import Floor, TurnedAway, Withdrawn
 from w2s_ray.plan import Nodes
 
@@ -58,8 +59,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch) -> World:
     made = World()
-    monkeypatch.setattr(floor_module, "open_host", made.open)
-    monkeypatch.setattr(floor_module.ray, "kill", made.killed.append)
+    monkeypatch.setattr(pool_module, "open_host", made.open)
+    monkeypatch.setattr(pool_module.ray, "kill", made.killed.append)
     return made
 
 
@@ -289,7 +290,7 @@ def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(wo
             raise ValueError("no such resource")
         return world.open(layout)
 
-    monkeypatch.setattr(floor_module, "open_host", refuse)
+    monkeypatch.setattr(pool_module, "open_host", refuse)
 
     async def scene(floor: Floor) -> None:
         await ask(floor, "now")
@@ -304,7 +305,7 @@ def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(wo
 
 
 def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again(world, monkeypatch):
-    monkeypatch.setattr(floor_module, "LOOK_S", 0.001)
+    monkeypatch.setattr(pool_module, "LOOK_S", 0.001)
     answers = iter([ConnectionError("try again"), {"CPU": 2.0}])
 
     def room(cluster: Cluster) -> dict[str, float]:
@@ -426,7 +427,7 @@ def test_a_party_that_nobody_watches_leaves_whole(world):
 
 
 def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
-    monkeypatch.setattr(floor_module, "IDLE_S", 0.01)
+    monkeypatch.setattr(pool_module, "IDLE_S", 0.01)
 
     async def scene(floor: Floor) -> None:
         host = await ask(floor, "f0")
@@ -441,10 +442,10 @@ def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
     async def scene(floor: Floor) -> None:
         asked = [ask(floor, f"f{i}") for i in range(4)]
         await settle()
-        floor.resize({"CPU": 3.0})
+        floor._pool.resize({"CPU": 3.0})
         await settle()
         assert [a.done() for a in asked] == [True, True, True, False]
-        floor.resize({"CPU": 1.0})
+        floor._pool.resize({"CPU": 1.0})
         await floor.leave(request("f0"))
         await settle()
         assert len(world.killed) == 1
@@ -459,7 +460,7 @@ def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
 
 def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
     async def scene(floor: Floor) -> None:
-        floor.resize({})
+        floor._pool.resize({})
         assert (await ask(floor, "f0")).layout == SEAT
 
     run(scene)
@@ -493,7 +494,9 @@ def test_one_accelerator_type_may_be_full_while_another_is_not(world):
     l4 = Layout(engine="torch", workers=1, cpus=1.0, gpus=1.0, accelerator="L4")
 
     async def scene(floor: Floor) -> None:
-        floor.resize({"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3})
+        floor._pool.resize(
+            {"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3}
+        )
         asked = [ask(floor, f"f{i}", layout=l4) for i in range(2)]
         await settle()
         assert [a.done() for a in asked] == [True, False]
@@ -502,7 +505,7 @@ def test_one_accelerator_type_may_be_full_while_another_is_not(world):
 
 
 def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeypatch):
-    monkeypatch.setattr(floor_module, "SPARE_S", 0.01)
+    monkeypatch.setattr(pool_module, "SPARE_S", 0.01)
 
     async def scene(floor: Floor) -> None:
         await floor.expect({SEAT: 5})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import sweep_text
-from w2s_ray.execute.admission import Request
+from w2s_ray.execute.admission import Ask, Layout, Request
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
@@ -127,3 +127,20 @@ def test_a_fit_that_is_done_is_given_to_all_that_want_it_without_training_twice(
     assert len({(record.id, record.started_at) for record in records}) == 1
     for requester in requesters:
         assert requester.heard == list(range(1, EVALUATIONS + 1))
+
+
+def test_more_fits_may_wait_than_ray_lets_calls_run_by_default(scene):
+    import ray
+
+    from w2s_ray.execute.fits.floor import start_floor
+
+    carrier, layout = scene.carrier, Layout("torch", 1, 1.0, 0.0)
+    floor = start_floor(carrier.cluster)
+    asks = [Ask(f"fit-{n}", "study", layout, n) for n in range(1500)]
+    answers = [floor.admit.remote(ask, carrier.board) for ask in asks]
+    assert ray.get(floor.has.remote(asks[-1].request), timeout=100), (
+        "it answers, and all are in line"
+    )
+    assert len(ray.wait(answers, timeout=100)[0]) == 1
+    ray.get(floor.close.remote(), timeout=60)
+    ray.kill(floor)

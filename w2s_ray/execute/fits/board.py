@@ -20,6 +20,8 @@ from w2s_ray.execute.cluster import here
 Asked = Literal["go", "stop", "leave"]
 """What a fit is asked to do: go on; stop, since nobody wants it any more; leave its machine."""
 LOOK_FOR_DRAINING_S = 2.0
+MOST_CALLS = 100_000
+"""Calls at once: each watch over a running fit is one, which waits for news."""
 
 
 State = Literal["waiting", "held", "starting", "running"]
@@ -62,7 +64,8 @@ class Seen:
 
 def start_board() -> Any:
     """A board, as an actor that comes back empty if its process dies."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, **here())(Board).remote()
+    options = {"max_restarts": -1, "max_task_retries": 3, "max_concurrency": MOST_CALLS}
+    return ray.remote(num_cpus=0, **options, **here())(Board).remote()
 
 
 class Board:

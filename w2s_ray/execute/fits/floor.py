@@ -1,36 +1,26 @@
-"""The floor: admits fits by the rule of `admission`, and hands each a warm host.
+"""The floor: admits fits by the rule of `admission`, and hands each a host of the pool.
 
-Owns the hosts: they stay warm between fits of the same layout and are closed when somebody needs
-their room, or after a while. Owns also who wants which fit: one that several requesters want runs
-once, and stops when the last of them gives it up. A fit that waits holds nothing, so watchers and
-worker groups can't wait for each other. It trains nothing.
+Owns who wants which fit: one that several requesters want runs once, and stops when the last of
+them gives it up. Every request is answered in the end. A fit that waits holds nothing, so watchers
+and worker groups can't wait for each other. It trains nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-import ray.exceptions
 
-from w2s_ray.execute.admission import NOTHING, Ask, Layout, Request, first_of, has_room
+from w2s_ray.execute.admission import Ask, Layout, Request, first_of
 from w2s_ray.execute.cluster import Cluster, here
-from w2s_ray.execute.fits.hosts import open_host
+from w2s_ray.execute.fits.pool import Host, Pool
 
-_log = logging.getLogger(__name__)
-
-IDLE_S = 60.0
-"""How long a host without a fit stays warm."""
-SPARE_S = 10.0
-"""How long, on a cluster that autoscales, where no fit of its layout is to be expected."""
-LOOK_S = 3.0
-"""Seconds between two looks at what the cluster has."""
+MOST_CALLS = 100_000
+"""Calls at once. Each fit that waits is one; beyond Ray's limit of 1,000 the calls that make room
+would wait behind those that need it, for ever."""
 STOP_S = 60.0
 """How long a fit that nobody wants any more may take to stop; then its host is ended."""
 
@@ -41,16 +31,6 @@ class TurnedAway(Exception):
 
 class Withdrawn(Exception):
     """The request was withdrawn while it waited."""
-
-
-@dataclass
-class _Host:
-    """A host and the layout that it serves."""
-
-    actor: Any
-    layout: Layout
-    idle_since: float = 0.0
-    gone: bool = False
 
 
 @dataclass
@@ -65,15 +45,15 @@ class _Busy:
 
     ask: Ask
     """Of the requester that watches over the fit; the others wait."""
-    host: _Host
+    host: Host
     stopping: bool = False
     """Nobody wants the fit any more, but it has not ended yet."""
 
 
 def start_floor(cluster: Cluster) -> Any:
     """The floor of `cluster`, as an actor; its hosts die with it, and it starts afresh."""
-    place = here()
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, **place)(Floor)
+    options = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": MOST_CALLS}
+    actor = ray.remote(num_cpus=0, **options, **here())(Floor)
     return actor.remote(cluster.room(), cluster)
 
 
@@ -85,18 +65,13 @@ class Floor:
     """
 
     def __init__(self, room: Mapping[str, float], cluster: Cluster) -> None:
-        self._room = dict(room)
-        self._cluster = cluster
+        self._pool = Pool(room, cluster, changed=self._admit_next)
         self._board: Any = None
-        self._expected: dict[Layout, int] = {}
         self._halted = False
         self._over = False
         self._waiting: dict[Request, _Waiting] = {}
         self._busy: dict[str, _Busy] = {}
         """Fit -> its host."""
-        self._idle: list[_Host] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._looks = False
 
     async def admit(self, ask: Ask, board: Any) -> Any:
         """The host that the fit runs on, once there is room and it is its party's turn.
@@ -115,9 +90,7 @@ class Floor:
             return busy.host.actor
         if self._over:
             raise TurnedAway
-        if not self._looks:
-            self._looks = True
-            self._later(self._follow_cluster())
+        self._pool.follow_cluster()
         waiting = self._waiting.get(ask.request)
         if waiting is None:
             waiting = _Waiting(ask, asyncio.get_running_loop().create_future())
@@ -147,7 +120,7 @@ class Floor:
         if busy is not None and not self._pass_on(busy, begins=False):
             busy.stopping = True
             self._board.stop.remote(request.run_id)
-            self._later(self._await_stop(busy))
+            self._pool.later(self._await_stop(busy))
         self._admit_next()
         return self._is_wanted(request.run_id)
 
@@ -177,21 +150,12 @@ class Floor:
 
         Where nodes must be started first, their hosts are opened now.
         """
-        self._expected = dict(fits)
-        if not self._cluster.autoscales or self._halted:
-            return
-        for layout, count in fits.items():
-            hosts = [host for host in self._hosts() if host.layout == layout]
-            for _ in range(count - len(hosts)):
-                if not self._has_room(layout) or self._in_line():
-                    break
-                self._rest(self._open(layout))
+        self._pool.expect(fits, ahead=not (self._halted or self._in_line()))
 
     async def halt(self) -> None:
         """Let nobody in any more, and close hosts without a fit."""
         self._halted = True
-        while self._idle:
-            self._close(self._idle[0])
+        self._pool.close_idle()
 
     async def turn_away(self) -> None:
         """Let nobody in any more, nor wait: who asks gets `TurnedAway`."""
@@ -204,7 +168,7 @@ class Floor:
 
         A host that has no node yet has none under way.
         """
-        resting = [asyncio.ensure_future(_rests(host)) for host in self._hosts()]
+        resting = [asyncio.ensure_future(host.rests()) for host in self._pool.hosts]
         if not resting:
             return True
         _, restless = await asyncio.wait(resting, timeout=timeout_s)
@@ -213,9 +177,8 @@ class Floor:
     async def close(self) -> None:
         """Close every host, whatever it does: the sweep is over."""
         await self.turn_away()
-        for host in self._hosts():
-            _kill(host)
-        self._idle, self._busy = [], {}
+        self._pool.close()
+        self._busy = {}
 
     def _watched_by(self, request: Request) -> _Busy | None:
         """The host of the request's fit, if it is this requester that watches over it."""
@@ -255,7 +218,7 @@ class Floor:
         self._answer(successor, busy.host)
         return True
 
-    def _answer(self, waiting: _Waiting, host: _Host) -> None:
+    def _answer(self, waiting: _Waiting, host: Host) -> None:
         """Let a requester watch over its fit on `host`."""
         del self._waiting[waiting.ask.request]
         self._busy[waiting.ask.run_id] = _Busy(waiting.ask, host)
@@ -266,17 +229,15 @@ class Floor:
         """No attempt at the fit is under way any more."""
         del self._busy[busy.ask.run_id]
         self._board.fit_ended.remote(busy.ask.run_id)
-        if host_lives and not busy.host.gone:
-            self._rest(busy.host)
-            self._shrink()
+        if host_lives:
+            self._pool.give_back(busy.host)
         else:
-            _kill(busy.host)
+            self._pool.end(busy.host)
 
     async def _await_stop(self, busy: _Busy) -> None:
         """Free the host of a fit that nobody wants any more, once the fit has ended."""
         try:
-            await asyncio.wait_for(_rests(busy.host), STOP_S)
-            stopped = True
+            stopped = await asyncio.wait_for(busy.host.rests(), STOP_S)
         except TimeoutError:
             stopped = False
         if self._busy.get(busy.ask.run_id) is busy:
@@ -288,9 +249,9 @@ class Floor:
         while not self._halted and (in_line := self._in_line()):
             asks = [waiting.ask for waiting in in_line]
             busy = (each.ask for each in self._busy.values())
-            first = in_line[first_of(asks, busy=busy, room=self._room)]
+            first = in_line[first_of(asks, busy=busy, room=self._pool.room)]
             try:
-                host = self._host_for(first.ask.layout)
+                host = self._pool.take(first.ask.layout)
             except Exception as error:  # noqa: BLE001 - handed to whoever waits for the host
                 self._forget(first.ask.request, error)
                 continue
@@ -298,104 +259,3 @@ class Floor:
                 return
             self._board.begun.remote(first.ask.run_id)
             self._answer(first, host)
-
-    def _host_for(self, layout: Layout) -> _Host | None:
-        """A warm host of this layout, a new one where there is room, else None."""
-        for host in self._idle:
-            if host.layout == layout:
-                self._idle.remove(host)
-                return host
-        while not self._has_room(layout) and self._idle:
-            self._close(min(self._idle, key=lambda host: host.idle_since))
-        if not self._has_room(layout):
-            return None
-        return self._open(layout)
-
-    def _open(self, layout: Layout) -> _Host:
-        host = _Host(open_host(layout), layout)
-        if layout.workers > 1 or layout.engine == "deepspeed":
-            self._later(self._notice_end(host))
-        return host
-
-    def _hosts(self) -> list[_Host]:
-        return [*self._idle, *(busy.host for busy in self._busy.values())]
-
-    def _has_room(self, layout: Layout) -> bool:
-        return has_room(layout, held=[host.layout for host in self._hosts()], room=self._room)
-
-    async def _follow_cluster(self) -> None:
-        """Keep up with nodes that come and go."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                room = await asyncio.to_thread(self._cluster.room)
-            except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
-                _log.warning("the cluster's nodes are unknown for now: %s", error)
-                continue
-            self.resize(room)
-
-    def resize(self, resources: Mapping[str, float]) -> None:
-        """The cluster has these resources now; hosts without a fit go if they are too many."""
-        self._room = {**dict.fromkeys(self._room, 0.0), **resources}
-        self._shrink()
-        self._admit_next()
-
-    def _shrink(self) -> None:
-        """Close hosts without a fit as long as all together take more than there is."""
-        while self._idle and not self._has_room(NOTHING):
-            self._close(min(self._idle, key=lambda host: host.idle_since))
-
-    async def _notice_end(self, host: _Host) -> None:
-        """A worker group that has ended is handed to nobody."""
-        try:
-            await host.actor.serve.remote()
-        except ray.exceptions.RayError:
-            pass
-        finally:
-            host.gone = True
-            if host in self._idle:
-                self._idle.remove(host)
-            self._admit_next()
-
-    def _rest(self, host: _Host) -> None:
-        """Keep a host without a fit, for a while."""
-        host.idle_since = time.monotonic()
-        self._idle.append(host)
-        self._later(self._close_if_still_idle(host, host.idle_since))
-
-    async def _close_if_still_idle(self, host: _Host, since: float) -> None:
-        """Close a host that nobody wants: its node may have nothing else to stay for."""
-        spare_s = min(SPARE_S, IDLE_S)
-        await asyncio.sleep(spare_s)
-        if self._cluster.autoscales:
-            while host in self._idle and host.idle_since == since and self._is_expected(host):
-                await asyncio.sleep(spare_s)
-        else:
-            await asyncio.sleep(IDLE_S - spare_s)
-        if host in self._idle and host.idle_since == since:
-            self._close(host)
-
-    def _is_expected(self, host: _Host) -> bool:
-        """Whether fits are about to ask for more hosts of this layout than there would be."""
-        others = sum(other.layout == host.layout for other in self._hosts()) - 1
-        return self._expected.get(host.layout, 0) > others
-
-    def _close(self, host: _Host) -> None:
-        self._idle.remove(host)
-        _kill(host)
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _rests(host: _Host) -> None:
-    with contextlib.suppress(ray.exceptions.RayError):  # it is gone, and its fit with it
-        await host.actor.rest.remote()
-
-
-def _kill(host: _Host) -> None:
-    """End a host; Ray frees what it holds, a worker group's placement group included."""
-    host.gone = True
-    ray.kill(host.actor)
