@@ -47,6 +47,13 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
         what = "labels from" if parent in record.labelled_by else "begins with"
         table.add_row("  first tries from" if parent in first else f"  {what}", parent)
     console.print(table, soft_wrap=True)
+    if record.summary.get("repeats"):
+        console.print(
+            f"{record.summary['repeats']} of {record.summary['trials']} trials repeated an earlier "
+            "trial of this study and took its result",
+            highlight=False,
+            soft_wrap=True,
+        )
     for attempt in store.attempts(record.id):
         console.print(
             f"attempt {attempt.ended_at}: {attempt.cause or attempt.status}: {attempt.reason}",

@@ -150,6 +150,8 @@ def _study(study: StudySeen) -> Text:
         (study.running, "running"),
     )
     told = ", ".join(f"{n} {state}" for n, state in states if n) or "none yet"
+    if study.repeats:
+        told += f" ({study.repeats} repeated others)"
     best = f"; best {study.metric} {study.best:.4g}" if study.best is not None else ""
     return Text(f"{study.called}: {study.state}; {told} of {study.trials} trials{best}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from w2s_ray.plan.nodes import ACCELERATOR, said
 from w2s_ray.spec import Execution
@@ -66,6 +66,19 @@ class Layout:
 NOTHING = Layout(engine="torch", workers=0, cpus=0.0, gpus=0.0)
 
 
+class Request(NamedTuple):
+    """The identity of one requester's wish for one fit, which others may want as well."""
+
+    run_id: str
+    party: str
+    rank: int
+
+    @property
+    def requester(self) -> str:
+        """Who wants the fit, as one word."""
+        return f"{self.party}#{self.rank}"
+
+
 @dataclass(frozen=True)
 class Ask:
     """A fit that wants to start."""
@@ -75,7 +88,12 @@ class Ask:
     """Whose turn it takes: a study's id, or the sweep's own fits."""
     layout: Layout
     rank: int = 0
-    """Smaller goes first within its party."""
+    """Smaller goes first within its party; in a study it is the trial's number."""
+
+    @property
+    def request(self) -> Request:
+        """Who wants which fit: the same again where a requester asks once more."""
+        return Request(self.run_id, self.party, self.rank)
 
 
 def first_of(waiting: Sequence[Ask], *, busy: Iterable[Ask], room: Mapping[str, float]) -> int:

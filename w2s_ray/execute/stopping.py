@@ -75,7 +75,7 @@ def wind_down(carrier: Carrier, watches: Watches) -> bool:
         seen: Any = ray.get(board.look.remote(), timeout=30)
         for run_id, standing in seen.standing.items():
             if standing.state == "starting":
-                floor.leave.remote(run_id, host_lives=False)
+                floor.end_start.remote(run_id)
         resting = floor.at_rest.remote(LEAVE_S)
         deadline = time.monotonic() + LEAVE_S + 10
         while time.monotonic() < deadline:  # in steps, so that a second Ctrl-C is heeded

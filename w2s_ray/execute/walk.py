@@ -305,6 +305,8 @@ def _figure(record: Record) -> str:
     settings = record.about.get("settings")
     if settings is None:
         return ""
-    return ": " + ", ".join(
+    chosen = ", ".join(
         f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items()
     )
+    repeats, trials = record.summary.get("repeats"), record.summary.get("trials")
+    return f": {chosen}" + (f"; {repeats} of {trials} trials repeated others" if repeats else "")

@@ -7,19 +7,112 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ray.exceptions import ActorUnavailableError, GetTimeoutError
 
 from tests.plan.test_plan import SWEEP, inputs
-from w2s_ray.execute.causes import Stalled
+from w2s_ray.execute.causes import HostLost, Stalled, cause_of
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits import carry
 from w2s_ray.execute.fits.carrier import Carrier, layout_name
+from w2s_ray.execute.fits.floor import Withdrawn
 from w2s_ray.execute.outcome import reason_of
 from w2s_ray.plan import NodeKind, Nodes, ResourceError, make_plan
 from w2s_ray.spec import Execution, parse_sweep
 
 MACHINE = Cluster(Nodes((NodeKind("node", {"CPU": 4, "GPU": 2}, 1),)))
+
+
+def a_watch(tmp_path: Path, floor: Any, **more: Any) -> carry._Watch:
+    fit = next(iter(make_plan(parse_sweep(SWEEP), inputs()).fits.values()))
+    carrier = Carrier(store=str(tmp_path), cluster=MACHINE, floor=floor, **more)
+    return carry._Watch(carrier, fit, "study", 3, None)
+
+
+class Floor:
+    """A floor that answers the n-th request by `answers[n]`: None is no answer, ever."""
+
+    def __init__(self, *answers: Any, has: Any = False) -> None:
+        self.asked: list[Any] = []
+        self.admit = SimpleNamespace(remote=self._admit)
+        self.has = SimpleNamespace(remote=lambda request: has)
+        self._answers = iter(answers)
+
+    def _admit(self, ask: Any, board: Any) -> list[Any]:
+        self.asked.append(ask.request)
+        return [next(self._answers)]
+
+    def wait(self, asked: list[Any], *, timeout: float) -> tuple[list[Any], list[Any]]:
+        return ([], asked) if asked[0] == [None] else (asked, [])
+
+    def get(self, answer: Any, timeout: float | None = None) -> Any:
+        found = answer[0] if isinstance(answer, list) else answer
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    def use(floor: Floor) -> Floor:
+        monkeypatch.setattr(carry.ray, "wait", floor.wait)
+        monkeypatch.setattr(carry.ray, "get", floor.get)
+        return floor
+
+    return use
+
+
+def test_a_request_that_the_floor_has_lost_is_made_again(tmp_path, no_ray):
+    floor = no_ray(Floor(None, None, "host"))
+    watch = a_watch(tmp_path, floor)
+    assert watch._admitted() == "host"
+    assert floor.asked == [watch.ask.request] * 3
+
+
+def test_a_floor_that_does_not_answer_is_a_failure_with_its_reason(tmp_path, no_ray):
+    floor = no_ray(Floor(None, has=GetTimeoutError("120 s")))
+    with pytest.raises(HostLost, match="has not answered for 120 s") as failure:
+        a_watch(tmp_path, floor)._admitted()
+    assert cause_of(failure.value) == "worker_died", "it is tried again, as often as it may be"
+
+
+def test_a_watch_whose_request_was_withdrawn_ends_without_a_record(tmp_path, no_ray):
+    with pytest.raises(SystemExit):
+        a_watch(tmp_path, no_ray(Floor(Withdrawn())))._admitted()
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted", "told"),
+    [
+        (SystemExit(), False, ["pruned"]),
+        (SystemExit(), True, []),  # it goes on, and whoever wants it tells its end
+        (ValueError("refused"), False, []),  # a failure, which is told by its record
+    ],
+)
+def test_a_requester_that_raises_gives_the_fit_up_and_trackers_hear_of_its_end_once(
+    tmp_path, monkeypatch, error, wanted, told
+):
+    watch, given_up, heard = a_watch(tmp_path, None), [], []
+
+    def refuse(evaluation: Any) -> None:
+        raise error
+
+    def give_up(self: Carrier, requests: Any) -> set[str]:
+        given_up.extend(requests)
+        return {request.run_id for request in requests if wanted}
+
+    monkeypatch.setattr(Carrier, "give_up", give_up)
+    watch.tell = refuse
+    watch.log = SimpleNamespace(
+        evaluated=lambda evaluation: None, pruned=lambda: heard.append("pruned")
+    )
+    with pytest.raises(type(error)):
+        watch._tell([{"evaluations": 1}])
+    assert given_up == [watch.ask.request]
+    assert heard == told
 
 
 def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
@@ -124,11 +217,22 @@ class Board:
     """A board that has heard nothing of a fit, or heard of it a while ago."""
 
     def __init__(self, quiet_s: float | None) -> None:
-        self.quiet_s = self
+        self.quiet_s = self.where = self
         self._quiet_s = quiet_s
 
     def remote(self, run_id: str) -> float | None:
         return self._quiet_s
+
+
+@pytest.mark.parametrize("error", [GetTimeoutError("30 s"), ActorUnavailableError("gone", None)])
+def test_a_board_that_is_lost_or_hangs_costs_no_run(tmp_path, monkeypatch, error):
+    def fail(*asked: Any, timeout: float) -> Any:
+        raise error
+
+    watch = a_watch(tmp_path, None, board=Board(None))
+    monkeypatch.setattr(carry.ray, "get", fail)
+    watch._refuse_silence()
+    assert not watch._node_is_gone()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +253,7 @@ def test_silence_counts_from_a_fits_last_sign_or_from_when_its_host_is_up(
     fit = replace(fit, execution=Execution(stall_s=25.0))
     carrier = Carrier(store=str(tmp_path), cluster=MACHINE, board=Board(quiet_s))
     watch, now = carry._Watch(carrier, fit, "sweep", 0, None), [0.0]
-    monkeypatch.setattr(carry.ray, "get", lambda value: value)
+    monkeypatch.setattr(carry.ray, "get", lambda value, timeout: value)
     monkeypatch.setattr(carry, "is_up", lambda host: up)
     monkeypatch.setattr(carry.time, "monotonic", lambda: now[0])
     with pytest.raises(Stalled) if stalls else contextlib.nullcontext():

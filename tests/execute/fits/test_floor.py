@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from w2s_ray.execute.admission import Ask, Layout
+from w2s_ray.execute.admission import Ask, Layout, Request
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits import floor as floor_module
-from w2s_ray.execute.fits.floor import Floor, TurnedAway
+from w2s_ray.execute.fits import pool as pool_module
+from w2s_ray.execute.fits.floor import Floor, TurnedAway, Withdrawn
 from w2s_ray.plan import Nodes
 
 SEAT = Layout(engine="torch", workers=1, cpus=1.0, gpus=0.0)
@@ -32,6 +34,16 @@ class Host:
         return self.ended
 
 
+class Board:
+    """Stands for the board's actor handle: keeps what it is told of each fit."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=lambda run_id: self.told.append((name, run_id)))
+
+
 class World:
     """The hosts that a floor has opened and killed."""
 
@@ -47,8 +59,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch) -> World:
     made = World()
-    monkeypatch.setattr(floor_module, "open_host", made.open)
-    monkeypatch.setattr(floor_module.ray, "kill", made.killed.append)
+    monkeypatch.setattr(pool_module, "open_host", made.open)
+    monkeypatch.setattr(pool_module.ray, "kill", made.killed.append)
     return made
 
 
@@ -66,7 +78,17 @@ def run(
 
 
 def ask(floor: Floor, run_id: str, party: str = "sweep", *, layout: Layout = SEAT, rank: int = 0):
-    return asyncio.ensure_future(floor.admit(Ask(run_id, party, layout, rank)))
+    board = floor._board or Board()
+    return asyncio.ensure_future(floor.admit(Ask(run_id, party, layout, rank), board))
+
+
+def told(floor: Floor) -> list[tuple[str, str]]:
+    """What the board was told, in order."""
+    return floor._board.told
+
+
+def request(run_id: str, party: str = "sweep", rank: int = 0) -> Request:
+    return Request(run_id, party, rank)
 
 
 async def settle() -> None:
@@ -80,7 +102,7 @@ def test_no_more_start_than_there_is_room_for_and_hosts_are_used_again(world):
         await settle()
         assert [a.done() for a in asked] == [True, True, False, False, False]
         first = asked[0].result()
-        await floor.leave("f0")
+        await floor.leave(request("f0"))
         await settle()
         assert asked[2].result() is first
         assert len(world.opened) == 2
@@ -96,16 +118,221 @@ def test_a_fit_that_asks_again_keeps_its_host(world):
     run(scene)
 
 
+def test_each_of_several_that_want_one_fit_gets_its_host_one_after_the_other(world):
+    async def scene(floor: Floor) -> None:
+        await ask(floor, "other")
+        trials = [ask(floor, "same", "study", rank=n) for n in range(3)]
+        elsewhere = ask(floor, "same", "second-study")
+        await settle()
+        await floor.leave(request("other"))
+        for rank, trial in enumerate(trials):
+            await settle()
+            assert [t.done() for t in trials] == [n <= rank for n in range(3)]
+            host = trial.result()
+            await floor.leave(request("same", "study", rank))
+        await settle()
+        assert elsewhere.result() is host
+        await floor.leave(request("same", "second-study"))
+        assert len(world.opened) == 1
+        assert await ask(floor, "next") is host
+
+    run(scene, cpus=1)
+
+
+def test_two_calls_of_one_requester_get_the_same_answer(world):
+    async def scene(floor: Floor) -> None:
+        await ask(floor, "other")
+        calls = [ask(floor, "same", "study") for _ in range(2)]
+        await settle()
+        await floor.leave(request("other"))
+        await settle()
+        assert len({id(call.result()) for call in calls}) == 1
+        assert await floor.has(request("same", "study"))
+        await floor.leave(request("same", "study"))
+        assert not await floor.has(request("same", "study"))
+
+    run(scene, cpus=1)
+
+
+def test_a_fit_that_waits_for_its_equal_takes_no_turn_and_no_room(world):
+    async def scene(floor: Floor) -> None:
+        await ask(floor, "same", "a")
+        equal, next_in_line = ask(floor, "same", "b"), ask(floor, "next", "c", rank=9)
+        await settle()
+        assert (equal.done(), next_in_line.done()) == (False, True)
+
+    run(scene)
+
+
+def test_who_gives_a_fit_up_stops_it_for_nobody_else(world):
+    async def scene(floor: Floor) -> None:
+        first = await ask(floor, "same", "a")
+        second, third = ask(floor, "same", "b"), ask(floor, "same", "c")
+        await settle()
+        assert await floor.give_up(request("same", "c")), "it waited, and the fit goes on"
+        await settle()
+        assert isinstance(third.exception(), Withdrawn)
+        assert await floor.give_up(request("same", "a")), "it watched, and the fit goes on"
+        assert await second is first
+        assert await floor.give_up(request("same", "a")), "said again, it changes nothing"
+        await floor.leave(request("same", "a"))
+        assert await floor.has(request("same", "b"))
+        assert told(floor) == [("begun", "same")]
+        assert not await floor.give_up(request("same", "b")), "the last: nobody wants it any more"
+        assert told(floor) == [("begun", "same"), ("stop", "same")]
+        assert world.killed == []
+
+    run(scene)
+
+
+def test_a_fit_that_stops_keeps_its_host_until_it_has_ended_and_then_may_begin_anew(world):
+    async def scene(floor: Floor) -> None:
+        host = await ask(floor, "same", "a")
+        assert not await floor.give_up(request("same", "a"))
+        anew, other = ask(floor, "same", "b"), ask(floor, "other")
+        await settle()
+        assert not anew.done()
+        assert not other.done()
+        host.ended.set_result(None)
+        await settle()
+        assert anew.result() is host
+        assert told(floor)[-2:] == [("fit_ended", "same"), ("begun", "same")]
+        assert not other.done()
+
+    run(scene, cpus=1)
+
+
+def test_a_fit_that_does_not_stop_in_time_is_ended_with_its_host(world, monkeypatch):
+    monkeypatch.setattr(floor_module, "STOP_S", 0.01)
+
+    async def scene(floor: Floor) -> None:
+        host = await ask(floor, "same", "a")
+        await floor.give_up(request("same", "a"))
+        assert await asyncio.wait_for(ask(floor, "next"), 10) is not host
+        assert world.killed == [host]
+
+    run(scene, cpus=1)
+
+
+def test_a_lost_host_is_replaced_for_all_that_want_its_fit(world):
+    async def scene(floor: Floor) -> None:
+        first = await ask(floor, "same", "a")
+        second = ask(floor, "same", "b")
+        await settle()
+        await floor.leave(request("same", "a"), host_lives=False)
+        assert world.killed == [first]
+        assert await second is not first
+        again = ask(floor, "same", "a")
+        await settle()
+        assert not again.done()
+        await floor.leave(request("same", "b"))
+        assert await again is second.result()
+
+    run(scene)
+
+
+def test_trials_that_share_a_step_of_a_chain_leave_it_to_each_other(world):
+    """A trial that ends withdraws all its fits: the step that another trains, and its student."""
+
+    async def scene(floor: Floor) -> None:
+        step = await ask(floor, "step", "study", rank=0)
+        waits = [ask(floor, "step", "study", rank=n) for n in (1, 2)]
+        student = ask(floor, "student-1", "study", rank=1)
+        await settle()
+        for fit in ("step", "student-1"):
+            await floor.give_up(request(fit, "study", 1))
+        await settle()
+        assert isinstance(waits[0].exception(), Withdrawn)
+        assert student.done()
+        assert not waits[1].done()
+        assert ("stop", "step") not in told(floor)
+        await floor.leave(request("step", "study", 0))
+        assert await waits[1] is step
+
+    run(scene)
+
+
+def test_the_end_of_a_study_ends_no_fit_that_others_want(world):
+    async def scene(floor: Floor) -> None:
+        shared = await ask(floor, "shared", "study", rank=3)
+        own = await ask(floor, "own", "study", rank=4)
+        other = ask(floor, "shared", "sweep")
+        await settle()
+        await floor.leave_party("study")
+        assert world.killed == [own]
+        assert await other is shared
+
+    run(scene)
+
+
+def test_a_budget_that_is_spent_lets_a_fit_under_way_go_on_for_others_but_none_begin(world):
+    async def scene(floor: Floor) -> None:
+        pruned, ended = await ask(floor, "pruned", "a"), await ask(floor, "ended", "a")
+        goes_on, waits = ask(floor, "pruned", "b"), ask(floor, "ended", "b")
+        await settle()
+        await floor.halt()
+        await floor.give_up(request("pruned", "a"))
+        await floor.leave(request("ended", "a"))
+        await settle()
+        assert goes_on.result() is pruned
+        assert not waits.done()
+        await floor.close()
+        await settle()
+        assert isinstance(waits.exception(), TurnedAway)
+        assert sorted(map(id, world.killed)) == sorted(map(id, [pruned, ended]))
+
+    run(scene)
+
+
+def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(world, monkeypatch):
+    def refuse(layout: Layout) -> Host:
+        if layout == PAIR:
+            raise ValueError("no such resource")
+        return world.open(layout)
+
+    monkeypatch.setattr(pool_module, "open_host", refuse)
+
+    async def scene(floor: Floor) -> None:
+        await ask(floor, "now")
+        broken, fine = ask(floor, "broken", layout=PAIR), ask(floor, "fine", rank=1)
+        await settle()
+        await floor.leave(request("now"))
+        await settle()
+        assert isinstance(broken.exception(), ValueError)
+        assert fine.done()
+
+    run(scene)
+
+
+def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again(world, monkeypatch):
+    monkeypatch.setattr(pool_module, "LOOK_S", 0.001)
+    answers = iter([ConnectionError("try again"), {"CPU": 2.0}])
+
+    def room(cluster: Cluster) -> dict[str, float]:
+        answer = next(answers, {"CPU": 2.0})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Cluster, "room", room)
+
+    async def scene(floor: Floor) -> None:
+        await ask(floor, "first")
+        await asyncio.wait_for(ask(floor, "second"), 10)
+
+    run(scene, cpus=1)
+
+
 def test_parties_take_turns_however_many_fits_one_of_them_has(world):
     async def scene(floor: Floor) -> None:
         many = [ask(floor, f"a{i}", "study-a") for i in range(20)]
         await settle()
         few = [ask(floor, f"b{i}", "study-b") for i in range(2)]
         await settle()
-        await floor.leave("a0")
+        await floor.leave(request("a0", "study-a"))
         await settle()
         assert few[0].done()
-        await floor.leave("b0")
+        await floor.leave(request("b0", "study-b"))
         await settle()
         assert few[1].done()
         assert sum(a.done() for a in many) == 2
@@ -120,7 +347,7 @@ def test_rank_decides_within_a_party(world):
         early = ask(floor, "early", rank=1)
         last = ask(floor, "last", rank=9)
         await settle()
-        await floor.leave("now")
+        await floor.leave(request("now"))
         await settle()
         assert (early.done(), late.done(), last.done()) == (True, True, False)
 
@@ -134,10 +361,10 @@ def test_a_large_fit_is_not_starved_by_small_ones(world):
         large = ask(floor, "large", "study", layout=PAIR)
         ask(floor, "s2")
         await settle()
-        await floor.leave("s0")
+        await floor.leave(request("s0"))
         await settle()
         assert not large.done()
-        await floor.leave("s1")
+        await floor.leave(request("s1"))
         await settle()
         assert large.done()
 
@@ -147,7 +374,7 @@ def test_a_large_fit_is_not_starved_by_small_ones(world):
 def test_an_idle_host_of_another_layout_makes_room(world):
     async def scene(floor: Floor) -> None:
         group = await ask(floor, "sharded", layout=PAIR)
-        await floor.leave("sharded")
+        await floor.leave(request("sharded"))
         seat = await ask(floor, "single")
         assert world.killed == [group]
         assert seat.layout == SEAT
@@ -159,7 +386,7 @@ def test_a_group_that_has_ended_is_handed_to_nobody(world):
     async def scene(floor: Floor) -> None:
         group = await ask(floor, "one", layout=PAIR)
         await settle()
-        await floor.leave("one")
+        await floor.leave(request("one"))
         group.ended.set_result(None)
         await settle()
         assert await ask(floor, "two", layout=PAIR) is not group
@@ -170,7 +397,7 @@ def test_a_group_that_has_ended_is_handed_to_nobody(world):
 def test_a_host_that_did_not_live_is_replaced_and_its_room_is_free(world):
     async def scene(floor: Floor) -> None:
         first = await ask(floor, "one", layout=PAIR)
-        await floor.leave("one", host_lives=False)
+        await floor.leave(request("one"), host_lives=False)
         assert world.killed == [first]
         assert await ask(floor, "two", layout=PAIR) is not first
 
@@ -194,17 +421,17 @@ def test_a_party_that_nobody_watches_leaves_whole(world):
         await floor.leave_party("study-a")
         await settle()
         assert stays.done()
-        assert not gone[2].done()
+        assert isinstance(gone[2].exception(), Withdrawn)
 
     run(scene)
 
 
 def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
-    monkeypatch.setattr(floor_module, "IDLE_S", 0.01)
+    monkeypatch.setattr(pool_module, "IDLE_S", 0.01)
 
     async def scene(floor: Floor) -> None:
         host = await ask(floor, "f0")
-        await floor.leave("f0")
+        await floor.leave(request("f0"))
         await asyncio.sleep(0.05)
         assert world.killed == [host]
 
@@ -215,16 +442,16 @@ def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
     async def scene(floor: Floor) -> None:
         asked = [ask(floor, f"f{i}") for i in range(4)]
         await settle()
-        floor.resize({"CPU": 3.0})
+        floor._pool.resize({"CPU": 3.0})
         await settle()
         assert [a.done() for a in asked] == [True, True, True, False]
-        floor.resize({"CPU": 1.0})
-        await floor.leave("f0")
+        floor._pool.resize({"CPU": 1.0})
+        await floor.leave(request("f0"))
         await settle()
         assert len(world.killed) == 1
         assert not asked[3].done()
-        await floor.leave("f1", host_lives=False)
-        await floor.leave("f2", host_lives=False)
+        await floor.leave(request("f1"), host_lives=False)
+        await floor.leave(request("f2"), host_lives=False)
         await settle()
         assert asked[3].done()
 
@@ -233,7 +460,7 @@ def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
 
 def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
     async def scene(floor: Floor) -> None:
-        floor.resize({})
+        floor._pool.resize({})
         assert (await ask(floor, "f0")).layout == SEAT
 
     run(scene)
@@ -242,7 +469,7 @@ def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
 def test_at_the_end_of_a_sweep_every_host_is_closed(world):
     async def scene(floor: Floor) -> None:
         hosts = [await ask(floor, "idle"), await ask(floor, "busy")]
-        await floor.leave("idle")
+        await floor.leave(request("idle"))
         await floor.close()
         assert sorted(map(id, world.killed)) == sorted(map(id, hosts))
 
@@ -267,7 +494,9 @@ def test_one_accelerator_type_may_be_full_while_another_is_not(world):
     l4 = Layout(engine="torch", workers=1, cpus=1.0, gpus=1.0, accelerator="L4")
 
     async def scene(floor: Floor) -> None:
-        floor.resize({"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3})
+        floor._pool.resize(
+            {"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3}
+        )
         asked = [ask(floor, f"f{i}", layout=l4) for i in range(2)]
         await settle()
         assert [a.done() for a in asked] == [True, False]
@@ -276,7 +505,7 @@ def test_one_accelerator_type_may_be_full_while_another_is_not(world):
 
 
 def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeypatch):
-    monkeypatch.setattr(floor_module, "SPARE_S", 0.01)
+    monkeypatch.setattr(pool_module, "SPARE_S", 0.01)
 
     async def scene(floor: Floor) -> None:
         await floor.expect({SEAT: 5})
@@ -305,7 +534,7 @@ def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(wor
     async def scene(floor: Floor) -> None:
         busy = await ask(floor, "f0")
         idle = await ask(floor, "f1")
-        await floor.leave("f1")
+        await floor.leave(request("f1"))
         await floor.halt()
         assert world.killed == [idle]
         late = ask(floor, "f2")
@@ -328,7 +557,7 @@ def test_whoever_waits_at_the_end_is_turned_away_and_so_is_who_comes_later(world
         assert running.done()
         assert isinstance(waiting.exception(), TurnedAway)
         assert isinstance(late.exception(), TurnedAway)
-        await floor.leave("f0")
+        await floor.leave(request("f0"))
         assert len(world.opened) == 1
 
     run(scene, cpus=1)

@@ -200,6 +200,7 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
         {"number": 0, "state": "complete", "value": 0.7, "fits": []},
         {"number": 1, "state": "complete", "value": 0.8, "fits": []},
         {"number": 2, "state": "pruned", "value": None, "fits": []},
+        {"number": 3, "state": "pruned", "value": None, "fits": [], "repeat_of": 2},
     ]
     (fit,) = STUDY.trial_fits({"loss.alpha": 0.5})
     about = {"party": STUDY.id, "rank": 3, "method": "found", "model": "m", "weak": "s"}
@@ -210,7 +211,8 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
     found = status(news, done=tuple(SUPERVISORS), trials=trials)
     (study,) = found.studies
     assert (study.state, study.trials, study.best) == ("running", 5, 0.8)
-    assert (study.complete, study.pruned, study.failed, study.running) == (2, 1, 0, 1)
+    assert (study.complete, study.pruned, study.failed, study.running) == (2, 2, 0, 1)
+    assert study.repeats == 1
     (running,) = found.running
     assert (running.study, running.trial, running.role) == (STUDY.id, 3, "trial")
     assert running.called == "trial 3 of found: m taught by s on creak"

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from tests.execute.studies.recipes import PLAIN, study
+from w2s_ray.execute.admission import Request
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.studies import study as study_module
 from w2s_ray.execute.studies.memory import MOST_LOSSES, StudyMemory
 from w2s_ray.execute.studies.study import ProposalSearcher, RungScheduler, Searcher
 from w2s_ray.execute.studies.trial import trial_function
 from w2s_ray.plan import NodeKind, Nodes, PlannedStudy
-from w2s_ray.spec import Execution, ModelSource
+from w2s_ray.spec import Distribution, Execution, ModelSource
 
 
 class Deaf:
@@ -27,8 +29,11 @@ class Deaf:
         return None
 
 
-def searcher(tmp_path, **settings: Any) -> ProposalSearcher:
-    recipe = study(space=PLAIN, **settings)
+TWO = {"training.lr": Distribution(choice=(1e-3, 1e-4))}
+
+
+def searcher(tmp_path, space: Any = PLAIN, **settings: Any) -> ProposalSearcher:
+    recipe = study(space=space, **settings)
     cells = len(recipe.cells)
     planned = PlannedStudy(
         id=recipe.run_id,
@@ -42,6 +47,14 @@ def searcher(tmp_path, **settings: Any) -> ProposalSearcher:
     machine = Cluster(Nodes((NodeKind("node", {"CPU": 2}, 1),)))
     carrier = Carrier(store=str(tmp_path), cluster=machine, board=Deaf(), floor=Deaf())
     return ProposalSearcher(StudyMemory(planned, carrier))
+
+
+@pytest.fixture(autouse=True)
+def given_up(monkeypatch) -> list[Request]:
+    """The requests that studies withdraw, of fits that nobody else wants."""
+    found: list[Request] = []
+    monkeypatch.setattr(Carrier, "give_up", lambda self, requests: found.extend(requests) or set())
+    return found
 
 
 def test_tune_tells_the_trials_of_studies_apart(tmp_path):
@@ -149,3 +162,128 @@ def test_a_resumed_study_has_every_finished_trial_exactly_once(tmp_path):
         done(resumed, f"r{n}", n / 20)
     assert resumed.suggest("none left") == Searcher.FINISHED
     assert len(resumed.memory.store.trials(resumed.memory.study.id)) == 16
+
+
+def trials_of(of: ProposalSearcher) -> list[dict[str, Any]]:
+    return of.memory.store.trials(of.memory.study.id)
+
+
+def lr(trial: dict[str, Any]) -> float:
+    return trial["settings"]["training.lr"]
+
+
+def test_no_two_trials_of_a_study_train_the_same_fits(tmp_path):
+    of = searcher(tmp_path, TWO, trials=12, concurrent_trials=1)
+    trained = []
+    while (found := of.suggest(f"t{len(trained)}")) != Searcher.FINISHED:
+        trained.append(found)
+        done(of, f"t{len(trained) - 1}", 0.1 * len(trained))
+    assert 1 <= len(trained) <= 2
+    own = {trial["number"]: trial for trial in trials_of(of) if trial["repeat_of"] is None}
+    assert sorted(own) == [found["number"] for found in trained]
+    assert len(trials_of(of)) == 12
+    for trial in trials_of(of):
+        first = own.get(trial["repeat_of"], trial)
+        told = ("settings", "fits", "state", "value", "intermediate")
+        assert [trial[key] for key in told] == [first[key] for key in told]
+
+
+def both_of_two(tmp_path, **settings: Any) -> tuple[ProposalSearcher, list[dict[str, Any]]]:
+    """A study of two settings and twelve trials at once, with the two that train proposed."""
+    of = searcher(tmp_path, TWO, trials=12, concurrent_trials=12, sampler="random", **settings)
+    first = [of.suggest("first"), of.suggest("second")]
+    assert lr(first[0]) != lr(first[1])
+    assert of.suggest("none") is None, "the others wait for these, one of which may be lost"
+    return of, first
+
+
+def test_a_trial_waits_for_an_equal_one_under_way_and_takes_its_result(tmp_path):
+    of, (first, second) = both_of_two(tmp_path)
+    assert trials_of(of) == []
+    done(of, "first", 0.7)
+    assert {lr(trial) for trial in trials_of(of)} == {lr(first)}
+    done(of, "second", 0.8)
+    assert of.suggest("none left") == Searcher.FINISHED
+    values = {lr(first): 0.7, lr(second): 0.8}
+    assert [trial["value"] for trial in trials_of(of)] == [values[lr(t)] for t in trials_of(of)]
+    assert len(trials_of(of)) == 12
+
+
+@pytest.mark.parametrize("ends", ["pruned", "failed"])
+def test_a_repeat_of_a_trial_that_was_not_complete_ends_as_that_one(tmp_path, given_up, ends):
+    of, (first, _) = both_of_two(tmp_path)
+    if ends == "pruned":
+        of.memory.observe(first["number"], 1, 0.4)
+        of.on_trial_complete("first", {"ended": False, "study": of.memory.study.id})
+    else:
+        lose(of, "first", "diverged")
+    found = trials_of(of)
+    assert len(found) > 1
+    assert {trial["state"] for trial in found} == {ends}
+    assert {lr(trial) for trial in found} == {lr(first)}
+    assert len({tuple(trial["intermediate"]) for trial in found}) == 1
+    assert {(r.party, r.rank) for r in given_up} == {(of.memory.study.id, first["number"])}
+
+
+def test_repeats_of_a_lost_trial_wait_until_it_has_run_again(tmp_path, given_up):
+    of, (first, _) = both_of_two(tmp_path)
+    lose(of, "first", "node_lost")
+    assert trials_of(of) == []
+    assert given_up == [], "the trial makes the same requests again"
+    assert of.suggest("again") == first
+    done(of, "again", 0.6)
+    assert {trial["value"] for trial in trials_of(of)} == {0.6}
+
+
+def test_a_resumed_study_has_its_repeats_once(tmp_path):
+    of, _ = both_of_two(tmp_path)
+    done(of, "first", 0.7)
+    before = trials_of(of)
+    resumed = searcher(tmp_path, TWO, trials=12, concurrent_trials=12, sampler="random")
+    assert resumed.suggest("second") is not None
+    done(resumed, "second", 0.8)
+    assert resumed.suggest("none left") == Searcher.FINISHED
+    after = trials_of(resumed)
+    assert len(after) == 12
+    assert [trial for trial in after if trial["value"] == 0.7] == before
+
+
+def test_trials_that_were_stored_without_the_trial_they_repeat_are_read(tmp_path):
+    of, _ = both_of_two(tmp_path)
+    done(of, "first", 0.7)
+    for trial in trials_of(of):
+        del trial["repeat_of"]
+        of.memory.store.write_trial(of.memory.study.id, trial["number"], trial)
+    resumed = searcher(tmp_path, TWO, trials=12, concurrent_trials=12, sampler="random")
+    assert {trial.repeat_of for trial in resumed.memory.trials.values()} == {None}
+
+
+def test_a_study_says_how_many_of_its_trials_were_repeats(tmp_path, monkeypatch):
+    of, _ = both_of_two(tmp_path)
+
+    def tune(study: PlannedStudy, memory: StudyMemory, **options: Any) -> None:
+        searcher = ProposalSearcher(memory)
+        assert [searcher.suggest(f"t{n}") is None for n in range(3)] == [False, False, True]
+        for n in range(2):
+            done(searcher, f"t{n}", 0.5 + n / 10)
+
+    monkeypatch.setattr(study_module, "_tune", tune)
+    record = study_module.run_study(of.memory.study, carrier=of.memory.carrier, at_once=2)
+    assert {key: record.summary[key] for key in ("trials", "complete", "repeats")} == {
+        "trials": 12,
+        "complete": 12,
+        "repeats": 10,
+    }
+
+
+def test_a_study_of_which_repeats_alone_are_left_starts_nothing(tmp_path, monkeypatch):
+    of, _ = both_of_two(tmp_path)
+    done(of, "first", 0.7)
+    done(of, "second", 0.8)
+    for trial in trials_of(of):  # as if the process had ended before it wrote them
+        if trial["repeat_of"] is not None:
+            (path,) = tmp_path.glob(f"**/trials/{trial['number']}.json")
+            path.unlink()
+    monkeypatch.setattr(study_module, "_tune", None)
+    record = study_module.run_study(of.memory.study, carrier=of.memory.carrier, at_once=2)
+    assert record.summary["repeats"] == 10

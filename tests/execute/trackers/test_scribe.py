@@ -71,7 +71,9 @@ def test_tensorboard_has_every_value_once_even_if_it_is_told_again(scribe, tmp_p
     fit = tracked(STUDENT, study=None, trial=None)
     for number, step in ((1, 4), (2, 8), (1, 4), (2, 8), (3, 12)):
         writes.evaluated(fit, number, step, {"validation/accuracy": step / 16})
-    writes.ended(fit, "done", 12, {"test/accuracy": 0.5})
+    for _ in range(2):  # two watches over one fit: each tells all that it sees
+        writes.ended(fit, "done", 12, {"test/accuracy": 0.5})
+        writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.25})
     finish(writes)
     assert writes.troubles() == {}
     found = scalars(tmp_path / "curves" / "grid" / fit.name)

@@ -20,11 +20,15 @@ from w2s_ray.execute.cluster import here
 Asked = Literal["go", "stop", "leave"]
 """What a fit is asked to do: go on; stop, since nobody wants it any more; leave its machine."""
 LOOK_FOR_DRAINING_S = 2.0
+MOST_CALLS = 100_000
+"""Calls at once: each watch over a running fit is one, which waits for news."""
 
 
 State = Literal["waiting", "held", "starting", "running"]
 """Of a fit or study that is watched over: it waits for room, somebody else has claimed it, its host
 or the node for it is being started, or it is under way."""
+STATES: tuple[State, ...] = ("running", "starting", "held", "waiting")
+"""The furthest first."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Seen:
 
 def start_board() -> Any:
     """A board, as an actor that comes back empty if its process dies."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, **here())(Board).remote()
+    options = {"max_restarts": -1, "max_task_retries": 3, "max_concurrency": MOST_CALLS}
+    return ray.remote(num_cpus=0, **options, **here())(Board).remote()
 
 
 class Board:
@@ -70,11 +75,16 @@ class Board:
         self._steps: dict[str, tuple[int, int]] = {}
         self._trials: dict[str, dict[str, int]] = {}
         self._seconds: dict[str, list[float]] = {}
+        self._counted: set[str] = set()
+        """Fits in `_seconds`."""
         self._evaluations: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._unwanted: set[str] = set()
         self._signs: dict[str, float] = {}
         self._nodes: dict[str, set[str]] = {}
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, dict[str, Standing]] = {}
+        """Run -> requester -> how the run stands for it."""
+        self._running: dict[str, tuple[float, str]] = {}
+        """Running fit -> since when, and its place."""
         self._draining: set[str] = set()
         self._dismissed = False
         self._looked = 0.0
@@ -86,24 +96,27 @@ class Board:
         self._signs.pop(run_id, None)
         self._nodes.pop(run_id, None)
 
-    async def stands(self, run_id: str, state: State, about: Mapping[str, Any]) -> None:
-        """A run under watch waits, is held by somebody else, or is under way."""
-        before = self._standing.get(run_id)
-        if state != "running" and before is not None and before.state == "running":
-            return  # another of this sweep's watchers has it
+    async def stands(
+        self, run_id: str, state: State, about: Mapping[str, Any], requester: str = ""
+    ) -> None:
+        """How a run stands for one of those that want it."""
+        standing = self._standing.setdefault(run_id, {})
+        before = standing.get(requester)
         since = before.since if before is not None and before.state == state else time.time()
-        self._standing[run_id] = Standing(about, state, since)
+        standing[requester] = Standing(about, state, since)
 
-    async def gone(self, run_id: str) -> None:
-        """A run is no longer watched over."""
-        self._standing.pop(run_id, None)
+    async def gone(self, run_id: str, requester: str = "") -> None:
+        """A requester no longer watches over a run."""
+        standing = self._standing.get(run_id, {})
+        standing.pop(requester, None)
+        if not standing:
+            self._standing.pop(run_id, None)
 
     async def started(self, run_id: str, node: str, place: str) -> None:
         """An attempt at a fit begins on a host of `node`: the first sign of life."""
         self._signs[run_id] = time.monotonic()
         await self.uses(run_id, node)
-        about = self._standing[run_id].about if run_id in self._standing else {}
-        self._standing[run_id] = Standing(about, "running", time.time(), place)
+        self._running[run_id] = time.time(), place
 
     async def uses(self, run_id: str, node: str) -> None:
         """A worker of a fit is on `node`."""
@@ -162,14 +175,18 @@ class Board:
         sign = self._signs.get(run_id)
         return None if sign is None else time.monotonic() - sign
 
-    async def fit_ended(self, run_id: str, kind: str, seconds: float | None) -> None:
-        """A fit is no longer running; it took `seconds`, if it ended well."""
-        self._standing.pop(run_id, None)
+    async def fit_ended(self, run_id: str) -> None:
+        """An attempt at a fit has ended, however."""
+        self._running.pop(run_id, None)
         self._steps.pop(run_id, None)
         self._signs.pop(run_id, None)
         self._evaluations.pop(run_id, None)
-        if seconds is not None:
-            self._nodes.pop(run_id, None)
+
+    async def fit_done(self, run_id: str, kind: str, seconds: float) -> None:
+        """A fit is done and took `seconds`, which count once however many wanted it."""
+        self._nodes.pop(run_id, None)
+        if run_id not in self._counted:
+            self._counted.add(run_id)
             self._seconds.setdefault(kind, []).append(seconds)
 
     async def trial_ended(self, study_id: str, states: dict[str, int]) -> None:
@@ -179,11 +196,19 @@ class Board:
     async def look(self) -> Seen:
         """All of it."""
         return Seen(
-            standing=self._standing,
+            standing={run_id: self._stands(run_id) for run_id in self._standing},
             steps=self._steps,
             trials=self._trials,
             seconds=self._seconds,
         )
+
+    def _stands(self, run_id: str) -> Standing:
+        """How a run stands, for whichever of its requesters has got furthest."""
+        first = min(self._standing[run_id].values(), key=lambda each: STATES.index(each.state))
+        if run_id not in self._running:
+            return first
+        since, place = self._running[run_id]
+        return Standing(first.about, "running", since, place)
 
     def _look_for_draining(self) -> None:
         now = time.monotonic()

@@ -7,7 +7,7 @@ nothing and knows nothing of the order of runs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from w2s_ray.store import Store
 from w2s_ray.store.leases import Leases
 
 if TYPE_CHECKING:
+    from w2s_ray.execute.admission import Request
     from w2s_ray.execute.fits.board import State
 
 
@@ -97,17 +98,33 @@ class Carrier:
         for actor in (self.floor, self.board):
             ray.kill(actor)
 
+    def give_up(self, requests: Iterable[Request]) -> set[str]:
+        """Withdraw requests; the fits that others still want, which go on for them.
+
+        A floor that is lost has no fits any more.
+        """
+        import ray
+        import ray.exceptions
+
+        asked = {request.run_id: self.floor.give_up.remote(request) for request in requests}
+        try:
+            answers: Any = ray.get(list(asked.values()), timeout=30)
+        except ray.exceptions.RayError:
+            return set()
+        return {run_id for run_id, wanted in zip(asked, answers, strict=True) if wanted}
+
     def say_stands(
-        self, run: PlannedFit | PlannedStudy, state: State, about: Mapping[str, Any] | None = None
+        self,
+        run: PlannedFit | PlannedStudy,
+        state: State,
+        about: Mapping[str, Any] | None = None,
+        *,
+        requester: str = "",
     ) -> None:
         """Tell the board how a run under watch stands; `about` is said beside what it is."""
         if self.board is not None:
-            self.board.stands.remote(run.id, state, {**about_run(run), **(about or {})})
-
-    def say_ended(self, fit: PlannedFit, *, seconds: float | None = None) -> None:
-        """Take a fit off the board; `seconds` are what one of its kind takes."""
-        if self.board is not None:
-            self.board.fit_ended.remote(fit.id, fit.source.name, seconds)
+            said = {**about_run(run), **(about or {})}
+            self.board.stands.remote(run.id, state, said, requester)
 
 
 @cache

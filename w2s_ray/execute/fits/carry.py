@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.exceptions
 
 from w2s_ray.execute.admission import Ask, Layout
-from w2s_ray.execute.causes import FINAL, Stalled
+from w2s_ray.execute.causes import FINAL, HostLost, Stalled
 from w2s_ray.execute.cluster import alive_nodes
 from w2s_ray.execute.fits.carrier import Carrier
+from w2s_ray.execute.fits.floor import Withdrawn
 from w2s_ray.execute.fits.hosts import is_up
 from w2s_ray.execute.fits.ledger import mean_loss
 from w2s_ray.execute.fits.log import Log
@@ -27,12 +28,20 @@ from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import FitRecipe
 from w2s_ray.store import Record, Store
 
+if TYPE_CHECKING:
+    from w2s_ray.execute.fits.board import State
+
 NODE_NEWS_S = 20.0
 """How long Ray may take to learn that a node is gone: by default five checks, 3 s apart."""
 SEAT_BEGINS_S, GROUP_BEGINS_S = 60.0, 900.0
 """How long a host that is up may take to begin: imports, and the other machines of a group."""
 GLANCE_S = 5.0
 """Longest wait for news of a running fit."""
+ADMISSION_LOOK_S, FLOOR_ANSWERS_S = 20.0, 120.0
+"""How often a fit that waits for room makes sure that the floor has its request, and how long the
+floor may take to answer that."""
+
+BOARD_ANSWERS_S = 30.0
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -43,7 +52,7 @@ def carry(
     """Train `fit` unless the store has it, and return its record, done or failed.
 
     `tell` is called with each of its evaluations, once and in order, those of a fit that was done
-    before as well. If it raises, the fit is asked to stop.
+    before as well. If it raises, the fit is asked to stop, unless others want it.
     """
     return _Watch(carrier, fit, party, rank, tell).through()
 
@@ -85,7 +94,7 @@ class _Watch:
             )
         finally:
             if self.held:
-                self.carrier.board.gone.remote(self.fit.id)
+                self._say_gone()
         if record.status == "done":
             self._tell_the_rest(record)
         elif record.status == "failed" and self.log is not None:
@@ -108,8 +117,8 @@ class _Watch:
 
         A host that had not begun has no known nodes.
         """
-        nodes: Any = ray.get(self.carrier.board.where.remote(self.fit.id))
-        then = set(nodes) or self.nodes
+        nodes = _answer(self.carrier.board.where.remote(self.fit.id), otherwise=set())
+        then = nodes or self.nodes
         deadline = time.monotonic() + NODE_NEWS_S
         while len(self.nodes | then) > 1 and time.monotonic() < deadline:
             if then - alive_nodes():
@@ -118,19 +127,16 @@ class _Watch:
         return False
 
     def _attempt(self) -> Record | Elsewhere:
-        """One attempt, on a host of its own for as long as it takes."""
-        floor, board = self.carrier.floor, self.carrier.board
+        """One attempt, on a host for as long as it takes; another requester may have begun it."""
         self.began = None
         self._say_waiting()
-        host: Any = ray.get(floor.admit.remote(self.ask))
-        self.nodes, self.began = alive_nodes(), time.time()
-        self.carrier.say_stands(self.fit, "starting", {**self._whose, "asks": self.ask.layout.said})
         lives = self.held = False
         try:
-            ray.get(board.begun.remote(self.fit.id))
+            self.host, self.up_since = self._admitted(), None
+            self.nodes, self.began = alive_nodes(), time.time()
+            self._say_stands("starting", asks=self.ask.layout.said)
             self._log_as_ours(True)
-            self.host, self.up_since = host, None
-            ended = self._watched(host.run.remote(self.fit, self.carrier))
+            ended = self._watched(self.host.run.remote(self.fit, self.carrier))
             self.held = isinstance(ended, Elsewhere)
             self._log_as_ours(not self.held)
             lives = isinstance(ended, Elsewhere) or ended.cause in FINAL
@@ -138,18 +144,38 @@ class _Watch:
         except ray.exceptions.RayTaskError as error:
             lives = type(error.cause).__name__ == "Stopped"
             raise
-        except SystemExit:  # Tune has pruned the trial
-            board.stop.remote(self.fit.id)
-            if self.log is not None:
-                self.log.pruned()
-            lives = True
-            raise
         finally:
-            floor.leave.remote(self.fit.id, host_lives=lives)
-            if self.held:  # the news on the board are of whoever trains it
+            self.carrier.floor.leave.remote(self.ask.request, host_lives=lives)
+            if self.held:
                 self._say_waiting()
             else:
-                self.carrier.say_ended(self.fit)
+                self._say_gone()
+
+    def _admitted(self) -> Any:
+        """The host for the fit, once the floor gives one.
+
+        A request that a restarted floor has lost is made again; a floor that answers nothing at all
+        is a failure, so no fit waits for ever.
+
+        Raises:
+            HostLost: the floor does not answer.
+            SystemExit: the request was withdrawn, since its study has ended it.
+        """
+        floor, request = self.carrier.floor, self.ask.request
+        asked = floor.admit.remote(self.ask, self.carrier.board)
+        while not ray.wait([asked], timeout=ADMISSION_LOOK_S)[0]:
+            try:
+                known: Any = ray.get(floor.has.remote(request), timeout=FLOOR_ANSWERS_S)
+            except ray.exceptions.GetTimeoutError as error:
+                raise HostLost(
+                    f"the process that admits fits has not answered for {FLOOR_ANSWERS_S:.0f} s"
+                ) from error
+            if not known and not ray.wait([asked], timeout=0)[0]:
+                asked = floor.admit.remote(self.ask, self.carrier.board)
+        try:
+            return ray.get(asked)
+        except Withdrawn as error:
+            raise SystemExit from error
 
     @property
     def _whose(self) -> dict[str, Any]:
@@ -166,7 +192,14 @@ class _Watch:
 
     def _say_waiting(self) -> None:
         """Tell the board that the fit waits: for room, or for whoever has claimed it."""
-        self.carrier.say_stands(self.fit, "held" if self.held else "waiting", self._whose)
+        self._say_stands("held" if self.held else "waiting")
+
+    def _say_stands(self, state: State, **more: Any) -> None:
+        about, requester = {**self._whose, **more}, self.ask.request.requester
+        self.carrier.say_stands(self.fit, state, about, requester=requester)
+
+    def _say_gone(self) -> None:
+        self.carrier.board.gone.remote(self.fit.id, self.ask.request.requester)
 
     def _watched(self, running: Any) -> Record | Elsewhere:
         """What the attempt gives, with its evaluations told and its silence noticed."""
@@ -177,8 +210,7 @@ class _Watch:
                 news = board.evaluations.remote(self.fit.id, self.told, GLANCE_S)
             ended, _ = ray.wait([running, *([news] if news else [])], timeout=GLANCE_S)
             if news is not None and news in ended:
-                told: Any = ray.get(news)
-                self._tell(told)
+                self._tell(_answer(news, otherwise=[]))
                 news = None
             if running in ended:
                 return ray.get(running)
@@ -188,7 +220,7 @@ class _Watch:
         """Raise where the fit has made no progress for longer than it may."""
         limit_s = self.fit.execution.stall_s
         if limit_s is not None:
-            quiet_s: Any = ray.get(self.carrier.board.quiet_s.remote(self.fit.id))
+            quiet_s = _answer(self.carrier.board.quiet_s.remote(self.fit.id), otherwise=0.0)
             quiet_s = self._unheard_s() if quiet_s is None else quiet_s
             if quiet_s > limit_s:
                 raise Stalled(quiet_s)
@@ -207,12 +239,24 @@ class _Watch:
             if self.log is not None:
                 self.log.evaluated(evaluation)
             if self.tell is not None:
-                self.tell(evaluation)
+                self._tell_requester(self.tell, evaluation)
+
+    def _tell_requester(self, tell: Tell, evaluation: Mapping[str, Any]) -> None:
+        """Tell the requester an evaluation; where it raises, the fit goes on for others only."""
+        try:
+            tell(evaluation)
+        except BaseException as error:
+            wanted = self.carrier.give_up([self.ask.request])
+            pruned = isinstance(error, SystemExit) and not wanted  # Tune ends a trial so
+            if pruned and self.log is not None:
+                self.log.pruned()
+            raise
 
     def _tell_the_rest(self, record: Record) -> None:
         """Tell those evaluations of a fit that is done that were not told while it ran."""
         setup_s = float(record.summary.get("setup_seconds") or 0.0)
-        self.carrier.say_ended(self.fit, seconds=record.seconds - setup_s)
+        seconds = record.seconds - setup_s
+        self.carrier.board.fit_done.remote(self.fit.id, self.fit.source.name, seconds)
         if self.tell is None and self.log is None:
             return
         rest = [e for e in evaluations_of(self.store, record) if e["evaluations"] > self.told]
@@ -223,6 +267,15 @@ class _Watch:
         if self.tell is not None:
             for evaluation in rest:
                 self.tell(evaluation)
+
+
+def _answer(asked: Any, *, otherwise: Any) -> Any:
+    """The board's answer; `otherwise` where it is lost or hangs, which may cost no run."""
+    try:
+        return ray.get(asked, timeout=BOARD_ANSWERS_S)
+    except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+        time.sleep(1.0)  # it may be restarting
+        return otherwise
 
 
 def evaluations_of(store: Store, record: Record) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,6 +83,9 @@ class WorkerGroup:
         self._layout = layout
         self._taken = 0
         self._orders: dict[int, tuple[PlannedFit, Carrier]] = {}
+        """Of fits that some worker has yet to begin, or that have not ended."""
+        self._begun: Counter[int] = Counter()
+        """Fit's number -> workers that have begun it."""
         self._results: dict[int, asyncio.Future[Any]] = {}
         self._lost: BaseException | None = None
         self._ordered = asyncio.Condition()
@@ -105,9 +109,9 @@ class WorkerGroup:
 
     async def run(self, fit: PlannedFit, carrier: Carrier) -> Record | Elsewhere:
         """Carry out one attempt at a fit; one that is under way here already is joined."""
-        for number, (earlier, _) in self._orders.items():
-            if earlier.id == fit.id:
-                return await asyncio.shield(self._results[number])
+        for number, result in self._results.items():
+            if self._orders[number][0].id == fit.id:
+                return await asyncio.shield(result)
         if self._lost is not None:
             raise self._lost
         claim = carrier.claimed(fit.id)
@@ -120,28 +124,42 @@ class WorkerGroup:
             await asyncio.to_thread(claim.__exit__, None, None, None)
 
     async def _ordered_run(self, fit: PlannedFit, carrier: Carrier) -> Record:
+        if self._lost is not None:  # while the claim was taken: nobody would answer any more
+            raise self._lost
         number, self._taken = self._taken, self._taken + 1
         self._results[number] = asyncio.get_running_loop().create_future()
+        self._orders[number] = (fit, carrier)
         async with self._ordered:
-            self._orders[number] = (fit, carrier)
             self._ordered.notify_all()
         try:
             return await asyncio.shield(self._results[number])
         finally:
-            del self._orders[number], self._results[number]
+            del self._results[number]
+            self._drop_order(number)
 
     async def order(self, number: int) -> tuple[PlannedFit, Carrier]:
-        """The group's fit number `number`, once there is one."""
+        """The group's fit number `number`, once there is one; each worker takes it once."""
         async with self._ordered:
             await self._ordered.wait_for(lambda: number in self._orders)
-            return self._orders[number]
+        order = self._orders[number]
+        self._begun[number] += 1
+        self._drop_order(number)
+        return order
+
+    def _drop_order(self, number: int) -> None:
+        """Forget a fit that has ended, once every worker has taken it: worker 0 may be ahead."""
+        if self._begun[number] == self._layout.workers and number not in self._results:
+            del self._orders[number], self._begun[number]
 
     async def ended(self, number: int, result: Any) -> None:
         """Worker 0 says how a fit ended."""
+        waiting = self._results.get(number)
+        if waiting is None or waiting.done():  # the group is lost, and they have that error
+            return
         if isinstance(result, BaseException):
-            self._results[number].set_exception(result)
+            waiting.set_exception(result)
         else:
-            self._results[number].set_result(result)
+            waiting.set_result(result)
 
 
 def _train(layout: Layout, group: Any) -> None:

@@ -261,6 +261,7 @@ def _study(study: PlannedStudy, found: Found, running: tuple[Running, ...]) -> S
         complete=states["complete"],
         pruned=states["pruned"],
         failed=states["failed"],
+        repeats=sum(trial.get("repeat_of") is not None for trial in trials),
         running=len({fit.trial for fit in running if fit.study == study.id}),
         metric=study.recipe.metric,
         best=choose(values, default=None),

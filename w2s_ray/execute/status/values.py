@@ -110,6 +110,8 @@ class StudySeen:
     complete: int
     pruned: int
     failed: int
+    repeats: int
+    """How many of these took the result of an equal earlier trial."""
     running: int
     metric: str
     best: float | None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from w2s_ray.execute.causes import Cause
@@ -22,6 +22,20 @@ MOST_LOSSES = 3
 """How often a trial is tried again after its fits' own retries were spent."""
 
 
+@dataclass(frozen=True)
+class Proposed:
+    """A trial that is proposed and has not ended."""
+
+    number: int
+    proposal: Proposal
+    fits: tuple[PlannedFit, ...] = field(repr=False)
+
+    @property
+    def fit_ids(self) -> tuple[str, ...]:
+        """What two equal trials have in common: the run ids of all fits, in order."""
+        return tuple(fit.id for fit in self.fits)
+
+
 class StudyMemory:
     """A study's ended trials, and the curves of those that run."""
 
@@ -31,8 +45,10 @@ class StudyMemory:
         self.store = carrier.open_store()
         ended = [_trial(data) for data in self.store.trials(study.id)]
         self.trials = {trial.number: trial for trial in ended if not trial.again}
-        self.proposed: dict[str, tuple[int, Proposal]] = {}
-        """Tune's trial under way -> its number and what it tries."""
+        self.proposed: dict[str, Proposed] = {}
+        """Tune's trial -> what it tries, while it is under way."""
+        self._repeats: dict[int, tuple[Proposed, int]] = {}
+        """Number of a trial that waits for an equal one -> it, and that one's number."""
         chosen = [self.store.record(id_).about["settings"] for id_ in study.recipe.warm_start]
         self.first: list[Mapping[str, Any]] = [
             settings for i, settings in enumerate(chosen) if settings not in chosen[:i]
@@ -50,8 +66,27 @@ class StudyMemory:
 
     def next_number(self) -> int | None:
         """The first trial that has neither ended nor been proposed."""
-        taken = {*self.trials, *(number for number, _ in self.proposed.values())}
+        taken = {*self.trials, *self._repeats, *(p.number for p in self.proposed.values())}
         return next((n for n in range(self.study.recipe.trials) if n not in taken), None)
+
+    def earlier_equal(self, trial: Proposed) -> int | None:
+        """The first trial before this one with the same fits, ended or under way."""
+        fits = {p.number: p.fit_ids for p in self.proposed.values()}
+        fits |= {number: ended.fits for number, ended in self.trials.items()}
+        equal = (n for n, ids in fits.items() if n < trial.number and ids == trial.fit_ids)
+        return min(equal, default=None)
+
+    def repeat(self, trial: Proposed, *, of: int) -> None:
+        """Have a trial end as the equal trial `of`: at once, or when that one ends.
+
+        Equal trials train the same fits to the same figures, so a second training would tell
+        nothing. That holds for one that was pruned or failed, too: what it trained is the same, and
+        a repeat that went on where the first was stopped would cost what pruning is to save.
+        """
+        if (ended := self.trials.get(of)) is not None:
+            self._remember(_as(ended, trial))
+        else:
+            self._repeats[trial.number] = trial, of
 
     def observe(self, number: int, position: int, value: float) -> tuple[float, ...]:
         """Note a running trial's objective; its curve so far (a restarted trial tells again)."""
@@ -80,7 +115,14 @@ class StudyMemory:
                 self.store.write_attempt(outcome_record(fit, status="pruned", reason=reason))
 
     def ended(self, trial: Trial) -> None:
-        """Remember an ended trial, here and in the store."""
+        """Remember an ended trial and its repeats, here and in the store."""
+        self._remember(trial)
+        for repeat, of in list(self._repeats.values()):
+            if of == trial.number:
+                del self._repeats[repeat.number]
+                self._remember(_as(trial, repeat))
+
+    def _remember(self, trial: Trial) -> None:
         self.trials[trial.number] = trial
         self._curves.pop(trial.number, None)
         self.store.write_trial(self.study.id, trial.number, asdict(trial))
@@ -91,6 +133,17 @@ class StudyMemory:
         states = Counter(trial.state for trial in self.trials.values())
         told = {**states, "to go": self.remaining}
         self.carrier.board.trial_ended.remote(self.study.id, told)
+
+
+def _as(ended: Trial, repeat: Proposed) -> Trial:
+    """A repeat of an ended trial."""
+    return replace(
+        ended,
+        number=repeat.number,
+        settings=repeat.proposal.settings,
+        attrs=repeat.proposal.attrs,
+        repeat_of=ended.number,
+    )
 
 
 def _trial(data: Mapping[str, Any]) -> Trial:

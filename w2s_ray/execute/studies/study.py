@@ -18,10 +18,11 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from w2s_ray.execute.admission import Request
 from w2s_ray.execute.causes import OUTSIDE
 from w2s_ray.execute.fits.carrier import Carrier
 from w2s_ray.execute.outcome import outcome_record
-from w2s_ray.execute.studies.memory import StudyMemory
+from w2s_ray.execute.studies.memory import Proposed, StudyMemory
 from w2s_ray.execute.studies.proposals import propose
 from w2s_ray.execute.studies.pruning import goes_on
 from w2s_ray.execute.studies.trial import check_own, state_of, trial_function
@@ -58,12 +59,14 @@ def run_study(study: PlannedStudy, *, carrier: Carrier, at_once: int) -> Record:
     started = time.time()
     memory = StudyMemory(study, carrier)
     memory.tell_board()
+    upcoming(memory)  # Tune has nothing to do where all that remain repeat ended trials
     if memory.remaining:
         _tune(study, memory, carrier=carrier, at_once=at_once)
     trials, recipe = memory.trials, study.recipe
     if memory.given_up is not None:
         cause, why = memory.given_up
         return outcome_record(study, status="failed", cause=cause, reason=why, started=started)
+    assert not memory.remaining, f"study {study.id} ended with trials to go"
     winner = best(recipe, trials)
     if winner is None:
         reasons = sorted({t.reason or t.state for t in trials.values()})
@@ -86,11 +89,31 @@ def run_study(study: PlannedStudy, *, carrier: Carrier, at_once: int) -> Record:
             "cost": winner.cost,
             "trials": len(states),
             **{state: states.count(state) for state in ("complete", "pruned", "failed")},
+            "repeats": sum(trial.repeat_of is not None for trial in trials.values()),
         },
         earlier=memory.store.attempts(study.id),
     )
     memory.store.write_run(record, metrics=None, predictions=None, weights=None)
     return record
+
+
+def upcoming(memory: StudyMemory) -> Proposed | None:
+    """The next trial that has to train; None where there is none, or none yet.
+
+    Trials equal to an earlier one are passed over: they take that one's result.
+    """
+    recipe = memory.study.recipe
+    while memory.given_up is None and (number := memory.next_number()) is not None:
+        seen = visible(recipe, memory.trials, number=number)
+        if seen is None:
+            return None
+        proposal = propose(recipe, number=number, seen=seen, first=memory.first)
+        trial = Proposed(number, proposal, memory.study.trial_fits(proposal.settings))
+        earlier = memory.earlier_equal(trial)
+        if earlier is None:
+            return trial
+        memory.repeat(trial, of=earlier)
+    return None
 
 
 class ProposalSearcher(Searcher):
@@ -103,43 +126,41 @@ class ProposalSearcher(Searcher):
         self.memory = memory
 
     def suggest(self, trial_id: str) -> Any:
-        memory, recipe = self.memory, self.memory.study.recipe
-        number = memory.next_number()
-        if number is None or memory.given_up is not None:
-            return Searcher.FINISHED
-        seen = visible(recipe, memory.trials, number=number)
-        if seen is None:
-            return None
-        proposal = propose(recipe, number=number, seen=seen, first=memory.first)
-        memory.proposed[trial_id] = (number, proposal)
-        return {"number": number, "settings": proposal.settings}
+        memory = self.memory
+        trial = upcoming(memory)
+        if trial is None:  # a trial under way may be lost, and is then proposed again
+            waits = memory.proposed and memory.given_up is None
+            return None if waits else Searcher.FINISHED
+        memory.proposed[trial_id] = trial
+        return {"number": trial.number, "settings": trial.proposal.settings}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         memory, result = self.memory, result or {}
         check_own(memory.study, result)
-        number, proposal = memory.proposed.pop(trial_id)
+        trial = memory.proposed.pop(trial_id)
         state, cause, reason = state_of(result, error)
-        fits = memory.study.trial_fits(proposal.settings)
-        for fit in fits:
-            memory.carrier.floor.leave.remote(fit.id)
-            memory.carrier.board.gone.remote(fit.id)
-        if cause in OUTSIDE:
+        number, fits = trial.number, dict.fromkeys(trial.fit_ids)
+        requests = [Request(fit, memory.study.id, number) for fit in fits]
+        for request in requests:
+            memory.carrier.board.gone.remote(request.run_id, request.requester)
+        if cause in OUTSIDE:  # its requests stay: it is proposed again and makes the same ones
             memory.lost(number, cause, reason)
             return
+        others = memory.carrier.give_up(requests)
         if state == "pruned":
-            memory.note_pruned(fits, number)
+            memory.note_pruned((fit for fit in trial.fits if fit.id not in others), number)
         memory.ended(
             Trial(
                 number=number,
-                settings=proposal.settings,
-                attrs=proposal.attrs,
+                settings=trial.proposal.settings,
+                attrs=trial.proposal.attrs,
                 state=state,
                 value=result.get("objective") if state == "complete" else None,
                 cost=result.get("cost"),
                 intermediate=tuple(result.get("curve") or memory.curve(number)),
-                fits=tuple(fit.id for fit in fits),
+                fits=trial.fit_ids,
                 cause=cause,
                 reason=reason,
                 again=cause == "error",
@@ -165,7 +186,7 @@ class RungScheduler(FIFOScheduler):
         recipe = self.memory.study.recipe
         if result["ended"]:
             return self.CONTINUE
-        number, _ = self.memory.proposed[trial.trial_id]
+        number = self.memory.proposed[trial.trial_id].number
         curve = self.memory.observe(number, result["position"], result["objective"])
         seen = visible(recipe, self.memory.trials, number=number) or []
         keep = goes_on(recipe, curve, seen=seen, evaluations=result["of_positions"])

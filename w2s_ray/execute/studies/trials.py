@@ -41,6 +41,8 @@ class Trial:
     """Training FLOPs of its fits; needed in a study of two objectives only."""
     attrs: Mapping[str, Any] = field(default_factory=dict)
     """What the sampler must remember of it, as JSON (see `proposals.Proposal`)."""
+    repeat_of: int | None = None
+    """The earlier trial of the same fits whose result it took; None if it had its own."""
 
 
 def figures(recipe: StudyRecipe, trial: Trial) -> tuple[float, ...] | None:

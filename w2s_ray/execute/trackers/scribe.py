@@ -44,6 +44,8 @@ class Scribe:
         self._scratch = Path(tempfile.mkdtemp(prefix="w2s-trackers-"))
         self._heard: dict[str, int] = {}
         """Fit -> its last evaluation that was told."""
+        self._done: set[str] = set()
+        """Fits that were told to be done: several may watch over one, and each tells its end."""
         self._desks = [
             Desk(name, trackers, sweep=sweep, folder=self._folder(name, trackers, sweep))
             for name in trackers.chosen
@@ -51,13 +53,17 @@ class Scribe:
 
     def evaluated(self, fit: Tracked, number: int, step: int, figures: Figures) -> None:
         """A fit has evaluated for the `number`-th time (from 1)."""
-        if number > self._heard.get(fit.run, 0):
+        if fit.run not in self._done and number > self._heard.get(fit.run, 0):
             self._heard[fit.run] = number
             self._tell(Told(fit, step, figures))
 
     def ended(self, fit: Tracked, status: str, step: int, figures: Figures) -> None:
         """A fit has ended: done, failed or pruned."""
         self._heard.pop(fit.run, None)
+        if fit.run in self._done:
+            return
+        if status == "done":
+            self._done.add(fit.run)
         self._tell(Told(fit, step, figures, ended=status))
 
     def troubles(self) -> dict[str, str]:

@@ -87,7 +87,7 @@ class Tracking:
 
     def _warn(self, asked: Any) -> None:
         try:
-            troubles: Any = ray.get(asked)
+            troubles: Any = ray.get(asked, timeout=ANSWER_S)
         except ray.exceptions.RayError as error:
             troubles = {"trackers": f"their process has ended ({type(error).__name__})"}
         for name, trouble in troubles.items():

@@ -84,6 +84,7 @@ function trialsOf(run) {
     h("tbody", {}, run.trials.map((trial) => h("tr", { class: trial.number === run.about.winner ? "winner" : null },
       h("th", { scope: "row", class: "number" }, String(trial.number)),
       h("td", {}, trial.number === run.about.winner ? `${trial.state}, chosen` : trial.state,
+        (trial.repeat_of ?? null) === null ? null : `, as trial ${trial.repeat_of}`,
         trial.reason ? h("span", { class: "why" }, ` ${trial.reason}`) : null),
       h("td", {}, flat(trial.settings).map(([name, value]) => h("div", {}, `${name} = ${value}`))),
       h("td", {}, trial.fits.map((fit) => h("div", {}, runLink(fit, fit.slice(0, 12), { class: "id" })))),
