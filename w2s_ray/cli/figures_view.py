@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from rich.console import Console
-
 from w2s_ray.errors import InputError
 from w2s_ray.report.figures import FORMATS, Format, Theme, XAxis, export, figures_of
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 T = TypeVar("T", bound=str)
 
@@ -28,7 +27,7 @@ def write_figures(
     only: Sequence[str],
     x: str,
     theme: str,
-    console: Console,
+    console: PlainConsole,
 ) -> None:
     """Write `OUT/SWEEP/NAME.FORMAT` for each figure of one sweep, or of all; or `only` some.
 
@@ -57,7 +56,7 @@ def write_figures(
             for format in wanted:
                 path = folder / f"{figure.name}.{format}"
                 path.write_bytes(export(figure, format, theme=look))
-            console.print(f"{folder / figure.name}: {figure.title}", soft_wrap=True, markup=False)
+            console.print(f"{folder / figure.name}: {figure.title}", soft_wrap=True)
         if not figures:
             console.print(f"{of_sweep}: no run is done, so there is nothing to draw")
 

@@ -18,6 +18,7 @@ import numpy as np
 from w2s_ray.errors import InputError
 from w2s_ray.execute.studies.trials import Trial, figures
 from w2s_ray.spec import Distribution, OneOf, StudyRecipe, branch, branches
+from w2s_ray.spec.space import listed
 
 if TYPE_CHECKING:
     import optuna
@@ -154,8 +155,13 @@ def _params(recipe: StudyRecipe, settings: Mapping[str, Any]) -> dict[str, Any]:
     free = branch(recipe.space, kinds).free
     return {
         **{f"{path}.kind": kind for path, kind in kinds.items()},
-        **{_name(path, kinds): settings[path] for path in free},
+        **{_name(path, kinds): _hashable(settings[path]) for path in free},
     }
+
+
+def _hashable(value: Any) -> Any:
+    """A recorded value as Optuna has it among its choices: a list is a tuple there."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _drawn(recipe: StudyRecipe, trial: Any) -> dict[str, Any]:
@@ -178,7 +184,7 @@ def _drawn(recipe: StudyRecipe, trial: Any) -> dict[str, Any]:
 
 def _settings(recipe: StudyRecipe, drawn: Mapping[str, Any]) -> dict[str, Any]:
     way = branch(recipe.space, _kinds(recipe, drawn))
-    return {**way.fixed, **{path: drawn[_name(path, way.kinds)] for path in way.free}}
+    return {**way.fixed, **{path: listed(drawn[_name(path, way.kinds)]) for path in way.free}}
 
 
 def _attrs(
