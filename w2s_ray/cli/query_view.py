@@ -7,7 +7,6 @@ that a result may be larger than memory; only a table for the eye is held whole.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import sys
@@ -143,10 +142,11 @@ def _write_parquet(rows: _Rows, path: Path) -> None:
 def _write_text(rows: _Rows, file: TextIO, format: str) -> None:
     match format:
         case "csv":
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(rows.schema.names)
+            from w2s_ray.report.csv_text import Writer
+
+            writer = Writer(file, rows.schema.names)
             for batch in rows:
-                writer.writerows(row.values() for row in batch.to_pylist())
+                writer.write(batch.to_pylist())
         case "jsonl":
             for batch in rows:
                 file.writelines(f"{_json(row)}\n" for row in batch.to_pylist())
