@@ -20,6 +20,7 @@ import typer
 from rich.text import Text
 
 from w2s_ray.errors import InputError
+from w2s_ray.places import checked_place
 from w2s_ray.terminal import PlainConsole
 
 app = typer.Typer(
@@ -533,7 +534,7 @@ def _sweep(path: Path) -> Any:
 def _store(uri: str) -> Any:
     from w2s_ray.store import Store
 
-    return Store.open(uri)
+    return Store.open(checked_place(uri))
 
 
 def _existing(store: str | None, sweep: Any) -> Any:

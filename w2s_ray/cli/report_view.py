@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from w2s_ray.errors import InputError
@@ -23,7 +24,7 @@ def write_report(
         StoreError: no such sweep in the store.
         InputError: `out` can't be written.
     """
-    if out.is_dir() or not out.parent.is_dir():
+    if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is no file in a folder that exists; name one")
     content = page_content(Results(store), None if sweep is None else [sweep])
     page = to_html(content).encode()

@@ -239,7 +239,7 @@ class Method(Frozen):
     """Replaces the sweep's for this method's students; null = the sweep's."""
     training: dict[str, Any] = {}
     """Settings of `training` that differ for this method's students."""
-    search: dict[str, Choices] = {}
+    search: dict[Name, Choices] = {}
     """Dotted setting (`loss.alpha`, `early_stopping.patience`, `training.lr`, and
     `stages.KIND.SETTING`, as `stages.temperature.by`) -> what to try. A
     setting that has kinds (`loss`, `training.tuning`) -> `one_of`: each kind with its own settings,

@@ -18,7 +18,7 @@ from w2s_ray.spec.merge import given, unknown, worded
 from w2s_ray.spec.sweep import Sweep
 from w2s_ray.spec.yaml_files import SweepError, load_yaml, read_text
 
-TAG = r"function-after|\[key\]|\(\w+\)$"
+TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
 """Parts of pydantic's locations that no file has: validators, and tags of unions."""
 
 
@@ -78,14 +78,23 @@ class _Problem:
     given: str = ""
     is_of_type: bool = False
     """Whether the value is none of the right type, which each member of a union says of it."""
+    is_too_short: bool = False
+    """Whether a list is too short, which pydantic also says where its items are wrong."""
 
 
 def _lines(problems: Sequence[_Problem]) -> list[str]:
     """A line for each place: pydantic tries every member of a union, and reports each."""
+    above, at = set[str](), set[str]()
+    for problem in problems:
+        if not problem.is_too_short:
+            parts = problem.key.split(".")
+            at.add(problem.key)
+            above |= {".".join(parts[:i]) for i in range(1, len(parts))}
     kept = [
         problem
         for problem in problems
-        if not (problem.is_of_type and any(_is_within(other, problem) for other in problems))
+        if not (problem.is_of_type and problem.key in above)
+        and not (problem.is_too_short and (problem.key in above or problem.key in at))
     ]
     places: dict[tuple[int, str], list[_Problem]] = {}
     for problem in kept:
@@ -98,10 +107,6 @@ def _lines(problems: Sequence[_Problem]) -> list[str]:
     return lines
 
 
-def _is_within(problem: _Problem, other: _Problem) -> bool:
-    return problem.key.startswith(f"{other.key}.")
-
-
 def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) -> _Problem:
     loc = [part for part in detail["loc"] if not re.match(TAG, str(part))]
     if loc[:1] == ["tasks"] and "task" in data:
@@ -110,11 +115,11 @@ def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) ->
     line, key = _locate(root, loc, with_last=kind == "missing")
     message = worded(detail)
     if kind == "extra_forbidden":
-        message = unknown(str(loc[-1]), _siblings(model, detail["loc"][:-1], data))
+        message = unknown(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
     if not key:
         line = _line_of_mention(root, message) or line
     is_of_type = kind == "literal_error" or kind.endswith("_type")
-    return _Problem(line, key, message, given(detail), is_of_type)
+    return _Problem(line, key, message, given(detail), is_of_type, kind == "too_short")
 
 
 def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[int, str]:

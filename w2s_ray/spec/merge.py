@@ -96,6 +96,10 @@ def worded(detail: Any) -> str:
         case "missing" | "union_tag_not_found":
             key = context.get("discriminator", "").strip("'")
             return f"its {key} is missing; add it" if key else "missing; add it"
+        case "too_short":
+            return f"give at least {context['min_length']}"
+        case "too_long":
+            return f"give at most {context['max_length']}"
         case "extra_forbidden":
             return "unknown key; remove it"
         case _:

@@ -36,15 +36,16 @@ def _value(value: Any) -> Any:
 
 
 Value = Annotated[Any, AfterValidator(_value)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 Bound = Annotated[int, Field(ge=-WIDEST, le=WIDEST)]
 
 
 class Distribution(Frozen):
     """Values to try for one setting: exactly one of the four forms."""
 
-    uniform: tuple[float, float] | None = None
+    uniform: tuple[Number, Number] | None = None
     """Any float between the two bounds."""
-    loguniform: tuple[float, float] | None = None
+    loguniform: tuple[Number, Number] | None = None
     """Any float between the two bounds, uniform in its logarithm."""
     integer: tuple[Bound, Bound] | None = None
     """Any integer from the first to the last bound."""

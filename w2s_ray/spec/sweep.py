@@ -7,7 +7,6 @@ runs or where they run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -242,15 +241,21 @@ class Sweep(Frozen):
 
     def _check_size(self) -> None:
         """Refuse more cells than a plan can hold, before any are made."""
-        counts = [len(self.tasks), len(self.methods), len(self.seeds)]
         models = len(self.models)
-        pairs = models if self.pairs == "adjacent" else models * models
-        explicit = not isinstance(self.pairs, str)
-        cells = math.prod(counts) * (len(self.pairs) if explicit else max(1, pairs // 2))
+        match self.pairs:
+            case "adjacent":
+                pairs = models - 1
+            case "weaker_to_stronger":
+                pairs = models * (models - 1) // 2
+            case "weaker_or_same":
+                pairs = models * (models + 1) // 2
+            case named:
+                pairs = len(named)
+        cells = len(self.tasks) * pairs * len(self.methods) * len(self.seeds)
         if cells > MOST_CELLS:
             raise InputError(
-                f"the sweep has about {cells:,} cells (tasks x pairs x methods x seeds), and at "
-                f"most {MOST_CELLS:,} are possible; make several sweeps of it"
+                f"the sweep has {cells:,} cells (tasks x pairs x methods x seeds), and at most "
+                f"{MOST_CELLS:,} are possible; make several sweeps of it"
             )
         self.cells()
 
