@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.plan.test_plan import inputs
-from w2s_ray.plan import Plan, make_plan
+from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.spec import Form, parse_sweep
 
 SWEEP = """
@@ -34,7 +34,9 @@ def planned(
     text = SWEEP.format(method=method, model=model, search=search, execution=execution)
     given = inputs("s", "m")
     splits = {name: replace(split, form=form) for name, split in given.splits.items()}
-    return make_plan(parse_sweep(text), replace(given, splits=splits))
+    sweep = parse_sweep(text)
+    check_forms(sweep, dict.fromkeys(splits, form))
+    return make_plan(sweep, replace(given, splits=splits))
 
 
 ENSEMBLE = "stages: [{kind: ensemble, seeds: [7]}]"

@@ -71,7 +71,7 @@ def test_markdown_is_a_table_whatever_the_text():
         "| [odd] | – |",
         "| a\\|b\\\\ | 1.00 (1) |",
         "",
-        "(1) 100 % of $1",
+        "(1) 100 % of \\$1",
     ]
 
 

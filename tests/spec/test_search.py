@@ -160,8 +160,7 @@ def test_a_chosen_kind_begins_with_its_own_defaults():
         (
             "trials: 8",
             "sampler: tpr",
-            "s:15: search.sampler: Input should be 'tpe', 'random', 'grid', 'gp' or 'nsga2' "
-            "(got 'tpr')",
+            "s:15: search.sampler: write 'tpe', 'random', 'grid', 'gp' or 'nsga2' (got 'tpr')",
         ),
         (
             "trials: 8",

@@ -42,7 +42,7 @@ trackers:
     [
         ("[tensorbord]", "unknown key 'tensorbord'; did you mean 'tensorboard'?"),
         ("{wandb: {projekt: a}}", "trackers.wandb.projekt: unknown key 'projekt'"),
-        ("{wandb: {mode: always}}", "trackers.wandb.mode: Input should be 'online' or 'offline'"),
+        ("{wandb: {mode: always}}", "trackers.wandb.mode: write 'online' or 'offline'"),
         ("[wandb, wandb]", "a tracker stands twice; keep one"),
         ("[3]", r"\[3\] is no list of trackers; write \[tensorboard\]"),
         ("null", r"None names no trackers; write \[tensorboard\]"),

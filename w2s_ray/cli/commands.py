@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from w2s_ray.errors import InputError
+from w2s_ray.places import checked_place
+from w2s_ray.terminal import PlainConsole
 
 app = typer.Typer(
     name="w2s",
@@ -154,12 +155,12 @@ def run(
             sweep,
             store=results,
             sweep_text=text,
-            console=Console(stderr=True),
+            console=PlainConsole(stderr=True),
             address=address,
             on_ray_lost=begin_again,
             budget=limit,
         )
-    said = Console(stderr=True, highlight=False, soft_wrap=True)
+    said = PlainConsole(stderr=True, soft_wrap=True)
     total = len(outcome.plan.fits) + len(outcome.plan.studies)
     if outcome.spent is not None:
         said.print(f"{outcome.spent}; {outcome.left} fits are left undone, trials included")
@@ -176,7 +177,7 @@ def run(
         f"{outcome.done} of {total} planned runs are in {results.uri}"
     )
     for run_id, reason in outcome.failed.items():
-        said.print(f"[red]failed[/red] {run_id}: {escape(reason)}")
+        said.print(Text.assemble(("failed", "red"), f" {run_id}: {reason}"))
     if outcome.blocked:
         said.print(f"{len(outcome.blocked)} runs are blocked by those that failed")
     if outcome.failed:
@@ -261,7 +262,7 @@ def cancel(
     with _errors():
         from w2s_ray.cli.jobs_view import cancel_drivers, cancel_jobs
 
-        sweep = _sweep(Path(target)) if Path(target).is_file() else None
+        sweep = _sweep(Path(target)) if os.path.isfile(target) else None
         if address is not None:
             stopped = cancel_jobs(target, sweep, address=address)
         elif sweep is not None:
@@ -487,7 +488,7 @@ def report(
         results = _existing(store, sweep)
         name = sweep.name if sweep is not None else None
         write_report(
-            results, sweep=name, sweep_file=sweep_file, out=out, console=Console(stderr=True)
+            results, sweep=name, sweep_file=sweep_file, out=out, console=PlainConsole(stderr=True)
         )
 
 
@@ -519,9 +520,9 @@ def main() -> None:
     app()
 
 
-def _console() -> Console:
+def _console() -> PlainConsole:
     """Standard output; wide where no terminal limits it."""
-    return Console(width=None if sys.stdout.isatty() else 160)
+    return PlainConsole(width=None if sys.stdout.isatty() else 160)
 
 
 def _sweep(path: Path) -> Any:
@@ -533,7 +534,7 @@ def _sweep(path: Path) -> Any:
 def _store(uri: str) -> Any:
     from w2s_ray.store import Store
 
-    return Store.open(uri)
+    return Store.open(checked_place(uri))
 
 
 def _existing(store: str | None, sweep: Any) -> Any:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 
-def show_compaction(store: Store, *, console: Console) -> None:
+def show_compaction(store: Store, *, console: PlainConsole) -> None:
     """Compact a store and say what was done."""
     done = store.compact()
     left = f"; {done.left} at work or just ended are read from their own files" if done.left else ""
     console.print(
         f"{store.uri}: {_count(done.added, 'run')} added, {done.runs} in the catalog "
         f"({_count(done.segments, 'segment')}, {done.bytes / 1e6:.1f} MB){left}",
-        highlight=False,
         soft_wrap=True,
     )
 

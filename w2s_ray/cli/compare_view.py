@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 
 from w2s_ray.cli.sheets_view import show_sheets
 from w2s_ray.errors import InputError
 from w2s_ray.report import comparison_sheets
 from w2s_ray.report.comparison import Comparison
+from w2s_ray.terminal import PlainConsole
 
 
 def show_comparisons(
-    found: Sequence[Comparison], *, against: str, format: str, console: Console
+    found: Sequence[Comparison], *, against: str, format: str, console: PlainConsole
 ) -> None:
     """Print comparisons as `table`, `markdown`, `csv`, `json` or `latex`.
 

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from w2s_ray.cli.estimate_view import Rate, flops, hours
@@ -22,10 +21,11 @@ from w2s_ray.report.bill import Bill, CellCost
 from w2s_ray.report.table import table_of
 from w2s_ray.spent import Spent
 from w2s_ray.store import Cell, Store
+from w2s_ray.terminal import PlainConsole
 
 
 def show_bill(
-    bill: Bill, estimate: PlanEstimate, *, rate: Rate | None, format: str, console: Console
+    bill: Bill, estimate: PlanEstimate, *, rate: Rate | None, format: str, console: PlainConsole
 ) -> None:
     """Print a sweep's bill beside its estimate."""
     each = _flops_of_a_run(estimate)
@@ -37,11 +37,11 @@ def show_bill(
     console.print(_by_cell(bill, rate))
     console.print()
     for line in _lines(bill, estimate, each, rate):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def show_cells(
-    cells: Mapping[str, Sequence[Cell]], store: Store, *, format: str, console: Console
+    cells: Mapping[str, Sequence[Cell]], store: Store, *, format: str, console: PlainConsole
 ) -> None:
     """Print what each row of the PGR table took, as `table`, `markdown` or `latex`."""
     sheets = cost_sheets.sheets(cells, table_of(cells, store), store)

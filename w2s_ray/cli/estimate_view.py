@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from w2s_ray.data.lengths import TOKENS_PER_WORD
 from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
 from w2s_ray.plan.estimates.memory import GIB, RESERVE
 from w2s_ray.spec import Execution
 from w2s_ray.spec.prices import Market
+from w2s_ray.terminal import PlainConsole
 
 HOW = {
     "tokenized": "from tokens counted on this machine",
@@ -41,13 +42,13 @@ class Rate:
 
 
 def show_estimate(
-    estimate: PlanEstimate, *, device: Device | None, rate: Rate | None, console: Console
+    estimate: PlanEstimate, *, device: Device | None, rate: Rate | None, console: PlainConsole
 ) -> None:
     """Print an estimate."""
     console.print(_table(estimate, device, rate))
     console.print()
     for line in _lines(estimate, device, rate):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def print_json(
@@ -146,7 +147,7 @@ def layout(execution: Execution) -> str:
     return f"on {execution.workers}, ZeRO-{execution.zero_stage}{offload}"
 
 
-def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> list[str]:
+def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> list[Text]:
     total = estimate.flops
     lines = [
         f"in all {flops(total.total)}: forward {flops(total.forward)}, backward "
@@ -172,8 +173,11 @@ def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> 
         "every run is taken to its schedule's end, trials and refits at the declared settings; "
         f"start-up isn't counted; a device needs {size(RESERVE)} beside the memory shown"
     )
-    lines += [f"[yellow]not estimated[/yellow] {m}: {why}" for m, why in estimate.unknown.items()]
-    return lines
+    unknown = [
+        Text.assemble(("not estimated", "yellow"), f" {model}: {why}")
+        for model, why in estimate.unknown.items()
+    ]
+    return [*map(Text, lines), *unknown]
 
 
 def _as_json(kind: Kind, rate: Rate | None) -> dict[str, Any]:

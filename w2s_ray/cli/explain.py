@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from w2s_ray.store import Record, Store
+from w2s_ray.terminal import PlainConsole
+
+_HEADING = "bold white"
 
 
-def render_run(store: Store, prefix: str, *, console: Console) -> None:
+def render_run(store: Store, prefix: str, *, console: PlainConsole) -> None:
     """Print everything that is known of one run.
 
     Raises:
@@ -19,19 +22,21 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
     """
     record = _record(store, prefix)
     console.print(
-        f"[bold]{record.id}[/bold]  {record.kind}, {record.status}"
-        f"{f': {record.reason}' if record.reason else ''}",
-        highlight=False,
+        Text.assemble(
+            (record.id, "bold"),
+            f"  {record.kind}, {record.status}",
+            f": {record.reason}" if record.reason else "",
+        ),
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(overflow="fold", style="cyan")
     table.add_column(overflow="fold")
     for section in ("about", "recipe", "summary", "execution", "environment"):
-        table.add_row(f"[bold white]{section}[/bold white]", "")
+        table.add_row(Text(section, style=_HEADING), "")
         for key, value in _flat(getattr(record, section)):
             table.add_row(f"  {key}", _said(value))
-    table.add_row("[bold white]run[/bold white]", "")
+    table.add_row(Text("run", style=_HEADING), "")
     for key in (
         "started_at",
         "ended_at",
@@ -57,14 +62,13 @@ def render_run(store: Store, prefix: str, *, console: Console) -> None:
     for attempt in store.attempts(record.id):
         console.print(
             f"attempt {attempt.ended_at}: {attempt.cause or attempt.status}: {attempt.reason}",
-            highlight=False,
             soft_wrap=True,
         )
     if record.traceback:
-        console.print(record.traceback, highlight=False, markup=False, soft_wrap=True)
+        console.print(record.traceback, soft_wrap=True)
 
 
-def render_difference(store: Store, first: str, second: str, *, console: Console) -> None:
+def render_difference(store: Store, first: str, second: str, *, console: PlainConsole) -> None:
     """Print the settings in which two runs differ, and in which of their ancestors.
 
     Raises:
@@ -72,10 +76,10 @@ def render_difference(store: Store, first: str, second: str, *, console: Console
     """
     a, b = _record(store, first), _record(store, second)
     if a.id == b.id:
-        console.print(f"{first} and {second} are the same run, {a.id}", highlight=False)
+        console.print(f"{first} and {second} are the same run, {a.id}")
         return
     if a.kind != b.kind:
-        console.print(f"{a.id} is a {a.kind}, {b.id} is a {b.kind}", highlight=False)
+        console.print(f"{a.id} is a {a.kind}, {b.id} is a {b.kind}")
         return
     table = Table(box=None, pad_edge=False)
     for name in ("recipe", a.id[:12], b.id[:12]):

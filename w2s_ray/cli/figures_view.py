@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from rich.console import Console
-
 from w2s_ray.errors import InputError
 from w2s_ray.report.figures import FORMATS, Format, Theme, XAxis, export, figures_of
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 T = TypeVar("T", bound=str)
 
@@ -28,7 +27,7 @@ def write_figures(
     only: Sequence[str],
     x: str,
     theme: str,
-    console: Console,
+    console: PlainConsole,
 ) -> None:
     """Write `OUT/SWEEP/NAME.FORMAT` for each figure of one sweep, or of all; or `only` some.
 
@@ -51,15 +50,21 @@ def write_figures(
     for of_sweep, figures in made.items():
         folder = out / of_sweep
         chosen = [figure for name, figure in figures.items() if not only or name in only]
-        if chosen:
-            folder.mkdir(parents=True, exist_ok=True)
         for figure in chosen:
             for format in wanted:
                 path = folder / f"{figure.name}.{format}"
-                path.write_bytes(export(figure, format, theme=look))
-            console.print(f"{folder / figure.name}: {figure.title}", soft_wrap=True, markup=False)
+                _write(path, export(figure, format, theme=look))
+            console.print(f"{folder / figure.name}: {figure.title}", soft_wrap=True)
         if not figures:
             console.print(f"{of_sweep}: no run is done, so there is nothing to draw")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"--out: {path} can't be written ({error.strerror})") from error
 
 
 def _one_of(value: str, known: Sequence[T], option: str) -> T:

@@ -9,6 +9,7 @@ import typer
 
 from w2s_ray.errors import InputError
 from w2s_ray.execute.jobs.submission import Submission
+from w2s_ray.printable import printable
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Store
 
@@ -83,7 +84,7 @@ def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> bool:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(printable(text, keep="\n"), err=True)
 
 
 def _write(text: str) -> None:

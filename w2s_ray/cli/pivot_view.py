@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import typer
-from rich.console import Console
 
 from w2s_ray.cli.sheets_view import show_sheets
 from w2s_ray.plan import Plan
@@ -14,6 +13,7 @@ from w2s_ray.report.pivot import pivot
 from w2s_ray.report.rows import PgrTable
 from w2s_ray.spec import SweepError, parse_sweep
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 
 def show_pivot(
@@ -22,7 +22,7 @@ def show_pivot(
     store: Store,
     models: Mapping[str, Sequence[str]],
     format: str,
-    console: Console,
+    console: PlainConsole,
 ) -> None:
     """Print a PGR table's grids as `table`, `markdown`, `csv`, `json` or `latex`.
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from w2s_ray.cli.estimate_view import Rate, print_json, show_estimate
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.plan import Plan, PlannedFit
+from w2s_ray.plan import Plan, PlannedFit, doubts
 from w2s_ray.plan.estimates import Device, estimate_plan
 from w2s_ray.spec import OneOf, StudyRecipe
+from w2s_ray.terminal import PlainConsole
 
 
 def render_plan(
@@ -22,7 +23,7 @@ def render_plan(
     *,
     done: Collection[str],
     store: str,
-    console: Console,
+    console: PlainConsole,
     every_run: bool = False,
     device: Device | None = None,
     rate: Rate | None = None,
@@ -30,7 +31,8 @@ def render_plan(
 ) -> None:
     """Print `plan` and what it takes, given the ids that `store` has done."""
     sweep = plan.sweep
-    estimate = estimate_plan(plan, Shapes(plan.inputs), done=done, device=device)
+    shapes = Shapes(plan.inputs)
+    estimate = estimate_plan(plan, shapes, done=done, device=device)
     if format == "json":
         counts = {
             "sweep": sweep.name,
@@ -45,16 +47,17 @@ def render_plan(
         print_json(estimate, plan=counts, device=device, rate=rate)
         return
     console.print(
-        f"[bold]{sweep.name}[/bold]: {_things(plan)}, results in {store}\n",
-        highlight=False,
+        Text.assemble((sweep.name, "bold"), f": {_things(plan)}, results in {store}\n"),
         soft_wrap=True,
     )
     console.print(_kinds(plan, done))
     console.print()
     for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print()
     show_estimate(estimate, device=device, rate=rate, console=console)
+    for doubt in doubts(plan, shapes):
+        console.print(Text(doubt, style="yellow"), soft_wrap=True)
     if every_run:
         console.print()
         console.print(_runs(plan, done))
@@ -99,20 +102,18 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
     return table
 
 
-def _inputs(plan: Plan) -> list[str]:
+def _inputs(plan: Plan) -> list[Text]:
     lines = []
     for name, split in plan.inputs.splits.items():
         counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
-        state = "[yellow]not on this machine[/yellow]" if split.provisional else split.fingerprint
+        missing = ("not on this machine", "yellow")
+        state = missing if split.provisional else split.fingerprint
         note = f" ({split.note})" if split.note else ""
-        lines.append(f"task {name}: {state}: {counts}{note}")
+        lines.append(Text.assemble(f"task {name}: ", state, f": {counts}{note}"))
     for label, source in plan.inputs.models.items():
-        state = (
-            "[yellow]not on this machine: ids are provisional[/yellow]"
-            if source.provisional
-            else source.identity[:40]
-        )
-        lines.append(f"model {label} ({_trained(plan, label)}): {state}")
+        missing = ("not on this machine: ids are provisional", "yellow")
+        state = missing if source.provisional else source.identity[:40]
+        lines.append(Text.assemble(f"model {label} ({_trained(plan, label)}): ", state))
     return lines
 
 

@@ -7,7 +7,6 @@ that a result may be larger than memory; only a table for the eye is held whole.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import sys
@@ -17,14 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.cli.rows_view import show_rows
 from w2s_ray.errors import InputError
+from w2s_ray.printable import printable
 from w2s_ray.store import Store
 from w2s_ray.store.catalog import answer
+from w2s_ray.terminal import PlainConsole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,13 @@ SHOWN = 1000
 
 
 def show_query(
-    store: Store, sql: str, *, format: str, out: Path | None, limit: int | None, console: Console
+    store: Store,
+    sql: str,
+    *,
+    format: str,
+    out: Path | None,
+    limit: int | None,
+    console: PlainConsole,
 ) -> None:
     """Print the rows of a query, or write them to `out`; at most `limit`, with a note if cut.
 
@@ -66,7 +72,7 @@ def show_query(
     _tell(rows, out, limit)
 
 
-def show_columns(*, format: str, console: Console) -> None:
+def show_columns(*, format: str, console: PlainConsole) -> None:
     """Print every table that a query may name: its columns, their types and meanings."""
     from w2s_ray.report.documented import ROW_IS, meaning, sql_schemas, to_markdown
 
@@ -136,10 +142,11 @@ def _write_parquet(rows: _Rows, path: Path) -> None:
 def _write_text(rows: _Rows, file: TextIO, format: str) -> None:
     match format:
         case "csv":
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(rows.schema.names)
+            from w2s_ray.report.csv_text import Writer
+
+            writer = Writer(file, rows.schema.names)
             for batch in rows:
-                writer.writerows(row.values() for row in batch.to_pylist())
+                writer.write(batch.to_pylist())
         case "jsonl":
             for batch in rows:
                 file.writelines(f"{_json(row)}\n" for row in batch.to_pylist())
@@ -151,7 +158,7 @@ def _write_text(rows: _Rows, file: TextIO, format: str) -> None:
                     separator = ",\n "
             file.write("\n]\n" if rows.count else "[]\n")
         case _:
-            console = Console(file=file, width=160)
+            console = PlainConsole(file=file, width=160)
             show_rows(rows.table(), console=console)
 
 
@@ -193,4 +200,4 @@ def _tell(rows: _Rows, out: Path | None, limit: int | None) -> None:
     if rows.cut:
         told.append(f"cut after {limit} rows, there are more; a larger --limit shows them")
     if told:
-        print("; ".join(told), file=sys.stderr)
+        print(printable("; ".join(told)), file=sys.stderr)

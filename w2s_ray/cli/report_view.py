@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-
-from rich.console import Console
 
 from w2s_ray.errors import InputError
 from w2s_ray.report.page import page_content, to_html
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 
 def write_report(
-    store: Store, *, sweep: str | None, sweep_file: Path | None, out: Path, console: Console
+    store: Store, *, sweep: str | None, sweep_file: Path | None, out: Path, console: PlainConsole
 ) -> None:
     """Write the page of one sweep, or of all in the store, to `out`, and say what was written.
 
@@ -24,7 +24,7 @@ def write_report(
         StoreError: no such sweep in the store.
         InputError: `out` can't be written.
     """
-    if out.is_dir() or not out.parent.is_dir():
+    if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is no file in a folder that exists; name one")
     content = page_content(Results(store), None if sweep is None else [sweep])
     page = to_html(content).encode()
@@ -36,8 +36,7 @@ def write_report(
     if sweep_file is not None and started_as != sweep_file.read_text(encoding="utf-8"):
         console.print(
             f"{sweep_file} has changed since the sweep was started; the page shows it as it was",
-            highlight=False,
             soft_wrap=True,
         )
     runs = len(content["runs"])
-    console.print(f"{out}: {runs} runs, {len(page) / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+    console.print(f"{out}: {runs} runs, {len(page) / 1e6:.1f} MB", soft_wrap=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import typer
-from rich.console import Console
 
 from w2s_ray.report import latex, sheet
+from w2s_ray.terminal import PlainConsole
 
 
-def show_sheets(sheets: Iterable[sheet.Sheet], *, format: str, console: Console) -> None:
+def show_sheets(sheets: Iterable[sheet.Sheet], *, format: str, console: PlainConsole) -> None:
     """Print sheets as `table`, `markdown` or `latex`."""
     match format:
         case "markdown":

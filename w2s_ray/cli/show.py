@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from w2s_ray.cli.sheets_view import show_sheets
@@ -13,9 +12,10 @@ from w2s_ray.report import seed_sheets
 from w2s_ray.report.render import sheets, to_csv, to_json, to_markdown, to_rich
 from w2s_ray.report.savings import Savings
 from w2s_ray.report.table import PgrTable
+from w2s_ray.terminal import PlainConsole
 
 
-def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: Console) -> None:
+def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: PlainConsole) -> None:
     """Print a PGR table as `table`, `markdown`, `csv`, `json` or `latex`."""
     match format:
         case "table" | "markdown" | "latex" if by_seed:
@@ -32,7 +32,7 @@ def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: Console) -
             typer.echo(to_json(table))
 
 
-def show_savings(found: Sequence[Savings], *, console: Console) -> None:
+def show_savings(found: Sequence[Savings], *, console: PlainConsole) -> None:
     """Print what early stopping and pruning saved, a line each."""
     for savings in found:
         of = f"{savings.sweep}: " if len(found) > 1 else ""

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from w2s_ray.execute.spans import clock
 from w2s_ray.execute.status.values import Driver, Left, Status, StudySeen, Waiting
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 SHOWN = 12
 """Rows of a list at most; the rest is counted."""
@@ -28,7 +28,7 @@ NAMED = 3
 
 
 def show_sweep(
-    sweep: Sweep, store: Store, *, every_s: float | None, format: str, console: Console
+    sweep: Sweep, store: Store, *, every_s: float | None, format: str, console: PlainConsole
 ) -> None:
     """Print how far `sweep` is, as `table` or `json`: once, or every so many seconds."""
     from w2s_ray.execute.status.look import Looker
@@ -42,7 +42,9 @@ def show_sweep(
         console.print(picture(looker.look(patient=True)))
 
 
-def watch(look: Callable[[], Status], *, every_s: float, format: str, console: Console) -> None:
+def watch(
+    look: Callable[[], Status], *, every_s: float, format: str, console: PlainConsole
+) -> None:
     """Show what `look` finds until no driver is at work, or Ctrl-C; as `json`, a line a look."""
     with contextlib.suppress(KeyboardInterrupt):
         status = look()
@@ -160,7 +162,7 @@ def _running(status: Status) -> Table:
     table = _table("run", "what", "step", "for", "on")
     for fit in status.running[:SHOWN]:
         step = f"{fit.step}/{fit.steps}" if fit.step else "-"
-        table.add_row(fit.run[:8], escape(fit.called), step, clock(fit.for_s), escape(fit.place))
+        table.add_row(fit.run[:8], fit.called, step, clock(fit.for_s), fit.place)
     return _rest(table, len(status.running))
 
 
@@ -178,7 +180,7 @@ def _waiting(status: Status) -> Table:
     for said, runs in sorted(groups, key=lambda group: -len(group[1]))[:SHOWN]:
         names = "; ".join(run.called for run in runs[:NAMED])
         more = "; ..." if len(runs) > NAMED else ""
-        table.add_row(escape(said), str(len(runs)), escape(f"{names}{more}"))
+        table.add_row(said, str(len(runs)), f"{names}{more}")
     return _rest(table, len(groups))
 
 
@@ -187,7 +189,7 @@ def _failed(status: Status) -> Table:
     for run in status.failed[:SHOWN]:
         earlier = f" (earlier: {_counts(run.retries)})" if run.retries else ""
         tries = f"{run.attempts}{earlier}"
-        table.add_row(run.run, escape(run.called), run.cause or "", tries, escape(run.reason or ""))
+        table.add_row(run.run, run.called, run.cause or "", tries, run.reason or "")
     return _rest(table, len(status.failed))
 
 
@@ -196,7 +198,7 @@ def _blocked(status: Status) -> Table:
     by = sorted(run.said for run in status.blocked)
     groups = [(said, len(list(runs))) for said, runs in groupby(by)]
     for said, count in groups[:SHOWN]:
-        table.add_row(escape(said), str(count))
+        table.add_row(said, str(count))
     return _rest(table, len(groups))
 
 

@@ -9,17 +9,17 @@ from collections import Counter
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from w2s_ray.store import Record, Store
 from w2s_ray.store.live import Hearts, News, heard
+from w2s_ray.terminal import PlainConsole
 
 KINDS = {"fit": "fits", "study": "studies"}
 _ONE = {"fits": "fit", "studies": "study"}
 
 
-def show_store(store: Store, *, format: str, console: Console) -> None:
+def show_store(store: Store, *, format: str, console: PlainConsole) -> None:
     """Print how `store` stands, as `table` or `json`."""
     status = store_status(store)
     if format == "json":
@@ -45,26 +45,23 @@ def store_status(store: Store) -> dict[str, Any]:
     }
 
 
-def render_store(status: dict[str, Any], *, console: Console) -> None:
+def render_store(status: dict[str, Any], *, console: PlainConsole) -> None:
     """Print what `store_status` found."""
     runs = Counter(status["runs"])
     said = ", ".join(_counted(*run) for run in runs.most_common())
-    console.print(f"{status['store']}: {said or 'no runs'}", highlight=False, soft_wrap=True)
+    console.print(f"{status['store']}: {said or 'no runs'}", soft_wrap=True)
     for name, cells in status["sweeps"].items():
-        console.print(
-            f"sweep {name}: {cells['complete']} of {cells['cells']} cells complete", highlight=False
-        )
+        console.print(f"sweep {name}: {cells['complete']} of {cells['cells']} cells complete")
     for driver in status["drivers"]:
         state = f"{driver['running']} fits running" if driver["alive"] else "gone"
         console.print(
-            f"driver of {driver['sweep']} on {driver['host']}, process {driver['pid']}: {state}",
-            highlight=False,
+            f"driver of {driver['sweep']} on {driver['host']}, process {driver['pid']}: {state}"
         )
     _print_failed(status["failed"], console)
     if status["retried"]:
         causes = Counter(status["retried"]).most_common()
         said = ", ".join(f"{cause} {count}" for cause, count in causes)
-        console.print(f"tried again: {said}", highlight=False)
+        console.print(f"tried again: {said}")
 
 
 def _counted(state: str, count: int) -> str:
@@ -107,7 +104,7 @@ def _failed(record: Record) -> dict[str, Any]:
     }
 
 
-def _print_failed(failed: list[dict[str, Any]], console: Console) -> None:
+def _print_failed(failed: list[dict[str, Any]], console: PlainConsole) -> None:
     if not failed:
         return
     table = Table(box=None, pad_edge=False)

@@ -24,6 +24,8 @@ from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
 from w2s_ray.spec import Form, Task
 
+MOST_EMBEDDED = 200_000
+"""Rows of the generated task, which are made in memory."""
 _SAMPLE_FACTOR = 20
 _SAMPLE_LEAST = 200_000
 _SURE_FACTOR, _SURE_LEAST = 2, 50
@@ -137,6 +139,11 @@ def _embedded(task: Task) -> Rows:
     from w2s_ray.data.embedded import task_rows
 
     asked = task.train + task.validation + task.test
+    if asked > MOST_EMBEDDED:
+        raise InputError(
+            f"task {task.name}: {asked:,} rows are asked for, and at most {MOST_EMBEDDED:,} are "
+            "generated; lower train, validation or test"
+        )
     made = task_rows(rows=asked + asked // 2 + 500, seed=task.split_seed)
     return Rows(
         tuple(Example(f"row:{i}", text, label, text) for i, (text, label) in enumerate(made))

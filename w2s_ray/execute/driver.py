@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
+from rich.text import Text
 
+from w2s_ray.data.shapes import Shapes
 from w2s_ray.execute.budget import Purse, fits_left
 from w2s_ray.execute.live import Voice
 from w2s_ray.execute.prepare import (
@@ -25,10 +26,11 @@ from w2s_ray.execute.prepare import (
 from w2s_ray.execute.stopping import Stop
 from w2s_ray.execute.trackers.check import check_trackers
 from w2s_ray.execute.walk import Outcome, Walk
-from w2s_ray.plan import Nodes, Plan
+from w2s_ray.plan import Nodes, Plan, doubts
 from w2s_ray.spec import Sweep
 from w2s_ray.spec.budget import Budget
 from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
 
 
 def run_sweep(
@@ -36,7 +38,7 @@ def run_sweep(
     *,
     store: Store | None = None,
     sweep_text: str = "",
-    console: Console | None = None,
+    console: PlainConsole | None = None,
     address: str | None = None,
     types: Nodes | None = None,
     on_ray_lost: Callable[[str], None] | None = None,
@@ -61,10 +63,12 @@ def run_sweep(
         ValueError: one of those; the message names the remedy.
     """
     check_trackers(sweep.trackers)
-    console = console or Console(stderr=True)
+    console = console or PlainConsole(stderr=True)
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     refuse_provisional(plan)
+    for doubt in doubts(plan, Shapes(plan.inputs)):
+        console.print(Text(doubt, style="yellow"), soft_wrap=True)
     store.check_writable()
     materialize(plan, store)
     write_manifest(plan, store, sweep_text)
@@ -97,7 +101,7 @@ def _spent(outcome: Outcome, purse: Purse, store: Store) -> Outcome:
 
 
 @contextlib.contextmanager
-def _cluster(console: Console, address: str | None, types: Nodes | None) -> Iterator[Any]:
+def _cluster(console: PlainConsole, address: str | None, types: Nodes | None) -> Iterator[Any]:
     from w2s_ray.execute.environment import set_variables
 
     joins = bool(address or os.environ.get("RAY_ADDRESS"))
@@ -115,7 +119,7 @@ def _cluster(console: Console, address: str | None, types: Nodes | None) -> Iter
 
 @contextlib.contextmanager
 def _walk(
-    plan: Plan, store: Store, sweep_text: str, console: Console, cluster: Any, purse: Purse
+    plan: Plan, store: Store, sweep_text: str, console: PlainConsole, cluster: Any, purse: Purse
 ) -> Iterator[Walk]:
     walk = Walk(plan, store, sweep_text, console, cluster, purse)
     try:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.data.sources import form_of
 from w2s_ray.errors import InputError
 from w2s_ray.execute.stored_split import stored_split
-from w2s_ray.plan import Plan, make_plan
+from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Cell, Manifest, Store, utc_now
 
@@ -22,8 +23,9 @@ def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | Non
     `store` is the sweep's own unless another is named.
 
     Raises:
-        InputError: a task or model that can't be used.
+        InputError: a method that a task's form can't have, or a task or model that can't be used.
     """
+    check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
     found = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
     plan = make_plan(sweep, found)

@@ -14,9 +14,8 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +23,7 @@ from rich.text import Text
 from w2s_ray.execute.fits.board import Seen
 from w2s_ray.execute.spans import clock
 from w2s_ray.execute.wanted import Wanted
+from w2s_ray.terminal import PlainConsole
 
 SAY_AGAIN_S = 60.0
 """How often a log that is no terminal is told of the same wait for nodes."""
@@ -67,7 +67,7 @@ class Tally:
 class Display:
     """Shows a tally; a context manager."""
 
-    def __init__(self, console: Console, board: Any) -> None:
+    def __init__(self, console: PlainConsole, board: Any) -> None:
         self._console = console
         self._board = board
         self._live: Live | None = None
@@ -94,15 +94,15 @@ class Display:
         if self._live is not None:
             self._live.update(self._picture(tally))
         elif tally.wanted is not None and self._due(tally.wanted):
-            self.line(f"[yellow]{escape(tally.wanted.said_at(time.time()))}[/yellow]", tally)
+            self.line(Text(tally.wanted.said_at(time.time()), style="yellow"), tally)
 
-    def line(self, text: str, tally: Tally) -> None:
+    def line(self, text: str | Text, tally: Tally) -> None:
         """Say that something has ended."""
         left = tally.left_s(self.seen)
         when = f"{clock(time.monotonic() - self._started)}"
         rest = f", about {clock(left)} left" if left and left >= 1 else ""
-        counts = f"[dim]({tally.done}/{tally.total} after {when}{rest})[/dim]"
-        self._console.print(f"{text}  {counts}", highlight=False, soft_wrap=True)
+        counts = f"({tally.done}/{tally.total} after {when}{rest})"
+        self._console.print(Text.assemble(text, "  ", (counts, "dim")), soft_wrap=True)
 
     def _due(self, wanted: Wanted) -> bool:
         """Whether a log is told of nodes again: they are others now, or it has been long."""

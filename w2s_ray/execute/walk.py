@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from w2s_ray.execute.admission import Layout
 from w2s_ray.execute.agenda import at_once, fits_to_start, studies_to_start
@@ -27,6 +26,7 @@ from w2s_ray.execute.stopping import Stop, wind_down
 from w2s_ray.plan import Plan, PlannedStudy
 from w2s_ray.spec import Execution
 from w2s_ray.store import Record, Store, utc_now
+from w2s_ray.terminal import PlainConsole
 
 TICK_S = 0.5
 UNWATCH_S = 30.0
@@ -68,7 +68,7 @@ class Walk:
         plan: Plan,
         store: Store,
         sweep_text: str,
-        console: Console,
+        console: PlainConsole,
         cluster: Any,
         purse: Purse,
     ) -> None:
@@ -245,15 +245,15 @@ class Walk:
             return
         if record.status != "done":
             self.failed[run_id] = record.reason or record.status
-            self.display.line(
-                f"[red]failed[/red] {run.called}: {escape(str(record.reason))}", self.tally
-            )
+            failed = Text.assemble(("failed", "red"), f" {run.called}: {record.reason}")
+            self.display.line(failed, self.tally)
             return
         self.done.add(run_id)
         if isinstance(run, PlannedStudy):
             self._plan_again()
         self._count()
-        self.display.line(f"[green]done[/green]   {run.called}{_figure(record)}", self.tally)
+        done = Text.assemble(("done", "green"), f"   {run.called}{_figure(record)}")
+        self.display.line(done, self.tally)
 
     def _trained(self) -> int:
         """Fits that this call trained or began to train, trials included."""

@@ -6,6 +6,8 @@ has ended, it knows that study's refits. It reads no data and no store, and know
 torch.
 """
 
+from w2s_ray.plan.doubts import doubts
+from w2s_ray.plan.forms import check_forms
 from w2s_ray.plan.graph import Plan, PlannedCell, PlannedFit, PlannedStudy, Role
 from w2s_ray.plan.make import Outcomes, make_plan
 from w2s_ray.plan.nodes import NodeKind, Nodes, ResourceError, asked_by, check_nodes
@@ -21,6 +23,8 @@ __all__ = [
     "ResourceError",
     "Role",
     "asked_by",
+    "check_forms",
     "check_nodes",
+    "doubts",
     "make_plan",
 ]

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from w2s_ray.errors import InputError
 from w2s_ray.plan.nodes import NodeKind, Nodes
+from w2s_ray.spec.yaml_files import load_yaml, read_text
 
 OF_RAY = ("node:", "memory", "object_store_memory")
 """What the names of resources begin with that Ray adds by itself, and no fit asks for."""
@@ -30,14 +29,11 @@ def read_cluster_file(path: Path) -> Nodes:
     Raises:
         InputError: no file of a kind that is known, or one that doesn't say what nodes hold.
     """
+    text = read_text(path, what="cluster file")
     try:
-        text = path.read_text(encoding="utf-8")
         if text.startswith("#!"):
             return _of_slurm(text)
-        declared = next(yaml.safe_load_all(text), None)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cluster file {path} can't be read: {error}") from error
-    try:
+        _, declared = load_yaml(text, name=str(path), first=True)
         match declared:
             case {"kind": "RayCluster", "spec": spec} | {
                 "kind": "RayJob",
@@ -49,7 +45,9 @@ def read_cluster_file(path: Path) -> Nodes:
                 return nodes_of(declared, head=head) or Nodes((NodeKind("head", head, 1),))
             case {"provider": {"type": "local"}}:
                 return _of_machines(declared)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise InputError(f"cluster file {path} lacks or garbles {error}") from error
     raise InputError(
         f"{path} is no cluster file of Ray (`ray up`), KubeRay (RayCluster, RayJob) or Slurm (a "
@@ -117,7 +115,7 @@ def _of_machines(config: Mapping[str, Any]) -> Nodes:
 
 
 def _offered(commands: list[str]) -> dict[str, float]:
-    words = shlex.split(next(c for c in commands if "ray start" in c))
+    words = shlex.split(next((c for c in commands if "ray start" in c), ""))
     options = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
     found = {"CPU": float(options["--num-cpus"]), "GPU": float(options.get("--num-gpus", 0))}
     custom = json.loads(options.get("--resources", "{}"))

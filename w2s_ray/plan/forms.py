@@ -1,14 +1,13 @@
 """What a task's form rules out: stages, losses, what is tuned, a search's metric, corpora as tasks.
 
-Owns these checks alone, before anything is trained. Forms come with the data, so the sweep file by
-itself can't tell.
+Owns these checks alone, before any row is read: a task's declaration says its form, but the sweep
+file by itself doesn't know the declarations of named tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from w2s_ray.data.inputs import Inputs
 from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Simulated, Transform
 from w2s_ray.spec import (
@@ -33,8 +32,8 @@ _OF_A_HEAD = ("probe", "lp_ft")
 """Kinds of tuning that train a head which language models don't have."""
 
 
-def check_forms(sweep: Sweep, inputs: Inputs) -> None:
-    """Refuse what a task's rows can't be used for.
+def check_forms(sweep: Sweep, forms: Mapping[str, Form]) -> None:
+    """Refuse what a task's rows can't be used for; `forms` has the form of each task.
 
     Raises:
         InputError: names the task, the method or the model, and the remedy.
@@ -44,7 +43,7 @@ def check_forms(sweep: Sweep, inputs: Inputs) -> None:
             where = f"models.{model.label}.pretrain.training"
             _check_tuning(model.pretrain.training.tuning.kind, where, "running text")
     for task in sweep.tasks:
-        form = inputs.splits[task.name].form
+        form = forms[task.name]
         if form == "text":
             raise InputError(
                 f"task {task.name} is running text: there is nothing to label, so no supervisor "

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.plan.forms import check_forms
 from w2s_ray.plan.graph import (
     ROLES,
     Plan,
@@ -49,10 +48,8 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
     """The graph of `sweep`; `outcomes` are the settings that ended studies chose.
 
     Raises:
-        ValueError: a search whose settings contradict the sweep's, or a method that a task's form
-            can't have.
+        InputError: a search whose settings contradict the sweep's.
     """
-    check_forms(sweep, inputs)
     plan = Plan(sweep=sweep, inputs=inputs)
     planner = _Planner(plan, dict(outcomes or {}))
     for task in sweep.tasks:

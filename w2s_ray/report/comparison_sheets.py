@@ -6,7 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from w2s_ray.report.comparison import COMPARISONS, Comparison, Quantity
+from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.sheet import NONE, Notes, Sheet, number
 from w2s_ray.store.tables import from_rows
 
@@ -40,9 +40,7 @@ def sheets(comparisons: Iterable[Comparison]) -> list[Sheet]:
 def to_csv(comparisons: Iterable[Comparison]) -> str:
     """One line per comparison, with every digit."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COMPARISONS.names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, comparisons))
+    Writer(buffer, COMPARISONS.names).write(map(asdict, comparisons))
     return buffer.getvalue()
 
 

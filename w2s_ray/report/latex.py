@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from w2s_ray.printable import printable
 from w2s_ray.report.sheet import Sheet
 
 _SPECIAL = {
@@ -32,7 +33,6 @@ _SPECIAL = {
     "α": r"$\alpha$",
     "β": r"$\beta$",
     "–": "--",
-    "\n": " ",
 }
 _NEEDS = r"% needs \usepackage{booktabs,graphicx}"
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
@@ -43,7 +43,8 @@ _STARRED = ("[", "*")
 
 def escaped(text: str) -> str:
     """`text` so that LaTeX shows it as it is; a number's sign becomes a minus."""
-    return "".join(_SPECIAL.get(character, character) for character in _MINUS.sub("−", text))
+    flat = printable(_MINUS.sub("−", " ".join(text.splitlines())))
+    return "".join(_SPECIAL.get(character, character) for character in flat)
 
 
 def to_latex(sheets: Sequence[Sheet]) -> str:

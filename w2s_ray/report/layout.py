@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from w2s_ray.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -41,13 +43,13 @@ def table(
     made = Table(title=title, title_justify="left", show_edge=False)
     for column in columns:
         made.add_column(
-            Text(column),
+            Text(printable(column)),
             justify="right" if column in right else "left",
             no_wrap=column not in folded,
             style="dim" if column in dim else "",
         )
     for line in lines:
-        made.add_row(*map(Text, line))
+        made.add_row(*(Text(printable(cell, keep="\n")) for cell in line))
     return made
 
 
@@ -62,8 +64,10 @@ class _Lines:
         right: Collection[str],
         title: str | None,
     ) -> None:
-        self._title = title
-        self._lines = [[" ".join(cell.split()) for cell in line] for line in (columns, *lines)]
+        self._title = None if title is None else printable(title)
+        self._lines = [
+            [printable(" ".join(cell.split())) for cell in line] for line in (columns, *lines)
+        ]
         self._right = [column in right for column in columns]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:

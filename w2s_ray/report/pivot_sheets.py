@@ -5,12 +5,12 @@ Owns the wording of a grid: its title, its cells and the notes below. It compute
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 
+from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.pivot import Entry, Grid
 from w2s_ray.report.sheet import Notes, Sheet, number
 
@@ -26,11 +26,10 @@ def to_csv(grids: Iterable[Grid]) -> str:
     """One line per pair of each grid; a median over tasks has no task."""
     buffer = io.StringIO()
     names = [*_PLACE, *(field.name for field in fields(Entry))]
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
+    writer = Writer(buffer, names)
     for grid in grids:
         place = {name: getattr(grid, name) for name in _PLACE}
-        writer.writerows({**place, **asdict(entry)} for entry in grid.entries)
+        writer.write({**place, **asdict(entry)} for entry in grid.entries)
     return buffer.getvalue()
 
 

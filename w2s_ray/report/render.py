@@ -6,7 +6,6 @@ every digit. It computes nothing: what a number means is said where it is made.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from w2s_ray.report import layout
+from w2s_ray.report.csv_text import Writer
+from w2s_ray.report.markdown import escaped
 from w2s_ray.report.rows import Missing, PgrTable, Row
 from w2s_ray.report.sheet import Notes, Sheet
 
@@ -79,7 +80,7 @@ def to_markdown(table: PgrTable) -> str:
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
         columns, rows, methods = _lines(table, sweep)
         parts += [
-            f"### {_escaped(sweep)}",
+            f"### {escaped(sweep)}",
             _markdown(columns, rows),
             *([ORACLE_MEANS] if ORACLE in columns else []),
             _markdown(_METHOD_COLUMNS, methods),
@@ -114,15 +115,10 @@ def to_csv(table: PgrTable, part: Part = "rows") -> str:
     from w2s_ray.report.schemas import SCHEMAS
 
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, SCHEMAS[part].names, lineterminator="\n")
-    writer.writeheader()
-    for row in _flat(table, part):
-        writer.writerow(
-            {
-                name: " ".join(value) if isinstance(value, list) else value
-                for name, value in row.items()
-            }
-        )
+    Writer(buffer, SCHEMAS[part].names).write(
+        {name: " ".join(v) if isinstance(v, list) else v for name, v in row.items()}
+        for row in _flat(table, part)
+    )
     return buffer.getvalue()
 
 
@@ -237,9 +233,5 @@ def _missing(missing: Sequence[Missing]) -> str:
 
 def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ["---:" if column in _NUMBERS else "---" for column in columns]
-    table = [columns, rule, *([_escaped(cell) for cell in line] for line in lines)]
+    table = [columns, rule, *([escaped(cell) for cell in line] for line in lines)]
     return "\n".join(f"| {' | '.join(line)} |" for line in table)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

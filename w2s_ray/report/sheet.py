@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from w2s_ray.report import layout
+from w2s_ray.report.markdown import escaped
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -98,13 +99,9 @@ def to_markdown(sheets: Iterable[Sheet]) -> str:
 def _markdown(sheet: Sheet) -> str:
     rule = ["---:" if column in sheet.numbers else "---" for column in sheet.columns]
     lines = [_row(sheet.columns), f"| {' | '.join(rule)} |", *map(_row, sheet.lines)]
-    parts = [f"### {_escaped(sheet.title)}", "\n".join(lines), *map(_escaped, sheet.notes)]
+    parts = [f"### {escaped(sheet.title)}", "\n".join(lines), *map(escaped, sheet.notes)]
     return "\n\n".join(parts)
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return f"| {' | '.join(map(escaped, cells))} |"

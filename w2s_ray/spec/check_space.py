@@ -7,11 +7,18 @@ knows a setting only through the settings' own validation.
 from __future__ import annotations
 
 import itertools
+import math
 
 from w2s_ray.errors import InputError
 from w2s_ray.spec.merge import kinds_at, unknown, with_settings
 from w2s_ray.spec.settings import FitSettings
-from w2s_ray.spec.space import Branch, OneOf, Space, branches
+from w2s_ray.spec.space import Branch, OneOf, Space, branches, grid_size
+
+MOST_CORNERS = 4096
+"""Combinations of bounds and kinds of a space, each of which is tried before anything is trained:
+12 settings without kinds."""
+MOST_POINTS = 100_000
+"""Points of a grid."""
 
 
 def check_space(space: Space, *, settings: FitSettings, sampler: str, where: str) -> None:
@@ -26,10 +33,29 @@ def check_space(space: Space, *, settings: FitSettings, sampler: str, where: str
         _check_path(path, space, where=where)
         if isinstance(declared, OneOf):
             _check_kinds(path, declared, where=where)
+    _check_size(space, where=where)
     for way in branches(space):
         if sampler == "grid":
             _check_grid(way, where=where)
         _check_values(way, settings, where=where)
+    if sampler == "grid" and grid_size(space) > MOST_POINTS:
+        raise InputError(
+            f"{where}: the grid has {grid_size(space):,} points, and at most {MOST_POINTS:,} are "
+            "possible; give fewer choices, or set sampler: tpe"
+        )
+
+
+def _check_size(space: Space, *, where: str) -> None:
+    """Refuse a space of which not every combination of bounds can be tried here."""
+    corners = math.prod(len(found.one_of) for found in space.values() if isinstance(found, OneOf))
+    if corners <= MOST_CORNERS:
+        ways = branches(space)
+        corners = sum(math.prod(len(f.extremes()) for f in way.free.values()) for way in ways)
+    if corners > MOST_CORNERS:
+        raise InputError(
+            f"{where} searches {len(space)} settings at once, whose bounds and kinds have "
+            f"{corners:,} combinations; at most {MOST_CORNERS:,} are possible: search fewer"
+        )
 
 
 def _check_path(path: str, space: Space, *, where: str) -> None:

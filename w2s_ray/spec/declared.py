@@ -14,9 +14,13 @@ from pydantic import AfterValidator, Field, model_validator
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
+from w2s_ray.spec.names import Line, LocalPath, Name, Rows, Seed
 from w2s_ray.spec.settings import Architecture, EarlyStopping, Training
 from w2s_ray.spec.space import Choices
 from w2s_ray.spec.stages import Stage
+
+Number = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 
 
 class Columns(Frozen):
@@ -31,36 +35,36 @@ class Columns(Frozen):
     chat template read them in it, others as `Human: ...`, a blank line, `Assistant: ...`.
     """
 
-    text: str | None = None
+    text: Line | None = None
     """Column of the text, or of the prompt, which a pair may have too: it stands before both texts,
     with a blank line after it."""
-    label: str | None = None
+    label: Line | None = None
     """Column of the class; of pairs, class 1 = the first text is the better one."""
-    first: str | None = None
+    first: Line | None = None
     """Column of a pair's first text."""
-    second: str | None = None
+    second: Line | None = None
     """Column of a pair's second text."""
-    preferred: str | None = None
+    preferred: Line | None = None
     """Column that says which text of a pair is the better one. It holds two values: the names of
     the columns `first` and `second`, or any two, of which the earlier when sorted is the first."""
-    chosen: str | None = None
+    chosen: Line | None = None
     """Column of a pair's better text; with `rejected`, in place of `first` and `second`."""
-    rejected: str | None = None
+    rejected: Line | None = None
     """Column of a pair's worse text."""
-    answer: str | None = None
+    answer: Line | None = None
     """Column of the right answer."""
-    category: str | None = None
+    category: Line | None = None
     """Column of one of several classes, for linear probes on features."""
-    image: str | None = None
+    image: Line | None = None
     """Column of the images behind the features: names of files beside the table, or, in an .npz
     file, pixels (uint8)."""
-    id: str | None = None
+    id: Line | None = None
     """Column of a row's name, by which feature files find it; null = its number."""
-    difficulty: str | None = None
+    difficulty: Line | None = None
     """Column of a number that says how hard a row is."""
-    group: str | None = None
+    group: Line | None = None
     """Column whose equal values stay in one part of the split; null = every row for itself."""
-    positive: str | int | bool | None = None
+    positive: Line | Number | bool | None = None
     """The label value that is class 1; null = labels 0/1, true/false or the later of two sorted
     values."""
 
@@ -91,6 +95,12 @@ class Columns(Frozen):
             "text": {"text"},
             "features": {"category", *({"image", "id"} & given)},
         }
+        if self.category is not None and given - allowed["features"]:
+            raise InputError(
+                f"category makes a task of images or of features, which has no "
+                f"{', '.join(sorted(given - allowed['features']))}; for two classes of texts write "
+                "label in place of category, or keep category alone"
+            )
         if not any(whole[form] and given == allowed[form] for form in whole):
             raise InputError(
                 f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give text and "
@@ -111,7 +121,8 @@ class Columns(Frozen):
         return "classes" if self.label is not None else "text"
 
 
-Bounds = tuple[float | None, float | None]
+Bound = Annotated[float, Field(ge=-1e12, le=1e12)]
+Bounds = tuple[Bound | None, Bound | None]
 
 
 def _in_order(bounds: Bounds) -> Bounds:
@@ -141,31 +152,31 @@ class Difficulty(Frozen):
 class Task(Frozen):
     """A task and how its rows are split."""
 
-    name: str
+    name: Name
     """A known task, or any name for a file with `columns`."""
-    path: str | None = None
+    path: LocalPath | None = None
     """A file or folder in the task's original format; null = the Hugging Face hub."""
     columns: Columns | None = None
     """Makes any Parquet, JSON-lines, CSV, TSV or .npz file at `path` a task."""
-    revision: str | None = None
+    revision: Line | None = None
     """Hub commit, tag or branch; null = the newest, resolved to a commit when planned."""
-    train: int = Field(ge=2)
+    train: Rows
     """Training rows in all: the supervisor's half and the student's half get half each; a corpus
     has no halves."""
-    validation: int = Field(ge=2)
+    validation: Rows
     """Rows for validation, disjoint from all others."""
-    test: int = Field(ge=2)
+    test: Rows
     """Rows for the reported accuracy, disjoint from all others."""
     balance: bool = True
     """Undersample each part to as many positives as negatives, after shuffling; says nothing where
     there are no classes."""
-    max_words: int | None = Field(default=None, ge=1)
+    max_words: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Drop rows of more whitespace-separated words before splitting; counts no tokens, so that all
     models see the same rows."""
     difficulty: Difficulty | None = None
     """Least and greatest difficulty (a puzzle's rating) of rows to keep: `[500, 900]`, or, for
     easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Seeds the shuffle that makes the split. The same for all of the sweep's seeds."""
 
     @model_validator(mode="after")
@@ -187,22 +198,22 @@ class Pretrain(Frozen):
     """Running text: `texts`, `chess_games`, `chess_positions`, or a file with the column `text`."""
     training: Training = Training(lr=1e-3, epochs=1)
     """How, and by `epochs` and the corpus's `train` how long."""
-    checkpoints: tuple[int, ...] = ()
+    checkpoints: tuple[Step, ...] = ()
     """Steps whose weights are kept along the way, for models with `checkpoint: MODEL@STEP`."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the first weights and the order of the texts."""
 
 
 class Model(Frozen):
     """A pretrained model, with what differs from the sweep's settings for it."""
 
-    name: str
+    name: LocalPath
     """Hub name, local folder, or a model of the embedded ladder (`embedded:xs`). What makes the
     features of images: a vision model by hub name or folder, `timm:NAME`, a feature file (.npz or
     .parquet), or `pixels:N`, the means of N x N blocks of the image."""
-    label: str = ""
+    label: Name = ""
     """Its name in pairs and tables; empty = the last part of the name or folder."""
-    revision: str | None = None
+    revision: Line | None = None
     """Hub commit, tag or branch; null = the newest, resolved to a commit when planned."""
     training: dict[str, Any] = {}
     """Settings of `training` that differ for this model, as supervisor, student and ceiling."""
@@ -210,7 +221,7 @@ class Model(Frozen):
     """Settings of `execution` that differ for this model."""
     pretrain: Pretrain | None = None
     """How the model is made; null = it exists."""
-    checkpoint: str | None = None
+    checkpoint: Line | None = None
     """`MODEL@STEP`: the weights that the pretraining of another of the sweep's models left."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Off unless you have read that code."""
@@ -221,7 +232,8 @@ class Model(Frozen):
         if isinstance(value, str):
             value = {"name": value}
         if isinstance(value, dict) and isinstance(value.get("name"), str):
-            value = {"label": PurePath(value["name"]).name, **value}
+            label = value.get("label") or PurePath(value["name"]).name
+            value = {**value, "label": label}
         return value
 
 
@@ -238,7 +250,7 @@ class Method(Frozen):
     """Replaces the sweep's for this method's students; null = the sweep's."""
     training: dict[str, Any] = {}
     """Settings of `training` that differ for this method's students."""
-    search: dict[str, Choices] = {}
+    search: dict[Name, Choices] = {}
     """Dotted setting (`loss.alpha`, `early_stopping.patience`, `training.lr`, and
     `stages.KIND.SETTING`, as `stages.temperature.by`) -> what to try. A
     setting that has kinds (`loss`, `training.tuning`) -> `one_of`: each kind with its own settings,

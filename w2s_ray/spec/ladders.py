@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from w2s_ray.errors import InputError
 from w2s_ray.spec.merge import first_error, unknown
+from w2s_ray.spec.names import Line
 from w2s_ray.spec.settings import Frozen
 
 REFERENCE = "openai/weak-to-strong, weak_to_strong/config.py"
@@ -131,11 +132,11 @@ class LadderRange(Frozen):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    ladder: str
+    ladder: Line
     """gpt2, pythia, qwen2.5 or opt."""
-    first: str | None = Field(default=None, alias="from")
+    first: Line | None = Field(default=None, alias="from")
     """The smallest size; null = the ladder's smallest."""
-    last: str | None = Field(default=None, alias="to")
+    last: Line | None = Field(default=None, alias="to")
     """The largest size; null = the ladder's largest."""
     tuning: Literal["full", "lora"] = "full"
     """What is trained: each model's learning rate and LoRA's targets are those of the ladder."""
@@ -143,7 +144,7 @@ class LadderRange(Frozen):
     """Settings of `training` for all of its models; they win over the ladder's."""
     execution: dict[str, Any] = {}
     """Settings of `execution` for all of its models."""
-    revision: str | None = None
+    revision: Line | None = None
     """Hub commit, tag or branch of all of its models."""
 
 

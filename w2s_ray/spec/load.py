@@ -1,64 +1,25 @@
 """Sweep files: YAML to a `Sweep`, with errors that name the file, the line, the key and the remedy.
 
-Owns reading and error wording. It uses PyYAML's safe loader only, with the YAML 1.2 meaning of
-booleans (`on` and `no` are words), numbers like `1e-5`, and duplicate keys refused.
+Owns the wording of what is wrong in a file that is YAML: one line for each place in it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from w2s_ray.errors import InputError
-from w2s_ray.spec.merge import unknown
+from w2s_ray.spec.merge import given, unknown, worded
 from w2s_ray.spec.sweep import Sweep
+from w2s_ray.spec.yaml_files import SweepError, load_yaml, read_text
 
-TAG = r"function-after|\[key\]|\(\w+\)$"
+TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
 """Parts of pydantic's locations that no file has: validators, and tags of unions."""
-
-
-class SweepError(InputError):
-    """A sweep file that can't be used; one line for each problem."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2 scalars and no duplicate keys."""
-
-    yaml_implicit_resolvers = {
-        first: [
-            (tag, pattern)
-            for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
-        ]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice; keep one", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
-        r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+.0123456789"),
-)
 
 
 Declared = TypeVar("Declared", bound=BaseModel)
@@ -70,7 +31,7 @@ def load_sweep(path: str | Path) -> Sweep:
     Raises:
         SweepError: the file is missing, is no YAML, or says something that a sweep can't.
     """
-    return parse_sweep(_text(path, what="sweep file"), name=str(path))
+    return parse_sweep(read_text(path, what="sweep file"), name=str(path))
 
 
 def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: str) -> Declared:
@@ -79,17 +40,8 @@ def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: 
     Raises:
         SweepError: as for `load_sweep`.
     """
-    text = _text(path, what=what.partition(" ")[2])
+    text = read_text(path, what=what.partition(" ")[2])
     return _parsed(text, model, name=str(path), must=f"{what} is a mapping with {needs}")
-
-
-def _text(path: str | Path, *, what: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SweepError(f"no {what} at {path}; name a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SweepError(f"{path}: can't be read: {error}") from None
 
 
 def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
@@ -103,58 +55,83 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
 
 
 def _parsed(text: str, model: type[Declared], *, name: str, must: str) -> Declared:
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SweepError(f"{name}:{line}: not valid YAML: {error.problem}") from None
-    if not isinstance(data, dict):
+    root, data = load_yaml(text, name=name)
+    if root is None or not isinstance(data, dict):
         raise SweepError(f"{name}:1: {must}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        details = [d for d in error.errors(include_url=False) if not _echo(d, data)]
-        lines = [_worded(detail, root, data, name, model) for detail in details]
-        raise SweepError("\n".join(dict.fromkeys(lines))) from None
+        problems = [
+            _problem(detail, root, data, model) for detail in error.errors(include_url=False)
+        ]
+        raise SweepError(*(f"{name}:{line}" for line in _lines(problems))) from None
 
 
-def _echo(detail: Any, data: dict[str, Any]) -> bool:
-    """Whether an error only repeats another: pydantic tries every member of a union."""
-    tasks_are_declared = "task" in data or data.get("tasks")
-    return (
-        detail["type"] == "too_short" and detail["loc"] == ("tasks",) and tasks_are_declared
-    ) or (detail["type"] == "tuple_type" and isinstance(detail.get("input"), str))
+@dataclass(frozen=True)
+class _Problem:
+    """One of pydantic's errors, at a place in the file."""
+
+    line: int
+    key: str
+    """Dotted, as the user wrote it; empty for the whole file."""
+    message: str
+    given: str = ""
+    is_of_type: bool = False
+    """Whether the value is none of the right type, which each member of a union says of it."""
+    is_too_short: bool = False
+    """Whether a list is too short, which pydantic also says where its items are wrong."""
 
 
-def _worded(detail: Any, root: yaml.Node, data: Any, name: str, model: type[BaseModel]) -> str:
-    """One of pydantic's errors as `file:line: key: what is wrong and what to do`."""
+def _lines(problems: Sequence[_Problem]) -> list[str]:
+    """A line for each place: pydantic tries every member of a union, and reports each."""
+    above, at = set[str](), set[str]()
+    for problem in problems:
+        if not problem.is_too_short:
+            parts = problem.key.split(".")
+            at.add(problem.key)
+            above |= {".".join(parts[:i]) for i in range(1, len(parts))}
+    kept = [
+        problem
+        for problem in problems
+        if not (problem.is_of_type and problem.key in above)
+        and not (problem.is_too_short and (problem.key in above or problem.key in at))
+    ]
+    places: dict[tuple[int, str], list[_Problem]] = {}
+    for problem in kept:
+        places.setdefault((problem.line, problem.key), []).append(problem)
+    lines = []
+    for (line, key), here in places.items():
+        said = "; or ".join(dict.fromkeys(problem.message for problem in here))
+        at = f"{line}: {key}: " if key else f"{line}: "
+        lines.append(f"{at}{said}{here[-1].given}")
+    return lines
+
+
+def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) -> _Problem:
     loc = [part for part in detail["loc"] if not re.match(TAG, str(part))]
     if loc[:1] == ["tasks"] and "task" in data:
         loc = ["task", *loc[2:]]
-    line, shown = _locate(root, loc)
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        message = unknown(str(loc[-1]), _siblings(model, detail["loc"][:-1], data))
-    elif detail["type"] == "missing":
-        message = "missing; add it"
-    elif detail["type"] not in ("value_error", "union_tag_invalid"):
-        given = detail.get("input")
-        if isinstance(given, str | int | float | bool):
-            message = f"{message} (got {given!r})"
-    if not shown:
+    kind = detail["type"]
+    line, key = _locate(root, loc, with_last=kind == "missing")
+    message = worded(detail)
+    if kind == "extra_forbidden":
+        message = unknown(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
+    if not key:
         line = _line_of_mention(root, message) or line
-    prefix = f"{name}:{line}: "
-    return prefix + (f"{shown}: {message}" if shown else message)
+    is_of_type = kind == "literal_error" or kind.endswith("_type")
+    return _Problem(line, key, message, given(detail), is_of_type, kind == "too_short")
 
 
-def _locate(root: yaml.Node, loc: list[Any]) -> tuple[int, str]:
-    """Line of the deepest node that `loc` leads to, and the path as the user wrote it."""
+def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[int, str]:
+    """Line of the deepest node that `loc` leads to, and the path as the user wrote it.
+
+    `with_last`: the last part of `loc` is a key that the file doesn't have.
+    """
     node, line, shown = root, 1, []
     for part in loc:
         step = _child(node, part)
         if step is None:
-            if isinstance(node, yaml.MappingNode) and part is loc[-1]:
+            if with_last and part is loc[-1]:
                 shown.append(str(part))
             continue
         node, line = step

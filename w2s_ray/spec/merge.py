@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -10,6 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from w2s_ray.errors import InputError
+from w2s_ray.printable import LONGEST, shown
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,7 +50,7 @@ def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
     try:
         return type(base).model_validate(data)
     except ValidationError as error:
-        said = ", ".join(f"{path} = {value!r}" for path, value in sorted(chosen.items()))
+        said = ", ".join(f"{path} = {shown(value)}" for path, value in sorted(chosen.items()))
         raise InputError(f"{where}: {said}: {first_error(error)}") from None
 
 
@@ -65,19 +67,67 @@ def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
 def unknown(key: str, known: Any, *, what: str = "key") -> str:
     """A sentence for an unknown key or other `what`, with the nearest known ones."""
     names = [str(name) for name in known]
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(key[:LONGEST], names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-    return f"unknown {what} {key!r}; {hint}"
+    return f"unknown {what} {shown(key)}; {hint}"
 
 
 def first_error(error: ValidationError) -> str:
     """The first of pydantic's errors as `key: message`."""
     detail = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    given = detail.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{key}: {message}{shown}" if key else f"{message}{shown}"
+    message = worded(detail) + given(detail)
+    return f"{key}: {message}" if key else message
+
+
+def worded(detail: Any) -> str:
+    """One of pydantic's errors as what is wrong or what to write."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _WRITE:
+        return f"write {_WRITE[kind]}"
+    match kind:
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            return f"write {context['expected']}"
+        case "union_tag_invalid":
+            known = re.findall(r"'([^']*)'", context["expected_tags"])
+            return unknown(str(context["tag"]), known, what=context["discriminator"].strip("'"))
+        case "missing" | "union_tag_not_found":
+            key = context.get("discriminator", "").strip("'")
+            return f"its {key} is missing; add it" if key else "missing; add it"
+        case "too_short":
+            return f"give at least {context['min_length']}"
+        case "too_long":
+            return f"give at most {context['max_length']}"
+        case "extra_forbidden":
+            return "unknown key; remove it"
+        case _:
+            return detail["msg"]
+
+
+def given(detail: Any) -> str:
+    """What stands there instead, where that is a short value."""
+    value = detail.get("input")
+    simple = isinstance(value, str | int | float | bool)
+    return f" (got {shown(value)})" if simple and detail["type"] not in _SAYS_WHAT else ""
+
+
+_SAYS_WHAT = ("value_error", "union_tag_invalid", "missing", "extra_forbidden")
+"""Types of pydantic's errors whose words name the value, or have none."""
+
+_MAPPING, _LIST = "a mapping, {key: value, ...}", "a list, [value, ...]"
+_WRITE = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), _MAPPING),
+    **dict.fromkeys(("tuple_type", "list_type"), _LIST),
+    **dict.fromkeys(("string_type", "string_sub_type", "string_unicode"), "text"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', a letter or digit first",
+    "finite_number": "a finite number",
+}
+"""Type of pydantic's error -> what to write instead."""
 
 
 def _grouped(chosen: Mapping[str, Any]) -> dict[str, Any]:

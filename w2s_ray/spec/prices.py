@@ -14,7 +14,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from w2s_ray.errors import InputError
+from w2s_ray.printable import shown
 from w2s_ray.spec.load import load_declared
+from w2s_ray.spec.names import Line, Name
 from w2s_ray.spec.settings import Frozen
 
 Market = Literal["on_demand", "spot"]
@@ -25,13 +27,13 @@ SHIPPED = Path(__file__).with_name("accelerators.yaml")
 class Accelerator(Frozen):
     """One device, by its data sheet."""
 
-    bf16_tflops: float | None = Field(default=None, gt=0)
+    bf16_tflops: float | None = Field(default=None, gt=0, le=1e9)
     """Dense bf16 products, in 10^12 operations a second; null = it has none."""
-    fp32_tflops: float = Field(gt=0)
+    fp32_tflops: float = Field(gt=0, le=1e9)
     """The same of fp32, without TF32."""
-    memory_gb: float = Field(gt=0)
+    memory_gb: float = Field(gt=0, le=1e6)
     """In 10^9 bytes."""
-    source: str = ""
+    source: Line = ""
     """Where the figures are from."""
 
     @property
@@ -48,16 +50,16 @@ class Accelerator(Frozen):
 class Accelerators(Frozen):
     """A file of accelerators."""
 
-    accelerators: dict[str, Accelerator] = Field(min_length=1)
+    accelerators: dict[Name, Accelerator] = Field(min_length=1)
     """Name -> device."""
 
 
 class Price(Frozen):
     """What a device costs, for an hour."""
 
-    on_demand: float | None = Field(default=None, ge=0)
+    on_demand: float | None = Field(default=None, ge=0, le=1e12)
     """As long as one likes."""
-    spot: float | None = Field(default=None, ge=0)
+    spot: float | None = Field(default=None, ge=0, le=1e12)
     """As long as nobody else wants it."""
 
     @model_validator(mode="after")
@@ -70,11 +72,11 @@ class Price(Frozen):
 class Prices(Frozen):
     """A price file."""
 
-    currency: str = Field(min_length=1)
+    currency: Name
     """What prices are in: USD, EUR, ..."""
-    as_of: str = ""
+    as_of: Line = ""
     """When they were looked up, and where."""
-    per_device_hour: dict[str, Price] = Field(min_length=1)
+    per_device_hour: dict[Name, Price] = Field(min_length=1)
     """Accelerator -> what one of them costs for an hour."""
 
     def of(self, accelerator: str, market: Market) -> float:
@@ -136,4 +138,4 @@ def _unknown(name: str, known: Iterable[str], where: str) -> str:
     lowered = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.3)
     hint = f"did you mean {lowered[near[0]]}? " if near else ""
-    return f"no accelerator {name!r}; {hint}{', '.join(names)} are {where}"
+    return f"no accelerator {shown(name)}; {hint}{', '.join(names)} are {where}"

@@ -12,15 +12,16 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.spec.names import Name, Seed
 
-Pair = tuple[str, str]
+Pair = tuple[Name, Name]
 """(weak, strong): names of the supervisor's and the student's model."""
 
 
 class TaskPair(Frozen):
     """A pair of models on one task of the sweep."""
 
-    task: str
+    task: Name
     pair: Pair
 
 
@@ -36,7 +37,7 @@ Searched = Annotated[
 class Search(Frozen):
     """How settings are searched, for every method that has a `search`."""
 
-    trials: int = Field(default=16, ge=1)
+    trials: int = Field(default=16, ge=1, le=100_000)
     """Settings tried in each study (grid: at most; the grid's size if that is less)."""
     objective: Literal["transfer", "weak_validation", "oracle"] = "transfer"
     """What a study may look at. transfer: ground truth of other cells (`on`). weak_validation: weak
@@ -57,13 +58,13 @@ class Search(Frozen):
     scheduler: Literal["none", "asha", "median"] = "none"
     """Stop unpromising trials early. asha: successive halving over evaluations. median: a trial
     whose best value so far is worse than the median of what others had on average by then."""
-    grace_evaluations: int = Field(default=2, ge=1)
+    grace_evaluations: int = Field(default=2, ge=1, le=1_000_000)
     """Evaluations that asha and median let every trial have."""
-    reduction_factor: float = Field(default=3.0, gt=1)
+    reduction_factor: float = Field(default=3.0, gt=1, le=1000)
     """asha keeps one in this many at each rung."""
-    seed: int = 1000
+    seed: Seed = 1000
     """Seeds the sampler and the trials' fits; not among `seeds`, so that refits are fresh."""
-    concurrent_trials: int = Field(default=4, ge=1)
+    concurrent_trials: int = Field(default=4, ge=1, le=10_000)
     """Trials of a study that may run at once. Part of identity: trial n is proposed and pruned by
     what trials up to n - concurrent_trials have shown, so a study gives the same result whatever
     finishes first."""

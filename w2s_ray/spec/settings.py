@@ -7,7 +7,7 @@ of execution or of files.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,37 +17,39 @@ from w2s_ray.methods.losses import AnyLoss, XentLoss
 from w2s_ray.spec.stages import Stage, kind_of
 from w2s_ray.spec.tuning import FullTuning, Tuning
 
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Training(Frozen):
     """How a model is finetuned. Part of identity."""
 
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=10_000_000)
     """Rows per optimizer step over all workers and accumulation (the global batch)."""
-    epochs: int = Field(default=2, ge=1)
+    epochs: int = Field(default=2, ge=1, le=100_000)
     """Passes over the training rows."""
-    lr: float = Field(default=1e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0, le=1000)
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Decay of the learning rate after warm-up: to zero by cosine or linearly, or none."""
     lr_warmup_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Share of all steps over which the learning rate rises linearly from 0."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1000)
     """AdamW's decoupled weight decay."""
     weight_decay_to: Literal["zero", "initial"] = "zero"
     """What weights decay towards: zero, or those that training began with (torch engine only)."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
     """AdamW's moment decay rates."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
+    clip_norm: float | None = Field(default=1.0, gt=0, le=1e12)
     """Largest norm of the whole gradient; null = no clipping."""
-    max_tokens: int = Field(default=512, ge=2)
+    max_tokens: int = Field(default=512, ge=2, le=100_000_000)
     """Longer texts lose their beginning, for every tokenizer; no row is dropped for its length."""
-    answer_tokens: int = Field(default=16, ge=2)
+    answer_tokens: int = Field(default=16, ge=2, le=1_000_000)
     """Longest completion of a prompt, and longest answer that is learned."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass; the optimizer keeps fp32 weights."""
-    bucket_batches: int = Field(default=16, ge=1)
+    bucket_batches: int = Field(default=16, ge=1, le=1_000_000)
     """Batches drawn together and sorted by length, against padding; 1 = plain shuffling."""
-    evaluations_per_epoch: int = Field(default=4, ge=1)
+    evaluations_per_epoch: int = Field(default=4, ge=1, le=10_000)
     """How often validation is evaluated, for curves, early stopping and pruning."""
     tuning: Tuning = FullTuning()
     """What is trained: full (everything), lora, probe, lp_ft or last_layers."""
@@ -67,19 +69,19 @@ class Architecture(Frozen):
 
     kind: Literal["gpt2", "llama", "gpt_neox"] = "gpt2"
     """Which architecture of the transformers library."""
-    width: int = Field(ge=2)
+    width: int = Field(ge=2, le=100_000)
     """Width of the residual stream."""
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=1, le=10_000)
     """Number of blocks."""
-    heads: int = Field(ge=1)
+    heads: int = Field(ge=1, le=10_000)
     """Attention heads of a block."""
-    context: int = Field(default=128, ge=8)
+    context: int = Field(default=128, ge=8, le=1_000_000)
     """Longest row in tokens."""
     tokenizer: Literal["words", "san", "bpe"] = "bpe"
     """`words`: words and punctuation marks; `san`: chess, a move in SAN by its parts (piece,
     square, capture, check) and a position square by square, so that no move is unknown; `bpe`:
     byte pairs."""
-    vocabulary: int = Field(default=8000, ge=300)
+    vocabulary: int = Field(default=8000, ge=300, le=1_000_000)
     """Most tokens of the tokenizer; the most frequent ones are kept. `san` has fewer, always the
     same."""
 
@@ -112,11 +114,11 @@ class Architecture(Frozen):
 class EarlyStopping(Frozen):
     """Stop when validation no longer improves, and restore the best state seen."""
 
-    patience: int = Field(default=2, ge=1)
+    patience: int = Field(default=2, ge=1, le=1_000_000_000)
     """Evaluations without improvement after which training stops."""
     metric: Literal["accuracy", "loss"] = "accuracy"
     """What must improve on validation: agreement with its labels, or cross-entropy with them."""
-    min_delta: float = Field(default=0.0, ge=0)
+    min_delta: float = Field(default=0.0, ge=0, le=1000)
     """Smallest change that counts as an improvement."""
     oracle: bool = False
     """True: a student's validation labels are the ground truth. An upper bound, shown as such."""

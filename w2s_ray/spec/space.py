@@ -8,29 +8,49 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.printable import shown
+from w2s_ray.spec.names import Name
 
-Value = bool | int | float | str | None
+MOST_CHOICES = 10_000
+WIDEST = 10**12
+"""Greatest absolute value of an integer's bounds."""
+
+
+def _value(value: Any) -> Any:
+    """A setting's value, or a list of such: a list as a tuple, so that it can be looked up."""
+    if isinstance(value, list | tuple):
+        return tuple(_value(part) for part in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{value} is no finite number")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"{shown(value)} is no value; write a number, text, true, false, null or list")
+
+
+Value = Annotated[Any, AfterValidator(_value)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+Bound = Annotated[int, Field(ge=-WIDEST, le=WIDEST)]
 
 
 class Distribution(Frozen):
     """Values to try for one setting: exactly one of the four forms."""
 
-    uniform: tuple[float, float] | None = None
+    uniform: tuple[Number, Number] | None = None
     """Any float between the two bounds."""
-    loguniform: tuple[float, float] | None = None
+    loguniform: tuple[Number, Number] | None = None
     """Any float between the two bounds, uniform in its logarithm."""
-    integer: tuple[int, int] | None = None
+    integer: tuple[Bound, Bound] | None = None
     """Any integer from the first to the last bound."""
-    choice: tuple[Value, ...] | None = Field(default=None, min_length=1)
-    """One of the values."""
+    choice: tuple[Value, ...] | None = Field(default=None, min_length=1, max_length=MOST_CHOICES)
+    """One of the values; a value may be a list, as for `training.betas`."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Distribution:
@@ -41,7 +61,7 @@ class Distribution(Frozen):
             )
         bounds = self.uniform or self.loguniform or self.integer
         if bounds is not None and not bounds[0] < bounds[1]:
-            raise InputError(f"{given[0]}: {list(bounds)} is no range; write [low, high]")
+            raise InputError(f"{given[0]}: {shown(list(bounds))} is no range; write [low, high]")
         if self.loguniform is not None and self.loguniform[0] <= 0:
             raise InputError(f"loguniform: {list(self.loguniform)} must lie above 0")
         return self
@@ -57,17 +77,17 @@ class Distribution(Frozen):
             return tuple(dict.fromkeys((min(values), max(values))))
         return values[:1]
 
-    def grid(self) -> tuple[Any, ...] | None:
+    def grid(self) -> Sequence[Any] | None:
         """Every value, or None where there are infinitely many."""
         if self.integer is not None:
-            return tuple(range(self.integer[0], self.integer[1] + 1))
+            return range(self.integer[0], self.integer[1] + 1)
         return self.choice
 
     def holds(self, value: Any) -> bool:
         """Whether `value` may be tried."""
         values = self.grid()
         if values is not None:
-            return value in values
+            return _value(value) in values
         low, high = self.uniform or self.loguniform or (math.inf, -math.inf)
         return low <= value <= high
 
@@ -77,16 +97,20 @@ def _entry_tag(value: Any) -> str:
 
 
 Entry = Annotated[
-    Annotated[Distribution, Tag("(distribution)")]
-    | Annotated[Value | tuple[Value, ...], Tag("(value)")],
+    Annotated[Distribution, Tag("(distribution)")] | Annotated[Value, Tag("(value)")],
     Discriminator(_entry_tag),
 ]
+
+
+def listed(value: Any) -> Any:
+    """A value of a space as it is recorded: a tuple is a list there."""
+    return [listed(part) for part in value] if isinstance(value, tuple) else value
 
 
 class OneOf(Frozen):
     """Kinds to try for a setting that has kinds, each with what to try for its own settings."""
 
-    one_of: tuple[dict[str, Entry], ...] = Field(min_length=1)
+    one_of: tuple[dict[Name, Entry], ...] = Field(min_length=1, max_length=100)
     """One entry for each kind: its `kind`, and for each of that kind's settings a value, or what to
     try. A setting that an entry doesn't name has that kind's default."""
 
@@ -148,7 +172,7 @@ class Branch:
         """Every point of the branch's grid; every free setting must have one."""
         paths = sorted(self.free)
         for values in itertools.product(*(self.free[path].grid() or () for path in paths)):
-            yield {**self.fixed, **dict(zip(paths, values, strict=True))}
+            yield {**self.fixed, **dict(zip(paths, map(listed, values), strict=True))}
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Whether a trial of this branch may have `settings`."""
@@ -179,7 +203,7 @@ def branch(space: Space, kinds: Mapping[str, str]) -> Branch:
             if isinstance(entry, Distribution):
                 found.free[f"{path}.{key}"] = entry
             else:
-                found.fixed[f"{path}.{key}"] = list(entry) if isinstance(entry, tuple) else entry
+                found.fixed[f"{path}.{key}"] = listed(entry)
     return found
 
 

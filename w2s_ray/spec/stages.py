@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.transforms import Transform
+from w2s_ray.spec.names import Line, Name, Seed
 
 
 def kind_of(stage: Frozen) -> str:
@@ -30,11 +31,11 @@ class GenerativeStage(Frozen):
     """
 
     kind: Literal["generative"] = "generative"
-    epochs: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1, le=100_000)
     """Passes over the text of the student's half."""
-    lr: float | None = Field(default=None, gt=0)
+    lr: float | None = Field(default=None, gt=0, le=1000)
     """Peak learning rate; null = that of the student's training."""
-    batch_size: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1, le=10_000_000)
     """Rows per step; null = that of the student's training."""
 
 
@@ -42,9 +43,9 @@ class EnsembleStage(Frozen):
     """Several supervisors label together: the mean of their probabilities."""
 
     kind: Literal["ensemble"] = "ensemble"
-    supervisors: tuple[str, ...] = ()
+    supervisors: tuple[Name, ...] = ()
     """Models whose supervisors label beside the pair's own, by their names in the sweep."""
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     """Seeds of further supervisors of the pair's own weak model."""
 
     @model_validator(mode="after")
@@ -61,9 +62,9 @@ class BootstrapStage(Frozen):
     """
 
     kind: Literal["bootstrap"] = "bootstrap"
-    through: tuple[str, ...] = ()
+    through: tuple[Name, ...] = ()
     """The models in between, weakest first; empty = `between` of the sweep's."""
-    between: int = Field(default=1, ge=1)
+    between: int = Field(default=1, ge=1, le=1000)
     """How many of the sweep's models between the two, evenly spread; all where there are fewer, so
     that a pair of neighbours is taught directly."""
     fresh: bool = True
@@ -75,7 +76,7 @@ class IterateStage(Frozen):
     """Strong-to-strong: the student labels, and a fresh student learns from it."""
 
     kind: Literal["iterate"] = "iterate"
-    times: int = Field(default=1, ge=1)
+    times: int = Field(default=1, ge=1, le=100)
     """Fresh students after the first (EleutherAI: 2)."""
 
 
@@ -85,9 +86,9 @@ class Prompt(Frozen):
     shots: int = Field(default=0, ge=0, le=64)
     """Rows of the training part shown before the question, as many of each class as there are: 0 =
     none, the paper: 5."""
-    question: str = "Answer:"
+    question: str = Field(default="Answer:", max_length=10_000)
     """Stands after each text, on a line of its own."""
-    words: tuple[str, str] = ("no", "yes")
+    words: tuple[Line, Line] = ("no", "yes")
     """What stands for class 0 and class 1 after the question; the model's probabilities of the two
     are compared."""
 
@@ -113,11 +114,11 @@ class LinearProbeStage(Frozen):
     of: Literal["pretrained", "student"] = "student"
     """Whose activations: those of the model that the student begins with, or the student's after it
     has learnt the weak labels. That one is trained for the probe and leaves its weights."""
-    epochs: int = Field(default=5, ge=1)
+    epochs: int = Field(default=5, ge=1, le=100_000)
     """Passes over the rows."""
-    lr: float = Field(default=1e-2, gt=0)
+    lr: float = Field(default=1e-2, gt=0, le=1000)
     """Peak learning rate of the head."""
-    batch_size: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1, le=10_000_000)
     """Rows per step; null = that of the student's training."""
 
 

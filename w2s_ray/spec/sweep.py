@@ -14,28 +14,32 @@ from pydantic import AfterValidator, Field, model_validator
 
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.printable import shown
 from w2s_ray.spec.check_space import check_space
 from w2s_ray.spec.declared import Method, Model, Task
 from w2s_ray.spec.execution import Execution, Limits
 from w2s_ray.spec.ladders import expanded
 from w2s_ray.spec.merge import merged, with_settings
+from w2s_ray.spec.names import LONGEST_NAME, Name, Place, Seed
 from w2s_ray.spec.search import Pair, Search, TaskPair
 from w2s_ray.spec.settings import EarlyStopping, FitSettings, Training
 from w2s_ray.spec.space import branches
 from w2s_ray.spec.stages import BootstrapStage, kind_of
 from w2s_ray.spec.trackers import Trackers
 
+MOST_CELLS = 1_000_000
+
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) != len(seeds):
-        raise InputError(f"seeds {list(seeds)} repeat a seed; each seed is one replicate")
+        raise InputError(f"seeds {shown(list(seeds))} repeat a seed; each seed is one replicate")
     return seeds
 
 
 class Sweep(Frozen):
     """A whole sweep file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Names the sweep in the store."""
     tasks: tuple[Task, ...] = Field(min_length=1)
     """The tasks; `task:` with a single mapping says the same."""
@@ -50,14 +54,14 @@ class Sweep(Frozen):
     ceiling_on: Literal["student_half", "supervisor_half"] = "student_half"
     """Half whose ground truth trains the ceiling: the student's (same inputs, other labels) or the
     supervisor's (fewer fits, since a supervisor can be a ceiling)."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     """Replicates: each trains its own supervisors, ceilings and students."""
     training: Training = Training()
     """Settings of every fit; models and methods may differ."""
     early_stopping: EarlyStopping | None = None
     """Early stopping of every fit, on validation rows: ground truth for supervisors and ceilings,
     weak labels for students."""
-    methods: dict[str, Method] = Field(min_length=1)
+    methods: dict[Name, Method] = Field(min_length=1)
     """Name -> method."""
     search: Search = Search()
     """How methods with a `search` are searched."""
@@ -67,7 +71,7 @@ class Sweep(Frozen):
     """How much runs at once."""
     trackers: Trackers = Trackers()
     """TensorBoard, MLflow and Weights & Biases: `[tensorboard]`, or a mapping with settings."""
-    store: str = "results"
+    store: Place = "results"
     """Folder or URI of the results, relative to the current directory; shared by sweeps."""
 
     @model_validator(mode="before")
@@ -90,7 +94,7 @@ class Sweep(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
         self._check_names()
-        self.cells()
+        self._check_size()
         for model in self.models:
             self.pretrained(model)
             self.execution_of(model)
@@ -116,7 +120,7 @@ class Sweep(Frozen):
             if label in (model.label, model.name):
                 return model
         known = ", ".join(model.label for model in self.models)
-        raise InputError(f"unknown model {label!r}; the sweep's models are: {known}")
+        raise InputError(f"unknown model {shown(label)}; the sweep's models are: {known}")
 
     def pretrained(self, model: Model) -> tuple[Model, int | None] | None:
         """The model whose pretraining makes `model`, and the step of it; None = it exists.
@@ -129,7 +133,7 @@ class Sweep(Frozen):
         name, _, step = model.checkpoint.partition("@")
         source = self.model(name)
         steps = source.pretrain.checkpoints if source.pretrain is not None else ()
-        if not step.isdigit() or int(step) not in steps:
+        if not step.isdecimal() or int(step) not in steps:
             left = ", ".join(f"{name}@{n}" for n in steps) or "none"
             raise InputError(
                 f"models.{model.label}.checkpoint: {model.checkpoint!r} is not left by a "
@@ -235,6 +239,26 @@ class Sweep(Frozen):
                     hint = "give one a `label`" if what == "models" else "rename one"
                     raise InputError(f"{what} has {name!r} more than once; {hint}")
 
+    def _check_size(self) -> None:
+        """Refuse more cells than a plan can hold, before any are made."""
+        models = len(self.models)
+        match self.pairs:
+            case "adjacent":
+                pairs = models - 1
+            case "weaker_to_stronger":
+                pairs = models * (models - 1) // 2
+            case "weaker_or_same":
+                pairs = models * (models + 1) // 2
+            case named:
+                pairs = len(named)
+        cells = len(self.tasks) * pairs * len(self.methods) * len(self.seeds)
+        if cells > MOST_CELLS:
+            raise InputError(
+                f"the sweep has {cells:,} cells (tasks x pairs x methods x seeds), and at most "
+                f"{MOST_CELLS:,} are possible; make several sweeps of it"
+            )
+        self.cells()
+
     def _check_method(self, name: str, method: Method, model: Model) -> None:
         self._check_engine(name, method, model)
         for stage in method.stages:
@@ -277,7 +301,7 @@ class Sweep(Frozen):
         for cell in searched:
             if cell.task not in names:
                 raise InputError(
-                    f"search.on: unknown task {cell.task!r}; the sweep's tasks are: "
+                    f"search.on: unknown task {shown(cell.task)}; the sweep's tasks are: "
                     f"{', '.join(names)}"
                 )
         engines = {self.execution_of(self.model(cell.pair[1])).engine for cell in searched}

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import (
-    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -16,6 +15,8 @@ from pydantic import (
 
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.printable import shown
+from w2s_ray.spec.names import Line, LocalPath, Name
 
 REMEDY = "write [tensorboard], or a mapping with settings of tensorboard, mlflow or wandb"
 
@@ -23,7 +24,7 @@ REMEDY = "write [tensorboard], or a mapping with settings of tensorboard, mlflow
 class TensorBoard(Frozen):
     """Event files that `tensorboard --logdir` reads."""
 
-    folder: str = "tensorboard"
+    folder: LocalPath = "tensorboard"
     """Folder on the machine of `w2s run`, relative to the current directory. A folder in it for
     each sweep, and in that one for each fit."""
 
@@ -31,19 +32,19 @@ class TensorBoard(Frozen):
 class MLflow(Frozen):
     """Runs in an MLflow tracking server or database."""
 
-    tracking_uri: str | None = None
+    tracking_uri: Line | None = None
     """null = what MLflow takes by itself: `MLFLOW_TRACKING_URI`, or a database in the current
     directory."""
-    experiment: str | None = Field(default=None, min_length=1)
+    experiment: Name | None = None
     """null = the sweep's name."""
 
 
 class Wandb(Frozen):
     """Runs of Weights & Biases."""
 
-    project: str | None = Field(default=None, min_length=1)
+    project: Name | None = None
     """null = `WANDB_PROJECT`, or the sweep's name."""
-    entity: str | None = None
+    entity: Line | None = None
     """User or team; null = the account's own."""
     mode: Literal["online", "offline"] | None = None
     """online: sent as it happens, with `WANDB_API_KEY` or after `wandb login`. offline: kept in the
@@ -66,15 +67,15 @@ class Trackers(Frozen):
         if isinstance(value, list):
             entries = [{entry: None} if isinstance(entry, str) else entry for entry in value]
             if not all(isinstance(entry, dict) for entry in entries):
-                raise InputError(f"{value} is no list of trackers; {REMEDY}")
-            names = [name for entry in entries for name in entry]
+                raise InputError(f"{shown(value)} is no list of trackers; {REMEDY}")
+            names = [str(name) for entry in entries for name in entry]
             if len(set(names)) != len(names):
                 raise InputError(f"{', '.join(names)}: a tracker stands twice; keep one")
             value = {name: settings for entry in entries for name, settings in entry.items()}
         if isinstance(value, dict):
             return {name: {} if settings is None else settings for name, settings in value.items()}
         if not isinstance(value, Trackers):
-            raise InputError(f"{value!r} names no trackers; {REMEDY}")
+            raise InputError(f"{shown(value)} names no trackers; {REMEDY}")
         return value
 
     @model_serializer(mode="wrap")

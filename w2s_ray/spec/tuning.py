@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from w2s_ray.frozen import Frozen
+from w2s_ray.spec.names import Name
 
 
 class FullTuning(Frozen):
@@ -22,11 +23,11 @@ class LoraTuning(Frozen):
     """Train low-rank adapters and the head (Hu et al. 2021), through the peft library."""
 
     kind: Literal["lora"] = "lora"
-    rank: int = Field(default=8, ge=1)
+    rank: int = Field(default=8, ge=1, le=100_000)
     """Rank of each adapter."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: float = Field(default=16.0, gt=0, le=1e6)
     """Scale: the adapter's output is multiplied by alpha / rank."""
-    targets: tuple[str, ...] | None = None
+    targets: tuple[Name, ...] | None = Field(default=None, min_length=1)
     """Names of the modules that get an adapter; null = peft's default for the architecture."""
 
 
@@ -48,7 +49,7 @@ class LastLayersTuning(Frozen):
     """Train the last layers, what stands after them, and the head."""
 
     kind: Literal["last_layers"] = "last_layers"
-    layers: int = Field(default=2, ge=1)
+    layers: int = Field(default=2, ge=1, le=10_000)
     """How many layers, counted from the last."""
 
 

@@ -35,6 +35,11 @@ KINDS = {
     ),
     "training.lr": Distribution(loguniform=(1e-5, 1e-2)),
 }
+LISTS = {
+    "training.betas": Distribution(choice=((0.9, 0.999), (0.9, 0.95), (0.8, 0.9))),
+    "training.epochs": Distribution(integer=(1, 4)),
+}
+"""A setting whose values are lists."""
 GRID = {
     "loss": OneOf.model_validate(
         {

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from tests.execute.studies.recipes import GRID, KINDS, PLAIN, run, study
+from tests.execute.studies.recipes import GRID, KINDS, LISTS, PLAIN, run, study
 from tests.spec.test_identity import STUDENT
 from w2s_ray.execute.studies.proposals import propose, rebuilt
 from w2s_ray.execute.studies.trials import Trial, visible
@@ -25,6 +25,10 @@ STUDIES = {
     "gp of two": study(space=PLAIN, sampler="gp", cost=True, trials=9),
     "tpe of plain settings": study(),
     "nsga2 of plain settings": study(sampler="nsga2", cost=True, trials=20),
+    "tpe of lists": study(space=LISTS),
+    "gp of lists": study(space=LISTS, sampler="gp", trials=9),
+    "grid of lists": study(space=LISTS, sampler="grid", trials=grid_size(LISTS)),
+    "nsga2 of lists": study(space=LISTS, sampler="nsga2", cost=True, trials=20),
 }
 every_study = pytest.mark.parametrize("recipe", STUDIES.values(), ids=STUDIES)
 

@@ -8,6 +8,7 @@ on as if it had never stopped. It knows no Ray and no store.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import numpy as np
 from w2s_ray.errors import InputError
 from w2s_ray.execute.studies.trials import Trial, figures
 from w2s_ray.spec import Distribution, OneOf, StudyRecipe, branch, branches
+from w2s_ray.spec.space import listed
 
 if TYPE_CHECKING:
     import optuna
@@ -154,8 +156,19 @@ def _params(recipe: StudyRecipe, settings: Mapping[str, Any]) -> dict[str, Any]:
     free = branch(recipe.space, kinds).free
     return {
         **{f"{path}.kind": kind for path, kind in kinds.items()},
-        **{_name(path, kinds): settings[path] for path in free},
+        **{_name(path, kinds): _told(settings[path]) for path in free},
     }
+
+
+def _told(value: Any) -> Any:
+    """A value as Optuna has it, which chooses among plain values: a list is JSON there."""
+    return json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _meant(declared: Distribution, value: Any) -> Any:
+    """The setting's value that Optuna's `value` stands for."""
+    lists = (choice for choice in declared.choice or () if isinstance(choice, tuple))
+    return next((listed(choice) for choice in lists if _told(choice) == value), value)
 
 
 def _drawn(recipe: StudyRecipe, trial: Any) -> dict[str, Any]:
@@ -178,7 +191,10 @@ def _drawn(recipe: StudyRecipe, trial: Any) -> dict[str, Any]:
 
 def _settings(recipe: StudyRecipe, drawn: Mapping[str, Any]) -> dict[str, Any]:
     way = branch(recipe.space, _kinds(recipe, drawn))
-    return {**way.fixed, **{path: drawn[_name(path, way.kinds)] for path in way.free}}
+    return {
+        **way.fixed,
+        **{path: _meant(free, drawn[_name(path, way.kinds)]) for path, free in way.free.items()},
+    }
 
 
 def _attrs(
@@ -197,7 +213,7 @@ def _suggested(trial: Any, name: str, declared: Distribution) -> Any:
         return trial.suggest_float(name, *declared.loguniform, log=True)
     if declared.integer is not None:
         return trial.suggest_int(name, *declared.integer)
-    return trial.suggest_categorical(name, declared.choice)
+    return trial.suggest_categorical(name, [_told(choice) for choice in declared.choice or ()])
 
 
 def _distribution(declared: Distribution) -> Any:
@@ -209,7 +225,7 @@ def _distribution(declared: Distribution) -> Any:
         return distributions.FloatDistribution(*declared.loguniform, log=True)
     if declared.integer is not None:
         return distributions.IntDistribution(*declared.integer)
-    return distributions.CategoricalDistribution(declared.choice or ())
+    return distributions.CategoricalDistribution([_told(c) for c in declared.choice or ()])
 
 
 def _checked(recipe: StudyRecipe, first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from w2s_ray.execute.cluster import here
 from w2s_ray.execute.trackers.scribe import Scribe
 from w2s_ray.spec import Sweep
+from w2s_ray.terminal import PlainConsole
 
 PATIENCE_S = {"tensorboard": 20.0, "mlflow": 20.0, "wandb": 90.0}
 """How long a tracker may get on with nothing before the sweep ends without it; Weights & Biases has
@@ -31,7 +31,7 @@ ITS_VARIABLES = ("MLFLOW_", "WANDB_", "NETRC")
 class Tracking:
     """The trackers of one sweep; `scribe` is None where there are none."""
 
-    def __init__(self, sweep: Sweep, console: Console) -> None:
+    def __init__(self, sweep: Sweep, console: PlainConsole) -> None:
         self._console = console
         self._warned: set[str] = set()
         self._asked: Any = None
@@ -98,7 +98,6 @@ class Tracking:
             return
         self._warned.add(name)
         self._console.print(
-            f"[yellow]tracker {name}[/yellow]: {escape(trouble)}; results are not affected",
-            highlight=False,
+            Text.assemble((f"tracker {name}", "yellow"), f": {trouble}; results are not affected"),
             soft_wrap=True,
         )

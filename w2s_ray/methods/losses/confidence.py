@@ -24,7 +24,7 @@ class ConfidenceLoss(Loss):
     """Share of all steps over which alpha rises linearly from 0."""
     prior: float = Field(default=0.5, gt=0, lt=1)
     """Share of the predictions that the threshold puts in class 1."""
-    window: int | None = Field(default=None, ge=2)
+    window: int | None = Field(default=None, ge=2, le=10_000_000)
     """Predictions that the threshold is taken from: the last so many in training, this batch's
     included (EleutherAI: 32), for small batches; null = exactly those of the global batch."""
 

@@ -16,9 +16,9 @@ class ProductLoss(Loss):
     """The public reference implementation's product loss: target ∝ student^beta · label^alpha."""
 
     kind: Literal["product"] = "product"
-    alpha: float = Field(default=1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0, le=1000)
     """Exponent of the labels."""
-    beta: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0, le=1000)
     """Exponent of the student's own (detached) prediction."""
 
     def target(

@@ -42,7 +42,7 @@ class LengthErrors(Frozen):
     """The longer a text, the likelier it errs."""
 
     kind: Literal["length"] = "length"
-    power: float | None = Field(default=1.0, gt=0)
+    power: float | None = Field(default=1.0, gt=0, le=1000)
     """A row is drawn with its number of words to this power as its weight; null = the longest texts
     err."""
 
@@ -76,7 +76,7 @@ class AdversarialErrors(Frozen):
     """
 
     kind: Literal["adversarial"] = "adversarial"
-    l2: float = Field(default=1e-2, gt=0)
+    l2: float = Field(default=1e-2, gt=0, le=1e9)
     """Weight of the squared norm of the regression's coefficients: the greater, the simpler the
     errors."""
 

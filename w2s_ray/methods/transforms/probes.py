@@ -21,7 +21,7 @@ class Knn(Frozen):
     """A row's label by the mean label of its nearest neighbours, itself left out."""
 
     kind: Literal["knn"] = "knn"
-    k: int = Field(default=50, ge=1)
+    k: int = Field(default=50, ge=1, le=1_000_000)
     """Neighbours, by Euclidean distance; fewer where there are fewer rows."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ class Logistic(Frozen):
     """A row's label by logistic regression on the activations."""
 
     kind: Literal["logistic"] = "logistic"
-    l2: float = Field(default=1e-2, gt=0)
+    l2: float = Field(default=1e-2, gt=0, le=1e9)
     """Weight of the squared norm of the coefficients beside the mean cross-entropy."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ class TopoFilter(Frozen):
     """Neighbours within the largest connected component of each class."""
 
     kind: Literal["topofilter"] = "topofilter"
-    k: int = Field(default=50, ge=1)
+    k: int = Field(default=50, ge=1, le=1_000_000)
     """Neighbours, by Euclidean distance; fewer where there are fewer rows."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:

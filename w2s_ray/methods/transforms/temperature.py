@@ -13,7 +13,7 @@ class Temperature(Transform):
     """Labels' log-odds are divided by a temperature."""
 
     kind: Literal["temperature"] = "temperature"
-    by: float = Field(default=2.0, gt=0)
+    by: float = Field(default=2.0, gt=0, le=1e6)
     """The temperature: above 1 softer, below 1 sharper."""
 
     def apply(self, rows: Labelled) -> Labelled:

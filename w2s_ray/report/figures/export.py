@@ -6,19 +6,33 @@ scripts with it.
 
 from __future__ import annotations
 
+import html
 import json
 import textwrap
+from string import Template
 from typing import Any, Literal
 
 import altair as alt
 
 from w2s_ray.errors import InputError
 from w2s_ray.report.figures import theme as themes
-from w2s_ray.report.figures.figure import Figure
+from w2s_ray.report.figures.figure import Figure, without_hidden
+from w2s_ray.report.scripts import script_json, vega
 
 Format = Literal["svg", "png", "html", "json"]
 
 FORMATS: tuple[Format, ...] = ("svg", "png", "html", "json")
+
+_PAGE = Template("""<!DOCTYPE html>
+<html>
+<head><meta charset="utf-8"><title>$name</title></head>
+<body>
+<div id="figure"></div>
+<script>$vega</script>
+<script>vegaEmbed("#figure", $spec, {renderer: "svg"}).catch(console.error);</script>
+</body>
+</html>
+""")
 
 PNG_SCALE = 2
 """Pixels per unit of length."""
@@ -27,6 +41,7 @@ PNG_SCALE = 2
 def themed(figure: Figure, *, theme: themes.Theme = "light") -> dict[str, Any]:
     """The figure's Vega-Lite specification under a theme, its words above it."""
     words = {"text": figure.title, "subtitle": textwrap.wrap(figure.caption, 90)}
+    words = without_hidden(words)
     return {**figure.spec(), "config": themes.config(theme), "title": words}
 
 
@@ -46,8 +61,13 @@ def export(figure: Figure, format: Format, *, theme: themes.Theme = "light") -> 
         case "png":
             return vl_convert.vegalite_to_png(whole, vl_version=version, scale=PNG_SCALE)
         case "html":
-            return vl_convert.vegalite_to_html(whole, vl_version=version, bundle=True).encode()
+            return _page(whole, name=figure.name).encode()
         case "json":
             return json.dumps(whole, indent=1).encode()
         case _:
             raise InputError(f"format is {format!r}; choose among {', '.join(FORMATS)}")
+
+
+def _page(spec: dict[str, Any], *, name: str) -> str:
+    """One HTML file that shows a specification, with the scripts that draw it."""
+    return _PAGE.substitute(name=html.escape(name), vega=vega(), spec=script_json(spec))

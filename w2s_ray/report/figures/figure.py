@@ -6,14 +6,17 @@ captions. It draws nothing.
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
 
+from w2s_ray.printable import printable
 from w2s_ray.report.figures.theme import WRAPPED
 
 Rows = Sequence[Mapping[str, Any]]
@@ -24,6 +27,9 @@ DATA = "rows"
 
 PANELS = 24
 """A figure of more panels than these is made for each task by itself."""
+
+
+_LONGEST_SLUG = 80
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Figure:
         """The Vega-Lite specification without a theme; its one dataset is named `rows`."""
         rows = [plain(row) for row in self.rows]
         layout = self.layout.properties(data=alt.NamedData(DATA))
-        return {**layout.to_dict(), "datasets": {DATA: rows}}
+        return without_hidden({**layout.to_dict(), "datasets": {DATA: rows}})
 
 
 def layer() -> alt.Chart:
@@ -145,8 +151,32 @@ def noted(words: str, rows: Rows, *fields: str) -> str | None:
 
 
 def slug(text: str) -> str:
-    """`text` as a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+    """`text` as a part of a file name; different texts may give the same."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:_LONGEST_SLUG]
+
+
+def unique_slug(text: str) -> str:
+    """`text` as a part of a file name; with a checksum where it isn't one already."""
+    plain = slug(text)
+    return plain if plain == text else f"{plain}-{zlib.crc32(text.encode(errors='replace')):08x}"
+
+
+def quoted(text: str) -> str:
+    """`text` as a string of a Vega expression, which is equal to it in a figure's rows."""
+    return json.dumps(printable(text))
+
+
+def without_hidden(value: Any) -> Any:
+    """A specification whose every text is printable: no renderer takes a control character."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {name: without_hidden(part) for name, part in value.items()}
+        case list() | tuple():
+            return [without_hidden(part) for part in value]
+        case _:
+            return value
 
 
 def sentence(parts: Iterable[str | None]) -> str:

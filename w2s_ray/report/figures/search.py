@@ -20,7 +20,8 @@ from w2s_ray.report.figures.figure import (
     combinations,
     distinct,
     layer,
-    slug,
+    quoted,
+    unique_slug,
     wrapped_panels,
 )
 from w2s_ray.report.figures.rows import Facts, pair
@@ -39,7 +40,7 @@ def figures(facts: Facts) -> Iterator[Figure]:
     tried = trials(facts)
     for method in distinct(tried, "method"):
         settings = [
-            {**row, "setting": name, "tried": value}
+            {**row, "setting": name, "tried": _tried(value)}
             for row in tried
             if row["method"] == method
             for name, value in row["settings"].items()
@@ -124,7 +125,7 @@ def _slices(facts: Facts, rows: Rows, *, method: str) -> Figure:
         for panel in distinct(rows, "panel")
     ]
     return Figure(
-        f"search-{slug(method)}",
+        f"search-{unique_slug(method)}",
         f"What the search of {method} tried",
         f"The objective of each trial by each setting. {_READ}",
         alt.vconcat(*across, spacing=24),
@@ -148,10 +149,15 @@ def _slice(facts: Facts, rows: Rows, panel: str, name: str) -> Any:
     return (
         alt.layer(*_marks(x, metric=found[0]["metric"] if found else ""))
         .transform_filter(
-            " && ".join(f"datum.{field} == {_quoted(value)}" for field, value in here.items())
+            " && ".join(f"datum.{field} == {quoted(value)}" for field, value in here.items())
         )
         .properties(width=190, height=160, title=title)
     )
+
+
+def _tried(value: Any) -> Any:
+    """A setting's value as one point of an axis."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _is_log(facts: Facts, study: str, name: str) -> bool:
@@ -226,11 +232,6 @@ _TOLD = [
     alt.Tooltip("tried:N"),
     alt.Tooltip("runs:N"),
 ]
-
-
-def _quoted(text: str) -> str:
-    """`text` as a string of a Vega expression."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from w2s_ray.report.figures.figure import (
     layer,
     noted,
     panels,
+    quoted,
     sentence,
 )
 from w2s_ray.report.figures.rows import XAxis
@@ -157,7 +158,7 @@ class _Marks:
         self.shape = theme.shape("weak", weak, title="supervisor")
         is_crowded = len(weak) > 4
         self.faint = 0.4 if is_crowded else 0.8
-        step, known = 2 if is_crowded else 7, ", ".join(f"'{model}'" for model in weak)
+        step, known = 2 if is_crowded else 7, ", ".join(map(quoted, weak))
         left = step * len(weak) / 2
         self.aside = alt.ExprRef(f"{step} * indexof([{known}], datum.weak) - {left}")
         self.aside_of_ceiling = left

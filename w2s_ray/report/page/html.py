@@ -10,26 +10,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections.abc import Mapping
 from importlib import resources
 from string import Template
 from typing import Any
 
+from w2s_ray.printable import printable
+from w2s_ray.report.scripts import script_json, vega
+
 _SCRIPTS = ("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "page.js")
 """In the order in which they build on one another."""
-
-_KEPT = "window.vegaEmbed = vegaEmbed;"
-"""What a script of the page sees of the bundle."""
-
-_ESCAPES = {
-    "<": "\\u003c",
-    ">": "\\u003e",
-    "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
-}
-"""Characters that HTML or JavaScript could take for more than text, as JSON writes them."""
 
 
 def to_html(content: Mapping[str, Any]) -> str:
@@ -38,7 +28,7 @@ def to_html(content: Mapping[str, Any]) -> str:
     Raises:
         ValueError: a value that JSON doesn't know, NaN included.
     """
-    scripts = [_vega(), *map(_asset, _SCRIPTS)]
+    scripts = [vega(), *map(_asset, _SCRIPTS)]
     policy = {
         "default-src": "'none'",
         "script-src": " ".join(map(_hash, scripts)),
@@ -49,25 +39,12 @@ def to_html(content: Mapping[str, Any]) -> str:
     }
     names = ", ".join(sweep["name"] for sweep in content["sweeps"])
     return Template(_asset("page.html")).substitute(
-        title=html.escape(names),
+        title=html.escape(printable(names)),
         policy=html.escape("; ".join(f"{key} {value}" for key, value in policy.items())),
         style=_asset("page.css"),
-        content=_json(content),
+        content=script_json(content),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    """`content` as JSON that can stand in a script element."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.translate(str.maketrans(_ESCAPES))
-
-
-def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, which sets `vegaEmbed` and no other name."""
-    import vl_convert
-
-    return f"(() => {{{vl_convert.javascript_bundle(_KEPT)}}})();"
 
 
 def _asset(name: str) -> str:
