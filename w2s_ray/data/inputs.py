@@ -15,6 +15,7 @@ from typing import Any
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
+from w2s_ray.data.folders import check_model
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import has_images
 from w2s_ray.data.lengths import quantiles
@@ -94,7 +95,10 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                     corpora[model.label] = split_ref(model.pretrain.corpus, online=online)
                 continue
             models[model.label] = model_source(model, online=online)
-        except ValueError as error:
+            if not makes_features_only(model):
+                reads_text = any(form_of(task) != "features" for task in sweep.tasks)
+                check_model(models[model.label], reads_text=reads_text)
+        except InputError as error:
             raise InputError(f"models.{model.label}: {error}") from None
     splits = {task.name: split_ref(task, online=online) for task in sweep.tasks}
     return Inputs(splits, models, corpora, architectures)
