@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
@@ -61,6 +63,8 @@ class Inputs:
     """Label of a model that is pretrained -> split of its corpus."""
     architectures: Mapping[str, Architecture] = field(default_factory=dict)
     """Identity of a model that is pretrained -> what it is."""
+    answers: Mapping[tuple[str, str], AnswerLengths] = field(default_factory=dict)
+    """(fingerprint, identity of a model) -> tokens of the answers, where they can be counted."""
 
     @property
     def provisional(self) -> tuple[str, ...]:
@@ -100,8 +104,32 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                 check_model(models[model.label], reads_text=reads_text)
         except InputError as error:
             raise InputError(f"models.{model.label}: {error}") from None
-    splits = {task.name: split_ref(task, online=online) for task in sweep.tasks}
-    return Inputs(splits, models, corpora, architectures)
+    splits, answers = {}, {}
+    for task in sweep.tasks:
+        splits[task.name], made = _resolved(task, online)
+        if splits[task.name].form == "answers" and not splits[task.name].provisional:
+            answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
+    return Inputs(splits, models, corpora, architectures, answers)
+
+
+def _answers(
+    task: Task,
+    fingerprint: str,
+    made: Split | None,
+    models: Mapping[str, ModelSource],
+    online: bool,
+) -> dict[tuple[str, str], AnswerLengths]:
+    """The lengths of a split's answers for every model; `made` is the split, if it was read."""
+
+    @cache
+    def split() -> Split:
+        return made if made is not None else load_split(task, online=online)
+
+    found = {
+        (fingerprint, source.identity): answer_lengths(fingerprint, source, split=split)
+        for source in models.values()
+    }
+    return {key: lengths for key, lengths in found.items() if lengths is not None}
 
 
 def _check_reads(model: Model, task: Task) -> None:
@@ -125,17 +153,22 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     Raises:
         InputError: as for `load_split`, except where a hub dataset can't be had.
     """
+    return _resolved(task, online)[0]
+
+
+def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
+    """What a plan knows of the split of `task`, and the split where it had to be made."""
     commit, unresolved = _commit(task, online)
     if unresolved:
-        return _provisional(task, unresolved)
+        return _provisional(task, unresolved), None
     key = _key(task, commit)
     known = _from_note(read_note("splits", key=key), form_of(task))
     if known is not None:
-        return known
+        return known, None
     try:
         split = make_split(_rows(task, commit, online), task=task)
     except SourceUnavailable as error:
-        return _provisional(task, str(error))
+        return _provisional(task, str(error)), None
     words: dict[Part, tuple[float, ...]] = {
         part: quantiles([len(text.split()) for row in rows for text in _read(row)])
         for part, rows in split.parts.items()
@@ -143,7 +176,7 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     note = _note(split, on_hub(task))
     found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form)
     write_note("splits", key=key, note=asdict(found))
-    return found
+    return found, split
 
 
 def _read(row: Example) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from w2s_ray.data.example import Example, Row, Rows
+from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
 from w2s_ray.data.forms import KEYS, linked
 from w2s_ray.errors import InputError
@@ -86,6 +86,12 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     classes = _classes(member, rows, columns)
     texts = cells(columns.text or columns.first)
     seconds, answers, groups = map(cells, (columns.second, columns.answer, columns.group))
+    answers = [None if answer is None else normal_answer(answer) for answer in answers]
+    if "" in answers:
+        raise InputError(
+            f"{member}: row {answers.index('') + 1} has only spaces in column {columns.answer!r}; "
+            "fill it in or remove the row"
+        )
     hard = [None if value is None else float(value) for value in cells(columns.difficulty)]
     pool = (
         Example(

@@ -145,19 +145,41 @@ def tokenize_text(texts: Sequence[str], *, source: ModelSource, max_tokens: int)
 def tokenize_answers(answers: Sequence[str], *, source: ModelSource, most: int) -> list[list[int]]:
     """Answers as they follow a prompt, with the token that ends them, at most `most` tokens each.
 
+    A completion of `most` tokens may be cut: its tokens needn't be those that made it.
+
     Raises:
         InputError: the tokenizer has no token to end an answer with.
     """
-    tokenizer, _ = _tokenizer(source, most)
+    return [ids[:most] for ids in _whole_answers(answers, source)]
+
+
+def check_answers(answers: Sequence[str], *, source: ModelSource, most: int) -> None:
+    """Refuse answers of more than `most` tokens, end included, which no completion could give.
+
+    Raises:
+        InputError: names the longest and how many there are.
+    """
+    lengths = [len(ids) for ids in _whole_answers(answers, source)]
+    longer = sum(length > most for length in lengths)
+    if longer:
+        raise InputError(
+            f"training.answer_tokens is {most}, and {longer:,} of {len(lengths):,} answers are "
+            f"longer for {source.name}, the longest {max(lengths)} tokens with its end; raise it "
+            f"to {max(lengths)}"
+        )
+
+
+def _whole_answers(answers: Sequence[str], source: ModelSource) -> list[list[int]]:
+    tokenizer, _ = _tokenizer(source, CHUNK)
     stop = stop_token(source)
     if stop is None:
         raise InputError(
             f"the tokenizer of {source.name} has no end-of-text token to end an answer with; give "
             "it an eos_token"
         )
-    given = [f" {answer.strip()}" for answer in answers]
+    given = [f" {answer}" for answer in answers]
     found = tokenizer(given, add_special_tokens=False)["input_ids"] if given else []
-    return [[*ids, stop][:most] for ids in found]
+    return [[*ids, stop] for ids in found]
 
 
 def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[int]]:
@@ -178,10 +200,10 @@ def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[in
 
 
 def detokenize(rows: Iterable[np.ndarray], *, source: ModelSource) -> tuple[str, ...]:
-    """Texts of token ids, without special tokens and without spaces at either end."""
+    """Texts of token ids, without special tokens."""
     tokenizer, _ = _tokenizer(source, CHUNK)
     listed = [row.tolist() for row in rows]
-    return tuple(text.strip() for text in tokenizer.batch_decode(listed, skip_special_tokens=True))
+    return tuple(tokenizer.batch_decode(listed, skip_special_tokens=True))
 
 
 def save_tokenizer(source: ModelSource, folder: Path) -> None:

@@ -20,6 +20,7 @@ from w2s_ray.plan.graph import (
     Role,
     keeping,
 )
+from w2s_ray.plan.tuned import check_models
 from w2s_ray.spec import (
     EnsembleStage,
     FitRecipe,
@@ -49,14 +50,15 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
     """The graph of `sweep`; `outcomes` are the settings that ended studies chose.
 
     Raises:
-        ValueError: a search whose settings contradict the sweep's, or a method that a task's form
-            can't have.
+        InputError: a search whose settings contradict the sweep's, a method that a task's form
+            can't have, or a fit that its model can't be trained for.
     """
     check_forms(sweep, inputs)
     plan = Plan(sweep=sweep, inputs=inputs)
     planner = _Planner(plan, dict(outcomes or {}))
     for task in sweep.tasks:
         planner.add_task(task.name)
+    check_models(plan)
     return plan
 
 
