@@ -35,16 +35,20 @@ def model_tensors(folder: Path) -> Shapes:
     """The tensors of the model in `folder`: of its one file, or of those that its index names.
 
     Raises:
-        InputError: a file that is missing, truncated or damaged, or an index that doesn't fit.
+        InputError: a file that is missing, empty, truncated or damaged, or an index that doesn't
+            fit.
     """
     if (folder / WEIGHTS).is_file():
-        return tensors_in(folder / WEIGHTS)
+        found = tensors_in(folder / WEIGHTS)
+        if not found:
+            raise InputError(f"{folder / WEIGHTS} holds no tensors; save the model again")
+        return found
     if (folder / INDEX).is_file():
         return _indexed(folder)
-    found = ", ".join(sorted(path.name for path in folder.glob("*.safetensors"))[:3])
+    others = ", ".join(sorted(path.name for path in folder.glob("*.safetensors"))[:3])
     raise InputError(
-        f"the model folder {folder} has neither {WEIGHTS} nor {INDEX}, but {found}; save the model "
-        "with save_pretrained"
+        f"the model folder {folder} has neither {WEIGHTS} nor {INDEX}, but {others}; save the "
+        "model with save_pretrained"
     )
 
 

@@ -32,7 +32,8 @@ class Skeleton:
     """Of a layer."""
     embedding: str
     outside: tuple[str, ...]
-    """Modules outside the layers that have a weight."""
+    """Embeddings besides, outside the layers."""
+    outside_norms: tuple[str, ...]
     head: tuple[str, ...]
     """The language model's head, by each of the names that it has had."""
     tied: bool
@@ -48,7 +49,8 @@ _LLAMA = Skeleton(
     ),
     norms=("input_layernorm", "post_attention_layernorm"),
     embedding="embed_tokens",
-    outside=("norm",),
+    outside=(),
+    outside_norms=("norm",),
     head=("lm_head",),
     tied=False,
 )
@@ -63,11 +65,8 @@ _BERT = Skeleton(
     ),
     norms=("attention.output.LayerNorm", "output.LayerNorm"),
     embedding="embeddings.word_embeddings",
-    outside=(
-        "embeddings.position_embeddings",
-        "embeddings.token_type_embeddings",
-        "embeddings.LayerNorm",
-    ),
+    outside=("embeddings.position_embeddings", "embeddings.token_type_embeddings"),
+    outside_norms=("embeddings.LayerNorm",),
     head=(),
     tied=True,
 )
@@ -78,7 +77,8 @@ SKELETONS = {
         matrices=("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
         norms=("ln_1", "ln_2"),
         embedding="wte",
-        outside=("wpe", "ln_f"),
+        outside=("wpe",),
+        outside_norms=("ln_f",),
         head=("lm_head",),
         tied=True,
     ),
@@ -93,7 +93,8 @@ SKELETONS = {
         ),
         norms=("input_layernorm", "post_attention_layernorm"),
         embedding="embed_in",
-        outside=("final_layer_norm",),
+        outside=(),
+        outside_norms=("final_layer_norm",),
         head=("lm_head", "embed_out"),
         tied=False,
     ),
@@ -104,6 +105,7 @@ SKELETONS = {
         norms=("self_attn_layer_norm", "final_layer_norm"),
         embedding="decoder.embed_tokens",
         outside=("decoder.embed_positions",),
+        outside_norms=(),
         head=("lm_head",),
         tied=True,
     ),
@@ -124,7 +126,7 @@ def misfit(tensors: Shapes, model: Architecture) -> str:
     if not layers:
         return f"no tensor is of a layer of {model.family}; it has {_listed(tensors)}"
     if layers != set(range(model.layers)):
-        return f"config.json has {model.layers} layers, and the weights have {_ranges(layers)}"
+        return f"layers in config.json: {model.layers}, in the weights: {_ranges(layers)}"
     wanted = dict(_wanted(model, skeleton))
     missing = [name for name in wanted if name not in found]
     if missing:
@@ -156,7 +158,7 @@ def _wanted(
     model: Architecture, skeleton: Skeleton
 ) -> Iterator[tuple[str, tuple[int, ...] | None]]:
     """Every tensor of the backbone with its shape; None = not compared."""
-    width = (model.width,)
+    width, norms = (model.width,), list(skeleton.outside_norms)
     yield f"{skeleton.embedding}.weight", (model.vocabulary, model.pooled or model.width)
     for name in skeleton.outside:
         yield f"{name}.weight", None
@@ -166,10 +168,11 @@ def _wanted(
             yield f"{inner}{place}.weight", (matrix.inner, matrix.outer)
             if matrix.bias:
                 yield f"{inner}{place}.bias", (matrix.outer,)
-        for norm in skeleton.norms:
-            yield f"{inner}{norm}.weight", width
-            if model.normed == "layer":
-                yield f"{inner}{norm}.bias", width
+        norms += [f"{inner}{norm}" for norm in skeleton.norms]
+    for norm in norms:
+        yield f"{norm}.weight", width
+        if model.normed == "layer":
+            yield f"{norm}.bias", width
 
 
 def _within(name: str, skeleton: Skeleton) -> str:

@@ -123,8 +123,8 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
     match training.tuning:
         case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
             raise InputError(
-                f"training.tuning.layers is {layers}, and {model.source.name} has {model.layers} "
-                "layers; lower it"
+                f"training.tuning.layers is {layers}, more than {model.source.name} has "
+                f"({model.layers}); lower it"
             )
         case LoraTuning(targets=[*targets]) if model.modules:
             _check_targets(targets, model, language=language)
