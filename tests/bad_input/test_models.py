@@ -427,3 +427,60 @@ def test_what_a_search_may_try_is_checked_too(place):
 
     line = refused(CliRunner().invoke(app, ["plan", str(path)]))
     assert "training.tuning.layers is 9, more than strong has (2)" in line
+
+
+def planned_answers(place: Path, answers: list[str], *, model: object, most: int = 4) -> Any:
+    """What `w2s plan` makes of a task of prompts with `answers`."""
+    from w2s_ray.cli import app
+
+    rows = [{"text": f"w1 w{i % 60} {i}", "answer": a} for i, a in enumerate(answers)]
+    (place / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sweep = place / "answers.yaml"
+    sweep.write_text(
+        f"""
+name: t
+task:
+  {{name: ask, path: {place}/answers.jsonl, columns: {{text: text, answer: answer}},
+   train: 80, validation: 20, test: 20}}
+models: [{{name: "embedded:xs", label: weak}}, {{name: "{model}", label: strong}}]
+training: {{answer_tokens: {most}, max_tokens: 24}}
+methods: {{naive: {{}}}}
+store: {place}/results
+"""
+    )
+    return CliRunner().invoke(app, ["plan", str(sweep)])
+
+
+def test_answers_that_no_completion_can_give_are_counted_at_plan(place):
+    """A word-level tokenizer: one token a word, one for the end."""
+    short = ["w1 w2"] * 195
+    assert planned_answers(place, [*short, *["w1 w2 w3"] * 5], model=BASE).exit_code == 0
+    many = [*short[:100], *["w1 w2 w3 w4"] * 60, *["w1 w2 w3 w4 w5 w6"] * 40]
+    line = refused(planned_answers(place, many, model=BASE))
+    assert "training.answer_tokens is 4, and " in line
+    assert " of 120 answers are longer for weak, the longest 7 tokens with its end; raise" in line
+    assert planned_answers(place, many, model=BASE, most=7).exit_code == 0
+
+
+def test_an_answer_of_spaces_alone_is_refused(place):
+    line = refused(planned_answers(place, ["w1"] * 3 + ["  "] + ["w2"] * 196, model=BASE))
+    assert "row 4 has only spaces in column 'answer'" in line
+
+
+def test_a_model_that_cannot_write_is_refused_where_it_must(place, tmp_path):
+    """A classification export: its head is dropped for classes, and missing for answers."""
+    folder = changed(tmp_path, config(tie_word_embeddings=False))
+    assert planned(place, folder).exit_code == 0
+    line = refused(planned_answers(place, ["w1"] * 200, model=folder))
+    assert "strong: its files have no language model's head (lm_head.weight)" in line
+
+
+def test_an_adapter_of_a_tied_embedding_is_refused_where_the_head_is_used(place):
+    assert planned_answers(place, ["w1"] * 200, model=BASE).exit_code == 0
+    path = place / "answers.yaml"
+    adapted = "training: {tuning: {kind: lora, targets: [c_attn, wte]}, "
+    path.write_text(path.read_text().replace("training: {", adapted))
+    from w2s_ray.cli import app
+
+    line = refused(CliRunner().invoke(app, ["plan", str(path)]))
+    assert "wte of weak is the embedding and the language model's head at once" in line

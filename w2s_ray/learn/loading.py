@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from w2s_ray.errors import InputError
 from w2s_ray.spec import ModelSource
@@ -45,11 +45,11 @@ def load_weights(loader: Any, source: ModelSource, config: Any) -> Any:
         InputError: files that don't fit `config`, or values that are not finite.
     """
     model = _load(loader, source, config)
-    name, wrong = _not_finite(model)
+    name = _not_finite(model)
     if name:
         raise InputError(
-            f"{called(source)}: tensor {name} has {wrong:,} values that are NaN or infinite; the "
-            "file is damaged or its training diverged: name another model"
+            f"{called(source)}: tensor {name} has NaN or infinite values; the file is damaged or "
+            "its training diverged: name another model"
         )
     return model
 
@@ -143,6 +143,11 @@ def _load(loader: Any, source: ModelSource, config: Any, **more: Any) -> Any:
             **_at(source),
             **more,
         )
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise InputError(
+            f"{called(source)} holds an adapter, whose base was loaded in its place; merge it into "
+            "its base: PeftModel.from_pretrained(base, folder).merge_and_unload()"
+        )
     wrong = _misfit(model, report)
     if wrong:
         raise InputError(
@@ -192,20 +197,28 @@ def _counted(names: Iterable[str], what: str) -> str:
     return f"{len(listed)} {tensors} {what} ({', '.join(listed[:_SHOWN])}{more})"
 
 
-def _not_finite(model: nn.Module) -> tuple[str, int]:
-    """The first parameter with NaN or infinity and how many values, or an empty name.
+def _not_finite(model: nn.Module) -> str:
+    """The first parameter with NaN or infinity, or an empty name; the same on all workers.
 
-    A sum is not finite where one of its values is not, and takes no memory. Under ZeRO-3 each
-    worker looks at its own part.
+    Under ZeRO-3 each worker looks at its own parts.
     """
-    for name, parameter in model.named_parameters():
-        values: Any = getattr(parameter, "ds_tensor", None)
-        values = (parameter if values is None else values).detach()
-        if not values.is_meta and not torch.isfinite(values.sum()):
-            wrong = int((~torch.isfinite(values)).sum())
-            if wrong:
-                return name, wrong
-    return "", 0
+    parameters = dict(model.named_parameters())
+    own: list[Any] = [getattr(p, "ds_tensor", p) for p in parameters.values()]
+    wrong_P = torch.stack([_has_not_finite(values.detach()) for values in own])
+    if any(hasattr(p, "ds_tensor") for p in parameters.values()):
+        torch.distributed.all_reduce(wrong_P, torch.distributed.ReduceOp.MAX)
+    names = [name for name, wrong in zip(parameters, wrong_P.tolist(), strict=True) if wrong]
+    return names[0] if names else ""
+
+
+def _has_not_finite(values: Tensor) -> Tensor:
+    """1 where there is NaN or infinity, else 0.
+
+    A sum is not finite where one of its values is not, and takes no memory; that of large values
+    isn't either.
+    """
+    wrong = not torch.isfinite(values.sum()) and not torch.isfinite(values).all()
+    return torch.tensor(int(wrong), device=values.device)
 
 
 def _is_of_the_machine(error: Exception, source: ModelSource) -> bool:
