@@ -60,7 +60,7 @@ def test_more_training_rows_leave_test_and_validation_as_they_are():
 
 def test_another_seed_gives_another_split():
     rows = Rows(pool(400))
-    first, second = (make_split(rows, task=declared(split_seed=s)) for s in (0, -1))
+    first, second = (make_split(rows, task=declared(split_seed=s)) for s in (0, 1))
     assert first.fingerprint != second.fingerprint
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
+from w2s_ray.errors import InputError
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import Left, Stopped
 from w2s_ray.learn.loop import fit
@@ -72,7 +73,8 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
     form = job.get("form", "classes")
     recipe = recipe_of(job.get("training"), form=form, **job.get("recipe", {}))
     if form == "classes":
-        return recipe, {"data": data_of(), "source": source_of(folder / "gpt2", "gpt2")}
+        model = job.get("model", "gpt2")
+        return recipe, {"data": data_of(), "source": source_of(folder / model, model)}
     source = source_of(folder / "lm", "lm")
     data = pair_data() if form == "pairs" else answer_data(source, rows=64)
     return recipe, {"data": data, "source": source}
@@ -94,6 +96,11 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
             fit(recipe, observer=Recorder(job["kill_at"]), **given)
         except KeyboardInterrupt:
             assert given["checkpoints"].latest() is not None
+    if "model" in job:
+        try:
+            fit(recipe, observer=Recorder(), **given)
+        except InputError as error:
+            return {"refused": str(error)}
     ended: dict[str, Any] = {}
     if "asks" in job:
         ended = ask(folder, workers, job, recipe, given)

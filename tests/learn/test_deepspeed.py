@@ -47,6 +47,17 @@ def jobs() -> dict[str, dict[str, Any]]:
         "recipe": STOPPING,
         "execution": {"zero_stage": 3, "activation_checkpointing": True},
     }
+    made["lora-embedding-3"] = {
+        "training": {"tuning": LoraTuning(rank=2, targets=("wte", "c_attn")), **SHORT},
+        "weights": "weights-lora",
+        "execution": {"zero_stage": 3, "keep": "last"},
+    }
+    for model in ("half", "fewer", "nan", "both-sides"):
+        for stage in (1, 3):
+            made[f"refused-{model}-{stage}"] = {
+                "model": model,
+                "execution": {"zero_stage": stage},
+            }
     for stage in (0, 3):
         made[f"kill-{stage}"] = {
             "recipe": STOPPING,
@@ -71,8 +82,29 @@ def jobs() -> dict[str, dict[str, Any]]:
     return {name: {"name": name, **job} for name, job in made.items()}
 
 
-COMPARED = [name for name in jobs() if not name.startswith("best")]
+COMPARED = [name for name in jobs() if not name.startswith(("best", "refused"))]
 """The fits with tame settings; overfitting ones amplify rounding, whatever the engine."""
+
+
+def make_unusable(folder: Path) -> None:
+    """Models that no engine may train, by what is wrong with them."""
+    from safetensors.torch import load_file, save_file
+    from transformers import Gemma3TextConfig, Gemma3TextModel
+
+    for name in ("half", "fewer", "nan"):
+        weights = make_gpt2(folder / name) / "model.safetensors"
+        tensors = dict(sorted(load_file(weights).items()))
+        if name == "half":
+            tensors = dict(list(tensors.items())[::2])
+        if name == "nan":
+            tensors["h.1.mlp.c_fc.weight"].fill_(float("nan"))
+        save_file(tensors, weights, {"format": "pt"})
+    config = folder / "fewer" / "config.json"
+    config.write_text(config.read_text().replace('"n_layer": 2', '"n_layer": 1'))
+    shape = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "head_dim": 8}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32}
+    both = Gemma3TextConfig(**shape, use_bidirectional_attention=True)
+    Gemma3TextModel(both).save_pretrained(folder / "both-sides")
 
 
 def torch_fit(folder: Path, job: dict[str, Any]) -> tuple[Any, Recorder]:
@@ -89,6 +121,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, dic
     folder = tmp_path_factory.mktemp("deepspeed")
     make_gpt2(folder / "gpt2")
     make_model(folder / "lm", eos=True)
+    make_unusable(folder)
     for workers in (1, 2):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -188,3 +221,42 @@ def test_the_best_state_is_kept(stage: int, found: Any) -> None:
     p1, labels = got.predicted["validation"].probabilities, data_of().validation_targets_MC
     found_loss = -(labels[:, 1] * np.log(p1) + labels[:, 0] * np.log(1 - p1)).mean()
     assert found_loss == pytest.approx(best[2], abs=1e-4)
+
+
+REFUSED = {
+    "half": "tensors missing (h.0.",
+    "fewer": "tensors unexpected (h.1.",
+    "nan": "tensor h.1.mlp.c_fc.weight has NaN or infinite values",
+    "both-sides": "looks at tokens on both sides",
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("model", REFUSED)
+def test_models_that_cannot_be_used_are_refused(
+    model: str, stage: int, workers: int, found: Any
+) -> None:
+    assert REFUSED[model] in found[1][workers][f"refused-{model}-{stage}"]["refused"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_adapters_of_an_embedding_are_merged_out_of_shards(workers: int, found: Any) -> None:
+    """The folder that two engines left is the same model, and not the one they began with."""
+    from safetensors.torch import load_file
+
+    folder = found[0]
+    job = jobs()["lora-embedding-3"]
+    recipe, given = settled(folder, job)
+    execution = Execution(gpus_per_worker=0, keep="last")
+    weights = folder / f"weights-torch-{workers}"
+    fit(recipe, observer=Recorder(), execution=execution, weights=weights, **given)
+    theirs, ours, first = (
+        load_file(folder / name / "model.safetensors")
+        for name in ("weights-lora", weights.name, "gpt2")
+    )
+    assert theirs.keys() == ours.keys() == first.keys()
+    for name, value in ours.items():
+        np.testing.assert_allclose(theirs[name], value, atol=1e-3)
+    for name in ("wte.weight", "h.0.attn.c_attn.weight"):
+        assert not np.allclose(ours[name], first[name], atol=1e-3)

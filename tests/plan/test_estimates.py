@@ -74,7 +74,7 @@ def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3
     import torch
     from transformers import AutoModel
 
-    from w2s_ray.learn import models
+    from w2s_ray.learn import adapters, models
 
     config = config_of(name, layers)
     backbone = AutoModel.from_config(config)
@@ -83,7 +83,7 @@ def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3
     if checkpointed:
         models._checkpoint_activations(backbone)
     if tuning.kind == "lora":
-        backbone = models._with_adapters(backbone, tuning)
+        backbone = adapters.with_adapters(backbone, tuning)
     width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
     model = models.TwoClass(backbone, width=width, causal=shape(name).causal, pad_id=0)
     for module in model.modules():

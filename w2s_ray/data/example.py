@@ -13,6 +13,15 @@ from typing import Any, NamedTuple
 from w2s_ray.data.cells import folded
 from w2s_ray.spec import Form
 
+
+def normal_answer(answer: str) -> str:
+    """The form in which answers are learned, completed and compared: no spaces at either end.
+
+    A prompt and its answer are always joined by one space.
+    """
+    return answer.strip()
+
+
 Row = Mapping[str, Any]
 """A raw row: column name -> value."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from w2s_ray.data.cells import folded, is_missing, names, number_of, plain_label, shortened, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
-from w2s_ray.data.example import Example, Row, Rows
+from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
 from w2s_ray.data.forms import KEYS, better_first, linked
 from w2s_ray.data.table import raw_rows
@@ -124,8 +124,9 @@ def _texts(row: Row, columns: Columns, member: Member, i: int) -> _Said:
         texts = {name: text_of(values[name], where=where[name]) for name in read}
         prompt = texts[columns.text] if columns.text is not None else None
         if pair[0] is None:
-            answer = None if columns.answer is None else texts[columns.answer]
-            return [prompt or ""], [], answer
+            if columns.answer is None:
+                return [prompt or ""], [], None
+            return [prompt or ""], [], _answer(texts[columns.answer], where[columns.answer])
         sides = [texts[name] for name in pair if name is not None]
         return [side if prompt is None else f"{prompt}\n\n{side}" for side in sides], [], None
 
@@ -142,11 +143,24 @@ def _texts(row: Row, columns: Columns, member: Member, i: int) -> _Said:
                 f"{where[columns.answer]} holds {len(answer)} messages; an answer is a text, or "
                 "one message of the assistant"
             )
-        return [plain_text(prompt)], [prompt], answer[0]["content"]
+        content = _answer(answer[0]["content"], where[columns.answer])
+        return [plain_text(prompt)], [prompt], content
     if pair[0] is None:
         return [plain_text(prompt)], [prompt], None
     both = [conversation(prompt, messages(name, "assistant")) for name in pair]
     return [plain_text(each) for each in both], both, None
+
+
+def _answer(text: str, where: str) -> str:
+    """The answer as it is learned and compared.
+
+    Raises:
+        InputError: there are only spaces.
+    """
+    answer = normal_answer(text)
+    if not answer:
+        raise InputError(f"{where} has only spaces; fill it in or remove the row")
+    return answer
 
 
 def _keys(row: Row, columns: Columns, member: Member, i: int, texts: Sequence[str]) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
+from w2s_ray.data.folders import check_model
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import has_images, image_stamps
 from w2s_ray.data.lengths import quantiles
@@ -65,6 +68,8 @@ class Inputs:
     """Identity of a model that is pretrained -> what it is."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """Model label -> what tells its chat template from others, where its identity doesn't."""
+    answers: Mapping[tuple[str, str], AnswerLengths] = field(default_factory=dict)
+    """(fingerprint, identity of a model) -> tokens of the answers, where they can be counted."""
 
     @property
     def provisional(self) -> tuple[str, ...]:
@@ -99,14 +104,41 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                     corpora[model.label] = split_ref(model.pretrain.corpus, online=online)
                 continue
             models[model.label] = model_source(model, online=online)
-        except ValueError as error:
+            if not makes_features_only(model):
+                reads_text = any(form_of(task) != "features" for task in sweep.tasks)
+                check_model(models[model.label], reads_text=reads_text)
+        except InputError as error:
             raise InputError(f"models.{model.label}: {error}") from None
-    splits = {task.name: split_ref(task, online=online) for task in sweep.tasks}
+    splits, answers = {}, {}
+    for task in sweep.tasks:
+        splits[task.name], made = _resolved(task, online)
+        if splits[task.name].form == "answers" and not splits[task.name].provisional:
+            answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
     templates: dict[str, str] = {}
     if any(split.chat for split in splits.values()):
         found = {label: template_digest(Path(model.location)) for label, model in models.items()}
         templates = {label: name for label, name in found.items() if name is not None}
-    return Inputs(splits, models, corpora, architectures, templates)
+    return Inputs(splits, models, corpora, architectures, templates, answers)
+
+
+def _answers(
+    task: Task,
+    fingerprint: str,
+    made: Split | None,
+    models: Mapping[str, ModelSource],
+    online: bool,
+) -> dict[tuple[str, str], AnswerLengths]:
+    """The lengths of a split's answers for every model; `made` is the split, if it was read."""
+
+    @cache
+    def split() -> Split:
+        return made if made is not None else load_split(task, online=online)
+
+    found = {
+        (fingerprint, source.identity): answer_lengths(fingerprint, source, split=split)
+        for source in models.values()
+    }
+    return {key: lengths for key, lengths in found.items() if lengths is not None}
 
 
 def _check_reads(model: Model, task: Task) -> None:
@@ -130,17 +162,22 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     Raises:
         InputError: as for `load_split`, except where a hub dataset can't be had.
     """
+    return _resolved(task, online)[0]
+
+
+def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
+    """What a plan knows of the split of `task`, and the split where it had to be made."""
     commit, unresolved = _commit(task, online)
     if unresolved:
-        return _provisional(task, unresolved)
+        return _provisional(task, unresolved), None
     key = _key(task, commit)
     known = _from_note(read_note("splits", key=key), form_of(task))
     if known is not None:
-        return known
+        return known, None
     try:
         split = make_split(_rows(task, commit, online), task=task)
     except SourceUnavailable as error:
-        return _provisional(task, str(error))
+        return _provisional(task, str(error)), None
     words: dict[Part, tuple[float, ...]] = {
         part: quantiles([len(text.split()) for row in rows for text in _read(row)])
         for part, rows in split.parts.items()
@@ -149,7 +186,7 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     chat = any(row.chat is not None for row in split.parts["test"])
     found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat)
     write_note("splits", key=key, note=asdict(found))
-    return found
+    return found, split
 
 
 def _read(row: Example) -> tuple[str, ...]:

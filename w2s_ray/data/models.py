@@ -13,6 +13,7 @@ from pathlib import Path
 
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.files import stamp
+from w2s_ray.data.folders import refuse_adapter
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import FEATURE_FILES
 from w2s_ray.errors import InputError
@@ -153,6 +154,7 @@ def _check(folder: Path) -> None:
         raise InputError(
             f"no model folder at {folder}; correct the path, or give a hub name such as org/name"
         )
+    refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         raise InputError(
             f"the model folder {folder} has no config.json; name a folder that "

@@ -1,7 +1,8 @@
 """When a prediction is right: the one definition, for fits' own figures and for reports.
 
-Owns the rule alone. With answers: the completion is the right answer, to the letter. Else: class 1
-has more than half the probability where it is the label; a tie is class 0. Shapes: N rows.
+Owns the rule alone. With answers: the completion is the right answer, both in their normal form.
+Else: class 1 has more than half the probability where it is the label; a tie is class 0. Shapes: N
+rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from w2s_ray.data.example import normal_answer
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -19,7 +22,11 @@ class Truth:
     labels_N: np.ndarray | None = None
     """Classes, 0 or 1; null where there are none."""
     answers: tuple[str, ...] | None = None
-    """Right answers; null where rows have classes."""
+    """Right answers in their normal form; null where rows have classes."""
+
+    def __post_init__(self) -> None:
+        if self.answers is not None:
+            object.__setattr__(self, "answers", tuple(map(normal_answer, self.answers)))
 
 
 def right(

@@ -30,11 +30,13 @@ def activations(
     from w2s_ray.learn.batches import layout
     from w2s_ray.learn.engine import to_device
     from w2s_ray.learn.models import TwoClass, build_model
+    from w2s_ray.learn.padding import check_padding
 
     on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
     device = torch.device("cuda" if on_gpu else "cpu")
     model = build_model(source, tuning=FullTuning(), seed=0).to(device)
     assert isinstance(model, TwoClass)
+    check_padding(model, source=source, device=device)
     found_ND: np.ndarray | None = None
     mixed = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16")
     with torch.no_grad(), mixed:

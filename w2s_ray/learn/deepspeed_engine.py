@@ -17,12 +17,13 @@ from typing import Any
 import torch
 import torch.distributed as distributed
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from w2s_ray.errors import InputError
 from w2s_ray.learn.kernels import prepare_for_gpu
 from w2s_ray.learn.language import LanguageModel
-from w2s_ray.learn.models import AnyModel, build_model, export_model
+from w2s_ray.learn.models import AnyModel, build_model, check_files, export_model
+from w2s_ray.learn.padding import check_padding
 from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 TAG = "deepspeed"
@@ -63,6 +64,8 @@ class DeepSpeedEngine:
         self._stage = execution.zero_stage
         self._bf16 = training.precision == "bf16"
         settings = _settings(training, execution, self.workers, on_gpu)
+        if self._stage == 3:
+            check_files(source, form=form)
         keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
         self.model: AnyModel = build_model(
             source,
@@ -74,6 +77,8 @@ class DeepSpeedEngine:
         del keep_alive
         if on_gpu:
             prepare_for_gpu(self.model)
+        if self._stage == 3:
+            _gather_with_their_layers(self.model)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.parameters = sum(_size(p) for p in self.model.parameters())
         self.trained_parameters = sum(_size(p) for p in trained)
@@ -87,6 +92,7 @@ class DeepSpeedEngine:
         self._engine, *_ = deepspeed.initialize(
             model=self.model, optimizer=optimizer, config=settings
         )
+        check_padding(self.model, source=source, device=self.device)
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
 
@@ -247,6 +253,19 @@ def _shard_while_loading(settings: dict[str, Any]) -> Any:
     from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
     return HfDeepSpeedConfig(settings)
+
+
+def _gather_with_their_layers(model: nn.Module) -> None:
+    """Make ZeRO-3 gather parameters that a layer reads out of a dictionary of its own.
+
+    peft keeps the adapters of an embedding so; DeepSpeed gathers by calls of modules.
+    """
+    import deepspeed
+
+    for module in model.modules():
+        for child in module.children():
+            for parameter in child.parameters() if isinstance(child, nn.ParameterDict) else ():
+                deepspeed.zero.register_external_parameter(module, parameter)
 
 
 def _settings(

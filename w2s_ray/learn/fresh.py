@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.learn.models import no_progress_bars
+from w2s_ray.learn.loading import no_progress_bars
 from w2s_ray.spec import SAN_TOKENS, Architecture
 
 PAD, UNKNOWN, END = "[pad]", "[unk]", "[end]"

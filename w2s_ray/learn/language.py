@@ -192,7 +192,8 @@ def told_language(data: AnswerData | TextData, found: Arrays) -> Predicted:
 
 def export_language(model: LanguageModel, state: dict[str, Tensor], folder: Path) -> None:
     """Write `state` to `folder` as a pretrained language model."""
-    from w2s_ray.learn.models import merged_weights, no_progress_bars
+    from w2s_ray.learn.loading import no_progress_bars
+    from w2s_ray.learn.models import merged_weights
 
     folder.mkdir(parents=True, exist_ok=True)
     backbone: Any = model.backbone

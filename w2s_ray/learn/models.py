@@ -7,9 +7,6 @@ Shapes: B rows, L tokens, D width of the backbone, C two classes.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from w2s_ray.errors import InputError
+from w2s_ray.learn.adapters import merged_adapters, with_adapters
 from w2s_ray.learn.language import LanguageModel, export_language
+from w2s_ray.learn.loading import check_weights, load_config, load_weights, no_progress_bars
 from w2s_ray.spec import (
     Form,
     LastLayersTuning,
@@ -96,6 +95,8 @@ class Pairwise(TwoClass):
 
 
 AnyModel = TwoClass | LanguageModel
+LANGUAGE = ("answers", "text")
+"""Forms whose rows a language model reads and writes."""
 
 
 def build_model(
@@ -115,25 +116,20 @@ def build_model(
     Raises:
         InputError: no safetensors weights, an encoder-decoder, or targets that match no module.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
     _check_weights(source)
-    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
-    config = AutoConfig.from_pretrained(source.location, **at)
+    config = load_config(source)
     causal = is_causal(config, source=source)
     _silence(config)
     torch.manual_seed(seed)
-    language = form in ("answers", "text")
+    language = form in LANGUAGE
     if language and not causal:
         raise InputError(
             f"{source.location} is an encoder ({config.model_type}), and rows of the form {form} "
             "need a causal language model"
         )
-    loader = AutoModelForCausalLM if language else AutoModel
-    with no_progress_bars():
-        backbone: Any = loader.from_pretrained(
-            source.location, config=config, use_safetensors=True, dtype=torch.float32, **at
-        )
+    backbone: Any = load_weights(_loader(form), source, config)
     if language:
         backbone.generation_config = GenerationConfig()  # a model's own may sample
     if getattr(backbone, "pooler", None) is not None:
@@ -147,7 +143,7 @@ def build_model(
     match tuning:
         case LoraTuning():
             torch.manual_seed(seed)
-            backbone = _with_adapters(backbone, tuning)
+            backbone = with_adapters(backbone, tuning)
         case ProbeTuning() | LpFtTuning() if language:
             raise InputError(
                 f"training.tuning is {tuning.kind}, but a model of the form {form} has no head of "
@@ -171,27 +167,54 @@ def build_model(
     return model.train()
 
 
+def check_files(source: ModelSource, *, form: Form = "classes") -> None:
+    """Refuse files that don't fit their configuration, before a model is made of them.
+
+    Raises:
+        InputError: names the tensors.
+    """
+    _check_weights(source)
+    check_weights(_loader(form), source, load_config(source))
+
+
+def _loader(form: Form) -> Any:
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    return AutoModelForCausalLM if form in LANGUAGE else AutoModel
+
+
 def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
     """Freeze all but the last `layers` of `every` layers and what stands after them."""
     if layers > every:
         raise InputError(f"training.tuning.layers is {layers}, but the model has {every} layers")
-    found = [
-        (parent, name)
-        for parent in backbone.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.ModuleList) and len(child) == every
-    ]
-    if not found:
-        raise InputError(
-            "training.tuning: last_layers finds no list of layers in this model; use lora or full"
-        )
-    parent, name = found[0]
+    parent, name = _layer_list(backbone, every)
     names = [child for child, _ in parent.named_children()]
     backbone.requires_grad_(False)
     for after in names[names.index(name) + 1 :]:
         parent.get_submodule(after).requires_grad_(True)
     for layer in list(parent.get_submodule(name).children())[every - layers :]:
         layer.requires_grad_(True)
+
+
+def _layer_list(backbone: Any, every: int) -> tuple[nn.Module, str]:
+    """The text model's list of `every` layers: the module that holds it, and its name there.
+
+    Lists within a layer are none, and a wrapper may have a tower of images as deep as its text.
+    """
+    text = backbone.get_decoder() if isinstance(backbone.get_decoder(), nn.Module) else backbone
+    found: dict[str, tuple[nn.Module, str]] = {}
+    for place, parent in text.named_modules():
+        for name, child in parent.named_children():
+            at = f"{place}.{name}." if place else f"{name}."
+            within = any(at.startswith(outer) for outer in found)
+            if isinstance(child, nn.ModuleList) and len(child) == every and not within:
+                found[at] = parent, name
+    if len(found) != 1:
+        what = f"lists {', '.join(at[:-1] for at in found)}" if found else "no list of layers"
+        raise InputError(
+            f"training.tuning: last_layers finds {what} in this model; use lora or full"
+        )
+    return next(iter(found.values()))
 
 
 def is_causal(config: Any, *, source: ModelSource) -> bool:
@@ -215,25 +238,13 @@ def is_causal(config: Any, *, source: ModelSource) -> bool:
 
 
 def merged_weights(model: AnyModel, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's weights under their pretrained names, adapters added into what they adapt.
+    """The backbone's weights under their pretrained names, adapters merged into what they adapt.
 
     `state` holds the whole model's weights by `model`'s parameter names.
     """
     prefix = "backbone."
     weights = {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
-    for name, module in model.backbone.named_modules():
-        if not hasattr(module, "lora_A"):
-            continue
-        down = weights.pop(f"{name}.lora_A.default.weight")
-        up = weights.pop(f"{name}.lora_B.default.weight")
-        delta = (up.float() @ down.float()) * module.scaling["default"]  # pyright: ignore
-        delta = delta.T if module.fan_in_fan_out else delta
-        whole = weights[f"{name}.base_layer.weight"]
-        weights[f"{name}.base_layer.weight"] = (whole.float() + delta).to(whole.dtype)
-    return {
-        name.removeprefix("base_model.model.").replace(".base_layer.", "."): value.contiguous()
-        for name, value in weights.items()
-    }
+    return merged_adapters(model.backbone, weights)
 
 
 def export_model(model: AnyModel, state: dict[str, Tensor], folder: Path) -> None:
@@ -278,41 +289,3 @@ def _checkpoint_activations(backbone: Any) -> None:
     """Turn on recomputation in the backward pass, by the name that this transformers has for it."""
     new = getattr(backbone, "activation_checkpointing_enable", None)
     (new or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
-
-
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Within it, transformers draws no bars."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _with_adapters(backbone: nn.Module, tuning: LoraTuning) -> nn.Module:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    targets = list(tuning.targets) if tuning.targets is not None else None
-    adapters = LoraConfig(
-        task_type=TaskType.FEATURE_EXTRACTION,
-        r=tuning.rank,
-        lora_alpha=tuning.alpha,  # pyright: ignore
-        target_modules=targets,
-        lora_dropout=0.0,
-        bias="none",
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="fan_in_fan_out")
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
-            return get_peft_model(backbone, adapters, autocast_adapter_dtype=False)
-    except ValueError as error:
-        raise InputError(
-            f"training.tuning.targets is {targets}: {error}; name modules of the model, "
-            "such as [q_proj, v_proj]"
-        ) from error

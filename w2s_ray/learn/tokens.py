@@ -110,7 +110,7 @@ def tokenize(
     Raises:
         InputError: nothing is left.
     """
-    tokenizer, limit = _tokenizer(*_place(source), max_tokens)
+    tokenizer, limit = _tokenizer(source, max_tokens)
     limit -= less
     if limit < 1:
         raise InputError(
@@ -140,7 +140,7 @@ def tokenize_text(
     A piece begins with the last token of the one before it, so that every token but a text's first
     is learned once.
     """
-    tokenizer, limit = _tokenizer(*_place(source), max_tokens)
+    tokenizer, limit = _tokenizer(source, max_tokens)
     stop = stop_token(source)
     pieces: list[list[int]] = []
     for start in range(0, len(texts), CHUNK):
@@ -155,19 +155,41 @@ def tokenize_text(
 def tokenize_answers(answers: Sequence[str], *, source: ModelSource, most: int) -> list[list[int]]:
     """Answers as they follow a prompt, with the token that ends them, at most `most` tokens each.
 
+    A completion of `most` tokens may be cut: its tokens needn't be those that made it.
+
     Raises:
         InputError: the tokenizer has no token to end an answer with.
     """
-    tokenizer, _ = _tokenizer(*_place(source), most)
+    return [ids[:most] for ids in _whole_answers(answers, source)]
+
+
+def check_answers(answers: Sequence[str], *, source: ModelSource, most: int) -> None:
+    """Refuse answers of more than `most` tokens, end included, which no completion could give.
+
+    Raises:
+        InputError: names the longest and how many there are.
+    """
+    lengths = [len(ids) for ids in _whole_answers(answers, source)]
+    longer = sum(length > most for length in lengths)
+    if longer:
+        raise InputError(
+            f"training.answer_tokens is {most}, and {longer:,} of {len(lengths):,} answers are "
+            f"longer for {source.name}, the longest {max(lengths)} tokens with its end; raise it "
+            f"to {max(lengths)}"
+        )
+
+
+def _whole_answers(answers: Sequence[str], source: ModelSource) -> list[list[int]]:
+    tokenizer, _ = _tokenizer(source, CHUNK)
     stop = stop_token(source)
     if stop is None:
         raise InputError(
             f"the tokenizer of {source.name} has no end-of-text token to end an answer with; give "
             "it an eos_token"
         )
-    given = [f" {answer.strip()}" for answer in answers]
+    given = [f" {answer}" for answer in answers]
     found = tokenizer(given, add_special_tokens=False)["input_ids"] if given else []
-    return [[*ids, stop][:most] for ids in found]
+    return [[*ids, stop] for ids in found]
 
 
 def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[int]]:
@@ -176,7 +198,7 @@ def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[in
     Raises:
         InputError: the tokenizer reads two of them alike.
     """
-    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    tokenizer, _ = _tokenizer(source, CHUNK)
     given = [f" {word.strip()}" for word in words]
     found: list[list[int]] = tokenizer(given, add_special_tokens=False)["input_ids"]
     if len({tuple(ids) for ids in found}) < len(words) or not all(found):
@@ -188,32 +210,32 @@ def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[in
 
 
 def detokenize(rows: Iterable[np.ndarray], *, source: ModelSource) -> tuple[str, ...]:
-    """Texts of token ids, without special tokens and without spaces at either end."""
-    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    """Texts of token ids, without special tokens."""
+    tokenizer, _ = _tokenizer(source, CHUNK)
     listed = [row.tolist() for row in rows]
-    return tuple(text.strip() for text in tokenizer.batch_decode(listed, skip_special_tokens=True))
+    return tuple(tokenizer.batch_decode(listed, skip_special_tokens=True))
 
 
 def tokenizer_of(source: ModelSource) -> Any:
     """The model's tokenizer."""
-    return _tokenizer(*_place(source), CHUNK)[0]
+    return _tokenizer(source, CHUNK)[0]
 
 
 def save_tokenizer(source: ModelSource, folder: Path) -> None:
     """Put the model's tokenizer beside weights in `folder`."""
-    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    tokenizer, _ = _tokenizer(source, CHUNK)
     tokenizer.save_pretrained(folder)
 
 
 def stop_token(source: ModelSource) -> int | None:
     """The token that ends a text; None where the tokenizer has none."""
-    tokenizer, _ = _tokenizer(*_place(source), CHUNK)
+    tokenizer, _ = _tokenizer(source, CHUNK)
     return tokenizer.eos_token_id
 
 
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     """What decides how a text is read: models of one family share it, and so their tokens."""
-    tokenizer, limit = _tokenizer(*_place(source), max_tokens)
+    tokenizer, limit = _tokenizer(source, max_tokens)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return f"{source.identity} {limit}"
@@ -223,21 +245,41 @@ def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _place(source: ModelSource) -> tuple[str, str | None, bool]:
-    return source.location, source.revision, source.trust_remote_code
+def _tokenizer(source: ModelSource, max_tokens: int) -> tuple[Any, int]:
+    """The model's tokenizer, and the most tokens that a row may have.
+
+    Raises:
+        InputError: no tokenizer, or one of more tokens than the model has embeddings.
+    """
+    tokenizer, limit = _loaded(source.model_dump_json())
+    return tokenizer, min(max_tokens, limit or max_tokens)
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(
-    location: str, revision: str | None, trusted: bool, max_tokens: int
-) -> tuple[Any, int]:
-    """The model's tokenizer, and the most tokens that a row may have."""
-    from transformers import AutoConfig, AutoTokenizer
+def _loaded(declared: str) -> tuple[Any, int | None]:
+    """The tokenizer of the model source that is `declared` as JSON, and its position limit."""
+    from transformers import AutoTokenizer
 
-    at = {"revision": revision, "trust_remote_code": trusted}
-    config = AutoConfig.from_pretrained(location, **at)
-    tokenizer = AutoTokenizer.from_pretrained(location, truncation_side="left", **at)
-    return tokenizer, min(max_tokens, position_limit(config) or max_tokens)
+    from w2s_ray.learn.loading import called, load_config, reading
+
+    source = ModelSource.model_validate_json(declared)
+    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    config = load_config(source)
+    with reading(source):
+        tokenizer = AutoTokenizer.from_pretrained(source.location, truncation_side="left", **at)
+        known = tokenizer.get_vocab()
+    if known.keys() <= set(tokenizer.all_special_tokens):
+        raise InputError(
+            f"{called(source)} has no tokenizer; put the tokenizer files of its base beside its "
+            "weights"
+        )
+    tokens, rows = max(known.values()) + 1, config.get_text_config().vocab_size
+    if tokens > rows:
+        raise InputError(
+            f"{called(source)}: its tokenizer has {tokens:,} tokens and its embedding {rows:,} "
+            "rows; resize the embedding (resize_token_embeddings), or use the model's own tokenizer"
+        )
+    return tokenizer, position_limit(config)
 
 
 def position_limit(config: Any) -> int | None:

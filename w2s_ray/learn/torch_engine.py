@@ -18,6 +18,7 @@ from w2s_ray.learn.compute import training_flops
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.models import AnyModel, build_model, export_model
+from w2s_ray.learn.padding import check_padding
 from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 STATE = "state.safetensors"
@@ -47,6 +48,7 @@ class TorchEngine:
             form=form,
             activation_checkpointing=execution.activation_checkpointing,
         ).to(self.device)
+        check_padding(self.model, source=source, device=self.device)
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
         self.parameters = sum(p.numel() for p in self.model.parameters())

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from w2s_ray.errors import InputError
+from w2s_ray.learn.loading import load_config, load_weights, reading
 from w2s_ray.spec import ModelSource
 
 
@@ -103,16 +104,16 @@ def _three_channels(image: np.ndarray) -> np.ndarray:
 
 
 def _transformers(source: ModelSource) -> tuple[Any, Preparation]:
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
-    at = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
-    config = AutoConfig.from_pretrained(source.location, **at)
-    model = AutoModel.from_pretrained(source.location, config=config, use_safetensors=True, **at)
+    config = load_config(source)
+    model = load_weights(AutoModel, source, config)
     if getattr(model, "main_input_name", None) != "pixel_values":
         raise InputError(
             f"{source.location} ({config.model_type}) reads no images; name a vision model"
         )
-    return model, _own_preparation(source, config)
+    with reading(source):
+        return model, _own_preparation(source, config)
 
 
 def _own_preparation(source: ModelSource, config: Any) -> Preparation:

@@ -19,6 +19,7 @@ from w2s_ray.plan.graph import (
     Role,
     keeping,
 )
+from w2s_ray.plan.tuned import check_models
 from w2s_ray.spec import (
     EnsembleStage,
     FitRecipe,
@@ -48,12 +49,14 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
     """The graph of `sweep`; `outcomes` are the settings that ended studies chose.
 
     Raises:
-        InputError: a search whose settings contradict the sweep's.
+        InputError: a search whose settings contradict the sweep's, or a fit that its model can't be
+            trained for.
     """
     plan = Plan(sweep=sweep, inputs=inputs)
     planner = _Planner(plan, dict(outcomes or {}))
     for task in sweep.tasks:
         planner.add_task(task.name)
+    check_models(plan)
     return plan
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
 from tests.support import WORDS, NoCheckpoints, make_model
+from w2s_ray.data.folders import check_model
+from w2s_ray.data.models import model_source
 from w2s_ray.execute.fits.job import FitJob
 from w2s_ray.plan import PlannedFit
 from w2s_ray.report.scores import scores
-from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource, Training, XentLoss
+from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, Model, ModelSource, Training, XentLoss
 from w2s_ray.store import Store
 from w2s_ray.store.tables import SPLIT_ROWS
 
@@ -116,6 +119,47 @@ def test_answers_are_kept_measured_and_checked_for_legality(tmp_path, model, mon
     assert row["agreement"] == pytest.approx(sum(same) / len(same))
     assert row["accuracy"] == store.record(learner.id).summary["test_accuracy"]
     assert row["auc"] is row["log_loss"] is row["ece"] is None
+
+
+def test_spaces_around_answers_change_nothing(tmp_path, model, monkeypatch):
+    """Evaluation harnesses begin answers with a space."""
+    told = []
+    for name, space in (("plain", "{}"), ("led", " {}"), ("wide", "\t{} \n")):
+        monkeypatch.setenv("W2S_CACHE", str(tmp_path / name / "cache"))
+        store = Store.open(tmp_path / name)
+        given = [{**r, "answer": space.format(r["answer"])} for r in rows("answers", flipped=False)]
+        store.write_split("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
+        monkeypatch.setattr("w2s_ray.execute.fits.job.TASKS", {})
+        weak, learner = supervisor(model, "answers"), student(model, "answers", oracle=True)
+        predictions = carried(store, weak, learner)
+        figures = [store.record(fit.id).summary["test_accuracy"] for fit in (weak, learner)]
+        told.append((predictions, figures, [r["accuracy"] for r in scores(store).to_pylist()]))
+    assert told[0] == told[1] == told[2]
+    assert max(told[0][1]) > 0
+
+
+def test_kept_weights_are_a_model_that_a_sweep_can_name(tmp_path, model, monkeypatch):
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    store = Store.open(tmp_path / "store")
+    table = pa.Table.from_pylist(rows("pairs", flipped=False), schema=SPLIT_ROWS)
+    store.write_split("s" * 20, table, {})
+    fit = supervisor(model, "pairs")
+    kept = fit.execution.model_copy(update={"keep": "last"})
+    carried(store, replace(fit, execution=kept))
+    folder = store.fetch_weights(fit.id, tmp_path / "fetched")
+    check_model(model_source(Model(name=str(folder))), reads_text=True)
+
+
+def test_answers_too_long_for_a_completion_fail_before_training(tmp_path, model, monkeypatch):
+    """Where no plan could count them: the tokenizer was not a file on this machine."""
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    store = Store.open(tmp_path / "store")
+    given = [{**r, "answer": "w1 w2 w3 w4"} for r in rows("answers", flipped=False)]
+    store.write_split("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
+    record = FitJob(supervisor(model, "answers")).run(store, checkpoints=NoCheckpoints())
+    assert record.status == "failed"
+    assert "training.answer_tokens is 4, and " in record.reason
+    assert "the longest 5 tokens with its end; raise it to 5" in record.reason
 
 
 def test_text_of_a_task_with_answers_leaves_the_answers_out(tmp_path, model, monkeypatch):

@@ -31,6 +31,7 @@ from w2s_ray.execute.outcome import outcome_record, reason_of
 from w2s_ray.execute.stored_split import stored_split
 from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import Control, FeatureData, FitResult, Left, Predicted, Stopped
+from w2s_ray.learn.tokens import save_tokenizer
 from w2s_ray.plan import PlannedFit
 from w2s_ray.spec import Architecture, Execution, FitRecipe, ModelSource
 from w2s_ray.store import Record, Store
@@ -102,6 +103,8 @@ class FitJob:
         try:
             result = self._learn(fit.source, given, ledger, checkpoints, weights)
             kept = weights if weights.exists() else None
+            if kept is not None and self.writes and not isinstance(given.data, FeatureData):
+                save_tokenizer(fit.source, kept)  # so that a sweep can name the folder as a model
             return self._record(store, rows, given, ledger, result, kept, setup_s)
         finally:
             shutil.rmtree(weights.parent, ignore_errors=True)

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.data.cache import cache_folder
+from w2s_ray.data.example import normal_answer
 from w2s_ray.data.lengths import note_tokens
 from w2s_ray.execute.fits.features import features
 from w2s_ray.execute.fits.labels import (
@@ -30,6 +31,7 @@ from w2s_ray.learn.rows import AnyRows, PairRows, SpanRows
 from w2s_ray.learn.tokens import (
     TokenRows,
     cached_tokens,
+    check_answers,
     detokenize,
     stop_token,
     tokenize,
@@ -119,6 +121,8 @@ def _answers(fit: PlannedFit, rows: SplitRows, store: Store) -> Material:
     recipe, source = fit.recipe, fit.source
     most, part = recipe.training.answer_tokens, recipe.train_on
     wanted = answers(recipe, rows, weak=weak_answers(store, recipe))
+    if recipe.learns_from_ground_truth:
+        check_answers([*wanted.train, *wanted.validation], source=source, most=most)
     # A prompt loses its beginning where it leaves no room for the longest completion.
     prompts = {name: _tokens(fit, rows, name, less=most) for name in _parts(recipe)}
 
@@ -134,7 +138,9 @@ def _answers(fit: PlannedFit, rows: SplitRows, store: Store) -> Material:
         validation=spans(prompts["validation"], wanted.validation),
         validation_answers=tuple(wanted.validation),
         predict={name: prompts[name] for name in dict.fromkeys(("validation", *recipe.predicts))},
-        texts=lambda tokens_MK: detokenize((row[row >= 0] for row in tokens_MK), source=source),
+        texts=lambda tokens_MK: tuple(
+            map(normal_answer, detokenize((row[row >= 0] for row in tokens_MK), source=source))
+        ),
         stop_id=stop,
         most=most,
     )

@@ -1,0 +1,245 @@
+"""A model's folder, looked through before anything is loaded: configuration, weights, tokenizer.
+
+Owns what can be said of it without torch and transformers, so that a plan refuses what a fit could
+not begin with. What only the libraries can tell is refused when the model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from w2s_ray.data.architecture import FAMILIES, Architecture, read_architecture
+from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.files import stamp
+from w2s_ray.data.headers import Shapes, model_tensors, read_object
+from w2s_ray.data.hub import cache_folder
+from w2s_ray.data.skeletons import embedding_rows, misfit
+from w2s_ray.errors import InputError
+from w2s_ray.spec import ModelSource
+
+ADAPTER = "adapter_config.json"
+TOKENIZER = "tokenizer.json"
+_TOKENIZERS = (TOKENIZER, "*.model", "vocab.*", "*.tiktoken", "tekken.json")
+"""Files of which a tokenizer has at least one."""
+_COUNTS = (
+    *("hidden_size", "n_embd", "d_model", "num_hidden_layers", "n_layer", "num_attention_heads"),
+    *("n_head", "num_key_value_heads", "head_dim", "intermediate_size", "ffn_dim", "n_inner"),
+    *("vocab_size", "max_position_embeddings", "n_positions", "word_embed_proj_dim"),
+)
+"""Settings of config.json that are whole numbers above 0 where they are numbers."""
+_WIDTHS, _HEADS = ("hidden_size", "n_embd"), ("num_attention_heads", "n_head")
+_DIVIDED = ("gpt2", "gpt_neox", "opt", "bert", "roberta")
+"""Families whose heads divide the width."""
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What the files of a model say of it."""
+
+    config: Mapping[str, Any]
+    """The content of config.json."""
+    tensors: Shapes
+    """Names and shapes of its weights; empty where they are not on this machine."""
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        """The configuration of the text model: of a wrapper, its part."""
+        inner = self.config.get("text_config")
+        return inner if isinstance(inner, dict) else self.config
+
+    @property
+    def layers(self) -> int | None:
+        """Layers of the text model; None where config.json doesn't say."""
+        return next((self.text[k] for k in _LAYERS if isinstance(self.text.get(k), int)), None)
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The shape, of a family that is known."""
+        if self.config.get("model_type") not in FAMILIES or "quantization_config" in self.config:
+            return None
+        try:
+            return read_architecture(dict(self.config))
+        except KeyError:
+            return None
+
+
+def model_files(source: ModelSource) -> ModelFiles | None:
+    """What is known of the model at `source`; None where it is no model on this machine.
+
+    Raises:
+        InputError: a file that is missing, damaged or no model's.
+    """
+    folder = Path(source.location)
+    if folder.is_dir():
+        refuse_adapter(folder)
+        return ModelFiles(_config(folder, trusted=source.trust_remote_code), model_tensors(folder))
+    if source.revision is None:
+        return None
+    name = f"models--{source.location.replace('/', '--')}"
+    folder = cache_folder() / name / "snapshots" / source.revision
+    if not (folder / "config.json").is_file():
+        return None
+    refuse_adapter(folder)
+    config = _config(folder, trusted=source.trust_remote_code)
+    try:
+        return ModelFiles(config, model_tensors(folder))
+    except InputError:  # the cache needn't have the weights yet, or all of them
+        return ModelFiles(config, {})
+
+
+def check_model(source: ModelSource, *, reads_text: bool) -> None:
+    """Refuse a model whose files can't be loaded or don't fit one another.
+
+    Raises:
+        InputError: names the file, what is wrong with it, and the remedy.
+    """
+    files = model_files(source)
+    if files is None:
+        return
+    where = Path(source.location)
+    if reads_text:
+        _check_reads(files, source)
+    shape = files.architecture
+    wrong = misfit(files.tensors, shape) if shape is not None and files.tensors else ""
+    if wrong:
+        raise InputError(
+            f"the weights in {where} don't fit its config.json ({shape.family if shape else ''}): "
+            f"{wrong}; name a folder whose config.json and weights belong together"
+        )
+    if reads_text and where.is_dir():
+        _check_tokenizer(where, files, trusted=source.trust_remote_code)
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Refuse a folder that holds an adapter: the library would load its base in its place."""
+    if (folder / ADAPTER).is_file():
+        base = read_object(folder / ADAPTER).get("base_model_name_or_path") or "its base"
+        raise InputError(
+            f"the model folder {folder} holds an adapter ({ADAPTER}) of {base}; merge it into its "
+            "base: PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(...)"
+        )
+
+
+def _config(folder: Path, *, trusted: bool) -> dict[str, Any]:
+    """The content of config.json, with a model type and sizes that can be."""
+    path = folder / "config.json"
+    config = read_object(path)
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or not kind:
+        raise InputError(
+            f"{path} has no model_type; name a folder that save_pretrained wrote of a transformers "
+            "model"
+        )
+    known = _known_types()
+    if known and f'"{kind}"' not in known and not (trusted and "auto_map" in config):
+        raise InputError(
+            f"{path}: transformers has no model_type {kind!r}; correct it, install a version that "
+            "has it, or set trust_remote_code where the folder brings its own code"
+        )
+    for key in _COUNTS:
+        value = config.get(key)
+        if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 1):
+            raise InputError(f"{path}: {key} is {value!r}; give a whole number above 0")
+    width, heads = (_first(config, keys) for keys in (_WIDTHS, _HEADS))
+    if kind in _DIVIDED and width and heads and width % heads:
+        raise InputError(f"{path}: {heads} heads don't divide a width of {width}; correct either")
+    return config
+
+
+def _first(config: Mapping[str, Any], keys: Iterable[str]) -> int | None:
+    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+
+
+@cache
+def _known_types() -> str:
+    """Source text in which transformers names its model types; empty where it isn't found.
+
+    Importing the library would take seconds.
+    """
+    found = find_spec("transformers")
+    if found is None or not found.submodule_search_locations:
+        return ""
+    auto = Path(found.submodule_search_locations[0]) / "models" / "auto"
+    names = ("auto_mappings.py", "configuration_auto.py")
+    return "".join(
+        (auto / name).read_text(encoding="utf-8") for name in names if (auto / name).is_file()
+    )
+
+
+def _check_reads(files: ModelFiles, source: ModelSource) -> None:
+    """Refuse an architecture that can't read a row of text."""
+    kind = files.config["model_type"]
+    why = ""
+    if files.config.get("is_encoder_decoder") is True:
+        why = "is an encoder-decoder"
+    elif files.text.get("use_bidirectional_attention") in (True, "all"):
+        why = "looks at tokens on both sides (use_bidirectional_attention), so padding changes it"
+    elif kind == "xlnet":
+        why = "looks at tokens on both sides, so padding changes it"
+    if why:
+        raise InputError(
+            f"{source.location} ({kind}) {why}; use a causal language model or a BERT-like encoder"
+        )
+
+
+def _check_tokenizer(folder: Path, files: ModelFiles, *, trusted: bool) -> None:
+    if not any(path.is_file() for pattern in _TOKENIZERS for path in folder.glob(pattern)):
+        if trusted and any(folder.glob("*.py")):
+            return
+        raise InputError(
+            f"the model folder {folder} has no tokenizer files; put those of its base beside its "
+            "weights (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
+        )
+    if not (folder / TOKENIZER).is_file():
+        return
+    shape = files.architecture
+    rows = embedding_rows(files.tensors, shape.family) if shape else files.text.get("vocab_size")
+    tokens = tokens_of(folder / TOKENIZER)
+    if isinstance(rows, int) and tokens > rows:
+        raise InputError(
+            f"the tokenizer in {folder} has {tokens:,} tokens, and the embedding {rows:,} rows; "
+            "resize the embedding (resize_token_embeddings), or use the model's own tokenizer"
+        )
+
+
+def tokens_of(path: Path) -> int:
+    """Tokens of a tokenizer.json: one more than the largest id.
+
+    Raises:
+        InputError: the file isn't what the tokenizers library writes.
+    """
+    key = [list(stamp(path.resolve()))]
+    note = read_note("tokenizers", key=key)
+    if note is not None and isinstance(note.get("tokens"), int):
+        return note["tokens"]
+    content = read_object(path)
+    tokens = _tokens(content)
+    if tokens is None:
+        raise InputError(
+            f"{path} is no tokenizer of the tokenizers library; fetch the file again, or save the "
+            "tokenizer with save_pretrained"
+        )
+    write_note("tokenizers", key=key, note={"tokens": tokens})
+    return tokens
+
+
+def _tokens(content: Mapping[str, Any]) -> int | None:
+    added = content.get("added_tokens") or []
+    ids: list[Any]
+    match content.get("model"):
+        case {"vocab": dict(vocabulary)} if vocabulary:
+            ids = list(vocabulary.values())
+        case {"vocab": [*pieces]} if pieces:
+            ids = [len(pieces) - 1]
+        case _:
+            return None
+    if not isinstance(added, list):
+        return None
+    ids += [token.get("id") if isinstance(token, dict) else None for token in added]
+    return max(ids) + 1 if all(isinstance(i, int) for i in ids) else None

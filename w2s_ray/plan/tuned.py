@@ -1,0 +1,184 @@
+"""What fits ask of their models' files: layers, modules for adapters, a head, room for answers.
+
+Owns these checks of a finished plan, where the files say it. What only a loaded model can tell is
+refused when it is loaded, before it is trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from w2s_ray.data.architecture import Architecture, read_architecture
+from w2s_ray.data.folders import ModelFiles, model_files
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.data.skeletons import SKELETONS, lacks_head
+from w2s_ray.errors import InputError
+from w2s_ray.plan.graph import Plan
+from w2s_ray.spec import (
+    FitRecipe,
+    LastLayersTuning,
+    LoraTuning,
+    ModelSource,
+    Training,
+    branches,
+)
+from w2s_ray.spec.merge import with_settings
+from w2s_ray.spec.space import Space
+
+_LANGUAGE = ("answers", "text")
+"""Forms that a language model reads and writes."""
+_SHOWN = 12
+"""Modules that a line names."""
+
+
+def check_models(plan: Plan) -> None:
+    """Refuse fits that their models can't be trained for.
+
+    Raises:
+        InputError: names the setting, the model and what there is.
+    """
+    known: dict[str, _Known] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for recipe, source, training in _trained(plan):
+        key = (source.identity, recipe.model, recipe.form, recipe.split, training)
+        if key in seen:
+            continue
+        seen.add(key)
+        if source.identity not in known:
+            known[source.identity] = _Known(source, plan.inputs)
+        _check(recipe, training, known[source.identity], plan.inputs)
+
+
+class _Known:
+    """What this machine has on one model."""
+
+    def __init__(self, source: ModelSource, inputs: Inputs) -> None:
+        self.source = source
+        self._inputs = inputs
+
+    @cached_property
+    def files(self) -> ModelFiles | None:
+        return model_files(self.source)
+
+    @cached_property
+    def shape(self) -> Architecture | None:
+        new = self._inputs.architectures.get(self.source.identity)
+        if new is not None:
+            return read_architecture(new.config(new.most_tokens))
+        return None if self.files is None else self.files.architecture
+
+    @property
+    def layers(self) -> int | None:
+        if self.shape is not None:
+            return self.shape.layers
+        return None if self.files is None else self.files.layers
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the modules that can have an adapter; empty where they aren't known."""
+        if self.files is not None and self.files.tensors:
+            named = (n.rpartition(".") for n, shape in self.files.tensors.items() if len(shape) > 1)
+            return tuple(module for module, _, leaf in named if leaf == "weight")
+        if self.shape is None:
+            return ()
+        skeleton = SKELETONS[self.shape.family]
+        within = (f"{skeleton.layers}.0.{name}" for name in skeleton.matrices)
+        return (*within, skeleton.embedding, *skeleton.outside, *skeleton.head)
+
+    @property
+    def tied(self) -> bool | None:
+        """Whether config.json says that the head is the embedding."""
+        if self.source.identity in self._inputs.architectures:
+            return True
+        return None if self.files is None else self.files.text.get("tie_word_embeddings")
+
+
+def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
+    """Every fit of the plan with its settings, and every search with those that it may try."""
+    for fit in plan.fits.values():
+        yield fit.recipe, fit.source, fit.recipe.training
+    for study in plan.studies.values():
+        for recipe, source in zip(study.recipe.cells, study.sources, strict=True):
+            for training in _tried(recipe.training, study.recipe.space):
+                yield recipe, source, training
+
+
+def _tried(training: Training, space: Space) -> Iterator[Training]:
+    """`training` with each kind of tuning, and each bound of its settings, that `space` has."""
+    path = "training.tuning"
+    for way in branches(space):
+        fixed = {name: value for name, value in way.fixed.items() if name.startswith(path)}
+        free = {name: found for name, found in way.free.items() if name.startswith(path)}
+        for values in itertools.product(*(found.examples() for found in free.values())):
+            chosen = {**fixed, **dict(zip(free, values, strict=True))}
+            short = {name.removeprefix("training."): value for name, value in chosen.items()}
+            yield with_settings(training, short, where="search")
+
+
+def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs) -> None:
+    language = recipe.form in _LANGUAGE or recipe.prompt is not None
+    match training.tuning:
+        case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
+            raise InputError(
+                f"training.tuning.layers is {layers}, more than {model.source.name} has "
+                f"({model.layers}); lower it"
+            )
+        case LoraTuning(targets=[*targets]) if model.modules:
+            _check_targets(targets, model, language=language)
+        case _:
+            pass
+    if language and recipe.model == model.source.identity:
+        _check_head(model)
+    if recipe.form == "answers" and recipe.learns_from_ground_truth:
+        _check_answers(recipe, training, model.source, inputs)
+
+
+def _check_targets(targets: Collection[str], model: _Known, *, language: bool) -> None:
+    skeleton = SKELETONS[model.shape.family] if model.shape is not None else None
+    for target in targets:
+        found = [n for n in model.modules if n == target or n.endswith(f".{target}")]
+        if not found:
+            last = dict.fromkeys(name.rpartition(".")[2] for name in model.modules)
+            shown = [name for name in last if not name.isdecimal()][:_SHOWN]
+            raise InputError(
+                f"training.tuning.targets: {target!r} matches no module of {model.source.name}; it "
+                f"has [{', '.join(shown)}]"
+            )
+        if not language or skeleton is None:
+            continue
+        shared = {skeleton.embedding, *skeleton.head}
+        tied = model.tied if model.tied is not None else skeleton.tied
+        if tied and any(name.endswith(tuple(shared)) for name in found):
+            raise InputError(
+                f"training.tuning.targets: {target} of {model.source.name} is the embedding and "
+                "the language model's head at once (tie_word_embeddings), and an adapter would "
+                "change one of them alone; leave it out"
+            )
+
+
+def _check_head(model: _Known) -> None:
+    files, shape = model.files, model.shape
+    if files is None or shape is None or not files.tensors or not shape.causal:
+        return
+    if lacks_head(files.tensors, shape.family, tied=model.tied):
+        raise InputError(
+            f"{model.source.name}: its files have no language model's head "
+            f"({SKELETONS[shape.family].head[0]}.weight), and config.json doesn't tie it to the "
+            "embedding, so it can't write; name a causal language model"
+        )
+
+
+def _check_answers(
+    recipe: FitRecipe, training: Training, source: ModelSource, inputs: Inputs
+) -> None:
+    lengths: Mapping[int, int] = inputs.answers.get((recipe.split, source.identity), {})
+    longer = sum(rows for tokens, rows in lengths.items() if tokens > training.answer_tokens)
+    if longer:
+        raise InputError(
+            f"training.answer_tokens is {training.answer_tokens}, and {longer:,} of "
+            f"{sum(lengths.values()):,} answers are longer for {source.name}, the longest "
+            f"{max(lengths)} tokens with its end; raise it to {max(lengths)}"
+        )
