@@ -464,7 +464,7 @@ def test_answers_that_no_completion_can_give_are_counted_at_plan(place):
 
 def test_an_answer_of_spaces_alone_is_refused(place):
     line = refused(planned_answers(place, ["w1"] * 3 + ["  "] + ["w2"] * 196, model=BASE))
-    assert "row 4 has only spaces in column 'answer'" in line
+    assert "row 4: column 'answer' has only spaces" in line
 
 
 def test_a_model_that_cannot_write_is_refused_where_it_must(place, tmp_path):
