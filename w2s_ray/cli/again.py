@@ -7,6 +7,7 @@ and the claims of the dead are free.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -27,4 +28,5 @@ def begin_again(dead: str) -> NoReturn:
     if last:
         os._exit(1)
     os.environ[COUNT] = str(begun + 1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the new process would inherit it
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
