@@ -42,6 +42,7 @@ def local_ray() -> Iterator[None]:
     Raises:
         InputError: there is no place for its files.
     """
+    logging.getLogger("ray").setLevel(logging.ERROR)
     with ray_folder() as folder:
         try:
             with _shielded(), quiet_stderr(), _on_loopback():
