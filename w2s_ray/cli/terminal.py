@@ -1,7 +1,7 @@
 """Standard output and error of an encoding that lacks what is printed.
 
-Owns what stands for a character that Latin-1, ASCII (the C locale) or another old encoding lacks, so
-that no command dies of its own table after all is trained. UTF-8 lacks halves of pairs only.
+Owns what stands for a character that Latin-1, ASCII (the C locale) or another old encoding lacks,
+so that no command dies of its own table after all is trained. UTF-8 lacks halves of pairs only.
 """
 
 from __future__ import annotations

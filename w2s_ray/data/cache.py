@@ -1,8 +1,8 @@
 """Small JSON notes that make planning a second time instant.
 
-Owns where they lie (`W2S_CACHE`, else `~/.cache/w2s_ray`; a private folder for temporary files where
-that can't be written) and that they are written whole or not at all. A note that is broken or can't
-be written is as good as none: the work is done again. It knows nothing of what the notes say.
+Owns where they lie (`W2S_CACHE`, else `~/.cache/w2s_ray`; a private folder for temporary files
+where that can't be written) and that they are written whole or not at all. A note that is broken or
+can't be written is as good as none: the work is done again. It knows nothing of what the notes say.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,12 +21,15 @@ from typing import Any
 
 import ray
 
+from w2s_ray.errors import InputError
 from w2s_ray.execute.ray_folder import ray_folder
 
 VITAL = frozenset({"gcs_server", "raylet"})
 """Processes of Ray on the driver's node without which nothing goes on."""
 LOOK_S = 0.2
 LOOPBACK = "127.0.0.1"
+FILES, FILES_A_CPU = 192, 16
+"""How many files a process of Ray must be able to open: for itself, for a worker on each CPU."""
 KEPT_FROM_RAY = {signal.SIGTERM, signal.SIGHUP}
 """Signals that Ray's processes here never receive: Slurm and systemd send them to all processes."""
 
@@ -43,6 +47,7 @@ def local_ray() -> Iterator[None]:
         InputError: there is no place for its files.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
+    _check_open_files()
     with ray_folder() as folder:
         try:
             with _shielded(), quiet_stderr(), _on_loopback():
@@ -135,6 +140,21 @@ def _shielded() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():  # Ray's C++ core set its own
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _check_open_files() -> None:
+    """Refuse a limit on open files with which Ray would hang; it raises a soft one by itself.
+
+    Raises:
+        InputError: the system forbids what Ray needs; the message names the remedy.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = FILES + FILES_A_CPU * (os.cpu_count() or 1)
+    if most != resource.RLIM_INFINITY and most < needed:
+        raise InputError(
+            f"a process may have {most} open files (ulimit -Hn), and Ray needs {needed} on this "
+            "machine; raise the limit, or join a running cluster (--address)"
+        )
 
 
 @contextlib.contextmanager
