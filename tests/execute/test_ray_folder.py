@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from w2s_ray.errors import InputError
 from w2s_ray.execute import ray_folder as module
 from w2s_ray.execute.ray_folder import LISTENER, LONGEST, PREFIX, SOCKET_BYTES, ray_folder
 
@@ -31,6 +33,14 @@ def test_it_is_private_and_short_and_goes_at_the_end(base):
         assert len(os.fsencode(folder)) + len(LONGEST) <= SOCKET_BYTES
         folder.mkdir()
         (folder / "socket").write_text("")
+    assert list(base.iterdir()) == []
+
+
+def test_a_full_disk_is_refused_and_nothing_is_left(base, monkeypatch):
+    usage = shutil.disk_usage(base)._replace(free=3 * 2**20)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"3 MiB are free there\); set RAY_TMPDIR"), ray_folder():
+        pass
     assert list(base.iterdir()) == []
 
 

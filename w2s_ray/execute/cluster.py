@@ -110,7 +110,7 @@ def ray_cluster(address: str | None = None, *, types: Nodes | None = None) -> It
 
 
 def _unreached(address: str | None, error: Exception) -> str:
-    why = next(iter(str(error).splitlines()), type(error).__name__)
+    why = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if address is None:
         return f"Ray did not start on this machine: {why}; the same command tries again"
     return (

@@ -28,6 +28,8 @@ BASE_BYTES = SOCKET_BYTES - len(f"/{PREFIX}12345678/{NAME}") - len(LONGEST)
 """Longest path of the folder that ours may be in."""
 LISTENER = "/pymp-12345678/listener-12345678"
 """What Python's multiprocessing, which Ray's dashboard uses, appends to `TMPDIR`."""
+FREE_BYTES = 64 * 2**20
+"""Without so much space for its logs Ray's processes end as they start."""
 NEW_S = 60.0
 """A folder so young may not be locked yet."""
 
@@ -45,11 +47,14 @@ def ray_folder() -> Iterator[Path]:
     base = _base()
     _remove_left(base)
     try:
+        free = shutil.disk_usage(base).free
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     except OSError as error:
         raise InputError(_refusal(base, error.strerror or str(error))) from error
     lock = os.open(folder, os.O_RDONLY)
     try:
+        if free < FREE_BYTES:
+            raise InputError(_refusal(base, f"{free >> 20} MiB are free there"))
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with _short_tmpdir(folder / "tmp"):
