@@ -26,5 +26,5 @@ def test_it_begins_again_as_the_same_process_and_not_for_ever():
     assert [count for _, count, *_ in lines] == [str(n) for n in range(MOST + 1)]
     assert len({pid for pid, *_ in lines}) == 1
     assert all(arguments == ["run", "sweep.yaml"] for _, _, *arguments in lines)
-    assert run.returncode == 1
+    assert run.returncode == 2, "no run has failed"
     assert "the same command goes on from here" in run.stderr.splitlines()[-1]

@@ -58,7 +58,9 @@ def looker(sweep: Path) -> Looker:
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", HEEDFUL, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )  # as a shell's job: a signal to its process group is nobody else's
 
 
 def look_until(true: Callable[[Status], object], look: Callable[[], Status]) -> list[Status]:

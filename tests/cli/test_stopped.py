@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
+import psutil
 import pytest
 
 from tests.cli.test_status import look_until, start, write
@@ -28,6 +31,25 @@ def by_sigterm(driver: Popen[str], sweep: Path, store: Store) -> str:
     return "SIGTERM"
 
 
+def by_sighup(driver: Popen[str], sweep: Path, store: Store) -> str:
+    driver.send_signal(signal.SIGHUP)
+    return "SIGHUP"
+
+
+def by_sigterm_to_its_group(driver: Popen[str], sweep: Path, store: Store) -> str:
+    """As `timeout` does."""
+    os.killpg(driver.pid, signal.SIGTERM)
+    return "SIGTERM"
+
+
+def by_sigterm_to_every_process(driver: Popen[str], sweep: Path, store: Store) -> str:
+    """As Slurm and systemd do."""
+    for process in [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    return "SIGTERM"
+
+
 def by_cancel(driver: Popen[str], sweep: Path, store: Store) -> str:
     ended = w2s("cancel", sweep, "--store", store.uri)
     assert ended.returncode == 0, ended.stderr
@@ -39,12 +61,25 @@ def by_cancel(driver: Popen[str], sweep: Path, store: Store) -> str:
 def calm(tmp_path_factory) -> tuple[Path, str]:
     """A sweep's file, and the table that it has where nothing happens to it."""
     sweep = write(tmp_path_factory.mktemp("calm"), execution="{checkpoint_every_s: 3600}")
+    sweep.write_text(
+        sweep.read_text().replace("epochs: 100,", "epochs: 400,")
+    )  # seen on any machine
     ended = w2s("run", sweep)
     assert ended.returncode == 0, ended.stderr
     return sweep, ended.stdout
 
 
-@pytest.mark.parametrize("stop", [by_ctrl_c, by_sigterm, by_cancel])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        by_ctrl_c,
+        by_sigterm,
+        by_sighup,
+        by_sigterm_to_its_group,
+        by_sigterm_to_every_process,
+        by_cancel,
+    ],
+)
 def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_finishes(
     calm, tmp_path, stop: Callable[[Popen[str], Path, Store], str]
 ):
@@ -54,10 +89,13 @@ def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_f
     driver = start(*command)
     looker = Looker(load_sweep(sweep), store)
     look_until(lambda s: s.done and any(fit.step for fit in s.running), looker.look)
+    processes = psutil.Process(driver.pid).children(recursive=True)
     why = stop(driver, sweep, store)
     _, said = driver.communicate(timeout=200)
     assert driver.returncode == 130, said
     assert f"stopped by {why}" in said
+    assert {line.split()[0] for line in said.splitlines()} <= {"done", "stopping", "stopped"}, said
+    assert psutil.wait_procs(processes, timeout=10)[1] == []
     done = {record.id: record.started_at for record in store.latest()}
     assert done.keys() == store.all_done(), "nothing has failed"
     left = store.work_left()

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from w2s_ray.data import Example, Rows, hub, inputs, load_split, resolve, split_ref
-from w2s_ray.data.cache import cache_folder, read_note, write_note
+from w2s_ray.data.cache import _temporary_folder, cache_folder, read_note, write_note
 from w2s_ray.spec import Sweep
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -57,12 +60,34 @@ def test_a_broken_note_is_ignored(table, broken):
     assert split_ref(table) == first
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch, table):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "file"))
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HOME", "/proc/none"), ("HOME", "/dev/null/home"), ("W2S_CACHE", "/proc/none/cache")],
+)
+def test_a_cache_that_cannot_be_written_lies_in_a_private_temporary_folder(
+    tmp_path, monkeypatch, table, variable, value
+):
+    monkeypatch.delenv("W2S_CACHE", raising=False)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _temporary_folder.cache_clear()
     assert not split_ref(table).provisional
     write_note("x", key=1, note={})
-    assert read_note("x", key=1) is None
+    assert read_note("x", key=1) == {}
+    assert cache_folder() == tmp_path / f"w2s-cache-{os.getuid()}"
+    assert stat.S_IMODE(cache_folder().stat().st_mode) == 0o700
+    _temporary_folder.cache_clear()
+
+
+def test_a_temporary_cache_that_others_can_write_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("W2S_CACHE", "/proc/none/cache")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"w2s-cache-{os.getuid()}").mkdir()
+    (tmp_path / f"w2s-cache-{os.getuid()}").chmod(0o777)
+    _temporary_folder.cache_clear()
+    assert cache_folder().name != f"w2s-cache-{os.getuid()}"
+    assert stat.S_IMODE(cache_folder().stat().st_mode) == 0o700
+    _temporary_folder.cache_clear()
 
 
 def test_the_rows_are_those_that_were_planned(table):

@@ -14,7 +14,7 @@ from tests.support import sweep_text
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SCRIPT = """
-import contextlib, json, os, psutil, stat, sys, time
+import contextlib, http.client, json, os, psutil, stat, sys, time
 from pathlib import Path
 from w2s_ray.execute.environment import set_variables
 set_variables()
@@ -34,15 +34,31 @@ with ray_cluster():
         time.sleep(0.5)
     token = Path.home() / ".ray" / "auth_token"
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    from ray._private import worker
+    folder = Path(worker._global_node.get_session_dir_path()).parents[1]
+    open_ports = []
     listening = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):  # an idle worker may end meanwhile
             listening += [
-                (process.name(), connection.laddr.ip.removeprefix("::ffff:"))
+                (
+                    process.name(),
+                    connection.laddr.ip.removeprefix("::ffff:"),
+                    connection.laddr.port,
+                )
                 for connection in process.net_connections("inet")
                 if connection.status == psutil.CONN_LISTEN
             ]
+    for _, _, port in listening:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/metrics")
+            if connection.getresponse().status == 200:
+                open_ports.append(port)
     print(json.dumps({
+        "folder": str(folder),
+        "folder_mode": stat.S_IMODE(folder.stat().st_mode),
+        "open_ports": open_ports,
         "complete": outcome.complete,
         "groups": groups,
         "free": free.get("CPU"),
@@ -75,7 +91,10 @@ def test_an_early_stop_of_a_sharded_trial_frees_what_its_group_held(tmp_path: Pa
     assert found["groups"], "no placement group was ever made"
     assert set(found["groups"]) == {"REMOVED"}
     assert found["free"] == found["all"]
-    assert {"gcs_server", "raylet"} <= {name for name, _ in found["listening"]}
-    assert {address for _, address in found["listening"]} <= {"127.0.0.1", "::1"}
+    assert {"gcs_server", "raylet"} <= {name for name, _, _ in found["listening"]}
+    assert {address for _, address, _ in found["listening"]} <= {"127.0.0.1", "::1"}
+    assert found["open_ports"] == [], "metrics are served without the token"
+    assert found["folder_mode"] == 0o700
+    assert not Path(found["folder"]).exists(), "it goes at the end"
     assert found["mode"] == "token"
     assert found["token"] in (0o600, None)

@@ -67,12 +67,14 @@ def test_what_dead_drivers_left_behind_is_cleared_away(tmp_path: Path):
     with subprocess.Popen(["true"]) as process:
         process.wait()
     dead = Holder.here().model_copy(update={"pid": process.pid, "started": "1"})
-    for holder in (dead, Holder.here()):
-        now = live_module.utc_now()
-        say(store.files, News(holder=holder, beat=1, written_at=now, about={"sweep": "other"}))
+    far = dead.model_copy(update={"host": "another/boot/namespace", "token": "far"})
+    now = live_module.utc_now()
+    for holder, said_at in ((dead, now), (far, "2130-01-01T00:00:00Z"), (Holder.here(), now)):
+        news = News(holder=holder, beat=1, written_at=said_at, about={"sweep": "other"})
+        say(store.files, news)
     with Voice(store, sweep="tiny"):
         until(lambda: len({n.about["sweep"] for n in heard(store.files)}) == 2)
-        until(lambda: dead.token not in {n.driver for n in heard(store.files)})
+        until(lambda: not {dead.token, "far"} & {n.driver for n in heard(store.files)})
     assert [n.about["sweep"] for n in heard(store.files)] == ["other"]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -28,7 +32,8 @@ def heeded():
 
 
 @pytest.mark.parametrize(
-    ("number", "why"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
+    ("number", "why"),
+    [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
 )
 def test_a_signal_asks_once_and_a_second_ctrl_c_does_not_wait(heeded, number, why):
     before = signal.getsignal(number)
@@ -39,6 +44,46 @@ def test_a_signal_asks_once_and_a_second_ctrl_c_does_not_wait(heeded, number, wh
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(number) is before
+
+
+def test_under_nohup_a_hangup_is_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.why is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+IN_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+from w2s_ray.execute.stopping import Stop
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+with Stop() as stop:
+    print('ready', flush=True)
+    while stop.why is None:
+        signal.pause()
+    print(stop.why, flush=True)
+    open(sys.argv[1], 'w').write(stop.why)
+"""
+
+
+def test_after_its_terminal_is_closed_a_process_goes_on_and_prints_to_nowhere(tmp_path):
+    terminal, its_side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, str(tmp_path / "why")],
+        stdin=its_side,
+        stdout=its_side,
+        stderr=its_side,
+    )
+    os.close(its_side)
+    assert b"ready" in os.read(terminal, 1000)
+    os.close(terminal)
+    assert process.wait(timeout=60) == 0
+    assert (tmp_path / "why").read_text() == "SIGHUP"
 
 
 def test_in_a_thread_signals_are_left_alone():

@@ -1,92 +1,100 @@
-"""The watch over Ray's own processes: it tells which died, once, and leaves a joined Ray alone."""
+"""The watch over Ray's own processes: which died is reported once; a joined Ray is left alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 
-from w2s_ray.execute import cluster
+from w2s_ray.execute import local_ray
+
+KINDS = ("gcs_server", "raylet", "log_monitor")
 
 
 @pytest.fixture
-def node(monkeypatch):
-    """Ray's node of this process, with real processes in the places of its own."""
-    from ray._private import worker
-    from ray._private.node import Node
-
-    kinds = ("gcs_server", "raylet", "log_monitor")
-    processes = {
-        kind: [
-            SimpleNamespace(
-                process=subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-            )
-        ]
-        for kind in kinds
-    }
-
-    class Fake:
-        all_processes = processes
-        dead_processes = Node.dead_processes
-        ended = 0
-
-        def kill_all_processes(self, **options) -> None:
-            self.ended += 1
-            for kind in list(self.all_processes):
-                for info in self.all_processes.pop(kind):
-                    info.process.kill()
-                    info.process.wait()
-
-    fake = Fake()
-    monkeypatch.setattr(worker, "_global_node", fake)
-    monkeypatch.setattr(cluster, "LOOK_S", 0.05)
-    yield fake
-    fake.kill_all_processes()
+def processes(tmp_path, monkeypatch) -> dict[str, subprocess.Popen[bytes]]:
+    """Real processes in the places of a Ray's that this process has started."""
+    started = {}
+    for kind in KINDS:
+        (tmp_path / kind).symlink_to(sys.executable)
+        command = [str(tmp_path / kind), "-c", "import time; time.sleep(60)"]
+        started[kind] = subprocess.Popen(command)
+    monkeypatch.setattr(local_ray, "_started", list(started.values()))
+    monkeypatch.setattr(local_ray, "LOOK_S", 0.05)
+    yield started
+    for process in started.values():
+        process.kill()
+        process.wait()
 
 
-def end(node, kind: str) -> None:
-    node.all_processes[kind][0].process.kill()
-    node.all_processes[kind][0].process.wait()
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 @pytest.mark.parametrize("kind", ["gcs_server", "raylet"])
-def test_a_vital_process_that_dies_is_told_and_the_others_are_ended(node, kind):
-    told: list[str] = []
-    with cluster.vital_signs(told.append):
-        end(node, kind)
+def test_a_vital_process_that_dies_is_reported_and_the_others_are_killed(processes, kind):
+    reported: list[str] = []
+    with local_ray.vital_signs(reported.append):
+        end(processes[kind])
         deadline = time.monotonic() + 10
-        while not told and time.monotonic() < deadline:
+        while not reported and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert told == [kind]
-        assert not node.all_processes
-    assert told == [kind]
+        assert reported == [kind]
+        assert all(process.poll() is not None for process in processes.values())
+    assert reported == [kind]
 
 
-def test_what_ended_the_context_is_found_on_the_way_out(node, monkeypatch):
-    monkeypatch.setattr(cluster, "LOOK_S", 60.0)
-    told: list[str] = []
-    with cluster.vital_signs(told.append):
-        end(node, "gcs_server")
-    assert told == ["gcs_server"]
+def test_what_ended_the_context_is_found_on_the_way_out(processes, monkeypatch):
+    monkeypatch.setattr(local_ray, "LOOK_S", 60.0)
+    reported: list[str] = []
+    with local_ray.vital_signs(reported.append):
+        end(processes["gcs_server"])
+    assert reported == ["gcs_server"]
 
 
-def test_other_processes_are_not_vital(node):
-    told: list[str] = []
-    with cluster.vital_signs(told.append):
-        end(node, "log_monitor")
+def test_other_processes_are_not_vital(processes):
+    reported: list[str] = []
+    with local_ray.vital_signs(reported.append):
+        end(processes["log_monitor"])
         time.sleep(0.3)
-    assert told == []
-    assert node.ended == 0
+    assert reported == []
+    assert processes["raylet"].poll() is None
 
 
-def test_where_no_ray_was_started_there_is_nothing_to_watch(monkeypatch):
-    from ray._private import worker
-
-    monkeypatch.setattr(worker, "_global_node", None)
-    told: list[str] = []
-    with cluster.vital_signs(told.append):
+def test_where_no_ray_was_started_there_is_nothing_to_watch():
+    reported: list[str] = []
+    with local_ray.vital_signs(reported.append):
         pass
-    assert told == []
+    assert reported == []
+
+
+def test_what_is_reported_while_stderr_is_quiet_can_be_seen(processes, capfd):
+    def report(dead: str) -> None:
+        print(f"{dead} has died", file=sys.__stderr__, flush=True)
+
+    with local_ray.vital_signs(report), local_ray.quiet_stderr():
+        end(processes["gcs_server"])
+        deadline = time.monotonic() + 10
+        while local_ray._started and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert capfd.readouterr().err == "gcs_server has died\n"
+
+
+def test_processes_that_these_have_started_are_killed_too(monkeypatch):
+    start_another = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"
+    code = f"{start_another}; input()"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    import psutil
+
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    monkeypatch.setattr(local_ray, "_started", [parent])
+    local_ray._kill_all()
+    assert parent.returncode is not None
+    child.wait(timeout=10)
+    assert local_ray._started == []

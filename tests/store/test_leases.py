@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -13,10 +12,16 @@ from hypothesis import strategies as st
 
 from w2s_ray.store import leases as module
 from w2s_ray.store.files import LocalFiles, open_files
-from w2s_ray.store.leases import Claim, Holder, Leases
+from w2s_ray.store.leases import LONGEST_S, Claim, Holder, Leases
 
 SPAWN = multiprocessing.get_context("spawn")
 ELSEWHERE = Holder(host="elsewhere/boot/pid:[1]", pid=1, started="1", token="t")
+
+CLAIM = (
+    '{"holder": {"host": "elsewhere/b/n", "pid": %s, "started": null, "token": "t"},'
+    ' "beat": 0, "ttl_s": %s}'
+)
+"""A claim's JSON, without its pid and its time-to-live."""
 
 
 def a_claim(files, name: str, holder: Holder, *, beat: int = 0, ttl_s: float = 60.0) -> None:
@@ -240,8 +245,62 @@ def test_a_child_does_not_hold_its_parents_lease(tmp_path):
     lease.release()
 
 
-def test_a_damaged_claim_is_named(tmp_path):
-    files = LocalFiles(tmp_path)
-    files.write("work/claims/fit.json", json.dumps({"holder": 1}).encode())
-    with pytest.raises(ValueError, match=r"fit\.json is no claim"):
-        Leases(files).take("fit")
+DAMAGED = {
+    "empty": "",
+    "cut": '{"holder": {"host": "elsewhere/b',
+    "binary": "\x00\x01",
+    "a list": "[]",
+    "null": "null",
+    "deep": "[" * 5000,
+    "no holder": '{"beat": 1, "ttl_s": 60}',
+    "pid -1": CLAIM % ("-1", "60"),
+    "huge pid": CLAIM % ("1" + "0" * 30, "60"),
+    "pid a word": CLAIM % ('"one"', "60"),
+    "ttl 0": CLAIM % ("1", "0"),
+    "ttl below zero": CLAIM % ("1", "-60"),
+    "ttl NaN": CLAIM % ("1", "NaN"),
+    "ttl null": CLAIM % ("1", "null"),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_claim_counts_as_free_and_is_logged(any_files, caplog, content):
+    any_files.write("work/claims/fit.json", content.encode())
+    leases = Leases(any_files)
+    assert leases.held("fit") is None
+    with leases.take("fit") as lease:
+        assert lease.taken_over is None
+        assert Leases(any_files).take("fit") is None
+        lease.beat()
+        assert not lease.lost
+    assert "a damaged claim counts as free" in caplog.text
+    assert "work/claims/fit.json" in caplog.text
+
+
+def test_a_claim_that_is_damaged_under_its_holder_is_lost(any_files):
+    lease = Leases(any_files).take("fit")
+    any_files.write("work/claims/fit.json", b"")
+    lease.beat()
+    assert lease.lost
+    lease.release()
+    assert any_files.read("work/claims/fit.json") == b""
+
+
+@pytest.mark.parametrize("ttl", ["1e300", "Infinity", "1e9"])
+def test_no_claim_outlives_the_longest_time_to_live(tmp_path, monkeypatch, ttl):
+    files, now = LocalFiles(tmp_path), 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    files.write("work/claims/fit.json", (CLAIM % ("1", ttl)).encode())
+    leases = Leases(files)
+    assert leases.held("fit") is not None
+    now += LONGEST_S - 1
+    assert leases.held("fit") is not None
+    now += 1
+    assert leases.held("fit") is None
+
+
+@pytest.mark.parametrize("ttl_s", [1e300, float("inf"), 7200.0])
+def test_a_lease_is_renewed_as_often_as_the_longest_time_to_live_asks(tmp_path, ttl_s):
+    with Leases(LocalFiles(tmp_path), ttl_s=ttl_s).take("fit") as lease:
+        assert lease.beat_s < LONGEST_S
+        assert Leases(LocalFiles(tmp_path)).held("fit") == lease.holder

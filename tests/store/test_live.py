@@ -60,6 +60,14 @@ def test_on_an_object_store_it_is_the_same(s3_store: str):
     assert heard(store.files) == []
 
 
+def test_news_from_a_wrong_clock_are_not_the_newest(tmp_path: Path):
+    store, wrong, right = Store.open(tmp_path), elsewhere(), elsewhere()
+    wrong = wrong.model_copy(update={"token": "wrong"})
+    say(store.files, news(wrong, age_s=-1e9))
+    say(store.files, news(right, age_s=60))
+    assert [n.driver for n in heard(store.files)] == [wrong.token, right.token]
+
+
 def test_a_file_of_another_kind_is_no_news(tmp_path: Path):
     store = Store.open(tmp_path)
     store.files.write("work/live/strange.json", b'{"of": "another version"}')

@@ -28,6 +28,8 @@ def test_times_are_kept_in_utc_so_that_they_compare_as_text():
         {"id": "../x"},
         {"started_at": "2026-01-01T00:00:00"},
         {"started_at": "yesterday"},
+        {"started_at": "0001-01-01T00:00:00+14:00"},
+        {"started_at": "9999-12-31T23:59:59-14:00"},
         {"seconds": -1},
     ],
 )

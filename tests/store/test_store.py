@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,7 @@ from tests.store.builders import (
     some_predictions,
     some_rows,
 )
-from w2s_ray.store import Store, StoreError
+from w2s_ray.store import Store, StoreError, utc_now
 from w2s_ray.store.files import LocalFiles, RemoteFiles, open_files
 
 
@@ -291,6 +292,27 @@ def test_the_latest_manifest_is_the_newest_by_time(store):
     assert store.sweep_names() == ["other", "sweep"]
     with pytest.raises(StoreError, match="its sweeps are: other, sweep"):
         store.latest_manifest("swep")
+
+
+FUTURE = "2130-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("future", [FUTURE, "9999-12-31T23:59:59+00:00"])
+def test_a_manifest_from_a_wrong_clock_hides_no_newer_one(store, future):
+    wrong = a_manifest(a_cell(seed=1), created_at=future)
+    store.write_manifest(wrong)
+    assert store.latest_manifest("sweep") == wrong
+    for right in (a_manifest(a_cell(), created_at=EARLY), a_manifest(created_at=utc_now())):
+        store.write_manifest(right)
+        assert store.latest_manifest("sweep") == right
+    assert store.manifests("sweep")[0] == wrong
+
+
+def test_a_manifest_from_a_clock_that_is_a_little_fast_counts(store):
+    soon = (datetime.now(UTC) + timedelta(minutes=2)).isoformat()
+    store.write_manifest(a_manifest(a_cell(), created_at=EARLY))
+    store.write_manifest(a_manifest(a_cell(seed=1), created_at=soon))
+    assert store.latest_manifest("sweep").cells == (a_cell(seed=1),)
 
 
 def test_a_manifest_that_says_the_same_is_not_kept_again(store):

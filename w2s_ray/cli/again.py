@@ -7,6 +7,7 @@ and the claims of the dead are free.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ def begin_again(dead: str) -> NoReturn:
     print(f"{cursor}Ray's {dead} on this machine has died: {then}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     if last:
-        os._exit(1)
+        os._exit(2)
     os.environ[COUNT] = str(begun + 1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the new process would inherit it
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -8,13 +8,14 @@ once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -76,12 +77,29 @@ BudgetOption = Annotated[
 DEBUG = "W2S_DEBUG"
 """Environment variable that adds the traceback to the one line of an `InputError`."""
 
+ENVIRONMENT = {
+    errno.ENOSPC: "free some space; the same command goes on from here",
+    errno.EDQUOT: "free some of your quota; the same command goes on from here",
+    errno.EROFS: "name a place that can be written",
+    errno.EMFILE: "allow more open files (ulimit -n 65536)",
+    errno.ENFILE: "the machine has no open files left; end what holds them",
+    errno.ENOMEM: "the machine has no memory left; end what holds it",
+}
+"""Errors of the system that are the machine's and no bug, and the remedy."""
+
 BUG = (
     "This is a bug in w2s_ray: please report it to its maintainers with the traceback above, the "
     "command and the sweep file. Results in the store are safe."
 )
 
 _TABLE_FORMATS = ("table", "markdown", "csv", "json", "latex")
+
+
+@app.callback()
+def _prepare() -> None:
+    from w2s_ray.cli.terminal import print_anything
+
+    print_anything()
 
 
 @app.command()
@@ -610,7 +628,17 @@ def _errors() -> Iterator[None]:
         sys.exit(0)
     except typer.Exit:
         raise
+    except OSError as error:
+        if error.errno not in ENVIRONMENT:
+            _report_bug()
+        where = f" ({error.filename})" if error.filename else ""
+        typer.echo(f"error: {error.strerror}{where}: {ENVIRONMENT[error.errno]}", err=True)
+        sys.exit(2)
     except Exception:  # noqa: BLE001  # the boundary of the program: reported, then the end
-        traceback.print_exc()
-        typer.echo(BUG, err=True)
-        sys.exit(70)
+        _report_bug()
+
+
+def _report_bug() -> NoReturn:
+    traceback.print_exc()
+    typer.echo(BUG, err=True)
+    sys.exit(70)

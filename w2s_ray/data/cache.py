@@ -1,15 +1,18 @@
 """Small JSON notes that make planning a second time instant.
 
-Owns where they lie (`W2S_CACHE`, else `~/.cache/w2s_ray`) and that they are written whole or not at
-all. A note that is broken or can't be written is as good as none: the work is done again. It knows
-nothing of what the notes say.
+Owns where they lie (`W2S_CACHE`, else `~/.cache/w2s_ray`; a private folder for temporary files
+where that can't be written) and that they are written whole or not at all. A note that is broken or
+can't be written is as good as none: the work is done again. It knows nothing of what the notes say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,27 @@ from w2s_ray.identity import digest
 
 
 def cache_folder() -> Path:
-    """The folder of all notes; it may not exist yet."""
-    named = os.environ.get("W2S_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "w2s_ray"
+    """The folder of all notes, which can be written."""
+    try:
+        named = os.environ.get("W2S_CACHE")
+        folder = Path(named).expanduser() if named else Path.home() / ".cache" / "w2s_ray"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that can't be written
+        return _temporary_folder()
+    return folder if os.access(folder, os.W_OK | os.X_OK) else _temporary_folder()
+
+
+@cache
+def _temporary_folder() -> Path:
+    """A folder of this user's below the one for temporary files."""
+    folder = Path(tempfile.gettempdir()) / f"w2s-cache-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    if private and status.st_uid == os.getuid():
+        return folder
+    return Path(tempfile.mkdtemp(prefix="w2s-cache-"))  # somebody else's: one for this process
 
 
 def read_note(kind: str, *, key: Any) -> dict[str, Any] | None:

@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from w2s_ray.data.shapes import Shapes
+from w2s_ray.errors import InputError
 from w2s_ray.execute.autoscaler import node_types, nodes_there, room_of
-from w2s_ray.execute.environment import set_variables
+from w2s_ray.execute.environment import ray_address, set_variables
+from w2s_ray.execute.local_ray import local_ray, quiet_stderr
 from w2s_ray.plan import Nodes, Plan, ResourceError, asked_by, check_nodes
 from w2s_ray.plan.estimates import settled
 from w2s_ray.spec import Execution
-
-VITAL = frozenset({"gcs_server", "raylet"})
-"""Processes of Ray on the driver's node without which nothing goes on."""
-LOOK_S = 1.0
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -100,120 +93,44 @@ def ray_cluster(address: str | None = None, *, types: Nodes | None = None) -> It
     Raises:
         ResourceError: there is no Ray to be reached.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    variables = set_variables(joins=address != "local")
+    address = ray_address(address)
+    variables = set_variables(joins=address is not None)
     if ray.is_initialized():
         yield Cluster(types or nodes_there())
         return
-    if "://" in address and not address.startswith("ray://"):
-        raise ResourceError(
-            f"--address {address}: a driver joins Ray itself, at HOST:6379; `w2s submit` takes the "
-            "address of the dashboard"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(local_ray() if address is None else _joined(address, variables))
+        except InputError:
+            raise
+        except Exception as error:  # Ray raises many kinds, bare `Exception` among them
+            raise ResourceError(_unreached(address, error)) from error
+        found = types or (None if address is None else node_types())
+        yield Cluster(found or nodes_there())
+
+
+def _unreached(address: str | None, error: Exception) -> str:
+    why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if address is None:
+        return f"Ray did not start on this machine: {why}; the same command tries again"
+    return (
+        f"can't reach Ray at {address}: {why}; check that the cluster runs, and that "
+        "~/.ray/auth_token holds its token"
+    )
+
+
+@contextlib.contextmanager
+def _joined(address: str, variables: dict[str, str]) -> Iterator[None]:
+    """This process as a driver of the cluster at `address`, for the time of the context."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with quiet_stderr():
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": variables},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     try:
-        _start(address, variables)
-    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
-        where = "on this machine" if address == "local" else f"at {address}"
-        raise ResourceError(
-            f"can't reach Ray {where}: {str(error).splitlines()[0]}; check that the cluster runs, "
-            "and for a cluster of yours that ~/.ray/auth_token holds its token"
-        ) from error
-    try:
-        found = types if types is not None else None if address == "local" else node_types()
-        yield Cluster(found or nodes_there())
+        yield
     finally:
         ray.shutdown()
-
-
-@contextlib.contextmanager
-def vital_signs(lost: Callable[[str], None]) -> Iterator[None]:
-    """Call `lost` if a vital process of the Ray that this process has started dies in the context.
-
-    It is told which, from whatever thread has noticed, when all others of this Ray are ended too. A
-    cluster that was joined has no such processes here.
-    """
-    over, noticed = threading.Event(), threading.Lock()
-
-    def look() -> None:
-        with noticed:
-            if (dead := _dead_process()) is not None:
-                lost(dead)
-
-    def watch() -> None:
-        while not over.wait(LOOK_S):
-            look()
-
-    threading.Thread(target=watch, name="w2s-vital-signs", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-        look()  # what came out of the context may come of it
-
-
-def _dead_process() -> str | None:
-    """A vital process of this machine's Ray that has died; the others are ended then."""
-    from ray._private import worker
-
-    node: Any = worker._global_node
-    if node is None:
-        return None
-    dead = sorted(VITAL & {kind for kind, _ in node.dead_processes()})
-    if not dead:
-        return None
-    node.kill_all_processes(check_alive=False, allow_graceful=False)
-    return dead[0]
-
-
-def _start(address: str, variables: dict[str, str]) -> None:
-    """Start Ray here, or join the cluster at `address`."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    with _quiet_stderr():
-        if address == "local":
-            with _on_loopback():
-                ray.init(
-                    address="local",
-                    include_dashboard=True,  # stopped trials free their resources through its API
-                    dashboard_host=LOOPBACK,
-                    _node_ip_address=LOOPBACK,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-        else:
-            ray.init(
-                address=address,
-                runtime_env={"env_vars": variables},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-
-
-@contextlib.contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let a node have the address 127.0.0.1, at which alone its servers then listen.
-
-    Ray replaces that address by one that others can reach, unless clusters are disabled, as they
-    are on macOS and Windows.
-    """
-    from ray._private import ray_constants
-
-    enabled, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = enabled
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Ray's C++ side warns on stderr while it starts; what matters raises."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -7,7 +7,6 @@ nothing itself and imports no torch.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.execute.budget import Purse, fits_left
+from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.live import Voice
 from w2s_ray.execute.prepare import (
     materialize,
@@ -63,6 +63,7 @@ def run_sweep(
         ValueError: one of those; the message names the remedy.
     """
     check_trackers(sweep.trackers)
+    address = ray_address(address)
     console = console or PlainConsole(stderr=True)
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
@@ -80,11 +81,12 @@ def run_sweep(
         purse.count(plan)
     if purse.empty:
         return _spent(Outcome(plan, done=len(store.done(runs)), trained=0), purse, store)
-    with Voice(store, sweep=sweep.name, stop=stop.ask) as voice:
-        with _cluster(console, address, types) as cluster:
+    set_variables(joins=address is not None)  # Ray reads some of them when it is imported
+    with Voice(store, sweep=sweep.name, stop=stop.ask) as voice, stop:
+        signs = _vital_signs(on_ray_lost, stop)
+        with signs, _cluster(console, address, types) as cluster:
             cluster.check(plan)
-            signs = _vital_signs(on_ray_lost, stop)
-            with _walk(plan, store, sweep_text, console, cluster, purse) as walk, stop, signs:
+            with _walk(plan, store, sweep_text, console, cluster, purse) as walk:
                 outcome = walk.to_end(voice, stop)
         walk.tidy()
     return _spent(outcome, purse, store)
@@ -102,10 +104,6 @@ def _spent(outcome: Outcome, purse: Purse, store: Store) -> Outcome:
 
 @contextlib.contextmanager
 def _cluster(console: PlainConsole, address: str | None, types: Nodes | None) -> Iterator[Any]:
-    from w2s_ray.execute.environment import set_variables
-
-    joins = bool(address or os.environ.get("RAY_ADDRESS"))
-    set_variables(joins=joins)  # Ray reads some of them when it is imported
     from w2s_ray.execute.cluster import ray_cluster
 
     with console.status("starting Ray", spinner="dots"):
@@ -135,6 +133,6 @@ def _vital_signs(
     """The watch over this call's own Ray; whoever is asked to stop doesn't begin again."""
     if lost is None:
         return contextlib.nullcontext()
-    from w2s_ray.execute.cluster import vital_signs
+    from w2s_ray.execute.local_ray import vital_signs
 
     return vital_signs(lambda dead: lost(dead) if stop.why is None else None)

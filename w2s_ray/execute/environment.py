@@ -7,9 +7,12 @@ already is left alone. It starts nothing.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
+
+from w2s_ray.errors import InputError
 
 VARIABLES = {
     # Results are reported to the driver of a worker group once per poll; the default of 2 s makes
@@ -42,6 +45,10 @@ VARIABLES = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # Ray's metrics agent would log its failure to reach a collector nobody runs.
     "RAY_enable_metrics_collection": "0",
+    # The dashboard and the autoscaler would serve Prometheus's metrics to whoever asks, without the
+    # token. There is no switch; a port that can't be has them go without.
+    "DASHBOARD_METRIC_PORT": "-1",
+    "AUTOSCALER_METRIC_PORT": "-1",
     # Ray runs workers at niceness 15; fits are the machine's main job, not its background.
     "RAY_worker_niceness": "0",
     # A worker process that has imported torch is kept for the next fit; the default is 1 s.
@@ -62,6 +69,30 @@ VARIABLES = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+
+
+ADDRESS = re.compile(r"auto|(ray://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+"""What a driver can join: HOST:PORT, through Ray's client, or whatever runs on this machine."""
+
+
+def ray_address(option: str | None) -> str | None:
+    """The cluster to join: `--address`, else `RAY_ADDRESS`; None where Ray is started here.
+
+    Raises:
+        InputError: it is no such address; the message names where it was given.
+    """
+    address = option or os.environ.get("RAY_ADDRESS")
+    if not address or address == "local":
+        return None
+    form = ADDRESS.fullmatch(address)
+    if form is None or int(form["port"] or 1) > 65535:
+        given = f"--address {address}" if option else f"RAY_ADDRESS={address}"
+        remedy = "leave it out" if option else "unset it"
+        raise InputError(
+            f"{given}: a driver joins Ray itself, at HOST:6379; {remedy} to start Ray on this "
+            "machine; `w2s submit --address` takes the address of the dashboard"
+        )
+    return address
 
 
 def set_variables(*, joins: bool = False) -> dict[str, str]:
@@ -89,13 +120,20 @@ def _explicit_token_mode(*, joins: bool) -> None:
     mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
     if mode != "token" or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return
+    try:
+        _private_token(make=not joins)
+    except (OSError, RuntimeError):  # no home, or one that can't be written (OpenShift, HPC)
+        if not joins:  # this Ray's processes inherit one that lives as long as they do
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _private_token(*, make: bool) -> None:
+    """Have the token at home, if there is one or is to be one, be readable by this user only."""
     path = Path.home() / ".ray" / "auth_token"
     if path.exists():
         path.chmod(0o600)
-        return
-    if joins:
-        return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
+    elif make:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))

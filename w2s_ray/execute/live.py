@@ -122,7 +122,7 @@ class Voice:
         with contextlib.suppress(OSError, StoreError):
             for news in heard(self._store.files):
                 age_s = _age_s(news.written_at)
-                if news.holder.is_dead() or age_s > 2 * CLOCKS_S:
+                if news.holder.is_dead() or abs(age_s) > 2 * CLOCKS_S:
                     fall_silent(self._store.files, news.driver)
 
 

@@ -1,13 +1,15 @@
 """Ending a walk early and cleanly: who may ask for it, and what happens then.
 
-Owns the ways to ask (Ctrl-C, SIGTERM as from Kubernetes, Slurm or Ray Jobs, `w2s cancel` through
-the store) and the order of the end: nobody is let in any more, studies end, fits that wait are
-turned away, fits under way write a checkpoint and leave. What is done stays, nothing is recorded
-as failed.
+Owns the ways to ask (Ctrl-C, SIGTERM as from Kubernetes, Slurm or Ray Jobs, SIGHUP from a terminal
+that is closed, `w2s cancel` through the store) and the order of the end: nobody is let in any more,
+studies end, fits that wait are turned away, fits under way write a checkpoint and leave. What is
+done stays, nothing is recorded as failed.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import threading
 import time
@@ -22,6 +24,10 @@ LEAVE_S = 120.0
 """How long fits under way have to write a checkpoint; afterwards they go on from an earlier one."""
 
 
+SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+"""Those that end a walk, unless they are ignored (as SIGHUP is under nohup)."""
+
+
 class Stop:
     """Whether the walk is to end early, and why. A context manager: within it, signals ask.
 
@@ -34,7 +40,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._handlers[number] = signal.signal(number, self._signalled)
         return self
@@ -55,7 +61,21 @@ class Stop:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self.why is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.ask("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+        if number == signal.SIGHUP:
+            _leave_closed_terminal()
+        self.ask(SIGNALS[signal.Signals(number)])
+
+
+def _leave_closed_terminal() -> None:
+    """Have nothing fail that is printed from now on, where the terminal is gone."""
+    terminals = select.poll()
+    for output in (1, 2):
+        terminals.register(output, 0)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output, events in terminals.poll(0):
+        if events & select.POLLHUP:
+            os.dup2(nowhere, output)
+    os.close(nowhere)
 
 
 def wind_down(carrier: Carrier, watches: Watches) -> bool:

@@ -2,7 +2,8 @@
 
 Owns the files `work/claims/NAME.json` and the rule when one is free: its holder is known to be
 dead, or it has not changed for its time-to-live by the clock of whoever looks, so clocks of
-different machines are never compared. It knows nothing of what the names mean.
+different machines are never compared. A damaged claim is free. It knows nothing of what the names
+mean.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import Field
+
 from w2s_ray.store import layout
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
@@ -24,6 +27,8 @@ from w2s_ray.store.records import Stored
 _log = logging.getLogger(__name__)
 
 _BEATS_PER_TTL = 4
+LONGEST_S = 3600.0
+"""The longest time-to-live that counts, whatever a claim or a sweep says."""
 
 
 class Holder(Stored):
@@ -31,7 +36,7 @@ class Holder(Stored):
 
     host: str
     """Host name, boot and process namespace: within them, process ids mean the same."""
-    pid: int
+    pid: int = Field(gt=0, lt=2**31)
     started: str | None
     """When the process started, in ticks since boot; None where the system doesn't say."""
     token: str
@@ -64,7 +69,12 @@ class Claim(Stored):
 
     holder: Holder
     beat: int
-    ttl_s: float
+    ttl_s: float = Field(gt=0)
+
+    @property
+    def lasts_s(self) -> float:
+        """How long it is taken without a beat."""
+        return min(self.ttl_s, LONGEST_S)
 
 
 @dataclass(frozen=True)
@@ -80,16 +90,16 @@ class Leases:
     def take(self, name: str) -> Lease | None:
         """A lease on `name`, or None while a live holder has it, or was faster just now."""
         path, began = layout.claim(name), time.monotonic()
-        mine = Claim(holder=Holder.here(), beat=0, ttl_s=self.ttl_s)
+        mine = Claim(holder=Holder.here(), beat=0, ttl_s=min(self.ttl_s, LONGEST_S))
         try:
-            there, version = self._read(name)
+            there, version = _read(self.files, name)
         except FileNotFoundError:
             taken, earlier = self.files.create(path, mine.to_json()), None
         else:
-            if not self._is_free(name, there):
+            if there is not None and not self._is_free(name, there):
                 return None
             taken = self.files.replace_if(path, mine.to_json(), version=version)
-            earlier = there.holder
+            earlier = there.holder if there is not None else None
         if not taken:
             return None
         lease = Lease(self.files, name, mine, taken_over=earlier, renewed=began)
@@ -99,15 +109,10 @@ class Leases:
     def held(self, name: str) -> Holder | None:
         """Who has `name`; None while it is free."""
         try:
-            there, _ = self._read(name)
+            there, _ = _read(self.files, name)
         except FileNotFoundError:
             return None
-        return None if self._is_free(name, there) else there.holder
-
-    def _read(self, name: str) -> tuple[Claim, str]:
-        data, version = self.files.read_versioned(layout.claim(name))
-        where = self.files.locate(layout.claim(name))
-        return layout.parse(Claim, data, where=where), version
+        return None if there is None or self._is_free(name, there) else there.holder
 
     def _is_free(self, name: str, claim: Claim) -> bool:
         if claim.holder.is_dead():
@@ -117,7 +122,7 @@ class Leases:
         if seen != claim:
             self._seen[name] = (claim, now)
             return False
-        return now - since >= claim.ttl_s
+        return now - since >= claim.lasts_s
 
 
 class Lease:
@@ -148,12 +153,12 @@ class Lease:
     @property
     def lost(self) -> bool:
         """Whether somebody else has it or may have it by now. It never comes back."""
-        return self._gone or time.monotonic() - self._renewed >= self._claim.ttl_s
+        return self._gone or time.monotonic() - self._renewed >= self._claim.lasts_s
 
     @property
     def beat_s(self) -> float:
         """Seconds between beats."""
-        return self._claim.ttl_s / _BEATS_PER_TTL
+        return self._claim.lasts_s / _BEATS_PER_TTL
 
     @property
     def due_at(self) -> float:
@@ -192,13 +197,22 @@ class Lease:
 
     def _version(self) -> str | None:
         """The version of our claim's file; None if it is ours no more."""
-        path = layout.claim(self.name)
         try:
-            data, version = self._files.read_versioned(path)
+            there, version = _read(self._files, self.name)
         except FileNotFoundError:
             return None
-        there = layout.parse(Claim, data, where=self._files.locate(path))
-        return version if there.holder == self._claim.holder else None
+        return version if there is not None and there.holder == self._claim.holder else None
+
+
+def _read(files: Files, name: str) -> tuple[Claim | None, str]:
+    """The claim on `name`, None where it is damaged, and its version; FileNotFoundError."""
+    path = layout.claim(name)
+    data, version = files.read_versioned(path)
+    try:
+        return layout.parse(Claim, data, where=files.locate(path)), version
+    except StoreError as error:
+        _log.warning("a damaged claim counts as free: %s", error)
+        return None, version
 
 
 class _Heart:

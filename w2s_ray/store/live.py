@@ -17,12 +17,10 @@ from w2s_ray.store import layout
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.leases import Holder
-from w2s_ray.store.records import Moment, Stored
+from w2s_ray.store.records import CLOCKS_S, Moment, Stored, time_order
 
 SILENT_S = 30.0
 """A driver that has said nothing for so long is taken for gone."""
-CLOCKS_S = 600.0
-"""Clocks of two machines are taken to differ by less."""
 
 Heart = Literal["beats", "silent", "unsure"]
 
@@ -82,7 +80,7 @@ def heard(files: Files) -> list[News]:
             continue
         with contextlib.suppress(FileNotFoundError, StoreError):
             found.append(layout.parse(News, files.read(path), where=files.locate(path)))
-    return sorted(found, key=lambda news: news.written_at)
+    return sorted(found, key=lambda news: time_order(news.written_at))
 
 
 @dataclass

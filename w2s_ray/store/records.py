@@ -7,7 +7,7 @@ know nothing of where they are kept, of how a run is executed, or of PGR.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -27,6 +27,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
+CLOCKS_S = 600.0
+"""Clocks of two machines are taken to differ by less."""
+
 
 def utc_now() -> str:
     """The present as the store writes it: ISO 8601 in UTC, with microseconds."""
@@ -38,7 +41,16 @@ def _utc(value: str) -> str:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError(f"the time {value!r} has no UTC offset; write it as 2026-01-31T12:00:00Z")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    try:
+        return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    except OverflowError as error:
+        raise ValueError(f"the time {value!r} is out of range") from error
+
+
+def time_order(moment: str) -> tuple[bool, str]:
+    """Sort key of a recorded time; one beyond now is of a wrong clock, and sorts as the oldest."""
+    latest = datetime.now(UTC) + timedelta(seconds=CLOCKS_S)
+    return moment <= latest.isoformat(timespec="microseconds"), moment
 
 
 Moment = Annotated[str, AfterValidator(_utc)]

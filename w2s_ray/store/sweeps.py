@@ -13,7 +13,7 @@ from w2s_ray.identity import digest
 from w2s_ray.store import layout
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
-from w2s_ray.store.records import Manifest
+from w2s_ray.store.records import Manifest, time_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,13 +30,13 @@ def write_manifest(files: Files, manifest: Manifest) -> None:
 
 
 def manifests(files: Files, name: str | None) -> list[Manifest]:
-    """Manifests of one sweep or of all, oldest first."""
+    """Manifests of one sweep or of all, oldest first; see `time_order`."""
     paths = files.find("sweeps" if name is None else f"sweeps/{layout.name(name)}")
     found = [
         layout.parse(Manifest, data, where=files.locate(path))
         for path, data in zip(paths, files.read_many(paths), strict=True)
     ]
-    return sorted(found, key=lambda manifest: manifest.created_at)
+    return sorted(found, key=lambda manifest: time_order(manifest.created_at))
 
 
 def names(files: Files) -> list[str]:

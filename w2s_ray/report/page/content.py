@@ -70,7 +70,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "text": manifest.sweep_text,
-        "started_at": store.manifests(name)[0].created_at,
+        "started_at": min(m.created_at for m in store.manifests(name)),
         "rows": rows,
         "by_seed": [asdict(row) for row in table.by_seed],
         "by_method": [asdict(row) for row in table.by_method],

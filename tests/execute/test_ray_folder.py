@@ -1,0 +1,82 @@
+"""Ray's folder: private, short enough for sockets, and gone with its process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from w2s_ray.errors import InputError
+from w2s_ray.execute import ray_folder as module
+from w2s_ray.execute.ray_folder import LISTENER, LONGEST, PREFIX, SOCKET_BYTES, ray_folder
+
+
+@pytest.fixture
+def base(monkeypatch) -> Path:
+    """A short folder for temporary files, as `RAY_TMPDIR`."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_it_is_private_and_short_and_goes_at_the_end(base):
+    with ray_folder() as folder:
+        assert folder.parent.parent == base
+        assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+        assert len(os.fsencode(folder)) + len(LONGEST) <= SOCKET_BYTES
+        folder.mkdir()
+        (folder / "socket").write_text("")
+    assert list(base.iterdir()) == []
+
+
+def test_a_full_disk_is_refused_and_nothing_is_left(base, monkeypatch):
+    usage = shutil.disk_usage(base)._replace(free=3 * 2**20)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"3 MiB are free there\); set RAY_TMPDIR"), ray_folder():
+        pass
+    assert list(base.iterdir()) == []
+
+
+def test_a_long_tmpdir_has_a_short_link_for_the_processes_that_are_started(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with ray_folder() as folder:
+        assert len(os.fsencode(folder)) + len(LONGEST) <= SOCKET_BYTES
+        link = Path(os.environ["TMPDIR"])
+        assert link.samefile(long)
+        assert len(os.fsencode(link)) + len(LISTENER) <= SOCKET_BYTES
+        (link / "kept").write_text("")
+    assert os.environ["TMPDIR"] == str(long)
+    assert [path.name for path in long.iterdir()] == ["kept"]
+    assert not folder.parent.exists()
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_in_use_stays(base, monkeypatch):
+    code = (
+        "import sys; from w2s_ray.execute.ray_folder import ray_folder\n"
+        "with ray_folder() as folder: print(folder, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        used = Path(other.stdout.readline().strip()).parent
+        strange, later = base / f"{PREFIX}a-file", time.time() + 2 * module.NEW_S
+        strange.write_text("")
+        monkeypatch.setattr(module.time, "time", lambda: later)
+        with ray_folder():
+            assert used.is_dir(), "its process lives"
+        other.kill()
+    with ray_folder() as folder:
+        assert not used.exists()
+        assert {path.name for path in base.iterdir()} == {folder.parent.name, strange.name}
