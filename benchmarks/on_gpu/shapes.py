@@ -134,6 +134,15 @@ def source_of(shape: Shape, folder: Path) -> ModelSource:
     return ModelSource(name=shape.name, location=str(place), identity=f"sha256:{shape.name}")
 
 
+NOTHING_WRONG: dict[str, Any] = {
+    "missing_keys": set(),
+    "unexpected_keys": set(),
+    "mismatched_keys": set(),
+    "error_msgs": [],
+}
+"""The loading report of a checkpoint that fits."""
+
+
 @contextmanager
 def random_weights(device: torch.device) -> Iterator[None]:
     """Within it, transformers makes random weights on `device` instead of reading a checkpoint."""
@@ -143,7 +152,8 @@ def random_weights(device: torch.device) -> Iterator[None]:
         def made(_: Any, *, config: Any, dtype: torch.dtype, **more: Any) -> Any:
             kept = {k: v for k, v in more.items() if k == "attn_implementation"}
             with device:
-                return auto.from_config(config, dtype=dtype, **kept)
+                model = auto.from_config(config, dtype=dtype, **kept)
+            return (model, NOTHING_WRONG) if more.get("output_loading_info") else model
 
         return patch.object(auto, "from_pretrained", made)
 

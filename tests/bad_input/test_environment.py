@@ -20,6 +20,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.execute import driver, environment, local_ray
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.ray_folder import BASE_BYTES, ray_folder
+from w2s_ray.printable import printable
 
 NO_ADDRESSES = (
     "http://127.0.0.1:8265",
@@ -102,7 +103,7 @@ def test_a_folder_that_cannot_hold_rays_files_is_named_with_the_remedy(monkeypat
     monkeypatch.setenv("RAY_TMPDIR", folder)
     with pytest.raises(InputError) as refused, ray_folder():
         pass
-    assert str(refused.value).startswith(f"{folder} can't hold the files of Ray ({why}); ")
+    assert str(refused.value).startswith(f"{printable(folder)} can't hold the files of Ray ({why}); ")
     assert "set RAY_TMPDIR to a folder" in str(refused.value)
 
 

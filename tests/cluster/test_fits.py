@@ -93,7 +93,7 @@ def test_the_nearest_is_the_one_that_lacks_least(tmp_path):
     [
         ("name: x\n", "is no cluster file of Ray"),
         ("available_node_types: {a: {}}\nhead_node_type: a\n", "lacks or garbles 'resources'"),
-        ("a: [", "can't be read"),
+        ("a: [", "not valid YAML"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, text, said):
