@@ -7,12 +7,16 @@ through Arrow. It decides neither which files hold nor what a query may do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from w2s_ray.store import tables
+from w2s_ray.store.damage import RESTORE, Damaged, note
 from w2s_ray.store.files import Files
 from w2s_ray.store.local_files import LocalFiles
 
@@ -61,6 +65,30 @@ class ParquetFiles:
             rows = f'{rows} anti join {gone} on "{self.gone_by}" = gone'
         return rows
 
+    def without(self, damaged: AbstractSet[str]) -> ParquetFiles | pa.Table:
+        """The same without some files; an empty table where none is left."""
+        left = tuple(path for path in self.paths if path not in damaged)
+        if left:
+            return replace(self, paths=left)
+        fields = self.columns.remove_metadata()
+        if self.owner is not None:
+            fields = fields.insert(0, pa.field(self.owner, pa.string()))
+        return pa.Table.from_batches([], schema=fields)
+
+    def damaged(self) -> Iterator[str]:
+        """Those of the files that can't be read whole, each with a warning."""
+        for path in self.paths:
+            where = self.files.locate(path)
+            costs, remedy = f"the rows of {path} are left out", RESTORE
+            if path.startswith("catalog/"):
+                costs = "its runs are read one by one"
+                remedy = "`w2s compact` replaces it once it has been removed"
+            read = partial(tables.scan, self.files.read(path), self.columns)
+            why = _why_unreadable(read)
+            if why is not None:
+                note(Damaged(where, why, costs=costs, remedy=remedy))
+                yield path
+
     def _local(self) -> bool:
         """DuckDB would take some characters of a path for a pattern."""
         return isinstance(self.files, LocalFiles) and not _GLOB & set(str(self.files.root))
@@ -83,6 +111,14 @@ class ParquetFiles:
         if self.gone:
             rows = rows.filter(~dataset.field(self.gone_by).isin(sorted(self.gone)))
         return rows
+
+
+def _why_unreadable(read: Callable[[], object]) -> Exception | None:
+    try:
+        read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return error
+    return None
 
 
 def _quoted(text: str) -> str:
