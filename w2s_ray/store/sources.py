@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from w2s_ray.store import tables
+from w2s_ray.store import segments, tables
 from w2s_ray.store.damage import RESTORE, Damaged, note
 from w2s_ray.store.files import Files
 from w2s_ray.store.local_files import LocalFiles
@@ -77,16 +76,16 @@ class ParquetFiles:
 
     def damaged(self) -> Iterator[str]:
         """Those of the files that can't be read whole, each with a warning."""
+        system = self.files.arrow()
         for path in self.paths:
-            where = self.files.locate(path)
-            costs, remedy = f"the rows of {path} are left out", RESTORE
-            if path.startswith("catalog/"):
-                costs = "its runs are read one by one"
-                remedy = "`w2s compact` replaces it once it has been removed"
-            read = partial(tables.scan, self.files.read(path), self.columns)
-            why = _why_unreadable(read)
-            if why is not None:
-                note(Damaged(where, why, costs=costs, remedy=remedy))
+            try:
+                tables.scan(self.files.locate(path), self.columns, filesystem=system)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                if path.startswith("catalog/"):
+                    segments.note_damage(self.files, path.split("/")[2], error)
+                else:
+                    costs = f"the rows of {path} are left out"
+                    note(Damaged(self.files.locate(path), error, costs=costs, remedy=RESTORE))
                 yield path
 
     def _local(self) -> bool:
@@ -111,14 +110,6 @@ class ParquetFiles:
         if self.gone:
             rows = rows.filter(~dataset.field(self.gone_by).isin(sorted(self.gone)))
         return rows
-
-
-def _why_unreadable(read: Callable[[], object]) -> Exception | None:
-    try:
-        read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return error
-    return None
 
 
 def _quoted(text: str) -> str:

@@ -133,21 +133,31 @@ class Copies:
         from w2s_ray.store import rows, segments
 
         chosen = self._chosen(files, wanted)
-        for table in segments.rows_of(
-            files, self.segment.name, "runs", rows.RECORD_COLUMNS, chosen
-        ):
-            yield from rows.records(table)
+        tables = segments.rows_of(files, self.segment.name, "runs", rows.RECORD_COLUMNS, chosen)
+        with segments.damage_noted(files, self.segment.name):
+            return iter([record for table in tables for record in rows.records(table)])
+        return self._own(files, wanted)._fresh_records(None)
 
     def trials(self, files: Files, wanted: AbstractSet[str]) -> Iterator[tuple[str, Any]]:
         """Study and trial, of the studies `wanted` that it answers for."""
         from w2s_ray.store import segments
 
-        if "trials" in self.segment.sizes:
-            for table in segments.rows_of(
-                files, self.segment.name, "trials", ["study", "trial"], wanted - self.gone
-            ):
-                for row in table.to_pylist():
-                    yield row["study"], json.loads(row["trial"])
+        if "trials" not in self.segment.sizes:
+            return iter(())
+        columns, chosen = ["study", "trial"], wanted - self.gone
+        tables = segments.rows_of(files, self.segment.name, "trials", columns, chosen)
+        with segments.damage_noted(files, self.segment.name):
+            found = [row for table in tables for row in table.to_pylist()]
+            return iter([(row["study"], json.loads(row["trial"])) for row in found])
+        own = self._own(files, wanted)
+        read = ((study, read_trials(files, study, names)) for study, names in own.fresh.items())
+        return iter([(study, trial) for study, trials in read for trial in trials])
+
+    def _own(self, files: Files, wanted: AbstractSet[str] | None) -> Standing:
+        """The runs that it answers for, or those of them that are `wanted`, by their own files."""
+        ids = self.ids(files) if wanted is None else self.ids(files) & wanted
+        fresh = {id_: _names(files, id_) for id_ in sorted(ids)}
+        return Standing(files, Listing({}, lambda id_: fresh[id_]), fresh, ())
 
     def source(self, files: Files) -> Callable[[str], Iterator[pa.Table]]:
         """What gives its rows of a kind that hold, in order."""

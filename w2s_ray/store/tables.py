@@ -148,7 +148,7 @@ def from_parquet(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
 
 
-def scan(data: bytes, schema: pa.Schema) -> None:
+def scan(path: str, schema: pa.Schema, *, filesystem: Any) -> None:
     """Read a Parquet file to its end, a row group at a time.
 
     Raises:
@@ -156,7 +156,7 @@ def scan(data: bytes, schema: pa.Schema) -> None:
     """
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    file = pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True)
     for field in schema:
         place = file.schema_arrow.get_field_index(field.name)
         kind = file.schema_arrow.field(place).type if place >= 0 else None
