@@ -145,9 +145,12 @@ class _Views:
         self.columns: dict[str, list[str]] = {}
 
     def name(self, names: Iterable[str]) -> None:
-        """Say which tables there will be; nothing is read yet but what has no files."""
+        """Say which tables there will be: only their files' checksums are looked at yet."""
         self._parts, self._fresh = {}, None
         self._name(names)
+        if self.leave_out_damaged(only_unchecked=True):
+            self._parts, self._fresh = {}, None
+            self._name(names)
 
     def _name(self, names: Iterable[str]) -> None:
         for name in dict.fromkeys(names):
@@ -165,8 +168,8 @@ class _Views:
     def _whole(self, source: Source) -> Source:
         return source.without(self._damaged) if isinstance(source, ParquetFiles) else source
 
-    def leave_out_damaged(self) -> bool:
-        """Look for damaged files among those that were read; whether there are new ones.
+    def leave_out_damaged(self, *, only_unchecked: bool = False) -> bool:
+        """Look for damaged files among those of the tables; whether there are new ones.
 
         The runs of a damaged segment are read from their own files from then on.
         """
@@ -175,6 +178,7 @@ class _Views:
             path
             for source in sources
             if isinstance(source, ParquetFiles)
+            and not (only_unchecked and source.is_checked_by_reader)
             for path in source.damaged()
         }
         new = found - self._damaged

@@ -29,13 +29,18 @@ _ATTEMPT = re.compile(r"attempt-(\d+)\.json")
 T = TypeVar("T", bound=Stored)
 
 
+def is_name(value: str) -> bool:
+    """Whether `value` can be the id of a run or a split, or the name of a sweep."""
+    return re.fullmatch(NAME_PATTERN, value) is not None
+
+
 def name(value: str) -> str:
     """`value` if it can be a file name in every store.
 
     Raises:
         StoreError: it can't (empty, a path, a hidden name).
     """
-    if not re.fullmatch(NAME_PATTERN, value):
+    if not is_name(value):
         raise StoreError(
             f"{value!r} is no name for a run, split or sweep; use letters, digits, '.', '_' and '-'"
         )

@@ -108,7 +108,9 @@ def parsed_trial(path: str, data: bytes, *, where: str) -> dict[str, Any]:
         raise damaged(f"a {type(trial).__name__} and no trial")
     trial = {**_EMPTY, **trial}
     wrong = [key for key, kind in _TRIAL.items() if not isinstance(trial.get(key), kind)]
-    wrong += [] if all(isinstance(fit, str) for fit in trial["fits"]) else ["fits"]
+    if not wrong:
+        items = {"fits": str, "intermediate": float | int}
+        wrong = [k for k, kind in items.items() if not all(isinstance(i, kind) for i in trial[k])]
     if wrong:
         raise damaged(f"{wrong[0]} is {trial.get(wrong[0])!r}")
     if name != f"{trial['number']}.json":

@@ -207,7 +207,8 @@ def standing(files: Files, *, without: AbstractSet[str] = frozenset()) -> Standi
     listing = files.subfolders("runs")
     usable = tuple(s for s in segments.usable(files, index) if s.name not in without)
     owner = _owners(files, usable, listing) if usable else {}
-    fresh = {id_: listing.names(id_) for id_ in listing.versions if id_ not in owner}
+    others = (id_ for id_ in listing.versions if id_ not in owner and layout.is_name(id_))
+    fresh = {id_: listing.names(id_) for id_ in others}
     copies = []
     for place, segment in enumerate(usable):
         ids = segments.held(files, segment.name).ids

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, probe, runs, sweeps
-from w2s_ray.store.damage import unless_damaged
+from w2s_ray.store.damage import Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
 from w2s_ray.store.records import Manifest, Record
@@ -54,15 +54,17 @@ class Store:
         """
         store = cls(absolute(str(uri)))
         try:
-            marker = json.loads(store.files.read("store.json"))
+            data = store.files.read("store.json")
         except (FileNotFoundError, NotADirectoryError):
             return store
         except StoreUnavailable:
             raise
-        except json.JSONDecodeError:
-            marker = None
-        except (ImportError, ValueError, RecursionError) as error:
+        except (ImportError, ValueError) as error:
             raise StoreError(f"can't open the store {store.uri}: {error}") from error
+        try:
+            marker = json.loads(data)
+        except (ValueError, RecursionError):
+            marker = None
         layout.check_format(marker, store.uri)
         return store
 
@@ -98,7 +100,7 @@ class Store:
         found: dict[str, set[str]] = {}
         for path in self.files.find("runs"):
             _, id_, *rest = path.split("/")
-            if rest:
+            if rest and layout.is_name(id_):
                 found.setdefault(id_, set()).add("/".join(rest))
         return found
 
@@ -174,6 +176,15 @@ class Store:
         self._mark()
         runs.write_attempt(self.files, record)
 
+    def withdraw(self, record: Record, damage: Damaged) -> None:
+        """Have a done run count as failed, because what it left is damaged; it can be made again.
+
+        Its record stays as that of an attempt.
+        """
+        late = {"status": "failed", "cause": "store", "reason": f"was done, but {damage}"}
+        self.write_attempt(record.model_copy(update=late))
+        self.files.remove(f"{layout.run(record.id)}/record.json")
+
     def metrics(self, id_: str) -> pa.Table:
         """Metrics of a done run, with the columns of `tables.METRICS`."""
         return self._table(id_, "metrics")
@@ -219,14 +230,24 @@ class Store:
     # --- sweeps and their splits
 
     def write_split(self, fingerprint: str, rows: pa.Table, about: dict[str, Any]) -> None:
-        """Keep the rows of a split, once; `about` names the task, its source and its options."""
-        if self.has_split(fingerprint):
+        """Keep the rows of a split, once; `about` names the task, its source and its options.
+
+        Rows that are there and are damaged are replaced.
+        """
+        if self.is_split_whole(fingerprint):
             return
         self._mark()
         sweeps.write_split(self.files, fingerprint, rows, about)
 
     def has_split(self, fingerprint: str) -> bool:
         return sweeps.has_split(self.files, fingerprint)
+
+    def is_split_whole(self, fingerprint: str) -> bool:
+        """Whether a split is there and can be read."""
+        if not self.has_split(fingerprint):
+            return False
+        about = unless_damaged(lambda: self.split_about(fingerprint))
+        return about is not None and unless_damaged(lambda: self.split(fingerprint)) is not None
 
     def split(self, fingerprint: str) -> pa.Table:
         """The rows of a split, with the columns of `tables.SPLIT_ROWS`."""

@@ -118,7 +118,7 @@ def _damaged(files: Files, path: str, why: object) -> Damaged:
 def fingerprints(files: Files) -> list[str]:
     """Every split that is there whole."""
     found = (path.split("/") for path in files.find("splits") if path.endswith("/about.json"))
-    return [parts[1] for parts in found if len(parts) == 3]
+    return [parts[1] for parts in found if len(parts) == 3 and layout.is_name(parts[1])]
 
 
 def check_split(files: Files, fingerprint: str, *, uri: str) -> None:
