@@ -103,8 +103,9 @@ def test_a_folder_that_cannot_hold_rays_files_is_named_with_the_remedy(monkeypat
     monkeypatch.setenv("RAY_TMPDIR", folder)
     with pytest.raises(InputError) as refused, ray_folder():
         pass
-    assert str(refused.value).startswith(f"{printable(folder)} can't hold the files of Ray ({why}); ")
-    assert "set RAY_TMPDIR to a folder" in str(refused.value)
+    line = str(refused.value)
+    assert line.startswith(f"{printable(folder)} can't hold the files of Ray ({why}); ")
+    assert "set RAY_TMPDIR to a folder" in line
 
 
 @pytest.mark.parametrize("home", ["/proc/none", "/dev/null/home", None])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from tests.learn.parity_worker import settled, worker
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
@@ -19,12 +20,17 @@ from tests.support import make_model
 from w2s_ray.learn.loop import fit
 from w2s_ray.spec import ConfidenceLoss, EarlyStopping, Execution, LoraTuning
 
-pytestmark = [pytest.mark.deepspeed, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.deepspeed, pytest.mark.timeout(500)]
 
 STOPPING = {"early_stopping": EarlyStopping(patience=3, metric="loss")}
 OVERFIT = {"epochs": 8, "lr": 0.03, "schedule": "constant"}
 BY_ACCURACY = {"early_stopping": EarlyStopping(patience=2)}
 SHORT = {"epochs": 1}
+RESUMED = {
+    **{str(stage): {"zero_stage": stage} for stage in range(4)},
+    **{f"{s}-offload": {"zero_stage": s, "offload": "cpu", "micro_batch": 3} for s in (2, 3)},
+}
+"""Layouts of which a fit is killed and goes on."""
 
 
 def jobs() -> dict[str, dict[str, Any]]:
@@ -58,12 +64,11 @@ def jobs() -> dict[str, dict[str, Any]]:
                 "model": model,
                 "execution": {"zero_stage": stage},
             }
+    for resumed, execution in RESUMED.items():
+        job = {"recipe": STOPPING, "execution": execution}
+        made[f"whole-{resumed}"] = job
+        made[f"kill-{resumed}"] = {**job, "kill_at": 7}
     for stage in (0, 3):
-        made[f"kill-{stage}"] = {
-            "recipe": STOPPING,
-            "execution": {"zero_stage": stage},
-            "kill_at": 7,
-        }
         made[f"best-{stage}"] = {
             "training": OVERFIT,
             "recipe": BY_ACCURACY,
@@ -163,10 +168,19 @@ def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: An
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("stage", [0, 3])
-def test_kill_and_resume(stage: int, workers: int, found: Any) -> None:
-    got = found[1][workers][f"kill-{stage}"]
+@pytest.mark.parametrize("name", RESUMED)
+def test_kill_and_resume(name: str, workers: int, found: Any) -> None:
+    folder, results = found
+    whole, got = (results[workers][f"{how}-{name}"] for how in ("whole", "kill"))
     assert 0 < len(got["losses"]) < got["result"].steps
+    assert got["losses"] == whole["losses"][-len(got["losses"]) :]
+    for part, told in whole["result"].predicted.items():
+        assert np.array_equal(got["result"].predicted[part].probabilities, told.probabilities)
+    kept = [p for p in (folder / f"kept-{workers}-kill-{name}").rglob("*") if p.is_file()]
+    assert {p.suffix for p in kept} == {".pt", ".json", ".safetensors"}
+    for state in (p for p in kept if p.suffix != ".json"):
+        with safe_open(state, "pt") as file:
+            assert file.keys()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

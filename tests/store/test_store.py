@@ -277,7 +277,9 @@ def test_trials_come_in_order_of_number(store):
     for number in (10, 2):
         store.write_trial(study, number, {"state": "complete", "value": number / 10})
     assert [trial["number"] for trial in store.trials(study)] == [2, 10]
-    assert store.trials(study)[0] == {"state": "complete", "value": 0.2, "number": 2}
+    assert (
+        store.trials(study)[0].items() >= {"state": "complete", "value": 0.2, "number": 2}.items()
+    )
     with pytest.raises(ValueError, match="nan"):
         store.write_trial(study, 3, {"value": float("nan")})
 
@@ -399,7 +401,7 @@ def test_a_damaged_record_is_named(tmp_path):
     store = Store.open(tmp_path)
     store.write_run(a_record())
     (tmp_path / "runs" / a_record().id / "record.json").write_text('{"id": "x"}')
-    with pytest.raises(StoreError, match=r"record\.json is no record \(kind: Field required\)"):
+    with pytest.raises(StoreError, match=r"record\.json is damaged .*: kind: Field required"):
         store.record(a_record().id)
 
 

@@ -20,12 +20,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.text import Text
 
+from w2s_ray.cli.notes import Commands, SqlCommand
 from w2s_ray.errors import InputError
 from w2s_ray.places import checked_place
 from w2s_ray.terminal import PlainConsole
 
 app = typer.Typer(
     name="w2s",
+    cls=Commands,
     help="Weak-to-strong generalization experiments as sweeps on Ray.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -441,7 +443,7 @@ def figures(
         )
 
 
-@app.command()
+@app.command(cls=SqlCommand)
 def query(
     sql: Annotated[
         str | None,
@@ -459,6 +461,10 @@ def query(
         Path | None, typer.Option(help="Write to this file.", show_default=False)
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="End the query after so many seconds.", metavar="SECONDS"),
+    ] = None,
     columns: Annotated[
         bool,
         typer.Option(
@@ -479,7 +485,15 @@ def query(
             raise InputError("there is no query; give SQL, or --columns for what can be asked")
         sweep = _sweep(sweep_file) if sweep_file is not None else None
         results = _existing(store, sweep)
-        show_query(results, sql, format=format, out=out, limit=limit, console=_console())
+        show_query(
+            results,
+            sql,
+            format=format,
+            out=out,
+            limit=limit,
+            timeout_s=timeout,
+            console=_console(),
+        )
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.store import Record, Store
+from w2s_ray.store import Record, Store, StoreError
 from w2s_ray.terminal import PlainConsole
 
 _HEADING = "bold white"
@@ -105,7 +105,11 @@ def _differences(store: Store, a: Record, b: Record) -> Iterator[tuple[str, Any,
 
 
 def _record(store: Store, prefix: str) -> Record:
-    return next(store.latest([store.resolve_id(prefix)]))
+    id_ = store.resolve_id(prefix)
+    found = next(store.latest([id_]), None)
+    if found is None:
+        raise StoreError(f"run {id_} has no record that can be read")
+    return found
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,6 +33,10 @@ FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 COLUMN_FORMATS = ("table", "markdown", "json")
 COMPUTED = ("pgr", "pgr_by_seed", "pgr_by_method", "scores", "comparisons")
 """The tables that are computed when a query names them; what computes them is imported then."""
+MEMORY = 2_500_000_000
+"""Bytes that a query may take of memory, DuckDB's 1.5 GB among them."""
+GROUP_BYTES = 64_000_000
+"""Bytes of a row group of a result in Parquet, about."""
 SHOWN = 1000
 """Rows of a table that is shown where no limit is given."""
 
@@ -44,12 +48,13 @@ def show_query(
     format: str,
     out: Path | None,
     limit: int | None,
+    timeout_s: float | None = None,
     console: PlainConsole,
 ) -> None:
     """Print the rows of a query, or write them to `out`; at most `limit`, with a note if cut.
 
     Raises:
-        QueryError: the query can't be run.
+        QueryError: the query can't be run, or takes more than `timeout_s` or too much memory.
         InputError: Parquet without a file to write.
     """
     if format == "parquet" and out is None:
@@ -57,7 +62,8 @@ def show_query(
     if format == "table" and out is None and limit is None:
         limit = SHOWN
     asked = None if limit is None else limit + 1
-    with answer(store, sql, limit=asked, extra_tables=_computed(store)) as found:
+    rows = answer(store, sql, limit=asked, extra_tables=_computed(store), timeout_s=timeout_s)
+    with _memory_limited(), rows as found:
         rows = _Rows(found, limit)
         if format == "parquet" and out is not None:
             with _whole(out) as path:
@@ -109,6 +115,32 @@ def _computed(store: Store) -> dict[str, Callable[[], pa.Table]]:
     return {name: partial(made, name) for name in COMPUTED}
 
 
+@contextlib.contextmanager
+def _memory_limited() -> Iterator[None]:
+    """Bound what this process may allocate: DuckDB's own limit leaves out texts and results."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (_allocated() + MEMORY, before[1]))
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(
+            "the query's rows take too much memory; ask for fewer rows or columns at once"
+        ) from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _allocated() -> int:
+    """Bytes of this process that count against RLIMIT_DATA; 0 where the system doesn't say."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as status:
+        for line in status:
+            if line.startswith("VmData:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
 class _Rows:
     """The batches of a query's result, up to a limit; then `cut` says whether there were more."""
 
@@ -132,11 +164,19 @@ class _Rows:
 
 
 def _write_parquet(rows: _Rows, path: Path) -> None:
+    """Several batches make a row group, of about `GROUP_BYTES`."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    waiting: list[pa.RecordBatch] = []
     with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
         for batch in rows:
-            writer.write_batch(batch)
+            waiting.append(batch)
+            if sum(each.nbytes for each in waiting) > GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting))
 
 
 def _write_text(rows: _Rows, file: TextIO, format: str) -> None:

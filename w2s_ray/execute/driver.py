@@ -21,6 +21,7 @@ from w2s_ray.execute.prepare import (
     materialize,
     plan_sweep,
     refuse_provisional,
+    withdraw_damaged,
     write_manifest,
 )
 from w2s_ray.execute.stopping import Stop
@@ -73,6 +74,7 @@ def run_sweep(
     store.check_writable()
     materialize(plan, store)
     write_manifest(plan, store, sweep_text)
+    withdraw_damaged(plan, store)
     runs = {*plan.fits, *plan.studies}
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)

@@ -15,6 +15,7 @@ from w2s_ray.execute.stored_split import stored_split
 from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Cell, Manifest, Store, utc_now
+from w2s_ray.store.damage import Damaged, note
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
@@ -74,7 +75,7 @@ def materialize(plan: Plan, store: Store) -> None:
     tasks = [(task, plan.inputs.splits[task.name]) for task in plan.sweep.tasks]
     for task, planned in (*tasks, *corpora):
         fingerprint = planned.fingerprint
-        if store.has_split(fingerprint):
+        if store.is_split_whole(fingerprint):
             stored_split(store, fingerprint)
             continue
         split = load_split(task)
@@ -97,6 +98,20 @@ def materialize(plan: Plan, store: Store) -> None:
         about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
         columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
         store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
+
+
+def withdraw_damaged(plan: Plan, store: Store) -> None:
+    """Have done runs made again whose predictions are damaged and that others still need."""
+    runs = [*plan.fits.values(), *plan.studies.values()]
+    done = store.done(run.id for run in runs)
+    needed = {parent for run in runs if run.id not in done for parent in run.parents}
+    for record in store.records(needed & done & plan.fits.keys()):
+        if "predictions.parquet" in record.bytes:
+            try:
+                store.predictions(record.id)
+            except Damaged as damage:
+                note(damage)
+                store.withdraw(record, damage)
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:

@@ -2,8 +2,8 @@
 
 Owns the DeepSpeed configuration, the scaling of losses under its averaging, and sharded snapshots.
 The process group may exist already (Ray Train makes one) or is made here for a single worker.
-Resume state is DeepSpeed's own checkpoint, which holds pickles: it lives in a fit's scratch folder
-only and is never stored as a result. DeepSpeed is imported inside functions only.
+Resume state is what DeepSpeed's own checkpoints hold, as safetensors and JSON (`deepspeed_state`):
+no pickle is written or loaded. DeepSpeed is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from w2s_ray.learn.padding import check_padding
 from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 TAG = "deepspeed"
+SCRIPTS = "zero_to_*.py"
+"""Converters of DeepSpeed's own format, which it copies beside every checkpoint."""
 
 
 class DeepSpeedEngine:
@@ -93,6 +95,7 @@ class DeepSpeedEngine:
             model=self.model, optimizer=optimizer, config=settings
         )
         check_padding(self.model, source=source, device=self.device)
+        self._engine.checkpoint_engine = _checkpoints(self._engine)
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
 
@@ -155,6 +158,8 @@ class DeepSpeedEngine:
         self._engine.save_checkpoint(
             str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True
         )
+        for script in folder.glob(SCRIPTS) if self.rank == 0 else ():
+            script.unlink()
         if self._best is not None:
             save_file(self._best, folder / f"best-{self.rank}.safetensors")
 
@@ -220,6 +225,12 @@ def _deepspeed(on_gpu: bool) -> Any:
     if not on_gpu:
         deepspeed.ops.__compatible_ops__ = {}  # pyright: ignore
     return deepspeed
+
+
+def _checkpoints(engine: Any) -> Any:
+    from w2s_ray.learn.deepspeed_state import TensorCheckpoints
+
+    return TensorCheckpoints(engine)
 
 
 def _join_group(on_gpu: bool) -> None:

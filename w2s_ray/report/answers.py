@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -24,6 +24,8 @@ VERSION = 1
 """Part of every key: to be raised where the same runs give another figure or another reason."""
 
 _SCHEMA = schema(("catalog key answer", pa.string()), ("runs", pa.list_(pa.string())))
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +41,8 @@ class Answers:
         self._stands = store.standing()
         self._new: dict[str, tuple[Any, Iterable[str]]] = {}
 
-    def find(self, cells: Sequence[Cell]) -> Any | None:
-        """What was kept, as JSON gives it back; None where nothing holds."""
+    def find(self, cells: Sequence[Cell], make: Callable[[Any], T]) -> T | None:
+        """What `make` makes of the kept JSON; None where nothing holds."""
         row = self._kept.get(self._key(cells)) if self._stands.copies else None
         if row is None:
             return None
@@ -49,8 +51,8 @@ class Answers:
         import pydantic_core
 
         try:
-            return pydantic_core.from_json(row["answer"].as_py())
-        except ValueError as error:
+            return make(pydantic_core.from_json(row["answer"].as_py()))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             _log.warning("a kept answer is damaged and is computed anew (%s)", error)
             return None
 
@@ -88,7 +90,7 @@ class Answers:
     def _kept(self) -> dict[str, dict[str, pa.Scalar]]:
         """Key -> the row of it, of those that were kept with this catalog."""
         kept = self._store.derived(self._kind)
-        if kept is None or not set(_SCHEMA.names) <= set(kept.column_names):
+        if kept is None or not kept.schema.remove_metadata().equals(_SCHEMA):
             return {}
         found = {}
         for number, (catalog, key) in enumerate(

@@ -75,11 +75,12 @@ def savings_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> list[Saving
     store = store.snapshot()
     answers, found = Answers(store, "savings", shape=(Savings,)), []
     for name, of_sweep in cells.items():
-        told = answers.find(of_sweep)
-        if told is None:
-            told, runs = _counted(of_sweep, store)
-            answers.add(of_sweep, told, runs=runs)
-        found.append(Savings(sweep=name, **told))
+        made = answers.find(of_sweep, lambda told, name=name: Savings(sweep=name, **told))
+        if made is None:
+            counted, runs = _counted(of_sweep, store)
+            answers.add(of_sweep, counted, runs=runs)
+            made = Savings(sweep=name, **counted)
+        found.append(made)
     answers.save()
     return found
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from w2s_ray.report.statistics.test_sets import (
     test_set,
 )
 from w2s_ray.store import Record, Store, StoreError
+from w2s_ray.store.damage import unless_damaged
 from w2s_ray.store.tables import from_rows
 
 if TYPE_CHECKING:
@@ -150,12 +152,12 @@ def _computed(store: Store, ids: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     and a supervisor seldom twice; several files are read at a time.
     """
     fits = [record for record in store.records(ids) if record.kind == "fit"]
-    fits.sort(key=lambda fit: (fit.recipe["split"], fit.labels or ""))
+    fits.sort(key=lambda fit: (str(fit.recipe.get("split")), fit.labels or ""))
     known = set(store.split_fingerprints()) if fits else set()
     with ThreadPoolExecutor(READERS) as readers:
-        for split, of_split in groupby(fits, key=lambda fit: str(fit.recipe["split"])):
-            if split in known:
-                test = test_set(store, split)
+        for split, of_split in groupby(fits, key=lambda fit: str(fit.recipe.get("split"))):
+            test = unless_damaged(partial(test_set, store, split)) if split in known else None
+            if test is not None:
                 for some in _in_parts(list(of_split)):
                     yield from _scored(store, test, some, readers)
 
@@ -193,7 +195,7 @@ def _row(fit: Record, own: Told, *, weak: Told | None, test: TestSet) -> Mapping
     row = {
         **{name: fit.about.get(name) for name in ("task", "model", "method")},
         "run_id": fit.id,
-        "seed": fit.recipe["seed"],
+        "seed": fit.recipe.get("seed"),
         "supervisor": fit.labels if fit.labelled_by else None,
         "n": len(own.probabilities_N),
         **_measured(own, test),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from statistics import fmean, median
 from typing import Any, NamedTuple, TypeVar
 
@@ -54,8 +54,8 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     answers = Answers(store, "rows", shape=(Row, Missing, MethodRow))
     tables: dict[str, PgrTable] = {}
     for name, of_sweep in cells.items():
-        if (told := answers.find(of_sweep)) is not None:
-            tables[name] = from_answer(told, sweep=name)
+        if (told := answers.find(of_sweep, partial(from_answer, sweep=name))) is not None:
+            tables[name] = told
     computed, final = _computed({n: cells[n] for n in cells if n not in tables}, store)
     for name, made in computed.items() if final else ():
         answers.add(cells[name], as_answer(made), runs=_wanted(cells[name]))

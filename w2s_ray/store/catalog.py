@@ -1,8 +1,8 @@
 """SQL over a store, by DuckDB in memory: one read-only query, rows out.
 
-Owns what a query may be and the words in which a wrong one is refused. DuckDB gets no access to
+Owns the tables of a query and the words in which a wrong one is refused. DuckDB gets no access to
 Python's variables, to its own configuration, or to files but those of the tables that the query
-names. It writes nothing and keeps nothing.
+names. It writes nothing and keeps nothing; what a query may be is judged in `sql`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import difflib
 import itertools
 import re
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from w2s_ray.store.errors import StoreError
+from w2s_ray.store.errors import StoreUnavailable
 from w2s_ray.store.sources import ParquetFiles
+from w2s_ray.store.sql import QueryError, check_reads_only, interruptible
+from w2s_ray.store.standing import standing
 from w2s_ray.store.store import Store
 from w2s_ray.store.views import VIEWS, Source, fresh_predictions, fresh_splits
 
@@ -37,17 +41,14 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 """DuckDB's settings. What doesn't fit in its memory goes to a temporary folder."""
 
-_EXPLAIN = re.compile(r"^.*?\bexplain\b(?:\s+analyze\b)?(?:\s*\([^)]*\))?", re.I | re.S)
+BATCH_ROWS = 65_536
+"""Rows of a result that are in memory together, at most."""
 
 _LABELLED = """
 select p.*, s.label from ({predictions}) p
 join ({splits}) r using (run_id)
 left join splits s on s.split = r.split and s.example_id = p.example_id and s.part = p.part
 """
-
-
-class QueryError(StoreError):
-    """A query that can't be run; one line that says why."""
 
 
 def query(
@@ -77,31 +78,44 @@ def answer(
     *,
     limit: int | None = None,
     extra_tables: Mapping[str, ExtraTable] | None = None,
+    timeout_s: float | None = None,
 ) -> Iterator[pa.RecordBatchReader]:
     """The same, batch by batch, for results that are larger than memory.
 
-    Raises:
-        QueryError: as `query` does, also while the batches are read.
-    """
-    import duckdb
+    A Parquet file that turns out to be damaged before the first rows are there is left out, with a
+    warning. Ctrl-C and `timeout_s` end the query itself.
 
+    Raises:
+        QueryError: as `query` does, also while the batches are read; or it took too long.
+    """
     store.check_readable()
     with contextlib.ExitStack() as opened:
         spill = opened.enter_context(tempfile.TemporaryDirectory(prefix="w2s-query-"))
         views = _Views(store, extra_tables or {})
-        try:
-            with contextlib.closing(_connect(spill, threads=1)) as reader:
-                _check_reads_only(reader, sql)
-                views.name(_tables_named(reader, sql, known=views.known))
-            connection = _connect(spill, *views.paths())
-            opened.callback(connection.close)
-            views.make(connection)
-            relation = connection.sql(sql)
-            yield (relation if limit is None else relation.limit(limit)).to_arrow_reader()
-        except duckdb.Error as error:
-            raise QueryError(_in_one_line(str(error), views)) from error
-        except pa.ArrowException as error:  # what a batch's reading raises
-            raise QueryError(_in_one_line(str(error), views)) from error
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with views.errors_told(), contextlib.closing(_connect(spill, threads=1)) as reader:
+            check_reads_only(reader, sql)
+            named = _tables_named(reader, sql, known=views.known)
+        while True:
+            asked = opened.enter_context(contextlib.ExitStack())
+            try:
+                with views.errors_told():
+                    views.name(named)
+                    connection = _connect(spill, *views.paths())
+                    asked.callback(connection.close)
+                    views.late = asked.enter_context(interruptible(connection, deadline=deadline))
+                    views.make(connection)
+                    relation = connection.sql(sql)
+                    relation = relation if limit is None else relation.limit(limit)
+                    found = relation.to_arrow_reader(BATCH_ROWS)
+                    first = next(found, None)
+                break
+            except QueryError:
+                asked.close()
+                if views.late.is_set() or not views.leave_out_damaged():
+                    raise
+        batches = itertools.chain([] if first is None else [first], found)
+        yield pa.RecordBatchReader.from_batches(found.schema, views.told_of(batches))
 
 
 def _connect(spill: str, *may_read: str, **settings: int) -> duckdb.DuckDBPyConnection:
@@ -119,6 +133,10 @@ class _Views:
 
     def __init__(self, store: Store, extra_tables: Mapping[str, ExtraTable]) -> None:
         self._store, self._stands = store, store.snapshot().standing()
+        self._damaged: set[str] = set()
+        """Paths of Parquet files that are left out."""
+        self.late = threading.Event()
+        """Whether the query has run longer than it may."""
         self._extra = extra_tables
         self._parts: dict[str, list[Source]] = {}
         self._fresh: ParquetFiles | pa.Table | None = None
@@ -127,18 +145,65 @@ class _Views:
         self.columns: dict[str, list[str]] = {}
 
     def name(self, names: Iterable[str]) -> None:
-        """Say which tables there will be; nothing is read yet but what has no files."""
+        """Say which tables there will be: only their files' checksums are looked at yet."""
+        self._parts, self._fresh = {}, None
+        self._name(names)
+        if self.leave_out_damaged(only_unchecked=True):
+            self._parts, self._fresh = {}, None
+            self._name(names)
+
+    def _name(self, names: Iterable[str]) -> None:
         for name in dict.fromkeys(names):
             if (extra := self._extra.get(name)) is not None:
                 self._parts[name] = [extra() if callable(extra) else extra]
                 continue
-            parts = list(VIEWS[name](self._store, self._stands))
+            parts = [self._whole(part) for part in VIEWS[name](self._store, self._stands)]
             filled = [p for p in parts if isinstance(p, ParquetFiles) or p.num_rows]
             self._parts[name] = filled or parts[:1]
             if name == "predictions":
-                self._fresh = fresh_predictions(self._stands)
+                self._fresh = self._whole(fresh_predictions(self._stands))
         if self._fresh is not None and "splits" not in self._parts:
-            self.name(["splits"])
+            self._name(["splits"])
+
+    def _whole(self, source: Source) -> Source:
+        return source.without(self._damaged) if isinstance(source, ParquetFiles) else source
+
+    def leave_out_damaged(self, *, only_unchecked: bool = False) -> bool:
+        """Look for damaged files among those of the tables; whether there are new ones.
+
+        The runs of a damaged segment are read from their own files from then on.
+        """
+        sources = [*itertools.chain(*self._parts.values()), self._fresh]
+        found = {
+            path
+            for source in sources
+            if isinstance(source, ParquetFiles)
+            and not (only_unchecked and source.is_checked_by_reader)
+            for path in source.damaged()
+        }
+        new = found - self._damaged
+        self._damaged |= new
+        segments = {path.split("/")[2] for path in new if path.startswith("catalog/")}
+        if segments:
+            self._stands = standing(self._store.files, without=segments)
+        return bool(new)
+
+    @contextlib.contextmanager
+    def errors_told(self) -> Iterator[None]:
+        """Errors of DuckDB and Arrow as a `QueryError` of one line."""
+        import duckdb
+
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise QueryError(_in_one_line(error, self)) from error
+
+    def told_of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches; an error on the way is a `QueryError`."""
+        with self.errors_told():
+            yield from batches
 
     def paths(self) -> list[str]:
         """Full names of the files that DuckDB reads for them."""
@@ -171,27 +236,6 @@ class _Views:
             self.columns[name] = list(described.columns)
 
 
-def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    from duckdb import StatementType
-
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        raise QueryError(f"give exactly one SQL query, not {len(statements)} statements")
-    kind = statements[0].type
-    if kind == StatementType.EXPLAIN:
-        explained = connection.extract_statements(_EXPLAIN.sub("", sql))
-        kind = explained[0].type if explained else kind
-    if kind == StatementType.MULTI:
-        raise QueryError(
-            "a PIVOT has to name its values; write PIVOT runs ON status IN ('done', 'failed') ..."
-        )
-    if kind not in (StatementType.SELECT, StatementType.EXPLAIN):
-        raise QueryError(
-            f"{kind.name} is refused, a store is only read; "
-            "use SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
-        )
-
-
 def _tables_named(
     connection: duckdb.DuckDBPyConnection, sql: str, *, known: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -205,8 +249,16 @@ def _tables_named(
     return tuple(name for name in known if name in named) if named else known
 
 
-def _in_one_line(message: str, views: _Views) -> str:
+def _in_one_line(error: BaseException, views: _Views) -> str:
     """DuckDB's message without its excerpt, with the names that would have been right."""
+    message = str(error)
+    if views.late.is_set():
+        return "the query took longer than its time limit (--timeout)"
+    if isinstance(error, MemoryError) or "Out of Memory Error" in message:
+        return (
+            f"the query needs more memory than its limit of {SETTINGS['memory_limit']}; ask for "
+            "fewer rows or columns at once, or for aggregates"
+        )
     lines = message.partition("\n\nLINE ")[0].split("\n")
     text = " ".join(line.strip() for line in lines if line.strip())
     if table := re.search(r"Table with name (\S+) does not exist", text):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2s_ray.store import layout
+from w2s_ray.store.damage import Damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.store import Store
 
@@ -122,7 +123,7 @@ class StoredCheckpoints:
         expected = self._contents(newest)
         folder = f"{self._root}/step-{newest}/files"
         for name, size in expected.items():
-            copy = target / name
+            copy = target / layout.plain(name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             self._files.get_file(f"{folder}/{name}", copy)
             if copy.stat().st_size != size:
@@ -224,17 +225,33 @@ class StoredCheckpoints:
         folder = f"{self._root}/step-{step}"
         markers = [f"{folder}/rank-{rank}.done" for rank in range(self._workers)]
         sizes: dict[str, int] = {}
-        for data in self._files.read_many(markers):
-            sizes |= json.loads(data)
+        for path, data in zip(markers, self._files.read_many(markers), strict=True):
+            sizes |= self._sizes(path, data)
         return sizes
+
+    def _sizes(self, path: str, data: bytes) -> dict[str, int]:
+        """What a worker's marker lists: file below the step's `files/` -> its bytes."""
+        try:
+            sizes = json.loads(data)
+            if not isinstance(sizes, dict):
+                raise ValueError(f"a {type(sizes).__name__}")
+            return {layout.plain(name): int(size) for name, size in sizes.items()}
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Damaged(
+                self._files.locate(path),
+                error,
+                costs="the fit can't go on from this checkpoint",
+                remedy=f"delete {self._files.locate(self._root)} to train it from the start",
+            ) from error
 
     def _remove_own(self, unwanted: Callable[[int], bool]) -> None:
         """Remove this worker's part of steps; the marker first, so that none counts half."""
         for step, ranks in self._markers().items():
             if unwanted(step) and self._rank in ranks:
                 folder = f"{self._root}/step-{step}"
-                sizes = json.loads(self._files.read(f"{folder}/rank-{self._rank}.done"))
-                self._files.remove(f"{folder}/rank-{self._rank}.done")
+                marker = f"{folder}/rank-{self._rank}.done"
+                sizes = self._sizes(marker, self._files.read(marker))
+                self._files.remove(marker)
                 for name in sizes:
                     with contextlib.suppress(FileNotFoundError):
                         self._files.remove(f"{folder}/files/{name}")

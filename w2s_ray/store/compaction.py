@@ -55,6 +55,11 @@ def compact(files: Files) -> Compaction:
         stands = standing(files)
         new = _worth_copying(stands)
         merged = _worth_merging(stands.copies, new=len(new))
+        damaged = {c.segment.name for c in merged if not segments.is_whole(files, c.segment)}
+        if damaged:
+            stands = standing(files, without=damaged)
+            new = _worth_copying(stands)
+            merged = [copies for copies in merged if copies.segment.name not in damaged]
         kept = [
             copies.segment.model_copy(update={"gone": tuple(sorted(copies.gone))})
             for copies in stands.copies

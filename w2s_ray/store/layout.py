@@ -7,13 +7,14 @@ functions over names and bytes: it opens nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from w2s_ray.errors import InputError
+from w2s_ray.store.damage import RESTORE, Damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.records import NAME_PATTERN, Stored
 
@@ -28,17 +29,41 @@ _ATTEMPT = re.compile(r"attempt-(\d+)\.json")
 T = TypeVar("T", bound=Stored)
 
 
+def is_name(value: str) -> bool:
+    """Whether `value` can be the id of a run or a split, or the name of a sweep."""
+    return re.fullmatch(NAME_PATTERN, value) is not None
+
+
 def name(value: str) -> str:
     """`value` if it can be a file name in every store.
 
     Raises:
         StoreError: it can't (empty, a path, a hidden name).
     """
-    if not re.fullmatch(NAME_PATTERN, value):
+    if not is_name(value):
         raise StoreError(
             f"{value!r} is no name for a run, split or sweep; use letters, digits, '.', '_' and '-'"
         )
     return value
+
+
+def is_plain(path: str) -> bool:
+    """Whether `path` is relative and stays below whatever folder it is joined to."""
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+def plain(path: str) -> str:
+    """`path`, which may come from a store's files, if it may be joined to a folder.
+
+    Raises:
+        StoreError: it is absolute, empty, or has a part such as `..`.
+    """
+    if not is_plain(path):
+        raise StoreError(
+            f"{path!r} is no path below its folder in a store; whoever wrote it there may have "
+            "meant to reach other files: remove it, and see who can write to the store"
+        )
+    return path
 
 
 def run(id_: str) -> str:
@@ -123,9 +148,14 @@ def match_id(prefix: str, known: Iterable[str], *, uri: str) -> str:
     raise StoreError(f"{prefix!r} begins {len(matches)} run ids ({shown}); give more digits")
 
 
-def check_format(marker: Mapping[str, Any], uri: str) -> None:
-    """Raises StoreError where `store.json` says that a newer version wrote the store."""
-    version = marker.get("format")
+def check_format(marker: object, uri: str) -> None:
+    """Raises StoreError where `store.json` is damaged, or of a store of a newer version."""
+    version = marker.get("format") if isinstance(marker, dict) else None
+    if version is None:
+        raise StoreError(
+            f"{uri}/store.json is damaged: it says no format; if this is a store of w2s_ray, "
+            f'put {{"format": {FORMAT}}} in that file'
+        )
     if not isinstance(version, int) or version > FORMAT:
         raise StoreError(
             f"the store {uri} has format {version!r}, and this version reads up to {FORMAT}; "
@@ -144,18 +174,20 @@ def check_weights(folder: Path) -> None:
         )
 
 
-def parse(model: type[T], data: bytes, *, where: str) -> T:
-    """A record or manifest from its JSON.
+def parse(model: type[T], data: bytes, *, where: str, costs: str = "", remedy: str = "") -> T:
+    """A record, a manifest or the like from its JSON.
 
     Raises:
-        StoreError: it is damaged, or of another version of this program.
+        Damaged: it is damaged, or of another version of this program.
     """
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise StoreError(
-            f"{where} is no {model.__name__.lower()} ({place}: {first['msg']}); it was damaged or "
-            "written by another version: delete it to train the run again"
+        raise Damaged(
+            where,
+            f"no {model.__name__.lower()} of this version: {place}: {first['msg']}",
+            costs=costs or "it can't be read",
+            remedy=remedy or RESTORE,
         ) from error

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2s_ray.store.layout import plain
 from w2s_ray.store.listing import Listing
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ class LocalFiles:
 
     def locate(self, path: str) -> str:
         """The full name of `path`, for messages and for Arrow."""
-        return str(self.root / path)
+        return str(self._at(path) if path else self.root)
 
     def read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        return self._at(path).read_bytes()
 
     def read_versioned(self, path: str) -> tuple[bytes, str]:
         """The content of `path`, and what names it for `replace_if` and `remove_if`."""
@@ -56,12 +57,12 @@ class LocalFiles:
         return (self.read(path) for path in paths)
 
     def exists(self, path: str) -> bool:
-        return (self.root / path).exists()
+        return self._at(path).exists()
 
     def find(self, folder: str) -> list[str]:
         """Every finished file under `folder`, at any depth, sorted; none if it isn't there."""
         found, root = [], len(str(self.root)) + 1
-        for parent, folders, names in os.walk(self.root / folder):
+        for parent, folders, names in os.walk(self._at(folder)):
             folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
             relative = parent[root:]
             found += [f"{relative}/{name}" for name in names if not name.startswith(TEMPORARY)]
@@ -70,13 +71,13 @@ class LocalFiles:
     def version(self, folder: str) -> int | None:
         """The time of a folder's last change, as in a `Listing`; None if it isn't there."""
         try:
-            return os.stat(f"{self.root}/{folder}").st_mtime_ns
+            return os.stat(self._at(folder)).st_mtime_ns
         except FileNotFoundError:
             return None
 
     def subfolders(self, folder: str) -> Listing:
         """The folders directly in `folder`; none if it isn't there."""
-        full, settled = f"{self.root / folder}/", time.time_ns() - int(SETTLED_S * 1e9)
+        full, settled = f"{self._at(folder)}/", time.time_ns() - int(SETTLED_S * 1e9)
         version, versions = self.version(folder), dict[str, int]()
         with contextlib.suppress(FileNotFoundError), os.scandir(full) as entries:
             for name in [
@@ -98,18 +99,18 @@ class LocalFiles:
         found = {}
         for path in self.find(folder):
             with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                found[path] = (self.root / path).stat().st_size
+                found[path] = self._at(path).stat().st_size
         return found
 
     def write(self, path: str, data: bytes) -> None:
         """Put `data` at `path`, durably, replacing what is there in one step."""
-        target = self.root / path
+        target = self._at(path)
         with _beside(target, lambda temporary: _write_durably(temporary, data)) as temporary:
             temporary.replace(target)
 
     def create(self, path: str, data: bytes) -> bool:
         """Put `data` at `path` if nothing is there; False, and nothing done, if something is."""
-        target = self.root / path
+        target = self._at(path)
         with _beside(target, lambda temporary: _write_durably(temporary, data)) as temporary:
             try:
                 os.link(temporary, target)
@@ -135,18 +136,18 @@ class LocalFiles:
 
     def put_file(self, path: str, source: Path) -> None:
         """Put the file `source` at `path` whole, replacing what is there."""
-        target = self.root / path
+        target = self._at(path)
         with _beside(target, lambda temporary: _copy_durably(source, temporary)) as temporary:
             temporary.replace(target)
 
     def get_file(self, path: str, target: Path) -> None:
         """Copy `path` to the local file `target`, whose folder is there."""
         with _named(target):
-            shutil.copyfile(self.root / path, target)
+            shutil.copyfile(self._at(path), target)
 
     def write_folder(self, path: str, source: Path) -> None:
         """Copy the folder `source` to `path`, replacing a folder that is there."""
-        target = self.root / path
+        target = self._at(path)
         with _beside(target, lambda temporary: _copy_folder(source, temporary)) as temporary:
             _replace_folder(temporary, target)
 
@@ -156,11 +157,11 @@ class LocalFiles:
         Raises:
             FileNotFoundError: it isn't there.
         """
-        (self.root / path).unlink()
+        self._at(path).unlink()
 
     def remove_folder(self, folder: str) -> None:
         """Remove `folder` and all that is in it; nothing happens if it isn't there."""
-        target = self.root / folder
+        target = self._at(folder)
         while target.exists():  # a writer may add to it meanwhile
             shutil.rmtree(target, ignore_errors=True)
             if target.exists():
@@ -173,8 +174,11 @@ class LocalFiles:
 
         return fs.LocalFileSystem()
 
+    def _at(self, path: str) -> Path:
+        return self.root / plain(path)
+
     def _changed_if(self, path: str, version: str, change: Callable[[], None]) -> bool:
-        with _locked((self.root / path).parent):
+        with _locked(self._at(path).parent):
             try:
                 if _version(self.read(path)) != version:
                     return False

@@ -10,7 +10,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from w2s_ray.identity import IDENTITY_VERSION, run_id
 
 Status = Literal["done", "failed", "pruned", "stopped"]
 """done: all results are there. failed: an error. pruned: the study gave up on it. stopped: ended
@@ -66,6 +68,14 @@ class Stored(BaseModel):
         return self.model_dump_json(indent=1).encode()
 
 
+_SHAPES = {
+    **dict.fromkeys(("training", "labels", "loss", "early_stopping", "space"), dict),
+    **dict.fromkeys(("split", "train_on", "model", "scheduler"), str),
+    "warm_start": list,
+}
+"""Keys of a recipe that readers look into -> the type of their values, unless they are null."""
+
+
 class Record(Stored):
     """The outcome of one run: what it was, how it ran and what came out."""
 
@@ -105,6 +115,25 @@ class Record(Stored):
     retries: dict[str, int] = {}
     """Cause -> how many of its earlier attempts it ended."""
     identity_version: int
+
+    @field_validator("recipe")
+    @classmethod
+    def _has_its_shape(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        """What readers look into is what they take it for, whoever wrote the record."""
+        for key, kind in _SHAPES.items():
+            if not isinstance(recipe.get(key), kind | None):
+                raise ValueError(f"its recipe's {key} is no {kind.__name__}")
+        source = (recipe.get("labels") or {}).get("source")
+        if not isinstance(source, str | list | tuple | None):
+            raise ValueError("its recipe's labels.source is neither a name nor a list")
+        return recipe
+
+    @property
+    def fits_its_id(self) -> bool:
+        """Whether its id is the hash of its recipe; not known of other versions of identity."""
+        if self.identity_version != IDENTITY_VERSION:
+            return True
+        return run_id(kind=self.kind, recipe=self.recipe) == self.id
 
     @property
     def labels(self) -> str | None:

@@ -8,6 +8,7 @@ bytes mean.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from w2s_ray.store.conditional import ABSENT, Conditional, conditional, new_mark
 from w2s_ray.store.errors import StoreError
+from w2s_ray.store.layout import is_plain, plain
 from w2s_ray.store.listing import Listing
 from w2s_ray.store.retries import retried
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pyarrow import fs as arrow_fs
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """Protocol -> the extra of this package that brings its file system."""
@@ -64,7 +68,7 @@ class RemoteFiles:
         return conditional(self._opened[0])
 
     def locate(self, path: str) -> str:
-        return f"{self._opened[1]}/{path}"
+        return f"{self._opened[1]}/{plain(path) if path else path}"
 
     def read(self, path: str) -> bytes:
         system, full = self._opened[0], self.locate(path)
@@ -131,11 +135,18 @@ class RemoteFiles:
                 return {}
 
         found = self._retried("list", folder, listed)
-        return {
+        paths = {
             path[len(root) + 1 :]: about
             for path, about in found.items()
             if path.startswith(f"{full}/")  # s3fs may name a folder itself that is just beginning
         }
+        return {path: about for path, about in paths.items() if self._is_ours(path)}
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a key can be a file's path; one with `..` in it would reach other files."""
+        if not is_plain(path):
+            _log.warning("the key %r in %s is no path of a store's file: left out", path, self.uri)
+        return is_plain(path)
 
     def write(self, path: str, data: bytes) -> None:
         """Put `data` at `path`, replacing what is there in one step."""

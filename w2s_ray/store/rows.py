@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pydantic_core
 
-from w2s_ray.store import tables
+from w2s_ray.store import layout, tables
 from w2s_ray.store.columns import RUNS, TRIALS
 from w2s_ray.store.records import Record
 
@@ -67,7 +67,9 @@ def records(table: pa.Table) -> Iterator[Record]:
             columns.append(column.to_pylist())
     fields = [_JSON.get(name, name) for name in RECORD_COLUMNS]
     for values in zip(*columns, strict=True):
-        yield Record.model_construct(**dict(zip(fields, values, strict=True)))
+        record = Record.model_construct(**dict(zip(fields, values, strict=True)))
+        layout.name(record.id)
+        yield record
 
 
 def _run_row(record: Record) -> dict[str, Any]:

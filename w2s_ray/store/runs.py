@@ -6,13 +6,17 @@ knows nothing of other runs, nor of the catalog.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import UnionType
+from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout
+from w2s_ray.store.damage import RESTORE, Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.records import Record
@@ -22,10 +26,14 @@ if TYPE_CHECKING:
 
 
 def find(files: Files, id_: str) -> Record | None:
-    """The record of a run if it is done, else None."""
+    """The record of a run if it is done, else None.
+
+    Raises:
+        Damaged: there is a record that can't be read.
+    """
     path = f"{layout.run(id_)}/record.json"
     try:
-        return layout.parse(Record, files.read(path), where=files.locate(path))
+        return parsed(path, files.read(path), where=files.locate(path))
     except FileNotFoundError:
         return None
 
@@ -37,10 +45,77 @@ def attempts(files: Files, id_: str) -> list[Record]:
     return list(outcomes(files, [f"{layout.run(id_)}/{name}" for name in names]))
 
 
-def outcomes(files: Files, paths: list[str]) -> Iterable[Record]:
-    """The records and attempts at `paths`, in this order."""
+def outcomes(files: Files, paths: list[str]) -> Iterator[Record]:
+    """The records and attempts at `paths`, in this order; damaged ones are left out and noted."""
     for path, data in zip(paths, files.read_many(paths), strict=True):
-        yield layout.parse(Record, data, where=files.locate(path))
+        record = unless_damaged(partial(parsed, path, data, where=files.locate(path)))
+        if record is not None:
+            yield record
+
+
+def parsed(path: str, data: bytes, *, where: str) -> Record:
+    """The record or attempt in the file at `path`.
+
+    Raises:
+        Damaged: it is no record, or one of another run.
+    """
+    id_, name = path.split("/")[-2:]
+    if name == "record.json":
+        costs, remedy = f"run {id_} counts as not run", "the sweep's `w2s run` makes it again"
+    else:
+        costs, remedy = f"this attempt at run {id_} is not shown", RESTORE
+    record = layout.parse(Record, data, where=where, costs=costs, remedy=remedy)
+    if record.id != id_:
+        raise Damaged(where, f"its id is {record.id}", costs=costs, remedy=remedy)
+    if not record.fits_its_id:
+        raise Damaged(where, "its recipe is not that of its id", costs=costs, remedy=remedy)
+    return record
+
+
+_TRIAL: Mapping[str, type | UnionType] = {
+    "number": int,
+    "settings": dict,
+    "state": str,
+    "value": float | int | None,
+    "cost": float | int | None,
+    "intermediate": list,
+    "fits": list,
+    "reason": str | None,
+}
+"""Keys of a trial that readers look into -> their types; other keys are the study's own."""
+_EMPTY: Mapping[str, Any] = {"settings": {}, "state": "complete", "intermediate": [], "fits": []}
+"""What stands for keys that a trial leaves out."""
+
+
+def parsed_trial(path: str, data: bytes, *, where: str) -> dict[str, Any]:
+    """The trial in the file at `path`.
+
+    Raises:
+        Damaged: it is no trial, or another one.
+    """
+    name = path.rsplit("/", 1)[-1]
+
+    def damaged(why: object) -> Damaged:
+        costs = f"trial {name.removesuffix('.json')} of study {path.split('/')[1]} is left out"
+        remedy = f"{RESTORE}; a study that has not ended makes the trial again"
+        return Damaged(where, why, costs=costs, remedy=remedy)
+
+    try:
+        trial = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise damaged(error) from error
+    if not isinstance(trial, dict):
+        raise damaged(f"a {type(trial).__name__} and no trial")
+    trial = {**_EMPTY, **trial}
+    wrong = [key for key, kind in _TRIAL.items() if not isinstance(trial.get(key), kind)]
+    if not wrong:
+        items = {"fits": str, "intermediate": float | int}
+        wrong = [k for k, kind in items.items() if not all(isinstance(i, kind) for i in trial[k])]
+    if wrong:
+        raise damaged(f"{wrong[0]} is {trial.get(wrong[0])!r}")
+    if name != f"{trial['number']}.json":
+        raise damaged(f"its number is {trial['number']}")
+    return trial
 
 
 def encoded(record: Record, given: dict[str, pa.Table | None]) -> dict[str, bytes]:
@@ -70,10 +145,14 @@ def write(files: Files, record: Record, *, data: dict[str, bytes], weights: Path
         files.write_folder(f"{folder}/weights", weights)
         sizes["weights"] = sum(p.stat().st_size for p in weights.rglob("*") if p.is_file())
     record = record.model_copy(update={"bytes": sizes})
-    if files.create(f"{folder}/record.json", record.to_json()):
-        return record
     path = f"{folder}/record.json"
-    return layout.parse(Record, files.read(path), where=files.locate(path))
+    while not files.create(path, record.to_json()):
+        there, version = files.read_versioned(path)
+        try:
+            return parsed(path, there, where=files.locate(path))
+        except Damaged:
+            files.remove_if(path, version=version)
+    return record
 
 
 def write_attempt(files: Files, record: Record) -> None:
@@ -92,10 +171,19 @@ def table(files: Files, id_: str, kind: str) -> pa.Table:
     """
     from w2s_ray.store import tables
 
+    path = f"{layout.run(id_)}/{kind}.parquet"
     try:
-        return tables.from_parquet(files.read(f"{layout.run(id_)}/{kind}.parquet"))
+        data = files.read(path)
     except FileNotFoundError:
         raise StoreError(f"run {id_} has no {kind}; a study has none") from None
+    return tables.read(
+        data,
+        tables.OF_RUN[kind],
+        where=files.locate(path),
+        costs=f"the {kind} of run {id_} can't be used",
+        remedy=f"{RESTORE}, or delete {files.locate(layout.run(id_))} and `w2s run` the sweep, "
+        "which trains the run again",
+    )
 
 
 def of_part(predictions: pa.Table, part: str | None) -> pa.Table:
@@ -117,7 +205,7 @@ def fetch(files: Files, folder: str, target: Path) -> Path:
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
         for path in files.find(folder):
-            copy = unfinished / path.removeprefix(f"{folder}/")
+            copy = unfinished / layout.plain(path.removeprefix(f"{folder}/"))
             copy.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(path, copy)
         unfinished.rename(target)

@@ -78,6 +78,7 @@ class _Kind:
             compression="zstd",
             use_dictionary=_DICTIONARIES[kind],
             column_encoding=_ENCODINGS.get(kind),
+            write_page_checksum=True,
         )
         self._waiting: list[pa.Table] = []
         self._count = self._total = 0
@@ -107,8 +108,8 @@ def copy_runs(
     A run with a damaged Parquet file is left out with a warning: who asks for its rows is told.
     """
     for start in range(0, len(ids), _AT_ONCE):
-        chosen = ids[start : start + _AT_ONCE]
-        records = {record.id: record for record in standing.latest(chosen)}
+        records = {r.id: r for r in standing.latest(ids[start : start + _AT_ONCE])}
+        chosen = list(records)  # a run whose record is damaged is left out
         whole: dict[str, dict[str, pa.Table]] = {}
         for id_, found in _read(standing, chosen).items():
             try:

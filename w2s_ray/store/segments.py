@@ -10,6 +10,7 @@ copied nor what still holds.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from bisect import bisect_left
@@ -23,10 +24,11 @@ import pyarrow as pa
 
 from w2s_ray.store import layout
 from w2s_ray.store.columns import LABELLED_PREDICTIONS, RUNS, TRIALS
-from w2s_ray.store.errors import StoreError
+from w2s_ray.store.damage import Damaged, note
+from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files
 from w2s_ray.store.records import Moment, Name, Stored, utc_now
-from w2s_ray.store.tables import METRICS, field, from_rows, schema
+from w2s_ray.store.tables import METRICS, field, from_rows, scan, schema
 
 _log = logging.getLogger(__name__)
 
@@ -174,10 +176,7 @@ def usable(files: Files, index: Index) -> tuple[Segment, ...]:
         if sizes.items() <= there.items() and _opens(files, segment):
             found.append(segment)
         else:
-            _log.warning(
-                "%s is damaged: its runs are read one by one until `w2s compact` has run",
-                files.locate(f"{FOLDER}/{segment.name}"),
-            )
+            note_damage(files, segment.name, "its files are not those that the index lists")
     return tuple(found)
 
 
@@ -194,7 +193,12 @@ def held(files: Files, segment: str) -> Held:
     import pyarrow.parquet as pq
 
     full, columns = files.locate(path(segment, "runs")), ["id", "version", "status", "split"]
-    file = pq.ParquetFile(full, filesystem=files.arrow(), read_dictionary=["status"])
+    file = pq.ParquetFile(
+        full,
+        filesystem=files.arrow(),
+        read_dictionary=["status"],
+        page_checksum_verification=True,
+    )
     return Held(file.read(columns=columns))
 
 
@@ -211,7 +215,8 @@ def rows_of(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(files.locate(path(segment, kind)), filesystem=files.arrow())
+    full = files.locate(path(segment, kind))
+    file = pq.ParquetFile(full, filesystem=files.arrow(), page_checksum_verification=True)
     groups = range(file.metadata.num_row_groups)
     if wanted is None:
         yield from (file.read_row_group(group, columns=list(columns)) for group in groups)
@@ -225,6 +230,35 @@ def rows_of(
         if place < len(wanted) and (about is None or wanted[place] <= about.max):
             table = file.read_row_group(group, columns=list(columns))
             yield table.filter(pc.call_function("is_in", [table[key]], options))
+
+
+@contextlib.contextmanager
+def damage_noted(files: Files, segment: str) -> Iterator[None]:
+    """Suppress what reading a damaged segment raises, with a warning."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, StoreUnavailable):
+            raise
+        note_damage(files, segment, error)
+
+
+def note_damage(files: Files, segment: str, why: object) -> None:
+    """Warn that a segment can't be used."""
+    where = files.locate(f"{FOLDER}/{segment}")
+    costs = "its runs are read one by one, which costs time alone"
+    remedy = "it is a copy: delete it, and `w2s compact` makes another"
+    note(Damaged(where, why, costs=costs, remedy=remedy))
+
+
+def is_whole(files: Files, segment: Segment) -> bool:
+    """Whether all of a segment can be read; a warning where it can't."""
+    for kind in segment.sizes:
+        with damage_noted(files, segment.name):
+            scan(files.locate(path(segment.name, kind)), KINDS[kind], filesystem=files.arrow())
+            continue
+        return False
+    return True
 
 
 def retire(index: Index, replaced: Iterable[str]) -> tuple[Retired, ...]:

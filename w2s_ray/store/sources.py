@@ -7,12 +7,16 @@ through Arrow. It decides neither which files hold nor what a query may do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from w2s_ray.store import segments, tables
+from w2s_ray.store.damage import RESTORE, Damaged, note
 from w2s_ray.store.files import Files
 from w2s_ray.store.local_files import LocalFiles
 
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 Register = Callable[["pa.Table | arrow_dataset.Dataset"], str]
 """Makes rows known to DuckDB and gives the name that they have there, quoted."""
+
+_AT_ONCE = 8
+"""Files that are checked at once."""
 
 _GLOB = frozenset("*?[")
 _OWNER = r"/([^/]+)/[^/]+$"
@@ -40,6 +47,14 @@ class ParquetFiles:
     gone_by: str | None = None
     """The column whose values in `gone` make a row count no more."""
     gone: Collection[str] = ()
+
+    @property
+    def is_checked_by_reader(self) -> bool:
+        """Whether who reads the files looks at their checksums, as Arrow does and DuckDB doesn't.
+
+        Segments of the catalog are large: of them only what can't be read is noticed.
+        """
+        return not self._local() or self.paths[0].startswith("catalog/")
 
     def read_by_duckdb(self) -> list[str]:
         """Full names of the files that DuckDB must be let read for `select`; none through Arrow."""
@@ -61,6 +76,35 @@ class ParquetFiles:
             rows = f'{rows} anti join {gone} on "{self.gone_by}" = gone'
         return rows
 
+    def without(self, damaged: AbstractSet[str]) -> ParquetFiles | pa.Table:
+        """The same without some files; an empty table where none is left."""
+        left = tuple(path for path in self.paths if path not in damaged)
+        if left:
+            return replace(self, paths=left)
+        fields = self.columns.remove_metadata()
+        if self.owner is not None:
+            fields = fields.insert(0, pa.field(self.owner, pa.string()))
+        return pa.Table.from_batches([], schema=fields)
+
+    def damaged(self) -> Iterator[str]:
+        """Those of the files that can't be read whole, each with a warning."""
+        with ThreadPoolExecutor(_AT_ONCE) as readers:
+            whole = readers.map(self._is_whole, self.paths)
+            yield from (path for path, is_so in zip(self.paths, whole, strict=True) if not is_so)
+
+    def _is_whole(self, path: str) -> bool:
+        where = self.files.locate(path)
+        try:
+            tables.scan(where, self.columns, filesystem=self.files.arrow())
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if path.startswith("catalog/"):
+                segments.note_damage(self.files, path.split("/")[2], error)
+            else:
+                costs = f"the rows of {path} are left out"
+                note(Damaged(where, error, costs=costs, remedy=RESTORE))
+            return False
+        return True
+
     def _local(self) -> bool:
         """DuckDB would take some characters of a path for a pattern."""
         return isinstance(self.files, LocalFiles) and not _GLOB & set(str(self.files.root))
@@ -76,7 +120,11 @@ class ParquetFiles:
         rows = dataset.FileSystemDataset.from_paths(
             [self.files.locate(path) for path in self.paths],
             schema=fields,
-            format=dataset.ParquetFileFormat(),
+            format=dataset.ParquetFileFormat(
+                default_fragment_scan_options=dataset.ParquetFragmentScanOptions(
+                    page_checksum_verification=True
+                )
+            ),
             filesystem=self.files.arrow(),
             partitions=guarantees,
         )

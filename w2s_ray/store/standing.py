@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.store import layout
+from w2s_ray.store import layout, runs
+from w2s_ray.store.damage import unless_damaged
 from w2s_ray.store.files import Files
 from w2s_ray.store.listing import Listing
 from w2s_ray.store.records import Record
@@ -61,6 +62,12 @@ class Standing:
         """Records of the runs that are done: all, or those of `ids`; sorted by id."""
         return self.latest(self.done if ids is None else self.done & set(ids))
 
+    def done_of(self, ids: Iterable[str]) -> set[str]:
+        """Those of `ids` that are done, and whose record can be read."""
+        found = set(ids) & self.done
+        unread = found & self.fresh.keys()
+        return (found - unread) | {record.id for record in self._fresh_records(unread)}
+
     def trials(self, studies: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """Study -> its trials by number; of a study without any, none."""
         found: dict[str, list[dict[str, Any]]] = {id_: [] for id_ in sorted(set(studies))}
@@ -77,12 +84,11 @@ class Standing:
             if any(name.startswith("trials/") for name in names):
                 yield id_
 
-    def _fresh_records(self, wanted: frozenset[str] | None) -> Iterator[Record]:
+    def _fresh_records(self, wanted: AbstractSet[str] | None) -> Iterator[Record]:
         chosen = self.fresh if wanted is None else self.fresh.keys() & wanted
         outcomes = ((id_, layout.outcomes(self.fresh[id_])) for id_ in sorted(chosen))
         paths = [f"{layout.run(id_)}/{names[-1]}" for id_, names in outcomes if names]
-        for path, data in zip(paths, self.files.read_many(paths), strict=True):
-            yield layout.parse(Record, data, where=self.files.locate(path))
+        return runs.outcomes(self.files, paths)
 
 
 @dataclass(frozen=True)
@@ -127,21 +133,31 @@ class Copies:
         from w2s_ray.store import rows, segments
 
         chosen = self._chosen(files, wanted)
-        for table in segments.rows_of(
-            files, self.segment.name, "runs", rows.RECORD_COLUMNS, chosen
-        ):
-            yield from rows.records(table)
+        tables = segments.rows_of(files, self.segment.name, "runs", rows.RECORD_COLUMNS, chosen)
+        with segments.damage_noted(files, self.segment.name):
+            return iter([record for table in tables for record in rows.records(table)])
+        return self._own(files, wanted)._fresh_records(None)
 
     def trials(self, files: Files, wanted: AbstractSet[str]) -> Iterator[tuple[str, Any]]:
         """Study and trial, of the studies `wanted` that it answers for."""
         from w2s_ray.store import segments
 
-        if "trials" in self.segment.sizes:
-            for table in segments.rows_of(
-                files, self.segment.name, "trials", ["study", "trial"], wanted - self.gone
-            ):
-                for row in table.to_pylist():
-                    yield row["study"], json.loads(row["trial"])
+        if "trials" not in self.segment.sizes:
+            return iter(())
+        columns, chosen = ["study", "trial"], wanted - self.gone
+        tables = segments.rows_of(files, self.segment.name, "trials", columns, chosen)
+        with segments.damage_noted(files, self.segment.name):
+            found = [row for table in tables for row in table.to_pylist()]
+            return iter([(row["study"], json.loads(row["trial"])) for row in found])
+        own = self._own(files, wanted)
+        read = ((study, read_trials(files, study, names)) for study, names in own.fresh.items())
+        return iter([(study, trial) for study, trials in read for trial in trials])
+
+    def _own(self, files: Files, wanted: AbstractSet[str] | None) -> Standing:
+        """The runs that it answers for, or those of them that are `wanted`, by their own files."""
+        ids = self.ids(files) if wanted is None else self.ids(files) & wanted
+        fresh = {id_: _names(files, id_) for id_ in sorted(ids)}
+        return Standing(files, Listing({}, lambda id_: fresh[id_]), fresh, ())
 
     def source(self, files: Files) -> Callable[[str], Iterator[pa.Table]]:
         """What gives its rows of a kind that hold, in order."""
@@ -174,21 +190,25 @@ class Copies:
 
 
 def read_trials(files: Files, study: str, names: Iterable[str]) -> list[dict[str, Any]]:
-    """A study's trials by number, from those of its files that are trials."""
+    """A study's trials by number, from those of its files that are trials and can be read."""
     paths = [f"{layout.run(study)}/{name}" for name in names if name.startswith("trials/")]
-    trials = [json.loads(data) for data in files.read_many(paths)]
-    return sorted(trials, key=lambda trial: trial["number"])
+    found = (
+        unless_damaged(partial(runs.parsed_trial, path, data, where=files.locate(path)))
+        for path, data in zip(paths, files.read_many(paths), strict=True)
+    )
+    return sorted((trial for trial in found if trial), key=lambda trial: trial["number"])
 
 
-def standing(files: Files) -> Standing:
-    """How the runs stand now."""
+def standing(files: Files, *, without: AbstractSet[str] = frozenset()) -> Standing:
+    """How the runs stand now, as if the segments `without` were not there."""
     from w2s_ray.store import segments
 
     index, _ = segments.read_index(files)
     listing = files.subfolders("runs")
-    usable = segments.usable(files, index)
+    usable = tuple(s for s in segments.usable(files, index) if s.name not in without)
     owner = _owners(files, usable, listing) if usable else {}
-    fresh = {id_: listing.names(id_) for id_ in listing.versions if id_ not in owner}
+    others = (id_ for id_ in listing.versions if id_ not in owner and layout.is_name(id_))
+    fresh = {id_: listing.names(id_) for id_ in others}
     copies = []
     for place, segment in enumerate(usable):
         ids = segments.held(files, segment.name).ids

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, probe, runs, sweeps
+from w2s_ray.store.damage import Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
 from w2s_ray.store.records import Manifest, Record
-from w2s_ray.store.standing import Standing, quick_standing, standing
+from w2s_ray.store.standing import Standing, quick_standing, read_trials, standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,13 +54,17 @@ class Store:
         """
         store = cls(absolute(str(uri)))
         try:
-            marker = json.loads(store.files.read("store.json"))
+            data = store.files.read("store.json")
         except (FileNotFoundError, NotADirectoryError):
             return store
         except StoreUnavailable:
             raise
         except (ImportError, ValueError) as error:
             raise StoreError(f"can't open the store {store.uri}: {error}") from error
+        try:
+            marker = json.loads(data)
+        except (ValueError, RecursionError):
+            marker = None
         layout.check_format(marker, store.uri)
         return store
 
@@ -87,15 +92,16 @@ class Store:
         return self.standing().done
 
     def done(self, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that are done."""
-        return set(ids) & self.all_done()
+        """Those of `ids` that are done, and whose record can be read."""
+        return self.standing().done_of(ids)
 
     def run_files(self) -> dict[str, set[str]]:
         """Run id -> files in its folder, of runs that are not done as well."""
         found: dict[str, set[str]] = {}
         for path in self.files.find("runs"):
             _, id_, *rest = path.split("/")
-            found.setdefault(id_, set()).add("/".join(rest))
+            if rest and layout.is_name(id_):
+                found.setdefault(id_, set()).add("/".join(rest))
         return found
 
     def resolve_id(self, prefix: str) -> str:
@@ -110,9 +116,9 @@ class Store:
         """The record of a done run.
 
         Raises:
-            StoreError: it is not done; the message says why if that is known.
+            StoreError: it is not done, or damaged; the message says why if that is known.
         """
-        if (record := self.find(id_)) is not None:
+        if (record := runs.find(self.files, id_)) is not None:
             return record
         attempts = self.attempts(id_)
         if not attempts:
@@ -121,8 +127,8 @@ class Store:
         raise StoreError(f"run {id_} is not done but {last.status}: {last.reason or 'no reason'}")
 
     def find(self, id_: str) -> Record | None:
-        """The record of a run if it is done, else None."""
-        return runs.find(self.files, id_)
+        """The record of a run if it is done, else None; a damaged one counts as none."""
+        return unless_damaged(lambda: runs.find(self.files, id_))
 
     def records(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
         """Records of the runs that are done: all, or those of `ids`; sorted by id."""
@@ -170,6 +176,15 @@ class Store:
         self._mark()
         runs.write_attempt(self.files, record)
 
+    def withdraw(self, record: Record, damage: Damaged) -> None:
+        """Have a done run count as failed, because what it left is damaged; it can be made again.
+
+        Its record stays as that of an attempt.
+        """
+        late = {"status": "failed", "cause": "store", "reason": f"was done, but {damage}"}
+        self.write_attempt(record.model_copy(update=late))
+        self.files.remove(f"{layout.run(record.id)}/record.json")
+
     def metrics(self, id_: str) -> pa.Table:
         """Metrics of a done run, with the columns of `tables.METRICS`."""
         return self._table(id_, "metrics")
@@ -204,9 +219,9 @@ class Store:
 
     def trials(self, study_id: str) -> list[dict[str, Any]]:
         """A study's trials by number, each with its `number`, whether the study is done or not."""
-        paths = self.files.find(f"{layout.run(study_id)}/trials")
-        trials = [json.loads(data) for data in self.files.read_many(paths)]
-        return sorted(trials, key=lambda trial: trial["number"])
+        folder = layout.run(study_id)
+        names = (path[len(folder) + 1 :] for path in self.files.find(f"{folder}/trials"))
+        return read_trials(self.files, study_id, names)
 
     def trials_of(self, studies: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """Study -> its trials by number, of many studies at once."""
@@ -215,14 +230,24 @@ class Store:
     # --- sweeps and their splits
 
     def write_split(self, fingerprint: str, rows: pa.Table, about: dict[str, Any]) -> None:
-        """Keep the rows of a split, once; `about` names the task, its source and its options."""
-        if self.has_split(fingerprint):
+        """Keep the rows of a split, once; `about` names the task, its source and its options.
+
+        Rows that are there and are damaged are replaced.
+        """
+        if self.is_split_whole(fingerprint):
             return
         self._mark()
         sweeps.write_split(self.files, fingerprint, rows, about)
 
     def has_split(self, fingerprint: str) -> bool:
         return sweeps.has_split(self.files, fingerprint)
+
+    def is_split_whole(self, fingerprint: str) -> bool:
+        """Whether a split is there and can be read."""
+        if not self.has_split(fingerprint):
+            return False
+        about = unless_damaged(lambda: self.split_about(fingerprint))
+        return about is not None and unless_damaged(lambda: self.split(fingerprint)) is not None
 
     def split(self, fingerprint: str) -> pa.Table:
         """The rows of a split, with the columns of `tables.SPLIT_ROWS`."""
@@ -232,7 +257,7 @@ class Store:
     def split_about(self, fingerprint: str) -> dict[str, Any]:
         """What `write_split` was told about the split."""
         self._check_split(fingerprint)
-        return json.loads(self.files.read(f"{layout.split(fingerprint)}/about.json"))
+        return sweeps.split_about(self.files, fingerprint)
 
     def split_fingerprints(self) -> list[str]:
         """Every split that is there whole."""

@@ -13,6 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from w2s_ray.store.damage import Damaged
+
 
 def field(
     name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False, optional: bool = False
@@ -143,7 +145,7 @@ def to_parquet(table: pa.Table) -> bytes:
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 
@@ -151,7 +153,39 @@ def from_parquet(data: bytes) -> pa.Table:
     """The table in a Parquet file."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(pa.BufferReader(data)).read()
+    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+
+
+def scan(path: str, schema: pa.Schema, *, filesystem: Any) -> None:
+    """Read a Parquet file to its end, a row group at a time.
+
+    Raises:
+        ArrowException, OSError, ValueError: it is damaged, or lacks a column of `schema`.
+    """
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True)
+    for field in schema:
+        place = file.schema_arrow.get_field_index(field.name)
+        kind = file.schema_arrow.field(place).type if place >= 0 else None
+        if kind != field.type and (kind or b"optional" not in (field.metadata or {})):
+            raise ValueError(f"its column {field.name} is {kind or 'missing'}, not {field.type}")
+    for group in range(file.metadata.num_row_groups):
+        file.read_row_group(group).validate(full=True)
+
+
+def read(data: bytes, schema: pa.Schema, *, where: str, costs: str, remedy: str) -> pa.Table:
+    """The table in a Parquet file, with the columns of `schema`.
+
+    Raises:
+        Damaged: it is no Parquet file, doesn't fit its checksums, or has other columns.
+    """
+    try:
+        table = from_parquet(data)
+        table.validate(full=True)
+        return conform(table, schema, what="the table")
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise Damaged(where, error, costs=costs, remedy=remedy) from error
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

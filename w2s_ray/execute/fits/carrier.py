@@ -134,6 +134,11 @@ def _leases(uri: str, lease_s: float) -> Leases:
 
 
 def layout_name(execution: Execution) -> str:
-    """A name for what a checkpoint depends on: it serves the same layout of workers only."""
+    """A name for what a checkpoint depends on: it serves the same layout of workers only.
+
+    Checkpoints of DeepSpeed have `-tensors` in it since they are no pickles any more, so that an
+    older one is not found and its fit begins anew.
+    """
     e = execution
-    return "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload))
+    form = ("tensors",) if e.engine == "deepspeed" else ()
+    return "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload, *form))

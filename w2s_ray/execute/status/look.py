@@ -54,6 +54,7 @@ class Looker:
         runs = {*plan.fits, *plan.studies}
         of_trials = {fit for found in trials.values() for trial in found for fit in trial["fits"]}
         self._read_records((runs | of_trials) & done)
+        done -= (runs | of_trials) - self._records.keys()  # their records are damaged
         return status_of(
             Found(
                 plan=plan,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from w2s_ray.execute.causes import Cause
@@ -147,5 +147,6 @@ def _as(ended: Trial, repeat: Proposed) -> Trial:
 
 
 def _trial(data: Mapping[str, Any]) -> Trial:
-    known = {**data, "intermediate": tuple(data["intermediate"]), "fits": tuple(data["fits"])}
-    return Trial(**known)
+    known = {field.name: data[field.name] for field in fields(Trial) if field.name in data}
+    made = {"intermediate": tuple(data["intermediate"]), "fits": tuple(data["fits"])}
+    return Trial(**{**known, **made})

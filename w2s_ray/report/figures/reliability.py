@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -18,6 +19,7 @@ from w2s_ray.report.measures import Bin
 from w2s_ray.report.measures import reliability as bins_of
 from w2s_ray.report.statistics.test_sets import READERS, probabilities, test_set
 from w2s_ray.store import Record
+from w2s_ray.store.damage import unless_damaged
 
 _ROLES = ("supervisor", "student", "ceiling")
 FEWEST = 10
@@ -60,14 +62,15 @@ def _bins(facts: Facts) -> dict[str, Sequence[Bin]]:
     known = set(facts.store.split_fingerprints())
     by_split: dict[str, list[Record]] = {}
     for record in facts.records.values():
-        if record.kind == "fit" and record.status == "done" and record.recipe["split"] in known:
-            by_split.setdefault(record.recipe["split"], []).append(record)
+        split = record.recipe.get("split")
+        if record.kind == "fit" and record.status == "done" and split in known:
+            by_split.setdefault(split, []).append(record)
     found: dict[str, Sequence[Bin]] = {}
     with ThreadPoolExecutor(READERS) as readers:
         for split, records in by_split.items():
-            test = test_set(facts.store, split)
-            labels_N = test.truth.labels_N
-            if labels_N is None:
+            test = unless_damaged(partial(test_set, facts.store, split))
+            labels_N = test.truth.labels_N if test is not None else None
+            if test is None or labels_N is None:
                 continue  # completions have no classes to be confident of
             read = readers.map(lambda r, test=test: probabilities(facts.store, test, r), records)
             for record, predicted_N in zip(records, read, strict=True):

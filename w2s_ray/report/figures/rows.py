@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from w2s_ray.report.statistics.test_sets import READERS
 from w2s_ray.report.table import PgrTable, Row, SeedRow
 from w2s_ray.store import Cell, Record, Store
+from w2s_ray.store.damage import unless_damaged
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from w2s_ray.report.results import Results
 
 XAxis = Literal["parameters", "flops"]
@@ -48,10 +51,13 @@ class Facts:
         records = (self.records.get(run) for run in runs)
         kept = [record.id for record in records if record and "metrics.parquet" in record.bytes]
         with ThreadPoolExecutor(READERS) as readers:
-            for run, table in zip(kept, readers.map(self.store.metrics, kept), strict=True):
-                for row in table.to_pylist():
+            for run, table in zip(kept, readers.map(self._metrics, kept), strict=True):
+                for row in table.to_pylist() if table is not None else ():
                     if row["metric"].startswith(("validation/", "oracle/")):
                         yield run, row["step"], row["metric"], row["value"]
+
+    def _metrics(self, run: str) -> pa.Table | None:
+        return unless_damaged(lambda: self.store.metrics(run))
 
 
 def facts_of(results: Results, sweep: str) -> Facts:

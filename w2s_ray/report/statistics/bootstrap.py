@@ -19,6 +19,7 @@ from w2s_ray.report.statistics.intervals import Interval, interval
 from w2s_ray.report.statistics.kept import ROWS, SEEDS, Kept
 from w2s_ray.report.statistics.test_sets import answers, test_set
 from w2s_ray.store import Record, Store
+from w2s_ray.store.damage import unless_damaged
 
 
 class Bootstrap:
@@ -145,7 +146,10 @@ def _of_split(
 ) -> Iterator[tuple[Group, RowDraws | str]]:
     """The rows that were measured on one test set."""
     runs = sorted({run for group in groups for run in group.runs})
-    test = test_set(store, split)
+    test = unless_damaged(lambda: test_set(store, split))
+    if test is None:
+        yield from ((group, Passing(f"split {split} is damaged")) for group in groups)
+        return
     if not len(test.ids):
         yield from ((group, f"split {split} has no test rows") for group in groups)
         return

@@ -36,7 +36,7 @@ class Kept:
         self._table = table
         self._bounds: dict[str, tuple[Any, ...]] = {}
         kept = store.derived(table)
-        if kept is not None and set(SCHEMA.names) <= set(kept.column_names):
+        if kept is not None and kept.schema.remove_metadata().equals(SCHEMA):
             keys, *columns = (kept[name].to_pylist() for name in SCHEMA.names)
             self._bounds = dict(zip(keys, zip(*columns, strict=True), strict=True))
         self._saved = len(self._bounds)

@@ -19,6 +19,7 @@ from w2s_ray.data.right import Truth, right
 from w2s_ray.report.cell import accuracy
 from w2s_ray.report.statistics.groups import Passing
 from w2s_ray.store import Record, Store, StoreError, StoreUnavailable
+from w2s_ray.store.damage import Damaged, note
 
 READERS = 8
 """Files that are read at once."""
@@ -110,6 +111,9 @@ def predictions(store: Store, test: TestSet, record: Record) -> Told | str:
         table = _of_test(store.predictions(record.id))
     except StoreUnavailable:
         raise
+    except Damaged as damage:
+        note(damage)
+        return Passing(f"the predictions of run {record.id} are damaged")
     except StoreError as error:
         return Passing(error)
     ids = table["example_id"].combine_chunks()
