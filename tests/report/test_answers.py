@@ -153,9 +153,9 @@ def test_what_can_be_read_again_later_is_not_kept_without(tmp_path, medians_only
 def test_an_answer_with_other_columns_is_computed_anew(store, computed, monkeypatch):
     first = pgr_table(store).rows
     kept = Answers(store.snapshot(), "rows", shape=(Row, Missing, MethodRow))
-    assert kept.find(CELLS) is not None
+    assert kept.find(CELLS, dict) is not None
     fewer = Answers(store.snapshot(), "rows", shape=(Row, Missing))
-    assert fewer.find(CELLS) is None
+    assert fewer.find(CELLS, dict) is None
     broken = store.derived("rows")
     assert broken is not None
     at = broken.column_names.index("answer")

@@ -41,6 +41,9 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 """DuckDB's settings. What doesn't fit in its memory goes to a temporary folder."""
 
+INTERRUPTED = ("Query interrupted", "INTERRUPT Error: Interrupted!")
+"""What DuckDB says of a query that was ended from outside, some of it in place of Ctrl-C."""
+
 BATCH_ROWS = 65_536
 """Rows of a result that are in memory together, at most."""
 
@@ -198,6 +201,8 @@ class _Views:
         except (duckdb.Error, pa.ArrowException, OSError, MemoryError, RuntimeError) as error:
             if isinstance(error, StoreUnavailable):
                 raise
+            if str(error).endswith(INTERRUPTED) and not self.late.is_set():
+                raise KeyboardInterrupt from error
             raise QueryError(_in_one_line(error, self)) from error
 
     def told_of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
