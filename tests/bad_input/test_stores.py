@@ -144,6 +144,7 @@ def changed(**values: Any) -> Damage:
 
     def write(path: Path) -> None:
         data = json.loads(path.read_text())
+        data.pop("checksum", None)
         for key, value in values.items():
             inner, *names = data, *key.split("__")
             for name in names[:-1]:

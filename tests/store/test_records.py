@@ -5,11 +5,12 @@ from pydantic import ValidationError
 
 from tests.store.builders import a_record
 from w2s_ray.store import Record, utc_now
+from w2s_ray.store.layout import parse
 
 
 def test_a_record_survives_json():
     record = a_record(parents=("a", "b"), summary={"x": 1, "y": 1.0, "z": True, "w": None})
-    copy = Record.model_validate_json(record.to_json())
+    copy = parse(Record, record.to_json(), where="here")
     assert copy == record
     assert [type(value) for value in copy.summary.values()] == [int, float, bool, type(None)]
 

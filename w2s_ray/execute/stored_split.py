@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from w2s_ray.data.split import are_rows_of
 from w2s_ray.errors import InputError
-from w2s_ray.store import Store, StoreError
+from w2s_ray.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,22 +20,19 @@ def stored_split(store: Store, fingerprint: str) -> pa.Table:
     """The rows of a split.
 
     Raises:
-        InputError: the file is damaged, or its rows have another fingerprint.
+        StoreError: the file is damaged.
+        InputError: its rows have another fingerprint.
     """
-    import pyarrow as pa
-
-    folder = f"{store.uri}/splits/{fingerprint}"
+    rows = store.split(fingerprint)
     try:
-        rows = store.split(fingerprint)
         whole = are_rows_of(rows, expected=fingerprint)
-    except StoreError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, KeyError):  # what Arrow says of damaged files
-        rows, whole = None, False
-    if rows is None or not whole:
+    except (ValueError, KeyError):  # values that no split has
+        whole = False
+    if not whole:
+        where = f"{store.uri}/splits/{fingerprint}/rows.parquet"
         raise InputError(
-            f"{folder}/rows.parquet holds other rows than those of the split {fingerprint}: it was "
-            "damaged or changed; move the folder away and run the sweep again, which writes the "
-            "split anew from the task's data"
+            f"{where} holds other rows than those of the split {fingerprint}: it was damaged or "
+            "changed; move the folder away and run the sweep again, which writes the split anew "
+            "from the task's data"
         )
     return rows

@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from w2s_ray.errors import InputError
+from w2s_ray.store.checksums import checked
 from w2s_ray.store.damage import RESTORE, Damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.records import NAME_PATTERN, Stored
@@ -180,14 +181,13 @@ def parse(model: type[T], data: bytes, *, where: str, costs: str = "", remedy: s
     Raises:
         Damaged: it is damaged, or of another version of this program.
     """
+    costs, remedy = costs or "it can't be read", remedy or RESTORE
     try:
-        return model.model_validate_json(data)
+        return model.model_validate_json(checked(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise Damaged(
-            where,
-            f"no {model.__name__.lower()} of this version: {place}: {first['msg']}",
-            costs=costs or "it can't be read",
-            remedy=remedy or RESTORE,
-        ) from error
+        why = f"no {model.__name__.lower()} of this version: {place}: {first['msg']}"
+        raise Damaged(where, why, costs=costs, remedy=remedy) from error
+    except ValueError as error:
+        raise Damaged(where, error, costs=costs, remedy=remedy) from error

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from w2s_ray.identity import IDENTITY_VERSION, run_id
+from w2s_ray.store.checksums import with_checksum
 
 Status = Literal["done", "failed", "pruned", "stopped"]
 """done: all results are there. failed: an error. pruned: the study gave up on it. stopped: ended
@@ -64,8 +65,8 @@ class Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def to_json(self) -> bytes:
-        """The JSON that the store keeps: indented, so that it can be read by eye."""
-        return self.model_dump_json(indent=1).encode()
+        """The JSON that the store keeps: indented, to be read by eye, with a checksum."""
+        return with_checksum(self.model_dump_json(indent=1).encode())
 
 
 _SHAPES = {

@@ -16,6 +16,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout
+from w2s_ray.store.checksums import checked
 from w2s_ray.store.damage import RESTORE, Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
@@ -101,7 +102,7 @@ def parsed_trial(path: str, data: bytes, *, where: str) -> dict[str, Any]:
         return Damaged(where, why, costs=costs, remedy=remedy)
 
     try:
-        trial = json.loads(data)
+        trial = json.loads(checked(data))
     except (ValueError, RecursionError) as error:
         raise damaged(error) from error
     if not isinstance(trial, dict):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, probe, runs, sweeps
+from w2s_ray.store.checksums import with_checksum
 from w2s_ray.store.damage import Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
@@ -215,7 +216,8 @@ class Store:
         """Keep what became of a trial: its `settings`, `state`, `value`, `fits` and what else."""
         self._mark()
         content = json.dumps({**data, "number": number}, indent=1, allow_nan=False)
-        self.files.write(f"{layout.run(study_id)}/trials/{number}.json", content.encode())
+        path = f"{layout.run(study_id)}/trials/{number}.json"
+        self.files.write(path, with_checksum(content.encode()))
 
     def trials(self, study_id: str) -> list[dict[str, Any]]:
         """A study's trials by number, each with its `number`, whether the study is done or not."""

@@ -90,7 +90,8 @@ def split_rows(files: Files, fingerprint: str) -> pa.Table:
     except FileNotFoundError as error:
         raise _damaged(files, path, "it is gone") from error
     about = _costs(fingerprint)
-    return tables.read(data, tables.SPLIT_ROWS, where=files.locate(path), **about)
+    schemas = (tables.SPLIT_ROWS, tables.CHAT_ROWS)
+    return tables.read(data, *schemas, where=files.locate(path), **about)
 
 
 def split_about(files: Files, fingerprint: str) -> dict[str, Any]:

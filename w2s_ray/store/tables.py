@@ -174,8 +174,8 @@ def scan(path: str, schema: pa.Schema, *, filesystem: Any) -> None:
         file.read_row_group(group).validate(full=True)
 
 
-def read(data: bytes, schema: pa.Schema, *, where: str, costs: str, remedy: str) -> pa.Table:
-    """The table in a Parquet file, with the columns of `schema`.
+def read(data: bytes, *schemas: pa.Schema, where: str, costs: str, remedy: str) -> pa.Table:
+    """The table in a Parquet file, with the columns of the first schema that has all of the file's.
 
     Raises:
         Damaged: it is no Parquet file, doesn't fit its checksums, or has other columns.
@@ -183,6 +183,8 @@ def read(data: bytes, schema: pa.Schema, *, where: str, costs: str, remedy: str)
     try:
         table = from_parquet(data)
         table.validate(full=True)
+        columns = set(table.column_names)
+        schema = next((one for one in schemas if columns <= set(one.names)), schemas[0])
         return conform(table, schema, what="the table")
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise Damaged(where, error, costs=costs, remedy=remedy) from error
