@@ -6,6 +6,7 @@ TORCH ?= 2.13.0
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+LOCAL_TESTS := not ray and not deepspeed
 RAY_TESTS := (ray or deepspeed) and not chaos
 # The fast tests run in two processes of one thread; a file's tests stay together, for they share what
 # they made.
@@ -32,11 +33,13 @@ quickstart: $(STAMP) ## Run sweeps/quickstart.yaml, print its PGR table and writ
 
 test: $(STAMP) ## Run the fast tests, and one real path of each kind through Ray and DeepSpeed
 	@$(call stage,fast tests)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(FAST_TESTS) -m "not ray and not deepspeed"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(FAST_TESTS) -m "$(LOCAL_TESTS) and not slow"
 	@$(call stage,one path of each kind through Ray and DeepSpeed)
 	@$(BIN)/python -m pytest -q --durations 12 -m "$(RAY_TESTS) and path"
 
 test-rest: $(STAMP) ## Run the tests that `make test` leaves out
+	@$(call stage,slow tests without Ray and DeepSpeed)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(FAST_TESTS) -m "$(LOCAL_TESTS) and slow"
 	@$(call stage,the other Ray and DeepSpeed tests)
 	@$(BIN)/python -m pytest -q --durations 12 -m "$(RAY_TESTS) and not path"
 

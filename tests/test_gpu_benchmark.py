@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+
 HEAVY = ("ray", "pyarrow", "duckdb", "deepspeed", "datasets", "optuna", "pandas")
 
 
@@ -106,7 +108,6 @@ def test_every_stage_of_zero_runs() -> None:
 
 @pytest.mark.ray
 @pytest.mark.deepspeed
-@pytest.mark.slow
 def test_sweeps_are_seen_to_their_tables() -> None:
     told = lines("--sections", "sweep", "--seconds", "240")
     assert [line["case"] for line in told] == ["quickstart, 8 at once", "sharded search"]

@@ -612,6 +612,7 @@ trackers: [tensorboard, {mlflow: {experiment: e}}]
 PLACES = sorted(places(yaml.safe_load(RICH)), key=str)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(PLACES), KEYS, VALUES_OF_ANY_KIND), min_size=1, max_size=2)

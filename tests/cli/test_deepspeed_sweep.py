@@ -12,7 +12,7 @@ import pytest
 from w2s_ray.spec import load_sweep
 from w2s_ray.store import Store
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.path]
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "deepspeed_cpu.yaml"
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support import SEARCH, SEARCHED, loaded_by, sweep_text
 from w2s_ray.store import Store
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.path]
 
 W2S = [sys.executable, "-m", "w2s_ray"]
 

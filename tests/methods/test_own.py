@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 USED = """
@@ -45,6 +46,7 @@ print(float(loss_sum(GeneralizedLoss(q=0.5), logits, labels, statistic=None, pro
 """
 
 
+@pytest.mark.slow
 def test_one_file_and_one_line_are_a_method(tmp_path: Path) -> None:
     section = (ROOT / "README.md").read_text().split("**Your own method**")[1].split("\n## ")[0]
     file, line = re.findall(r"```python\n(.*?)```", section, re.DOTALL)

@@ -12,6 +12,7 @@ WORLDS, EXAMPLES, SEEDS, TASKS = 200, 200, 3, 6
 TRUTH = 0.04
 
 
+@pytest.mark.slow
 def test_the_mean_over_tasks_of_few_seeds_has_an_interval_that_is_neither_short_nor_idle():
     """Two methods that share most of their examples' luck, and not their seeds'.
 

@@ -123,6 +123,7 @@ def some_store(any_store) -> Store:
     return any_store
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(steps=STEPS)
 def test_whatever_happens_the_catalog_changes_nothing(tmp_path_factory, steps):

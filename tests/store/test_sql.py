@@ -131,6 +131,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)))
 def test_whatever_passes_the_check_writes_nothing(sql):

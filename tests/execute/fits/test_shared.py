@@ -15,7 +15,7 @@ from w2s_ray.execute.admission import Ask, Layout, Request
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.path]
 
 EVALUATIONS = 200
 

@@ -21,6 +21,7 @@ from w2s_ray.report.figures.theme import DASHES, SHAPES, cycled
 from w2s_ray.report.measures import Bin
 from w2s_ray.report.results import Results
 from w2s_ray.store import StoreError
+from w2s_ray.store.checksums import checked, with_checksum
 
 PGR = ("pgr-by-size", "pgr-grid", "methods", "methods-pgr")
 ACCURACY = ("accuracy", "methods-accuracy", "training", "training-loss", "agreement", "reliability")
@@ -345,7 +346,8 @@ def test_x_is_parameters_or_flops_and_both_are_the_records(drawn, tmp_path):
 def test_models_of_unknown_size_are_left_out_of_the_figures_by_size(tmp_path):
     store = make_store(tmp_path, Sweep(seeds=(0,)))
     for path in (tmp_path / "runs").glob("*/record.json"):
-        path.write_text(path.read_text().replace('"parameters"', '"weights"'))
+        data = checked(path.read_bytes()).replace(b'"parameters"', b'"weights"')
+        path.write_bytes(with_checksum(data))
     figures = figures_of(Results(store), "sweep")
     assert "accuracy" not in figures
     assert "methods-accuracy" in figures
