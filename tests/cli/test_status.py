@@ -33,7 +33,7 @@ app()
 SEARCHED = """naive: {}
   confidence: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0.0, 0.9]}}}"""
 SEARCH = "search: {trials: 3, concurrent_trials: 2}"
-WILD = "training: {lr: 1.0e+30, clip_norm: null}"
+WILD = "training: {lr: 1000, weight_decay: 1000, clip_norm: null}"
 
 
 def write(folder: Path, **options: str) -> Path:
