@@ -132,7 +132,8 @@ def test_killed_while_it_runs_the_same_command_finishes_with_the_same_table(tmp_
 
 
 def test_a_diverging_fit_fails_with_its_step_and_the_sweep_goes_on(tmp_path):
-    sweep = write(tmp_path, methods="naive: {}\n  wild: {training: {lr: 1000, weight_decay: 1000, clip_norm: null}}")
+    wild = "{training: {lr: 1000, weight_decay: 1000, clip_norm: null}}"
+    sweep = write(tmp_path, methods=f"naive: {{}}\n  wild: {wild}")
     run = w2s("run", sweep, check=False)
     assert run.returncode == 1
     assert "loss is nan at step" in run.stderr
