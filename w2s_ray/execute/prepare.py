@@ -11,7 +11,7 @@ from typing import Any
 from w2s_ray.data import BALANCED, Inputs, load_split, resolve
 from w2s_ray.data.sources import form_of
 from w2s_ray.errors import InputError
-from w2s_ray.execute.stored_split import stored_split
+from w2s_ray.execute.stored_split import check_rows
 from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.spec import Sweep
 from w2s_ray.store import Cell, Manifest, Store, utc_now
@@ -75,8 +75,9 @@ def materialize(plan: Plan, store: Store) -> None:
     tasks = [(task, plan.inputs.splits[task.name]) for task in plan.sweep.tasks]
     for task, planned in (*tasks, *corpora):
         fingerprint = planned.fingerprint
-        if store.is_split_whole(fingerprint):
-            stored_split(store, fingerprint)
+        present = store.whole_split(fingerprint)
+        if present is not None:
+            check_rows(present, store, fingerprint)
             continue
         split = load_split(task)
         if split.fingerprint != fingerprint:

@@ -24,6 +24,16 @@ def stored_split(store: Store, fingerprint: str) -> pa.Table:
         InputError: its rows have another fingerprint.
     """
     rows = store.split(fingerprint)
+    check_rows(rows, store, fingerprint)
+    return rows
+
+
+def check_rows(rows: pa.Table, store: Store, fingerprint: str) -> None:
+    """Refuse rows of `store` that aren't those of the split `fingerprint`.
+
+    Raises:
+        InputError: they have another fingerprint.
+    """
     try:
         whole = are_rows_of(rows, expected=fingerprint)
     except (ValueError, KeyError):  # values that no split has
@@ -35,4 +45,3 @@ def stored_split(store: Store, fingerprint: str) -> pa.Table:
             "changed; move the folder away and run the sweep again, which writes the split anew "
             "from the task's data"
         )
-    return rows

@@ -236,7 +236,7 @@ class Store:
 
         Rows that are there and are damaged are replaced.
         """
-        if self.is_split_whole(fingerprint):
+        if self.whole_split(fingerprint) is not None:
             return
         self._mark()
         sweeps.write_split(self.files, fingerprint, rows, about)
@@ -244,12 +244,13 @@ class Store:
     def has_split(self, fingerprint: str) -> bool:
         return sweeps.has_split(self.files, fingerprint)
 
-    def is_split_whole(self, fingerprint: str) -> bool:
-        """Whether a split is there and can be read."""
+    def whole_split(self, fingerprint: str) -> pa.Table | None:
+        """The rows of a split that is there and can be read; None where it isn't."""
         if not self.has_split(fingerprint):
-            return False
-        about = unless_damaged(lambda: self.split_about(fingerprint))
-        return about is not None and unless_damaged(lambda: self.split(fingerprint)) is not None
+            return None
+        if unless_damaged(lambda: self.split_about(fingerprint)) is None:
+            return None
+        return unless_damaged(lambda: self.split(fingerprint))
 
     def split(self, fingerprint: str) -> pa.Table:
         """The rows of a split, with the columns of `tables.SPLIT_ROWS`."""
