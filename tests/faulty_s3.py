@@ -133,20 +133,25 @@ class S3Server:
         fate, delay_s = self._draw(environ)
         if fate == "refused":
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            return self._error(start_response, "503 Service Unavailable", b"SlowDown")
+            return self._error(environ, start_response, "503 Service Unavailable", b"SlowDown")
         if fate == "slow":
             time.sleep(delay_s)
         begun: list[Any] = []
         with self._serving:
             body = b"".join(self._app(environ, lambda *answer, **_: begun.extend(answer)))
         if fate == "lost":
-            return self._error(start_response, "500 Internal Server Error", b"InternalError")
+            return self._error(
+                environ, start_response, "500 Internal Server Error", b"InternalError"
+            )
         start_response(begun[0], begun[1])
         return [body]
 
     @staticmethod
-    def _error(start_response: Any, status: str, code: bytes) -> Iterable[bytes]:
-        body = _ERROR % code
+    def _error(
+        environ: dict[str, Any], start_response: Any, status: str, code: bytes
+    ) -> Iterable[bytes]:
+        # No body in an answer to HEAD: clients take it for an answer to nothing and break off.
+        body = _ERROR % code if environ["REQUEST_METHOD"] != "HEAD" else b""
         headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
         start_response(status, headers)
         return [body]

@@ -108,21 +108,22 @@ def interruptible(
     waking.setblocking(False)
     ended.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
     restore = _wake(waking)
-    late = threading.Event()
+    late, stopped = threading.Event(), False
 
     def watch() -> None:
+        nonlocal stopped
         while True:
             try:
                 received = ended.recv(64)
+                if not received or b"\0" in received:
+                    return
+                stopped = stopped or signal.SIGINT in received
             except TimeoutError:
-                late.set()
-                ended.settimeout(0.1)  # the query may have begun only now
+                if not stopped:
+                    late.set()
+            if stopped or late.is_set():
                 connection.interrupt()
-                continue
-            if not received or b"\0" in received:
-                return
-            if signal.SIGINT in received:
-                connection.interrupt()
+                ended.settimeout(0.1)  # and again: the query may begin only now
 
     watching = threading.Thread(target=watch, name="w2s-query", daemon=True)
     watching.start()
