@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from w2s_ray.store import Cell, Manifest, Record, Store, segments, tables
-from w2s_ray.store.rows import run_rows, trial_rows
-from w2s_ray.store.segment_files import SegmentWriter
+from w2s_ray.store import Cell, Manifest, Record, Store, catalog_index, tables
+from w2s_ray.store.catalog_writer import SegmentWriter
+from w2s_ray.store.record_rows import run_rows, trial_rows
 
 TASKS = [f"task-{number:02d}" for number in range(22)]
 MODELS = ["xs", "s", "m", "l", "xl"]
@@ -265,8 +265,8 @@ def _write(folder: Path, run: Run, *, with_tables: bool) -> None:
 
 def _write_segment(store: Store, runs: Sequence[Run]) -> None:
     """One segment of runs, as compaction would have written it from their files."""
-    name = segments.new_name()
-    folder = Path(store.files.locate(f"{segments.FOLDER}/{name}"))
+    name = catalog_index.new_name()
+    folder = Path(store.files.locate(f"{catalog_index.FOLDER}/{name}"))
     folder.mkdir(parents=True)
     writer = SegmentWriter(folder)
     for start in range(0, len(runs), _CHUNK):
@@ -283,8 +283,8 @@ def _write_segment(store: Store, runs: Sequence[Run]) -> None:
     counts = writer.close()
     sizes = {kind: (folder / f"{kind}.parquet").stat().st_size for kind in counts}
     splits = {_id("split", task): True for task in TASKS}
-    segment = segments.Segment(name=name, runs=counts["runs"], sizes=sizes, splits=splits)
-    segments.swap(store.files, segments.Index(segments=(segment,)), version=None)
+    segment = catalog_index.Segment(name=name, runs=counts["runs"], sizes=sizes, splits=splits)
+    catalog_index.swap(store.files, catalog_index.Index(segments=(segment,)), version=None)
 
 
 def _labelled(runs: Sequence[Run]) -> Iterator[pa.Table]:
@@ -294,7 +294,7 @@ def _labelled(runs: Sequence[Run]) -> Iterator[pa.Table]:
             *_predictions(run.task, run.variant).columns,
             _split(run.task)["label"],
         ]
-        yield pa.Table.from_arrays(columns, schema=segments.KINDS["predictions"])
+        yield pa.Table.from_arrays(columns, schema=catalog_index.KINDS["predictions"])
 
 
 # --- measurements

@@ -25,6 +25,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from w2s_ray.config import (
+    ConfidenceLoss,
+    Execution,
+    FitRecipe,
+    Labels,
+    LoraTuning,
+    Model,
+    ModelSource,
+    Training,
+    XentLoss,
+)
 from w2s_ray.data.architecture import Architecture, architecture_of
 from w2s_ray.data.embedded import task_rows
 from w2s_ray.data.lengths import Lengths, quantiles, token_lengths
@@ -36,17 +47,6 @@ from w2s_ray.learn.loop import fit as train
 from w2s_ray.learn.tokens import TokenRows, tokenize
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.plan.estimates import FitEstimate, estimate_fit
-from w2s_ray.spec import (
-    ConfidenceLoss,
-    Execution,
-    FitRecipe,
-    Labels,
-    LoraTuning,
-    Model,
-    ModelSource,
-    Training,
-    XentLoss,
-)
 
 SIZES = {"student_half": 1000, "validation": 500, "test": 2000}
 ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

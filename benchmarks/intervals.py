@@ -76,7 +76,7 @@ def simulate(world: World, *, seeds: int, examples: int, rows: int) -> Iterator[
             f"{role}-{seed}-{row}"
             for role, seed, row in product(range(3), range(seeds), range(BATCH))
         ]
-        draws = accuracy_draws(correct_NKSM.reshape(examples, -1), runs=runs, test_set=name)
+        draws = accuracy_draws(correct_NKSM.reshape(examples, -1), runs=runs, eval_set=name)
         for row in range(BATCH):
             trios = {s: Trio(*(f"{role}-{s}-{row}" for role in range(3))) for s in range(seeds)}
             truth = truth_KSM[:, 0, row] if seeds == 1 else world.accuracies

@@ -110,7 +110,13 @@ def resident_mb(pid: int) -> dict[str, float]:
         found["driver"] = driver.memory_info().rss / 1e6
         for process in driver.children(recursive=True):
             title = " ".join(process.cmdline())
-            for name in ("Board", "Floor", "study_task", "Seat", "ImplicitFunc"):
+            for name in (
+                "ProgressTracker",
+                "WorkerPool",
+                "study_task",
+                "SingleDeviceWorker",
+                "ImplicitFunc",
+            ):
                 if title.startswith("ray::") and name in title:
                     found[name] = process.memory_info().rss / 1e6
     except psutil.NoSuchProcess:

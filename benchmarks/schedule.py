@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.config import PARTS, ModelSource, Sweep, parse_sweep
+from w2s_ray.config.prices import accelerator
 from w2s_ray.data.architecture import Architecture, read_architecture
 from w2s_ray.data.inputs import Inputs, SplitRef
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.execute.admission import SWEEP, Ask, Layout, first_of, has_room
-from w2s_ray.execute.agenda import at_once, fits_to_start, studies_to_start
-from w2s_ray.execute.order import ranks
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
 from w2s_ray.plan.estimates import Device, Estimator
-from w2s_ray.spec import PARTS, ModelSource, Sweep, parse_sweep
-from w2s_ray.spec.prices import accelerator
+from w2s_ray.scheduling.priority import priorities
+from w2s_ray.scheduling.requests import SWEEP, FitRequest, WorkerSpec, has_room, next_request
+from w2s_ray.scheduling.start import at_once, fits_to_start, studies_to_start
 
 LADDER = {"s": (768, 12), "m": (1024, 24), "l": (1280, 36), "xl": (1600, 48), "2b": (2048, 40)}
 """Model -> width and layers, GPT-2-shaped; five of them give ten pairs."""
@@ -178,27 +178,27 @@ class World:
     left: dict[str, set[str]] = field(default_factory=dict)
     """Run that nobody watches yet -> what it waits for."""
     watched: dict[str, PlannedFit | PlannedStudy] = field(default_factory=dict)
-    waiting: list[Ask] = field(default_factory=list)
-    busy: dict[str, Ask] = field(default_factory=dict)
+    waiting: list[FitRequest] = field(default_factory=list)
+    busy: dict[str, FitRequest] = field(default_factory=dict)
     ends: list[tuple[float, str]] = field(default_factory=list)
     trials: dict[str, dict[int, str]] = field(default_factory=dict)
     """Study -> trial -> `going` or `ended`."""
-    layout: Layout = Layout(engine="torch", workers=1, cpus=1.0, gpus=1.0)  # noqa: RUF009
+    spec: WorkerSpec = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1.0)  # noqa: RUF009
 
     def run(self) -> float:
         """The makespan in seconds."""
-        self.order = ranks(self.graph.plan)
+        self.order = priorities(self.graph.plan)
         chosen = self.graph.studies_of
         runs = (*self.graph.plan.fits.values(), *self.graph.plan.studies.values())
         self.left = {run.id: {*run.parents, *chosen.get(run.id, ())} for run in runs}
         self._take_up()
         while self.ends:
             self.now, ended = heapq.heappop(self.ends)
-            ask = self.busy.pop(ended)
-            if ask.party == SWEEP:
+            request = self.busy.pop(ended)
+            if request.queue == SWEEP:
                 self._ended(ended)
             else:
-                self._trial_ended(ask.party, ask.rank)
+                self._trial_ended(request.queue, request.priority)
             self._admit()
         assert len(self.done) == len(self.graph.plan.fits) + len(self.graph.plan.studies)
         return self.now
@@ -222,11 +222,11 @@ class World:
         for fit in fits_to_start(fits, running=in_line, order=self.order, slots=slots):
             self.watched[fit.id] = fit
             del self.left[fit.id]
-            self.waiting.append(Ask(fit.id, SWEEP, self.layout, self.order[fit.id]))
+            self.waiting.append(FitRequest(fit.id, SWEEP, self.spec, self.order[fit.id]))
         self._admit()
 
     def _propose(self, study: PlannedStudy) -> None:
-        """Ask for the trials that may begin: all that they may learn from has ended."""
+        """Request the trials that may begin: all that they may learn from has ended."""
         recipe, trials = study.recipe, self.trials[study.id]
         limits = self.graph.plan.sweep.limits
         most = at_once(study, limits=limits, slots=lambda execution: self.gpus)
@@ -237,7 +237,7 @@ class World:
             if going >= most or any(trials.get(earlier) != "ended" for earlier in seen):
                 return
             trials[number] = "going"
-            self.waiting.append(Ask(f"{study.id}#{number}", study.id, self.layout, number))
+            self.waiting.append(FitRequest(f"{study.id}#{number}", study.id, self.spec, number))
 
     def _trial_ended(self, study_id: str, number: int) -> None:
         study = self.graph.plan.studies[study_id]
@@ -257,13 +257,15 @@ class World:
         """What the floor does when room or an ask has come."""
         room = {"GPU": float(self.gpus)}
         while self.waiting:
-            place = first_of(self.waiting, busy=self.busy.values(), room=room)
-            held = [ask.layout for ask in self.busy.values()]
-            if not has_room(self.waiting[place].layout, held=held, room=room):
+            place = next_request(self.waiting, busy=self.busy.values(), room=room)
+            held = [request.spec for request in self.busy.values()]
+            if not has_room(self.waiting[place].spec, held=held, room=room):
                 return
-            ask = self.waiting.pop(place)
-            self.busy[ask.run_id] = ask
-            heapq.heappush(self.ends, (self.now + self.graph.seconds[ask.run_id], ask.run_id))
+            request = self.waiting.pop(place)
+            self.busy[request.run_id] = request
+            heapq.heappush(
+                self.ends, (self.now + self.graph.seconds[request.run_id], request.run_id)
+            )
 
 
 def figure(rows: list[dict[str, Any]], out: Path) -> None:

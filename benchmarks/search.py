@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray import load_sweep, plan_sweep, run_sweep
+from w2s_ray.config import Sweep, TaskPair
 from w2s_ray.plan import Plan
-from w2s_ray.spec import Sweep, TaskPair
 from w2s_ray.store import Record, Store
 
 QUICKSTART = Path(__file__).parents[1] / "sweeps" / "quickstart.yaml"

@@ -10,15 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from w2s_ray.config import load_sweep
     from w2s_ray.execute.driver import run_sweep
-    from w2s_ray.execute.prepare import plan_sweep
+    from w2s_ray.prepare import plan_sweep
     from w2s_ray.report.results import open_results
-    from w2s_ray.spec import load_sweep
 
 _HOMES = {
-    "load_sweep": "w2s_ray.spec",
+    "load_sweep": "w2s_ray.config",
     "open_results": "w2s_ray.report.results",
-    "plan_sweep": "w2s_ray.execute.prepare",
+    "plan_sweep": "w2s_ray.prepare",
     "run_sweep": "w2s_ray.execute.driver",
 }
 

@@ -3,7 +3,7 @@
 Owns the clock that synchronizes with the device at chosen steps only, the count of operations, and
 the peak of the device. Operations are 6 x weights outside embeddings for each real token, and
 attention's 12 x layers x width x length^2 for each row, causal or not; padding isn't counted. Peaks
-are data sheets' (`w2s_ray/spec/accelerators.yaml`).
+are data sheets' (`w2s_ray/config/accelerators.yaml`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks.on_gpu.shapes import Shape, weights_outside_embeddings
-from w2s_ray.learn.contract import Asked
-from w2s_ray.spec.prices import accelerators_called
+from w2s_ray.config.prices import accelerators_called
+from w2s_ray.learn.contract import Command
 
 FAILURES = (RuntimeError, ValueError, ImportError, OSError, AttributeError, TypeError, KeyError)
 """What a measurement may fail with; the others go on."""
@@ -82,7 +82,7 @@ class Clock:
             self.moments[self.steps] = time.perf_counter() - self.began
             self.over = late or self.steps >= max(self.at)
 
-    def asked(self) -> Asked:
+    def asked(self) -> Command:
         """What a fit does after this step: the clock is its control."""
         return "stop" if self.over else "go"
 

@@ -16,6 +16,7 @@ import torch
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, random_weights, source_of, toy
+from w2s_ray.config import Form, LoraTuning, ProbeTuning
 from w2s_ray.data.architecture import architecture_of
 from w2s_ray.learn.contract import FitData, TextData
 from w2s_ray.learn.evaluate import predict_margins
@@ -25,7 +26,6 @@ from w2s_ray.learn.step import optimizer_step
 from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.plan.estimates.memory import memory
-from w2s_ray.spec import Form, LoraTuning, ProbeTuning
 
 LONGEST, TOY_LONGEST = 512, 16
 FULL = 0.97

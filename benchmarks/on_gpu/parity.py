@@ -17,10 +17,10 @@ import torch
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, toy
+from w2s_ray.config import ModelSource
 from w2s_ray.learn.contract import FitData
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.tokens import TokenRows
-from w2s_ray.spec import ModelSource
 
 STEPS, SEED = 32, 3
 FAMILIES = ("gpt2-124m", "llama-1.5b")

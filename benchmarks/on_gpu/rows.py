@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.on_gpu.shapes import Shape
+from w2s_ray.config import Execution, FitRecipe, Form, Training, XentLoss
 from w2s_ray.learn.batches import epoch_batches
 from w2s_ray.learn.contract import AnswerData, FitData, TextData
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import TokenRows
-from w2s_ray.spec import Execution, FitRecipe, Form, Training, XentLoss
 
 BATCH, EPOCHS = 32, 2
 LENGTHS, TOY_LENGTHS = (64, 512), (4, 16)

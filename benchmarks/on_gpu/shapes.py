@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from w2s_ray.spec import ModelSource
+from w2s_ray.config import ModelSource
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Clock, Options
 from benchmarks.on_gpu.shapes import Shape, chosen, random_weights, source_of
+from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.learn import kernels, torch_engine
-from w2s_ray.learn.contract import AnyData, FitData, Stopped
+from w2s_ray.learn.contract import AnyData, FitData, StopRequested
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
-from w2s_ray.spec import Execution, FitRecipe
 
 COMPILING_S = 60.0
 """Added to the time of a measurement that compiles first."""
@@ -98,7 +98,7 @@ def train(
     clock: Clock,
 ) -> None:
     """A fit by our loop, until its end or until the clock is over."""
-    with random_weights(options.device), contextlib.suppress(Stopped):
+    with random_weights(options.device), contextlib.suppress(StopRequested):
         fit(
             recipe,
             data=data,

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.bad_input.data_files import as_csv, jsonl, npz, parquet, table
+from w2s_ray.config import Columns
 from w2s_ray.data.cells import text_of
 from w2s_ray.data.files import Member
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Columns
 
 GOOD = as_csv(table())
 VALID = {

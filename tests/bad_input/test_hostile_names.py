@@ -214,14 +214,14 @@ def test_a_plan_shows_names_as_they_are_and_doubts_an_order_that_falls(tmp_path,
 
 
 def test_progress_is_told_in_names_as_they_are():
-    from w2s_ray.execute.fits.board import Seen
-    from w2s_ray.execute.progress import Display, Tally
+    from w2s_ray.execute.progress_display import ProgressCounts, ProgressDisplay
+    from w2s_ray.status.run_state import ProgressSnapshot
     from w2s_ray.terminal import PlainConsole
 
     console = PlainConsole(file=io.StringIO(), width=200)
-    display = Display(console, board=None)
-    display.seen = Seen(steps={"run": (1, 2)})
-    tally = Tally(names={"run": f"student [/b] {RED}"}, kinds={}, total=2)
+    display = ProgressDisplay(console, progress_tracker=None)
+    display.seen = ProgressSnapshot(steps={"run": (1, 2)})
+    tally = ProgressCounts(names={"run": f"student [/b] {RED}"}, kinds={}, total=2)
     display.line(f"failed student [/b]: [/red] {RED}", tally)
     console.print(display._picture(tally))
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]

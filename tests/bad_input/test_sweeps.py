@@ -22,8 +22,8 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from w2s_ray.cli import app
+from w2s_ray.config import Sweep, parse_sweep
 from w2s_ray.errors import LONGEST_LINE, MOST_LINES, InputError
-from w2s_ray.spec import Sweep, parse_sweep
 
 TASK = """\
 task:

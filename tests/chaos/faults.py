@@ -132,5 +132,5 @@ def kill_driver(victim: Victim) -> bool:
     return False
 
 
-SEAT, WATCHER, STUDY = "ray::Seat", "ray::ImplicitFunc", "ray::study_task"
-BOARD, FLOOR, HEAD, NODE = "ray::Board", "ray::Floor", "gcs_server", "raylet/raylet"
+WORKER, WATCHER, STUDY = "ray::SingleDeviceWorker", "ray::ImplicitFunc", "ray::study_task"
+TRACKER, POOL, HEAD, NODE = "ray::ProgressTracker", "ray::WorkerPool", "gcs_server", "raylet/raylet"

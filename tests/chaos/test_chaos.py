@@ -23,11 +23,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import (
-    BOARD,
-    FLOOR,
+    TRACKER,
+    POOL,
     HEAD,
     NODE,
-    SEAT,
+    WORKER,
     SHORT_OF_MEMORY,
     STUDY,
     WATCHER,
@@ -74,35 +74,35 @@ class Scenario:
 
 def _scenarios() -> list[Scenario]:
     plain: list[tuple[str, Hurt, int]] = [
-        ("seat-killed", kill(SEAT), 4),
-        ("seats-killed-thrice", kill(SEAT, times=3), 2),
+        ("worker-killed", kill(WORKER), 4),
+        ("workers-killed-thrice", kill(WORKER, times=3), 2),
         ("watcher-killed", kill(WATCHER), 3),
         ("study-killed", kill(STUDY), 3),
         ("driver-killed", kill_driver, 4),
         ("head-killed", END_HEAD, 2),
         ("node-killed", END_NODE, 2),
-        ("board-killed", kill(BOARD), 1),
-        ("floor-killed", kill(FLOOR), 2),
-        ("seat-frozen", freeze(SEAT), 2),
+        ("tracker-killed", kill(TRACKER), 1),
+        ("pool-killed", kill(POOL), 2),
+        ("worker-frozen", freeze(WORKER), 2),
         ("disk-full", fill_disk(4.0), 2),
     ]
     found = [Scenario(name, hurt, seed) for name, hurt, times in plain for seed in range(times)]
     found += [
-        Scenario("seat-out-of-memory", starve(SEAT), seed, variables=SHORT_OF_MEMORY)
+        Scenario("worker-out-of-memory", starve(WORKER), seed, variables=SHORT_OF_MEMORY)
         for seed in range(3)
     ]
-    found += [Scenario("two-drivers", kill(SEAT), seed, drivers=2) for seed in range(1)]
+    found += [Scenario("two-drivers", kill(WORKER), seed, drivers=2) for seed in range(1)]
     found += [Scenario("two-drivers-one-killed", kill_driver, seed, drivers=2) for seed in range(2)]
     found += [
         Scenario("s3-driver-killed", kill_driver, 0, faults=Faults()),
         Scenario("s3-slow", nothing, 0, faults=Faults(seed=1, slow=0.1, delay_s=0.5)),
         Scenario("s3-errors", nothing, 0, faults=Faults(seed=2, refused=0.05, lost=0.02)),
-        Scenario("s3-errors", kill(SEAT), 1, faults=Faults(seed=3, refused=0.05, lost=0.02)),
+        Scenario("s3-errors", kill(WORKER), 1, faults=Faults(seed=3, refused=0.05, lost=0.02)),
     ]
     return found
 
 
-IN_CI = {"seat-killed-0", "watcher-killed-0", "two-drivers-one-killed-0", "s3-driver-killed-0"}
+IN_CI = {"worker-killed-0", "watcher-killed-0", "two-drivers-one-killed-0", "s3-driver-killed-0"}
 
 
 @pytest.mark.parametrize(

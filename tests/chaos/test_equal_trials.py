@@ -71,7 +71,7 @@ def make_noises(path: Path) -> None:
             writer.writerow([f"The mill was {chance.choice(words[label])} on day {day}", label])
 
 
-def first_of(trial: dict[str, Any]) -> int:
+def next_request(trial: dict[str, Any]) -> int:
     """The number of the trial whose result it has."""
     return trial["number"] if trial["repeat_of"] is None else trial["repeat_of"]
 
@@ -88,7 +88,7 @@ def test_a_sweep_ends_whoever_wants_a_fit_that_others_want(tmp_path: Path, monke
         trials = store.trials(study.id)
         assert len(trials) == 8
         own = {tuple(t["fits"]): t["number"] for t in trials if t["repeat_of"] is None}
-        assert all(own[tuple(t["fits"])] == first_of(t) for t in trials)
+        assert all(own[tuple(t["fits"])] == next_request(t) for t in trials)
         assert study.summary["repeats"] == 8 - len(own)
     ended = {attempt.status for run in store.run_files() for attempt in store.attempts(run)}
     assert ended <= {"pruned"}, "nothing failed or was stopped"

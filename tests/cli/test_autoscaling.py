@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.autoscaling import elastic_cluster, figure, run_on
 from tests.support import sweep_text
-from w2s_ray.spec import load_sweep
+from w2s_ray.config import load_sweep
 from w2s_ray.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from w2s_ray.spec import load_sweep
+from w2s_ray.config import load_sweep
 from w2s_ray.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.path]

@@ -11,10 +11,10 @@ from tests.support import w2s
 
 BROKEN = """
 import sys
-from w2s_ray import cli, errors, spec
+from w2s_ray import cli, config, errors
 def broken(path):
     {body}
-spec.load_sweep = broken
+config.load_sweep = broken
 sys.argv = ["w2s", "plan", "sweep.yaml"]
 cli.app()
 """

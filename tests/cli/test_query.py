@@ -17,7 +17,7 @@ from w2s_ray.report import pgr_table
 from w2s_ray.report.documented import ROW_IS, sql_schemas
 from w2s_ray.report.results import sql_tables
 from w2s_ray.store import Store
-from w2s_ray.store.catalog import QueryError, query
+from w2s_ray.store.sql_query import QueryError, query
 from w2s_ray.store.tables import column_meanings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import WORDS, make_model, w2s
-from w2s_ray.spec import load_sweep
+from w2s_ray.config import load_sweep
 
 REFERENCE = Path(__file__).parents[2] / "sweeps" / "reference_sciq.yaml"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import sweep_text, w2s
-from w2s_ray.execute.status.look import Looker
-from w2s_ray.execute.status.values import Status
-from w2s_ray.spec import load_sweep
+from w2s_ray.config import load_sweep
+from w2s_ray.status.reader import StatusReader
+from w2s_ray.status.values import Status
 from w2s_ray.store import Store
-from w2s_ray.store.live import heard
+from w2s_ray.store.heartbeats import heard
 
 pytestmark = pytest.mark.ray
 
@@ -50,9 +50,9 @@ def write(folder: Path, **options: str) -> Path:
     return path
 
 
-def looker(sweep: Path) -> Looker:
+def looker(sweep: Path) -> StatusReader:
     loaded = load_sweep(sweep)
-    return Looker(loaded, Store.open(loaded.store))
+    return StatusReader(loaded, Store.open(loaded.store))
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:

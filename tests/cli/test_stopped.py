@@ -14,8 +14,8 @@ import pytest
 
 from tests.cli.test_status import look_until, start, write
 from tests.support import w2s
-from w2s_ray.execute.status.look import Looker
-from w2s_ray.spec import load_sweep
+from w2s_ray.config import load_sweep
+from w2s_ray.status.reader import StatusReader
 from w2s_ray.store import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
@@ -87,7 +87,7 @@ def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_f
     store = Store.open(tmp_path / "results")
     command = ("run", sweep, "--store", store.uri)
     driver = start(*command)
-    looker = Looker(load_sweep(sweep), store)
+    looker = StatusReader(load_sweep(sweep), store)
     look_until(lambda s: s.done and any(fit.step for fit in s.running), looker.look)
     processes = psutil.Process(driver.pid).children(recursive=True)
     why = stop(driver, sweep, store)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execute.trackers.events import scalars
+from tests.execute.tracker_events import scalars
 from tests.support import sweep_text
 from w2s_ray.store import Record, Store
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.cluster.test_files import CLOUDS, CLUSTER, KUBERAY, ROOT, prepared, ray_cluster_of
 from tests.support import sweep_text, w2s
+from w2s_ray.config import load_sweep, parse_sweep
 from w2s_ray.plan import ResourceError, check_nodes
 from w2s_ray.plan.cluster_file import read_cluster_file
-from w2s_ray.spec import load_sweep, parse_sweep
 
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
 ALL = (*(f"{name}.yaml" for name in (*CLOUDS, *KUBERAY, "local")), "slurm.sbatch")

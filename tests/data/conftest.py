@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from w2s_ray.config import Task
 from w2s_ray.data import hub, inputs, models
-from w2s_ray.spec import Task
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 

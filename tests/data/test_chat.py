@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from w2s_ray.config import Columns
 from w2s_ray.data import load_split, split_ref
 from w2s_ray.data.chat import plain_text
 from w2s_ray.data.sources import read_rows
-from w2s_ray.spec import Columns
 
 
 def turn(role, content):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from w2s_ray.config import PARTS, Columns, SweepError, Task, parse_sweep
 from w2s_ray.data import Example, Rows, load_split, make_split
-from w2s_ray.spec import PARTS, Columns, SweepError, Task, parse_sweep
 
 
 def rows(count: int, *, group=lambda i: i, hard=float) -> tuple[Example, ...]:

@@ -7,13 +7,13 @@ import csv
 import pytest
 from pydantic import ValidationError
 
+from w2s_ray.config import Columns
 from w2s_ray.data import Rows, make_split
 from w2s_ray.data import formatters as f
 from w2s_ray.data.chess_rows import is_legal, movetext, positions, puzzle, puzzle_by_moves
 from w2s_ray.data.example import Example
 from w2s_ray.data.forms import Preferred
 from w2s_ray.data.sources import form_of, read_rows
-from w2s_ray.spec import Columns
 
 PUZZLE = {
     "PuzzleId": "00sHx",

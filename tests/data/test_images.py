@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from w2s_ray.config import Columns, Model, Task, parse_sweep
 from w2s_ray.data import load_split, model_source, resolve, split_ref
 from w2s_ray.data.images import features_in, images_of
-from w2s_ray.spec import Columns, Model, Task, parse_sweep
 
 RNG = np.random.default_rng(0)
 SIZES = {"train": 20, "validation": 6, "test": 10}

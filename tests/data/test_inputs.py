@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from w2s_ray.config import Sweep
 from w2s_ray.data import Example, Rows, hub, inputs, load_split, resolve, split_ref
 from w2s_ray.data.cache import _temporary_folder, cache_folder, read_note, write_note
-from w2s_ray.spec import Sweep
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

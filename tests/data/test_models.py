@@ -7,9 +7,9 @@ import types
 
 import pytest
 
+from w2s_ray.config import Model
 from w2s_ray.data import models
 from w2s_ray.data.models import folder_digest, model_source
-from w2s_ray.spec import Model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 
 import pytest
 
+from w2s_ray.config import Columns
 from w2s_ray.data import load_split, split_ref
 from w2s_ray.data.cells import folded
-from w2s_ray.spec import Columns
 
 VARIANTS = (str, str.upper, lambda t: f"{t} ", lambda t: "  ".join(t.split()), str.title)
 FORMS = ({"label": "l"}, {"answer": "l"}, {"label": "l", "group": "g"})

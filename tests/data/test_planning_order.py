@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from w2s_ray.config import Columns, load_sweep
 from w2s_ray.data import resolve, split_ref
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Columns, load_sweep
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").rglob("*.yaml"))
 

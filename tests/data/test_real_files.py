@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from w2s_ray.config import PARTS
 from w2s_ray.data import make_split
 from w2s_ray.data.chess_rows import is_legal, replay
 from w2s_ray.data.sources import read_rows
-from w2s_ray.spec import PARTS
 
 # task, path, (train, validation, test), rows of the pool, rows of the own test split
 CASES = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from w2s_ray.config import ModelSource
 from w2s_ray.data.folders import model_files
 from w2s_ray.data.skeletons import embedding_rows, lacks_head, misfit
-from w2s_ray.spec import ModelSource
 
 SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 WIDE = {**SHAPE, "intermediate_size": 32, "max_position_embeddings": 32}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from w2s_ray.config import PARTS, Task
 from w2s_ray.data import Example, Rows, make_split
-from w2s_ray.spec import PARTS, Task
 
 
 def example(i, label, group=None):

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from w2s_ray.config import Columns
 from w2s_ray.data.files import Member
 from w2s_ray.data.generic import label_classes, table_rows
 from w2s_ray.data.sources import read_rows
 from w2s_ray.data.table import raw_rows
-from w2s_ray.spec import Columns
 
 COLUMNS = Columns(text="t", label="l")
 ROWS = [{"t": "one, two", "l": "no"}, {"t": 'a "b"\nc', "l": "yes"}]

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from w2s_ray.execute import wanted as wanted_module
+from w2s_ray.execute import pending_nodes as wanted_module
 from w2s_ray.execute.autoscaler import Starting, room_of
-from w2s_ray.execute.fits.board import Seen, Standing
-from w2s_ray.execute.wanted import wanted
+from w2s_ray.execute.pending_nodes import wanted
 from w2s_ray.plan.cluster_file import nodes_of
+from w2s_ray.status.run_state import ProgressSnapshot, RunState
 
 CONFIG = {
     "max_workers": 3,
@@ -52,12 +52,12 @@ def doing(monkeypatch) -> dict[str, Starting]:
 
 def test_a_wait_for_nodes_says_for_what_and_for_how_long(doing):
     now = time.time()
-    seen = Seen(
-        standing={
-            "a": Standing({"asks": "8 CPU, 1 GPU (L4)"}, "starting", now - 75),
-            "b": Standing({"asks": "8 CPU, 1 GPU (L4)"}, "starting", now - 70),
-            "c": Standing({"asks": "1 CPU"}, "starting", now - 1),
-            "d": Standing({}, "running", now - 500),
+    seen = ProgressSnapshot(
+        run_states={
+            "a": RunState({"asks": "8 CPU, 1 GPU (L4)"}, "starting", now - 75),
+            "b": RunState({"asks": "8 CPU, 1 GPU (L4)"}, "starting", now - 70),
+            "c": RunState({"asks": "1 CPU"}, "starting", now - 1),
+            "d": RunState({}, "running", now - 500),
         }
     )
     found = wanted(seen, now)
@@ -72,6 +72,8 @@ def test_a_wait_for_nodes_says_for_what_and_for_how_long(doing):
 
 
 def test_a_process_that_starts_slowly_on_a_node_that_is_there_is_no_wait_for_nodes(doing):
-    seen = Seen(standing={"a": Standing({"asks": "1 CPU"}, "starting", time.time() - 75)})
+    seen = ProgressSnapshot(
+        run_states={"a": RunState({"asks": "1 CPU"}, "starting", time.time() - 75)}
+    )
     doing["now"] = Starting(unplaced=0)
     assert wanted(seen, time.time()) is None

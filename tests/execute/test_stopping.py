@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import sweep_text, w2s
-from w2s_ray.execute import live as live_module
-from w2s_ray.execute.cancel import cancel, drivers_of
-from w2s_ray.execute.live import Voice
 from w2s_ray.execute.stopping import Stop
-from w2s_ray.execute.tries import settled
+from w2s_ray.fits.retry import settled
+from w2s_ray.status import driver_heartbeat as live_module
+from w2s_ray.status.cancel import cancel, drivers_of
+from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
-from w2s_ray.store.live import heard
+from w2s_ray.store.heartbeats import heard
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def test_in_a_thread_signals_are_left_alone():
 
     def walk() -> None:
         with Stop() as stop:
-            stop.ask("w2s cancel")
-            stop.ask("later")
+            stop.request("w2s cancel")
+            stop.request("later")
             found.append(stop.why)
 
     before = signal.getsignal(signal.SIGINT)
@@ -106,7 +106,10 @@ def test_in_a_thread_signals_are_left_alone():
 def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(live_module, "EVERY_S", 0.05)
     store, stop = Store.open(tmp_path), Stop()
-    with Voice(store, sweep="tiny", stop=stop.ask), Voice(store, sweep="other"):
+    with (
+        DriverHeartbeat(store, sweep="tiny", stop=stop.request),
+        DriverHeartbeat(store, sweep="other"),
+    ):
         while len(heard(store.files)) < 2:
             time.sleep(0.01)
         (driver,) = drivers_of("tiny", store)
@@ -136,8 +139,8 @@ def test_cancel_says_when_there_is_nothing_to_stop(tmp_path: Path):
 
 def test_what_ends_while_a_sweep_is_stopped_has_not_failed(tmp_path: Path):
     from tests.plan.test_plan import SWEEP, inputs
+    from w2s_ray.config import parse_sweep
     from w2s_ray.plan import make_plan
-    from w2s_ray.spec import parse_sweep
 
     fit = next(iter(make_plan(parse_sweep(SWEEP), inputs()).fits.values()))
     store = Store.open(tmp_path)
@@ -145,13 +148,13 @@ def test_what_ends_while_a_sweep_is_stopped_has_not_failed(tmp_path: Path):
     def attempt() -> None:
         raise RuntimeError("killed")
 
-    for dismissed, status in ((True, "stopped"), (False, "failed")):
+    for is_stopping, status in ((True, "stopped"), (False, "failed")):
         record = settled(
             fit,
             store=store,
             retries=0,
             attempt=attempt,  # type: ignore[arg-type]
-            dismissed=lambda dismissed=dismissed: dismissed,
+            is_stopping=lambda is_stopping=is_stopping: is_stopping,
         )
         assert record.status == status
         assert bool(store.attempts(fit.id)) == (status == "failed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.learn.tiny import make_bert, make_gpt2, source_of
-from w2s_ray.spec import ModelSource
+from w2s_ray.config import ModelSource
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ import numpy as np
 
 from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
+from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.errors import InputError
 from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.contract import Left, Stopped
+from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.loop import fit
-from w2s_ray.spec import Execution, FitRecipe
 
 
 class SharedFolder(FolderCheckpoints):
@@ -134,7 +134,7 @@ def ask(
     control = Asking(job["asks"], at=2) if int(os.environ["RANK"]) == 0 else None
     try:
         fit(recipe, observer=Recorder(), control=control, **given)
-    except (Left, Stopped) as caught:
+    except (LeaveRequested, StopRequested) as caught:
         kept = given["checkpoints"].latest()
         return {
             "ended": (type(caught).__name__, caught.step),

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from tests.learn.parity_worker import settled, worker
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
 from tests.support import make_model
+from w2s_ray.config import ConfidenceLoss, EarlyStopping, Execution, LoraTuning
 from w2s_ray.learn.loop import fit
-from w2s_ray.spec import ConfidenceLoss, EarlyStopping, Execution, LoraTuning
 
 pytestmark = [pytest.mark.deepspeed, pytest.mark.timeout(500)]
 
@@ -196,7 +196,7 @@ def test_an_observer_may_predict_and_changes_nothing(workers: int, found: Any) -
 
 
 @pytest.mark.parametrize(
-    ("what", "told"), [("leave", ("Left", "step")), ("stop", ("Stopped", None))]
+    ("what", "told"), [("leave", ("LeaveRequested", "step")), ("stop", ("StopRequested", None))]
 )
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_end_together(what: str, told: Any, workers: int, found: Any) -> None:

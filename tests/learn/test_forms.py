@@ -11,6 +11,7 @@ import torch
 
 from tests.learn.tiny import Recorder, recipe_of, source_of
 from tests.support import WORDS, make_model
+from w2s_ray.config import EarlyStopping, Execution, FullTuning, LoraTuning, ModelSource, Training
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import AnswerData, FitData, TextData
 from w2s_ray.learn.language import NONE, LanguageModel, completions
@@ -26,7 +27,6 @@ from w2s_ray.learn.tokens import (
     tokenize_text,
 )
 from w2s_ray.learn.torch_engine import TorchEngine
-from w2s_ray.spec import EarlyStopping, Execution, FullTuning, LoraTuning, ModelSource, Training
 
 ONE = Execution(gpus_per_worker=0, evaluation_batch=8)
 

@@ -7,8 +7,8 @@ import random
 import chess
 import pytest
 
+from w2s_ray.config import SAN_TOKENS, Architecture
 from w2s_ray.learn.fresh import UNKNOWN, san_tokenizer
-from w2s_ray.spec import SAN_TOKENS, Architecture
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
+from w2s_ray.config import ConfidenceLoss, Execution, LoraTuning, ModelSource, XentLoss
 from w2s_ray.learn import engine as engines
 from w2s_ray.learn import torch_engine
 from w2s_ray.learn.batches import layout_by_tokens
@@ -29,7 +30,6 @@ from w2s_ray.learn.language import span_nll
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.step import optimizer_step
-from w2s_ray.spec import ConfidenceLoss, Execution, LoraTuning, ModelSource, XentLoss
 
 ON_CPU = Execution(gpus_per_worker=0, evaluation_batch=8)
 

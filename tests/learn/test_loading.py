@@ -14,14 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.learn.tiny import make_bert, make_gpt2, source_of
 from tests.support import make_model
-from w2s_ray.errors import InputError
-from w2s_ray.learn.activations import activations
-from w2s_ray.learn.loading import reading
-from w2s_ray.learn.models import build_model, check_files, export_model
-from w2s_ray.learn.padding import check_padding
-from w2s_ray.learn.tokens import TokenRows, check_answers, tokenize
-from w2s_ray.learn.torch_engine import TorchEngine
-from w2s_ray.spec import (
+from w2s_ray.config import (
     Execution,
     Form,
     FullTuning,
@@ -30,6 +23,13 @@ from w2s_ray.spec import (
     ModelSource,
     Training,
 )
+from w2s_ray.errors import InputError
+from w2s_ray.learn.activations import activations
+from w2s_ray.learn.loading import reading
+from w2s_ray.learn.models import build_model, check_files, export_model
+from w2s_ray.learn.padding import check_padding
+from w2s_ray.learn.tokens import TokenRows, check_answers, tokenize
+from w2s_ray.learn.torch_engine import TorchEngine
 
 WEIGHTS = "model.safetensors"
 SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}

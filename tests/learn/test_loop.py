@@ -15,12 +15,7 @@ import pytest
 import torch
 
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
-from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.contract import FitData, FitResult, Left, NonFiniteLoss, Stopped
-from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
-from w2s_ray.learn.loop import fit
-from w2s_ray.learn.torch_engine import TorchEngine
-from w2s_ray.spec import (
+from w2s_ray.config import (
     ConfidenceLoss,
     ConfidenceReferenceLoss,
     EarlyStopping,
@@ -30,6 +25,11 @@ from w2s_ray.spec import (
     ModelSource,
     XentLoss,
 )
+from w2s_ray.learn.checkpoints import FolderCheckpoints
+from w2s_ray.learn.contract import FitData, FitResult, LeaveRequested, NonFiniteLoss, StopRequested
+from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
+from w2s_ray.learn.loop import fit
+from w2s_ray.learn.torch_engine import TorchEngine
 
 ONE = Execution(gpus_per_worker=0, checkpoint_every_s=0, evaluation_batch=8)
 
@@ -133,7 +133,7 @@ def test_a_fit_that_left_goes_on_to_the_same_bits(
     straight, straight_seen = run(recipe, gpt2)
     kept = FolderCheckpoints(tmp_path, every_s=10_000)
     seen = Recorder()
-    with pytest.raises(Left) as caught:
+    with pytest.raises(LeaveRequested) as caught:
         run(recipe, gpt2, checkpoints=kept, control=Asking("leave", at=at), observer=seen)
     assert (caught.value.step, caught.value.total_steps) == (at, 12) == (len(seen.losses), 12)
     assert kept.latest() == tmp_path / f"step-{at}"
@@ -143,7 +143,7 @@ def test_a_fit_that_left_goes_on_to_the_same_bits(
 
 
 def test_a_fit_that_leaves_without_checkpoints_just_ends(gpt2: ModelSource) -> None:
-    with pytest.raises(Left, match="left its machine after step 3 of 12"):
+    with pytest.raises(LeaveRequested, match="left its machine after step 3 of 12"):
         run(recipe_of(), gpt2, control=Asking("leave", at=3))
 
 
@@ -151,7 +151,7 @@ def test_a_stopped_fit_leaves_no_checkpoint_even_if_one_is_due(
     gpt2: ModelSource, tmp_path: Path
 ) -> None:
     kept, seen = FolderCheckpoints(tmp_path, every_s=0), Recorder()
-    with pytest.raises(Stopped) as caught:
+    with pytest.raises(StopRequested) as caught:
         run(recipe_of(), gpt2, checkpoints=kept, control=Asking("stop", at=3), observer=seen)
     assert caught.value.step == 3 == seen.evaluations[-1]["step"]
     assert kept.latest() is None
@@ -165,7 +165,7 @@ def test_a_control_that_says_go_changes_nothing(gpt2: ModelSource) -> None:
     assert_same(asked, straight)
 
 
-@pytest.mark.parametrize("ended", [Stopped(3, 12), Left(3, 12)])
+@pytest.mark.parametrize("ended", [StopRequested(3, 12), LeaveRequested(3, 12)])
 def test_an_asked_for_end_travels(ended: Exception) -> None:
     back = pickle.loads(pickle.dumps(ended))  # noqa: S301
     assert (type(back), vars(back), str(back)) == (type(ended), vars(ended), str(ended))
@@ -212,7 +212,7 @@ def test_a_resumed_fit_predicts_nothing_twice(gpt2: ModelSource, tmp_path: Path)
     kept = FolderCheckpoints(tmp_path, every_s=0)
     straight, _ = run(recipe, gpt2)
     assert straight.best_step == 3
-    with pytest.raises(Left):
+    with pytest.raises(LeaveRequested):
         run(recipe, gpt2, checkpoints=kept, control=Asking("leave", at=11))
     Counting.rows = 0
     resumed, seen = run(recipe, gpt2, checkpoints=kept, engine=Counting)

@@ -10,10 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_ray.learn.batches import layout
-from w2s_ray.learn.losses import loss_sum
-from w2s_ray.methods.losses.loss import class_1_probability
-from w2s_ray.spec import (
+from w2s_ray.config import (
     ConfidenceLoss,
     ConfidenceReferenceLoss,
     EntropyLoss,
@@ -23,6 +20,9 @@ from w2s_ray.spec import (
     WindowLoss,
     XentLoss,
 )
+from w2s_ray.learn.batches import layout
+from w2s_ray.learn.losses import loss_sum
+from w2s_ray.methods.losses.loss import class_1_probability
 
 ROWS = 10
 

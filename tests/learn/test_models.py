@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.learn.tiny import make_gpt2, source_of
+from w2s_ray.config import FullTuning, LoraTuning, ModelSource
 from w2s_ray.learn.models import TwoClass, build_model, export_model
-from w2s_ray.spec import FullTuning, LoraTuning, ModelSource
 
 
 def build(source: ModelSource, tuning: Any = None, **more: Any) -> TwoClass:

@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file
 from scipy.optimize import minimize
 
-from w2s_ray.learn.contract import FeatureData, Stopped
+from w2s_ray.config import ConfidenceLoss, EarlyStopping, FitRecipe, Labels, Training, XentLoss
+from w2s_ray.learn.contract import FeatureData, StopRequested
 from w2s_ray.learn.probe import fit_probe
-from w2s_ray.spec import ConfidenceLoss, EarlyStopping, FitRecipe, Labels, Training, XentLoss
 
 CLASSES = ("0", "1", "2")
 
@@ -120,7 +120,7 @@ def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
 
 def test_it_ends_when_asked_to():
     control = SimpleNamespace(asked=lambda: "stop")
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         fit_probe(recipe(), data=made_data(), observer=Watch(), control=control)
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.learn.tiny import Recorder, recipe_of
 from tests.support import make_model
+from w2s_ray.config import Execution, ModelSource, Prompt
 from w2s_ray.learn.prompting import PromptData, ask, asked, context, examples
 from w2s_ray.learn.tokens import tokenize_words
-from w2s_ray.spec import Execution, ModelSource, Prompt
 
 PROMPT = Prompt(shots=3, question="w50", words=("w58", "w59"))
 TEXTS = [f"w{i} w{i + 1}" for i in range(8)]

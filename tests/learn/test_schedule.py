@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from w2s_ray.config import Training
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
-from w2s_ray.spec import Training
 
 
 def rates(total: int = 10, **settings: object) -> list[float]:

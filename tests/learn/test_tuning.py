@@ -11,10 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.learn.tiny import Recorder, data_of, recipe_of
-from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.loop import fit
-from w2s_ray.learn.models import build_model
-from w2s_ray.spec import (
+from w2s_ray.config import (
     Execution,
     FitRecipe,
     FullTuning,
@@ -24,6 +21,9 @@ from w2s_ray.spec import (
     ProbeTuning,
     parse_sweep,
 )
+from w2s_ray.learn.checkpoints import FolderCheckpoints
+from w2s_ray.learn.loop import fit
+from w2s_ray.learn.models import build_model
 
 KEEP = Execution(gpus_per_worker=0, keep="last")
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.support import make_model
+from w2s_ray.config import ModelSource
 from w2s_ray.learn.vision import Preparation, features_of, pixel_blocks, prepared
-from w2s_ray.spec import ModelSource
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(5)]

@@ -12,9 +12,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 
-from w2s_ray.learn.contract import Asked, FitData
+from w2s_ray.config import FitRecipe, ModelSource, Training, XentLoss
+from w2s_ray.learn.contract import Command, FitData
 from w2s_ray.learn.tokens import TokenRows
-from w2s_ray.spec import FitRecipe, ModelSource, Training, XentLoss
 
 VOCABULARY = 40
 
@@ -67,12 +67,12 @@ def data_of(train: int = 44, validation: int = 21, test: int = 17) -> FitData:
 class Asking:
     """A control that asks `what` from question `at` on, counted from 1."""
 
-    def __init__(self, what: Asked, *, at: int) -> None:
+    def __init__(self, what: Command, *, at: int) -> None:
         self.what = what
         self.at = at
         self.questions = 0
 
-    def asked(self) -> Asked:
+    def asked(self) -> Command:
         self.questions += 1
         return self.what if self.questions >= self.at else "go"
 

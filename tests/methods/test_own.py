@@ -21,7 +21,7 @@ import w2s_ray
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.losses import loss_sum
 from w2s_ray.methods.losses import GeneralizedLoss
-from w2s_ray.spec import Execution, parse_sweep
+from w2s_ray.config import Execution, parse_sweep
 
 here = Path(sys.argv[1])
 assert Path(w2s_ray.__file__).is_relative_to(here), w2s_ray.__file__

@@ -8,6 +8,17 @@ from typing import Any
 
 import pytest
 
+from w2s_ray.config import (
+    Execution,
+    FitRecipe,
+    FullTuning,
+    Labels,
+    LoraTuning,
+    ModelSource,
+    Prompt,
+    Training,
+    XentLoss,
+)
 from w2s_ray.data.architecture import Architecture, architecture_of, read_architecture
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.lengths import Lengths, note_tokens, quantiles, token_lengths
@@ -24,17 +35,6 @@ from w2s_ray.plan.estimates import (
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
 from w2s_ray.plan.estimates.totals import FEATURES
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
-from w2s_ray.spec import (
-    Execution,
-    FitRecipe,
-    FullTuning,
-    Labels,
-    LoraTuning,
-    ModelSource,
-    Prompt,
-    Training,
-    XentLoss,
-)
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
 SHARED = {"vocab_size": 99, "max_position_embeddings": 64}

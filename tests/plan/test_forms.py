@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.plan.test_plan import inputs
+from w2s_ray.config import Form, parse_sweep
 from w2s_ray.plan import Plan, check_forms, make_plan
-from w2s_ray.spec import Form, parse_sweep
 
 SWEEP = """
 name: forms

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.plan.test_plan import SWEEP
+from w2s_ray.config import Execution, parse_sweep
 from w2s_ray.plan import NodeKind, Nodes, ResourceError, check_nodes
 from w2s_ray.plan.nodes import asked_by
-from w2s_ray.spec import Execution, parse_sweep
 
 HEAD = NodeKind("head", {"CPU": 0.0, "w2s_driver": 1.0}, 1, always=True)
 SPOT = NodeKind("l4-spot", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}, 8)

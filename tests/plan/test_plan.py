@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from w2s_ray.config import ModelSource, parse_sweep
 from w2s_ray.data.inputs import Inputs, SplitRef
 from w2s_ray.plan import make_plan
-from w2s_ray.spec import ModelSource, parse_sweep
 
 SWEEP = """
 name: grid

@@ -9,13 +9,13 @@ import pytest
 
 from tests.plan.test_plan import SEARCH, SWEEP, inputs
 from tests.support import w2s
+from w2s_ray.config import Execution, ModelSource, parse_sweep
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.execute.admission import Ask, Layout, has_room
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.ladder import folder
 from w2s_ray.plan import NodeKind, Nodes, Plan, ResourceError, make_plan
 from w2s_ray.plan.estimates import gpu_fraction, memory, settled, whole_gpus
-from w2s_ray.spec import Execution, ModelSource, parse_sweep
+from w2s_ray.scheduling.requests import FitRequest, WorkerSpec, has_room
 
 AUTO = "execution: {gpus_per_worker: auto}\n"
 L4 = NodeKind("l4", {"CPU": 16.0, "GPU": 2.0, "accelerator_type:L4": 1.0}, 1)
@@ -105,8 +105,8 @@ def test_the_floor_packs_what_was_settled_onto_whole_gpus():
     cluster = Cluster(Nodes((L4,)))
     plan = cluster.settled(planned())
     fits = [fit for fit in plan.fits.values() if fit.source.name == "s"]
-    layout = Layout.of(fits[0].execution, cluster)
-    assert Ask("f", "sweep", layout).layout.gpus == fits[0].execution.gpus_per_worker
+    layout = WorkerSpec.of(fits[0].execution, cluster.resources(fits[0].execution))
+    assert FitRequest("f", "sweep", layout).spec.gpus == fits[0].execution.gpus_per_worker
     assert cluster.slots(fits[0].execution) == 16, "by CPUs"
     many = round(1 / layout.gpus)
     one_gpu = {"CPU": 64.0, "GPU": 1.0}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from w2s_ray.config import load_sweep
 from w2s_ray.data import resolve
 from w2s_ray.errors import InputError
 from w2s_ray.plan import make_plan
-from w2s_ray.spec import load_sweep
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 GOLDEN = json.loads(Path(__file__).with_name("shipped_ids.json").read_text())

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from tests.plan.test_plan import inputs
+from w2s_ray.config import parse_sweep
 from w2s_ray.plan import Plan, PlannedFit, check_forms, make_plan
-from w2s_ray.spec import parse_sweep
 
 SWEEP = """
 name: stages

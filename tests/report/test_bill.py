@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.spec.test_identity import STUDENT
+from tests.config.test_identity import STUDENT
 from tests.store.builders import a_manifest
 from tests.support import w2s
 from w2s_ray.report.bill import Bill, bill
 from w2s_ray.report.cost_sheets import sheets
 from w2s_ray.report.table import table_of
-from w2s_ray.spent import Accounts, Spending
+from w2s_ray.status.spending import Spending, SpendingReader
 from w2s_ray.store import Cell, Record, Store
 
 NOW = "2026-01-01T00:00:00Z"
@@ -84,7 +84,7 @@ def billed(store: Store) -> Bill:
 
 
 def spending(store: Store) -> Spending:
-    return Accounts(store).of(RUNS, {"study": "confidence"})
+    return SpendingReader(store).of(RUNS, {"study": "confidence"})
 
 
 def test_each_run_counts_once_with_its_failed_tries(store):
@@ -128,7 +128,7 @@ def test_what_stands_between_supervisor_and_student_counts(store):
 
 
 def test_asked_again_it_counts_what_is_new_and_reads_no_done_run_twice(store, monkeypatch):
-    accounts = Accounts(store)
+    accounts = SpendingReader(store)
     first = accounts.of(RUNS, {"study": "confidence"}).device_seconds
     put(store, record("between", seconds=7), record("weak", status="failed", seconds=3))
     store.write_trial("study", 2, trial(2, "complete", "t2", 8))

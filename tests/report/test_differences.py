@@ -31,7 +31,7 @@ def test_the_mean_over_tasks_of_few_seeds_has_an_interval_that_is_neither_short_
         runs = [f"{k}-{s}-{m}" for k in range(2) for s in range(SEEDS) for m in range(WORLDS)]
         accuracies.append(correct_NKSM.mean(axis=0))
         correct_NR = correct_NKSM.reshape(EXAMPLES, -1)
-        drawn.append(accuracy_draws(correct_NR, runs=runs, test_set=str(task)))
+        drawn.append(accuracy_draws(correct_NR, runs=runs, eval_set=str(task)))
     held = []
     for world in range(WORLDS):
         by_seed = [dict(enumerate(a_KSM[1, :, world] - a_KSM[0, :, world])) for a_KSM in accuracies]

@@ -11,8 +11,8 @@ from tests.report.stored import cells_of, write_sweep
 from tests.store.builders import a_cell, a_record
 from w2s_ray.report import latex, pivot_sheets, render, sheet
 from w2s_ray.report.pivot import Entry, pivot
-from w2s_ray.report.rows import PgrTable
 from w2s_ray.report.table import pgr_table, tabulate
+from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Cell, Store
 
 PAIRS = (("s", "l"), ("xs", "m"), ("xs", "l"))

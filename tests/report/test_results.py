@@ -94,7 +94,7 @@ from w2s_ray.store import Store
 store = Store.open({results.store.uri!r})
 assert render.to_json(pgr_table(store)) and render.to_markdown(pgr_table(store))
 assert "duckdb" not in sys.modules and "pyarrow.dataset" not in sys.modules
-from w2s_ray.store.catalog import query
+from w2s_ray.store.sql_query import query
 assert query(store, "from pgr", extra_tables=sql_tables(store)).num_rows == 1
 heavy = ("torch", "ray", "pandas", "scipy", "pyarrow.dataset")
 print([name for name in heavy if name in sys.modules])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.store.builders import a_cell, a_manifest, a_record
+from w2s_ray.config import FitRecipe, LoraTuning, StudyRecipe
 from w2s_ray.report import open_results, savings
 from w2s_ray.report.savings import Savings
-from w2s_ray.spec import FitRecipe, LoraTuning, StudyRecipe
 from w2s_ray.store import Store
 
 STOPPING = {"patience": 2}

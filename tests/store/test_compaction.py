@@ -27,8 +27,8 @@ from tests.store.builders import (
     some_predictions,
     some_rows,
 )
-from w2s_ray.store import Store, StoreError, segments
-from w2s_ray.store.catalog import query
+from w2s_ray.store import Store, StoreError, catalog_index
+from w2s_ray.store.sql_query import query
 
 NAMES = tuple("abcdef")
 
@@ -38,7 +38,7 @@ def observed(store: Store) -> dict[str, Any]:
     ids = [an_id(name) for name in NAMES]
     found: dict[str, Any] = {
         table: sorted(map(repr, query(store, f"from {table}").to_pylist()))
-        for table in segments.KINDS
+        for table in catalog_index.KINDS
     }
     found["latest"] = list(store.latest())
     found["some"] = list(store.latest(ids[::2]))
@@ -50,7 +50,7 @@ def observed(store: Store) -> dict[str, Any]:
 
 
 def without_catalog(store: Store) -> dict[str, Any]:
-    with mock.patch.object(segments, "read_index", return_value=(segments.Index(), None)):
+    with mock.patch.object(catalog_index, "read_index", return_value=(catalog_index.Index(), None)):
         return observed(store)
 
 
@@ -227,15 +227,15 @@ def test_small_segments_are_merged_and_large_ones_left(tmp_path):
     names = sorted(an_id(f"run-{number}") for number in range(120))
     assert [record.id for record in store.latest()] == names
     for copies in store.standing().copies:
-        held = segments.held(store.files, copies.segment.name)
+        held = catalog_index.held(store.files, copies.segment.name)
         assert list(held.ids) == sorted(held.ids)
     assert_same(store)
 
 
 def test_rows_of_a_run_stay_together_and_in_order_across_merges(tmp_path, monkeypatch):
-    from w2s_ray.store import segment_files
+    from w2s_ray.store import catalog_writer
 
-    monkeypatch.setattr(segment_files, "GROUP_ROWS", dict.fromkeys(segments.KINDS, 4))
+    monkeypatch.setattr(catalog_writer, "GROUP_ROWS", dict.fromkeys(catalog_index.KINDS, 4))
     store = Store.open(tmp_path)
     store.check_writable()
     for start in range(6):
@@ -254,15 +254,15 @@ def test_rows_of_a_run_stay_together_and_in_order_across_merges(tmp_path, monkey
 
 
 def test_a_filter_reads_only_the_row_groups_it_needs(tmp_path, monkeypatch, caplog):
-    from w2s_ray.store import segment_files
+    from w2s_ray.store import catalog_writer
 
-    monkeypatch.setattr(segment_files, "GROUP_ROWS", dict.fromkeys(segments.KINDS, 3))
+    monkeypatch.setattr(catalog_writer, "GROUP_ROWS", dict.fromkeys(catalog_index.KINDS, 3))
     store = Store.open(tmp_path)
     for name in NAMES:
         store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
     store.compact()
     (copies,) = store.standing().copies
-    path = store.files.root / segments.path(copies.segment.name, "predictions")
+    path = store.files.root / catalog_index.path(copies.segment.name, "predictions")
     group = pq.ParquetFile(path).metadata.row_group(1)
     probabilities = group.column(3)
     content = bytearray(path.read_bytes())
@@ -291,13 +291,13 @@ def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
     store.compact()
     before = without_catalog(store)
     (copies,) = store.standing().copies
-    path = segments.path(copies.segment.name, kind)
+    path = catalog_index.path(copies.segment.name, kind)
     content = store.files.read(path)
     match damage:
         case "index":
-            store.files.write(segments.INDEX, b"{")
+            store.files.write(catalog_index.INDEX, b"{")
         case "index of a newer version":
-            store.files.write(segments.INDEX, b'{"format": 2, "segments": []}')
+            store.files.write(catalog_index.INDEX, b'{"format": 2, "segments": []}')
         case "missing":
             store.files.remove(path)
         case "cut short":
@@ -310,13 +310,13 @@ def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
             store.files.write(path, content[:middle] + flipped + content[middle + 1 :])
         case _:
             store.files.remove_folder("catalog")
-    segments.held.cache_clear()
+    catalog_index.held.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert observed(store) == before
     if damage != "a bit":  # which may lie where nothing is read
         assert (caplog.text == "") == (damage == "no catalog")
     if damage in ("no Parquet", "a bit"):  # as the note says
-        store.files.remove_folder(f"{segments.FOLDER}/{copies.segment.name}")
+        store.files.remove_folder(f"{catalog_index.FOLDER}/{copies.segment.name}")
     store.compact()
     caplog.clear()
     assert observed(store) == before
@@ -352,26 +352,26 @@ def test_an_old_index_can_be_read_until_its_segments_are_removed(tmp_path):
     store.compact()
     assert len(store.standing().copies) == 1
     assert observed(reader) == before
-    with mock.patch.object(segments, "_RETIRED_FOR", segments.timedelta(0)):
+    with mock.patch.object(catalog_index, "_RETIRED_FOR", catalog_index.timedelta(0)):
         store.compact()
-    assert len({path.split("/")[2] for path in store.files.find(segments.FOLDER)}) == 1
+    assert len({path.split("/")[2] for path in store.files.find(catalog_index.FOLDER)}) == 1
     assert_same(store)
 
 
 def test_leftovers_of_killed_compactions_go_after_a_day(tmp_path):
     store = filled(Store.open(tmp_path))
-    old, young = "20200101T000000Z-0a0a0a0a", segments.new_name()
+    old, young = "20200101T000000Z-0a0a0a0a", catalog_index.new_name()
     for name in (old, young):
-        store.files.write(segments.path(name, "runs"), b"half")
+        store.files.write(catalog_index.path(name, "runs"), b"half")
     store.compact()
-    left = {path.split("/")[2] for path in store.files.find(segments.FOLDER)}
+    left = {path.split("/")[2] for path in store.files.find(catalog_index.FOLDER)}
     assert old not in left
     assert young in left
 
 
 def test_of_two_compactions_at_once_the_slower_starts_again(some_store, monkeypatch):
     store = filled(some_store)
-    original, raced = segments.swap, []
+    original, raced = catalog_index.swap, []
 
     def swap(files, index, *, version):
         if not raced:
@@ -380,29 +380,29 @@ def test_of_two_compactions_at_once_the_slower_starts_again(some_store, monkeypa
             store.compact()
         return original(files, index, version=version)
 
-    monkeypatch.setattr(segments, "swap", swap)
+    monkeypatch.setattr(catalog_index, "swap", swap)
     store.compact()
     assert_same(store)
     held = [id_ for copies in store.standing().copies for id_ in copies.ids(store.files)]
     assert sorted(held) == sorted(map(an_id, "abcdf"))
-    index, _ = segments.read_index(store.files)
+    index, _ = catalog_index.read_index(store.files)
     known = {s.name for s in index.segments} | {r.name for r in index.retired}
-    assert {path.split("/")[2] for path in store.files.find(segments.FOLDER)} <= known
+    assert {path.split("/")[2] for path in store.files.find(catalog_index.FOLDER)} <= known
 
 
 def test_a_compaction_that_always_loses_says_so(tmp_path, monkeypatch):
     store = filled(Store.open(tmp_path))
-    monkeypatch.setattr(segments, "swap", lambda *_, **__: False)
+    monkeypatch.setattr(catalog_index, "swap", lambda *_, **__: False)
     with pytest.raises(StoreError, match="other compactions"):
         store.compact()
-    assert store.files.find(segments.FOLDER) == []
+    assert store.files.find(catalog_index.FOLDER) == []
 
 
 def test_a_killed_compaction_changes_nothing(tmp_path, monkeypatch):
     store = filled(Store.open(tmp_path))
     before = without_catalog(store)
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "swap", mock.Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(catalog_index, "swap", mock.Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.compact()
     assert observed(store) == before

@@ -22,9 +22,9 @@ from tests.store.builders import (
 )
 from tests.support import w2s
 from w2s_ray.store import Store
-from w2s_ray.store.catalog import query
 from w2s_ray.store.files import open_files
 from w2s_ray.store.leases import Leases
+from w2s_ray.store.sql_query import query
 
 
 def a_small_sweep(store: Store) -> Store:

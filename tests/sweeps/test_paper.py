@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.sweeps.twins import run_whole, twin_of
+from w2s_ray.config import load_sweep
 from w2s_ray.data import TASKS
 from w2s_ray.data.inputs import Inputs, resolve
 from w2s_ray.plan import make_plan
 from w2s_ray.report import open_results
-from w2s_ray.spec import load_sweep
 
 PAPER = sorted((Path(__file__).parents[2] / "sweeps" / "paper").glob("*.yaml"))
 NLP = {

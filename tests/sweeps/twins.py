@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from tests.support import WORDS, NoCheckpoints, make_model, make_task
+from w2s_ray.config import Form, Sweep, load_sweep, parse_sweep
 from w2s_ray.data.inputs import resolve
 from w2s_ray.data.sources import form_of
-from w2s_ray.execute.fits.job import FitJob
-from w2s_ray.execute.prepare import materialize, write_manifest
+from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.plan import Plan, make_plan
-from w2s_ray.spec import Form, Sweep, load_sweep, parse_sweep
+from w2s_ray.prepare import materialize, write_manifest
 from w2s_ray.store import Store
 
 RUNGS = ("a", "b", "c", "d")
@@ -65,7 +65,7 @@ def run_whole(sweep: Sweep) -> tuple[Plan, Store]:
     materialize(plan, store)
     write_manifest(plan, store, "")
     for fit in plan.fits.values():
-        record = FitJob(fit).run(store, checkpoints=NoCheckpoints())
+        record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
         assert record.status == "done", f"{fit.called}: {record.traceback}"
     return plan, store
 

@@ -127,7 +127,7 @@ def plan(
         from w2s_ray.cli.cost_options import device_and_rate
         from w2s_ray.cli.plan_view import render_plan
         from w2s_ray.cli.room_view import placed
-        from w2s_ray.execute.prepare import plan_sweep
+        from w2s_ray.prepare import plan_sweep
 
         _one_of(format, ("table", "json"), "--format")
         device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
@@ -242,7 +242,7 @@ def submit(
     with _errors():
         from w2s_ray.cli.cost_options import budget_of
         from w2s_ray.cli.jobs_view import submit_sweep
-        from w2s_ray.execute.jobs.submission import submission
+        from w2s_ray.execute.job_submission import submission
 
         limit = budget_of(budget, accelerator=accelerator, prices=prices, spot=spot)
         wanted = submission(
@@ -397,7 +397,7 @@ def cost(
         from w2s_ray.plan.estimates import estimate_plan
         from w2s_ray.report.bill import bill
         from w2s_ray.report.table import table_of
-        from w2s_ray.spent import Accounts
+        from w2s_ray.status.spending import SpendingReader
 
         _one_of(format, ("table", "json"), "--format")
         device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
@@ -406,7 +406,7 @@ def cost(
         planned = _planned(sweep, results)
         done = results.done([*planned.fits, *planned.studies])
         cells = _cells(results, planned)
-        spending = Accounts(results).of_plan(planned)
+        spending = SpendingReader(results).of_plan(planned)
         made = bill(cells[sweep.name], table_of(cells, results), spending)
         estimate = estimate_plan(planned, Shapes(planned.inputs), done=done, device=device)
         show_bill(made, estimate, rate=rate, format=format, console=_console())
@@ -558,7 +558,7 @@ def _console() -> PlainConsole:
 
 
 def _sweep(path: Path) -> Any:
-    from w2s_ray.spec import load_sweep
+    from w2s_ray.config import load_sweep
 
     return load_sweep(path)
 
@@ -585,7 +585,7 @@ def _planned(sweep: Any, results: Any) -> Any:
     """The sweep's plan; None without a sweep."""
     if sweep is None:
         return None
-    from w2s_ray.execute.prepare import plan_sweep
+    from w2s_ray.prepare import plan_sweep
 
     return plan_sweep(sweep, store=results)
 
@@ -594,7 +594,7 @@ def _cells(results: Any, planned: Any) -> Any:
     """A plan's cells by its sweep's name, or those of every sweep that the store knows."""
     if planned is None:
         return {name: results.latest_manifest(name).cells for name in results.sweep_names()}
-    from w2s_ray.execute.prepare import cells_of
+    from w2s_ray.prepare import cells_of
 
     return {planned.sweep.name: cells_of(planned)}
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from w2s_ray.cli.estimate_view import Rate
+from w2s_ray.config.budget import FORMS, Budget, read_budget
+from w2s_ray.config.prices import accelerator as find_accelerator
+from w2s_ray.config.prices import load_prices
 from w2s_ray.errors import InputError
 from w2s_ray.plan.estimates import Device
-from w2s_ray.spec.budget import FORMS, Budget, read_budget
-from w2s_ray.spec.prices import accelerator as find_accelerator
-from w2s_ray.spec.prices import load_prices
 
 
 def device_and_rate(

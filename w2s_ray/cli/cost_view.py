@@ -19,7 +19,7 @@ from w2s_ray.plan.estimates import PlanEstimate
 from w2s_ray.report import cost_sheets
 from w2s_ray.report.bill import Bill, CellCost
 from w2s_ray.report.table import table_of
-from w2s_ray.spent import Spent
+from w2s_ray.status.spending import Spent
 from w2s_ray.store import Cell, Store
 from w2s_ray.terminal import PlainConsole
 

@@ -13,11 +13,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from w2s_ray.config import Execution
+from w2s_ray.config.prices import Market
 from w2s_ray.data.lengths import TOKENS_PER_WORD
 from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
 from w2s_ray.plan.estimates.memory import GIB, RESERVE
-from w2s_ray.spec import Execution
-from w2s_ray.spec.prices import Market
 from w2s_ray.terminal import PlainConsole
 
 HOW = {

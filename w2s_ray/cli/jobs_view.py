@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
+from w2s_ray.config import Sweep
 from w2s_ray.errors import InputError
-from w2s_ray.execute.jobs.submission import Submission
+from w2s_ray.execute.job_submission import Submission
 from w2s_ray.printable import printable
-from w2s_ray.spec import Sweep
 from w2s_ray.store import Store
 
 
@@ -18,8 +18,8 @@ def submit_sweep(
     wanted: Submission, *, sweep_file: Path, address: str, package: bool, detach: bool
 ) -> int:
     """Start the job unless one like it runs, and follow it; its exit code, 0 if it goes on."""
-    from w2s_ray.execute.jobs.client import Jobs
-    from w2s_ray.execute.jobs.follow import follow
+    from w2s_ray.execute.job_client import Jobs
+    from w2s_ray.execute.job_log import follow
 
     jobs = Jobs(address)
     job = jobs.running_alike(wanted)
@@ -47,7 +47,7 @@ def submit_sweep(
 
 def cancel_drivers(sweep: Sweep, store: Store) -> bool:
     """Stop the sweep's drivers that share `store`; whether all of them have ended."""
-    from w2s_ray.execute.cancel import cancel, drivers_of
+    from w2s_ray.status.cancel import cancel, drivers_of
 
     drivers = drivers_of(sweep.name, store)
     if not drivers:
@@ -64,8 +64,8 @@ def cancel_drivers(sweep: Sweep, store: Store) -> bool:
 
 def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> bool:
     """Stop the jobs of `sweep`, or the one called `target`, and wait until they have ended."""
-    from w2s_ray.execute.jobs.client import Jobs
-    from w2s_ray.execute.jobs.follow import wait_until_ended
+    from w2s_ray.execute.job_client import Jobs
+    from w2s_ray.execute.job_log import wait_until_ended
 
     jobs = Jobs(address)
     if sweep is not None:

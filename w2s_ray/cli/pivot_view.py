@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import typer
 
 from w2s_ray.cli.sheets_view import show_sheets
+from w2s_ray.config import SweepError, parse_sweep
 from w2s_ray.plan import Plan
 from w2s_ray.report import pivot_sheets
 from w2s_ray.report.pivot import pivot
-from w2s_ray.report.rows import PgrTable
-from w2s_ray.spec import SweepError, parse_sweep
+from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Store
 from w2s_ray.terminal import PlainConsole
 

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.cli.estimate_view import Rate, print_json, show_estimate
+from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, doubts
 from w2s_ray.plan.estimates import Device, estimate_plan
-from w2s_ray.spec import OneOf, StudyRecipe
 from w2s_ray.terminal import PlainConsole
 
 

@@ -23,7 +23,7 @@ from w2s_ray.cli.rows_view import show_rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import printable
 from w2s_ray.store import Store
-from w2s_ray.store.catalog import answer
+from w2s_ray.store.sql_query import answer
 from w2s_ray.terminal import PlainConsole
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.execute.spans import clock
-from w2s_ray.execute.status.values import Driver, Left, Status, StudySeen, Waiting
-from w2s_ray.spec import Sweep
+from w2s_ray.config import Sweep
+from w2s_ray.durations import clock
+from w2s_ray.status.values import Driver, Remaining, Status, StudySeen, Waiting
 from w2s_ray.store import Store
 from w2s_ray.terminal import PlainConsole
 
@@ -31,9 +31,9 @@ def show_sweep(
     sweep: Sweep, store: Store, *, every_s: float | None, format: str, console: PlainConsole
 ) -> None:
     """Print how far `sweep` is, as `table` or `json`: once, or every so many seconds."""
-    from w2s_ray.execute.status.look import Looker
+    from w2s_ray.status.reader import StatusReader
 
-    looker = Looker(sweep, store)
+    looker = StatusReader(sweep, store)
     if every_s is not None:
         watch(looker.look, every_s=every_s, format=format, console=console)
     elif format == "json":
@@ -133,7 +133,7 @@ def _goes_on(status: Status) -> list[Text]:
             return []
 
 
-def _left(left: Left) -> Text:
+def _left(left: Remaining) -> Text:
     time_left = f"about {clock(left.seconds)}, " if left.seconds is not None else ""
     text = (
         f"left: {time_left}{left.device_seconds:.0f} device seconds and {left.flops:.2g} training "

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from w2s_ray.store import Record, Store
-from w2s_ray.store.live import Hearts, News, heard
+from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
 from w2s_ray.terminal import PlainConsole
 
 KINDS = {"fit": "fits", "study": "studies"}
@@ -31,7 +31,7 @@ def show_store(store: Store, *, format: str, console: PlainConsole) -> None:
 def store_status(store: Store) -> dict[str, Any]:
     """How a store stands, as JSON."""
     latest = {record.id: record for record in store.latest()}
-    hearts = Hearts()
+    hearts = LivenessMonitor()
     return {
         "store": store.uri,
         "runs": Counter(f"{KINDS[record.kind]} {record.status}" for record in latest.values()),
@@ -83,7 +83,7 @@ def _cells(store: Store, name: str, latest: dict[str, Record]) -> dict[str, int]
     return {"cells": len(cells), "complete": whole}
 
 
-def _driver(news: News) -> dict[str, Any]:
+def _driver(news: DriverState) -> dict[str, Any]:
     runs = news.about.get("runs", ())
     return {
         "sweep": str(news.about.get("sweep")),

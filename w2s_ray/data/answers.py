@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from w2s_ray.config import ModelSource
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.example import normal_answer
 from w2s_ray.data.files import stamp
 from w2s_ray.data.folders import TOKENIZER
 from w2s_ray.data.split import Split
 from w2s_ray.errors import InputError
-from w2s_ray.spec import ModelSource
 
 _AT_ONCE = 4096
 """Answers that are tokenized together."""

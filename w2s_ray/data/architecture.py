@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.config import ModelSource
 from w2s_ray.data.hub import cache_folder
 from w2s_ray.errors import InputError
-from w2s_ray.spec import ModelSource
 
 FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "opt", "bert", "roberta")
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from w2s_ray.config import Form
 from w2s_ray.data.cells import folded
-from w2s_ray.spec import Form
 
 
 def normal_answer(answer: str) -> str:

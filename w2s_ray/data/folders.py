@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.config import ModelSource
 from w2s_ray.data.architecture import FAMILIES, Architecture, read_architecture
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.files import stamp
@@ -20,7 +21,6 @@ from w2s_ray.data.headers import Shapes, model_tensors, read_object
 from w2s_ray.data.hub import cache_folder
 from w2s_ray.data.skeletons import embedding_rows, misfit
 from w2s_ray.errors import InputError
-from w2s_ray.spec import ModelSource
 
 ADAPTER = "adapter_config.json"
 TOKENIZER = "tokenizer.json"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from w2s_ray.config import Columns
 from w2s_ray.data.cells import folded, is_missing, names, number_of, plain_label, shortened, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
@@ -19,7 +20,6 @@ from w2s_ray.data.files import Member
 from w2s_ray.data.forms import KEYS, better_first, linked
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Columns
 
 _SHOWN = 8
 _Said = tuple[list[str], list[Messages], str | None]

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import names, plain_label, shortened
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import Member, Stamp, local, members, reading, reason, stamp
@@ -22,7 +23,6 @@ from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
 from w2s_ray.data.table import npz_arrays, raw_rows
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Columns, Task
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.config import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
@@ -28,7 +29,6 @@ from w2s_ray.data.split import Split, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
-from w2s_ray.spec import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
 
 FORMAT_VERSION = 3
 """Raised whenever the same source gives another split, so that old notes are forgotten."""

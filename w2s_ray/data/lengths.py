@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from w2s_ray.config import ModelSource
 from w2s_ray.data.cache import read_note, write_note
-from w2s_ray.spec import ModelSource
 
 STEPS = 64
 """Lengths are kept at 0, 1/64, ..., 1 of the rows."""

@@ -11,6 +11,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from w2s_ray.config import Model, ModelSource
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.files import stamp
 from w2s_ray.data.folders import refuse_adapter
@@ -18,7 +19,6 @@ from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import FEATURE_FILES
 from w2s_ray.errors import InputError
 from w2s_ray.identity import canonical_json
-from w2s_ray.spec import Model, ModelSource
 
 _EMBEDDED = "embedded:"
 _PIXELS = "pixels:"

@@ -5,10 +5,10 @@ Owns the look-ups that estimates need, each made once. It knows nothing of what 
 
 from __future__ import annotations
 
+from w2s_ray.config import ModelSource, Part
 from w2s_ray.data.architecture import Architecture, architecture_of, read_architecture
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.lengths import Lengths, token_lengths
-from w2s_ray.spec import ModelSource, Part
 
 
 class Shapes:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import cast
 
+from w2s_ray.config import Form, Task
 from w2s_ray.data.cells import names, shortened, text_of
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, is_archive, local, matching, members, reading
@@ -22,7 +23,6 @@ from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Form, Task
 
 MOST_EMBEDDED = 200_000
 """Rows of the generated task, which are made in memory."""

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from w2s_ray.config import PARTS, Bounds, Difficulty, Form, Part, Task
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH
-from w2s_ray.spec import PARTS, Bounds, Difficulty, Form, Part, Task
 
 _Need = dict[int | None, int]
 """Rows still needed, by label; by None where parts aren't balanced."""

@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from w2s_ray.config import Form
 from w2s_ray.data import chess_rows, formatters
 from w2s_ray.data.example import Example
 from w2s_ray.data.originals import (
@@ -31,7 +32,6 @@ from w2s_ray.data.originals import (
     ukp_arguments,
 )
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Form
 
 DIGITS = "digits"
 """scikit-learn's 1,797 images of handwritten digits, 8 x 8."""

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from w2s_ray.config import Execution
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.errors import InputError
 from w2s_ray.execute.autoscaler import node_types, nodes_there, room_of
@@ -22,7 +23,6 @@ from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.local_ray import local_ray, quiet_stderr
 from w2s_ray.plan import Nodes, Plan, ResourceError, asked_by, check_nodes
 from w2s_ray.plan.estimates import settled
-from w2s_ray.spec import Execution
 
 
 @dataclass(frozen=True)

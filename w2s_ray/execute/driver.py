@@ -13,23 +13,23 @@ from typing import Any
 
 from rich.text import Text
 
+from w2s_ray.config import Sweep
+from w2s_ray.config.budget import Budget
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.execute.budget import Purse, fits_left
 from w2s_ray.execute.environment import ray_address, set_variables
-from w2s_ray.execute.live import Voice
-from w2s_ray.execute.prepare import (
+from w2s_ray.execute.graph_runner import GraphRunner, Outcome
+from w2s_ray.execute.stopping import Stop
+from w2s_ray.execute.trackers.check import check_trackers
+from w2s_ray.plan import Nodes, Plan, doubts
+from w2s_ray.prepare import (
     materialize,
     plan_sweep,
     refuse_provisional,
     withdraw_damaged,
     write_manifest,
 )
-from w2s_ray.execute.stopping import Stop
-from w2s_ray.execute.trackers.check import check_trackers
-from w2s_ray.execute.walk import Outcome, Walk
-from w2s_ray.plan import Nodes, Plan, doubts
-from w2s_ray.spec import Sweep
-from w2s_ray.spec.budget import Budget
+from w2s_ray.status.budget import BudgetGuard, fits_left
+from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
 from w2s_ray.terminal import PlainConsole
 
@@ -78,30 +78,30 @@ def run_sweep(
     runs = {*plan.fits, *plan.studies}
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)
-    purse, stop = Purse(budget, store), Stop()
+    budget_guard, stop = BudgetGuard(budget, store), Stop()
     if budget is not None:
-        purse.count(plan)
-    if purse.empty:
-        return _spent(Outcome(plan, done=len(store.done(runs)), trained=0), purse, store)
+        budget_guard.count(plan)
+    if budget_guard.empty:
+        return _spent(Outcome(plan, done=len(store.done(runs)), trained=0), budget_guard, store)
     set_variables(joins=address is not None)  # Ray reads some of them when it is imported
-    with Voice(store, sweep=sweep.name, stop=stop.ask) as voice, stop:
+    with DriverHeartbeat(store, sweep=sweep.name, stop=stop.request) as heartbeat, stop:
         signs = _vital_signs(on_ray_lost, stop)
         with signs, _cluster(console, address, types) as cluster:
             cluster.check(plan)
-            with _walk(plan, store, sweep_text, console, cluster, purse) as walk:
-                outcome = walk.to_end(voice, stop)
+            with _walk(plan, store, sweep_text, console, cluster, budget_guard) as walk:
+                outcome = walk.to_end(heartbeat, stop)
         walk.tidy()
-    return _spent(outcome, purse, store)
+    return _spent(outcome, budget_guard, store)
 
 
-def _spent(outcome: Outcome, purse: Purse, store: Store) -> Outcome:
+def _spent(outcome: Outcome, budget_guard: BudgetGuard, store: Store) -> Outcome:
     """The outcome with what its budget, if it had one, has to do with it."""
-    if purse.budget is None:
+    if budget_guard.budget is None:
         return outcome
-    purse.count(outcome.plan)
+    budget_guard.count(outcome.plan)
     left = fits_left(outcome.plan, store, lost={*outcome.failed, *outcome.blocked})
-    why = outcome.stopped or (purse.why if purse.empty and left else None)
-    return replace(outcome, stopped=why, spent=purse.said, left=left)
+    why = outcome.stopped or (budget_guard.why if budget_guard.empty and left else None)
+    return replace(outcome, stopped=why, spent=budget_guard.said, left=left)
 
 
 @contextlib.contextmanager
@@ -119,14 +119,19 @@ def _cluster(console: PlainConsole, address: str | None, types: Nodes | None) ->
 
 @contextlib.contextmanager
 def _walk(
-    plan: Plan, store: Store, sweep_text: str, console: PlainConsole, cluster: Any, purse: Purse
-) -> Iterator[Walk]:
-    walk = Walk(plan, store, sweep_text, console, cluster, purse)
+    plan: Plan,
+    store: Store,
+    sweep_text: str,
+    console: PlainConsole,
+    cluster: Any,
+    budget_guard: BudgetGuard,
+) -> Iterator[GraphRunner]:
+    walk = GraphRunner(plan, store, sweep_text, console, cluster, budget_guard)
     try:
         yield walk
     finally:
         walk.tracking.close()
-        walk.carrier.close()
+        walk.context.close()
 
 
 def _vital_signs(

@@ -16,12 +16,11 @@ import time
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from w2s_ray.execute.fits.carrier import Carrier
-    from w2s_ray.execute.watch import Watches
+from w2s_ray.status.cancel import LEAVE_S
 
-LEAVE_S = 120.0
-"""How long fits under way have to write a checkpoint; afterwards they go on from an earlier one."""
+if TYPE_CHECKING:
+    from w2s_ray.execute.run_context import RunContext
+    from w2s_ray.execute.run_threads import RunThreads
 
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -54,7 +53,7 @@ class Stop:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def ask(self, why: str) -> None:
+    def request(self, why: str) -> None:
         """Have the walk end; the first reason counts."""
         self.why = self.why or why
 
@@ -63,7 +62,7 @@ class Stop:
             raise KeyboardInterrupt
         if number == signal.SIGHUP:
             _leave_closed_terminal()
-        self.ask(SIGNALS[signal.Signals(number)])
+        self.request(SIGNALS[signal.Signals(number)])
 
 
 def _leave_closed_terminal() -> None:
@@ -78,7 +77,7 @@ def _leave_closed_terminal() -> None:
     os.close(nowhere)
 
 
-def wind_down(carrier: Carrier, watches: Watches) -> bool:
+def shut_down(context: RunContext, run_threads: RunThreads) -> bool:
     """End everything under way; True if every fit under way left a checkpoint, where it had begun.
 
     Studies end first, so that none takes the end of its trials for an outcome. Fits whose host or
@@ -87,21 +86,21 @@ def wind_down(carrier: Carrier, watches: Watches) -> bool:
     import ray
     import ray.exceptions
 
-    floor, board = carrier.floor, carrier.board
+    worker_pool, progress_tracker = context.worker_pool, context.progress_tracker
     try:
-        ray.get([floor.halt.remote(), board.dismiss.remote()], timeout=30)
-        watches.end_studies()
-        floor.turn_away.remote()
-        seen: Any = ray.get(board.look.remote(), timeout=30)
-        for run_id, standing in seen.standing.items():
-            if standing.state == "starting":
-                floor.end_start.remote(run_id)
-        resting = floor.at_rest.remote(LEAVE_S)
+        ray.get([worker_pool.drain.remote(), progress_tracker.stop_all.remote()], timeout=30)
+        run_threads.end_studies()
+        worker_pool.reject_all.remote()
+        seen: Any = ray.get(progress_tracker.snapshot.remote(), timeout=30)
+        for run_id, run_states in seen.run_states.items():
+            if run_states.state == "starting":
+                worker_pool.stop_starting.remote(run_id)
+        resting = worker_pool.wait_until_idle.remote(LEAVE_S)
         deadline = time.monotonic() + LEAVE_S + 10
         while time.monotonic() < deadline:  # in steps, so that a second Ctrl-C is heeded
             if ray.wait([resting], timeout=0.5)[0]:
-                at_rest: Any = ray.get(resting)
-                return at_rest
+                wait_until_idle: Any = ray.get(resting)
+                return wait_until_idle
     except ray.exceptions.RayError:
         pass
     return False

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from w2s_ray.config import Execution, FullTuning, ModelSource, Training
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
-from w2s_ray.spec import Execution, FullTuning, ModelSource, Training
 
 
 def activations(

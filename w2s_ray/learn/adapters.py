@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from w2s_ray.config import LoraTuning
 from w2s_ray.errors import InputError
-from w2s_ray.spec import LoraTuning
 
 _ADAPTER = "default"
 """peft's name of the only adapter."""

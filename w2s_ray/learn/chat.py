@@ -11,9 +11,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
 from w2s_ray.learn.tokens import tokenizer_of
-from w2s_ray.spec import ModelSource
 
 
 def has_template(source: ModelSource) -> bool:

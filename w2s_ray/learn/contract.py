@@ -16,7 +16,7 @@ import numpy as np
 from w2s_ray.learn.rows import PairRows, SpanRows
 from w2s_ray.learn.tokens import TokenRows
 
-Asked = Literal["go", "stop", "leave"]
+Command = Literal["go", "stop", "leave"]
 """go: train on. stop: the fit is no longer wanted. leave: its machine is being taken away."""
 
 
@@ -57,7 +57,7 @@ class NonFiniteLoss(RuntimeError):
         return NonFiniteLoss, (self.step, self.value)
 
 
-class Ended(Exception):
+class EndRequested(Exception):
     """A fit was ended from outside after `step` of `total_steps` steps; that is no failure."""
 
     why: ClassVar[str]
@@ -67,17 +67,17 @@ class Ended(Exception):
         self.step = step
         self.total_steps = total_steps
 
-    def __reduce__(self) -> tuple[type[Ended], tuple[int, int]]:
+    def __reduce__(self) -> tuple[type[EndRequested], tuple[int, int]]:
         return type(self), (self.step, self.total_steps)
 
 
-class Stopped(Ended):
+class StopRequested(EndRequested):
     """The fit is no longer wanted; it left no checkpoint."""
 
     why = "no longer wanted"
 
 
-class Left(Ended):
+class LeaveRequested(EndRequested):
     """Its machine is being taken away; it goes on from the checkpoint that it left."""
 
     why = "left its machine"
@@ -86,7 +86,7 @@ class Left(Ended):
 class Control(Protocol):
     """Says whether a fit goes on. Worker 0's answer counts; the others need no control."""
 
-    def asked(self) -> Asked:
+    def asked(self) -> Command:
         """What is asked of the fit now. It is called at every step, so it must be cheap."""
         ...
 

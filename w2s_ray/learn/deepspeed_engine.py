@@ -19,12 +19,12 @@ import torch.distributed as distributed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from w2s_ray.config import Execution, Form, ModelSource, Training
 from w2s_ray.errors import InputError
 from w2s_ray.learn.kernels import prepare_for_gpu
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.models import AnyModel, build_model, check_files, export_model
 from w2s_ray.learn.padding import check_padding
-from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 TAG = "deepspeed"
 SCRIPTS = "zero_to_*.py"

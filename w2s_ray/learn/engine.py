@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from w2s_ray.config import Execution, Form, ModelSource, Training
 from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
 from w2s_ray.learn.rows import AnyRows, SpanRows
 from w2s_ray.learn.tokens import position_limit
-from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 if TYPE_CHECKING:
     from torch import Tensor, device

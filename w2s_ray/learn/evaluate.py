@@ -11,7 +11,7 @@ import torch
 
 from w2s_ray.learn.contract import AnyData, Arrays, FitData, Predicted
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
-from w2s_ray.learn.language import judge_language, predict_language, told_language
+from w2s_ray.learn.language import judge_language, noted_language, predict_language
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
 
@@ -37,7 +37,7 @@ def told(data: AnyData, found: Arrays) -> Predicted:
     """Predictions as a caller sees them."""
     if isinstance(data, FitData):
         return Predicted(probabilities(found[MARGIN]))
-    return told_language(data, found)
+    return noted_language(data, found)
 
 
 def not_finite(found: Arrays) -> float | None:

@@ -14,8 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.config import SAN_TOKENS, Architecture
 from w2s_ray.learn.loading import no_progress_bars
-from w2s_ray.spec import SAN_TOKENS, Architecture
 
 PAD, UNKNOWN, END = "[pad]", "[unk]", "[end]"
 _SPECIAL = [PAD, UNKNOWN, END]

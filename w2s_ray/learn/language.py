@@ -183,7 +183,7 @@ def judge_language(data: AnswerData | TextData, found: Arrays) -> tuple[float | 
     return float(np.mean(same)), loss
 
 
-def told_language(data: AnswerData | TextData, found: Arrays) -> Predicted:
+def noted_language(data: AnswerData | TextData, found: Arrays) -> Predicted:
     """Predictions as a caller sees them; text has none."""
     if isinstance(data, TextData):
         return Predicted(np.zeros(0, np.float32))

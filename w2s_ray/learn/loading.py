@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
-from w2s_ray.spec import ModelSource
 
 _SHOWN = 3
 """Tensors that a line names."""

@@ -16,20 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_ray.config import EarlyStopping, Execution, FitRecipe, ModelSource
 from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.checkpoints import Checkpoints
 from w2s_ray.learn.contract import (
     AnyData,
     Arrays,
-    Asked,
+    Command,
     Control,
     FitData,
     FitResult,
-    Left,
+    LeaveRequested,
     NonFiniteLoss,
     Observer,
-    Stopped,
+    StopRequested,
     TextData,
 )
 from w2s_ray.learn.engine import Engine, EngineFactory, build_engine
@@ -39,14 +40,13 @@ from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.learn.step import optimizer_step
 from w2s_ray.learn.tokens import save_tokenizer
 from w2s_ray.methods.losses import Loss
-from w2s_ray.spec import EarlyStopping, Execution, FitRecipe, ModelSource
 
 LOSSES_AT_ONCE = 8
 """Steps whose losses are read together on a GPU, where reading one waits for it."""
 POLL_STEPS = 16
 """Steps between two questions that workers must agree on, besides evaluations: whether a checkpoint
 is due, and whether the fit goes on."""
-ANSWERS: tuple[Asked, ...] = ("go", "stop", "leave")
+ANSWERS: tuple[Command, ...] = ("go", "stop", "leave")
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _step(this: _Fit, rows: np.ndarray, progress: Progress) -> Tensor:
     )
 
 
-def _asked(this: _Fit, *, together: bool) -> Asked:
+def _asked(this: _Fit, *, together: bool) -> Command:
     """What is asked of the fit; several workers can be asked only where they come `together`."""
     if this.engine.workers > 1 and not together:
         return "go"
@@ -210,15 +210,15 @@ def _asked(this: _Fit, *, together: bool) -> Asked:
     return ANSWERS[this.engine.agree(ANSWERS.index(asked))]
 
 
-def _save_or_end(this: _Fit, progress: Progress, asked: Asked, *, may_save: bool) -> None:
+def _save_or_end(this: _Fit, progress: Progress, asked: Command, *, may_save: bool) -> None:
     """Write a checkpoint where one is due or the fit is to leave, and end it if that is asked."""
     if asked == "stop":
-        raise Stopped(progress.step, this.total_steps)
+        raise StopRequested(progress.step, this.total_steps)
     kept = this.checkpoints
     if kept is not None and (asked == "leave" or (may_save and this.engine.agree(kept.due()))):
         save(progress, this.engine, kept, weights=this.weights)
     if asked == "leave":
-        raise Left(progress.step, this.total_steps)
+        raise LeaveRequested(progress.step, this.total_steps)
 
 
 def _report_losses(this: _Fit, pending: list[Tensor], progress: Progress) -> None:

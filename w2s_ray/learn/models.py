@@ -13,11 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from w2s_ray.errors import InputError
-from w2s_ray.learn.adapters import merged_adapters, with_adapters
-from w2s_ray.learn.language import LanguageModel, export_language
-from w2s_ray.learn.loading import check_weights, load_config, load_weights, no_progress_bars
-from w2s_ray.spec import (
+from w2s_ray.config import (
     Form,
     LastLayersTuning,
     LoraTuning,
@@ -26,6 +22,10 @@ from w2s_ray.spec import (
     ProbeTuning,
     Tuning,
 )
+from w2s_ray.errors import InputError
+from w2s_ray.learn.adapters import merged_adapters, with_adapters
+from w2s_ray.learn.language import LanguageModel, export_language
+from w2s_ray.learn.loading import check_weights, load_config, load_weights, no_progress_bars
 
 CLASSES = 2
 

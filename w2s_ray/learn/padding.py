@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.loading import called
 from w2s_ray.learn.models import AnyModel
-from w2s_ray.spec import ModelSource
 
 _REAL = 2
 """Tokens of the row that is tried."""

@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_ray.config import FitRecipe
 from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.contract import (
     Control,
     FeatureData,
     FitResult,
-    Left,
+    LeaveRequested,
     NonFiniteLoss,
     Observer,
     Predicted,
-    Stopped,
+    StopRequested,
 )
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.methods.losses import XentLoss
-from w2s_ray.spec import FitRecipe
 
 _SMALLEST_SPREAD = 1e-6
 
@@ -79,7 +79,7 @@ def fit_probe(
 def _heed(control: Control | None, this: _Probe) -> None:
     asked = control.asked() if control is not None else "go"
     if asked != "go":
-        raise (Stopped if asked == "stop" else Left)(this.step, this.total_steps)
+        raise (StopRequested if asked == "stop" else LeaveRequested)(this.step, this.total_steps)
 
 
 class _Probe:

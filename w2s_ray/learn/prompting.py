@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from w2s_ray.config import Execution, FitRecipe, FullTuning, ModelSource, Prompt
 from w2s_ray.learn.contract import FitResult, Observer, Predicted
 from w2s_ray.learn.engine import build_engine
 from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
 from w2s_ray.learn.language import span_nll
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import tokenize, tokenize_words
-from w2s_ray.spec import Execution, FitRecipe, FullTuning, ModelSource, Prompt
 
 
 @dataclass(frozen=True)

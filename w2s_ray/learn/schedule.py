@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from w2s_ray.spec import Training
+from w2s_ray.config import Training
 
 
 def learning_rate(training: Training, step: int, total_steps: int) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_ray.config import FitRecipe, LpFtTuning
 from w2s_ray.learn.batches import MicroBatch, layout
 from w2s_ray.learn.contract import AnyData, FitData
 from w2s_ray.learn.engine import Engine, model_inputs, to_device
@@ -22,7 +23,6 @@ from w2s_ray.learn.losses import loss_sum
 from w2s_ray.learn.schedule import learning_rate
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
-from w2s_ray.spec import FitRecipe, LpFtTuning
 
 
 def optimizer_step(

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
-from w2s_ray.spec import ModelSource
 
 CHUNK = 4096
 """Texts given to the tokenizer at once: enough for its threads, little enough for memory."""

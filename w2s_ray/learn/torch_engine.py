@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from w2s_ray.config import Execution, Form, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.language import LanguageModel
 from w2s_ray.learn.models import AnyModel, build_model, export_model
 from w2s_ray.learn.padding import check_padding
-from w2s_ray.spec import Execution, Form, ModelSource, Training
 
 STATE = "state.safetensors"
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
 from w2s_ray.learn.loading import load_config, load_weights, reading
-from w2s_ray.spec import ModelSource
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from w2s_ray.config.yaml_files import load_yaml, read_text
 from w2s_ray.errors import InputError
 from w2s_ray.plan.nodes import NodeKind, Nodes
-from w2s_ray.spec.yaml_files import load_yaml, read_text
 
 OF_RAY = ("node:", "memory", "object_store_memory")
 """What the names of resources begin with that Ray adds by itself, and no fit asks for."""

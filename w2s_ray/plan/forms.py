@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from w2s_ray.errors import InputError
-from w2s_ray.methods.transforms import Simulated, Transform
-from w2s_ray.spec import (
+from w2s_ray.config import (
     EnsembleStage,
     Form,
     GenerativeStage,
@@ -24,7 +22,9 @@ from w2s_ray.spec import (
     Training,
     branches,
 )
-from w2s_ray.spec.stages import kind_of
+from w2s_ray.config.stages import kind_of
+from w2s_ray.errors import InputError
+from w2s_ray.methods.transforms import Simulated, Transform
 
 _MANY = {"answers": "answers of many tokens", "features": "several classes"}
 """Forms of more than two classes, in words."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from w2s_ray.config import Execution, FitRecipe, Link, ModelSource, Pair, StudyRecipe, Sweep
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.spec import Execution, FitRecipe, Link, ModelSource, Pair, StudyRecipe, Sweep
 
 Role = Literal["supervisor", "step", "ceiling", "student"]
 """What a fit is to a cell. A step stands between the supervisor and the student, or before the

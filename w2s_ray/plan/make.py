@@ -9,18 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_ray.data.inputs import Inputs
-from w2s_ray.plan.graph import (
-    ROLES,
-    Plan,
-    PlannedCell,
-    PlannedFit,
-    PlannedStudy,
-    Role,
-    keeping,
-)
-from w2s_ray.plan.tuned import check_models
-from w2s_ray.spec import (
+from w2s_ray.config import (
     EnsembleStage,
     FitRecipe,
     FitSettings,
@@ -37,6 +26,17 @@ from w2s_ray.spec import (
     chain,
     grid_size,
 )
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.plan.graph import (
+    ROLES,
+    Plan,
+    PlannedCell,
+    PlannedFit,
+    PlannedStudy,
+    Role,
+    keeping,
+)
+from w2s_ray.plan.tuned import check_models
 
 Outcomes = Mapping[str, Mapping[str, Any]]
 """Study id -> the dotted settings that it chose."""

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from w2s_ray.config import Execution, Sweep
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Execution, Sweep
 
 ACCELERATOR = "accelerator_type:"
 """Before an accelerator's name, the resource by which Ray finds nodes that have it."""

@@ -11,13 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from w2s_ray.data.architecture import Architecture, read_architecture
-from w2s_ray.data.folders import ModelFiles, model_files
-from w2s_ray.data.inputs import Inputs
-from w2s_ray.data.skeletons import SKELETONS, lacks_head
-from w2s_ray.errors import InputError
-from w2s_ray.plan.graph import Plan
-from w2s_ray.spec import (
+from w2s_ray.config import (
     FitRecipe,
     LastLayersTuning,
     LoraTuning,
@@ -25,8 +19,14 @@ from w2s_ray.spec import (
     Training,
     branches,
 )
-from w2s_ray.spec.merge import with_settings
-from w2s_ray.spec.space import Space
+from w2s_ray.config.merge import with_settings
+from w2s_ray.config.space import Space
+from w2s_ray.data.architecture import Architecture, read_architecture
+from w2s_ray.data.folders import ModelFiles, model_files
+from w2s_ray.data.inputs import Inputs
+from w2s_ray.data.skeletons import SKELETONS, lacks_head
+from w2s_ray.errors import InputError
+from w2s_ray.plan.graph import Plan
 
 _LANGUAGE = ("answers", "text")
 """Forms that a language model reads and writes."""

@@ -5,9 +5,9 @@ torch, of Ray or of how a run was executed.
 """
 
 from w2s_ray.report.results import Results, open_results, sql_tables
-from w2s_ray.report.rows import MethodRow, Missing, PgrTable, Row, SeedRow
 from w2s_ray.report.savings import Savings, savings, savings_of
 from w2s_ray.report.table import pgr_table, tabulate
+from w2s_ray.report.table_rows import MethodRow, Missing, PgrTable, Row, SeedRow
 
 __all__ = [
     "MethodRow",

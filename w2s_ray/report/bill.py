@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from w2s_ray.report.rows import PgrTable
-from w2s_ray.spent import Spending, Spent
+from w2s_ray.report.table_rows import PgrTable
+from w2s_ray.status.spending import Spending, Spent
 from w2s_ray.store import Cell
 
 

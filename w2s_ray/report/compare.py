@@ -17,9 +17,9 @@ from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.differences import Found, Rows, freedom_of_mean, intervals
 from w2s_ray.report.pgr import pgr
 from w2s_ray.report.row_groups import group_of
-from w2s_ray.report.rows import PgrTable, Row, SeedRow
 from w2s_ray.report.signed_rank import holm, signed_rank
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals
+from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
 from w2s_ray.store import Objective, Store
 
 Place = tuple[str, str, str]

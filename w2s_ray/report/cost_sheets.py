@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from w2s_ray.report.bill import CellCost, bill
-from w2s_ray.report.rows import PgrTable
 from w2s_ray.report.sheet import Sheet, number
-from w2s_ray.spent import Accounts
+from w2s_ray.report.table_rows import PgrTable
+from w2s_ray.status.spending import SpendingReader
 from w2s_ray.store import Cell, Store
 
 _NUMBERS = ("PGR", "student, h", "whole cell, h", "PGR per device hour")
@@ -24,7 +24,7 @@ MEANS = (
 
 def sheets(cells: Mapping[str, Sequence[Cell]], table: PgrTable, store: Store) -> Iterator[Sheet]:
     """A sheet for each sweep (name -> its cells) of the store."""
-    accounts = Accounts(store)
+    accounts = SpendingReader(store)
     for name, of_sweep in cells.items():
         runs = (r for c in of_sweep for r in (c.supervisor, c.ceiling, c.student) if r)
         studies = {cell.study: cell.method for cell in of_sweep if cell.study}

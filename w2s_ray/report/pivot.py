@@ -13,8 +13,8 @@ from itertools import product
 from statistics import median
 
 from w2s_ray.report.row_groups import group_of
-from w2s_ray.report.rows import PgrTable, Row, SeedRow
 from w2s_ray.report.statistics import Bootstrap, Interval, MedianOf
+from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
 from w2s_ray.store import Objective, Store
 
 

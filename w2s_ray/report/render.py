@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from w2s_ray.report import layout
 from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.markdown import escaped
-from w2s_ray.report.rows import Missing, PgrTable, Row
 from w2s_ray.report.sheet import Notes, Sheet
+from w2s_ray.report.table_rows import Missing, PgrTable, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -147,7 +147,7 @@ class Results:
         Raises:
             QueryError: a query that can't be run or would do more than read.
         """
-        from w2s_ray.store.catalog import query
+        from w2s_ray.store.sql_query import query
 
         return to_frame(query(self.store, sql, extra_tables=sql_tables(self.store)))
 

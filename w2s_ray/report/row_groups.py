@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from w2s_ray.report.rows import SeedRow
 from w2s_ray.report.statistics import Group, Trio
+from w2s_ray.report.table_rows import SeedRow
 
 
 def group_of(seeds: Sequence[SeedRow]) -> Group:

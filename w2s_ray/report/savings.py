@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.report.answers import Answers
+from w2s_ray.report.table_cache import Answers
 from w2s_ray.store import Cell, Record, Store
 
 if TYPE_CHECKING:
-    from w2s_ray.spec import FitRecipe
+    from w2s_ray.config import FitRecipe
 
 SPENT, PLANNED = "training_flops", "planned_training_flops"
 """Figures of a fit's summary: of its training, and of its whole schedule."""
@@ -134,7 +134,7 @@ def _priced(
 
     A fit that several trials share is counted once.
     """
-    from w2s_ray.spec import StudyRecipe
+    from w2s_ray.config import StudyRecipe
 
     recipe = StudyRecipe.model_validate(study.recipe)
     counted: set[str] = set()

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from w2s_ray.report.statistics.test_sets import (
+from w2s_ray.report.statistics.eval_sets import (
     READERS,
-    TestSet,
+    EvalSet,
     Told,
+    eval_set,
     predictions,
     probabilities,
-    test_set,
 )
 from w2s_ray.store import Record, Store, StoreError
 from w2s_ray.store.damage import unless_damaged
@@ -115,7 +115,7 @@ def reliability(store: Store, run_id: str) -> pa.Table:
     from w2s_ray.report import measures
 
     record = store.record(run_id)
-    test = test_set(store, str(record.recipe.get("split")))
+    test = eval_set(store, str(record.recipe.get("split")))
     found = probabilities(store, test, record)
     if isinstance(found, str):
         raise StoreError(f"{found}; delete its folder in {store.uri} to train it again")
@@ -156,14 +156,14 @@ def _computed(store: Store, ids: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     known = set(store.split_fingerprints()) if fits else set()
     with ThreadPoolExecutor(READERS) as readers:
         for split, of_split in groupby(fits, key=lambda fit: str(fit.recipe.get("split"))):
-            test = unless_damaged(partial(test_set, store, split)) if split in known else None
+            test = unless_damaged(partial(eval_set, store, split)) if split in known else None
             if test is not None:
                 for some in _in_parts(list(of_split)):
                     yield from _scored(store, test, some, readers)
 
 
 def _scored(
-    store: Store, test: TestSet, fits: Sequence[Record], readers: Executor
+    store: Store, test: EvalSet, fits: Sequence[Record], readers: Executor
 ) -> Iterator[Mapping[str, Any]]:
     """Rows of those fits that predicted every row of `test`."""
     records = {fit.id: fit for fit in fits}
@@ -191,7 +191,7 @@ def _in_parts(fits: Sequence[Record]) -> Iterator[Sequence[Record]]:
     return (fits[start : start + AT_ONCE] for start in range(0, len(fits), AT_ONCE))
 
 
-def _row(fit: Record, own: Told, *, weak: Told | None, test: TestSet) -> Mapping[str, Any]:
+def _row(fit: Record, own: Told, *, weak: Told | None, test: EvalSet) -> Mapping[str, Any]:
     row = {
         **{name: fit.about.get(name) for name in ("task", "model", "method")},
         "run_id": fit.id,
@@ -211,7 +211,7 @@ def _row(fit: Record, own: Told, *, weak: Told | None, test: TestSet) -> Mapping
     }
 
 
-def _measured(own: Told, test: TestSet) -> Mapping[str, float | None]:
+def _measured(own: Told, test: EvalSet) -> Mapping[str, float | None]:
     from w2s_ray.data.right import right
     from w2s_ray.report import measures
 
@@ -226,7 +226,7 @@ def _measured(own: Told, test: TestSet) -> Mapping[str, float | None]:
     }
 
 
-def _followed(own: Told, weak: Told, test: TestSet) -> Agreement:
+def _followed(own: Told, weak: Told, test: EvalSet) -> Agreement:
     import numpy as np
 
     from w2s_ray.data.right import right

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from w2s_ray.report.render import ORACLE, ORACLE_MEANS
-from w2s_ray.report.rows import SeedRow
 from w2s_ray.report.sheet import NONE, Notes, Sheet, number
+from w2s_ray.report.table_rows import SeedRow
 
 _PLACE = ("task", "weak → strong", "method", "seed")
 _FIGURES = ("weak", "student", "ceiling", "PGR")

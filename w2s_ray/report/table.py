@@ -13,10 +13,11 @@ from functools import cache, partial
 from statistics import fmean, median
 from typing import Any, NamedTuple, TypeVar
 
-from w2s_ray.report.answers import Answers
 from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective
 from w2s_ray.report.pgr import Pgr, pgr
-from w2s_ray.report.rows import (
+from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
+from w2s_ray.report.table_cache import Answers
+from w2s_ray.report.table_rows import (
     MethodRow,
     Missing,
     Over,
@@ -27,7 +28,6 @@ from w2s_ray.report.rows import (
     as_answer,
     from_answer,
 )
-from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
 from w2s_ray.store import Cell, Record, Store
 
 V = TypeVar("V")

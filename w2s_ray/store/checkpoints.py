@@ -49,7 +49,7 @@ class StoredCheckpoints:
         self,
         store: Store,
         fit_id: str,
-        layout_name: str,
+        checkpoint_layout: str,
         *,
         rank: int = 0,
         workers: int = 1,
@@ -64,7 +64,7 @@ class StoredCheckpoints:
         """Bytes of this worker's newest uploaded step."""
         self.every_s = every_s
         self._files = store.files
-        self._root = f"{layout.work(fit_id)}/{layout.name(layout_name)}"
+        self._root = f"{layout.work(fit_id)}/{layout.name(checkpoint_layout)}"
         self._rank, self._workers = rank, workers
         self._spool = Path(spool) / f"rank-{rank}"
         self._last = time.monotonic()

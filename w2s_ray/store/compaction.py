@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from w2s_ray.store import layout, segments, tables
+from w2s_ray.store import catalog_index, layout, tables
+from w2s_ray.store.catalog_index import Index, Segment
+from w2s_ray.store.catalog_writer import SegmentWriter, copy_runs, merge
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.local_files import LocalFiles
-from w2s_ray.store.segment_files import SegmentWriter, copy_runs, merge
-from w2s_ray.store.segments import Index, Segment
-from w2s_ray.store.standing import Copies, Standing, standing
+from w2s_ray.store.snapshot import Copies, StoreSnapshot, standing
 
 TRIES = 5
 _GROWTH = 2
@@ -51,11 +51,11 @@ def compact(files: Files) -> Compaction:
         StoreError: other compactions were faster, again and again.
     """
     for _ in range(TRIES):
-        index, version = segments.read_index(files)
+        index, version = catalog_index.read_index(files)
         stands = standing(files)
         new = _worth_copying(stands)
         merged = _worth_merging(stands.copies, new=len(new))
-        damaged = {c.segment.name for c in merged if not segments.is_whole(files, c.segment)}
+        damaged = {c.segment.name for c in merged if not catalog_index.is_whole(files, c.segment)}
         if damaged:
             stands = standing(files, without=damaged)
             new = _worth_copying(stands)
@@ -70,24 +70,24 @@ def compact(files: Files) -> Compaction:
             for segment in made:
                 _upload(files, segment, spool=LocalFiles(Path(spool)))
         replaced = {segment.name for segment in index.segments} - {kept.name for kept in kept}
-        copied = {id_ for segment in made for id_ in segments.held(files, segment.name).ids}
+        copied = {id_ for segment in made for id_ in catalog_index.held(files, segment.name).ids}
         after = Index(
             segments=(*kept, *made),
-            retired=segments.retire(index, sorted(replaced)),
+            retired=catalog_index.retire(index, sorted(replaced)),
             stood=stands.listing.version,
             others=tuple(sorted(stands.fresh.keys() - copied)),
         )
-        after = segments.clean(files, after)
-        if after == index or segments.swap(files, after, version=version):
+        after = catalog_index.clean(files, after)
+        if after == index or catalog_index.swap(files, after, version=version):
             return _told(stands, after)
         for segment in made:
-            files.remove_folder(f"{segments.FOLDER}/{segment.name}")
+            files.remove_folder(f"{catalog_index.FOLDER}/{segment.name}")
     raise StoreError(
         f"other compactions of {files.locate('')} were faster {TRIES} times; try again"
     )
 
 
-def _worth_copying(stands: Standing) -> list[str]:
+def _worth_copying(stands: StoreSnapshot) -> list[str]:
     """Runs that will most likely stay as they are, and can be told from what they may become.
 
     A study at work is not among them: its trials come one by one.
@@ -116,7 +116,7 @@ def _worth_merging(copies: Sequence[Copies], *, new: int) -> list[Copies]:
 
 
 def _written(
-    spool: LocalFiles, stands: Standing, new: Sequence[str], merged: Sequence[Copies]
+    spool: LocalFiles, stands: StoreSnapshot, new: Sequence[str], merged: Sequence[Copies]
 ) -> list[Segment]:
     """The segment of the runs `new` and of what holds of `merged`, in `spool`; none without any."""
     sources = [copies.source(stands.files) for copies in merged if copies.count]
@@ -132,7 +132,7 @@ def _written(
     return [made] if made is not None and made.runs else []
 
 
-def _copied(spool: LocalFiles, stands: Standing, new: Sequence[str]) -> Segment:
+def _copied(spool: LocalFiles, stands: StoreSnapshot, new: Sequence[str]) -> Segment:
     """A segment of runs by their own files."""
     splits: dict[str, bool] = {}
 
@@ -155,23 +155,25 @@ def _copied(spool: LocalFiles, stands: Standing, new: Sequence[str]) -> Segment:
 def _segment(
     spool: LocalFiles, fill: Callable[[SegmentWriter], None], splits: dict[str, bool]
 ) -> Segment:
-    name = segments.new_name()
-    folder = Path(spool.locate(f"{segments.FOLDER}/{name}"))
+    name = catalog_index.new_name()
+    folder = Path(spool.locate(f"{catalog_index.FOLDER}/{name}"))
     folder.mkdir(parents=True)
     writer = SegmentWriter(folder)
     fill(writer)
     rows = writer.close()
-    sizes = {kind: Path(spool.locate(segments.path(name, kind))).stat().st_size for kind in rows}
+    sizes = {
+        kind: Path(spool.locate(catalog_index.path(name, kind))).stat().st_size for kind in rows
+    }
     return Segment(name=name, runs=rows.get("runs", 0), sizes=sizes, splits=splits)
 
 
 def _upload(files: Files, segment: Segment, *, spool: LocalFiles) -> None:
     for kind in segment.sizes:
-        path = segments.path(segment.name, kind)
+        path = catalog_index.path(segment.name, kind)
         files.put_file(path, Path(spool.locate(path)))
 
 
-def _told(stands: Standing, after: Index) -> Compaction:
+def _told(stands: StoreSnapshot, after: Index) -> Compaction:
     before = sum(copies.count for copies in stands.copies)
     runs = sum(segment.runs - len(segment.gone) for segment in after.segments)
     return Compaction(

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from w2s_ray.store.conditional import ABSENT, Conditional, conditional, new_mark
+from w2s_ray.store.compare_and_swap import ABSENT, Conditional, conditional, new_mark
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.layout import is_plain, plain
 from w2s_ray.store.listing import Listing

@@ -24,13 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.store import layout, probe, runs, sweeps
+from w2s_ray.store import layout, runs, sweeps, write_check
 from w2s_ray.store.checksums import with_checksum
 from w2s_ray.store.damage import Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
 from w2s_ray.store.records import Manifest, Record
-from w2s_ray.store.standing import Standing, quick_standing, read_trials, standing
+from w2s_ray.store.snapshot import StoreSnapshot, quick_standing, read_trials, standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ class Store:
     """Results under `uri`. Holds nothing but the URI, so it can be sent to workers."""
 
     uri: str
-    stands: Standing | None = field(default=None, repr=False, compare=False)
+    stands: StoreSnapshot | None = field(default=None, repr=False, compare=False)
     """How the runs stood when a snapshot was made; None: they are listed whenever it matters."""
 
     @classmethod
@@ -84,7 +84,7 @@ class Store:
         Raises:
             StoreError: it can't; the message names the folder and the remedy.
         """
-        probe.check_writable(self.files, mark=self._mark, uri=self.uri)
+        write_check.check_writable(self.files, mark=self._mark, uri=self.uri)
 
     # --- runs
 
@@ -307,25 +307,25 @@ class Store:
         """
         return self if self.stands else Store(self.uri, quick_standing(self.files))
 
-    def standing(self) -> Standing:
+    def standing(self) -> StoreSnapshot:
         """How the runs stand now; in a snapshot, how they stood."""
         return self.stands or standing(self.files)
 
     def derived(self, name: str) -> pa.Table | None:
         """A table kept by `put_derived`; None where none is, or where it is damaged."""
-        from w2s_ray.store import derived
+        from w2s_ray.store import table_cache
 
-        return derived.read(self.files, name)
+        return table_cache.read(self.files, name)
 
     def put_derived(self, name: str, table: pa.Table) -> None:
         """Keep a table that can be computed again, replacing the one of that name in one step.
 
         It is kept for speed alone: of two writers the last one stays, and it may vanish.
         """
-        from w2s_ray.store import derived
+        from w2s_ray.store import table_cache
 
         self._mark()
-        derived.write(self.files, name, table)
+        table_cache.write(self.files, name, table)
 
     # --- what a fit keeps while it runs
 

@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
-from w2s_ray.store import columns, rows, tables
-from w2s_ray.store.sources import ParquetFiles
-from w2s_ray.store.standing import Standing
+from w2s_ray.store import columns, record_rows, tables
+from w2s_ray.store.parquet_source import ParquetFiles
+from w2s_ray.store.snapshot import StoreSnapshot
 from w2s_ray.store.store import Store
 
 Source = pa.Table | ParquetFiles
 
 
-def runs(store: Store, stands: Standing) -> Iterator[Source]:
+def runs(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     """Every run as it stands, done or not."""
     yield from _copied(stands, "runs")
-    yield rows.run_rows(stands.latest(stands.fresh))
+    yield record_rows.run_rows(stands.latest(stands.fresh))
 
 
-def cells(store: Store, stands: Standing) -> Iterator[Source]:
+def cells(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     """The latest grid of every sweep."""
     latest = {manifest.name: manifest for manifest in store.manifests()}
     found = (
@@ -35,31 +35,33 @@ def cells(store: Store, stands: Standing) -> Iterator[Source]:
     yield tables.from_rows(found, columns.CELLS)
 
 
-def trials(store: Store, stands: Standing) -> Iterator[Source]:
+def trials(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     """Ended trials of every study."""
     yield from _copied(stands, "trials")
     fresh = stands.trials(stands.fresh_studies())
-    yield rows.trial_rows((study, trial) for study, of_study in fresh.items() for trial in of_study)
+    yield record_rows.trial_rows(
+        (study, trial) for study, of_study in fresh.items() for trial in of_study
+    )
 
 
-def metrics(store: Store, stands: Standing) -> Iterator[Source]:
+def metrics(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     """Metrics of every done run."""
     yield from _copied(stands, "metrics")
     yield _parquet(stands, _run_parquet(stands, "metrics"), tables.METRICS)
 
 
-def labelled_predictions(store: Store, stands: Standing) -> Iterator[Source]:
+def labelled_predictions(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     """Predictions of every done run that a segment answers for, with their labels."""
     yield from _copied(stands, "predictions")
 
 
-def fresh_predictions(stands: Standing) -> Source:
+def fresh_predictions(stands: StoreSnapshot) -> Source:
     """Predictions of the other done runs, with their run and without labels."""
     paths = _run_parquet(stands, "predictions")
     return _parquet(stands, paths, tables.PREDICTIONS, owner="run_id")
 
 
-def fresh_splits(stands: Standing) -> pa.Table:
+def fresh_splits(stands: StoreSnapshot) -> pa.Table:
     """Run and fingerprint of its split, of the runs of `fresh_predictions`."""
     ids = _run_parquet(stands, "predictions").values()
     found = (
@@ -68,13 +70,13 @@ def fresh_splits(stands: Standing) -> pa.Table:
     return tables.from_rows(found, tables.schema(("run_id split", pa.string())))
 
 
-def splits(store: Store, stands: Standing) -> Iterator[Source]:
+def splits(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     """Rows of every split, with the `split`'s fingerprint."""
     paths = [f"splits/{name}/rows.parquet" for name in store.split_fingerprints()]
     yield _parquet(stands, paths, tables.SPLIT_ROWS, owner="split")
 
 
-VIEWS: Mapping[str, Callable[[Store, Standing], Iterator[Source]]] = {
+VIEWS: Mapping[str, Callable[[Store, StoreSnapshot], Iterator[Source]]] = {
     "runs": runs,
     "cells": cells,
     "trials": trials,
@@ -85,14 +87,14 @@ VIEWS: Mapping[str, Callable[[Store, Standing], Iterator[Source]]] = {
 """Name of a table -> the parts of its rows; of `predictions`, those that have their label."""
 
 
-def _copied(stands: Standing, kind: str) -> Iterator[Source]:
+def _copied(stands: StoreSnapshot, kind: str) -> Iterator[Source]:
     """The rows of one kind in the catalog's segments."""
     for copies in stands.copies:
         if (found := copies.rows(stands.files, kind)) is not None:
             yield found
 
 
-def _run_parquet(stands: Standing, kind: str) -> dict[str, str]:
+def _run_parquet(stands: StoreSnapshot, kind: str) -> dict[str, str]:
     """Path of each done run's file -> run id, of the runs that no segment answers for."""
     wanted = {"record.json", f"{kind}.parquet"}
     return {
@@ -103,7 +105,7 @@ def _run_parquet(stands: Standing, kind: str) -> dict[str, str]:
 
 
 def _parquet(
-    stands: Standing, paths: Iterable[str], schema: pa.Schema, *, owner: str | None = None
+    stands: StoreSnapshot, paths: Iterable[str], schema: pa.Schema, *, owner: str | None = None
 ) -> Source:
     """The files at `paths` as one source; column `owner` holds the folder that each lies in."""
     if found := tuple(paths):

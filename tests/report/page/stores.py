@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tests.report.figures.stores import Sweep, make_store
 from tests.store.builders import EARLY, LATE, a_record, an_id
-from w2s_ray.spec import Execution, FitRecipe
+from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.store import Cell, Manifest, Store
 
 HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 2'>&\"\\ <!--"

@@ -18,7 +18,7 @@ def rows_of(correct_NKSM: np.ndarray) -> list[RowIntervals]:
     """Intervals of M rows, each with S seeds of K = 3 roles on N examples."""
     examples, roles, seeds, rows = correct_NKSM.shape
     runs = [f"{k}-{s}-{m}" for k in range(roles) for s in range(seeds) for m in range(rows)]
-    draws = accuracy_draws(correct_NKSM.reshape(examples, -1), runs=runs, test_set="split")
+    draws = accuracy_draws(correct_NKSM.reshape(examples, -1), runs=runs, eval_set="split")
     trios = [
         {s: Trio(f"0-{s}-{m}", f"1-{s}-{m}", f"2-{s}-{m}") for s in range(seeds)}
         for m in range(rows)

@@ -33,7 +33,7 @@ def measured(
 def row_of(correct: dict[str, np.ndarray], *, unit_N: np.ndarray | None = None) -> RowDraws:
     """The joint draws of the row that all runs of `correct` are."""
     stacked = np.stack(list(correct.values()), axis=1)
-    draws = accuracy_draws(stacked, runs=list(correct), test_set="split", unit_N=unit_N)
+    draws = accuracy_draws(stacked, runs=list(correct), eval_set="split", unit_N=unit_N)
     return draws.of_row({seed: names(seed) for seed in range(len(correct) // 3)})
 
 
@@ -70,7 +70,7 @@ def test_the_order_of_runs_and_seeds_does_not_matter(correct, shuffler):
     runs = list(correct)
     shuffler.shuffle(runs)
     stacked = np.stack([correct[run] for run in runs], axis=1)
-    draws = accuracy_draws(stacked, runs=runs, test_set="split")
+    draws = accuracy_draws(stacked, runs=runs, eval_set="split")
     seeds = list(range(len(correct) // 3))
     shuffler.shuffle(seeds)
     assert draws.of_row({s: names(s) for s in seeds}).intervals() == row_of(correct).intervals()
@@ -156,8 +156,8 @@ def test_related_examples_count_once_however_they_are_numbered():
 def test_a_run_has_the_same_draws_whatever_else_is_drawn():
     correct = measured(8)
     stacked = np.stack(list(correct.values()), axis=1)
-    every = accuracy_draws(stacked, runs=list(correct), test_set="split")
-    one = accuracy_draws(stacked[:, 4:5], runs=list(correct)[4:5], test_set="split")
+    every = accuracy_draws(stacked, runs=list(correct), eval_set="split")
+    one = accuracy_draws(stacked[:, 4:5], runs=list(correct)[4:5], eval_set="split")
     assert (one.resampled[0] == every.resampled[4]).all()
     assert one.accuracy[0] == every.accuracy[4] == pytest.approx(stacked[:, 4].mean())
 
@@ -188,4 +188,4 @@ def test_an_interval_is_between_draws_even_infinite_ones():
 @pytest.mark.parametrize("shape", [(0, 1), (5, 2)])
 def test_what_can_not_be_resampled_is_refused(shape):
     with pytest.raises(ValueError, match="one row per test example and one column per run"):
-        accuracy_draws(np.zeros(shape, np.uint8), runs=["a"], test_set="split")
+        accuracy_draws(np.zeros(shape, np.uint8), runs=["a"], eval_set="split")

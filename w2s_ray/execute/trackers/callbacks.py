@@ -14,8 +14,8 @@ from typing import Any
 import ray
 from ray.tune.logger import LoggerCallback
 
+from w2s_ray.config import MLflow, TensorBoard, Trackers, Wandb
 from w2s_ray.execute.trackers.tracked import Tracked
-from w2s_ray.spec import MLflow, TensorBoard, Trackers, Wandb
 
 UPLOAD_S = 60
 """How long the end waits for what Weights & Biases still sends."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from w2s_ray.config import Trackers
 from w2s_ray.errors import InputError
-from w2s_ray.spec import Trackers
 
 NEEDS = {
     "tensorboard": ("tensorboardX", "ray[tune]"),

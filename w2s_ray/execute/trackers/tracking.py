@@ -13,9 +13,9 @@ import ray
 import ray.exceptions
 from rich.text import Text
 
+from w2s_ray.config import Sweep
 from w2s_ray.execute.cluster import here
-from w2s_ray.execute.trackers.scribe import Scribe
-from w2s_ray.spec import Sweep
+from w2s_ray.execute.trackers.tracker_actor import TrackerActor
 from w2s_ray.terminal import PlainConsole
 
 PATIENCE_S = {"tensorboard": 20.0, "mlflow": 20.0, "wandb": 90.0}
@@ -29,51 +29,51 @@ ITS_VARIABLES = ("MLFLOW_", "WANDB_", "NETRC")
 
 
 class Tracking:
-    """The trackers of one sweep; `scribe` is None where there are none."""
+    """The trackers of one sweep; `tracker_actor` is None where there are none."""
 
     def __init__(self, sweep: Sweep, console: PlainConsole) -> None:
         self._console = console
         self._warned: set[str] = set()
         self._asked: Any = None
-        self.scribe: Any = None
+        self.tracker_actor: Any = None
         if sweep.trackers.chosen:
             variables = {k: v for k, v in os.environ.items() if k.startswith(ITS_VARIABLES)}
-            actor = ray.remote(num_cpus=0, **here())(Scribe)
-            self.scribe = actor.remote(
+            actor = ray.remote(num_cpus=0, **here())(TrackerActor)
+            self.tracker_actor = actor.remote(
                 sweep.trackers, sweep=sweep.name, folder=os.getcwd(), environment=variables
             )
 
     def look(self) -> None:
         """Warn of what has gone wrong, once for each tracker; never waits."""
-        if self.scribe is None:
+        if self.tracker_actor is None:
             return
         if self._asked is None:
-            self._asked = self.scribe.troubles.remote()
+            self._asked = self.tracker_actor.troubles.remote()
         if ray.wait([self._asked], timeout=0)[0]:
             asked, self._asked = self._asked, None
             self._warn(asked)
 
     def finish(self) -> None:
         """Have trackers told the rest, as long as they get on."""
-        if self.scribe is None:
+        if self.tracker_actor is None:
             return
-        self.scribe.close.remote()
+        self.tracker_actor.close.remote()
         try:
             self._wait()
         except ray.exceptions.RayError as error:
             self._say("trackers", f"their process has ended ({type(error).__name__})")
         else:
-            self._warn(self.scribe.troubles.remote())
+            self._warn(self.tracker_actor.troubles.remote())
 
     def close(self) -> None:
         """End the scribe, whatever it has to tell."""
-        if self.scribe is not None:
-            ray.kill(self.scribe)
+        if self.tracker_actor is not None:
+            ray.kill(self.tracker_actor)
 
     def _wait(self) -> None:
         since: dict[str, tuple[int, float]] = {}
         while True:
-            busy: Any = ray.get(self.scribe.busy.remote(), timeout=ANSWER_S)
+            busy: Any = ray.get(self.tracker_actor.busy.remote(), timeout=ANSWER_S)
             now = time.monotonic()
             for name, waiting in busy.items():
                 before, at = since.get(name, (None, now))

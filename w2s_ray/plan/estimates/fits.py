@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from w2s_ray.config import Execution, FitRecipe, Part, Prompt
+from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import How, Lengths
 from w2s_ray.plan.estimates.memory import Memory, all_parameters, memory, trained_parameters
 from w2s_ray.plan.estimates.work import Flops, Padded, backward_flops, forward_flops, padded
-from w2s_ray.spec import Execution, FitRecipe, Part, Prompt
-from w2s_ray.spec.tuning import ProbeTuning
 
 TEXTS = {"pairs": 2}
 """Texts of a row, by its form, where they aren't one."""
@@ -73,7 +73,9 @@ def estimate_fit(
     evaluations = min(training.evaluations, steps)
     evaluation = evaluations * predicted("validation")
     evaluation += predicted("test") if "test" in recipe.predicts else 0.0
-    if recipe.labels.runs and "test" in recipe.predicts:  # see `Ledger`: half are a new best
+    if (
+        recipe.labels.runs and "test" in recipe.predicts
+    ):  # see `MetricsRecorder`: half are a new best
         evaluation += (evaluations - 1) / 2 * predicted("test")
     labelled: list[Part] = [p for p in recipe.predicts if p not in ("validation", "test")]
     texts_read = [rows, *(lengths(part) for part in ("validation", *recipe.predicts))]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from w2s_ray.config import Execution, Training
+from w2s_ray.config.tuning import Tuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.work import adapted
-from w2s_ray.spec import Execution, Training
-from w2s_ray.spec.tuning import Tuning
 
 GIB = 2**30
 RESERVE = 3 * GIB // 2

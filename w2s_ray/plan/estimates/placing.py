@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from w2s_ray.config import Execution, Training
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, memory
-from w2s_ray.spec import Execution, Training
 
 FRACTIONS = (16, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 """How many one-device fits may share a GPU."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from w2s_ray.config import Execution, FitRecipe, ModelSource
+from w2s_ray.config.prices import accelerators_called
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan.estimates.memory import memory
 from w2s_ray.plan.estimates.placing import gpu_fraction
 from w2s_ray.plan.estimates.totals import FEATURES
 from w2s_ray.plan.graph import Plan, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
-from w2s_ray.spec import Execution, FitRecipe, ModelSource
-from w2s_ray.spec.prices import accelerators_called
 
 CHANGES_MEMORY = tuple(
     f"training.{name}"

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from w2s_ray.config import Execution, FitRecipe, Labels, ModelSource
+from w2s_ray.config.prices import Accelerator
 from w2s_ray.data.lengths import How
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.errors import InputError
@@ -19,8 +21,6 @@ from w2s_ray.plan.estimates.memory import Memory
 from w2s_ray.plan.estimates.placing import Smallest, fits, gpu_fraction, smallest
 from w2s_ray.plan.estimates.work import Flops
 from w2s_ray.plan.graph import Plan, PlannedCell
-from w2s_ray.spec import Execution, FitRecipe, Labels, ModelSource
-from w2s_ray.spec.prices import Accelerator
 
 FEATURES = "probes on features aren't estimated; no language model runs, and they take little"
 """Why fits on rows of features have no estimate."""

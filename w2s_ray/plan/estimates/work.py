@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from w2s_ray.config import FullTuning
+from w2s_ray.config.tuning import Tuning
 from w2s_ray.data.architecture import Architecture, Matrix
 from w2s_ray.data.lengths import Lengths
-from w2s_ray.spec import FullTuning
-from w2s_ray.spec.tuning import Tuning
 
 CLASSES = 2
 ATTENTION_BACKWARD = 2.5

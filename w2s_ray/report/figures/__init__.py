@@ -14,7 +14,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.report.figures import agreement, grid, methods, reliability, search, size, training
 from w2s_ray.report.figures.export import FORMATS, Format, export, themed
 from w2s_ray.report.figures.figure import Figure
-from w2s_ray.report.figures.rows import FIGURE_OF, Facts, XAxis, facts_of, table_rows
+from w2s_ray.report.figures.figure_rows import FIGURE_OF, Facts, XAxis, facts_of, table_rows
 from w2s_ray.report.figures.theme import Theme, config
 from w2s_ray.report.pivot import pivot
 

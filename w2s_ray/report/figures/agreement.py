@@ -23,7 +23,7 @@ from w2s_ray.report.figures.figure import (
     layer,
     panels,
 )
-from w2s_ray.report.figures.rows import FIGURE_OF, Facts, XAxis, by_size, figure, pair
+from w2s_ray.report.figures.figure_rows import FIGURE_OF, Facts, XAxis, by_size, figure, pair
 from w2s_ray.report.figures.size import sizes_axis
 from w2s_ray.report.scores import scores
 

@@ -22,7 +22,7 @@ from w2s_ray.report.figures.figure import (
     sentence,
     wrapped_panels,
 )
-from w2s_ray.report.figures.rows import by_size
+from w2s_ray.report.figures.figure_rows import by_size
 from w2s_ray.report.figures.span import span
 
 _LINES_OF_A_PANEL = 3

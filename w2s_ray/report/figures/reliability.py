@@ -14,10 +14,10 @@ import altair as alt
 
 from w2s_ray.report.figures import theme
 from w2s_ray.report.figures.figure import Figure, Rows, by_task, combinations, layer, panels
-from w2s_ray.report.figures.rows import Facts, pair
+from w2s_ray.report.figures.figure_rows import Facts, pair
 from w2s_ray.report.measures import Bin
 from w2s_ray.report.measures import reliability as bins_of
-from w2s_ray.report.statistics.test_sets import READERS, probabilities, test_set
+from w2s_ray.report.statistics.eval_sets import READERS, eval_set, probabilities
 from w2s_ray.store import Record
 from w2s_ray.store.damage import unless_damaged
 
@@ -68,7 +68,7 @@ def _bins(facts: Facts) -> dict[str, Sequence[Bin]]:
     found: dict[str, Sequence[Bin]] = {}
     with ThreadPoolExecutor(READERS) as readers:
         for split, records in by_split.items():
-            test = unless_damaged(partial(test_set, facts.store, split))
+            test = unless_damaged(partial(eval_set, facts.store, split))
             labels_N = test.truth.labels_N if test is not None else None
             if test is None or labels_N is None:
                 continue  # completions have no classes to be confident of

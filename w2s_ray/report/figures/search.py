@@ -24,7 +24,7 @@ from w2s_ray.report.figures.figure import (
     unique_slug,
     wrapped_panels,
 )
-from w2s_ray.report.figures.rows import Facts, pair
+from w2s_ray.report.figures.figure_rows import Facts, pair
 from w2s_ray.store import Cell
 
 _STATES = ("complete", "pruned", "failed")

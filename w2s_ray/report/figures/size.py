@@ -25,7 +25,7 @@ from w2s_ray.report.figures.figure import (
     quoted,
     sentence,
 )
-from w2s_ray.report.figures.rows import XAxis
+from w2s_ray.report.figures.figure_rows import XAxis
 from w2s_ray.report.figures.span import span
 
 _TITLES = {

@@ -20,7 +20,7 @@ from w2s_ray.report.figures.figure import (
     layer,
     panels,
 )
-from w2s_ray.report.figures.rows import Facts, figure, pair
+from w2s_ray.report.figures.figure_rows import Facts, figure, pair
 
 _METRICS = ("accuracy", "agreement", "loss", "log_loss")
 _ORACLE = "oracle/test_accuracy"

@@ -19,8 +19,8 @@ from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page.curves import POINTS, curves
 from w2s_ray.report.page.packed import packed
 from w2s_ray.report.results import Results
-from w2s_ray.report.rows import PgrTable
 from w2s_ray.report.savings import savings
+from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Cell, Record, Store, StoreError, utc_now
 
 _ROLES = ("supervisor", "ceiling", "student", "study")

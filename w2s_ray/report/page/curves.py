@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from w2s_ray.store import Store
-from w2s_ray.store.catalog import query
+from w2s_ray.store.sql_query import query
 
 POINTS = 80
 """Points of one metric of one run at most."""

@@ -14,10 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from w2s_ray.report.statistics.draws import RowDraws, RowIntervals, accuracy_draws
+from w2s_ray.report.statistics.eval_sets import answers, eval_set
 from w2s_ray.report.statistics.groups import Group, MedianOf, Passing
 from w2s_ray.report.statistics.intervals import Interval, interval
 from w2s_ray.report.statistics.kept import ROWS, SEEDS, Kept
-from w2s_ray.report.statistics.test_sets import answers, test_set
 from w2s_ray.store import Record, Store
 from w2s_ray.store.damage import unless_damaged
 
@@ -146,7 +146,7 @@ def _of_split(
 ) -> Iterator[tuple[Group, RowDraws | str]]:
     """The rows that were measured on one test set."""
     runs = sorted({run for group in groups for run in group.runs})
-    test = unless_damaged(lambda: test_set(store, split))
+    test = unless_damaged(lambda: eval_set(store, split))
     if test is None:
         yield from ((group, Passing(f"split {split} is damaged")) for group in groups)
         return
@@ -163,7 +163,7 @@ def _of_split(
             yield group, why
     if usable:
         draws = accuracy_draws(
-            found.correct_NR, runs=found.runs, test_set=split, unit_N=test.unit_N
+            found.correct_NR, runs=found.runs, eval_set=split, unit_N=test.unit_N
         )
         for group in usable:
             trios = dict(zip(group.seeds, group.trios, strict=True))

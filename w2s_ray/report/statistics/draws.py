@@ -28,7 +28,7 @@ _EXACT = 2**23
 class Draws:
     """Accuracies of R runs on one test set, and on B resamples of its examples."""
 
-    test_set: str
+    eval_set: str
     """Its name; the split's fingerprint."""
     rows: Mapping[str, int]
     """Run id -> its row in the arrays below."""
@@ -50,7 +50,7 @@ class Draws:
         if len(seeds) == 1:
             return drawn_B
         weights_BS = seed_deviations(
-            self.test_set, seeds=tuple(seeds), draws=self.resampled.shape[1], freedom=freedom
+            self.eval_set, seeds=tuple(seeds), draws=self.resampled.shape[1], freedom=freedom
         )
         return drawn_B + weights_BS @ self.accuracy[at_S]
 
@@ -117,7 +117,7 @@ def accuracy_draws(
     correct_NR: np.ndarray,
     *,
     runs: Sequence[str],
-    test_set: str,
+    eval_set: str,
     unit_N: np.ndarray | None = None,
     draws: int = DRAWS,
 ) -> Draws:
@@ -136,19 +136,19 @@ def accuracy_draws(
     examples, columns = correct_NR.shape
     if examples == 0 or columns != len(runs):
         raise ValueError(
-            f"correctness of shape {correct_NR.shape} for {len(runs)} runs on {test_set}; "
+            f"correctness of shape {correct_NR.shape} for {len(runs)} runs on {eval_set}; "
             "give one row per test example and one column per run"
         )
     right_GR, size_G = _per_unit(correct_NR, unit_N)
     resampled_RB = np.empty((columns, draws))
     done = 0
-    for counts_bG in unit_counts(test_set, units=len(size_G), draws=draws):
+    for counts_bG in unit_counts(eval_set, units=len(size_G), draws=draws):
         block = slice(done, done + len(counts_bG))
         drawn_b = (counts_bG @ size_G).astype(np.float64)
         resampled_RB[:, block] = (counts_bG @ right_GR).T / drawn_b
         done = block.stop
     accuracy_R = right_GR.sum(axis=0, dtype=np.float64) / examples
-    return Draws(test_set, {run: row for row, run in enumerate(runs)}, accuracy_R, resampled_RB)
+    return Draws(eval_set, {run: row for row, run in enumerate(runs)}, accuracy_R, resampled_RB)
 
 
 def _per_unit(correct_NR: np.ndarray, unit_N: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

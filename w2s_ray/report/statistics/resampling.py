@@ -22,12 +22,12 @@ _BLOCK = 1_000_000
 """Counts that are made at once, at 8 bytes each."""
 
 
-def unit_counts(test_set: str, *, units: int, draws: int = DRAWS) -> Iterator[np.ndarray]:
+def unit_counts(eval_set: str, *, units: int, draws: int = DRAWS) -> Iterator[np.ndarray]:
     """Blocks of draws: how often each of `units` is drawn, float32 [b, units], rows sum to `units`.
 
-    Units are drawn with replacement, as many as there are. `test_set` names them.
+    Units are drawn with replacement, as many as there are. `eval_set` names them.
     """
-    random = _generator(test_set, "examples")
+    random = _generator(eval_set, "examples")
     block = max(1, _BLOCK // units)
     for start in range(0, draws, block):
         rows = min(block, draws - start)
@@ -39,7 +39,7 @@ def unit_counts(test_set: str, *, units: int, draws: int = DRAWS) -> Iterator[np
 
 @lru_cache(maxsize=256)
 def seed_deviations(
-    test_set: str, *, seeds: tuple[int, ...], draws: int = DRAWS, freedom: int | None = None
+    eval_set: str, *, seeds: tuple[int, ...], draws: int = DRAWS, freedom: int | None = None
 ) -> np.ndarray:
     """What to multiply per-seed figures by to get a draw's deviation from their mean, [draws, S].
 
@@ -64,13 +64,13 @@ def seed_deviations(
     from scipy.special import fdtri
 
     normal = np.stack(
-        [_generator(test_set, "seed", seed).standard_normal(draws) for seed in seeds], axis=1
+        [_generator(eval_set, "seed", seed).standard_normal(draws) for seed in seeds], axis=1
     )
     centred = normal - normal.mean(axis=1, keepdims=True)
     directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     # A t vector's squared length over its dimension is F; evenly spaced quantiles of it, shuffled.
     across = count - 1
-    quantiles = (_generator(test_set, "length").permutation(draws) + 0.5) / draws
+    quantiles = (_generator(eval_set, "length").permutation(draws) + 0.5) / draws
     lengths = np.sqrt(across * fdtri(across, freedom or across, quantiles))
     deviations = directions * lengths[:, None] / math.sqrt(count * across)
     deviations.setflags(write=False)

@@ -1,0 +1,91 @@
+"""A named ladder is the models that a sweep file could have listed, at the rates of the ladder."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import w2s
+from w2s_ray.config import Sweep, SweepError, parse_sweep
+from w2s_ray.config.ladders import OPEN_LADDERS
+
+TEXT = """\
+name: ladders
+task: {{name: sciq, train: 100, validation: 20, test: 20}}
+models: {models}
+methods: {{naive: {{}}}}
+"""
+
+
+def sweep(models: str) -> Sweep:
+    return parse_sweep(TEXT.format(models=models), name="s")
+
+
+def test_a_range_is_its_models_smallest_first():
+    found = sweep("{ladder: pythia, from: 70m, to: 1.4b}")
+    names = [model.name for model in found.models]
+    assert names == [f"EleutherAI/pythia-{s}" for s in ("70m", "160m", "410m", "1b", "1.4b")]
+    assert found.models[0].label == "pythia-70m"
+    rates = [found.ground_truth_settings(model).training.lr for model in found.models]
+    assert rates == [5e-5, 5e-5, 5e-5, 1e-5, 1e-5]
+
+
+def test_it_says_the_same_as_the_list():
+    listed = sweep(
+        "[{name: openai-community/gpt2, training: {lr: 5e-5}}, "
+        "{name: openai-community/gpt2-medium, training: {lr: 5e-5}}]"
+    )
+    assert sweep("{ladder: gpt2, to: 355m}") == listed
+
+
+def test_lora_has_the_architectures_own_targets():
+    found = sweep("{ladder: qwen2.5, to: 1.5b, tuning: lora}")
+    small, large = (found.ground_truth_settings(model).training for model in found.models)
+    assert (small.lr, large.lr) == (5e-4, 8e-5)
+    assert small.tuning.kind == "lora"
+    assert "gate_proj" in (small.tuning.targets or ())
+
+
+def test_ladders_and_models_mix_and_the_files_own_settings_win():
+    found = sweep("[./mine, {ladder: opt, from: 125m, to: 350m, training: {lr: 2e-5, epochs: 1}}]")
+    assert [model.label for model in found.models] == ["mine", "opt-125m", "opt-350m"]
+    training = found.ground_truth_settings(found.models[2]).training
+    assert (training.lr, training.epochs) == (2e-5, 1)
+
+
+@pytest.mark.parametrize(
+    ("models", "error"),
+    [
+        ("{ladder: pythea}", "unknown ladder 'pythea'; did you mean 'pythia'?"),
+        ("{ladder: pythia, from: 100m}", "models.from: the ladder pythia has no size '100m'; "),
+        ("{ladder: pythia, from: 100m}", "nearest: 70m; it has 14m, 70m"),
+        ("{ladder: qwen2.5, to: 8b}", "nearest: 7B"),
+        ("{ladder: gpt2, from: 1.5b, to: 124m}", "models.to: 124m is smaller than `from: 1.5b`"),
+        ("{ladder: gpt2, form: 124m}", "models.form: unknown key 'form'; did you mean 'from'?"),
+        ("{ladder: gpt2, tuning: half}", "models.tuning: "),
+        ("{ladder: gpt2, training: {lrr: 1}}", "models.gpt2.training: unknown key 'lrr'"),
+    ],
+)
+def test_what_it_has_not_is_named_with_the_nearest(models, error):
+    with pytest.raises(SweepError, match=r"^s:3: ") as caught:
+        sweep(models)
+    assert error in str(caught.value)
+
+
+def test_the_plan_shows_what_it_stands_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "sweep.yaml"
+    file.write_text(TEXT.format(models="{ladder: opt, to: 350m, tuning: lora}"))
+    shown = w2s("plan", file, "--store", tmp_path / "results")
+    assert shown.returncode == 0, shown.stderr
+    for size in ("125m", "350m"):
+        said = f"model opt-{size} (facebook/opt-{size}, lr 0.0005, lora): "
+        assert said in shown.stdout
+
+
+def test_every_rung_says_where_its_numbers_are_from():
+    for name, ladder in OPEN_LADDERS.items():
+        assert ladder.targets_source
+        sizes = [rung.parameters for rung in ladder.rungs.values()]
+        assert sizes == sorted(sizes), name
+        assert all(rung.lr_source and "/" in rung.name for rung in ladder.rungs.values())

@@ -1,0 +1,70 @@
+"""A job's log over a connection that breaks: nothing twice, nothing lost, one word of it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from w2s_ray.execute import job_log as follow_module
+from w2s_ray.execute.job_client import JobError
+from w2s_ray.execute.job_log import STOPPED, follow
+
+LOG = ["one\n", "two\n", "three\n", "four\n"]
+
+
+class Cluster:
+    """A dashboard whose connections give as many chunks as they are told, then break."""
+
+    def __init__(self, *connections: int, ends: str = "SUCCEEDED", code: int | None = 0) -> None:
+        self.connections = list(connections)
+        self.client = self
+        self.ends, self.code = ends, code
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        chunks = self.connections.pop(0) if self.connections else len(LOG)
+        if chunks < 0:
+            raise aiohttp.ClientConnectionError("refused")
+        for text in LOG[:chunks]:
+            yield text
+        if chunks < len(LOG):
+            raise RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+
+    def details(self, job: str) -> Any:
+        return types.SimpleNamespace(status=self.ends, driver_exit_code=self.code)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(follow_module.time, "sleep", lambda seconds: None)
+
+
+def test_after_a_loss_the_log_goes_on_where_it_was():
+    read: list[str] = []
+    said: list[str] = []
+    code = follow(Cluster(2, -1, -1, 3), "job", write=read.append, say=said.append)  # type: ignore[arg-type]
+    assert "".join(read) == "".join(LOG)
+    assert code == 0
+    assert len(said) == 2, "one word for each loss, however many attempts it took"
+    assert all("connection is lost" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "expected"),
+    [("FAILED", 2, 2), ("FAILED", None, 1), ("STOPPED", -15, STOPPED), ("SUCCEEDED", 0, 0)],
+)
+def test_the_job_s_exit_code_is_handed_on(ends, code, expected):
+    cluster = Cluster(ends=ends, code=code)
+    assert follow(cluster, "job", write=str, say=str) == expected  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_not_there_is_no_lost_connection():
+    class Empty(Cluster):
+        def details(self, job: str) -> Any:
+            raise JobError("http://host has no job job")
+
+    with pytest.raises(JobError, match="has no job"):
+        follow(Empty(-1), "job", write=str, say=str)  # type: ignore[arg-type]

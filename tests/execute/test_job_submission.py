@@ -1,0 +1,131 @@
+"""What a job is made of: what is refused, what travels, and that nothing else does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.plan.test_plan import SWEEP
+from w2s_ray.config import parse_sweep
+from w2s_ray.config.budget import Budget
+from w2s_ray.execute.job_client import JobError, Jobs, token, token_source
+from w2s_ray.execute.job_package import pack
+from w2s_ray.execute.job_submission import Submission, submission
+
+
+def made(folder: Path, more: str = "", **options) -> Submission:
+    path = folder / "my sweep.yaml"
+    path.write_text(SWEEP + more)
+    return submission(parse_sweep(SWEEP + more), sweep_file=path, **options)
+
+
+def test_a_job_is_w2s_run_with_the_store_and_variables_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    job = made(tmp_path, "store: s3://bucket/results\n", variables=["AWS_PROFILE"])
+    assert job.entrypoint == (
+        "exec python -m w2s_ray run 'my sweep.yaml' --store s3://bucket/results"
+    )
+    assert job.variables.pop("RAY_JOB_STOP_WAIT_TIME_S")  # type: ignore[attr-defined]
+    assert job.variables == {"AWS_PROFILE": "lab"}
+    with pytest.raises(ValueError, match=r"--env NOT_SET: it isn't set here"):
+        made(tmp_path, "store: s3://bucket/results\n", variables=["NOT_SET"])
+    with pytest.raises(ValueError, match="--env KEY: give the name alone"):
+        made(tmp_path, "store: s3://bucket/results\n", variables=["KEY=value"])
+
+
+def test_a_budget_goes_with_the_job_and_so_does_the_price_file(tmp_path):
+    prices = tmp_path / "mine.yaml"
+    prices.write_text("")
+    job = made(
+        tmp_path,
+        "store: s3://bucket/results\n",
+        budget=Budget(50, "USD", 2.0),
+        accelerator="L4",
+        prices=prices,
+        spot=True,
+    )
+    assert job.entrypoint.endswith(
+        "--budget '50 USD' --accelerator L4 --prices w2s-prices.yaml --spot"
+    )
+    assert job.files["w2s-prices.yaml"] == prices
+    assert job.metadata["w2s_budget"] == "50 USD"
+    hours = made(tmp_path, "store: s3://b/r\n", budget=Budget(12.5, "device-hours"))
+    assert hours.entrypoint.endswith("--budget '12.5 device-hours'")
+    assert list(hours.files) == ["my sweep.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"w2s_text": "other"}, "job j runs grid with another sweep file in the same store"),
+        ({"w2s_budget": "9 USD"}, r"with another budget \(9 USD, not none\) in the same store"),
+    ],
+)
+def test_a_job_that_runs_otherwise_is_not_followed_in_silence(tmp_path, monkeypatch, more, said):
+    wanted = made(tmp_path, "store: s3://bucket/results\n")
+    jobs = object.__new__(Jobs)
+    jobs.address = "http://head:8265"
+    running = SimpleNamespace(submission_id="j", metadata=dict(wanted.metadata))
+    monkeypatch.setattr(Jobs, "under_way", lambda self, sweep: [running])
+    assert jobs.running_alike(wanted) == "j"
+    running.metadata.update(more)
+    with pytest.raises(JobError, match=said):
+        jobs.running_alike(wanted)
+
+
+def test_folders_that_the_cluster_does_not_see_are_refused_unless_shared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"store results is a folder of this machine.*--shared"):
+        made(tmp_path)
+    assert f"--store {tmp_path}/results" in made(tmp_path, shared=True).entrypoint
+    (tmp_path / "s").mkdir()
+    with pytest.raises(ValueError, match=r"model s: folder s is a folder of this machine"):
+        made(tmp_path, "store: s3://bucket/results\n")
+    with pytest.raises(ValueError, match=r"model s: folder s is relative"):
+        made(tmp_path, "store: s3://bucket/results\n", shared=True)
+
+
+def test_what_travels_is_a_package_that_runs_by_itself_and_the_sweep_file(tmp_path):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(SWEEP)
+    bare, whole = tmp_path / "bare", tmp_path / "whole"
+    for folder in (bare, whole):
+        folder.mkdir()
+    pack({sweep.name: sweep}, into=bare, package=False)
+    assert [path.name for path in bare.iterdir()] == ["sweep.yaml"]
+    pack({sweep.name: sweep}, into=whole, package=True)
+    assert not list(whole.rglob("__pycache__"))
+    code = "import importlib.metadata as m, w2s_ray; print(w2s_ray.__file__, m.version('w2s_ray'))"
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=whole, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert Path(said[0]).is_relative_to(whole)
+    assert list(whole.glob(f"w2s_ray-{said[1]}.dist-info/METADATA"))
+
+
+def test_a_token_is_found_where_ray_would_find_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    assert token() is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("home\n")
+    assert token() == "home"
+    (tmp_path / "other").write_text("named")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "other"))
+    assert (token(), token_source()) == ("named", str(tmp_path / "other"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "direct")
+    assert (token(), token_source()) == ("direct", "RAY_AUTH_TOKEN")
+
+
+def test_an_address_of_the_wrong_kind_and_one_where_nobody_answers_are_one_line(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(JobError, match="give the address of the cluster's dashboard"):
+        Jobs("10.0.0.1:6379")
+    with pytest.raises(JobError, match=r"no Ray dashboard answers at http://127\.0\.0\.1:1") as no:
+        Jobs("http://127.0.0.1:1/")
+    assert "\n" not in str(no.value)

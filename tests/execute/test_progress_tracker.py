@@ -1,0 +1,81 @@
+"""The board: what a fit is told of the machines that it is on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from w2s_ray.execute import progress_tracker as module
+from w2s_ray.execute.progress_tracker import ProgressTracker
+
+
+@pytest.mark.parametrize("draining", ["first", "second"])
+def test_a_fit_leaves_when_the_machine_of_any_of_its_workers_goes(monkeypatch, draining):
+    monkeypatch.setattr(module, "draining_nodes", lambda: {draining})
+
+    async def asked() -> list[str]:
+        progress_tracker = ProgressTracker()
+        await progress_tracker.fit_admitted("fit")
+        await progress_tracker.fit_started("fit", "first", "there")
+        await progress_tracker.add_node("fit", "second")
+        await progress_tracker.fit_started("other", "third", "elsewhere")
+        assert await progress_tracker.nodes_of("fit") == {"first", "second"}
+        return [
+            await progress_tracker.step("fit", 1, 2, "first"),
+            await progress_tracker.step("other", 1, 2, "third"),
+        ]
+
+    assert asyncio.run(asked()) == ["leave", "go"]
+
+
+def test_a_new_attempt_forgets_the_machines_of_the_last():
+    async def nodes() -> set[str]:
+        progress_tracker = ProgressTracker()
+        await progress_tracker.fit_started("fit", "first", "there")
+        await progress_tracker.fit_admitted("fit")
+        await progress_tracker.fit_started("fit", "second", "there")
+        return await progress_tracker.nodes_of("fit")
+
+    assert asyncio.run(nodes()) == {"second"}
+
+
+def test_a_requester_that_goes_hides_no_fit_that_another_has_running():
+    async def seen() -> list[dict[str, tuple[str, str, int]]]:
+        progress_tracker, looks = ProgressTracker(), []
+
+        async def look() -> None:
+            standing = (await progress_tracker.snapshot()).run_states
+            looks.append({run: (s.state, s.place, s.about["rank"]) for run, s in standing.items()})
+
+        await progress_tracker.set_state("fit", "starting", {"rank": 0}, "study#0")
+        await progress_tracker.set_state("fit", "waiting", {"rank": 1}, "study#1")
+        await look()
+        await progress_tracker.fit_started("fit", "node", "here")
+        await look()
+        await progress_tracker.clear_state("fit", "study#0")
+        await look()
+        await progress_tracker.fit_ended("fit")
+        await look()
+        await progress_tracker.clear_state("fit", "study#1")
+        await look()
+        return looks
+
+    assert asyncio.run(seen()) == [
+        {"fit": ("starting", "", 0)},
+        {"fit": ("running", "here", 0)},
+        {"fit": ("running", "here", 1)},
+        {"fit": ("waiting", "", 1)},
+        {},
+    ]
+
+
+def test_a_fit_that_several_wanted_took_its_time_once():
+    async def seconds() -> dict[str, list[float]]:
+        progress_tracker = ProgressTracker()
+        for _ in range(3):
+            await progress_tracker.fit_done("fit", "gpt2", 4.0)
+        await progress_tracker.fit_done("other", "gpt2", 6.0)
+        return (await progress_tracker.snapshot()).seconds
+
+    assert asyncio.run(seconds()) == {"gpt2": [4.0, 6.0]}

@@ -1,0 +1,151 @@
+"""On a real Ray: a fit that two requesters want, of whom one gives it up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support import sweep_text
+from w2s_ray.plan import PlannedFit
+from w2s_ray.scheduling.requests import FitRequest, RequestId, WorkerSpec
+from w2s_ray.store import Store
+
+pytestmark = [pytest.mark.ray, pytest.mark.path]
+
+EVALUATIONS = 200
+
+
+@dataclass
+class Scene:
+    """What both requesters need, and a fit that takes some seconds."""
+
+    context: Any
+    store: Store
+    fits: list[PlannedFit]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Iterator[Scene]:
+    from w2s_ray.execute.environment import set_variables
+
+    set_variables(joins=False)
+    from w2s_ray import load_sweep
+    from w2s_ray.execute.cluster import ray_cluster
+    from w2s_ray.execute.progress_tracker import start_progress_tracker
+    from w2s_ray.execute.run_context import RunContext
+    from w2s_ray.execute.worker_pool import start_worker_pool
+    from w2s_ray.prepare import materialize, plan_sweep
+
+    folder = tmp_path_factory.mktemp("shared")
+    text = sweep_text(folder, execution="{checkpoint_every_s: 0}")
+    epochs = f"epochs: {EVALUATIONS // 2}"
+    (folder / "sweep.yaml").write_text(text.replace("epochs: 2", epochs))
+    sweep = load_sweep(folder / "sweep.yaml")
+    store = Store.open(sweep.store)
+    plan = plan_sweep(sweep, store=store)
+    materialize(plan, store)
+    with ray_cluster() as cluster:
+        context = RunContext(
+            store=store.uri,
+            cluster=cluster,
+            progress_tracker=start_progress_tracker(),
+            worker_pool=start_worker_pool(cluster),
+        )
+        fits = [fit for fit in cluster.settled(plan).fits.values() if not fit.parents]
+        yield Scene(context, store, fits)
+        context.close()
+
+
+@dataclass
+class Requester:
+    """One that wants a fit, and gives it up at its first evaluation if it is to."""
+
+    scene: Scene
+    queue: str
+    fit: PlannedFit
+    gives_up_once: Any = None
+    """Called before it gives up; None if it wants the fit to its end."""
+    heard: list[int] = field(default_factory=list)
+    hears: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> Any:
+        from w2s_ray.execute.run_fit import run_fit
+
+        return run_fit(self.scene.context, self.fit, queue=self.queue, tell=self._tell)
+
+    def _tell(self, evaluation: Mapping[str, Any]) -> None:
+        self.heard.append(evaluation["evaluations"])
+        self.hears.set()
+        if self.gives_up_once is not None:
+            self.gives_up_once()
+            assert self.scene.store.find(self.fit.id) is None, "it ended before it was given up"
+            raise SystemExit  # as Tune ends a trial
+
+
+def wait_for(scene: Scene, request: RequestId) -> None:
+    import ray
+
+    while not ray.get(scene.context.worker_pool.has_request.remote(request)):
+        threading.Event().wait(0.01)
+
+
+def test_a_fit_that_one_of_two_gives_up_goes_on_for_the_other(scene):
+    fit = scene.fits[0]
+    other = Requester(scene, "b", fit)
+    pruned = Requester(scene, "a", fit, lambda: wait_for(scene, RequestId(fit.id, "b", 0)))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(pruned)
+        assert pruned.hears.wait(120)
+        second = threads.submit(other)
+        assert isinstance(first.exception(timeout=200), SystemExit)
+        record = second.result(timeout=200)
+    assert (record.status, record.attempts) == ("done", 1)
+    assert scene.store.attempts(fit.id) in ([], [record])
+    assert pruned.heard == [1]
+    assert other.heard == list(range(1, EVALUATIONS + 1))
+
+
+def test_a_fit_that_nobody_wants_any_more_stops_and_may_be_wanted_again(scene):
+    fit = scene.fits[1]
+    pruned = Requester(scene, "a", fit, lambda: None)
+    with ThreadPoolExecutor(1) as threads:
+        assert isinstance(threads.submit(pruned).exception(timeout=200), SystemExit)
+        assert scene.store.find(fit.id) is None
+        again = Requester(scene, "a", fit)
+        record = threads.submit(again).result(timeout=200)
+    assert record.status == "done"
+    assert again.heard == list(range(1, EVALUATIONS + 1))
+
+
+def test_a_fit_that_is_done_is_given_to_all_that_want_it_without_training_twice(scene):
+    fit = scene.fits[2]
+    requesters = [Requester(scene, queue, fit) for queue in "abc"]
+    with ThreadPoolExecutor(3) as threads:
+        records = [f.result(timeout=200) for f in [threads.submit(r) for r in requesters]]
+    assert len({(record.id, record.started_at) for record in records}) == 1
+    for requester in requesters:
+        assert requester.heard == list(range(1, EVALUATIONS + 1))
+
+
+def test_more_fits_may_wait_than_ray_lets_calls_run_by_default(scene):
+    import ray
+
+    from w2s_ray.execute.worker_pool import start_worker_pool
+
+    context, spec = scene.context, WorkerSpec("torch", 1, 1.0, 0.0)
+    worker_pool = start_worker_pool(context.cluster)
+    requests = [FitRequest(f"fit-{n}", "study", spec, n) for n in range(1500)]
+    answers = [
+        worker_pool.acquire.remote(request, context.progress_tracker) for request in requests
+    ]
+    assert ray.get(worker_pool.has_request.remote(requests[-1].request), timeout=100), (
+        "it answers, and all are in line"
+    )
+    assert len(ray.wait(answers, timeout=100)[0]) == 1
+    ray.get(worker_pool.close.remote(), timeout=60)
+    ray.kill(worker_pool)

@@ -1,0 +1,168 @@
+"""What trackers are told, by the scribe as it is, without a cluster; and what one may not cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.execute.tracker_events import scalars
+from tests.plan.test_plan import SWEEP, planned
+from w2s_ray.config import MLflow, TensorBoard, Trackers, parse_sweep
+from w2s_ray.execute.trackers import check as check_module
+from w2s_ray.execute.trackers.check import check_trackers
+from w2s_ray.execute.trackers.tracked import evaluation_figures, final_figures, tracked
+from w2s_ray.execute.trackers.tracker_actor import TrackerActor
+
+FITS = list(planned(SWEEP).fits.values())
+STUDENT = next(fit for fit in FITS if fit.roles == ("student",) and fit.methods == ("confidence",))
+EVALUATION = {"step": 4, "accuracy": 0.5, "loss": 0.7, "agreement": 0.75, "log_loss": 0.6}
+
+
+@pytest.fixture
+def tracker_actor(tmp_path: Path, monkeypatch) -> Callable[..., TrackerActor]:
+    monkeypatch.chdir(tmp_path)
+
+    def make(**trackers: Any) -> TrackerActor:
+        return TrackerActor(
+            Trackers(**trackers), sweep="grid", folder=str(tmp_path), environment={}
+        )
+
+    return make
+
+
+def finish(tracker_actor: TrackerActor) -> None:
+    tracker_actor.close()
+    deadline = time.monotonic() + 60
+    while tracker_actor.busy():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_fit_is_named_by_what_it_is_and_its_run_id():
+    fit = tracked(STUDENT, study=None, trial=None)
+    assert fit.name == f"student_creak_s-to-m_confidence_seed0_{STUDENT.id}"
+    assert fit.settings["run"] == STUDENT.id
+    assert fit.settings["training.lr"] == STUDENT.recipe.training.lr
+    assert (fit.settings["loss.kind"], fit.settings["loss.alpha"]) == ("confidence", 0.5)
+    assert all(isinstance(value, int | float | str) for value in fit.settings.values())
+    trial = tracked(STUDENT, study="abc", trial=3)
+    assert trial.name.startswith("trial_creak_")
+    assert (trial.settings["study"], trial.settings["trial"]) == ("abc", 3)
+
+
+def test_figures_are_named_by_the_part_that_they_are_measured_on():
+    assert evaluation_figures({**EVALUATION, "train_loss": 0.8, "evaluations": 2}) == {
+        "validation/accuracy": 0.5,
+        "validation/loss": 0.7,
+        "validation/agreement": 0.75,
+        "validation/log_loss": 0.6,
+        "train/loss": 0.8,
+    }
+    assert "train/loss" not in evaluation_figures({**EVALUATION, "train_loss": None})
+    summary = {"test_accuracy": 0.75, "training_flops": 12, "stopped_early": True}
+    assert final_figures(summary) == {"test/accuracy": 0.75, "training_flops": 12.0}
+
+
+def test_tensorboard_has_every_value_once_even_if_it_is_told_again(tracker_actor, tmp_path: Path):
+    writes = tracker_actor(tensorboard=TensorBoard(folder="curves"))
+    fit = tracked(STUDENT, study=None, trial=None)
+    for number, step in ((1, 4), (2, 8), (1, 4), (2, 8), (3, 12)):
+        writes.evaluated(fit, number, step, {"validation/accuracy": step / 16})
+    for _ in range(2):  # two watches over one fit: each tells all that it sees
+        writes.ended(fit, "done", 12, {"test/accuracy": 0.5})
+        writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.25})
+    finish(writes)
+    assert writes.troubles() == {}
+    found = scalars(tmp_path / "curves" / "grid" / fit.name)
+    assert found["validation/accuracy"] == {4: 0.25, 8: 0.5, 12: 0.75}
+    assert found["test/accuracy"] == {12: 0.5}
+
+
+def test_mlflow_has_parameters_metrics_and_how_each_ended(tracker_actor, tmp_path: Path):
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    writes = tracker_actor(mlflow=MLflow(tracking_uri=uri, experiment="mine"))
+    fits = [tracked(fit, study=None, trial=None) for fit in FITS[:3]]
+    for fit, status in zip(fits, ("done", "failed", "pruned"), strict=True):
+        writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.3})
+        writes.ended(fit, status, 8, {"test/accuracy": 0.1} if status == "done" else {})
+    finish(writes)
+    assert writes.troubles() == {}
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("mine")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {fit.name for fit in fits}
+    ended = [runs[fit.name].info.status for fit in fits]
+    assert ended == ["FINISHED", "FAILED", "FINISHED"]
+    first = runs[fits[0].name]
+    assert first.data.params["run"] == fits[0].run
+    assert first.data.params["training.lr"] == str(FITS[0].recipe.training.lr)
+    assert (first.data.metrics["validation/accuracy"], first.data.metrics["test/accuracy"]) == (
+        0.3,
+        0.1,
+    )
+    (point,) = client.get_metric_history(first.info.run_id, "validation/accuracy")
+    assert (point.step, point.value) == (4, 0.3)
+
+
+def test_a_tracker_that_fails_is_a_warning_and_stops_no_other(tracker_actor, tmp_path: Path):
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    writes = tracker_actor(
+        mlflow=MLflow(tracking_uri="nonsense://nowhere"), tensorboard=TensorBoard(folder="curves")
+    )
+    fit = tracked(STUDENT, study=None, trial=None)
+    for number in range(1, 50):
+        writes.evaluated(fit, number, number, {"validation/accuracy": 0.5})
+    writes.ended(fit, "done", 50, {})
+    finish(writes)
+    assert writes.troubles().keys() == {"mlflow"}
+    assert "nonsense" in writes.troubles()["mlflow"]
+    assert len(scalars(tmp_path / "curves" / "grid" / fit.name)["validation/accuracy"]) == 49
+
+
+def test_a_tracker_that_hangs_holds_up_neither_who_tells_nor_the_others(
+    tracker_actor, tmp_path: Path, monkeypatch
+):
+    from w2s_ray.execute.trackers import callbacks
+
+    never, real = threading.Event(), callbacks.callback_of
+
+    def hangs(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "mlflow":
+            never.wait()
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(callbacks, "callback_of", hangs)
+    writes = tracker_actor(mlflow=MLflow(), tensorboard=TensorBoard(folder="curves"))
+    fit = tracked(STUDENT, study=None, trial=None)
+    writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.5})
+    writes.ended(fit, "done", 8, {})
+    writes.close()
+    deadline = time.monotonic() + 60
+    while writes.busy().keys() != {"mlflow"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert writes.busy() == {"mlflow": 3}
+    assert scalars(tmp_path / "curves" / "grid" / fit.name)["validation/accuracy"] == {4: 0.5}
+    never.set()
+    finish(writes)
+
+
+def test_a_missing_package_is_refused_before_anything_is_started(tmp_path: Path, monkeypatch):
+    from w2s_ray import run_sweep
+
+    monkeypatch.setattr(check_module, "find_spec", lambda module: None)
+    sweep = parse_sweep(f"{SWEEP}trackers: [wandb]\nstore: {tmp_path}/results\n")
+    refusal = r"trackers: wandb needs the package wandb, .*pip install \"w2s_ray\[wandb\]\""
+    with pytest.raises(ValueError, match=refusal):
+        run_sweep(sweep)
+    assert not (tmp_path / "results").exists()
+    check_trackers(Trackers())

@@ -1,0 +1,589 @@
+"""Who may start: within the cluster's room, parties by turns, warm hosts before new ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from w2s_ray.execute import warm_workers as pool_module
+from w2s_ray.execute import worker_pool as floor_module
+from w2s_ray.execute.cluster import Cluster
+from w2s_ray.execute.worker_pool import PoolClosed, RequestCancelled, WorkerPool
+from w2s_ray.plan import Nodes
+from w2s_ray.scheduling.requests import FitRequest, RequestId, WorkerSpec
+
+SEAT = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=0.0)
+PAIR = WorkerSpec(engine="deepspeed", workers=2, cpus=1.0, gpus=0.0)
+THIRD = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1 / 3)
+
+
+class PooledWorker:
+    """Stands for a host's actor handle."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec = spec
+        self.ended = asyncio.get_running_loop().create_future()
+        self.serve = self.wait_until_idle = self
+
+    def remote(self) -> asyncio.Future[None]:
+        """A worker group's `serve`."""
+        return self.ended
+
+
+class ProgressTracker:
+    """Stands for the board's actor handle: keeps what it is told of each fit."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=lambda run_id: self.told.append((name, run_id)))
+
+
+class World:
+    """The hosts that a floor has opened and killed."""
+
+    def __init__(self) -> None:
+        self.opened: list[PooledWorker] = []
+        self.killed: list[PooledWorker] = []
+
+    def open(self, spec: WorkerSpec) -> PooledWorker:
+        self.opened.append(PooledWorker(spec))
+        return self.opened[-1]
+
+
+@pytest.fixture
+def world(monkeypatch) -> World:
+    made = World()
+    monkeypatch.setattr(pool_module, "start_worker", made.open)
+    monkeypatch.setattr(pool_module.ray, "kill", made.killed.append)
+    return made
+
+
+HERE = Cluster(Nodes(()))
+ELASTIC = Cluster(Nodes((), autoscaled=True))
+
+
+def run(
+    scene: Callable[[WorkerPool], Any], *, cpus: float = 2, gpus: float = 0, cluster: Cluster = HERE
+) -> None:
+    async def play() -> None:
+        await scene(WorkerPool({"CPU": cpus, "GPU": gpus}, cluster))
+
+    asyncio.run(play())
+
+
+def acquire(
+    worker_pool: WorkerPool,
+    run_id: str,
+    queue: str = "sweep",
+    *,
+    spec: WorkerSpec = SEAT,
+    priority: int = 0,
+):
+    progress_tracker = worker_pool._progress_tracker or ProgressTracker()
+    return asyncio.ensure_future(
+        worker_pool.acquire(FitRequest(run_id, queue, spec, priority), progress_tracker)
+    )
+
+
+def told(worker_pool: WorkerPool) -> list[tuple[str, str]]:
+    """What the board was told, in order."""
+    return worker_pool._progress_tracker.told
+
+
+def request(run_id: str, queue: str = "sweep", priority: int = 0) -> RequestId:
+    return RequestId(run_id, queue, priority)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_no_more_start_than_there_is_room_for_and_hosts_are_used_again(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        asked = [acquire(worker_pool, f"f{i}") for i in range(5)]
+        await settle()
+        assert [a.done() for a in asked] == [True, True, False, False, False]
+        first = asked[0].result()
+        await worker_pool.release(request("f0"))
+        await settle()
+        assert asked[2].result() is first
+        assert len(world.opened) == 2
+
+    run(scene)
+
+
+def test_a_fit_that_asks_again_keeps_its_host(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        assert await acquire(worker_pool, "f0") is await acquire(worker_pool, "f0")
+        assert len(world.opened) == 1
+
+    run(scene)
+
+
+def test_each_of_several_that_want_one_fit_gets_its_host_one_after_the_other(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        await acquire(worker_pool, "other")
+        trials = [acquire(worker_pool, "same", "study", priority=n) for n in range(3)]
+        elsewhere = acquire(worker_pool, "same", "second-study")
+        await settle()
+        await worker_pool.release(request("other"))
+        for priority, trial in enumerate(trials):
+            await settle()
+            assert [t.done() for t in trials] == [n <= priority for n in range(3)]
+            worker = trial.result()
+            await worker_pool.release(request("same", "study", priority))
+        await settle()
+        assert elsewhere.result() is worker
+        await worker_pool.release(request("same", "second-study"))
+        assert len(world.opened) == 1
+        assert await acquire(worker_pool, "next") is worker
+
+    run(scene, cpus=1)
+
+
+def test_two_calls_of_one_requester_get_the_same_answer(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        await acquire(worker_pool, "other")
+        calls = [acquire(worker_pool, "same", "study") for _ in range(2)]
+        await settle()
+        await worker_pool.release(request("other"))
+        await settle()
+        assert len({id(call.result()) for call in calls}) == 1
+        assert await worker_pool.has_request(request("same", "study"))
+        await worker_pool.release(request("same", "study"))
+        assert not await worker_pool.has_request(request("same", "study"))
+
+    run(scene, cpus=1)
+
+
+def test_a_fit_that_waits_for_its_equal_takes_no_turn_and_no_room(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        await acquire(worker_pool, "same", "a")
+        equal, next_in_line = (
+            acquire(worker_pool, "same", "b"),
+            acquire(worker_pool, "next", "c", priority=9),
+        )
+        await settle()
+        assert (equal.done(), next_in_line.done()) == (False, True)
+
+    run(scene)
+
+
+def test_who_gives_a_fit_up_stops_it_for_nobody_else(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        first = await acquire(worker_pool, "same", "a")
+        second, third = acquire(worker_pool, "same", "b"), acquire(worker_pool, "same", "c")
+        await settle()
+        assert await worker_pool.cancel_request(request("same", "c")), (
+            "it waited, and the fit goes on"
+        )
+        await settle()
+        assert isinstance(third.exception(), RequestCancelled)
+        assert await worker_pool.cancel_request(request("same", "a")), (
+            "it watched, and the fit goes on"
+        )
+        assert await second is first
+        assert await worker_pool.cancel_request(request("same", "a")), (
+            "said again, it changes nothing"
+        )
+        await worker_pool.release(request("same", "a"))
+        assert await worker_pool.has_request(request("same", "b"))
+        assert told(worker_pool) == [("fit_admitted", "same")]
+        assert not await worker_pool.cancel_request(request("same", "b")), (
+            "the last: nobody wants it any more"
+        )
+        assert told(worker_pool) == [("fit_admitted", "same"), ("stop", "same")]
+        assert world.killed == []
+
+    run(scene)
+
+
+def test_a_fit_that_stops_keeps_its_host_until_it_has_ended_and_then_may_begin_anew(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        worker = await acquire(worker_pool, "same", "a")
+        assert not await worker_pool.cancel_request(request("same", "a"))
+        anew, other = acquire(worker_pool, "same", "b"), acquire(worker_pool, "other")
+        await settle()
+        assert not anew.done()
+        assert not other.done()
+        worker.ended.set_result(None)
+        await settle()
+        assert anew.result() is worker
+        assert told(worker_pool)[-2:] == [("fit_ended", "same"), ("fit_admitted", "same")]
+        assert not other.done()
+
+    run(scene, cpus=1)
+
+
+def test_a_fit_that_does_not_stop_in_time_is_ended_with_its_host(world, monkeypatch):
+    monkeypatch.setattr(floor_module, "STOP_S", 0.01)
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        worker = await acquire(worker_pool, "same", "a")
+        await worker_pool.cancel_request(request("same", "a"))
+        assert await asyncio.wait_for(acquire(worker_pool, "next"), 10) is not worker
+        assert world.killed == [worker]
+
+    run(scene, cpus=1)
+
+
+def test_a_lost_host_is_replaced_for_all_that_want_its_fit(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        first = await acquire(worker_pool, "same", "a")
+        second = acquire(worker_pool, "same", "b")
+        await settle()
+        await worker_pool.release(request("same", "a"), worker_alive=False)
+        assert world.killed == [first]
+        assert await second is not first
+        again = acquire(worker_pool, "same", "a")
+        await settle()
+        assert not again.done()
+        await worker_pool.release(request("same", "b"))
+        assert await again is second.result()
+
+    run(scene)
+
+
+def test_trials_that_share_a_step_of_a_chain_leave_it_to_each_other(world):
+    """A trial that ends withdraws all its fits: the step that another trains, and its student."""
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        step = await acquire(worker_pool, "step", "study", priority=0)
+        waits = [acquire(worker_pool, "step", "study", priority=n) for n in (1, 2)]
+        student = acquire(worker_pool, "student-1", "study", priority=1)
+        await settle()
+        for fit in ("step", "student-1"):
+            await worker_pool.cancel_request(request(fit, "study", 1))
+        await settle()
+        assert isinstance(waits[0].exception(), RequestCancelled)
+        assert student.done()
+        assert not waits[1].done()
+        assert ("stop", "step") not in told(worker_pool)
+        await worker_pool.release(request("step", "study", 0))
+        assert await waits[1] is step
+
+    run(scene)
+
+
+def test_the_end_of_a_study_ends_no_fit_that_others_want(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        shared = await acquire(worker_pool, "shared", "study", priority=3)
+        own = await acquire(worker_pool, "own", "study", priority=4)
+        other = acquire(worker_pool, "shared", "sweep")
+        await settle()
+        await worker_pool.cancel_queue("study")
+        assert world.killed == [own]
+        assert await other is shared
+
+    run(scene)
+
+
+def test_a_budget_that_is_spent_lets_a_fit_under_way_go_on_for_others_but_none_begin(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        pruned, ended = (
+            await acquire(worker_pool, "pruned", "a"),
+            await acquire(worker_pool, "ended", "a"),
+        )
+        goes_on, waits = acquire(worker_pool, "pruned", "b"), acquire(worker_pool, "ended", "b")
+        await settle()
+        await worker_pool.drain()
+        await worker_pool.cancel_request(request("pruned", "a"))
+        await worker_pool.release(request("ended", "a"))
+        await settle()
+        assert goes_on.result() is pruned
+        assert not waits.done()
+        await worker_pool.close()
+        await settle()
+        assert isinstance(waits.exception(), PoolClosed)
+        assert sorted(map(id, world.killed)) == sorted(map(id, [pruned, ended]))
+
+    run(scene)
+
+
+def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(world, monkeypatch):
+    def refuse(spec: WorkerSpec) -> PooledWorker:
+        if spec == PAIR:
+            raise ValueError("no such resource")
+        return world.open(spec)
+
+    monkeypatch.setattr(pool_module, "start_worker", refuse)
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        await acquire(worker_pool, "now")
+        broken, fine = (
+            acquire(worker_pool, "broken", spec=PAIR),
+            acquire(worker_pool, "fine", priority=1),
+        )
+        await settle()
+        await worker_pool.release(request("now"))
+        await settle()
+        assert isinstance(broken.exception(), ValueError)
+        assert fine.done()
+
+    run(scene)
+
+
+def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again(world, monkeypatch):
+    monkeypatch.setattr(pool_module, "LOOK_S", 0.001)
+    answers = iter([ConnectionError("try again"), {"CPU": 2.0}])
+
+    def room(cluster: Cluster) -> dict[str, float]:
+        answer = next(answers, {"CPU": 2.0})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Cluster, "room", room)
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        await acquire(worker_pool, "first")
+        await asyncio.wait_for(acquire(worker_pool, "second"), 10)
+
+    run(scene, cpus=1)
+
+
+def test_parties_take_turns_however_many_fits_one_of_them_has(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        many = [acquire(worker_pool, f"a{i}", "study-a") for i in range(20)]
+        await settle()
+        few = [acquire(worker_pool, f"b{i}", "study-b") for i in range(2)]
+        await settle()
+        await worker_pool.release(request("a0", "study-a"))
+        await settle()
+        assert few[0].done()
+        await worker_pool.release(request("b0", "study-b"))
+        await settle()
+        assert few[1].done()
+        assert sum(a.done() for a in many) == 2
+
+    run(scene)
+
+
+def test_rank_decides_within_a_party(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        acquire(worker_pool, "now", spec=PAIR)
+        late = acquire(worker_pool, "late", priority=5)
+        early = acquire(worker_pool, "early", priority=1)
+        last = acquire(worker_pool, "last", priority=9)
+        await settle()
+        await worker_pool.release(request("now"))
+        await settle()
+        assert (early.done(), late.done(), last.done()) == (True, True, False)
+
+    run(scene)
+
+
+def test_a_large_fit_is_not_starved_by_small_ones(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        acquire(worker_pool, "s0")
+        acquire(worker_pool, "s1")
+        large = acquire(worker_pool, "large", "study", spec=PAIR)
+        acquire(worker_pool, "s2")
+        await settle()
+        await worker_pool.release(request("s0"))
+        await settle()
+        assert not large.done()
+        await worker_pool.release(request("s1"))
+        await settle()
+        assert large.done()
+
+    run(scene)
+
+
+def test_an_idle_host_of_another_layout_makes_room(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        group = await acquire(worker_pool, "sharded", spec=PAIR)
+        await worker_pool.release(request("sharded"))
+        seat = await acquire(worker_pool, "single")
+        assert world.killed == [group]
+        assert seat.spec == SEAT
+
+    run(scene)
+
+
+def test_a_group_that_has_ended_is_handed_to_nobody(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        group = await acquire(worker_pool, "one", spec=PAIR)
+        await settle()
+        await worker_pool.release(request("one"))
+        group.ended.set_result(None)
+        await settle()
+        assert await acquire(worker_pool, "two", spec=PAIR) is not group
+
+    run(scene)
+
+
+def test_a_host_that_did_not_live_is_replaced_and_its_room_is_free(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        first = await acquire(worker_pool, "one", spec=PAIR)
+        await worker_pool.release(request("one"), worker_alive=False)
+        assert world.killed == [first]
+        assert await acquire(worker_pool, "two", spec=PAIR) is not first
+
+    run(scene)
+
+
+def test_fractions_of_a_gpu_hold_several_fits(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        asked = [acquire(worker_pool, f"f{i}", spec=THIRD) for i in range(4)]
+        await settle()
+        assert sum(a.done() for a in asked) == 3
+
+    run(scene, cpus=8, gpus=1)
+
+
+def test_a_party_that_nobody_watches_leaves_whole(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        gone = [acquire(worker_pool, f"a{i}", "study-a") for i in range(3)]
+        stays = acquire(worker_pool, "b", "study-b", priority=9)
+        await settle()
+        await worker_pool.cancel_queue("study-a")
+        await settle()
+        assert stays.done()
+        assert isinstance(gone[2].exception(), RequestCancelled)
+
+    run(scene)
+
+
+def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
+    monkeypatch.setattr(pool_module, "IDLE_S", 0.01)
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        worker = await acquire(worker_pool, "f0")
+        await worker_pool.release(request("f0"))
+        await asyncio.sleep(0.05)
+        assert world.killed == [worker]
+
+    run(scene)
+
+
+def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        asked = [acquire(worker_pool, f"f{i}") for i in range(4)]
+        await settle()
+        worker_pool._workers.resize({"CPU": 3.0})
+        await settle()
+        assert [a.done() for a in asked] == [True, True, True, False]
+        worker_pool._workers.resize({"CPU": 1.0})
+        await worker_pool.release(request("f0"))
+        await settle()
+        assert len(world.killed) == 1
+        assert not asked[3].done()
+        await worker_pool.release(request("f1"), worker_alive=False)
+        await worker_pool.release(request("f2"), worker_alive=False)
+        await settle()
+        assert asked[3].done()
+
+    run(scene)
+
+
+def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        worker_pool._workers.resize({})
+        assert (await acquire(worker_pool, "f0")).spec == SEAT
+
+    run(scene)
+
+
+def test_at_the_end_of_a_sweep_every_host_is_closed(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        workers = [await acquire(worker_pool, "idle"), await acquire(worker_pool, "busy")]
+        await worker_pool.release(request("idle"))
+        await worker_pool.close()
+        assert sorted(map(id, world.killed)) == sorted(map(id, workers))
+
+    run(scene)
+
+
+def test_shares_of_gpus_are_packed_into_whole_ones(world):
+    large = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=0.6)
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        asked = [acquire(worker_pool, f"f{i}", spec=large) for i in range(3)]
+        await settle()
+        assert sum(a.done() for a in asked) == 2, "1.8 GPUs in all, but no two on one of them"
+        small = acquire(worker_pool, "small", spec=THIRD, priority=-1)
+        await settle()
+        assert small.done()
+
+    run(scene, cpus=8, gpus=2)
+
+
+def test_one_accelerator_type_may_be_full_while_another_is_not(world):
+    l4 = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1.0, accelerator="L4")
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        worker_pool._workers.resize(
+            {"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3}
+        )
+        asked = [acquire(worker_pool, f"f{i}", spec=l4) for i in range(2)]
+        await settle()
+        assert [a.done() for a in asked] == [True, False]
+
+    run(scene)
+
+
+def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeypatch):
+    monkeypatch.setattr(pool_module, "SPARE_S", 0.01)
+
+    async def scene(worker_pool: WorkerPool) -> None:
+        await worker_pool.expect_demand({SEAT: 5})
+        assert len(world.opened) == 2, "as many as there will be room for"
+        first = await acquire(worker_pool, "f0")
+        assert len(world.opened) == 2
+        await asyncio.sleep(0.05)
+        assert world.killed == [], "fits are still to come"
+        await worker_pool.expect_demand({SEAT: 1})
+        await asyncio.sleep(0.05)
+        assert len(world.killed) == 1
+        assert first not in world.killed
+
+    run(scene, cluster=ELASTIC)
+
+
+def test_on_a_cluster_of_fixed_size_nothing_is_opened_ahead(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        await worker_pool.expect_demand({SEAT: 5})
+        assert world.opened == []
+
+    run(scene)
+
+
+def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        busy = await acquire(worker_pool, "f0")
+        idle = await acquire(worker_pool, "f1")
+        await worker_pool.release(request("f1"))
+        await worker_pool.drain()
+        assert world.killed == [idle]
+        late = acquire(worker_pool, "f2")
+        await settle()
+        assert not late.done()
+        assert not await worker_pool.wait_until_idle(0.01)
+        busy.ended.set_result(None)
+        assert await worker_pool.wait_until_idle(1.0)
+
+    run(scene)
+
+
+def test_whoever_waits_at_the_end_is_turned_away_and_so_is_who_comes_later(world):
+    async def scene(worker_pool: WorkerPool) -> None:
+        running, waiting = acquire(worker_pool, "f0"), acquire(worker_pool, "f1")
+        await settle()
+        await worker_pool.reject_all()
+        late = acquire(worker_pool, "f2")
+        await settle()
+        assert running.done()
+        assert isinstance(waiting.exception(), PoolClosed)
+        assert isinstance(late.exception(), PoolClosed)
+        await worker_pool.release(request("f0"))
+        assert len(world.opened) == 1
+
+    run(scene, cpus=1)

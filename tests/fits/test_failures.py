@@ -1,0 +1,87 @@
+"""Why an attempt ended is told from what was raised, however it is wrapped; retries are bounded."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import ray.exceptions
+from ray.train import WorkerGroupError
+
+from w2s_ray.fits.failures import MOST_MOVES, HostLost, Retries, Stalled, cause_of
+from w2s_ray.learn.contract import LeaveRequested, NonFiniteLoss
+
+GLOO = RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+
+
+def wrapped(error: Exception) -> Exception:
+    """As a Ray task's caller sees it."""
+    return ray.exceptions.RayTaskError("run", "Traceback ...", error).as_instanceof_cause()
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (NonFiniteLoss(3, float("nan")), "diverged"),
+        (wrapped(NonFiniteLoss(3, float("nan"))), "diverged"),
+        (ValueError("no such column"), "error"),
+        (FileNotFoundError("rows.parquet"), "error"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (wrapped(OSError(errno.EDQUOT, "quota")), "disk_full"),
+        (OSError(errno.EIO, "Input/output error"), "store"),
+        (TimeoutError("the store did not answer"), "store"),
+        (wrapped(ConnectionResetError("store")), "store"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (ray.exceptions.OutOfMemoryError("killed by the memory monitor"), "out_of_memory"),
+        (ray.exceptions.WorkerCrashedError(), "worker_died"),
+        (ray.exceptions.ActorDiedError(), "worker_died"),
+        (ray.exceptions.NodeDiedError("n1"), "node_lost"),
+        (LeaveRequested(7, 20), "preempted"),
+        (Stalled(30.0), "stalled"),
+        (HostLost("gone"), "worker_died"),
+        (GLOO, "worker_died"),
+    ],
+)
+def test_a_cause_is_told_from_what_was_raised(error, cause):
+    assert cause_of(error) == cause
+
+
+@pytest.mark.parametrize(
+    ("failures", "cause"),
+    [
+        ({0: GLOO, 1: ray.exceptions.ActorDiedError()}, "worker_died"),
+        ({0: GLOO, 1: MemoryError()}, "out_of_memory"),
+        ({0: ValueError("wrong"), 1: ValueError("wrong")}, "error"),
+        ({1: OSError(errno.ENOSPC, "full"), 0: GLOO}, "disk_full"),
+    ],
+)
+def test_of_a_groups_failures_the_first_cause_counts_not_what_followed(failures, cause):
+    assert cause_of(WorkerGroupError("workers failed", failures)) == cause
+
+
+def test_retries_are_bounded_for_each_cause_and_counted():
+    retries = Retries(2)
+    assert [retries.allow("worker_died") for _ in range(3)] == [True, True, False]
+    assert [retries.allow("stalled") for _ in range(3)] == [True, True, False]
+    assert retries.counts == {"worker_died": 2, "stalled": 2}
+    assert not Retries(5).allow("error")
+    assert not Retries(5).allow("diverged")
+
+
+def test_a_machine_that_is_taken_away_does_not_count_against_the_retries():
+    retries = Retries(0)
+    assert all(retries.allow("preempted") for _ in range(MOST_MOVES))
+    assert not retries.allow("preempted")
+    assert not retries.allow("worker_died")
+
+
+def test_only_a_store_or_disk_in_trouble_is_given_time():
+    retries = Retries(9)
+    pauses = []
+    for _ in range(7):
+        retries.allow("store")
+        pauses.append(retries.pause_s("store"))
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert retries.pause_s("worker_died") == 0

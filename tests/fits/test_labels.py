@@ -1,0 +1,241 @@
+"""Ground truth of a reported cell never reaches its student, unless the run says oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import NoCheckpoints, make_model, make_task
+from w2s_ray.config import (
+    Columns,
+    ConfidenceLoss,
+    EarlyStopping,
+    Execution,
+    FitRecipe,
+    Labels,
+    ModelSource,
+    Task,
+    Training,
+    XentLoss,
+)
+from w2s_ray.data import load_split
+from w2s_ray.fits.labels import SplitRows, slice_rows, targets
+from w2s_ray.fits.train_fit import FitTraining
+from w2s_ray.fits.training_data import weak_labels
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Store
+from w2s_ray.store.tables import SPLIT_ROWS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "m")
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> list[dict]:
+    path = make_task(tmp_path_factory.mktemp("task") / "task.csv")
+    columns = Columns(text="text", label="label")
+    split = load_split(
+        Task(name="words", path=str(path), columns=columns, train=96, validation=32, test=32)
+    )
+    return [
+        {"example_id": e.id, "part": part, "text": e.text, "label": e.label, "group": e.group}
+        for part, examples in split.parts.items()
+        for e in examples
+    ]
+
+
+def write_split(store: Store, rows: list[dict], *, flipped: bool) -> None:
+    """The split in `store`, under one name; `flipped` inverts the truth that a student may not
+    see."""
+    hidden = ("student_half", "validation", "test")
+    changed = [
+        {**row, "label": 1 - row["label"]} if flipped and row["part"] in hidden else row
+        for row in rows
+    ]
+    store.write_split("s" * 20, pa.Table.from_pylist(changed, schema=SPLIT_ROWS), {})
+
+
+def planned(model: Path, **recipe) -> PlannedFit:
+    settings = Training(epochs=2, batch_size=16, lr=3e-3, evaluations_per_epoch=2)
+    made = FitRecipe.model_validate(
+        {"split": "s" * 20, "model": "sha256:m", "training": settings, "seed": 0, **recipe}
+    )
+    source = ModelSource(name="m", location=str(model), identity="sha256:m")
+    execution = Execution(gpus_per_worker=0)
+    return PlannedFit(made.run_id, made, source, execution, task="words")
+
+
+def supervisor(model: Path) -> PlannedFit:
+    return planned(
+        model,
+        train_on="supervisor_half",
+        labels="ground_truth",
+        loss=XentLoss(),
+        predicts=("student_half", "validation", "test"),
+    )
+
+
+def student(model: Path, stopping: EarlyStopping | None, transforms: Any = ()) -> PlannedFit:
+    return planned(
+        model,
+        train_on="student_half",
+        labels={"source": [supervisor(model).id], "transforms": transforms},
+        loss=ConfidenceLoss(),
+        early_stopping=stopping,
+    )
+
+
+def carried(store: Store, *fits: PlannedFit) -> list[list[float]]:
+    found = []
+    for fit in fits:
+        record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
+        assert record.status == "done", record.traceback
+        found.append(store.predictions(fit.id, "test").column("probability").to_pylist())
+    return found
+
+
+@pytest.mark.parametrize("oracle", [False, True])
+def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
+    tmp_path, model, rows, oracle
+):
+    stopping = EarlyStopping(patience=1, metric="loss", oracle=oracle)
+    predictions = []
+    for flipped in (False, True):
+        store = Store.open(tmp_path / f"flipped-{flipped}")
+        write_split(store, rows, flipped=flipped)
+        predictions.append(carried(store, supervisor(model), student(model, stopping)))
+    (weak, learned), (weak_again, learned_again) = predictions
+    assert weak == weak_again
+    assert (learned == learned_again) is not oracle
+
+
+def test_a_ceiling_does_learn_from_the_truth_so_the_test_above_can_fail(tmp_path, model, rows):
+    ceiling = planned(model, train_on="student_half", labels="ground_truth", loss=XentLoss())
+    found = []
+    for flipped in (False, True):
+        store = Store.open(tmp_path / f"flipped-{flipped}")
+        write_split(store, rows, flipped=flipped)
+        found.append(carried(store, ceiling))
+    assert found[0] != found[1]
+
+
+def test_a_students_targets_are_its_supervisors_probabilities(model, rows):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    weak = {(row["part"], row["example_id"]): 0.25 for row in rows}
+    made = targets(student(model, None).recipe, table, weak=weak)
+    assert np.array_equal(made.train_NC, np.full((48, 2), (0.75, 0.25), dtype=np.float32))
+    assert np.array_equal(made.validation_MC, np.full((32, 2), (0.75, 0.25), dtype=np.float32))
+    oracle = student(model, EarlyStopping(oracle=True)).recipe
+    made = targets(oracle, table, weak=weak)
+    assert np.array_equal(made.train_NC, np.full((48, 2), (0.75, 0.25), dtype=np.float32))
+    assert np.array_equal(made.validation_MC[:, 1], table.truth["validation"].labels_N)
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        ({"kind": "hard"},),
+        ({"kind": "temperature", "by": 2.0}, {"kind": "confident", "above": 0.5}),
+        ({"kind": "filter", "by": {"kind": "knn", "k": 5}, "share": 0.25},),
+        ({"kind": "relabel", "by": {"kind": "logistic"}},),
+        ({"kind": "filter", "by": {"kind": "topofilter", "k": 5}}, {"kind": "hard"}),
+    ],
+    ids=lambda transforms: "+".join(transform["kind"] for transform in transforms),
+)
+def test_transforms_see_no_truth_and_what_they_drop_is_counted(tmp_path, model, rows, transforms):
+    found = []
+    for flipped in (False, True):
+        store = Store.open(tmp_path / f"flipped-{flipped}")
+        write_split(store, rows, flipped=flipped)
+        taught = student(model, EarlyStopping(patience=1), transforms=transforms)
+        found.append(carried(store, supervisor(model), taught))
+        summary = store.record(taught.id).summary
+        assert summary["train_rows"] + summary["dropped_rows"] == 48
+        if any(transform["kind"] == "filter" for transform in transforms):
+            assert summary["dropped_rows"] >= 5
+    assert found[0] == found[1]
+
+
+def test_transforms_of_ground_truth_are_refused(model):
+    with pytest.raises(ValueError, match="transforms change weak labels"):
+        planned(
+            model,
+            train_on="student_half",
+            labels={"source": "ground_truth", "transforms": [{"kind": "hard"}]},
+            loss=XentLoss(),
+        )
+
+
+def test_transforms_that_leave_no_row_are_named(model, rows):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    weak = {(row["part"], row["example_id"]): 0.5 for row in rows}
+    fit = student(model, None, transforms=({"kind": "confident"},))
+    with pytest.raises(ValueError, match=r"Confident.* leaves none of 48 rows"):
+        targets(fit.recipe, table, weak=weak)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "d", None]), min_size=1, max_size=40),
+    st.integers(1, 5),
+)
+def test_slices_are_disjoint_whole_groups_and_together_everything(groups, count):
+    slices = [slice_rows(groups, (i, count)).tolist() for i in range(count)]
+    assert sorted(row for one in slices for row in one) == list(range(len(groups)))
+    for name in {group for group in groups if group is not None}:
+        assert sum(any(groups[row] == name for row in one) for one in slices) == 1
+
+
+def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_asked_for(model, rows):
+    assert [len(slice_rows([None] * 48, (i, 3))) for i in range(3)] == [16, 16, 16]
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    ids = table.ids["student_half"]
+    weak = {("student_half", row): 0.25 for row in ids[24:]}
+    weak |= {("validation", row): 0.25 for row in table.ids["validation"]}
+    recipe = student(model, None).recipe.model_copy(update={"train_slice": (1, 2)})
+    made = targets(recipe, table, weak=weak)
+    assert made.rows_N.tolist() == list(range(24, 48))
+    assert len(made.train_NC) == 24
+
+
+def test_several_supervisors_teach_their_mean(tmp_path, model, rows):
+    store = Store.open(tmp_path)
+    write_split(store, rows, flipped=False)
+    first = supervisor(model)
+    recipe = first.recipe.model_copy(update={"seed": 1})
+    second = PlannedFit(recipe.run_id, recipe, first.source, first.execution, first.task)
+    carried(store, first, second)
+    means = []
+    for source in ((first.id,), (second.id,), (first.id, second.id)):
+        made = weak_labels(
+            store, student(model, None).recipe.model_copy(update={"labels": Labels(source=source)})
+        )
+        means.append(np.array([made[row] for row in sorted(made)]))
+    assert np.allclose(means[2], (means[0] + means[1]) / 2)
+    assert not np.allclose(means[0], means[1])
+
+
+def test_a_missing_weak_label_is_named(model, rows):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    with pytest.raises(ValueError, match=r"has no label for \('student_half', "):
+        targets(student(model, None).recipe, table, weak={})
+
+
+def test_nan_fails_the_fit_with_its_step_and_leaves_no_result(tmp_path, model, rows):
+    store = Store.open(tmp_path / "store")
+    write_split(store, rows, flipped=False)
+    fit = supervisor(model)
+    training = fit.recipe.training.model_copy(update={"lr": 1e30, "clip_norm": None})
+    recipe = fit.recipe.model_copy(update={"training": training})
+    fit = PlannedFit(recipe.run_id, recipe, fit.source, fit.execution, fit.task)
+    record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
+    assert (record.status, record.cause) == ("failed", "diverged")
+    assert "at step" in record.reason
+    assert store.find(fit.id) is None

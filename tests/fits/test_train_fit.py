@@ -1,0 +1,91 @@
+"""The boundary of a fit's job: failures become records, an end that was asked for does not."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.learn.tiny import recipe_of, source_of
+from w2s_ray.config import Execution, LoraTuning, LpFtTuning, ProbeTuning
+from w2s_ray.fits.train_fit import FitTraining
+from w2s_ray.learn.contract import FitResult, LeaveRequested, StopRequested
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path)
+
+
+def a_job(raised: Exception) -> FitTraining:
+    class Ending(FitTraining):
+        def _train(self, store: Store, checkpoints: Any) -> Any:
+            raise raised
+
+    recipe = recipe_of()
+    fit = PlannedFit(
+        id=recipe.run_id,
+        recipe=recipe,
+        source=source_of(Path("nowhere"), "tiny"),
+        execution=Execution(),
+        task="task",
+        roles=("student",),
+    )
+    return Ending(fit)
+
+
+@pytest.mark.parametrize("ended", [StopRequested(3, 12), LeaveRequested(3, 12)])
+def test_an_asked_for_end_reaches_the_caller_and_leaves_no_record(ended: Exception, store: Store):
+    job = a_job(ended)
+    with pytest.raises(type(ended)):
+        job.run(store, checkpoints=None)
+    assert store.attempts(job.fit.id) == []
+
+
+def test_a_failure_becomes_a_record_with_its_cause_for_the_watch_to_write(store: Store):
+    record = a_job(OSError(errno.ENOSPC, "disk full")).run(store, checkpoints=None)
+    assert (record.status, record.cause) == ("failed", "disk_full")
+    assert record.reason == "OSError: [Errno 28] disk full"
+    assert "raise raised" in str(record.traceback)
+    assert store.attempts(record.id) == []
+
+
+def test_earlier_attempts_are_counted_by_cause(store: Store):
+    job = a_job(MemoryError())
+    for _ in range(2):
+        store.write_attempt(job.run(store, checkpoints=None))
+    third = job.run(store, checkpoints=None)
+    assert (third.attempts, third.retries) == (3, {"out_of_memory": 2})
+
+
+@pytest.mark.parametrize(
+    ("tuning", "per_token"), [(LoraTuning(), 420), (ProbeTuning(), 240), (LpFtTuning(), 420)]
+)
+def test_a_fits_figures_hold_its_flops(tuning, per_token):
+    from w2s_ray.fits.train_fit import _flops
+
+    result = FitResult(
+        predicted={},
+        losses={},
+        steps=1,
+        total_steps=2,
+        best_step=1,
+        stopped_early=True,
+        validation_agreement=None,
+        validation_loss=None,
+        train_loss=0.5,
+        parameters=100,
+        trained_parameters=10,
+        tokens=7,
+        planned_tokens=14,
+        evaluated_tokens=5,
+    )
+    assert _flops(result, recipe_of({"tuning": tuning})) == {
+        "training_flops": per_token * 7,
+        "planned_training_flops": per_token * 14,
+        "evaluation_flops": 200 * 5,
+    }

@@ -1,0 +1,138 @@
+"""A budget: what counts as spent, and what it ends, before Ray is started and while it runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.plan.test_plan import SEARCH, inputs
+from tests.store.builders import a_record
+from tests.support import sweep_text, w2s
+from w2s_ray.cli.cost_options import budget_of
+from w2s_ray.config import load_sweep, parse_sweep
+from w2s_ray.config.budget import Budget
+from w2s_ray.plan import make_plan
+from w2s_ray.prepare import plan_sweep
+from w2s_ray.status import budget as budget_module
+from w2s_ray.status.budget import BudgetGuard, fits_left, fits_under_way
+from w2s_ray.status.run_state import ProgressSnapshot, RunState
+from w2s_ray.store import Store
+
+HOUR = Budget(1, "device-hours")
+PLAN = make_plan(parse_sweep(SEARCH), inputs())
+FITS = list(PLAN.fits)
+
+
+def seen(**seconds: float) -> ProgressSnapshot:
+    """A board with fits of two devices that have run for so long, a study, and one that waits."""
+    now = time.time()
+    return ProgressSnapshot(
+        run_states={
+            **{run: RunState({"devices": 2}, "running", now - s) for run, s in seconds.items()},
+            "study": RunState({}, "running", now - 9999),
+            "waits": RunState({"devices": 2}, "waiting", now - 9999),
+            "starts": RunState({"devices": 2}, "starting", now - 9999),
+        }
+    )
+
+
+def test_what_is_done_and_what_runs_count_together(tmp_path):
+    store = Store.open(tmp_path)
+    store.write_run(a_record(id=FITS[0], device_seconds=1000.0))
+    budget_guard = BudgetGuard(HOUR, store)
+    budget_guard.count(PLAN)
+    assert not budget_guard.look(seen(x=600, y=600))
+    assert budget_guard.seconds == pytest.approx(1000 + 2400, abs=5)
+    assert fits_under_way(seen(x=600, y=600)) == 2
+    assert not budget_guard.look(seen())
+    assert budget_guard.seconds == pytest.approx(3400, abs=5), "off the board, and not yet counted"
+    assert budget_guard.look(seen(z=1400))
+    assert budget_guard.look(seen()), "spent is spent"
+    assert budget_guard.said is not None
+    assert budget_guard.said.endswith("of 1 device-hours spent")
+
+
+def test_without_a_budget_nothing_is_counted(tmp_path):
+    budget_guard = BudgetGuard(None, Store.open(tmp_path))
+    with budget_guard.followed(lambda: PLAN):
+        assert not budget_guard.look(seen(x=1e9))
+    assert (budget_guard.said, budget_guard.seconds) == (None, 0.0)
+
+
+def test_it_follows_a_plan_that_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget_module, "COUNT_S", 0.02)
+    store = Store.open(tmp_path)
+    budget_guard = BudgetGuard(HOUR, store)
+    with budget_guard.followed(lambda: PLAN):
+        store.write_run(a_record(id=FITS[1], device_seconds=3601.0))
+        deadline = time.monotonic() + 30
+        while not budget_guard.look(seen()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert budget_guard.empty
+
+
+def test_what_is_left_counts_trials_and_refits(tmp_path):
+    store = Store.open(tmp_path)
+    before = fits_left(PLAN, store)
+    assert before == len(PLAN.fits) + PLAN.trials + PLAN.waiting
+    store.write_run(a_record(id=FITS[0]))
+    assert fits_left(PLAN, store) == before - 1
+    study = next(iter(PLAN.studies))
+    lost = {study, *PLAN.blocked_by([study])}
+    assert fits_left(PLAN, store, lost=lost) == before - 1 - PLAN.trials - PLAN.waiting
+
+
+def test_spent_by_earlier_calls_nothing_starts_not_even_ray(tmp_path: Path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(sweep_text(tmp_path))
+    sweep = load_sweep(path)
+    store = Store.open(sweep.store)
+    plan = plan_sweep(sweep, store=store)
+    store.write_run(a_record(id=next(iter(plan.fits)), device_seconds=7200.0))
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("currency: USD\nper_device_hour:\n  L4: {on_demand: 2.0}\n")
+    money = ("--accelerator", "L4", "--prices", prices)
+    ended = w2s("run", path, "--budget", "3 USD", *money)
+    assert ended.returncode == 130
+    left = len(plan.fits) - 1
+    assert ended.stderr.splitlines()[-2:] == [
+        f"4.00 of 3 USD spent (2 device-hours); {left} fits are left undone, trials included",
+        f"stopped by its budget of 3 USD: 1 of {len(plan.fits)} planned runs are in {store.uri}, "
+        "and the same command with a larger budget, or none, goes on from here",
+    ]
+    assert "starting Ray" not in ended.stderr
+
+
+def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named(tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("currency: USD\nper_device_hour:\n  L4: {on_demand: 2.0, spot: 1.0}\n")
+    money = {"accelerator": "L4", "prices": prices}
+    found = budget_of("3 USD", **money, spot=True)
+    assert found is not None
+    assert found.device_seconds == 3 * 3600
+    assert budget_of(None, accelerator=None, prices=None, spot=False) is None
+    with pytest.raises(ValueError, match="are about a budget; add --budget"):
+        budget_of(None, **money, spot=False)
+    with pytest.raises(ValueError, match="needs both --accelerator NAME and --prices FILE"):
+        budget_of("3 USD", accelerator="L4", prices=None, spot=False)
+    with pytest.raises(ValueError, match="add --accelerator NAME and --prices FILE"):
+        budget_of("3 USD", accelerator=None, prices=None, spot=False)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_at_its_budget_a_sweep_finishes_what_is_under_way_and_starts_nothing(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    text = sweep_text(tmp_path).replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]")
+    assert "epochs: 2," in text
+    path.write_text(text.replace("epochs: 2,", "epochs: 60,"))  # long enough to be seen under way
+    store = Store.open(tmp_path / "results")
+    ended = w2s("run", path, "--budget", "0.00001 device-hours")
+    assert ended.returncode == 130, ended.stderr
+    assert "nothing new starts" in ended.stderr
+    assert "stopped by its budget of 1e-05 device-hours" in ended.stderr
+    assert 0 < len(store.all_done()) <= 4, "the two students wait for those"
+    assert {run.id for run in store.latest()} == store.all_done(), "nothing has failed"
+    assert store.work_left() == set(), "nothing was interrupted"

@@ -1,0 +1,130 @@
+"""What a user declares: the sweep file, and the recipes that it is made into.
+
+Owns frozen pydantic models and their errors. It reads nothing but the sweep file itself.
+"""
+
+from w2s_ray.config.chain import Link, chain
+from w2s_ray.config.declared import (
+    Bounds,
+    Columns,
+    Difficulty,
+    Method,
+    Model,
+    Pretrain,
+    Task,
+)
+from w2s_ray.config.execution import Execution, Limits
+from w2s_ray.config.load import SweepError, load_sweep, parse_sweep
+from w2s_ray.config.recipe import (
+    PARTS,
+    FitRecipe,
+    Form,
+    Labels,
+    ModelSource,
+    Part,
+)
+from w2s_ray.config.search import Pair, Search, TaskPair
+from w2s_ray.config.settings import (
+    SAN_TOKENS,
+    Architecture,
+    EarlyStopping,
+    FitSettings,
+    Training,
+)
+from w2s_ray.config.space import Branch, Distribution, OneOf, branch, branches, grid_size
+from w2s_ray.config.stages import (
+    BootstrapStage,
+    EnsembleStage,
+    GenerativeStage,
+    IterateStage,
+    LinearProbeStage,
+    Prompt,
+    PromptStage,
+    Stage,
+)
+from w2s_ray.config.study import StudyRecipe
+from w2s_ray.config.sweep import Sweep
+from w2s_ray.config.trackers import MLflow, TensorBoard, Trackers, Wandb
+from w2s_ray.config.tuning import (
+    FullTuning,
+    LastLayersTuning,
+    LoraTuning,
+    LpFtTuning,
+    ProbeTuning,
+    Tuning,
+)
+from w2s_ray.methods.losses import (
+    ConfidenceLoss,
+    ConfidenceReferenceLoss,
+    EntropyLoss,
+    KLLoss,
+    Loss,
+    ProductLoss,
+    WindowLoss,
+    XentLoss,
+)
+
+__all__ = [
+    "PARTS",
+    "SAN_TOKENS",
+    "Architecture",
+    "BootstrapStage",
+    "Bounds",
+    "Branch",
+    "Columns",
+    "ConfidenceLoss",
+    "ConfidenceReferenceLoss",
+    "Difficulty",
+    "Distribution",
+    "EarlyStopping",
+    "EnsembleStage",
+    "EntropyLoss",
+    "Execution",
+    "FitRecipe",
+    "FitSettings",
+    "Form",
+    "FullTuning",
+    "GenerativeStage",
+    "IterateStage",
+    "KLLoss",
+    "Labels",
+    "LastLayersTuning",
+    "Limits",
+    "LinearProbeStage",
+    "Link",
+    "LoraTuning",
+    "Loss",
+    "LpFtTuning",
+    "MLflow",
+    "Method",
+    "Model",
+    "ModelSource",
+    "OneOf",
+    "Pair",
+    "Part",
+    "Pretrain",
+    "ProbeTuning",
+    "ProductLoss",
+    "Prompt",
+    "PromptStage",
+    "Search",
+    "Stage",
+    "StudyRecipe",
+    "Sweep",
+    "SweepError",
+    "Task",
+    "TaskPair",
+    "TensorBoard",
+    "Trackers",
+    "Training",
+    "Tuning",
+    "Wandb",
+    "WindowLoss",
+    "XentLoss",
+    "branch",
+    "branches",
+    "chain",
+    "grid_size",
+    "load_sweep",
+    "parse_sweep",
+]

@@ -1,0 +1,233 @@
+"""Named ladders of open models: hub names, sizes, learning rates and LoRA targets in one place.
+
+Owns the numbers, each with where it is from, and the step from `{ladder: pythia, from: 70m}` to the
+models that a sweep file could have listed. It asks no hub and knows nothing of the rest of a sweep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from w2s_ray.config.merge import first_error, unknown
+from w2s_ray.config.names import Line
+from w2s_ray.config.settings import Frozen
+from w2s_ray.errors import InputError
+
+REFERENCE = "openai/weak-to-strong, weak_to_strong/config.py"
+ELEUTHER = "EleutherAI/w2s, w2s/model.py"
+ALIKE = f"by analogy with {REFERENCE}: 5e-5 up to 0.5B, 1e-5 above; recalled, not tuned"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One model of a ladder."""
+
+    name: str
+    """Hub name."""
+    parameters: float
+    """Weights, embeddings included, rounded as the model's card has it; recalled."""
+    lr: float
+    """Peak learning rate when every weight is trained, at batch size 32."""
+    lr_source: str
+
+
+@dataclass(frozen=True)
+class OpenLadder:
+    """One architecture at several sizes, smallest first."""
+
+    rungs: Mapping[str, Rung]
+    """Size as its name has it -> model."""
+    targets: tuple[str, ...]
+    """Modules that get an adapter under LoRA."""
+    targets_source: str
+    note: str = ""
+    """What a user should know before starting."""
+
+
+def _rungs(name: str, sizes: Mapping[str, tuple[float, float, str]]) -> dict[str, Rung]:
+    return {size: Rung(name.format(size), *facts) for size, facts in sizes.items()}
+
+
+SMALL, LARGE = (5e-5, ALIKE), (1e-5, ALIKE)
+
+OPEN_LADDERS: dict[str, OpenLadder] = {
+    "gpt2": OpenLadder(
+        {
+            "124m": Rung("openai-community/gpt2", 124e6, 5e-5, REFERENCE),
+            "355m": Rung("openai-community/gpt2-medium", 355e6, 5e-5, REFERENCE),
+            "774m": Rung("openai-community/gpt2-large", 774e6, 1e-5, REFERENCE),
+            "1.5b": Rung("openai-community/gpt2-xl", 1.56e9, 1e-5, REFERENCE),
+        },
+        ("c_fc", "c_proj", "c_attn"),
+        REFERENCE,
+    ),
+    "pythia": OpenLadder(
+        _rungs(
+            "EleutherAI/pythia-{}",
+            {
+                "14m": (14e6, *SMALL),
+                "70m": (70e6, *SMALL),
+                "160m": (162e6, *SMALL),
+                "410m": (405e6, 5e-5, REFERENCE),
+                "1b": (1.01e9, *LARGE),
+                "1.4b": (1.41e9, *LARGE),
+                "2.8b": (2.78e9, *LARGE),
+                "6.9b": (6.86e9, *LARGE),
+                "12b": (11.8e9, *LARGE),
+            },
+        ),
+        ("dense_h_to_4h", "dense_4h_to_h", "query_key_value"),
+        REFERENCE,
+    ),
+    "qwen2.5": OpenLadder(
+        _rungs(
+            "Qwen/Qwen2.5-{}",
+            {
+                "0.5B": (494e6, *SMALL),
+                "1.5B": (1.54e9, *LARGE),
+                "3B": (3.09e9, *LARGE),
+                "7B": (7.62e9, *LARGE),
+                "14B": (14.8e9, *LARGE),
+                "32B": (32.8e9, *LARGE),
+                "72B": (72.7e9, *LARGE),
+            },
+        ),
+        ("gate_proj", "down_proj", "up_proj", "q_proj", "k_proj", "v_proj", "o_proj"),
+        f"{ELEUTHER}, where it is said of Llama, Mistral and Qwen",
+    ),
+    "opt": OpenLadder(
+        _rungs(
+            "facebook/opt-{}",
+            {
+                "125m": (125e6, *SMALL),
+                "350m": (331e6, *SMALL),
+                "1.3b": (1.32e9, *LARGE),
+                "2.7b": (2.65e9, *LARGE),
+                "6.7b": (6.66e9, *LARGE),
+                "13b": (12.9e9, *LARGE),
+                "30b": (30e9, *LARGE),
+                "66b": (66e9, *LARGE),
+            },
+        ),
+        ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+        "recalled: every linear layer of a block, as for the other ladders",
+        "weights on the hub's main branch are pickles, which are never loaded (recalled); name "
+        "`revision` of a converted branch, or a local folder",
+    ),
+}
+"""Name -> ladder. What is said to be recalled was not checked against the hub."""
+
+LORA_RANK, LORA_LR, LORA_LR_LARGE, LORA_LARGE = 8, 5e-4, 8e-5, 1e9
+"""Rank 8; 5e-4 for its 0.5B model and 8e-5 for its 8B one (EleutherAI/w2s); where between these
+sizes the rate changes is our choice."""
+
+
+class LadderRange(Frozen):
+    """Rungs of a named ladder, in place of the models that they are."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    ladder: Line
+    """gpt2, pythia, qwen2.5 or opt."""
+    first: Line | None = Field(default=None, alias="from")
+    """The smallest size; null = the ladder's smallest."""
+    last: Line | None = Field(default=None, alias="to")
+    """The largest size; null = the ladder's largest."""
+    tuning: Literal["full", "lora"] = "full"
+    """What is trained: each model's learning rate and LoRA's targets are those of the ladder."""
+    training: dict[str, Any] = {}
+    """Settings of `training` for all of its models; they win over the ladder's."""
+    execution: dict[str, Any] = {}
+    """Settings of `execution` for all of its models."""
+    revision: Line | None = None
+    """Hub commit, tag or branch of all of its models."""
+
+
+def expanded(models: Any) -> Any:
+    """What a sweep file says of `models` with every ladder in it replaced by its models.
+
+    Raises:
+        InputError: no such ladder or size, or a range that ends before it begins.
+    """
+    if isinstance(models, dict) and "ladder" in models:
+        models = [models]
+    if not isinstance(models, list | tuple):
+        return models
+    found: list[Any] = []
+    for entry in models:
+        is_ladder = isinstance(entry, dict) and "ladder" in entry
+        found += _models(_range(entry)) if is_ladder else [entry]
+    return found
+
+
+def _range(entry: Mapping[str, Any]) -> LadderRange:
+    known = [field.alias or name for name, field in LadderRange.model_fields.items()]
+    for key in entry:
+        if key not in known:
+            raise InputError(f"models.{key}: {unknown(str(key), known)}")
+    try:
+        return LadderRange.model_validate(entry)
+    except ValidationError as error:
+        raise InputError(f"models.{first_error(error)}") from None
+
+
+def _models(asked: LadderRange) -> list[dict[str, Any]]:
+    if asked.ladder not in OPEN_LADDERS:
+        said = unknown(asked.ladder, OPEN_LADDERS, what="ladder")
+        raise InputError(f"models.ladder: {said}")
+    ladder = OPEN_LADDERS[asked.ladder]
+    sizes = list(ladder.rungs)
+    first = 0 if asked.first is None else _place(asked.first, sizes, "from", asked.ladder)
+    last = len(sizes) - 1 if asked.last is None else _place(asked.last, sizes, "to", asked.ladder)
+    if first > last:
+        raise InputError(
+            f"models.to: {asked.last} is smaller than `from: {asked.first}` on the ladder "
+            f"{asked.ladder}; it has, smallest first: {', '.join(sizes)}"
+        )
+    return [_model(ladder, ladder.rungs[size], asked) for size in sizes[first : last + 1]]
+
+
+def _model(ladder: OpenLadder, rung: Rung, asked: LadderRange) -> dict[str, Any]:
+    training: dict[str, Any] = {"lr": rung.lr}
+    if asked.tuning == "lora":
+        training["lr"] = LORA_LR if rung.parameters < LORA_LARGE else LORA_LR_LARGE
+        adapters = {"kind": "lora", "rank": LORA_RANK, "targets": list(ladder.targets)}
+        training["tuning"] = adapters
+    return {
+        "name": rung.name,
+        "revision": asked.revision,
+        "training": {**training, **asked.training},
+        "execution": asked.execution,
+    }
+
+
+def _place(size: str, sizes: list[str], key: str, ladder: str) -> int:
+    by_name = {name.lower(): place for place, name in enumerate(sizes)}
+    if size.lower() in by_name:
+        return by_name[size.lower()]
+    raise InputError(
+        f"models.{key}: the ladder {ladder} has no size {size!r}; nearest: "
+        f"{_nearest(size, sizes)}; it has {', '.join(sizes)}"
+    )
+
+
+def _nearest(size: str, sizes: list[str]) -> str:
+    """The size nearest by ratio; the smallest where `size` is no number."""
+    asked = _number(size)
+    if asked is None or asked <= 0:
+        return sizes[0]
+    return min(sizes, key=lambda name: abs(math.log((_number(name) or 1.0) / asked)))
+
+
+def _number(size: str) -> float | None:
+    units = {"k": 1e3, "m": 1e6, "b": 1e9}
+    digits, unit = size[:-1], size[-1:].lower()
+    try:
+        return float(digits) * units[unit] if unit in units else float(size)
+    except ValueError:
+        return None

@@ -1,0 +1,205 @@
+"""Sweep files: YAML to a `Sweep`, with errors that name the file, the line, the key and the remedy.
+
+Owns the wording of what is wrong in a file that is YAML: one line for each place in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from w2s_ray.config.merge import given, unknown, worded
+from w2s_ray.config.sweep import Sweep
+from w2s_ray.config.yaml_files import SweepError, load_yaml, read_text
+
+TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
+"""Parts of pydantic's locations that no file has: validators, and tags of unions."""
+
+
+Declared = TypeVar("Declared", bound=BaseModel)
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """The sweep in the YAML file at `path`.
+
+    Raises:
+        SweepError: the file is missing, is no YAML, or says something that a sweep can't.
+    """
+    return parse_sweep(read_text(path, what="sweep file"), name=str(path))
+
+
+def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: str) -> Declared:
+    """The `model` in the YAML file at `path`; `what` it is and `needs` are for errors.
+
+    Raises:
+        SweepError: as for `load_sweep`.
+    """
+    text = read_text(path, what=what.partition(" ")[2])
+    return _parsed(text, model, name=str(path), must=f"{what} is a mapping with {needs}")
+
+
+def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
+    """The sweep in the YAML `text`; `name` stands for the file in errors.
+
+    Raises:
+        SweepError: as for `load_sweep`.
+    """
+    must = "a sweep file is a mapping with name, task, models and methods"
+    return _parsed(text, Sweep, name=name, must=must)
+
+
+def _parsed(text: str, model: type[Declared], *, name: str, must: str) -> Declared:
+    root, data = load_yaml(text, name=name)
+    if root is None or not isinstance(data, dict):
+        raise SweepError(f"{name}:1: {must}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [
+            _problem(detail, root, data, model) for detail in error.errors(include_url=False)
+        ]
+        raise SweepError(*(f"{name}:{line}" for line in _lines(problems))) from None
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One of pydantic's errors, at a place in the file."""
+
+    line: int
+    key: str
+    """Dotted, as the user wrote it; empty for the whole file."""
+    message: str
+    given: str = ""
+    is_of_type: bool = False
+    """Whether the value is none of the right type, which each member of a union says of it."""
+    is_too_short: bool = False
+    """Whether a list is too short, which pydantic also says where its items are wrong."""
+
+
+def _lines(problems: Sequence[_Problem]) -> list[str]:
+    """A line for each place: pydantic tries every member of a union, and reports each."""
+    above, at = set[str](), set[str]()
+    for problem in problems:
+        if not problem.is_too_short:
+            parts = problem.key.split(".")
+            at.add(problem.key)
+            above |= {".".join(parts[:i]) for i in range(1, len(parts))}
+    kept = [
+        problem
+        for problem in problems
+        if not (problem.is_of_type and problem.key in above)
+        and not (problem.is_too_short and (problem.key in above or problem.key in at))
+    ]
+    places: dict[tuple[int, str], list[_Problem]] = {}
+    for problem in kept:
+        places.setdefault((problem.line, problem.key), []).append(problem)
+    lines = []
+    for (line, key), here in places.items():
+        said = "; or ".join(dict.fromkeys(problem.message for problem in here))
+        at = f"{line}: {key}: " if key else f"{line}: "
+        lines.append(f"{at}{said}{here[-1].given}")
+    return lines
+
+
+def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) -> _Problem:
+    loc = [part for part in detail["loc"] if not re.match(TAG, str(part))]
+    if loc[:1] == ["tasks"] and "task" in data:
+        loc = ["task", *loc[2:]]
+    kind = detail["type"]
+    line, key = _locate(root, loc, with_last=kind == "missing")
+    message = worded(detail)
+    if kind == "extra_forbidden":
+        message = unknown(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
+    if not key:
+        line = _line_of_mention(root, message) or line
+    is_of_type = kind == "literal_error" or kind.endswith("_type")
+    return _Problem(line, key, message, given(detail), is_of_type, kind == "too_short")
+
+
+def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[int, str]:
+    """Line of the deepest node that `loc` leads to, and the path as the user wrote it.
+
+    `with_last`: the last part of `loc` is a key that the file doesn't have.
+    """
+    node, line, shown = root, 1, []
+    for part in loc:
+        step = _child(node, part)
+        if step is None:
+            if with_last and part is loc[-1]:
+                shown.append(str(part))
+            continue
+        node, line = step
+        shown.append(str(part))
+    return line, ".".join(shown)
+
+
+def _child(node: yaml.Node, part: Any) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        child = node.value[part]
+        return child, child.start_mark.line + 1
+    return None
+
+
+def _line_of_mention(root: yaml.Node, message: str) -> int | None:
+    """The line of the dotted key that a whole-file check named first."""
+    match = re.match(r"([a-z_]+(?:\.[^\s:]+)?)", message)
+    if match is None or not isinstance(root, yaml.MappingNode):
+        return None
+    line = None
+    node: yaml.Node = root
+    keys = match.group(1).split(".")
+    for i, key in enumerate(keys):
+        step = _child(node, ".".join(keys[i:])) or _child(node, key)
+        if step is None and isinstance(node, yaml.SequenceNode):
+            step = next(((n, n.start_mark.line + 1) for n in node.value if _named(n, key)), None)
+        if step is None:
+            break
+        node, line = step
+    return line
+
+
+def _named(node: yaml.Node, label: str) -> bool:
+    if isinstance(node, yaml.ScalarNode):
+        return node.value == label
+    return isinstance(node, yaml.MappingNode) and any(
+        key.value in ("label", "name", "kind") and value.value == label for key, value in node.value
+    )
+
+
+def _siblings(model: Any, loc: Any, data: Any) -> list[str]:
+    """The keys that are allowed where pydantic met an unknown one."""
+    for part in loc:
+        models = _models_in(model) if not _is_model(model) else [model]
+        tagged = [
+            m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part
+        ]
+        if tagged:
+            model = tagged[0]
+            continue
+        if isinstance(part, int):
+            continue
+        fields = [m.model_fields[part] for m in models if part in m.model_fields]
+        if fields:
+            model = fields[0].annotation
+    keys = dict.fromkeys(key for m in _models_in(model) for key in m.model_fields)
+    return [*keys, "task"] if model is Sweep else list(keys)
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    if _is_model(annotation):
+        return [annotation]
+    return [model for arg in get_args(annotation) for model in _models_in(arg)]

@@ -1,0 +1,174 @@
+"""The settings of one fit: training schedule, loss, early stopping.
+
+Owns the models that a sweep file and a recipe share, so that what a user writes is what is hashed.
+The docstrings of the fields are the manual. It refuses unknown keys, and knows nothing of grids,
+of execution or of files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from w2s_ray.config.stages import Stage, kind_of
+from w2s_ray.config.tuning import FullTuning, Tuning
+from w2s_ray.errors import InputError
+from w2s_ray.frozen import Frozen
+from w2s_ray.methods.losses import AnyLoss, XentLoss
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Training(Frozen):
+    """How a model is finetuned. Part of identity."""
+
+    batch_size: int = Field(default=32, ge=1, le=10_000_000)
+    """Rows per optimizer step over all workers and accumulation (the global batch)."""
+    epochs: int = Field(default=2, ge=1, le=100_000)
+    """Passes over the training rows."""
+    lr: float = Field(default=1e-5, gt=0, le=1000)
+    """Peak learning rate of AdamW."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Decay of the learning rate after warm-up: to zero by cosine or linearly, or none."""
+    lr_warmup_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises linearly from 0."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1000)
+    """AdamW's decoupled weight decay."""
+    weight_decay_to: Literal["zero", "initial"] = "zero"
+    """What weights decay towards: zero, or those that training began with (torch engine only)."""
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    """AdamW's moment decay rates."""
+    clip_norm: float | None = Field(default=1.0, gt=0, le=1e12)
+    """Largest norm of the whole gradient; null = no clipping."""
+    max_tokens: int = Field(default=512, ge=2, le=100_000_000)
+    """Longer texts lose their beginning, for every tokenizer; no row is dropped for its length."""
+    answer_tokens: int = Field(default=16, ge=2, le=1_000_000)
+    """Longest completion of a prompt, and longest answer that is learned."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward and backward pass; the optimizer keeps fp32 weights."""
+    bucket_batches: int = Field(default=16, ge=1, le=1_000_000)
+    """Batches drawn together and sorted by length, against padding; 1 = plain shuffling."""
+    evaluations_per_epoch: int = Field(default=4, ge=1, le=10_000)
+    """How often validation is evaluated, for curves, early stopping and pruning."""
+    tuning: Tuning = FullTuning()
+    """What is trained: full (everything), lora, probe, lp_ft or last_layers."""
+
+    @property
+    def evaluations(self) -> int:
+        """How often a whole training evaluates at most."""
+        return self.epochs * self.evaluations_per_epoch
+
+
+SAN_TOKENS = 199
+"""Of the tokenizer `san`."""
+
+
+class Architecture(Frozen):
+    """A language model to pretrain from nothing, and its tokenizer, made of the corpus."""
+
+    kind: Literal["gpt2", "llama", "gpt_neox"] = "gpt2"
+    """Which architecture of the transformers library."""
+    width: int = Field(ge=2, le=100_000)
+    """Width of the residual stream."""
+    layers: int = Field(ge=1, le=10_000)
+    """Number of blocks."""
+    heads: int = Field(ge=1, le=10_000)
+    """Attention heads of a block."""
+    context: int = Field(default=128, ge=8, le=1_000_000)
+    """Longest row in tokens."""
+    tokenizer: Literal["words", "san", "bpe"] = "bpe"
+    """`words`: words and punctuation marks; `san`: chess, a move in SAN by its parts (piece,
+    square, capture, check) and a position square by square, so that no move is unknown; `bpe`:
+    byte pairs."""
+    vocabulary: int = Field(default=8000, ge=300, le=1_000_000)
+    """Most tokens of the tokenizer; the most frequent ones are kept. `san` has fewer, always the
+    same."""
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Architecture:
+        if self.width % (2 * self.heads):
+            raise InputError(
+                f"width {self.width} can't be cut into {self.heads} heads of an even width; "
+                "choose a multiple of twice the heads"
+            )
+        return self
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that the tokenizer has at most."""
+        return SAN_TOKENS if self.tokenizer == "san" else self.vocabulary
+
+    def config(self, vocabulary: int) -> dict[str, Any]:
+        """What the model's config.json says of its shape, with so many tokens."""
+        if self.kind == "gpt2":
+            shape = {"n_positions": self.context, "n_embd": self.width}
+            shape |= {"n_layer": self.layers, "n_head": self.heads}
+        else:
+            shape = {"max_position_embeddings": self.context, "hidden_size": self.width}
+            shape |= {"num_hidden_layers": self.layers, "num_attention_heads": self.heads}
+            shape |= {"intermediate_size": 4 * self.width, "tie_word_embeddings": True}
+        return {"model_type": self.kind, "vocab_size": vocabulary, **shape}
+
+
+class EarlyStopping(Frozen):
+    """Stop when validation no longer improves, and restore the best state seen."""
+
+    patience: int = Field(default=2, ge=1, le=1_000_000_000)
+    """Evaluations without improvement after which training stops."""
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    """What must improve on validation: agreement with its labels, or cross-entropy with them."""
+    min_delta: float = Field(default=0.0, ge=0, le=1000)
+    """Smallest change that counts as an improvement."""
+    oracle: bool = False
+    """True: a student's validation labels are the ground truth. An upper bound, shown as such."""
+
+
+class FitSettings(Frozen):
+    """All settings of a fit that a method or a search may choose."""
+
+    training: Training = Training()
+    loss: AnyLoss = XentLoss()
+    early_stopping: EarlyStopping | None = None
+    stages: tuple[Stage, ...] = ()
+
+    @model_validator(mode="after")
+    def _stopping_can_happen(self) -> FitSettings:
+        stop = self.early_stopping
+        evaluations = self.training.evaluations
+        if stop is not None and stop.patience > evaluations:
+            raise InputError(
+                f"early_stopping.patience is {stop.patience}, but training evaluates only "
+                f"{evaluations} times; lower the patience or raise evaluations_per_epoch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_stage_of_a_kind(self) -> FitSettings:
+        kinds = [kind_of(stage) for stage in self.stages]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise InputError(
+                    f"stages has {kind!r} more than once, and settings are named by kind; keep one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_asked_is_not_probed(self) -> FitSettings:
+        if {"prompt", "linear_probe"} <= {kind_of(stage) for stage in self.stages}:
+            raise InputError(
+                "stages has prompt and linear_probe: each stands for the student that is reported; "
+                "keep one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_simulated_supervisor_teaches_one_student(self) -> FitSettings:
+        kinds = [kind_of(stage) for stage in self.stages]
+        for kind in ("bootstrap", "iterate", "prompt"):
+            if "simulated" in kinds and kind in kinds:
+                raise InputError(
+                    f"stages has simulated and {kind}: a simulated supervisor stands for the real "
+                    f"one, and labels for one student that is trained; leave {kind} out"
+                )
+        return self

@@ -1,0 +1,82 @@
+"""The recipe of a study: the hashed description of a search over one method's settings.
+
+Owns what a trial trains: for each cell the chain of fits that the method's stages and the trial's
+settings make of its student. It proposes nothing and knows nothing of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from w2s_ray.config.chain import Link, chain
+from w2s_ray.config.merge import with_settings
+from w2s_ray.config.recipe import FitRecipe
+from w2s_ray.config.space import Choices
+from w2s_ray.config.stages import Stage
+from w2s_ray.frozen import Frozen
+from w2s_ray.identity import run_id
+
+
+class StudyRecipe(Frozen):
+    """The search of one method's settings over one cell or several.
+
+    A trial trains one fit for each cell, and each fit has an id of its own. The study's result is
+    the winner's settings.
+    """
+
+    cells: tuple[FitRecipe, ...] = Field(min_length=1)
+    """The students that a trial trains, before stages and the trial's settings are put in."""
+    between: tuple[tuple[FitRecipe, ...], ...] = ()
+    """For each cell what models in between would train; empty where no stage asks for them."""
+    stages: tuple[Stage, ...] = ()
+    """The method's stages, before the trial's settings are put in."""
+    space: dict[str, Choices]
+    """Dotted setting -> what to try."""
+    trials: int
+    objective: Literal["transfer", "weak_validation", "oracle"]
+    metric: Literal["accuracy", "log_loss"]
+    cost: bool = False
+    """Whether a trial's training FLOPs are a second objective."""
+    sampler: Literal["tpe", "random", "grid", "gp", "nsga2"]
+    scheduler: Literal["none", "asha", "median"]
+    grace_evaluations: int
+    reduction_factor: float
+    concurrent_trials: int
+    seed: int
+    warm_start: tuple[str, ...] = ()
+    """Ids of the studies whose winners' settings are tried first, in this order."""
+
+    @property
+    def run_id(self) -> str:
+        return run_id(kind="study", recipe=self.model_dump(mode="json"))
+
+    def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[Link, ...], ...]:
+        """Each cell's fits of the trial that tries `settings` (dotted), the student last."""
+        return tuple(
+            self._chain(cell, between, settings)
+            for cell, between in zip(
+                self.cells, self.between or ((),) * len(self.cells), strict=True
+            )
+        )
+
+    def trial_fits(self, settings: dict[str, Any]) -> tuple[FitRecipe, ...]:
+        """All fits of the trial that tries `settings` (dotted), cell after cell."""
+        return tuple(link.recipe for links in self.trial_chains(settings) for link in links)
+
+    def _chain(
+        self, cell: FitRecipe, between: Sequence[FitRecipe], settings: dict[str, Any]
+    ) -> tuple[Link, ...]:
+        student, stages = self._tried(cell, settings)
+        others = [self._tried(fit, settings)[0] for fit in between]
+        return chain(student, between=others, stages=stages)
+
+    def _tried(
+        self, fit: FitRecipe, settings: dict[str, Any]
+    ) -> tuple[FitRecipe, tuple[Stage, ...]]:
+        """`fit` under the trial's settings, and the stages that it then has."""
+        base = fit.settings.model_copy(update={"stages": self.stages})
+        tried = with_settings(base, settings, where="search")
+        return fit.with_settings(tried), tried.stages

@@ -1,0 +1,322 @@
+"""The sweep file as a whole: what it declares, and how its parts fit together.
+
+Owns every check that needs nothing but the file itself, and the settings that a model has as a
+supervisor or as a method's student. It reads no data, and knows nothing of how the grid becomes
+runs or where they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from w2s_ray.config.check_space import check_space
+from w2s_ray.config.declared import Method, Model, Task
+from w2s_ray.config.execution import Execution, Limits
+from w2s_ray.config.ladders import expanded
+from w2s_ray.config.merge import merged, with_settings
+from w2s_ray.config.names import LONGEST_NAME, Name, Place, Seed
+from w2s_ray.config.search import Pair, Search, TaskPair
+from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
+from w2s_ray.config.space import branches
+from w2s_ray.config.stages import BootstrapStage, kind_of
+from w2s_ray.config.trackers import Trackers
+from w2s_ray.errors import InputError
+from w2s_ray.frozen import Frozen
+from w2s_ray.printable import shown
+
+MOST_CELLS = 1_000_000
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise InputError(f"seeds {shown(list(seeds))} repeat a seed; each seed is one replicate")
+    return seeds
+
+
+class Sweep(Frozen):
+    """A whole sweep file."""
+
+    name: str = Field(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the sweep in the store."""
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    """The tasks; `task:` with a single mapping says the same."""
+    models: tuple[Model, ...] = Field(min_length=1)
+    """Pretrained models, weakest first. `{ladder: pythia, from: 70m, to: 1.4b}`, in place of the
+    list or of an entry, stands for those models with the ladder's learning rates."""
+    pairs: Literal["weaker_to_stronger", "weaker_or_same", "adjacent"] | tuple[Pair, ...] = (
+        "weaker_to_stronger"
+    )
+    """Which (weak, strong) pairs are cells: all from weaker to stronger, the same with same-size
+    pairs, neighbours only, or an explicit list."""
+    ceiling_on: Literal["student_half", "supervisor_half"] = "student_half"
+    """Half whose ground truth trains the ceiling: the student's (same inputs, other labels) or the
+    supervisor's (fewer fits, since a supervisor can be a ceiling)."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    """Replicates: each trains its own supervisors, ceilings and students."""
+    training: Training = Training()
+    """Settings of every fit; models and methods may differ."""
+    early_stopping: EarlyStopping | None = None
+    """Early stopping of every fit, on validation rows: ground truth for supervisors and ceilings,
+    weak labels for students."""
+    methods: dict[Name, Method] = Field(min_length=1)
+    """Name -> method."""
+    search: Search = Search()
+    """How methods with a `search` are searched."""
+    execution: Execution = Execution()
+    """How fits run; models may differ."""
+    limits: Limits = Limits()
+    """How much runs at once."""
+    trackers: Trackers = Trackers()
+    """TensorBoard, MLflow and Weights & Biases: `[tensorboard]`, or a mapping with settings."""
+    store: Place = "results"
+    """Folder or URI of the results, relative to the current directory; shared by sweeps."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_task(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "task" in value:
+            if "tasks" in value:
+                raise InputError("give `task` (one) or `tasks` (a list), not both")
+            value = {**value, "tasks": [value["task"]]}
+            del value["task"]
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ladders(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "models" in value:
+            value = {**value, "models": expanded(value["models"])}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Sweep:
+        self._check_names()
+        self._check_size()
+        for model in self.models:
+            self.pretrained(model)
+            self.execution_of(model)
+            self.ground_truth_settings(model)
+            for name, method in self.methods.items():
+                self._check_method(name, method, model)
+        if self._searched():
+            self._check_searched()
+            if self.search.seed in self.seeds:
+                raise InputError(
+                    f"search.seed {self.search.seed} is also in seeds; choose another, so that "
+                    "winners are refitted on fresh seeds"
+                )
+        return self
+
+    def model(self, label: str) -> Model:
+        """The model called `label` (or, where that is unambiguous, named so).
+
+        Raises:
+            InputError: no such model; the message lists the known ones.
+        """
+        for model in self.models:
+            if label in (model.label, model.name):
+                return model
+        known = ", ".join(model.label for model in self.models)
+        raise InputError(f"unknown model {shown(label)}; the sweep's models are: {known}")
+
+    def pretrained(self, model: Model) -> tuple[Model, int | None] | None:
+        """The model whose pretraining makes `model`, and the step of it; None = it exists.
+
+        Raises:
+            InputError: a checkpoint that no pretraining leaves.
+        """
+        if model.checkpoint is None:
+            return (model, None) if model.pretrain is not None else None
+        name, _, step = model.checkpoint.partition("@")
+        source = self.model(name)
+        steps = source.pretrain.checkpoints if source.pretrain is not None else ()
+        if not step.isdecimal() or int(step) not in steps:
+            left = ", ".join(f"{name}@{n}" for n in steps) or "none"
+            raise InputError(
+                f"models.{model.label}.checkpoint: {model.checkpoint!r} is not left by a "
+                f"pretraining (it leaves {left}); name MODEL@STEP of its pretrain.checkpoints"
+            )
+        return source, int(step)
+
+    def cells(self) -> tuple[Pair, ...]:
+        """The (weak, strong) pairs to report, as model labels, weakest first."""
+        labels = [model.label for model in self.models]
+        if not isinstance(self.pairs, str):
+            return self._pairs(self.pairs, where="pairs")
+        order = range(len(labels))
+        match self.pairs:
+            case "weaker_to_stronger":
+                found = [(labels[i], labels[j]) for i in order for j in order if i < j]
+            case "weaker_or_same":
+                found = [(labels[i], labels[j]) for i in order for j in order if i <= j]
+            case "adjacent":
+                found = [(labels[i], labels[i + 1]) for i in order if i + 1 < len(labels)]
+        if not found:
+            raise InputError(
+                f"pairs: {self.pairs} gives no pair with {len(labels)} model(s); "
+                "add a model, or say weaker_or_same"
+            )
+        return tuple(found)
+
+    def searched_cells(self, task: str) -> tuple[TaskPair, ...]:
+        """What the transfer study trains whose settings `task`'s students get."""
+        if not self.search.across_tasks:
+            on = self.search.on if self.search.on is not None else self.cells()[:1]
+            pairs = self._pairs(
+                [entry for entry in on if isinstance(entry, tuple)], where="search.on"
+            )
+            return tuple(TaskPair(task=task, pair=pair) for pair in pairs)
+        entries = [entry for entry in self.search.on or () if isinstance(entry, TaskPair)]
+        pairs = [self._pairs([entry.pair], where="search.on")[0] for entry in entries]
+        found = [TaskPair(task=e.task, pair=p) for e, p in zip(entries, pairs, strict=True)]
+        return tuple(dict.fromkeys(found))
+
+    def ground_truth_settings(self, model: Model) -> FitSettings:
+        """Settings of `model` as a supervisor or ceiling."""
+        training = merged(self.training, model.training, where=f"models.{model.label}.training")
+        stopping = self.early_stopping
+        if stopping is not None:
+            stopping = stopping.model_copy(update={"oracle": False})
+        return FitSettings(training=training, early_stopping=stopping)
+
+    def student_settings(
+        self, method: str, model: Model, chosen: dict[str, Any] | None = None
+    ) -> FitSettings:
+        """Settings of `model` as a student of `method`, with `chosen` dotted settings put in.
+
+        Raises:
+            InputError: a dotted name that is no setting, or a value that it can't have.
+        """
+        declared = self.methods[method]
+        training = merged(self.training, model.training, where=f"models.{model.label}.training")
+        training = merged(training, declared.training, where=f"methods.{method}.training")
+        stopping = declared.early_stopping or self.early_stopping
+        settings = FitSettings(
+            training=training,
+            loss=declared.loss,
+            early_stopping=stopping,
+            stages=declared.stages,
+        )
+        return with_settings(settings, chosen or {}, where=f"methods.{method}.search")
+
+    def between(self, method: str, pair: Pair) -> tuple[Model, ...]:
+        """Models that a bootstrap of `method` may go through for `pair`, weakest first."""
+        stages = self.methods[method].stages
+        stage = next((s for s in stages if isinstance(s, BootstrapStage)), None)
+        if stage is None:
+            return ()
+        if stage.through:
+            return tuple(self.model(label) for label in stage.through)
+        weak, strong = (self.models.index(self.model(label)) for label in pair)
+        return self.models[weak + 1 : strong]
+
+    def execution_of(self, model: Model) -> Execution:
+        """How fits of `model` run."""
+        return merged(self.execution, model.execution, where=f"models.{model.label}.execution")
+
+    def _pairs(self, pairs: Iterable[Pair], *, where: str) -> tuple[Pair, ...]:
+        try:
+            named = [(self.model(weak).label, self.model(strong).label) for weak, strong in pairs]
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+        if not named:
+            raise InputError(f"{where} is empty; name a pair such as [small, medium]")
+        return tuple(dict.fromkeys(named))
+
+    def _searched(self) -> bool:
+        return any(method.search for method in self.methods.values())
+
+    def _check_names(self) -> None:
+        for what, names in (
+            ("models", [model.label for model in self.models]),
+            ("tasks", [task.name for task in self.tasks]),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    hint = "give one a `label`" if what == "models" else "rename one"
+                    raise InputError(f"{what} has {name!r} more than once; {hint}")
+
+    def _check_size(self) -> None:
+        """Refuse more cells than a plan can hold, before any are made."""
+        models = len(self.models)
+        match self.pairs:
+            case "adjacent":
+                pairs = models - 1
+            case "weaker_to_stronger":
+                pairs = models * (models - 1) // 2
+            case "weaker_or_same":
+                pairs = models * (models + 1) // 2
+            case named:
+                pairs = len(named)
+        cells = len(self.tasks) * pairs * len(self.methods) * len(self.seeds)
+        if cells > MOST_CELLS:
+            raise InputError(
+                f"the sweep has {cells:,} cells (tasks x pairs x methods x seeds), and at most "
+                f"{MOST_CELLS:,} are possible; make several sweeps of it"
+            )
+        self.cells()
+
+    def _check_method(self, name: str, method: Method, model: Model) -> None:
+        self._check_engine(name, method, model)
+        for stage in method.stages:
+            try:
+                for label in getattr(stage, "supervisors", ()) + getattr(stage, "through", ()):
+                    self.model(label)
+            except ValueError as error:
+                raise InputError(f"methods.{name}.stages.{kind_of(stage)}: {error}") from None
+        check_space(
+            method.search,
+            settings=self.student_settings(name, model),
+            sampler=self.search.sampler,
+            where=f"methods.{name}.search",
+        )
+
+    def _check_engine(self, name: str, method: Method, model: Model) -> None:
+        """Refuse what only the torch engine can do for a model that runs on another."""
+        if self.execution_of(model).engine == "torch":
+            return
+        training = self.student_settings(name, model).training
+        kinds, decays = [str(training.tuning.kind)], [str(training.weight_decay_to)]
+        for way in branches(method.search):
+            kinds.append(str(way.fixed.get("training.tuning.kind")))
+            free = way.free.get("training.weight_decay_to")
+            decays += free.examples() if free else ()
+        for key, value, values in (
+            ("tuning.kind", "lp_ft", kinds),
+            ("weight_decay_to", "initial", decays),
+        ):
+            if value in values:
+                raise InputError(
+                    f"methods.{name}: training.{key} is {value}, which DeepSpeed can't do; set "
+                    f"execution.engine: torch for {model.label}, or choose another {key}"
+                )
+
+    def _check_searched(self) -> None:
+        """Refuse cells to search that aren't there or don't go together."""
+        searched = self.searched_cells(self.tasks[0].name)
+        names = [task.name for task in self.tasks]
+        for cell in searched:
+            if cell.task not in names:
+                raise InputError(
+                    f"search.on: unknown task {shown(cell.task)}; the sweep's tasks are: "
+                    f"{', '.join(names)}"
+                )
+        engines = {self.execution_of(self.model(cell.pair[1])).engine for cell in searched}
+        if len(engines) > 1:
+            raise InputError(
+                "search.on names students with different engines; name pairs whose students all "
+                "run on one of torch and deepspeed"
+            )
+        if self.search.scheduler == "none" or len(searched) == 1:
+            return
+        for name, method in self.methods.items():
+            for path in ("training.epochs", "training.evaluations_per_epoch"):
+                if self.search.objective == "transfer" and path in method.search:
+                    raise InputError(
+                        f"methods.{name}.search.{path} changes when a trial's cells are evaluated, "
+                        f"and {self.search.scheduler} compares trials over several cells at equal "
+                        "evaluations; search one pair, or set scheduler: none"
+                    )

@@ -1,0 +1,89 @@
+"""Where a sweep's curves are shown besides the store: trackers of experiments, all optional.
+
+Nothing here changes a number, so nothing here is hashed. It knows nothing of how a tracker is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import (
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from w2s_ray.config.names import Line, LocalPath, Name
+from w2s_ray.errors import InputError
+from w2s_ray.frozen import Frozen
+from w2s_ray.printable import shown
+
+REMEDY = "write [tensorboard], or a mapping with settings of tensorboard, mlflow or wandb"
+
+
+class TensorBoard(Frozen):
+    """Event files that `tensorboard --logdir` reads."""
+
+    folder: LocalPath = "tensorboard"
+    """Folder on the machine of `w2s run`, relative to the current directory. A folder in it for
+    each sweep, and in that one for each fit."""
+
+
+class MLflow(Frozen):
+    """Runs in an MLflow tracking server or database."""
+
+    tracking_uri: Line | None = None
+    """null = what MLflow takes by itself: `MLFLOW_TRACKING_URI`, or a database in the current
+    directory."""
+    experiment: Name | None = None
+    """null = the sweep's name."""
+
+
+class Wandb(Frozen):
+    """Runs of Weights & Biases."""
+
+    project: Name | None = None
+    """null = `WANDB_PROJECT`, or the sweep's name."""
+    entity: Line | None = None
+    """User or team; null = the account's own."""
+    mode: Literal["online", "offline"] | None = None
+    """online: sent as it happens, with `WANDB_API_KEY` or after `wandb login`. offline: kept in the
+    folder `wandb`, for `wandb sync`. null = `WANDB_MODE`, or offline: nothing is sent unasked."""
+
+
+class Trackers(Frozen):
+    """Trackers that are told of every fit; null = none."""
+
+    tensorboard: TensorBoard | None = None
+    mlflow: MLflow | None = None
+    wandb: Wandb | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """`[tensorboard, {mlflow: {...}}]` says the same as a mapping."""
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list):
+            entries = [{entry: None} if isinstance(entry, str) else entry for entry in value]
+            if not all(isinstance(entry, dict) for entry in entries):
+                raise InputError(f"{shown(value)} is no list of trackers; {REMEDY}")
+            names = [str(name) for entry in entries for name in entry]
+            if len(set(names)) != len(names):
+                raise InputError(f"{', '.join(names)}: a tracker stands twice; keep one")
+            value = {name: settings for entry in entries for name, settings in entry.items()}
+        if isinstance(value, dict):
+            return {name: {} if settings is None else settings for name, settings in value.items()}
+        if not isinstance(value, Trackers):
+            raise InputError(f"{shown(value)} names no trackers; {REMEDY}")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _chosen_alone(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Read again, a tracker that is named is told; so one that isn't chosen isn't named."""
+        return {name: settings for name, settings in dump(self).items() if settings is not None}
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the trackers that are told."""
+        return tuple(name for name, settings in self if settings is not None)

@@ -1,0 +1,120 @@
+"""What a job is to be: its command, its environment, and what is refused before it is sent.
+
+Owns the checks of what the cluster will not see: folders of this machine, variables that aren't
+set. Functions of values and of this process's environment; it knows no cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from w2s_ray.config import Sweep
+from w2s_ray.config.budget import Budget
+from w2s_ray.errors import InputError
+from w2s_ray.status.cancel import LEAVE_S
+from w2s_ray.store.files import absolute
+
+SWEEP, TEXT, STORE, BUDGET = "w2s_sweep", "w2s_text", "w2s_store", "w2s_budget"
+"""Keys of a job's metadata: the sweep's name, a digest of its file, its store, its budget."""
+UNBOUNDED = "none"
+PRICES = "w2s-prices.yaml"
+"""What a job's price file is called where it runs."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that is about to be sent."""
+
+    name: str
+    entrypoint: str
+    metadata: Mapping[str, str]
+    variables: Mapping[str, str]
+    files: Mapping[str, Path]
+    """What travels with it: name there -> file here."""
+
+
+def submission(
+    sweep: Sweep,
+    *,
+    sweep_file: Path,
+    store: str | None = None,
+    shared: bool = False,
+    variables: Iterable[str] = (),
+    budget: Budget | None = None,
+    accelerator: str | None = None,
+    prices: Path | None = None,
+    spot: bool = False,
+) -> Submission:
+    """The job that runs `sweep`, with the named `variables` of this process's environment.
+
+    A `budget` in money is one by `prices` of the `accelerator`, which travel with the job.
+
+    `shared`: folders of this machine are the same ones on every node of the cluster.
+
+    Raises:
+        InputError: the cluster would not see the store or an input, or a variable isn't set.
+    """
+    uri = _seen(store or sweep.store, "store", shared=shared, relative=True)
+    for task in sweep.tasks:
+        if task.path is not None:
+            _seen(task.path, f"task {task.name}: path", shared=shared)
+    for model in sweep.models:
+        if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
+            _seen(model.name, f"model {model.label}: folder", shared=shared)
+    digest = hashlib.sha256(sweep_file.read_bytes()).hexdigest()[:16]
+    run = ["python", "-m", "w2s_ray", "run", sweep_file.name, "--store", uri]
+    files = {sweep_file.name: sweep_file}
+    if budget is not None:
+        run += ["--budget", f"{budget.amount:.15g} {budget.unit}"]
+        if accelerator is not None and prices is not None:
+            files[PRICES] = prices
+            run += ["--accelerator", accelerator, "--prices", PRICES, *(["--spot"] * spot)]
+    return Submission(
+        name=f"w2s-{sweep.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        entrypoint=f"exec {shlex.join(run)}",
+        metadata={
+            SWEEP: sweep.name,
+            TEXT: digest,
+            STORE: uri,
+            BUDGET: budget.said if budget is not None else UNBOUNDED,
+        },
+        variables={
+            # how long Ray waits for checkpoints between its SIGTERM and its SIGKILL
+            "RAY_JOB_STOP_WAIT_TIME_S": f"{LEAVE_S + 60:.0f}",
+            **{name: _variable(name) for name in variables},
+        },
+        files=files,
+    )
+
+
+def _seen(where: str, what: str, *, shared: bool, relative: bool = False) -> str:
+    """`where` as the cluster sees it."""
+    if "://" in where:
+        return where
+    if not shared:
+        raise InputError(
+            f"{what} {where} is a folder of this machine, which the cluster doesn't see; name a "
+            "URI such as s3://bucket/results, or say --shared if all nodes have it at that path"
+        )
+    if not relative and not Path(where).is_absolute():
+        raise InputError(
+            f"{what} {where} is relative, and a job starts elsewhere; make it absolute"
+        )
+    return absolute(where)
+
+
+def _variable(name: str) -> str:
+    if "=" in name:
+        raise InputError(
+            f"--env {name.partition('=')[0]}: give the name alone, the value is taken "
+            "from this process's environment"
+        )
+    if name not in os.environ:
+        raise InputError(f"--env {name}: it isn't set here; set it, or leave the option out")
+    return os.environ[name]

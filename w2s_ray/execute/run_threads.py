@@ -1,0 +1,102 @@
+"""Watching over runs in the driver: each in a thread of its own, its end put into one queue.
+
+Owns the threads, and the watch over a study whose process may die. It decides nothing about which
+run comes next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from w2s_ray.execute.cluster import here
+from w2s_ray.execute.run_context import RunContext
+from w2s_ray.execute.run_fit import run_fit
+from w2s_ray.execute.study import study_task
+from w2s_ray.fits.outcome import failure_record
+from w2s_ray.fits.retry import RunningElsewhere, settled
+from w2s_ray.plan import PlannedFit, PlannedStudy
+from w2s_ray.scheduling.requests import SWEEP
+from w2s_ray.store import Record
+
+
+class RunThreads:
+    """The runs under way."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._carrier = context
+        self._ended: queue.SimpleQueue[tuple[str, Record]] = queue.SimpleQueue()
+        self.running: dict[str, PlannedFit | PlannedStudy] = {}
+        self._studies: dict[str, Any] = {}
+        """Study -> the task that carries it out."""
+
+    def start_fit(self, fit: PlannedFit, *, priority: int) -> None:
+        """Begin to carry out a fit; a smaller rank goes first where there is no room for all."""
+        self._start(fit, lambda: run_fit(self._carrier, fit, queue=SWEEP, priority=priority))
+
+    def start_study(self, study: PlannedStudy, *, at_once: int) -> None:
+        """Begin a study with at most `at_once` trials at a time."""
+        self._start(study, lambda: self._run_study(study, at_once))
+
+    def end_studies(self) -> None:
+        """Kill what carries out studies; they go on from the store another time."""
+        tasks = list(self._studies.values())
+        for task in tasks:
+            ray.cancel(task, force=True)
+        for task in tasks:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(task, timeout=10)
+
+    def next_ended(self, timeout_s: float) -> tuple[str, Record] | None:
+        """A run that has ended, with its record; None if none does in time."""
+        try:
+            run_id, record = self._ended.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        del self.running[run_id]
+        return run_id, record
+
+    def _start(self, run: PlannedFit | PlannedStudy, work: Callable[[], Record]) -> None:
+        def watch() -> None:
+            try:
+                record = work()
+            except Exception as error:  # noqa: BLE001 - the driver's boundary: it becomes a record
+                record = failure_record(run, error)
+            self._ended.put((run.id, record))
+
+        self.running[run.id] = run
+        threading.Thread(target=watch, name=run.id, daemon=True).start()
+
+    def _run_study(self, study: PlannedStudy, at_once: int) -> Record:
+        """Carry out a study; one whose process dies goes on from the store."""
+        context = self._carrier
+
+        def attempt() -> Record | RunningElsewhere:
+            try:
+                task = study_task.options(**here()).remote(study, context, at_once)
+                self._studies[study.id] = task
+                ended: Any = ray.get(task)
+                if isinstance(ended, RunningElsewhere):
+                    context.set_run_state(study, "held")
+                return ended
+            finally:
+                self._studies.pop(study.id, None)
+                context.worker_pool.cancel_queue.remote(study.id)
+
+        retries = max(execution.retries for execution in study.executions)
+        try:
+            return settled(
+                study,
+                store=context.open_store(),
+                retries=retries,
+                attempt=attempt,
+                is_stopping=context.is_stopping,
+            )
+        finally:
+            context.progress_tracker.clear_state.remote(study.id)

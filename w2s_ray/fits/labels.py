@@ -1,0 +1,262 @@
+"""Which labels a fit sees: the one place where ground truth and weak labels are told apart.
+
+Owns the making of a fit's data from a split's rows and its supervisor's predictions. A student's
+training and validation labels are its supervisor's probabilities; ground truth takes their place
+on validation only where the recipe says `oracle`, and is told to no transform but one that
+simulates a supervisor, whose students the table shows as oracles. Ground truth for reported figures
+goes to the ledger, from which nothing flows back into training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from w2s_ray.config import PARTS, FitRecipe, Part
+from w2s_ray.data.generic import label_order
+from w2s_ray.data.right import Truth
+from w2s_ray.errors import InputError
+from w2s_ray.methods.transforms.transform import Labelled, Told, Transform
+
+TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
+SECOND, ANSWER, CHAT = "second", "answer", "chat"
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """A split's rows by part, in their order; a part without rows is not there."""
+
+    ids: Mapping[str, list[str]]
+    texts: Mapping[str, list[str]]
+    seconds: Mapping[str, list[str | None]]
+    """The second text of each pair."""
+    groups: Mapping[str, list[str | None]]
+    """Group of each row; rows without one are each for themselves."""
+    chats: Mapping[str, list[dict[str, Any]]]
+    """The messages of each row's `text`, and of its `second`; empty where texts are no messages."""
+    truth: Mapping[str, Truth]
+    """Ground truth of each row."""
+
+    @classmethod
+    def of(cls, table: object) -> SplitRows:
+        """From the store's Arrow table of a split."""
+        part_of = table.column(PART).to_pylist()  # type: ignore[attr-defined]
+
+        def by_part(name: str) -> dict[str, list[Any]]:
+            found: dict[str, list[Any]] = {}
+            values = table.column(name).to_pylist()  # type: ignore[attr-defined]
+            for part, value in zip(part_of, values, strict=True):
+                found.setdefault(part, []).append(value)
+            return found
+
+        labels, answers = by_part(LABEL), by_part(ANSWER)
+        has_chat = CHAT in table.column_names  # type: ignore[attr-defined]
+        return cls(
+            ids=by_part(ID),
+            texts=by_part(TEXT),
+            seconds=by_part(SECOND),
+            groups=by_part(GROUP),
+            chats={p: list(map(json.loads, each)) for p, each in by_part(CHAT).items()}
+            if has_chat
+            else {},
+            truth={part: _truth(labels[part], answers[part]) for part in labels},
+        )
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of several classes, of all parts together: numbers by value, before words."""
+        names = {name for truth in self.truth.values() for name in truth.answers or ()}
+        return tuple(sorted(names, key=label_order))
+
+
+def _truth(labels: list[int | None], answers: list[str | None]) -> Truth:
+    return Truth(
+        None if None in labels else np.asarray(labels, dtype=np.int64),
+        None if None in answers else tuple(map(str, answers)),
+    )
+
+
+Activate = Callable[[Part, np.ndarray], np.ndarray]
+"""Gives the pretrained model's activations of rows of a part, by their places."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The labels that a fit may learn from and be stopped by: class probabilities, float32."""
+
+    train_NC: np.ndarray
+    validation_MC: np.ndarray
+    rows_N: np.ndarray
+    """Places in the training part of the rows that are trained on, int64."""
+    dropped: int
+    """Rows that transforms dropped."""
+
+
+def targets(
+    recipe: FitRecipe,
+    rows: SplitRows,
+    *,
+    weak: Mapping[tuple[str, str], float | Sequence[float]] | None,
+    activate: Activate | None = None,
+) -> Targets:
+    """The labels of `recipe`'s training rows and of validation.
+
+    `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
+    classes. `activate` gives the pretrained model's activations of rows of a part, to transforms
+    that ask for them. Validation labels are transformed by a simulated supervisor alone.
+
+    Raises:
+        InputError: a row that the supervisor did not label, or transforms that leave no row.
+    """
+    part = recipe.train_on
+    sliced_N = slice_rows(rows.groups[part], recipe.train_slice)
+    if recipe.learns_from_ground_truth:
+        return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
+    known, every = weak or {}, recipe.labels.transforms
+    weak_NC = _weak(rows, part, known, recipe.labels.runs, among_N=sliced_N)
+    made = _transformed(every, _labelled(recipe, rows, part, weak_NC, sliced_N, activate))
+    dropped = len(sliced_N) - len(made.rows_N)
+    if recipe.early_stopping is not None and recipe.early_stopping.oracle:
+        validation_MC = _true(rows, "validation")
+    else:
+        simulated = tuple(transform for transform in every if transform.sees_truth)
+        weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
+        among_M = np.arange(len(weak_MC))
+        labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
+        validation_MC = _transformed(simulated, labelled).labels_NC
+    return Targets(made.labels_NC, validation_MC, sliced_N[made.rows_N], dropped)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers that a fit may learn from and be stopped by."""
+
+    train: list[str]
+    """Of each row that is trained on."""
+    validation: list[str]
+    rows_N: np.ndarray
+    """Places in the training part of the rows that are trained on, int64."""
+
+
+def answers(
+    recipe: FitRecipe, rows: SplitRows, *, weak: Mapping[tuple[str, str], str] | None
+) -> Answers:
+    """The answers to `recipe`'s training rows and to validation.
+
+    `weak` maps (part, example id) to the supervisor's completion.
+
+    Raises:
+        InputError: a row that the supervisor did not complete.
+    """
+
+    sliced_N = slice_rows(rows.groups[recipe.train_on], recipe.train_slice)
+    every_M = np.arange(len(rows.ids["validation"]))
+
+    def true(part: Part, among_N: np.ndarray) -> list[str]:
+        found = rows.truth[part].answers
+        assert found is not None, "the split has no answers"
+        return [found[i] for i in among_N]
+
+    def completed(part: Part, among_N: np.ndarray) -> list[str]:
+        try:
+            return [(weak or {})[part, rows.ids[part][i]] for i in among_N]
+        except KeyError as missing:
+            raise _unlabelled(missing, recipe.labels.runs) from None
+
+    oracle = recipe.early_stopping is not None and recipe.early_stopping.oracle
+    known = true if recipe.learns_from_ground_truth else completed
+    steering = true if oracle else known
+    return Answers(known(recipe.train_on, sliced_N), steering("validation", every_M), sliced_N)
+
+
+def slice_rows(groups: Sequence[str | None], part: tuple[int, int] | None) -> np.ndarray:
+    """Places of the rows of slice i of n, int64: whole groups, slices of nearly equal size."""
+    if part is None:
+        return np.arange(len(groups))
+    index, count = part
+    names = [group if group is not None else f"row {i}" for i, group in enumerate(groups)]
+    sizes = Counter(names)
+    before, slice_of = 0, dict[str, int]()
+    for name, size in sizes.items():
+        slice_of[name] = min(before * count // len(names), count - 1)
+        before += size
+    return np.asarray([i for i, name in enumerate(names) if slice_of[name] == index], np.int64)
+
+
+def _labelled(
+    recipe: FitRecipe,
+    rows: SplitRows,
+    part: Part,
+    weak_NC: np.ndarray,
+    among_N: np.ndarray,
+    activate: Activate | None,
+) -> Labelled:
+    """The rows `among_N` of a part with their weak labels, before any transform."""
+
+    def activations() -> np.ndarray:
+        assert activate is not None, "a transform asks for activations"
+        return activate(part, among_N)
+
+    def told() -> Told:
+        both = zip(rows.texts[part], rows.seconds[part], strict=True)
+        words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
+        truth_N = _true(rows, part).argmax(axis=1)
+        seed = (recipe.seed % 2**63, PARTS.index(part))
+        return Told(truth_N[among_N], words[among_N], seed)
+
+    return Labelled(weak_NC, np.arange(len(among_N)), cache(activations), told)
+
+
+def _transformed(transforms: Sequence[Transform], labelled: Labelled) -> Labelled:
+    """The rows after `transforms`, which see nothing but weak labels and activations.
+
+    A simulated supervisor alone is told of ground truth.
+    """
+    made = labelled
+    for transform in transforms:
+        tell = labelled.tell if transform.sees_truth else None
+        made = transform.apply(replace(made, tell=tell))
+        if len(made.rows_N) == 0:
+            count = len(labelled.rows_N)
+            raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")
+    return made
+
+
+def _weak(
+    rows: SplitRows,
+    part: Part,
+    weak: Mapping[tuple[str, str], float | Sequence[float]],
+    runs: Sequence[str],
+    *,
+    among_N: np.ndarray | None = None,
+) -> np.ndarray:
+    ids = rows.ids[part]
+    asked = ids if among_N is None else [ids[i] for i in among_N]
+    try:
+        given = np.asarray([weak[part, row_id] for row_id in asked], dtype=np.float32)
+    except KeyError as missing:
+        raise _unlabelled(missing, runs) from None
+    return given if given.ndim == 2 else np.stack([1 - given, given], axis=1)
+
+
+def _unlabelled(missing: KeyError, runs: Sequence[str]) -> InputError:
+    return InputError(
+        f"supervisor {' or '.join(runs)} has no label for {missing.args[0]}; its "
+        "predictions are incomplete: delete its folder in the store and run again"
+    )
+
+
+def _true(rows: SplitRows, part: Part) -> np.ndarray:
+    """Ground truth of a part as class probabilities, float32 [N, C]."""
+    truth = rows.truth[part]
+    if truth.labels_N is not None:
+        return np.eye(2, dtype=np.float32)[truth.labels_N]
+    assert truth.answers is not None, "the split has no classes"
+    place = {name: i for i, name in enumerate(rows.classes)}
+    return np.eye(len(place), dtype=np.float32)[[place[answer] for answer in truth.answers]]

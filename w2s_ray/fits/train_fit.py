@@ -1,0 +1,351 @@
+"""Training one planned fit in this process, from the store's rows to the store's record.
+
+Owns the way in (rows, tokens, labels), the loop's call, and the way out (figures, predictions,
+curves), and the boundary at which a failure becomes a record. It may be alone or one worker of a
+group; it knows nothing of claims, of the order of runs and of Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Protocol
+
+from w2s_ray.config import Architecture, Execution, FitRecipe, ModelSource
+from w2s_ray.data import TASKS
+from w2s_ray.data.cache import cache_folder
+from w2s_ray.data.right import Truth
+from w2s_ray.errors import InputError
+from w2s_ray.fits.failures import cause_of
+from w2s_ray.fits.labels import SplitRows
+from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth
+from w2s_ray.fits.outcome import outcome_record, reason_of
+from w2s_ray.fits.stored_split import stored_split
+from w2s_ray.identity import ID_LENGTH, digest
+from w2s_ray.learn.contract import (
+    Control,
+    FeatureData,
+    FitResult,
+    LeaveRequested,
+    Predicted,
+    StopRequested,
+)
+from w2s_ray.learn.tokens import save_tokenizer
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Record, Store
+from w2s_ray.store.tables import METRICS, PREDICTIONS
+
+if TYPE_CHECKING:
+    from w2s_ray.fits.training_data import TrainingData
+
+
+class Reporter(Control, Protocol):
+    """A control that is told how far a fit is."""
+
+    def step(self, number: int, total: int) -> None:
+        """The fit is at step `number` of `total`; told every half second at most."""
+        ...
+
+    def evaluated(self, evaluation: Mapping[str, Any]) -> None:
+        """The fit has evaluated."""
+        ...
+
+
+@dataclass
+class FitTraining:
+    """One fit in this process: alone, or as one worker of its group."""
+
+    fit: PlannedFit
+    control: Reporter | None = None
+    """Is told how far the fit is, and says whether it goes on."""
+    writes: bool = True
+    """Whether this worker writes the results (worker 0 does)."""
+    started: float = field(default_factory=time.time)
+
+    def run(self, store: Store, *, checkpoints: Any) -> Record:
+        """Train, predict, record. A failure becomes a record, which is returned, not written.
+
+        Raises:
+            Stopped, Left: `control` ended the fit, which is no failure and leaves no record.
+        """
+        try:
+            return self._train(store, checkpoints)
+        except (StopRequested, LeaveRequested):
+            raise
+        except Exception as error:
+            if self.fit.execution.workers > 1 and type(error).__name__ != "NonFiniteLoss":
+                raise  # it may be this worker's alone: the group is stopped and tried again
+            return outcome_record(
+                self.fit,
+                status="failed",
+                cause=cause_of(error),
+                reason=reason_of(error),
+                traceback=traceback.format_exc(),
+                started=self.started,
+                environment=device(self.fit.execution),
+                earlier=store.attempts(self.fit.id),
+            )
+
+    def _train(self, store: Store, checkpoints: Any) -> Record:
+        import torch
+
+        from w2s_ray.fits.training_data import material
+
+        torch.set_num_threads(self.fit.execution.cpus_per_worker)
+        rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
+        fit = replace(self.fit, source=self._begun(store, rows))
+        given = material(fit, rows, store)
+        recorder = self._ledger(rows)
+        weights = Path(tempfile.mkdtemp(prefix="w2s-weights-")) / "weights"
+        setup_s = time.time() - self.started
+        try:
+            result = self._learn(fit.source, given, recorder, checkpoints, weights)
+            kept = weights if weights.exists() else None
+            if kept is not None and self.writes and not isinstance(given.data, FeatureData):
+                save_tokenizer(fit.source, kept)  # so that a sweep can name the folder as a model
+            return self._record(store, rows, given, recorder, result, kept, setup_s)
+        finally:
+            shutil.rmtree(weights.parent, ignore_errors=True)
+
+    def _learn(
+        self,
+        source: ModelSource,
+        given: TrainingData,
+        recorder: MetricsRecorder,
+        checkpoints: Any,
+        weights: Path,
+    ) -> FitResult:
+        """Train: a probe by itself, a prompt not at all, everything else by the loop."""
+        from w2s_ray.learn.loop import fit as train
+        from w2s_ray.learn.probe import fit_probe
+        from w2s_ray.learn.prompting import PromptData, ask
+
+        recipe, execution = self.fit.recipe, self.fit.execution
+        if isinstance(given.data, FeatureData):
+            kept = weights if execution.keep != "none" else None
+            return fit_probe(
+                recipe, data=given.data, observer=recorder, control=self.control, weights=kept
+            )
+        if isinstance(given.data, PromptData):
+            return ask(
+                recipe, data=given.data, source=source, execution=execution, observer=recorder
+            )
+        return train(
+            recipe,
+            data=given.data,
+            source=source,
+            execution=execution,
+            observer=recorder,
+            checkpoints=RecordedCheckpoints(checkpoints, recorder),
+            control=self.control,
+            weights=weights,
+        )
+
+    def _begun(self, store: Store, rows: SplitRows) -> ModelSource:
+        """What training begins with: the pretrained model, or the weights that another fit left."""
+        begun, recipe = self.fit.recipe.begins_with, self.fit.recipe
+        if recipe.architecture is not None:
+            return self._fresh(recipe.architecture, rows)
+        if begun is None:
+            return self.fit.source
+        folder = store.fetch_weights(begun, cache_folder() / "weights")
+        if folder is None:
+            raise InputError(
+                f"run {begun}, which this one begins with, left no weights; delete its folder in "
+                f"{store.uri} and run again"
+            )
+        _, _, step = recipe.model.partition("@")
+        folder = folder / f"step-{step}" if step else folder
+        return self.fit.source.model_copy(update={"location": str(folder), "revision": None})
+
+    def _fresh(self, architecture: Architecture, rows: SplitRows) -> ModelSource:
+        """A model of first weights, whose tokenizer is made of the texts that are trained on."""
+        from w2s_ray.learn.fresh import fresh_model
+
+        recipe = self.fit.recipe
+        made = digest([recipe.split, architecture.model_dump(), recipe.seed])[:ID_LENGTH]
+        folder = fresh_model(
+            architecture,
+            rows.texts[recipe.train_on],
+            seed=recipe.seed,
+            folder=cache_folder() / "fresh" / made,
+        )
+        return self.fit.source.model_copy(update={"location": str(folder)})
+
+    def _ledger(self, rows: SplitRows) -> MetricsRecorder:
+        recipe = self.fit.recipe
+        truth = {} if recipe.form == "text" else rows.truth
+        noted = "test" in recipe.predicts and bool(recipe.labels.runs)
+        return MetricsRecorder(
+            truth_M=truth.get("validation", Truth()),
+            test_truth_N=truth.get("test") if noted else None,
+            evaluations=recipe.training.evaluations,
+            on_step=self.control.step if self.control is not None else None,
+            on_evaluation=self.control.evaluated if self.control is not None else None,
+        )
+
+    def _legality(self, predicted: Predicted, prompts: Sequence[str]) -> dict[str, float]:
+        """Share of completions that the task's rules allow, where it has rules."""
+        task = TASKS.get(self.fit.task)
+        if task is None or task.legal is None or predicted.answers is None:
+            return {}
+        legal = [task.legal(p, a) for p, a in zip(prompts, predicted.answers, strict=True)]
+        return {"legality": fmean(legal)}
+
+    def _record(
+        self,
+        store: Store,
+        rows: SplitRows,
+        given: TrainingData,
+        recorder: MetricsRecorder,
+        result: FitResult,
+        weights: Path | None,
+        setup_s: float,
+    ) -> Record:
+        against = {
+            part: against_truth(told, rows.truth[part]) | self._legality(told, rows.texts[part])
+            for part, told in result.predicted.items()
+        }
+        summary = {
+            "train_rows": given.train_rows,
+            "dropped_rows": given.dropped,
+            "parameters": result.parameters,
+            "trained_parameters": result.trained_parameters,
+            "steps": result.steps,
+            "total_steps": result.total_steps,
+            "best_step": result.best_step,
+            "stopped_early": result.stopped_early,
+            "tokens": result.tokens,
+            **_flops(result, self.fit.recipe),
+            "setup_seconds": setup_s,
+            "training_seconds": result.seconds,
+            "train_loss": result.train_loss,
+            **{
+                f"{part}_{name}": value
+                for part, figures in against.items()
+                for name, value in figures.items()
+            },
+            "validation_agreement": result.validation_agreement,
+            "validation_loss": result.validation_loss,
+            **{f"{part}_loss": loss for part, loss in result.losses.items()},
+            **recorder.oracle,
+        }
+        record = outcome_record(
+            self.fit,
+            status="done",
+            started=self.started,
+            summary=summary,
+            environment=device(self.fit.execution),
+            earlier=store.attempts(self.fit.id),
+        )
+        if self.writes:
+            recorder.rows += [
+                (result.best_step, f"test/{name}", value)
+                for name, value in against.get("test", {}).items()
+            ]
+            return _kept(
+                store,
+                record,
+                metrics=_metrics(self.fit.id, recorder),
+                predictions=_predictions(rows, result.predicted),
+                weights=weights,
+            )
+        return record
+
+
+def _kept(store: Store, record: Record, **results: Any) -> Record:
+    """The record that counts; if somebody else's does, that this one was for nothing is noted."""
+    first = store.write_run(record, **results)
+    if first.environment.get("attempt") != record.environment.get("attempt"):
+        late = {"status": "stopped", "reason": "somebody else had finished it by then"}
+        store.write_attempt(record.model_copy(update=late))
+    return first
+
+
+class RecordedCheckpoints:
+    """Checkpoints that hold the ledger's rows beside the fit's state."""
+
+    def __init__(self, inner: Any, recorder: MetricsRecorder) -> None:
+        self._inner = inner
+        self._ledger = recorder
+
+    def due(self) -> bool:
+        return self._inner.due()
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        def both(folder: Path) -> None:
+            write(folder)
+            self._ledger.save(folder)
+
+        self._inner.save(step, both)
+
+    def latest(self) -> Path | None:
+        folder = self._inner.latest()
+        if folder is not None:
+            self._ledger.load(folder)
+            self._ledger.replay()
+        return folder
+
+
+def device(execution: Execution) -> dict[str, Any]:
+    """The device that a fit of this process ran on, and a name for this attempt alone."""
+    import torch
+
+    on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    attempt = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+    return {
+        "attempt": attempt,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "host_cpus": os.cpu_count(),
+    }
+
+
+def _flops(result: FitResult, recipe: FitRecipe) -> dict[str, float]:
+    """What the fit took, and what its whole schedule would have taken."""
+    from w2s_ray.learn.compute import evaluation_flops, training_flops
+
+    every, trained = result.parameters, result.trained_parameters
+    only_last = recipe.training.tuning.kind in ("probe", "last_layers")
+    counted = {
+        "parameters": every,
+        "passed_parameters": trained if only_last else every,
+        "trained_parameters": trained,
+    }
+    return {
+        "training_flops": training_flops(**counted, tokens=result.tokens),
+        "planned_training_flops": training_flops(**counted, tokens=result.planned_tokens),
+        "evaluation_flops": evaluation_flops(parameters=every, tokens=result.evaluated_tokens),
+    }
+
+
+def _metrics(run_id: str, recorder: MetricsRecorder) -> Any:
+    import pyarrow as pa
+
+    steps, names, values = zip(*recorder.rows, strict=True)
+    columns = {"run_id": [run_id] * len(steps), "step": steps, "metric": names, "value": values}
+    return pa.table({name: list(column) for name, column in columns.items()}, schema=METRICS)
+
+
+def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {name: [] for name in PREDICTIONS.names}
+    for part, told in predicted.items():
+        columns["example_id"] += rows.ids[part]
+        columns["part"] += [part] * len(rows.ids[part])
+        columns["probability"] += told.probabilities.tolist()
+        columns["answer"] += told.answers or [None] * len(rows.ids[part])
+        each = told.distribution
+        columns["probabilities"] += [None] * len(rows.ids[part]) if each is None else each.tolist()
+    return pa.table(columns, schema=PREDICTIONS)

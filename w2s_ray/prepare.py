@@ -1,0 +1,124 @@
+"""What comes before a sweep's run: its plan, its rows in the store, and what must be refused.
+
+Owns the way from a sweep to a plan that knows what the store knows, and what the driver writes
+before and between runs. It starts nothing, and imports neither Ray nor torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from w2s_ray.config import Sweep
+from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.data.sources import form_of
+from w2s_ray.errors import InputError
+from w2s_ray.fits.stored_split import check_rows
+from w2s_ray.plan import Plan, check_forms, make_plan
+from w2s_ray.store import Cell, Manifest, Store, utc_now
+from w2s_ray.store.damage import Damaged, note
+
+
+def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
+    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+
+    `store` is the sweep's own unless another is named.
+
+    Raises:
+        InputError: a method that a task's form can't have, or a task or model that can't be used.
+    """
+    check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
+    found = inputs if inputs is not None else resolve(sweep)
+    store = store or Store.open(sweep.store)
+    plan = make_plan(sweep, found)
+    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
+
+
+def cells_of(plan: Plan) -> tuple[Cell, ...]:
+    """The plan's cells as the store and the table know them."""
+    return tuple(Cell(**vars(cell)) for cell in plan.cells)
+
+
+def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
+    """The settings that the plan's ended studies chose."""
+    records = {study: store.find(study) for study in plan.studies}
+    return {study: record.about["settings"] for study, record in records.items() if record}
+
+
+def refuse_provisional(plan: Plan) -> None:
+    """Refuse inputs that are not on this machine and can't be fetched."""
+    for name, split in plan.inputs.splits.items():
+        if split.provisional:
+            raise InputError(f"task {name} can't be read: {split.note}")
+    for label, source in plan.inputs.models.items():
+        if source.provisional:
+            raise InputError(
+                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
+                "the hub, download it first, or give `name` a local folder"
+            )
+
+
+def materialize(plan: Plan, store: Store) -> None:
+    """Put every split's rows into the store, where workers and readers find them.
+
+    Raises:
+        InputError: rows that are there already and aren't those of their fingerprint.
+    """
+    import pyarrow as pa
+
+    from w2s_ray.store.tables import CHAT_ROWS, SPLIT_ROWS
+
+    corpora = [
+        (model.pretrain.corpus, plan.inputs.corpora[model.label])
+        for model in plan.sweep.models
+        if model.pretrain is not None
+    ]
+    tasks = [(task, plan.inputs.splits[task.name]) for task in plan.sweep.tasks]
+    for task, planned in (*tasks, *corpora):
+        fingerprint = planned.fingerprint
+        present = store.whole_split(fingerprint)
+        if present is not None:
+            check_rows(present, store, fingerprint)
+            continue
+        split = load_split(task)
+        if split.fingerprint != fingerprint:
+            raise InputError(
+                f"task {task.name} changed while it was read ({fingerprint} became "
+                f"{split.fingerprint}); run again"
+            )
+        classes = split.form in BALANCED
+        rows = [
+            {
+                **e._asdict(),
+                "example_id": e.id,
+                "part": part,
+                "label": e.label if classes else None,
+            }
+            for part, examples in split.parts.items()
+            for e in examples
+        ]
+        about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
+        columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
+        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
+
+
+def withdraw_damaged(plan: Plan, store: Store) -> None:
+    """Have done runs made again whose predictions are damaged and that others still need."""
+    runs = [*plan.fits.values(), *plan.studies.values()]
+    done = store.done(run.id for run in runs)
+    needed = {parent for run in runs if run.id not in done for parent in run.parents}
+    for record in store.records(needed & done & plan.fits.keys()):
+        if "predictions.parquet" in record.bytes:
+            try:
+                store.predictions(record.id)
+            except Damaged as damage:
+                note(damage)
+                store.withdraw(record, damage)
+
+
+def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
+    """Note which runs the sweep's cells are made of."""
+    store.write_manifest(
+        Manifest(
+            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)
+        )
+    )

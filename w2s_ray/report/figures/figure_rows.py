@@ -1,0 +1,137 @@
+"""What figures draw: the PGR table's rows with sizes, and curves and trials from the store.
+
+Owns the step from results to plain rows. A value here is a value of the table or of the store under
+the same name; what is added are names, sizes and order. It draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+from w2s_ray.report.statistics.eval_sets import READERS
+from w2s_ray.report.table import PgrTable, Row, SeedRow
+from w2s_ray.store import Cell, Record, Store
+from w2s_ray.store.damage import unless_damaged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from w2s_ray.report.results import Results
+
+XAxis = Literal["parameters", "flops"]
+
+FIGURE_OF: Mapping[str, str] = {"parameters": "parameters", "flops": "training_flops"}
+"""x axis -> the figure of a fit's summary."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What all figures of a sweep are made from."""
+
+    results: Results
+    sweep: str
+    cells: tuple[Cell, ...]
+    table: PgrTable
+    records: Mapping[str, Record]
+    """How each run of the sweep's cells stands, by id."""
+    models: tuple[str, ...]
+    """Model labels, smallest first."""
+    methods: tuple[str, ...]
+
+    @property
+    def store(self) -> Store:
+        return self.results.store
+
+    def metrics(self, runs: Iterable[str]) -> Iterator[tuple[str, int, str, float]]:
+        """Run, step, metric and value of what was measured on validation and by an oracle."""
+        records = (self.records.get(run) for run in runs)
+        kept = [record.id for record in records if record and "metrics.parquet" in record.bytes]
+        with ThreadPoolExecutor(READERS) as readers:
+            for run, table in zip(kept, readers.map(self._metrics, kept), strict=True):
+                for row in table.to_pylist() if table is not None else ():
+                    if row["metric"].startswith(("validation/", "oracle/")):
+                        yield run, row["step"], row["metric"], row["value"]
+
+    def _metrics(self, run: str) -> pa.Table | None:
+        return unless_damaged(lambda: self.store.metrics(run))
+
+
+def facts_of(results: Results, sweep: str) -> Facts:
+    """Read what figures need of a sweep.
+
+    Raises:
+        StoreError: no such sweep.
+    """
+    cells = results.store.latest_manifest(sweep).cells
+    wanted = {i for c in cells for i in (c.supervisor, c.ceiling, c.student, c.study) if i}
+    records = {record.id: record for record in results.store.latest(wanted)}
+    labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))
+    sizes: dict[str, float] = {}
+    for cell in cells:
+        for label, run in ((cell.weak, cell.supervisor), (cell.strong, cell.ceiling)):
+            size = figure(records.get(run), "parameters")
+            if size is not None:
+                sizes.setdefault(label, size)
+    return Facts(
+        results=results,
+        sweep=sweep,
+        cells=cells,
+        table=results.table(sweep),
+        records=records,
+        models=tuple(sorted(labels, key=lambda label: sizes.get(label, float("inf")))),
+        methods=tuple(dict.fromkeys(cell.method for cell in cells)),
+    )
+
+
+def figure(record: Record | None, name: str) -> float | None:
+    """A figure of a run's summary, if it is a number."""
+    value = record.summary.get(name) if record else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def table_rows(facts: Facts, *, x: XAxis) -> list[dict[str, Any]]:
+    """The PGR table's rows, each with the sizes of its three models.
+
+    `weak_x`, `student_x` and `ceiling_x` are means over the row's seeds: parameters, or FLOPs of
+    the run's own training. `runs` is a text, `pair` a name for weak and strong.
+    """
+    seeds: dict[tuple[str, ...], list[SeedRow]] = {}
+    for seed in facts.table.by_seed:
+        if None not in (seed.weak_accuracy, seed.student_accuracy, seed.ceiling_accuracy):
+            seeds.setdefault((seed.task, seed.weak, seed.strong, seed.method), []).append(seed)
+    name = FIGURE_OF[x]
+
+    def mean(ids: Iterable[str | None]) -> float | None:
+        found = [figure(facts.records.get(id_ or ""), name) for id_ in ids]
+        known = [value for value in found if value is not None]
+        return fmean(known) if known and len(known) == len(found) else None
+
+    def row_of(row: Row) -> dict[str, Any]:
+        group = seeds.get((row.task, row.weak, row.strong, row.method), [])
+        return {
+            **asdict(row),
+            "missing": "; ".join(f"seed {each.seed}: {each.why}" for each in row.missing),
+            "runs": " ".join(row.runs),
+            "pair": pair(row.weak, row.strong),
+            "weak_x": mean(seed.supervisor for seed in group),
+            "student_x": mean(seed.student for seed in group),
+            "ceiling_x": mean(seed.ceiling for seed in group),
+        }
+
+    return [row_of(row) for row in facts.table.rows]
+
+
+def pair(weak: str, strong: str) -> str:
+    """A pair's name, as in the table."""
+    return f"{weak} → {strong}"
+
+
+def by_size(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[str]:
+    """Names of the pairs in `rows`, by the supervisor's size, then the student's."""
+    found = {(row["weak"], row["strong"]) for row in rows}
+    ordered = sorted(found, key=lambda each: (models.index(each[0]), models.index(each[1])))
+    return [pair(weak, strong) for weak, strong in ordered]

@@ -1,0 +1,158 @@
+"""Which test examples each run got right, read from a store.
+
+Owns what makes stored predictions fit for comparison: one for each test row of the run's split, and
+an accuracy that is the record's. It computes nothing from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from w2s_ray.data.right import Truth, right
+from w2s_ray.report.cell import accuracy
+from w2s_ray.report.statistics.groups import Passing
+from w2s_ray.store import Record, Store, StoreError, StoreUnavailable
+from w2s_ray.store.damage import Damaged, note
+
+READERS = 8
+"""Files that are read at once."""
+_ROUNDING = 1e-6
+_TEST = pa.StringArray.from_buffers(
+    1, pa.py_buffer(np.array([0, 4], np.int32)), pa.py_buffer(b"test")
+)[0]
+"""Made of bytes, since making one of a Python value imports pandas."""
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """The N test rows of a split."""
+
+    ids: pa.Array
+    truth: Truth
+    """What is right of each row."""
+    unit_N: np.ndarray | None
+    """Number of the group each row belongs to; None where every row stands by itself."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run predicts of each of N test rows."""
+
+    probabilities_N: np.ndarray
+    """P(class 1), or the completion's own, float64."""
+    answers: tuple[str, ...] | None
+    """Completions, where rows have answers."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What some runs got right on one test set."""
+
+    runs: tuple[str, ...]
+    """Those R runs whose predictions can be used."""
+    correct_NR: np.ndarray
+    """uint8 [N, R], 1 = right."""
+    unusable: Mapping[str, str]
+    """Run id -> why its predictions can't be used."""
+
+
+def eval_set(store: Store, split: str) -> EvalSet:
+    """The test rows of a split, in its order.
+
+    Raises:
+        StoreError: the split is not in the store.
+    """
+    rows = _of_test(store.split(split))
+    ids = rows["example_id"].combine_chunks()
+    labels, gold = rows["label"].combine_chunks(), rows["answer"].combine_chunks()
+    truth = Truth(
+        None if labels.null_count else _numbers(labels),
+        None if gold.null_count or not len(gold) else tuple(gold.to_pylist()),
+    )
+    return EvalSet(ids, truth, _units(rows["group"].combine_chunks()))
+
+
+def answers(store: Store, test: EvalSet, records: Sequence[Record]) -> Answers:
+    """What the runs of `records` got right on `test`, each file read once, several at a time."""
+    correct_NR = np.empty((len(test.ids), len(records)), np.uint8)
+    unusable: dict[str, str] = {}
+    with ThreadPoolExecutor(READERS) as readers:
+        read = readers.map(lambda record: _correct(store, test, record), records)
+        used = []
+        for record, found in zip(records, read, strict=True):
+            if isinstance(found, str):
+                unusable[record.id] = found
+            else:
+                correct_NR[:, len(used)] = found
+                used.append(record.id)
+    return Answers(tuple(used), correct_NR[:, : len(used)], unusable)
+
+
+def probabilities(store: Store, test: EvalSet, record: Record) -> np.ndarray | str:
+    """A run's P(class 1) of each row of `test`, float64 [N], or why it has none."""
+    if test.truth.labels_N is None:
+        return f"run {record.id} was tested on rows without classes"
+    found = predictions(store, test, record)
+    return found if isinstance(found, str) else found.probabilities_N
+
+
+def predictions(store: Store, test: EvalSet, record: Record) -> Told | str:
+    """What a run predicts of each row of `test`, or why it has nothing to say."""
+    if "predictions.parquet" not in record.bytes:
+        return f"run {record.id} has no predictions"
+    try:
+        table = _of_test(store.predictions(record.id))
+    except StoreUnavailable:
+        raise
+    except Damaged as damage:
+        note(damage)
+        return Passing(f"the predictions of run {record.id} are damaged")
+    except StoreError as error:
+        return Passing(error)
+    ids = table["example_id"].combine_chunks()
+    if not ids.equals(test.ids):
+        at = pc.call_function("index_in", [test.ids], pc.SetLookupOptions(ids))
+        if at.null_count:
+            return f"run {record.id} has no prediction for some test rows"
+        table = table.take(at)
+    answers = None if test.truth.answers is None else tuple(table["answer"].to_pylist())
+    return Told(_numbers(table["probability"].combine_chunks()), answers)
+
+
+def _correct(store: Store, test: EvalSet, record: Record) -> Any:
+    """Which rows a run got right, [N], or why that can't be told."""
+    told = predictions(store, test, record)
+    if isinstance(told, str):
+        return told
+    correct_N = right(told.probabilities_N, told.answers, test.truth)
+    recorded, found = accuracy(record), float(correct_N.mean())
+    if recorded is None or abs(found - recorded) > _ROUNDING:
+        return f"run {record.id} has accuracy {found:.4f} by its predictions, not {recorded}"
+    return correct_N
+
+
+def _of_test(table: pa.Table) -> pa.Table:
+    """The rows of part test."""
+    return table.filter(pc.call_function("equal", [table["part"], _TEST]))
+
+
+def _units(groups: pa.Array) -> np.ndarray | None:
+    """A number for each row's group; a row without a group gets one of its own."""
+    coded = groups.dictionary_encode(null_encoding="encode")
+    unit_N = _numbers(coded.indices).astype(np.int64)
+    alone_N = _numbers(groups.is_null().cast(pa.int8())) == 1
+    unit_N[alone_N] = len(coded.dictionary) + np.arange(alone_N.sum())
+    units, unit_N = np.unique(unit_N, return_inverse=True)
+    return None if len(units) == len(unit_N) else unit_N
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    """A column without nulls; Arrow's own way to NumPy imports pandas."""
+    return np.from_dlpack(column)

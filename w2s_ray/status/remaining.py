@@ -1,0 +1,132 @@
+"""How much is left to do: time and compute, estimated from what finished fits took.
+
+Owns the choice of which finished fits a coming one is compared with: those of its task, model and
+method, else of its task and model, else of its model, else all. It knows no store and no driver.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from w2s_ray.plan import Plan, PlannedFit, PlannedStudy
+from w2s_ray.status.values import Remaining
+from w2s_ray.store import Record
+
+Kind = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A fit still to train."""
+
+    task: str
+    model: str
+    method: str | None
+    """None for a supervisor or ceiling."""
+    run: str | None = None
+    """None where it isn't known yet: a trial's, or a refit."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fit takes."""
+
+    seconds: float
+    device_seconds: float
+    flops: float
+
+
+def todo_of(
+    plan: Plan, *, pending: Collection[str], lost: Collection[str], ended: Mapping[str, int]
+) -> list[Todo]:
+    """Every fit still to train: planned ones that are `pending`, trials, refits.
+
+    `lost` are studies that failed or are blocked, `ended` the number of each study's ended trials.
+    """
+    fits = [_planned(fit) for fit in plan.fits.values() if fit.id in pending]
+    trials = [
+        todo
+        for study in plan.studies.values()
+        if study.id in pending
+        for todo in _cells(study) * max(0, study.recipe.trials - ended.get(study.id, 0))
+    ]
+    refits = {
+        (cell.task, cell.weak, cell.strong, cell.seed, cell.method): Todo(
+            cell.task, cell.strong, cell.method
+        )
+        for cell in plan.cells
+        if cell.student is None and cell.study not in lost
+    }
+    return [*fits, *trials, *refits.values()]
+
+
+def left_of(
+    todo: Collection[Todo],
+    *,
+    finished: Iterable[Record],
+    under_way: Iterable[tuple[Todo, float]],
+    at_once: int | None,
+) -> Remaining | None:
+    """The estimate; `under_way` are those of `todo` that run, with the share that they have done.
+
+    None where nothing is to do or nothing has finished.
+    """
+    costs = _costs(finished)
+    if not todo or not costs:
+        return None
+    usual = {kind: _mean(found) for kind, found in costs.items()}
+    each = [_usual(fit, usual) for fit in todo]
+    saved = [(_usual(fit, usual), share) for fit, share in under_way]
+    seconds = sum(cost.seconds for cost in each) - sum(c.seconds * share for c, share in saved)
+    return Remaining(
+        fits=len(todo),
+        device_seconds=max(
+            0.0, sum(c.device_seconds for c in each) - sum(c.device_seconds * s for c, s in saved)
+        ),
+        flops=max(0.0, sum(c.flops for c in each) - sum(c.flops * s for c, s in saved)),
+        seconds=max(0.0, seconds / min(at_once, len(todo))) if at_once else None,
+        from_fits=len(costs[()]),
+        guessed=sum((None, fit.model) not in usual for fit in todo),
+    )
+
+
+def _planned(fit: PlannedFit) -> Todo:
+    return Todo(fit.task, fit.source.name, "/".join(fit.methods) or None, fit.id)
+
+
+def _cells(study: PlannedStudy) -> list[Todo]:
+    """The fits of one of a study's trials."""
+    return [Todo(fit.task, fit.source.name, study.method) for fit in study.trial_fits({})]
+
+
+def _kinds(task: str, model: str, method: str | None) -> tuple[Kind, ...]:
+    """What a fit is compared with, the nearest kind first."""
+    return (task, model, method), (task, model), (None, model), ()
+
+
+def _costs(finished: Iterable[Record]) -> dict[Kind, list[Cost]]:
+    costs: dict[Kind, list[Cost]] = defaultdict(list)
+    for record in finished:
+        setup_s = float(record.summary.get("setup_seconds") or 0.0)
+        seconds = max(0.0, record.seconds - setup_s)
+        devices = record.device_seconds / record.seconds if record.seconds else 1.0
+        flops = float(record.summary.get("training_flops") or 0.0)
+        about = record.about
+        for kind in _kinds(str(about.get("task")), str(about.get("model")), about.get("method")):
+            costs[kind].append(Cost(seconds, seconds * devices, flops))
+    return costs
+
+
+def _mean(costs: Collection[Cost]) -> Cost:
+    return Cost(
+        fmean(cost.seconds for cost in costs),
+        fmean(cost.device_seconds for cost in costs),
+        fmean(cost.flops for cost in costs),
+    )
+
+
+def _usual(fit: Todo, usual: Mapping[Kind, Cost]) -> Cost:
+    return next(usual[k] for k in _kinds(fit.task, fit.model, fit.method) if k in usual)

@@ -1,0 +1,48 @@
+"""The state of running fits, as the progress tracker reports it: values alone.
+
+Owns the names of states and the snapshot that displays, budgets and heartbeats read. It measures
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["waiting", "held", "starting", "running"]
+"""Of a monitored fit or study: it waits for free resources, another driver holds its lease, its
+worker or node is being started, or it is running."""
+STATES: tuple[State, ...] = ("running", "starting", "held", "waiting")
+"""The furthest first."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The state of a monitored run."""
+
+    about: Mapping[str, Any]
+    """What it is, in words for a reader."""
+    state: State
+    since: float
+    """When that began, in seconds since the epoch."""
+    place: str = ""
+    """Machine and GPUs of a running fit."""
+
+
+@dataclass(frozen=True)
+class ProgressSnapshot:
+    """What the progress tracker held when it was last read."""
+
+    run_states: dict[str, RunState] = field(default_factory=dict)
+    """Monitored run -> its state."""
+    steps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Running fit -> (step, of steps)."""
+    trials: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Study -> trials by state; `to go` are those not ended."""
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    """Kind (a model) -> durations of the fits that ended in this call."""
+
+    def ended_trials(self, study: str) -> int:
+        """Trials of a study that have ended, however."""
+        return sum(n for state, n in self.trials.get(study, {}).items() if state != "to go")
