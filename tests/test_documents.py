@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import re
 import tomllib
@@ -13,9 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from w2s_ray.cli import app
 from w2s_ray.data import TASKS
 from w2s_ray.data.tasks import DIGITS, EMBEDDED
+from w2s_ray.methods.transforms import Hard
 from w2s_ray.spec import parse_sweep
 from w2s_ray.spec.yaml_files import load_yaml
 
@@ -23,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMED = re.compile(r"\[`([^`]+)`\]\(([^)]+)\)")
 """A link whose text is code."""
 BLOCK = re.compile(r"```.*?```", re.DOTALL)
+CODE = re.compile(r"^    .*$|`[^`\n]+`", re.MULTILINE)
+"""A line of code, or code within a line."""
 
 
 def read(name: str) -> str:
@@ -150,6 +156,33 @@ def test_an_example_is_a_sweep_file_or_part_of_one(block):
     whole: dict[str, Any] = {"name": "example", "models": ["a", "b"], "methods": {"naive": {}}}
     whole |= {"task": task} | part
     assert parse_sweep(json.dumps(whole)).name
+
+
+def test_the_commands_and_options_of_the_documents_are_there():
+    commands = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+    }
+    assert {row[0].split()[1].strip("`") for row in rows("docs/commands.md", "| command |")} == set(
+        commands
+    )
+    for document in DOCUMENTS:
+        for line in CODE.findall(read(document).replace("\\\n", " ")):
+            for name, rest in re.findall(r"(?<!\")\bw2s ([a-z]+)\b([^#`]*)", line):
+                assert name in commands, f"{document}: {line}"
+                options = set(re.findall(r"(?<!\S)\[?(--[a-z-]+)", rest))
+                assert options <= commands[name], f"{document}: {line}"
+
+
+def test_the_make_targets_of_the_documents_are_there():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    for document in DOCUMENTS:
+        for line in CODE.findall(read(document)):
+            assert set(re.findall(r"\bmake ([a-z-]+)", line)) <= targets, f"{document}: {line}"
+
+
+def test_the_example_of_a_change_of_labels_is_one():
+    assert inspect.getsource(Hard) in read("docs/own-method.md")
 
 
 def test_the_site_has_every_document():
