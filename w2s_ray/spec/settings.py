@@ -119,8 +119,8 @@ class EarlyStopping(Frozen):
     patience: int = Field(default=2, ge=1, le=1_000_000_000)
     """Evaluations without improvement after which training stops."""
     metric: Literal["accuracy", "loss"] = "accuracy"
-    """What must improve on validation rows: agreement with their labels (accuracy), or cross-entropy
-    with them (loss). For students these are weak labels."""
+    """What must improve on validation rows: agreement with their labels (accuracy), or
+    cross-entropy with them (loss). For students these are weak labels."""
     min_delta: float = Field(default=0.0, ge=0, le=1000)
     """Smallest change that counts as an improvement."""
     oracle: bool = False
