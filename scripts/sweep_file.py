@@ -44,12 +44,12 @@ def page() -> str:
     links = {
         name: f"[{title.rpartition(': ')[2]}](#{_slug(title)})" for name, title in sections.items()
     }
-    parts = [HEAD, f"## The file\n\n{_table(schema, links)}"]
+    parts = [HEAD, f"## The file\n\n{_table(schema, known, links)}"]
     for name, title in sections.items():
         paragraphs = known[name].get("description", "").split("\n\n")
         parts.append(f"## {title}\n")
         parts.extend(_line(paragraph) + "\n" for paragraph in paragraphs)
-        parts.append(_table(known[name], links))
+        parts.append(_table(known[name], known, links))
         if name == LADDER:
             parts.append(_ladders())
     return "\n".join(part for part in parts if part)
@@ -92,24 +92,27 @@ def _names(field: Any) -> Iterator[str]:
             yield from _names(value)
 
 
-def _table(section: Schema, links: dict[str, str]) -> str:
+def _table(section: Schema, known: dict[str, Schema], links: dict[str, str]) -> str:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     required = section.get("required", ())
     for key, field in section["properties"].items():
         if "const" in field:  # the section's title says it
             continue
-        default = "required" if key in required else _default(field)
+        default = "required" if key in required else _default(field, known)
         meaning = _line(field.get("description", ""))
         cells = (f"`{key}`", _type(field, links), default, meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def _default(field: Schema) -> str:
+def _default(field: Schema, known: dict[str, Schema]) -> str:
     value = field.get("default")
     if isinstance(value, dict) and value:
-        kind = value.get("kind")
-        return f"`{{kind: {kind}}}`" if kind else "see there"
+        if "kind" in value:
+            return f"`{{kind: {value['kind']}}}`"
+        usual = known[field["$ref"].rsplit("/", 1)[1]]["properties"]
+        other = [f"`{key}: {each}`" for key, each in value.items() if each != usual[key]["default"]]
+        return f"see there, but {', '.join(other)}" if other else "see there"
     if isinstance(value, float) and value and not 1e-3 <= abs(value) < 1e6:
         return f"`{value:g}`"
     return f"`{value}`" if isinstance(value, str) and value else f"`{json.dumps(value)}`"

@@ -114,6 +114,10 @@ def test_every_named_task_is_listed():
     assert only_files | corpora == {name for name, task in TASKS.items() if task.hub is None}
 
 
+def test_every_key_of_the_sweep_file_has_a_meaning():
+    assert not re.findall(r"^\| .*\|\s*\|$", read("docs/sweep-file.md"), re.MULTILINE)
+
+
 def test_the_reference_of_the_sweep_file_is_current():
     assert script("sweep_file").page() == read("docs/sweep-file.md"), (
         "the sweep file's keys have changed; run make reference"
