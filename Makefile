@@ -20,7 +20,7 @@ stage = printf '\n== %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-rest test-all check lock lock-check chaos benchmark clean
+.PHONY: help install quickstart test test-rest test-all check docs reference lock lock-check chaos benchmark clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,11 +45,20 @@ test-rest: $(STAMP) ## Run the tests that `make test` leaves out
 
 test-all: test test-rest ## Run every test but those of `make chaos`
 
-check: $(STAMP) lock-check ## Lint, formatting, types, import contracts and the lock
+check: $(STAMP) lock-check docs ## Lint, formatting, types, import contracts, documents and the lock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## Build the documents into build/site, offline; a broken link is an error
+	$(BIN)/python scripts/pages.py build/pages
+	cp docs/zensical.toml build/zensical.toml
+	$(BIN)/zensical build --clean --strict --config-file build/zensical.toml
+
+reference: $(STAMP) ## Write the documents that are made from the code: sweep-file.md and tables.md
+	$(BIN)/python scripts/sweep_file.py > docs/sweep-file.md
+	$(BIN)/w2s query --columns --format markdown > docs/tables.md
 
 chaos: $(STAMP) ## Hurt running sweeps in every way we know, at random moments (about 40 minutes)
 	$(BIN)/python -m pytest -q -s tests/chaos tests/cluster \

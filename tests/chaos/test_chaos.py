@@ -23,14 +23,14 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import (
-    TRACKER,
-    POOL,
     HEAD,
     NODE,
-    WORKER,
+    POOL,
     SHORT_OF_MEMORY,
     STUDY,
+    TRACKER,
     WATCHER,
+    WORKER,
     Hurt,
     Victim,
     fill_disk,

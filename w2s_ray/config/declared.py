@@ -24,49 +24,52 @@ Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 
 
 class Columns(Frozen):
-    """Column names of a generic task's file.
+    """Column names of a file of your own.
 
-    `text` and `label` make a task of two classes; `first`, `second` and `label` or `preferred`, or
-    `chosen` and `rejected`, make pairs, one of which is the better; `text` and `answer` make
-    prompts and answers; `text` alone makes a corpus; `category` makes a task of images or of
+    The columns that are given decide the task's form. `text` and `label`: two classes. `first`,
+    `second` and `label` or `preferred`, or `chosen` and `rejected`: pairs of which one is better.
+    `text` and `answer`: prompts with answers. `text` alone: a corpus. `category`: images or
     features.
 
-    A text may be chat messages, `[{role, content}, ...]`, in all rows or in none. Models with a
-    chat template read them in it, others as `Human: ...`, a blank line, `Assistant: ...`.
+    A text may be a list of chat messages, `[{role, content}, ...]`, in all rows or in none. Models
+    with a chat template read them in it. Other models read `Human: ...`, a blank line,
+    `Assistant: ...`.
     """
 
     text: Line | None = None
-    """Column of the text, or of the prompt, which a pair may have too: it stands before both texts,
-    with a blank line after it."""
+    """Column of the text or the prompt. A pair may have a prompt too: it is put before both texts,
+    followed by a blank line."""
     label: Line | None = None
-    """Column of the class; of pairs, class 1 = the first text is the better one."""
+    """Column of the class. For pairs, class 1 means that the first text is better."""
     first: Line | None = None
     """Column of a pair's first text."""
     second: Line | None = None
     """Column of a pair's second text."""
     preferred: Line | None = None
-    """Column that says which text of a pair is the better one. It holds two values: the names of
-    the columns `first` and `second`, or any two, of which the earlier when sorted is the first."""
+    """Column that says which text of a pair is better. It holds two values: either the names of the
+    columns `first` and `second`, or any two values, of which the first in sorted order stands for
+    `first`."""
     chosen: Line | None = None
-    """Column of a pair's better text; with `rejected`, in place of `first` and `second`."""
+    """Column of a pair's better text. Give it with `rejected`, in place of `first` and `second`."""
     rejected: Line | None = None
     """Column of a pair's worse text."""
     answer: Line | None = None
     """Column of the right answer."""
     category: Line | None = None
-    """Column of one of several classes, for linear probes on features."""
+    """Column of the class, one of any number, for linear probes on features."""
     image: Line | None = None
-    """Column of the images behind the features: names of files beside the table, or, in an .npz
-    file, pixels (uint8)."""
+    """Column of the images that features are computed from: file names relative to the table, or
+    pixels (uint8) in an .npz file."""
     id: Line | None = None
-    """Column of a row's name, by which feature files find it; null = its number."""
+    """Column of the row's name in feature files; null = the row's number."""
     difficulty: Line | None = None
-    """Column of a number that says how hard a row is."""
+    """Column of a number that measures how hard the row is."""
     group: Line | None = None
-    """Column whose equal values stay in one part of the split; null = every row for itself."""
+    """Column of the row's group. All rows of a group go to the same part of the split; null = each
+    row is a group of its own."""
     positive: Line | Number | bool | None = None
-    """The label value that is class 1; null = labels 0/1, true/false or the later of two sorted
-    values."""
+    """The label value that is class 1; null = 1, true, or the second of two values in sorted
+    order."""
 
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
@@ -136,12 +139,12 @@ OrderedBounds = Annotated[Bounds, AfterValidator(_in_order)]
 
 
 class Difficulty(Frozen):
-    """Which rows of a task are hard enough and not too hard; `[500, 900]` says both alike."""
+    """Which rows are used, by difficulty. `[500, 900]` is short for these bounds in both keys."""
 
     train: OrderedBounds = (None, None)
-    """Least and greatest difficulty of rows of both halves and of validation; null = no bound."""
+    """Lowest and highest difficulty of training and validation rows; null = no bound."""
     test: OrderedBounds = (None, None)
-    """The same of test rows. A row that both let in is in one of them."""
+    """Lowest and highest difficulty of test rows. A row within both ranges goes to one of them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -153,31 +156,31 @@ class Task(Frozen):
     """A task and how its rows are split."""
 
     name: Name
-    """A known task, or any name for a file with `columns`."""
+    """A named task, or any name for a file with `columns`."""
     path: LocalPath | None = None
     """A file or folder in the task's original format; null = the Hugging Face hub."""
     columns: Columns | None = None
-    """Makes any Parquet, JSON-lines, CSV, TSV or .npz file at `path` a task."""
+    """Column names, for a Parquet, JSON-lines, CSV, TSV or .npz file of your own at `path`."""
     revision: Line | None = None
-    """Hub commit, tag or branch; null = the newest, resolved to a commit when planned."""
+    """Hub commit, tag or branch; null = the newest commit at the time of planning."""
     train: Rows
-    """Training rows in all: the supervisor's half and the student's half get half each; a corpus
+    """Training rows in all. One half trains the supervisor, the other half the student. A corpus
     has no halves."""
     validation: Rows
-    """Rows for validation, disjoint from all others."""
+    """Validation rows. They occur in no other part."""
     test: Rows
-    """Rows for the reported accuracy, disjoint from all others."""
+    """Test rows, for the reported accuracy. They occur in no other part."""
     balance: bool = True
-    """Undersample each part to as many positives as negatives, after shuffling; says nothing where
-    there are no classes."""
+    """Undersample each part, after shuffling, to as many positive as negative rows. Without effect
+    for tasks without classes."""
     max_words: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    """Drop rows of more whitespace-separated words before splitting; counts no tokens, so that all
-    models see the same rows."""
+    """Drop rows with more whitespace-separated words than this before splitting. Words and not
+    tokens are counted, so that all models get the same rows."""
     difficulty: Difficulty | None = None
-    """Least and greatest difficulty (a puzzle's rating) of rows to keep: `[500, 900]`, or, for
-    easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
+    """Lowest and highest difficulty of the rows to use, such as a puzzle's rating: `[500, 900]`,
+    or, for easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
     split_seed: Seed = 0
-    """Seeds the shuffle that makes the split. The same for all of the sweep's seeds."""
+    """Seed of the shuffle that makes the split. All seeds of the sweep share the split."""
 
     @model_validator(mode="after")
     def _columns_need_a_file(self) -> Task:
@@ -187,44 +190,45 @@ class Task(Frozen):
 
 
 class Pretrain(Frozen):
-    """The pretraining of a model from nothing: a run like any other, shared by what it is made of.
+    """Pretraining of a model from random weights. It is a run of the sweep like any other.
 
-    It is the same for all of the sweep's seeds.
+    All seeds of the sweep share it, and so do other sweeps on the same store that declare the same.
     """
 
     architecture: Architecture
-    """What is pretrained."""
+    """The architecture and the tokenizer."""
     corpus: Task
-    """Running text: `texts`, `chess_games`, `chess_positions`, or a file with the column `text`."""
+    """The text to train on: `texts`, `chess_games`, `chess_positions`, or a file with the column
+    `text`."""
     training: Training = Training(lr=1e-3, epochs=1)
-    """How, and by `epochs` and the corpus's `train` how long."""
+    """Training settings. Its length follows from `epochs` and the corpus's `train`."""
     checkpoints: tuple[Step, ...] = ()
-    """Steps whose weights are kept along the way, for models with `checkpoint: MODEL@STEP`."""
+    """Steps whose weights are kept, for models with `checkpoint: MODEL@STEP`."""
     seed: Seed = 0
-    """Seeds the first weights and the order of the texts."""
+    """Seed of the initial weights and of the order of the texts."""
 
 
 class Model(Frozen):
-    """A pretrained model, with what differs from the sweep's settings for it."""
+    """A model, with the settings that differ from the sweep's for it."""
 
     name: LocalPath
-    """Hub name, local folder, or a model of the embedded ladder (`embedded:xs`). What makes the
-    features of images: a vision model by hub name or folder, `timm:NAME`, a feature file (.npz or
-    .parquet), or `pixels:N`, the means of N x N blocks of the image."""
+    """Hub name, local folder, or a model of the embedded ladder (`embedded:xs`). For tasks of
+    images or features: a vision model by hub name or folder, `timm:NAME`, a feature file (.npz or
+    .parquet), or `pixels:N` (the means of N x N blocks of the image)."""
     label: Name = ""
-    """Its name in pairs and tables; empty = the last part of the name or folder."""
+    """The model's name in pairs and tables; empty = the last part of the name or folder."""
     revision: Line | None = None
-    """Hub commit, tag or branch; null = the newest, resolved to a commit when planned."""
+    """Hub commit, tag or branch; null = the newest commit at the time of planning."""
     training: dict[str, Any] = {}
-    """Settings of `training` that differ for this model, as supervisor, student and ceiling."""
+    """Settings of `training` that differ for this model in every role."""
     execution: dict[str, Any] = {}
     """Settings of `execution` that differ for this model."""
     pretrain: Pretrain | None = None
-    """How the model is made; null = it exists."""
+    """How the sweep pretrains the model; null = the model exists."""
     checkpoint: Line | None = None
-    """`MODEL@STEP`: the weights that the pretraining of another of the sweep's models left."""
+    """`MODEL@STEP`: the weights at this step of the pretraining of another model of the sweep."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Off unless you have read that code."""
+    """Run Python code that comes with the model. Set it only after you have read that code."""
 
     @model_validator(mode="before")
     @classmethod
@@ -238,20 +242,22 @@ class Model(Frozen):
 
 
 class Method(Frozen):
-    """What a student is trained with: fixed settings, and a search over some of them."""
+    """How a student is trained: fixed settings, and a search over some of them."""
 
     loss: AnyLoss = XentLoss()
+    """The loss of this method's students."""
     stages: tuple[Stage, ...] = ()
-    """What happens between the supervisor and the student that is reported, at most one stage of a
-    kind: `ensemble`, `generative`, `bootstrap`, `iterate`; `prompt` or `linear_probe`, in place of
-    the student; and changes of the weak labels, in this order, before every student of the method
-    learns from them: `hard`, `temperature`, `confident`, `filter`, `relabel`, `simulated`."""
+    """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
+    `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace the
+    student. `hard`, `temperature`, `confident`, `filter`, `relabel` and `simulated` change the weak
+    labels of every student of the method, in the order in which they are listed."""
     early_stopping: EarlyStopping | None = None
-    """Replaces the sweep's for this method's students; null = the sweep's."""
+    """Early stopping of this method's students; null = as in the sweep."""
     training: dict[str, Any] = {}
     """Settings of `training` that differ for this method's students."""
     search: dict[Name, Choices] = {}
-    """Dotted setting (`loss.alpha`, `early_stopping.patience`, `training.lr`, and
-    `stages.KIND.SETTING`, as `stages.temperature.by`) -> what to try. A
-    setting that has kinds (`loss`, `training.tuning`) -> `one_of`: each kind with its own settings,
-    as `loss: {one_of: [{kind: xent}, {kind: confidence, alpha: {uniform: [0, 0.9]}}]}`."""
+    """What to search: for each dotted setting the values to try. Settings are named as
+    `loss.alpha`, `early_stopping.patience`, `training.lr` or `stages.KIND.SETTING`
+    (`stages.temperature.by`). A setting that has kinds (`loss`, `training.tuning`) takes `one_of`
+    with the settings of each kind: `loss: {one_of: [{kind: xent}, {kind: confidence, alpha:
+    {uniform: [0, 0.9]}}]}`."""

@@ -15,48 +15,50 @@ from w2s_ray.frozen import Frozen
 
 
 class Execution(Frozen):
-    """How one fit runs. Recorded with the result, never part of identity."""
+    """How a fit runs. It is recorded with the result and is not part of the run's id."""
 
     engine: Literal["torch", "deepspeed"] = "torch"
-    """`torch`: one device, in the process of its Ray task or trial. `deepspeed`: a Ray Train worker
-    group with ZeRO."""
+    """torch: one device in one process. deepspeed: a Ray Train worker group with ZeRO."""
     workers: int = Field(default=1, ge=1, le=100_000)
-    """Ray Train workers of one fit (deepspeed only)."""
+    """Number of Ray Train workers of one fit (deepspeed only)."""
     zero_stage: Literal[0, 1, 2, 3] = 3
-    """What DeepSpeed shards: nothing, optimizer state, + gradients, + weights."""
+    """What DeepSpeed shards: 0 = nothing, 1 = optimizer state, 2 = gradients too, 3 = weights
+    too."""
     offload: Literal["none", "cpu"] = "none"
-    """Where ZeRO 2 and 3 keep optimizer state and, at stage 3, weights."""
+    """cpu: ZeRO 2 and 3 keep the optimizer state in CPU memory, ZeRO 3 the weights too."""
     micro_batch: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Rows per forward pass and worker; null = batch_size / workers. The rest is accumulated."""
+    """Rows per forward pass and worker; null = batch_size / workers. With fewer, gradients are
+    accumulated."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
-    """Rows per forward pass and worker without gradients."""
+    """Rows per forward pass and worker in evaluation and prediction."""
     activation_checkpointing: bool = False
-    """Recompute activations in the backward pass, for memory."""
+    """Recompute activations in the backward pass, to save memory."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the model's layers by torch.compile (torch engine only). `auto`: on a GPU, where
-    training takes long enough to pay for it."""
+    """Compile the model's layers with torch.compile (torch engine only). auto: on a GPU, for fits
+    that are long enough to gain from it."""
     gpus_per_worker: Annotated[float, Field(ge=0, le=1000)] | Literal["auto"] | None = None
-    """GPUs of each worker; fractions for one-device fits; null = 1 where the cluster has GPUs.
-    `auto`: there a one-device fit gets the share that its estimated memory needs, so that several
-    have a GPU together; a whole one where memory can't be estimated."""
+    """GPUs of each worker; null = 1 if the cluster has GPUs. A one-device fit may take a fraction.
+    auto: a one-device fit takes the fraction that its estimated memory needs, so that several fits
+    share a GPU, or a whole GPU if its memory can't be estimated."""
     accelerator_type: str | None = Field(
         default=None, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
     )
-    """The GPU that each worker must get, by Ray's name for it (`A100`, `H100`, `L4`); null = any.
-    On a cluster that autoscales it decides which nodes are started."""
+    """The type of GPU that each worker needs, by Ray's name for it (`A100`, `H100`, `L4`); null =
+    any. With an autoscaler it decides which nodes are started."""
     cpus_per_worker: int = Field(default=1, ge=1, le=10_000)
-    """CPUs of each worker, and its threads."""
+    """CPUs of each worker, and the number of its threads."""
     checkpoint_every_s: float = Field(default=300.0, ge=0, le=1e8)
-    """Least seconds between two checkpoints of a running fit; 0 = at every evaluation."""
+    """Seconds between two checkpoints of a running fit, at least; 0 = at every evaluation."""
     keep: Literal["none", "best", "last"] = "none"
-    """Weights kept in the store as safetensors: none, the restored best state, or the last."""
+    """Which weights are kept in the store, as safetensors: none, those of the best evaluation, or
+    the last ones."""
     retries: int = Field(default=2, ge=0, le=1000)
-    """How often a fit is tried again, from its last checkpoint, after a worker died, ran out of
-    memory or stalled, or met a full disk or a store that failed. A preempted fit goes on too, and
-    isn't counted."""
+    """How often a fit is retried from its last checkpoint, for each cause of failure: a lost
+    worker, no memory, a stall, a full disk, a failing store. A lost or preempted machine doesn't
+    count."""
     stall_s: float | None = Field(default=1800.0, gt=0, le=1e8)
-    """Seconds: a fit that makes no progress for so long is ended and tried again; null = never.
-    Loading a model, an evaluation and a checkpoint must each take less."""
+    """A fit without progress for so many seconds is ended and retried; null = never. Loading a
+    model, an evaluation and a checkpoint must each take less."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Execution:
@@ -82,14 +84,15 @@ class Execution(Frozen):
 
 
 class Limits(Frozen):
-    """How much of a cluster a sweep takes, and how drivers share a store. Not part of identity."""
+    """How much runs at the same time, and how drivers share a store. Not part of a run's id."""
 
     studies_at_once: int | None = Field(default=None, ge=1, le=10_000)
-    """Studies whose trials compete for the cluster at the same time; null = as many as keep it
-    full, the longest first. Each takes some 250 MB on the driver's machine."""
+    """Studies that run at the same time; null = as many as keep the cluster full, the longest
+    first. Each takes some 250 MB on the driver's machine."""
     trials_at_once: int | None = Field(default=None, ge=1, le=10_000)
-    """Trials of one study that run at once at most; null = as many as `search.concurrent_trials`
-    and the cluster allow. Unlike that one, it never changes what is tried."""
+    """Trials of one study that run at the same time, at most; null = as many as
+    `search.concurrent_trials` and the cluster allow. Unlike `search.concurrent_trials` it never
+    changes what is tried."""
     lease_s: float = Field(default=60.0, gt=0, le=86_400)
-    """Seconds after which what a driver claimed is free for another driver on the same store,
-    unless the claim is renewed. Renewed several times in that span."""
+    """Seconds without a heartbeat after which another driver on the same store may take over a run.
+    A running driver renews its leases several times in this span."""

@@ -128,24 +128,25 @@ sizes the rate changes is our choice."""
 
 
 class LadderRange(Frozen):
-    """Rungs of a named ladder, in place of the models that they are."""
+    """A range of a named ladder of open models, in place of a list of models."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     ladder: Line
-    """gpt2, pythia, qwen2.5 or opt."""
+    """The ladder: gpt2, pythia, qwen2.5 or opt."""
     first: Line | None = Field(default=None, alias="from")
-    """The smallest size; null = the ladder's smallest."""
+    """The smallest model, by its size; null = the ladder's smallest."""
     last: Line | None = Field(default=None, alias="to")
-    """The largest size; null = the ladder's largest."""
+    """The largest model, by its size; null = the ladder's largest."""
     tuning: Literal["full", "lora"] = "full"
-    """What is trained: each model's learning rate and LoRA's targets are those of the ladder."""
+    """full: train every weight, at the ladder's learning rates. lora: train adapters of rank 8 on
+    the ladder's target modules, at learning rates for LoRA."""
     training: dict[str, Any] = {}
-    """Settings of `training` for all of its models; they win over the ladder's."""
+    """Settings of `training` for all of these models. They override the ladder's."""
     execution: dict[str, Any] = {}
-    """Settings of `execution` for all of its models."""
+    """Settings of `execution` for all of these models."""
     revision: Line | None = None
-    """Hub commit, tag or branch of all of its models."""
+    """Hub commit, tag or branch of all of these models."""
 
 
 def expanded(models: Any) -> Any:

@@ -19,10 +19,12 @@ Pair = tuple[Name, Name]
 
 
 class TaskPair(Frozen):
-    """A pair of models on one task of the sweep."""
+    """A pair of models on one task of the sweep: an entry of `search.on`."""
 
     task: Name
+    """The task's name."""
     pair: Pair
+    """The weak and the strong model."""
 
 
 def _tag(value: Any) -> str:
@@ -35,43 +37,47 @@ Searched = Annotated[
 
 
 class Search(Frozen):
-    """How settings are searched, for every method that has a `search`."""
+    """How settings are searched. It holds for every method that has a `search`."""
 
     trials: int = Field(default=16, ge=1, le=100_000)
-    """Settings tried in each study (grid: at most; the grid's size if that is less)."""
+    """Number of trials of each study. With `sampler: grid` at most the size of the grid."""
     objective: Literal["transfer", "weak_validation", "oracle"] = "transfer"
-    """What a study may look at. transfer: ground truth of other cells (`on`). weak_validation: weak
-    labels of the cell itself. oracle: ground truth of the cell itself, an upper bound."""
+    """Which labels a study may use. transfer: ground truth of the pairs in `on` only.
+    weak_validation: weak labels of the reported pair itself. oracle: ground truth of the reported
+    pair itself, an upper bound."""
     on: tuple[Searched, ...] | None = None
-    """What a transfer study trains; its figure is the mean over them. Pairs (`[small, medium]`):
-    each task has a study of its own, on these pairs. Tasks and pairs
+    """What each trial of a transfer study trains; its objective is the mean over all of it. Pairs
+    (`[small, medium]`): one study for each task, on these pairs. Tasks with pairs
     (`{task: sciq, pair: [small, medium]}`): one study for all tasks. null = the first pair."""
     metric: Literal["accuracy", "log_loss"] = "accuracy"
-    """Measured on validation, and maximized or minimized."""
+    """The metric on validation rows: accuracy is maximized, log_loss minimized."""
     cost: bool = False
-    """A second objective: the fewer training FLOPs the better. The best `metric` is still what is
-    refitted (of equals, the cheapest); the study's record holds the whole Pareto front. Needs
+    """Add a second objective: few training FLOPs. The trial with the best `metric` is still the one
+    that is refitted (among equals the cheapest). The study's record holds the Pareto front. Needs
     `scheduler: none`."""
     sampler: Literal["tpe", "random", "grid", "gp", "nsga2"] = "tpe"
-    """tpe: Parzen estimators. gp: a Gaussian process, for few and costly trials. nsga2: a genetic
-    algorithm, for two objectives and many trials. grid: every combination of choices, shuffled."""
+    """tpe: tree-structured Parzen estimator. gp: a Gaussian process, for few and costly trials.
+    nsga2: a genetic algorithm, for two objectives and many trials. grid: every combination of
+    choices in random order."""
     scheduler: Literal["none", "asha", "median"] = "none"
-    """Stop unpromising trials early. asha: successive halving over evaluations. median: a trial
-    whose best value so far is worse than the median of what others had on average by then."""
+    """Stop unpromising trials early. asha: successive halving over evaluations. median: stop a
+    trial whose best value so far is worse than the median of the other trials' mean values up to
+    then."""
     grace_evaluations: int = Field(default=2, ge=1, le=1_000_000)
-    """Evaluations that asha and median let every trial have."""
+    """Evaluations before asha or median may stop a trial."""
     reduction_factor: float = Field(default=3.0, gt=1, le=1000)
-    """asha keeps one in this many at each rung."""
+    """asha keeps one in this many trials at each rung."""
     seed: Seed = 1000
-    """Seeds the sampler and the trials' fits; not among `seeds`, so that refits are fresh."""
+    """Seed of the sampler and of the trials' fits. It must not be one of `seeds`, so that the
+    refits are independent of the search."""
     concurrent_trials: int = Field(default=4, ge=1, le=10_000)
-    """Trials of a study that may run at once. Part of identity: trial n is proposed and pruned by
-    what trials up to n - concurrent_trials have shown, so a study gives the same result whatever
-    finishes first."""
+    """Trials of a study that run at the same time, at most. It is part of the study's id: trial n
+    is proposed and pruned from the results of the trials up to n - concurrent_trials, so that the
+    order in which trials finish changes nothing."""
     warm_start: Literal["none", "same_task"] = "none"
-    """same_task: a cell's study first tries what studies of smaller pairs (neither model larger)
-    of its task chose, the nearest first, with at most a quarter of its trials. It waits for them.
-    For objectives that have a study for each cell: weak_validation and oracle."""
+    """same_task: a pair's study waits for the studies of smaller pairs of its task (neither model
+    larger) and tries their winners first, the nearest pair first, with at most a quarter of its
+    trials. For weak_validation and oracle, which have a study for each pair."""
 
     @model_validator(mode="before")
     @classmethod

@@ -21,38 +21,40 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Training(Frozen):
-    """How a model is finetuned. Part of identity."""
+    """How a model is trained."""
 
     batch_size: int = Field(default=32, ge=1, le=10_000_000)
-    """Rows per optimizer step over all workers and accumulation (the global batch)."""
+    """Rows per optimizer step, over all workers and micro-batches (the global batch)."""
     epochs: int = Field(default=2, ge=1, le=100_000)
     """Passes over the training rows."""
     lr: float = Field(default=1e-5, gt=0, le=1000)
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """Decay of the learning rate after warm-up: to zero by cosine or linearly, or none."""
+    """Decay of the learning rate after warm-up: to zero by cosine, to zero linearly, or none."""
     lr_warmup_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Share of all steps over which the learning rate rises linearly from 0."""
     weight_decay: float = Field(default=0.0, ge=0, le=1000)
     """AdamW's decoupled weight decay."""
     weight_decay_to: Literal["zero", "initial"] = "zero"
-    """What weights decay towards: zero, or those that training began with (torch engine only)."""
+    """Weights decay towards zero, or towards the initial weights (torch engine only)."""
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     """AdamW's moment decay rates."""
     clip_norm: float | None = Field(default=1.0, gt=0, le=1e12)
-    """Largest norm of the whole gradient; null = no clipping."""
+    """Gradients are clipped to this norm; null = no clipping."""
     max_tokens: int = Field(default=512, ge=2, le=100_000_000)
-    """Longer texts lose their beginning, for every tokenizer; no row is dropped for its length."""
+    """Inputs over this many tokens are truncated from the left. No row is dropped for its
+    length."""
     answer_tokens: int = Field(default=16, ge=2, le=1_000_000)
-    """Longest completion of a prompt, and longest answer that is learned."""
+    """Longest completion of a prompt, in tokens. A longer answer in the data is an error."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the forward and backward pass; the optimizer keeps fp32 weights."""
+    """Precision of the forward and backward pass. The optimizer keeps fp32 weights."""
     bucket_batches: int = Field(default=16, ge=1, le=1_000_000)
-    """Batches drawn together and sorted by length, against padding; 1 = plain shuffling."""
+    """Batches that are drawn together and sorted by length, for less padding; 1 = plain
+    shuffling."""
     evaluations_per_epoch: int = Field(default=4, ge=1, le=10_000)
-    """How often validation is evaluated, for curves, early stopping and pruning."""
+    """Evaluations on validation rows per epoch, for curves, early stopping and pruning."""
     tuning: Tuning = FullTuning()
-    """What is trained: full (everything), lora, probe, lp_ft or last_layers."""
+    """Which weights are trained."""
 
     @property
     def evaluations(self) -> int:
@@ -65,10 +67,10 @@ SAN_TOKENS = 199
 
 
 class Architecture(Frozen):
-    """A language model to pretrain from nothing, and its tokenizer, made of the corpus."""
+    """A language model to pretrain from random weights, with a tokenizer made from the corpus."""
 
     kind: Literal["gpt2", "llama", "gpt_neox"] = "gpt2"
-    """Which architecture of the transformers library."""
+    """The architecture in the transformers library."""
     width: int = Field(ge=2, le=100_000)
     """Width of the residual stream."""
     layers: int = Field(ge=1, le=10_000)
@@ -76,14 +78,14 @@ class Architecture(Frozen):
     heads: int = Field(ge=1, le=10_000)
     """Attention heads of a block."""
     context: int = Field(default=128, ge=8, le=1_000_000)
-    """Longest row in tokens."""
+    """Context length in tokens."""
     tokenizer: Literal["words", "san", "bpe"] = "bpe"
-    """`words`: words and punctuation marks; `san`: chess, a move in SAN by its parts (piece,
-    square, capture, check) and a position square by square, so that no move is unknown; `bpe`:
-    byte pairs."""
+    """bpe: byte pairs. words: words and punctuation marks. san: chess, where a move in SAN is split
+    into its parts (piece, square, capture, check) and a position into squares, so that no move is
+    unknown."""
     vocabulary: int = Field(default=8000, ge=300, le=1_000_000)
-    """Most tokens of the tokenizer; the most frequent ones are kept. `san` has fewer, always the
-    same."""
+    """Largest size of the vocabulary; the most frequent tokens are kept. `san` has a fixed
+    vocabulary of 199 tokens."""
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Architecture:
@@ -112,16 +114,17 @@ class Architecture(Frozen):
 
 
 class EarlyStopping(Frozen):
-    """Stop when validation no longer improves, and restore the best state seen."""
+    """Stop when validation no longer improves, and restore the weights of the best evaluation."""
 
     patience: int = Field(default=2, ge=1, le=1_000_000_000)
     """Evaluations without improvement after which training stops."""
     metric: Literal["accuracy", "loss"] = "accuracy"
-    """What must improve on validation: agreement with its labels, or cross-entropy with them."""
+    """What must improve on validation rows: agreement with their labels (accuracy), or
+    cross-entropy with them (loss). For students these are weak labels."""
     min_delta: float = Field(default=0.0, ge=0, le=1000)
     """Smallest change that counts as an improvement."""
     oracle: bool = False
-    """True: a student's validation labels are the ground truth. An upper bound, shown as such."""
+    """true: students stop by ground truth. This is an upper bound, and tables mark it as oracle."""
 
 
 class FitSettings(Frozen):

@@ -41,14 +41,14 @@ Bound = Annotated[int, Field(ge=-WIDEST, le=WIDEST)]
 
 
 class Distribution(Frozen):
-    """Values to try for one setting: exactly one of the four forms."""
+    """Values to try for one setting: exactly one of these keys."""
 
     uniform: tuple[Number, Number] | None = None
     """Any float between the two bounds."""
     loguniform: tuple[Number, Number] | None = None
-    """Any float between the two bounds, uniform in its logarithm."""
+    """Any float between the two bounds, log-uniformly."""
     integer: tuple[Bound, Bound] | None = None
-    """Any integer from the first to the last bound."""
+    """Any integer between the two bounds, both included."""
     choice: tuple[Value, ...] | None = Field(default=None, min_length=1, max_length=MOST_CHOICES)
     """One of the values; a value may be a list, as for `training.betas`."""
 
@@ -108,11 +108,11 @@ def listed(value: Any) -> Any:
 
 
 class OneOf(Frozen):
-    """Kinds to try for a setting that has kinds, each with what to try for its own settings."""
+    """Kinds to try for a setting that has kinds, each with values to try for its own settings."""
 
     one_of: tuple[dict[Name, Entry], ...] = Field(min_length=1, max_length=100)
-    """One entry for each kind: its `kind`, and for each of that kind's settings a value, or what to
-    try. A setting that an entry doesn't name has that kind's default."""
+    """One entry for each kind: its `kind`, and for each of its settings a fixed value or values to
+    try. Settings that are not named have their defaults."""
 
     @model_validator(mode="before")
     @classmethod

@@ -24,29 +24,29 @@ def kind_of(stage: Frozen) -> str:
 
 
 class GenerativeStage(Frozen):
-    """Language modelling on the task's text, without labels, before the labels are learnt.
+    """Language modelling on the task's text, without labels, before the student is finetuned.
 
-    Every student on the way gets it, and so does the ceiling: with the very weights of the student.
-    Where a search chooses these settings, the ceiling keeps those that stand here.
+    Every student of the method and the ceiling start from the weights that this gives. If a search
+    chooses these settings, the ceiling keeps the ones written here.
     """
 
     kind: Literal["generative"] = "generative"
     epochs: int = Field(default=1, ge=1, le=100_000)
-    """Passes over the text of the student's half."""
+    """Passes over the texts of the student's half."""
     lr: float | None = Field(default=None, gt=0, le=1000)
-    """Peak learning rate; null = that of the student's training."""
+    """Peak learning rate; null = as in the student's training."""
     batch_size: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Rows per step; null = that of the student's training."""
+    """Rows per step; null = as in the student's training."""
 
 
 class EnsembleStage(Frozen):
-    """Several supervisors label together: the mean of their probabilities."""
+    """Several supervisors label together: weak labels are the mean of their probabilities."""
 
     kind: Literal["ensemble"] = "ensemble"
     supervisors: tuple[Name, ...] = ()
-    """Models whose supervisors label beside the pair's own, by their names in the sweep."""
+    """Models of the sweep whose supervisors are added to the pair's own."""
     seeds: tuple[Seed, ...] = ()
-    """Seeds of further supervisors of the pair's own weak model."""
+    """Seeds of additional supervisors of the pair's weak model."""
 
     @model_validator(mode="after")
     def _more_than_one(self) -> EnsembleStage:
@@ -56,70 +56,72 @@ class EnsembleStage(Frozen):
 
 
 class BootstrapStage(Frozen):
-    """Models between the weak and the strong one, each taught by the one before.
+    """Models between the weak and the strong one, each trained on the labels of the one before.
 
-    Each is trained as the method says, with its own model's settings.
+    Each is trained with the method's settings and with its own model's.
     """
 
     kind: Literal["bootstrap"] = "bootstrap"
     through: tuple[Name, ...] = ()
-    """The models in between, weakest first; empty = `between` of the sweep's."""
+    """The models in between, weakest first; empty = chosen by `between`."""
     between: int = Field(default=1, ge=1, le=1000)
-    """How many of the sweep's models between the two, evenly spread; all where there are fewer, so
-    that a pair of neighbours is taught directly."""
+    """How many of the sweep's models between the two are used, evenly spread. If there are fewer,
+    all of them; a pair of neighbours has none."""
     fresh: bool = True
-    """Each step labels and trains on a slice of the student's half of its own; false = all on all
-    of it."""
+    """true: each step labels and trains on its own slice of the student's half. false: each uses
+    the whole half."""
 
 
 class IterateStage(Frozen):
-    """Strong-to-strong: the student labels, and a fresh student learns from it."""
+    """Strong-to-strong: the student labels the rows, and a new student is trained on these
+    labels.
+    """
 
     kind: Literal["iterate"] = "iterate"
     times: int = Field(default=1, ge=1, le=100)
-    """Fresh students after the first (EleutherAI: 2)."""
+    """New students after the first one (EleutherAI: 2)."""
 
 
 class Prompt(Frozen):
-    """How a language model is asked for a row's class; nothing is trained."""
+    """How a language model is prompted for a row's class; nothing is trained."""
 
     shots: int = Field(default=0, ge=0, le=64)
-    """Rows of the training part shown before the question, as many of each class as there are: 0 =
-    none, the paper: 5."""
+    """Examples in the prompt, from the training rows, balanced over the classes as far as possible.
+    The paper uses 5."""
     question: str = Field(default="Answer:", max_length=10_000)
-    """Stands after each text, on a line of its own."""
+    """Text after each example and after the row's text, on a line of its own."""
     words: tuple[Line, Line] = ("no", "yes")
-    """What stands for class 0 and class 1 after the question; the model's probabilities of the two
-    are compared."""
+    """The words for class 0 and class 1 after the question. The prediction is the more probable
+    word."""
 
 
 class PromptStage(Prompt):
-    """The strong model is asked instead of trained, zero-shot or with examples in its context."""
+    """The strong model is prompted instead of trained, zero-shot or few-shot."""
 
     kind: Literal["prompt"] = "prompt"
     labels: Literal["weak", "ground_truth"] = "weak"
-    """Labels of the examples. With ground truth the student knows what no method may know, and the
-    table shows it as an oracle."""
+    """Labels of the examples. With ground_truth the table marks the row as oracle."""
 
 
 class LinearProbeStage(Frozen):
-    """What is reported is a linear probe with ground truth on frozen activations, in place of the
+    """A linear probe, trained with ground truth on frozen activations, is reported instead of the
     student.
 
-    It knows what no method may know, and the table shows it as an oracle. It learns from the
-    student's half; how long and how fast is ours to choose.
+    It is trained on the student's half. Because it uses ground truth, the table marks it as oracle.
+    The default number of epochs and learning rate are our choice, not the paper's.
     """
 
     kind: Literal["linear_probe"] = "linear_probe"
     of: Literal["pretrained", "student"] = "student"
-    """Whose activations: those of the model that the student begins with, or the student's after it
-    has learnt the weak labels. That one is trained for the probe and leaves its weights."""
+    """Which model's activations. pretrained: the model that the student starts from. student: the
+    student after training on weak labels; it is trained for the probe, and its weights are kept in
+    the store."""
     epochs: int = Field(default=5, ge=1, le=100_000)
     """Passes over the rows."""
     lr: float = Field(default=1e-2, gt=0, le=1000)
     """Peak learning rate of the head."""
     batch_size: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Rows per step; null = that of the student's training."""
+    """Rows per step; null = as in the student's training."""
 
 
 if TYPE_CHECKING:

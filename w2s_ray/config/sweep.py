@@ -40,39 +40,41 @@ class Sweep(Frozen):
     """A whole sweep file."""
 
     name: str = Field(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Names the sweep in the store."""
+    """The sweep's name in the store and in tables."""
     tasks: tuple[Task, ...] = Field(min_length=1)
-    """The tasks; `task:` with a single mapping says the same."""
+    """The tasks. With one task you may write `task: {...}` instead."""
     models: tuple[Model, ...] = Field(min_length=1)
-    """Pretrained models, weakest first. `{ladder: pythia, from: 70m, to: 1.4b}`, in place of the
-    list or of an entry, stands for those models with the ladder's learning rates."""
+    """The models, weakest first. `{ladder: pythia, from: 70m, to: 1.4b}`, in place of the list or
+    of an entry, is short for those models with the ladder's learning rates."""
     pairs: Literal["weaker_to_stronger", "weaker_or_same", "adjacent"] | tuple[Pair, ...] = (
         "weaker_to_stronger"
     )
-    """Which (weak, strong) pairs are cells: all from weaker to stronger, the same with same-size
-    pairs, neighbours only, or an explicit list."""
+    """The (weak, strong) pairs in the table: every weaker model with every stronger one; these and
+    each model with itself (weaker_or_same); neighbours in the list only (adjacent); or a list."""
     ceiling_on: Literal["student_half", "supervisor_half"] = "student_half"
-    """Half whose ground truth trains the ceiling: the student's (same inputs, other labels) or the
-    supervisor's (fewer fits, since a supervisor can be a ceiling)."""
+    """The half of the training rows whose ground truth trains the ceiling. student_half: student
+    and ceiling see the same texts with different labels. supervisor_half: fewer fits, because one
+    fit can be a supervisor and a ceiling."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
-    """Replicates: each trains its own supervisors, ceilings and students."""
+    """Replicates. Each seed trains its own supervisors, ceilings and students on the same rows."""
     training: Training = Training()
-    """Settings of every fit; models and methods may differ."""
+    """Training settings of every fit. A model or a method can override them."""
     early_stopping: EarlyStopping | None = None
-    """Early stopping of every fit, on validation rows: ground truth for supervisors and ceilings,
-    weak labels for students."""
+    """Early stopping of every fit, on validation rows. Supervisors and ceilings use ground truth
+    there, students use weak labels. null = no early stopping."""
     methods: dict[Name, Method] = Field(min_length=1)
-    """Name -> method."""
+    """The methods: each name in the table with its settings."""
     search: Search = Search()
-    """How methods with a `search` are searched."""
+    """How the settings of methods with a `search` are searched."""
     execution: Execution = Execution()
-    """How fits run; models may differ."""
+    """How fits run. A model can override it."""
     limits: Limits = Limits()
-    """How much runs at once."""
+    """How much runs at the same time."""
     trackers: Trackers = Trackers()
-    """TensorBoard, MLflow and Weights & Biases: `[tensorboard]`, or a mapping with settings."""
+    """Which experiment trackers get the curves: `[tensorboard]`, or a mapping with settings."""
     store: Place = "results"
-    """Folder or URI of the results, relative to the current directory; shared by sweeps."""
+    """Folder or URI of the results. A relative folder starts at the current directory. Several
+    sweeps can share a store."""
 
     @model_validator(mode="before")
     @classmethod

@@ -25,38 +25,41 @@ class TensorBoard(Frozen):
     """Event files that `tensorboard --logdir` reads."""
 
     folder: LocalPath = "tensorboard"
-    """Folder on the machine of `w2s run`, relative to the current directory. A folder in it for
-    each sweep, and in that one for each fit."""
+    """Folder on the machine that runs `w2s run`, relative to the current directory. It gets a
+    folder for each sweep, with a folder for each fit."""
 
 
 class MLflow(Frozen):
     """Runs in an MLflow tracking server or database."""
 
     tracking_uri: Line | None = None
-    """null = what MLflow takes by itself: `MLFLOW_TRACKING_URI`, or a database in the current
-    directory."""
+    """Where MLflow logs; null = MLflow's default: `MLFLOW_TRACKING_URI`, or a database in the
+    current directory."""
     experiment: Name | None = None
-    """null = the sweep's name."""
+    """The experiment; null = the sweep's name."""
 
 
 class Wandb(Frozen):
     """Runs of Weights & Biases."""
 
     project: Name | None = None
-    """null = `WANDB_PROJECT`, or the sweep's name."""
+    """The project; null = `WANDB_PROJECT`, or the sweep's name."""
     entity: Line | None = None
-    """User or team; null = the account's own."""
+    """User or team; null = the account's default."""
     mode: Literal["online", "offline"] | None = None
-    """online: sent as it happens, with `WANDB_API_KEY` or after `wandb login`. offline: kept in the
-    folder `wandb`, for `wandb sync`. null = `WANDB_MODE`, or offline: nothing is sent unasked."""
+    """online: sent at once, with `WANDB_API_KEY` or after `wandb login`. offline: kept in the
+    folder `wandb`, for `wandb sync`. null = `WANDB_MODE`, or else offline."""
 
 
 class Trackers(Frozen):
-    """Trackers that are told of every fit; null = none."""
+    """Experiment trackers, besides the store. Each fit is a run there."""
 
     tensorboard: TensorBoard | None = None
+    """Log to TensorBoard event files; null = no."""
     mlflow: MLflow | None = None
+    """Log to MLflow; null = no. Needs `pip install "w2s_ray[mlflow]"`."""
     wandb: Wandb | None = None
+    """Log to Weights & Biases; null = no. Needs `pip install "w2s_ray[wandb]"`."""
 
     @model_validator(mode="before")
     @classmethod

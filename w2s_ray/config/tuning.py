@@ -28,25 +28,25 @@ class LoraTuning(Frozen):
     alpha: float = Field(default=16.0, gt=0, le=1e6)
     """Scale: the adapter's output is multiplied by alpha / rank."""
     targets: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    """Names of the modules that get an adapter; null = peft's default for the architecture."""
+    """Names of the modules that get an adapter; null = the default of peft for the architecture."""
 
 
 class ProbeTuning(Frozen):
-    """Train the head alone, a linear probe: the pretrained weights stay as they are."""
+    """Train the head alone (a linear probe). The pretrained weights stay as they are."""
 
     kind: Literal["probe"] = "probe"
 
 
 class LpFtTuning(Frozen):
-    """Linear probe, then everything (LP-FT, Kumar et al. 2022). Torch engine only."""
+    """Train the head first, then every weight (LP-FT, Kumar et al. 2022). Torch engine only."""
 
     kind: Literal["lp_ft"] = "lp_ft"
     probe_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of all steps that train the head alone; the rest train every weight."""
+    """Share of all steps in which the head alone is trained."""
 
 
 class LastLayersTuning(Frozen):
-    """Train the last layers, what stands after them, and the head."""
+    """Train the last layers, the modules after them, and the head."""
 
     kind: Literal["last_layers"] = "last_layers"
     layers: int = Field(default=2, ge=1, le=10_000)

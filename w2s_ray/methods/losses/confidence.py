@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class ConfidenceLoss(Loss):
-    """The auxiliary confidence loss exactly as the paper's appendix A.4."""
+    """The auxiliary confidence loss, exactly as in the paper's appendix A.4."""
 
     kind: Literal["confidence"] = "confidence"
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the student's own hardened prediction after warm-up (the paper: .5, .75 for the
-    largest students)."""
+    """Weight of the student's own hardened prediction after warm-up. The paper uses 0.5, and 0.75
+    for the largest students."""
     warmup_fraction: float = Field(default=0.2, ge=0, le=1)
     """Share of all steps over which alpha rises linearly from 0."""
     prior: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the predictions that the threshold puts in class 1."""
+    """Share of the predictions that the threshold assigns to class 1."""
     window: int | None = Field(default=None, ge=2, le=10_000_000)
-    """Predictions that the threshold is taken from: the last so many in training, this batch's
-    included (EleutherAI: 32), for small batches; null = exactly those of the global batch."""
+    """Compute the threshold from this many latest predictions, those of the current batch included.
+    Useful for small batches (EleutherAI: 32). null = from the global batch alone."""
 
     looks_at_batch: ClassVar[bool] = True
 

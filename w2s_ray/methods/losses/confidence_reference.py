@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 class ConfidenceReferenceLoss(Loss):
     """The public reference implementation's variant of the confidence loss.
 
-    Its threshold is the quantile of the batch's mean weak label, and its warm-up jumps: the
-    coefficient is the share of training done until `warmup_fraction`, then 1, times `alpha`.
+    Its threshold is the quantile of the batch's mean weak label. Its warm-up jumps: up to
+    `warmup_fraction` the weight is `alpha` times the share of training done, afterwards `alpha`.
     """
 
     kind: Literal["confidence_reference"] = "confidence_reference"
     alpha: float = Field(default=0.5, ge=0, le=1)
     """Weight of the student's own hardened prediction."""
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
-    """Share of training before the coefficient jumps to `alpha`."""
+    """Share of training after which the weight jumps to `alpha`."""
 
     looks_at_batch: ClassVar[bool] = True
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class EntropyLoss(Loss):
-    """The confidence loss with the student's own prediction as it is, not hardened (EleutherAI).
+    """The confidence loss with the student's own soft prediction, not hardened (EleutherAI).
 
-    Its gradient is that of cross-entropy with the labels times 1 - alpha, since the student's own
-    prediction pulls nowhere: it is a lower learning rate after warm-up, and a check of that.
+    Its gradient equals the gradient of cross-entropy with the labels times 1 - alpha. It acts like
+    a lower learning rate after warm-up, and serves as a control.
     """
 
     kind: Literal["entropy"] = "entropy"

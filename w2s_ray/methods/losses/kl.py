@@ -14,14 +14,15 @@ LEAST = 1e-6
 
 
 class KLLoss(Loss):
-    """Kullback-Leibler divergence.
+    """Kullback-Leibler divergence between labels and student.
 
-    forward is KL(labels ‖ student): cross-entropy less the labels' own entropy, so with the same
-    gradient. reverse is KL(student ‖ labels), which gives up on rows rather than hedge.
+    forward is KL(labels ‖ student): cross-entropy minus the entropy of the labels, with the same
+    gradient. reverse is KL(student ‖ labels), which is mode-seeking.
     """
 
     kind: Literal["kl"] = "kl"
     direction: Literal["forward", "reverse"] = "forward"
+    """Which of the two divergences."""
 
     def each(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class WindowLoss(Loss):
-    """Cross-entropy of the rows that the student is unsure of; the others count 0 (EleutherAI)."""
+    """Cross-entropy of the rows that the student is unsure of; others have loss 0 (EleutherAI)."""
 
     kind: Literal["window"] = "window"
     radius: Annotated[float, Field(gt=0, le=0.5)] | Literal["median_weak"] = 0.15
-    """A row counts where the student's probability lies at most so far from one half. median_weak:
-    as far as the labels of half the training rows do."""
+    """A row counts if the student's probability is at most this far from one half. median_weak: the
+    median distance of the training rows' labels from one half."""
 
     def prepared(self, labels_NC: np.ndarray) -> Self:
         import numpy as np

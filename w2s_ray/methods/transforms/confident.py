@@ -10,11 +10,11 @@ from w2s_ray.methods.transforms.transform import Labelled, Transform
 
 
 class Confident(Transform):
-    """Rows whose label is less sure than a threshold are dropped."""
+    """Drop rows on which the supervisor is unsure."""
 
     kind: Literal["confident"] = "confident"
     above: float = Field(default=0.75, ge=0, lt=1)
-    """A row stays where its most probable class has more than this."""
+    """Keep a row if its most probable class has more than this probability."""
 
     def apply(self, rows: Labelled) -> Labelled:
         return rows.keeping(rows.labels_NC.max(axis=1) > self.above)

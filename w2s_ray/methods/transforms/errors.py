@@ -29,7 +29,7 @@ class Preference:
 
 
 class UniformErrors(Frozen):
-    """Any row errs as likely as any other."""
+    """Errors on rows drawn uniformly at random."""
 
     kind: Literal["uniform"] = "uniform"
 
@@ -39,12 +39,12 @@ class UniformErrors(Frozen):
 
 
 class LengthErrors(Frozen):
-    """The longer a text, the likelier it errs."""
+    """Errors on rows drawn by length: the longer a text, the more likely it is wrong."""
 
     kind: Literal["length"] = "length"
     power: float | None = Field(default=1.0, gt=0, le=1000)
-    """A row is drawn with its number of words to this power as its weight; null = the longest texts
-    err."""
+    """Weight of a row: its number of words to this power. null = exactly the longest texts are
+    wrong."""
 
     def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
         """A weighted draw without replacement (Efraimidis and Spirakis 2006), to random classes."""
@@ -58,7 +58,7 @@ class LengthErrors(Frozen):
 
 
 class ConfidenceErrors(Frozen):
-    """The rows err that the real supervisor is least sure of."""
+    """Errors on the rows that the real supervisor is least sure of."""
 
     kind: Literal["confidence"] = "confidence"
 
@@ -68,16 +68,16 @@ class ConfidenceErrors(Frozen):
 
 
 class AdversarialErrors(Frozen):
-    """The rows err that are easiest to learn wrong from the student's own features.
+    """Errors that the student's own features make easy to learn.
 
-    A logistic regression learns the truth from the pretrained student's activations; the less it
-    gives a row's true class, the sooner the row errs. With as many errors as the regression makes,
-    the labels are exactly what a linear map of the features says.
+    A logistic regression is fitted to ground truth on the pretrained student's activations. Rows
+    are made wrong in order of how little probability it gives to their true class. With as many
+    errors as the regression makes, the labels are exactly the predictions of a linear map.
     """
 
     kind: Literal["adversarial"] = "adversarial"
     l2: float = Field(default=1e-2, gt=0, le=1e9)
-    """Weight of the squared norm of the regression's coefficients: the greater, the simpler the
+    """Weight of the squared norm of the regression's coefficients. Larger values give simpler
     errors."""
 
     def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:

@@ -11,14 +11,13 @@ from w2s_ray.methods.transforms.transform import Labelled, Transform
 
 
 class Filter(Transform):
-    """The rows are dropped whose label a probe contradicts most."""
+    """Drop the rows whose label a probe contradicts most."""
 
     kind: Literal["filter"] = "filter"
     by: Probe = Knn()
-    """The probe, on the pretrained model's activations of the last token: knn, logistic or
-    topofilter."""
+    """The probe, on the pretrained student's activations of the last token."""
     share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the rows that is dropped (topofilter: at least)."""
+    """Share of the rows to drop. topofilter may drop more."""
 
     def apply(self, rows: Labelled) -> Labelled:
         return rows.keeping(self.by.kept(rows.activations_ND, rows.labels_NC, self.share))

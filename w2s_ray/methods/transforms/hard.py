@@ -8,7 +8,7 @@ from w2s_ray.methods.transforms.transform import Labelled, Transform
 
 
 class Hard(Transform):
-    """Labels become their more probable class; a tie the first."""
+    """Replace each label by its more probable class. A tie goes to the first class."""
 
     kind: Literal["hard"] = "hard"
 

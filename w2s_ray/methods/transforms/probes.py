@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Knn(Frozen):
-    """A row's label by the mean label of its nearest neighbours, itself left out."""
+    """Predict a row's label as the mean label of its nearest neighbours, without the row itself."""
 
     kind: Literal["knn"] = "knn"
     k: int = Field(default=50, ge=1, le=1_000_000)
-    """Neighbours, by Euclidean distance; fewer where there are fewer rows."""
+    """Number of neighbours, by Euclidean distance. With fewer rows, all of them."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
         """label_NC of each row by the others."""
@@ -34,11 +34,11 @@ class Knn(Frozen):
 
 
 class Logistic(Frozen):
-    """A row's label by logistic regression on the activations."""
+    """Predict a row's label by logistic regression on the activations."""
 
     kind: Literal["logistic"] = "logistic"
     l2: float = Field(default=1e-2, gt=0, le=1e9)
-    """Weight of the squared norm of the coefficients beside the mean cross-entropy."""
+    """Weight of the squared norm of the coefficients, added to the mean cross-entropy."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
         """label_NC of each row; soft labels count as rows of each class with their weight."""
@@ -63,11 +63,11 @@ class Logistic(Frozen):
 
 
 class TopoFilter(Frozen):
-    """Neighbours within the largest connected component of each class."""
+    """Predict by neighbours in the largest connected component of each class (Wu et al. 2020)."""
 
     kind: Literal["topofilter"] = "topofilter"
     k: int = Field(default=50, ge=1, le=1_000_000)
-    """Neighbours, by Euclidean distance; fewer where there are fewer rows."""
+    """Number of neighbours, by Euclidean distance. With fewer rows, all of them."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
         """label_NC of each row by its neighbours within the components, itself left out."""

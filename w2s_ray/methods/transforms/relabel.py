@@ -9,12 +9,11 @@ from w2s_ray.methods.transforms.transform import Labelled, Transform
 
 
 class Relabel(Transform):
-    """A row gets the label that a probe gives it."""
+    """Replace each label by the prediction of a probe."""
 
     kind: Literal["relabel"] = "relabel"
     by: Probe = Knn()
-    """The probe, on the pretrained model's activations of the last token: knn, logistic or
-    topofilter."""
+    """The probe, on the pretrained student's activations of the last token."""
 
     def apply(self, rows: Labelled) -> Labelled:
         return rows.relabelled(self.by.predict(rows.activations_ND, rows.labels_NC))

@@ -9,16 +9,16 @@ from w2s_ray.methods.transforms.transform import Labelled, Transform
 
 
 class Simulated(Transform):
-    """Labels become the truth but for as many errors as they have, on rows of another choice.
+    """Replace the labels by ground truth with as many errors as the supervisor has, on other rows.
 
-    They are hard, and made from ground truth, so the table shows their student as an oracle.
-    Validation rows are labelled alike, by themselves: early stopping sees the same supervisor.
+    The labels are hard. Because they are made from ground truth, the table marks the student as
+    oracle. Validation rows get such labels too, so that early stopping uses the same supervisor.
     """
 
     sees_truth: ClassVar[bool] = True
     kind: Literal["simulated"] = "simulated"
     errors: Errors = UniformErrors()
-    """Where the errors are: uniform, length, confidence or adversarial."""
+    """Which rows have the errors."""
 
     def apply(self, rows: Labelled) -> Labelled:
         import numpy as np

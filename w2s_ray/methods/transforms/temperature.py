@@ -10,11 +10,11 @@ from w2s_ray.methods.transforms.transform import Labelled, Transform
 
 
 class Temperature(Transform):
-    """Labels' log-odds are divided by a temperature."""
+    """Divide the labels' log-odds by a temperature."""
 
     kind: Literal["temperature"] = "temperature"
     by: float = Field(default=2.0, gt=0, le=1e6)
-    """The temperature: above 1 softer, below 1 sharper."""
+    """The temperature. Above 1 labels become softer, below 1 sharper."""
 
     def apply(self, rows: Labelled) -> Labelled:
         import numpy as np
