@@ -10,6 +10,7 @@ from typing import Any
 
 from w2s_ray.config import Sweep
 from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_split import check_rows
@@ -55,6 +56,18 @@ def refuse_provisional(plan: Plan) -> None:
                 f"model {label} is a hub name that can't be resolved to a commit here; connect to "
                 "the hub, download it first, or give `name` a local folder"
             )
+
+
+def refuse_values(plan: Plan) -> None:
+    """Refuse models whose weights on this machine have NaN or infinite values.
+
+    Those of hub models are read here, once, and those of folders were when it was planned.
+    """
+    for label, source in plan.inputs.models.items():
+        try:
+            check_values(source)
+        except InputError as error:
+            raise InputError(f"models.{label}: {error}") from None
 
 
 def materialize(plan: Plan, store: Store) -> None:

@@ -38,6 +38,10 @@ class PlainConsole(Console):
             highlight=False,
         )
 
+    def on_broken_pipe(self) -> None:
+        """Leave the error as it is; Rich would exit with the code of a failed run."""
+        raise  # noqa: PLE0704 - called while the error is handled
+
     def render_str(self, text: str, **options: Any) -> Text:
         """`text` as it is laid out: what is hidden in it takes the room of its escapes."""
         return super().render_str(printable(text, keep="\n\t"), **options)

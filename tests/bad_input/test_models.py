@@ -107,6 +107,16 @@ def added_token(token: int) -> Change:
     return change
 
 
+def with_value(tensor: str, value: str) -> Change:
+    """One other value, the last of a tensor."""
+
+    def change(tensors: dict[str, Any]) -> dict[str, Any]:
+        tensors[tensor].reshape(-1)[-1] = float(value)
+        return tensors
+
+    return with_tensors(change)
+
+
 def half(tensors: dict[str, Any]) -> dict[str, Any]:
     return {name: value for i, (name, value) in enumerate(sorted(tensors.items())) if i % 2}
 
@@ -226,6 +236,23 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "weights by another name": (
         lambda f: (f / WEIGHTS).rename(f / "other.safetensors"),
         "has neither model.safetensors nor model.safetensors.index.json, but other.safetensors",
+    ),
+    # values
+    "a value NaN": (
+        with_value(FIRST, "nan"),
+        f"tensor {FIRST} has NaN or infinite values in ",
+    ),
+    "a value infinite": (
+        with_value("transformer.wte.weight", "-inf"),
+        "tensor transformer.wte.weight has NaN or infinite values in ",
+    ),
+    "all values NaN": (
+        with_tensors(lambda t: {name: value * float("nan") for name, value in t.items()}),
+        " and 27 others have NaN or infinite values in ",
+    ),
+    "a value NaN in an indexed file": (
+        both(with_value(FIRST, "nan"), indexed(lambda n: "part.safetensors")),
+        "part.safetensors; the file is damaged or its training diverged: fetch or save it again",
     ),
     # an index
     "index outside": (

@@ -364,29 +364,30 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_planted_path_in_a_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
-    store, spool = Store.open(tmp_path / "store"), tmp_path / "spool"
+def test_a_planted_path_in_a_checkpoint_is_not_followed(tmp_path: Path, name: str) -> None:
+    store, spool, met = Store.open(tmp_path / "store"), tmp_path / "spool", []
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    kept = StoredCheckpoints(store, "fit", "torch", every_s=0, spool=spool)
+    kept = StoredCheckpoints(store, "fit", "torch", every_s=0, spool=spool, on_damage=met.append)
     kept.save(1, lambda folder: (folder / "state").write_text("x") and None)
     kept.flush()
     store.files.write("work/fit/torch/step-1/rank-0.done", json.dumps({name: 8}).encode())
-    for act in (kept.latest, lambda: kept._remove_own(lambda _: True)):
-        with pytest.raises(StoreError, match=r"rank-0\.done is damaged .*delete .*work/fit/torch"):
-            act()
+    kept._remove_own(lambda step: step != 1)
+    assert kept.latest() is None
+    assert [each.why for each in met] != []
+    assert not any(spool.rglob("latest-*"))
     kept.close()
     assert victim.read_text() == "precious"
     assert not Path("/tmp/w2s-victim").exists()
 
 
 @pytest.mark.parametrize("marker", [[1], {"a": "x"}, {"a": None}, "x", 3])
-def test_a_marker_of_another_form_is_refused(tmp_path: Path, marker: Any) -> None:
+def test_a_marker_of_another_form_is_set_aside(tmp_path: Path, marker: Any, caplog) -> None:
     store = Store.open(tmp_path / "store")
     store.files.write("work/fit/torch/step-1/rank-0.done", json.dumps(marker).encode())
     kept = StoredCheckpoints(store, "fit", "torch", every_s=0, spool=tmp_path / "spool")
-    with pytest.raises(StoreError, match=r"rank-0\.done is damaged"):
-        kept.latest()
+    assert kept.latest() is None
+    assert "rank-0.done is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import sweep_text, w2s
+from w2s_ray.config import load_sweep
 from w2s_ray.execute.stopping import Stop
 from w2s_ray.fits.retry import settled
+from w2s_ray.status import cancel as cancel_module
 from w2s_ray.status import driver_heartbeat as live_module
 from w2s_ray.status.cancel import cancel, drivers_of
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat
@@ -124,6 +126,26 @@ def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeyp
     assert stop.why == "w2s cancel"
     assert store.files.find("work/live") == [], "the wish is gone with the driver"
     assert drivers_of("tiny", store) == []
+
+
+def test_a_driver_that_does_not_end_in_time_is_named(tmp_path: Path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from w2s_ray.cli import app
+
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(sweep_text(tmp_path))
+    name, store = load_sweep(sweep).name, Store.open(tmp_path / "results")
+    monkeypatch.setattr(cancel_module, "LEAVE_S", -30)
+    with DriverHeartbeat(store, sweep=name):
+        deadline = time.monotonic() + 10
+        while not drivers_of(name, store):
+            assert time.monotonic() < deadline
+        ended = CliRunner().invoke(app, ["cancel", str(sweep), "--store", store.uri])
+    assert ended.exit_code == 2
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith(f"error: asked to stop, and not ended in time: process {os.getpid()} on")
+    assert "wait and give the command again" in line
 
 
 def test_cancel_says_when_there_is_nothing_to_stop(tmp_path: Path):

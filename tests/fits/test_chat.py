@@ -128,7 +128,18 @@ def test_the_template_is_part_of_a_fits_identity_where_rows_are_messages(folder)
     assert ids[0] == ids[1], "of other rows the template changes nothing"
 
 
-def test_what_a_template_refuses_is_named(folder):
+def test_a_model_that_changed_since_it_was_planned_is_refused(folder):
+    fits, store = planned(folder, "pairs")
+    make_model(folder / "plain", seed=1, eos=True)
+    record = FitTraining(fits["plain"]).run(store, checkpoints=NoCheckpoints())
+    assert record.status == "failed"
+    assert f"{folder}/plain changed since the sweep was planned; run the sweep" in record.reason
+
+
+def test_what_a_template_refuses_is_named(folder, monkeypatch):
+    from w2s_ray.data import inputs
+
+    monkeypatch.setattr(inputs, "check_template", lambda *_, **__: None)  # as of a hub model
     write(folder, role="system")
     fits, store = planned(folder, "pairs")
     record = FitTraining(fits["chat"]).run(store, checkpoints=NoCheckpoints())

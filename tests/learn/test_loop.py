@@ -30,6 +30,8 @@ from w2s_ray.learn.contract import FitData, FitResult, LeaveRequested, NonFinite
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
+from w2s_ray.store import Store
+from w2s_ray.store.checkpoints import StoredCheckpoints
 
 ONE = Execution(gpus_per_worker=0, checkpoint_every_s=0, evaluation_batch=8)
 
@@ -401,3 +403,29 @@ def test_importing_the_package_loads_nothing_heavy_and_the_loop_no_ray() -> None
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     )
     assert json.loads(done.stdout) == [[], []]
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "loop.json", "predicted.safetensors", ""])
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_a_damaged_checkpoint_costs_time_and_no_result(
+    file: str, damage: str, gpt2: ModelSource, tmp_path: Path
+) -> None:
+    """Whatever file it is; without a name, the marker."""
+    recipe, store = recipe_of(), Store.open(tmp_path / "store")
+
+    def kept() -> StoredCheckpoints:
+        return StoredCheckpoints(store, "fit", "torch", every_s=0, spool=tmp_path / "spool")
+
+    straight, _ = run(recipe, gpt2)
+    first = kept()
+    with pytest.raises(LeaveRequested):
+        run(recipe, gpt2, checkpoints=first, control=Asking("leave", at=5))
+    first.close()
+    (path,) = (p for p in store.files.find("work/fit") if p.endswith(file or ".done"))
+    data = store.files.read(path)
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    store.files.write(path, flipped if damage == "flipped" else data[:middle])
+    again, seen = run(recipe, gpt2, checkpoints=kept())
+    assert len(seen.losses) == again.steps, "it was trained from the start"
+    assert_same(again, straight)

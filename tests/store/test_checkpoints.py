@@ -11,14 +11,14 @@ import pytest
 
 from tests.faulty_s3 import Faults
 from w2s_ray.learn.checkpoints import Checkpoints
-from w2s_ray.store import Store, StoreError, retries
+from w2s_ray.store import Store, retries
 from w2s_ray.store.checkpoints import StoredCheckpoints
 
 
-def opened(store, tmp_path, *, rank=0, workers=1, life=0, every_s=0.0) -> StoredCheckpoints:
+def opened(store, tmp_path, *, rank=0, workers=1, life=0, every_s=0.0, **more) -> StoredCheckpoints:
     spool = tmp_path / f"spool-{life}"
     return StoredCheckpoints(
-        store, "fit", "torch", rank=rank, workers=workers, every_s=every_s, spool=spool
+        store, "fit", "torch", rank=rank, workers=workers, every_s=every_s, spool=spool, **more
     )
 
 
@@ -132,14 +132,53 @@ kept.flush()
     assert content(opened(store, tmp_path, life=1).latest()) == {"state": "at 1"}
 
 
-def test_a_state_that_was_cut_short_is_refused(tmp_path):
+def flipped(data: bytes) -> bytes:
+    return bytes([*data[:-2], data[-2] ^ 1, data[-1]])
+
+
+DAMAGES = {"cut": lambda data: data[:-1], "empty": lambda data: b"", "flipped": flipped}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", ["files/deep/state-0", "files/deep/state-1", "rank-1.done"])
+def test_a_damaged_state_is_set_aside_by_all_workers(damage, file, any_store, tmp_path):
+    both = [opened(any_store, tmp_path, rank=rank, workers=2) for rank in (0, 1)]
+    for rank, worker in enumerate(both):
+        worker.save(1, writing("whole", name=f"state-{rank}"))
+        worker.flush()
+    path = f"work/fit/torch/step-1/{file}"
+    any_store.files.write(path, DAMAGES[damage](any_store.files.read(path)))
+    met = []
+    given = {"workers": 2, "life": 1, "on_damage": met.append}
+    lives = [opened(any_store, tmp_path, rank=rank, **given) for rank in (0, 1)]
+    assert [life.latest() for life in lives] == [None, None]
+    for rank, life in enumerate(lives):
+        life.save(1, writing("again", name=f"state-{rank}"))
+        life.flush()
+    assert "the fit can't go on from this checkpoint; it goes on from the one" in str(met[0])
+    assert set(content(both[0].latest()).values()) == {"again"}
+
+
+def test_the_state_before_a_damaged_one_is_taken(tmp_path):
     store = Store.open(tmp_path / "store")
     kept = opened(store, tmp_path)
-    kept.save(1, writing("whole"))
-    kept.flush()
-    store.files.write("work/fit/torch/step-1/files/deep/state", b"who")
-    with pytest.raises(StoreError, match=r"has 3 bytes and not 5; delete .*work/fit/torch"):
-        kept.latest()
+    for step in (1, 2):
+        kept.save(step, writing(f"at {step}"))
+        kept.flush()
+        if step == 1:
+            before = {path: store.files.read(path) for path in store.files.find("work/fit")}
+    for path, data in before.items():
+        store.files.write(path, data)
+    store.files.write("work/fit/torch/step-2/files/deep/state", b"at 3")
+    assert content(opened(store, tmp_path, life=1).latest()) == {"state": "at 1"}
+    assert stored(store) == ["step-1/files/deep/state", "step-1/rank-0.done"]
+
+
+def test_a_marker_of_an_earlier_version_is_read(tmp_path):
+    store = Store.open(tmp_path / "store")
+    store.files.write("work/fit/torch/step-7/files/deep/state", b"at 7")
+    store.files.write("work/fit/torch/step-7/rank-0.done", b'{"deep/state": 4}')
+    assert content(opened(store, tmp_path).latest()) == {"state": "at 7"}
 
 
 def test_training_goes_on_while_a_state_is_uploaded(tmp_path, monkeypatch):

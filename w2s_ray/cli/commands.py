@@ -21,6 +21,7 @@ import typer
 from rich.text import Text
 
 from w2s_ray.cli.notes import Commands, SqlCommand
+from w2s_ray.cli.terminal import print_anything, reader_left
 from w2s_ray.errors import InputError
 from w2s_ray.places import checked_place
 from w2s_ray.terminal import PlainConsole
@@ -99,8 +100,6 @@ _TABLE_FORMATS = ("table", "markdown", "csv", "json", "latex")
 
 @app.callback()
 def _prepare() -> None:
-    from w2s_ray.cli.terminal import print_anything
-
     print_anything()
 
 
@@ -284,13 +283,11 @@ def cancel(
 
         sweep = _sweep(Path(target)) if os.path.isfile(target) else None
         if address is not None:
-            stopped = cancel_jobs(target, sweep, address=address)
+            cancel_jobs(target, sweep, address=address)
         elif sweep is not None:
-            stopped = cancel_drivers(sweep, _store(store or sweep.store))
+            cancel_drivers(sweep, _store(store or sweep.store))
         else:
             raise InputError(f"{target} is no sweep file; for a job, say where: --address URL")
-    if not stopped:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -639,7 +636,9 @@ def _errors() -> Iterator[None]:
         typer.echo("stopped; the same command goes on from here", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        sys.exit(0)
+        if reader_left():
+            raise
+        _report_bug()
     except typer.Exit:
         raise
     except OSError as error:

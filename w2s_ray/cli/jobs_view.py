@@ -45,8 +45,12 @@ def submit_sweep(
     return code
 
 
-def cancel_drivers(sweep: Sweep, store: Store) -> bool:
-    """Stop the sweep's drivers that share `store`; whether all of them have ended."""
+def cancel_drivers(sweep: Sweep, store: Store) -> None:
+    """Stop the sweep's drivers that share `store`, and wait until they have ended.
+
+    Raises:
+        InputError: there is none, or one did not end in time.
+    """
     from w2s_ray.status.cancel import cancel, drivers_of
 
     drivers = drivers_of(sweep.name, store)
@@ -55,14 +59,16 @@ def cancel_drivers(sweep: Sweep, store: Store) -> bool:
     for news in drivers:
         _say(f"asked process {news.holder.pid} on {news.host} to stop")
     left = cancel(drivers, store)
-    for news in left:
-        _say(f"process {news.holder.pid} on {news.host} has not ended")
-    if not left:
-        _say(f"stopped; results are in {store.uri}, and `w2s run` goes on from here")
-    return not left
+    if left:
+        named = ", ".join(f"process {news.holder.pid} on {news.host}" for news in left)
+        raise InputError(
+            f"asked to stop, and not ended in time: {named}; wait and give the command again, or "
+            "end it there with `kill -9`: results are safe, and `w2s run` goes on from here"
+        )
+    _say(f"stopped; results are in {store.uri}, and `w2s run` goes on from here")
 
 
-def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> bool:
+def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> None:
     """Stop the jobs of `sweep`, or the one called `target`, and wait until they have ended."""
     from w2s_ray.execute.job_client import Jobs
     from w2s_ray.execute.job_log import wait_until_ended
@@ -80,7 +86,6 @@ def cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> bool:
         _say(f"job {job} is asked to stop")
     for job in found:
         _say(f"job {job}: {wait_until_ended(jobs, job).lower()}")
-    return True
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from w2s_ray.cli.terminal import ends_with_its_reader
+
 STORE = "w2s_ray.store"
 MOST = 20
 """Notes that are printed; of more, the number."""
@@ -20,6 +22,10 @@ MOST = 20
 
 class Commands(TyperGroup):
     """The commands, each followed by its notes."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        with ends_with_its_reader():
+            return super().main(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
         with notes_below():

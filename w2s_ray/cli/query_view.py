@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.cli.rows_view import show_rows
+from w2s_ray.cli.terminal import reader_left
 from w2s_ray.errors import InputError
 from w2s_ray.printable import printable
 from w2s_ray.store import Store
@@ -221,15 +222,25 @@ def _finite(value: Any) -> Any:
 
 @contextlib.contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """A file to fill, which becomes `out` if that went well and is gone otherwise."""
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
+    """A file to fill, which becomes `out` if that went well and is gone otherwise.
+
+    A pipe or a device, such as /dev/stdout, is written as it is.
+    """
     try:
-        yield temporary
-        temporary.replace(out)
+        if out.exists() and not out.is_file():
+            yield out
+            return
+        target = out.resolve()
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            raise
         raise InputError(f"can't write {out}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tell(rows: _Rows, out: Path | None, limit: int | None) -> None:

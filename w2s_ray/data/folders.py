@@ -22,8 +22,10 @@ from w2s_ray.data.hub import cache_folder
 from w2s_ray.data.skeletons import embedding_rows, misfit
 from w2s_ray.errors import InputError
 
+NEW = "new:"
+"""Begins the identity of a model that is pretrained by the sweep, and has no files."""
 ADAPTER = "adapter_config.json"
-TOKENIZER = "tokenizer.json"
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _TOKENIZERS = (TOKENIZER, "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 """Files of which a tokenizer has at least one."""
 _COUNTS = (
@@ -75,22 +77,29 @@ def model_files(source: ModelSource) -> ModelFiles | None:
     Raises:
         InputError: a file that is missing, damaged or no model's.
     """
-    folder = Path(source.location)
-    if folder.is_dir():
-        refuse_adapter(folder)
-        return ModelFiles(_config(folder, trusted=source.trust_remote_code), model_tensors(folder))
-    if source.revision is None:
-        return None
-    name = f"models--{source.location.replace('/', '--')}"
-    folder = cache_folder() / name / "snapshots" / source.revision
-    if not (folder / "config.json").is_file():
+    folder = folder_of(source)
+    if folder is None:
         return None
     refuse_adapter(folder)
     config = _config(folder, trusted=source.trust_remote_code)
+    if source.revision is None:
+        return ModelFiles(config, model_tensors(folder))
     try:
         return ModelFiles(config, model_tensors(folder))
     except InputError:  # the cache needn't have the weights yet, or all of them
         return ModelFiles(config, {})
+
+
+def folder_of(source: ModelSource) -> Path | None:
+    """The folder of the model at `source`, its own or one of the hub's cache on this machine."""
+    folder = Path(source.location)
+    if folder.is_dir() and not source.identity.startswith(NEW):
+        return folder
+    if source.revision is None:
+        return None
+    name = f"models--{source.location.replace('/', '--')}"
+    folder = cache_folder() / name / "snapshots" / source.revision
+    return folder if (folder / "config.json").is_file() else None
 
 
 def check_model(source: ModelSource, *, reads_text: bool) -> None:
@@ -196,6 +205,8 @@ def _check_tokenizer(folder: Path, files: ModelFiles, *, trusted: bool) -> None:
             f"the model folder {folder} has no tokenizer files; put those of its base beside its "
             "weights (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
         )
+    if (folder / TOKENIZER_CONFIG).is_file():
+        read_object(folder / TOKENIZER_CONFIG)
     if not (folder / TOKENIZER).is_file():
         return
     shape = files.architecture

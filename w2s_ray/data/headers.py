@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +17,20 @@ from w2s_ray.errors import InputError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Tensor -> shape."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a file holds a tensor."""
+
+    kind: str
+    """The format's name of the type of its values."""
+    shape: tuple[int, ...]
+    first: int
+    """Place in the file of its first byte."""
+    end: int
+    """Place in the file after its last byte."""
+
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -52,14 +67,31 @@ def model_tensors(folder: Path) -> Shapes:
     )
 
 
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files that `model_tensors` finds the tensors of the model in `folder` in."""
+    if (folder / WEIGHTS).is_file():
+        return (folder / WEIGHTS,)
+    places = read_object(folder / INDEX).get("weight_map") or {}
+    return tuple(folder / name for name in sorted(set(places.values())))
+
+
 def tensors_in(path: Path) -> Shapes:
     """The tensors of one safetensors file.
 
     Raises:
         InputError: the file is truncated or damaged.
     """
+    return {name: tensor.shape for name, tensor in stored_in(path).items()}
+
+
+def stored_in(path: Path) -> Mapping[str, Stored]:
+    """Where one safetensors file holds its tensors.
+
+    Raises:
+        InputError: the file is truncated or damaged.
+    """
     header, start = _header(path)
-    shapes: dict[str, tuple[int, ...]] = {}
+    found: dict[str, Stored] = {}
     end = 0
     for name, entry in header.items():
         if name == "__metadata__":
@@ -73,13 +105,13 @@ def tensors_in(path: Path) -> Shapes:
                 size = _BYTES.get(kind)
                 if size is not None and math.prod(shape) * size != last - first:
                     raise _damaged(path, f"tensor {name} has not as many bytes as its shape says")
-                shapes[name] = tuple(shape)
+                found[name] = Stored(kind, tuple(shape), start + first, start + last)
                 end = max(end, last)
             case _:
                 raise _damaged(path, f"its header says nothing usable of tensor {name}")
     if start + end != (size := path.stat().st_size):
         raise _damaged(path, f"it has {size:,} bytes and its header counts {start + end:,}")
-    return shapes
+    return found
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

@@ -7,7 +7,7 @@ knows nothing of runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,14 +19,20 @@ from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
-from w2s_ray.data.folders import check_model
+from w2s_ray.data.folders import NEW, check_model
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import has_images, image_stamps
 from w2s_ray.data.lengths import quantiles
-from w2s_ray.data.models import makes_features_only, model_source, needs_images
+from w2s_ray.data.models import (
+    check_values,
+    makes_features_only,
+    model_source,
+    needs_images,
+)
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
+from w2s_ray.data.templates import check_template
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 
@@ -95,7 +101,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
             made = sweep.pretrained(model)
             if made is not None and made[0].pretrain is not None:
                 architecture = made[0].pretrain.architecture
-                new = f"new:{digest(architecture.model_dump())[:ID_LENGTH]}"
+                new = f"{NEW}{digest(architecture.model_dump())[:ID_LENGTH]}"
                 architectures[new] = architecture
                 models[model.label] = ModelSource(
                     name=model.label, location=model.label, identity=new
@@ -107,11 +113,15 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
             if not makes_features_only(model):
                 reads_text = any(form_of(task) != "features" for task in sweep.tasks)
                 check_model(models[model.label], reads_text=reads_text)
+                if models[model.label].revision is None:  # else its weights needn't be read now
+                    check_values(models[model.label])
         except InputError as error:
             raise InputError(f"models.{model.label}: {error}") from None
     splits, answers = {}, {}
     for task in sweep.tasks:
         splits[task.name], made = _resolved(task, online)
+        if splits[task.name].chat:
+            _check_templates(task, splits[task.name].fingerprint, made, models, online)
         if splits[task.name].form == "answers" and not splits[task.name].provisional:
             answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
     templates: dict[str, str] = {}
@@ -129,16 +139,42 @@ def _answers(
     online: bool,
 ) -> dict[tuple[str, str], AnswerLengths]:
     """The lengths of a split's answers for every model; `made` is the split, if it was read."""
-
-    @cache
-    def split() -> Split:
-        return made if made is not None else load_split(task, online=online)
-
+    split = _read_once(task, made, online)
     found = {
         (fingerprint, source.identity): answer_lengths(fingerprint, source, split=split)
         for source in models.values()
     }
     return {key: lengths for key, lengths in found.items() if lengths is not None}
+
+
+def _check_templates(
+    task: Task,
+    fingerprint: str,
+    made: Split | None,
+    models: Mapping[str, ModelSource],
+    online: bool,
+) -> None:
+    """Refuse models whose chat template can't render a split; `made` is the split, if it was read.
+
+    Raises:
+        InputError: names the model, the task, the row and what the template says.
+    """
+    split = _read_once(task, made, online)
+    for label, source in models.items():
+        try:
+            check_template(source, task=task.name, fingerprint=fingerprint, split=split)
+        except InputError as error:
+            raise InputError(f"models.{label}: {error}") from None
+
+
+def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Split]:
+    """Gives the split of `task`, which is read where it is not `made` yet."""
+
+    @cache
+    def split() -> Split:
+        return made if made is not None else load_split(task, online=online)
+
+    return split
 
 
 def _check_reads(model: Model, task: Task) -> None:

@@ -10,11 +10,14 @@ import hashlib
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from w2s_ray.config import Model, ModelSource
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.files import stamp
-from w2s_ray.data.folders import refuse_adapter
+from w2s_ray.data.finite import hashed
+from w2s_ray.data.folders import folder_of, model_files, refuse_adapter
+from w2s_ray.data.headers import weight_files
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import FEATURE_FILES
 from w2s_ray.errors import InputError
@@ -24,6 +27,8 @@ _EMBEDDED = "embedded:"
 _PIXELS = "pixels:"
 _TIMM = "timm:"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
+"""The identity of a model that is its files' content."""
 _COUNTED = (
     "config.json",
     "preprocessor_config.json",
@@ -39,6 +44,9 @@ _COUNTED = (
     "*.py",
 )
 """Files that change what a model computes: configuration, weights, tokenizer, and its own code."""
+
+_NOT_READ = frozenset({"pooler", "masked_bias"})
+"""Parts of the names of tensors that no fit reads; the latter is infinite in half precision."""
 
 
 def model_source(model: Model, *, online: bool = True) -> ModelSource:
@@ -140,6 +148,47 @@ def folder_digest(folder: Path) -> str:
     return hashlib.sha256(canonical_json(contents).encode()).hexdigest()
 
 
+def check_values(source: ModelSource) -> None:
+    """Refuse a model on this machine whose weights have NaN or infinite values.
+
+    Raises:
+        InputError: names the tensor, its file and the remedy.
+    """
+    files, folder = model_files(source), folder_of(source)
+    if folder is None or files is None or not files.tensors:
+        return
+    for path in weight_files(folder):
+        wrong = [name for name in _note(path)["not_finite"] if _is_read(name)]
+        if wrong:
+            others = f" and {len(wrong) - 1} others have" if len(wrong) > 1 else " has"
+            raise InputError(
+                f"tensor {wrong[0]}{others} NaN or infinite values in {path}; the file is damaged "
+                "or its training diverged: fetch or save it again, or name another model"
+            )
+
+
+def check_unchanged(source: ModelSource) -> None:
+    """Refuse a local model or feature file that changed since it was planned.
+
+    Raises:
+        InputError: its content is no longer that of its identity.
+    """
+    if not _CONTENT.fullmatch(source.identity):
+        return
+    path = Path(source.location)
+    one_file = path.suffix in FEATURE_FILES and path.is_file()
+    found = _file_digest(path) if one_file else folder_digest(path)
+    if f"sha256:{found}" != source.identity:
+        raise InputError(
+            f"{path} changed since the sweep was planned; run the sweep again, which plans anew, "
+            "or restore the files"
+        )
+
+
+def _is_read(tensor: str) -> bool:
+    return _NOT_READ.isdisjoint(tensor.split("."))
+
+
 def _local(model: Model, folder: Path) -> ModelSource:
     return ModelSource(
         name=model.label or model.name,
@@ -173,12 +222,24 @@ def _check(folder: Path) -> None:
 
 
 def _file_digest(path: Path) -> str:
-    """SHA-256 of a file, remembered as long as its stamp stays the same."""
+    """SHA-256 of a file."""
+    return _note(path)["sha256"]
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """What one pass over a file finds, remembered as long as its stamp stays the same."""
     key = [list(stamp(path.resolve()))]
-    note = read_note("file_digests", key=key)
-    if note is not None and isinstance(note.get("sha256"), str):
-        return note["sha256"]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    write_note("file_digests", key=key, note={"sha256": found})
-    return found
+    weights = path.suffix == ".safetensors"
+    match read_note("file_digests", key=key):
+        case {"sha256": str()} as note if not weights:
+            return note
+        case {"sha256": str(), "not_finite": list()} as note:
+            return note
+    if weights:
+        digest, tensors = hashed(path)
+        note = {"sha256": digest, "not_finite": tensors}
+    else:
+        with path.open("rb") as file:
+            note = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    write_note("file_digests", key=key, note=note)
+    return note

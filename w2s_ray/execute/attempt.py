@@ -19,9 +19,11 @@ import ray.exceptions
 
 from w2s_ray.execute.run_context import RunContext, checkpoint_layout
 from w2s_ray.fits.failures import FINAL
+from w2s_ray.fits.outcome import outcome_record
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
 from w2s_ray.store.checkpoints import StoredCheckpoints
+from w2s_ray.store.damage import Damaged, note
 
 if TYPE_CHECKING:
     from w2s_ray.execute.progress_tracker import Command
@@ -43,6 +45,14 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
     wishes = TrackerControl(context, fit) if rank == 0 else None
     if rank:
         context.progress_tracker.add_node.remote(fit.id, ray.get_runtime_context().get_node_id())
+
+    def damaged(damage: Damaged) -> None:
+        """Keep a line on a checkpoint that was set aside, beside the fit's record."""
+        note(damage)
+        if rank == 0:
+            lost = outcome_record(fit, status="stopped", cause="store", reason=str(damage))
+            store.write_attempt(lost)
+
     spool = tempfile.mkdtemp(prefix="w2s-checkpoints-")
     checkpoints = StoredCheckpoints(
         store,
@@ -52,6 +62,7 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
         workers=fit.execution.workers,
         every_s=fit.execution.checkpoint_every_s,
         spool=Path(spool),
+        on_damage=damaged,
     )
     job = FitTraining(context.placed(fit), control=wishes, writes=rank == 0)
     wanted = True  # what a resumed fit needs

@@ -25,6 +25,7 @@ from w2s_ray.prepare import (
     materialize,
     plan_sweep,
     refuse_provisional,
+    refuse_values,
     withdraw_damaged,
     write_manifest,
 )
@@ -78,6 +79,7 @@ def run_sweep(
     runs = {*plan.fits, *plan.studies}
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)
+    refuse_values(plan)
     budget_guard, stop = BudgetGuard(budget, store), Stop()
     if budget is not None:
         budget_guard.count(plan)

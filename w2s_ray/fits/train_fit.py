@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from w2s_ray.config import Architecture, Execution, FitRecipe, ModelSource
 from w2s_ray.data import TASKS
 from w2s_ray.data.cache import cache_folder
+from w2s_ray.data.models import check_unchanged
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
 from w2s_ray.fits.failures import cause_of
@@ -156,6 +157,7 @@ class FitTraining:
         if recipe.architecture is not None:
             return self._fresh(recipe.architecture, rows)
         if begun is None:
+            check_unchanged(self.fit.source)
             return self.fit.source
         folder = store.fetch_weights(begun, cache_folder() / "weights")
         if folder is None:

@@ -50,7 +50,7 @@ def _rendered(
         return tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=to_answer
         )
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         roles = ", ".join(message["role"] for message in messages)
         said = " ".join(str(error).split())[:200]
         raise InputError(

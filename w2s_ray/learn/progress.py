@@ -101,9 +101,11 @@ def resume(
         ValueError: the checkpoint belongs to another fit.
     """
     folder = checkpoints.latest() if checkpoints is not None else None
+    found = Progress(fit=fit) if folder is None else Progress.load(folder)
+    if engine.agree(found.step) != found.step:
+        raise RuntimeError(f"this worker begins at step {found.step} and worker 0 at another")
     if folder is None:
-        return Progress(fit=fit)
-    found = Progress.load(folder)
+        return found
     if found.fit != fit:
         raise ValueError(
             f"the checkpoint in {folder} belongs to fit {found.fit}, not {fit}; "

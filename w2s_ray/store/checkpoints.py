@@ -2,13 +2,15 @@
 
 Owns the files `work/FIT/LAYOUT/step-N/`: what each worker wrote, under `files/`, and one marker
 `rank-R.done` per worker, uploaded last; a step counts once every worker's marker is there. Uploads
-run in a thread beside the training. It knows nothing of what the files hold, and trusts that a
-lease keeps a second process from writing checkpoints of the same fit.
+run in a thread beside the training. A step whose bytes aren't those that were written is set aside.
+It knows nothing of what the files hold, and trusts that a lease keeps a second process from writing
+checkpoints of the same fit.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import re
@@ -18,10 +20,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from w2s_ray.store import layout
-from w2s_ray.store.damage import Damaged
-from w2s_ray.store.errors import StoreError
+from w2s_ray.store.damage import Damaged, note
 from w2s_ray.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -55,7 +57,9 @@ class StoredCheckpoints:
         workers: int = 1,
         every_s: float,
         spool: Path,
+        on_damage: Callable[[Damaged], None] = note,
     ) -> None:
+        """`on_damage` is called for each step that `latest` sets aside."""
         self.failures = 0
         """Uploads that failed."""
         self.bytes_written = 0
@@ -66,6 +70,7 @@ class StoredCheckpoints:
         self._files = store.files
         self._root = f"{layout.work(fit_id)}/{layout.name(checkpoint_layout)}"
         self._rank, self._workers = rank, workers
+        self._on_damage = on_damage
         self._spool = Path(spool) / f"rank-{rank}"
         self._last = time.monotonic()
         self._changed = threading.Condition()
@@ -109,29 +114,42 @@ class StoredCheckpoints:
     def latest(self) -> Path | None:
         """The newest whole state, downloaded to a folder of this worker's spool; None: no state.
 
-        What this worker left of other steps is removed, so that a step is never made of two lives
-        of the fit.
+        A damaged one is set aside for the one before, since it can be made again. What this worker
+        left of other steps is removed, so that a step is never made of two lives of the fit.
         """
         self._wait()
-        whole = self._whole_steps()
-        newest = max(whole, default=None)
-        self._remove_own(lambda step: step != newest)
-        if newest is None:
-            return None
-        target = self._spool / f"latest-{newest}"
+        for step in sorted(self._whole_steps(), reverse=True):
+            target = self._spool / f"latest-{step}"
+            try:
+                self._download(step, target)
+            except Damaged as damage:
+                shutil.rmtree(target, ignore_errors=True)
+                self._on_damage(damage)
+            else:
+                self._remove_own(lambda other, kept=step: other != kept)
+                return target
+        self._remove_own(lambda _: True)
+        return None
+
+    def _download(self, step: int, target: Path) -> None:
+        """All workers' files of a whole step.
+
+        Raises:
+            Damaged: one is missing or isn't what was written.
+        """
         shutil.rmtree(target, ignore_errors=True)
-        expected = self._contents(newest)
-        folder = f"{self._root}/step-{newest}/files"
-        for name, size in expected.items():
-            copy = target / layout.plain(name)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            self._files.get_file(f"{folder}/{name}", copy)
-            if copy.stat().st_size != size:
-                raise StoreError(
-                    f"{self._files.locate(f'{folder}/{name}')} has {copy.stat().st_size} bytes "
-                    f"and not {size}; delete {self._files.locate(self._root)} to train anew"
-                )
-        return target
+        try:
+            for name, written in self._contents(step).items():
+                path, copy = f"{self._root}/step-{step}/files/{name}", target / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                self._files.get_file(path, copy)
+                found = _file(copy)
+                if any(found[key] != written[key] for key in written):
+                    differs = f"{found['bytes']} bytes, {written['bytes']} were written"
+                    why = "other content" if found["bytes"] == written["bytes"] else differs
+                    raise self._damaged(path, why)
+        except FileNotFoundError as error:
+            raise self._damaged(f"{self._root}/step-{step}", f"a file is gone: {error}") from error
 
     def flush(self) -> None:
         """Wait for the upload under way; raises the newest save's error if it failed."""
@@ -192,17 +210,17 @@ class StoredCheckpoints:
         return None
 
     def _upload(self, saved: _Saved) -> None:
-        folder, sizes = f"{self._root}/step-{saved.step}", {}
+        folder, written = f"{self._root}/step-{saved.step}", {}
         if self._rank in self._markers().get(saved.step, set()):
             return
         for path in sorted(saved.folder.rglob("*")):
             if path.is_file():
                 name = path.relative_to(saved.folder).as_posix()
                 self._files.put_file(f"{folder}/files/{name}", path)
-                sizes[name] = path.stat().st_size
-                self.bytes_written += sizes[name]
-        self._files.write(f"{folder}/rank-{self._rank}.done", json.dumps(sizes).encode())
-        self.last_bytes = sum(sizes.values())
+                written[name] = _file(path)
+                self.bytes_written += written[name]["bytes"]
+        self._files.write(f"{folder}/rank-{self._rank}.done", json.dumps(written).encode())
+        self.last_bytes = sum(each["bytes"] for each in written.values())
         if saved.step in self._whole_steps():
             self._remove_own(lambda step: step < saved.step)
 
@@ -220,38 +238,60 @@ class StoredCheckpoints:
         every = set(range(self._workers))
         return {step for step, ranks in self._markers().items() if ranks >= every}
 
-    def _contents(self, step: int) -> dict[str, int]:
-        """File -> bytes of a whole step, all workers' together."""
+    def _contents(self, step: int) -> dict[str, dict[str, Any]]:
+        """File -> what was written of a whole step, all workers' together."""
         folder = f"{self._root}/step-{step}"
         markers = [f"{folder}/rank-{rank}.done" for rank in range(self._workers)]
-        sizes: dict[str, int] = {}
+        found: dict[str, dict[str, Any]] = {}
         for path, data in zip(markers, self._files.read_many(markers), strict=True):
-            sizes |= self._sizes(path, data)
-        return sizes
+            found |= self._written(path, data)
+        return found
 
-    def _sizes(self, path: str, data: bytes) -> dict[str, int]:
-        """What a worker's marker lists: file below the step's `files/` -> its bytes."""
+    def _written(self, path: str, data: bytes) -> dict[str, dict[str, Any]]:
+        """What a worker's marker lists: file below the step's `files/` -> its bytes and SHA-256.
+
+        Markers of earlier versions have the bytes alone.
+        """
         try:
-            sizes = json.loads(data)
-            if not isinstance(sizes, dict):
-                raise ValueError(f"a {type(sizes).__name__}")
-            return {layout.plain(name): int(size) for name, size in sizes.items()}
-        except (ValueError, TypeError, RecursionError) as error:
-            raise Damaged(
-                self._files.locate(path),
-                error,
-                costs="the fit can't go on from this checkpoint",
-                remedy=f"delete {self._files.locate(self._root)} to train it from the start",
-            ) from error
+            found = json.loads(data)
+            if not isinstance(found, dict):
+                raise ValueError(f"a {type(found).__name__}")
+            return {
+                layout.plain(name): {"bytes": int(each["bytes"]), "sha256": str(each["sha256"])}
+                if isinstance(each, dict)
+                else {"bytes": int(each)}
+                for name, each in found.items()
+            }
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise self._damaged(path, error) from error
+
+    def _damaged(self, path: str, why: object) -> Damaged:
+        return Damaged(
+            self._files.locate(path),
+            why,
+            costs="the fit can't go on from this checkpoint",
+            remedy="it goes on from the one before, or is trained from the start",
+        )
 
     def _remove_own(self, unwanted: Callable[[int], bool]) -> None:
-        """Remove this worker's part of steps; the marker first, so that none counts half."""
+        """Remove this worker's part of steps; the marker first, so that none counts half.
+
+        What a damaged marker lists stays until the fit ends.
+        """
         for step, ranks in self._markers().items():
             if unwanted(step) and self._rank in ranks:
                 folder = f"{self._root}/step-{step}"
                 marker = f"{folder}/rank-{self._rank}.done"
-                sizes = self._sizes(marker, self._files.read(marker))
+                data = self._files.read(marker)
                 self._files.remove(marker)
-                for name in sizes:
-                    with contextlib.suppress(FileNotFoundError):
-                        self._files.remove(f"{folder}/files/{name}")
+                with contextlib.suppress(Damaged):
+                    for name in self._written(marker, data):
+                        with contextlib.suppress(FileNotFoundError):
+                            self._files.remove(f"{folder}/files/{name}")
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """Bytes and SHA-256 of a local file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
