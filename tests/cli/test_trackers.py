@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.execute.tracker_events import scalars
 from tests.support import sweep_text
+from tests.trackers.events import scalars
 from w2s_ray.store import Record, Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -19,7 +19,6 @@ from w2s_ray.data.shapes import Shapes
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.graph_runner import GraphRunner, Outcome
 from w2s_ray.execute.stopping import Stop
-from w2s_ray.execute.trackers.check import check_trackers
 from w2s_ray.plan import Nodes, Plan, doubts
 from w2s_ray.prepare import (
     materialize,
@@ -33,6 +32,7 @@ from w2s_ray.status.budget import BudgetGuard, fits_left
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
 from w2s_ray.terminal import PlainConsole
+from w2s_ray.trackers.check import check_trackers
 
 
 def run_sweep(

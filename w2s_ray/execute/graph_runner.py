@@ -77,7 +77,7 @@ class GraphRunner:
         from w2s_ray.execute.progress_tracker import start_progress_tracker
         from w2s_ray.execute.run_context import RunContext
         from w2s_ray.execute.run_threads import RunThreads
-        from w2s_ray.execute.trackers.tracking import Tracking
+        from w2s_ray.execute.tracker_process import Tracking
         from w2s_ray.execute.worker_pool import start_worker_pool
 
         self.plan = cluster.settled(plan)

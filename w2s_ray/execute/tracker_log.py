@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from w2s_ray.execute.trackers.tracked import (
+from w2s_ray.plan import PlannedFit
+from w2s_ray.scheduling.requests import SWEEP, FitRequest
+from w2s_ray.store import Record
+from w2s_ray.trackers.tracked import (
     Tracked,
     evaluation_figures,
     final_figures,
     tracked,
 )
-from w2s_ray.plan import PlannedFit
-from w2s_ray.scheduling.requests import SWEEP, FitRequest
-from w2s_ray.store import Record
 
 
 class Log:

@@ -18,9 +18,9 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
         for event in _events(path.read_bytes()):
             for value in event.summary.value:
                 if value.HasField("simple_value"):
-                    tag = value.tag.removeprefix("ray/tune/")
-                    assert event.step not in found.setdefault(tag, {}), (tag, event.step)
-                    found[tag][event.step] = value.simple_value
+                    steps = found.setdefault(value.tag, {})
+                    assert event.step not in steps, (value.tag, event.step)
+                    steps[event.step] = value.simple_value
     return found
 
 

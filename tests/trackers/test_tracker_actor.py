@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.execute.tracker_events import scalars
 from tests.plan.test_plan import SWEEP, planned
-from w2s_ray.config import MLflow, TensorBoard, Trackers, parse_sweep
-from w2s_ray.execute.trackers import check as check_module
-from w2s_ray.execute.trackers.check import check_trackers
-from w2s_ray.execute.trackers.tracked import evaluation_figures, final_figures, tracked
-from w2s_ray.execute.trackers.tracker_actor import TrackerActor
+from tests.trackers.events import scalars
+from tests.trackers.offline_runs import read_wandb
+from w2s_ray.config import MLflow, TensorBoard, Trackers, Wandb, parse_sweep
+from w2s_ray.trackers import check as check_module
+from w2s_ray.trackers.check import check_trackers
+from w2s_ray.trackers.tracked import evaluation_figures, final_figures, tracked
+from w2s_ray.trackers.tracker_actor import TrackerActor
 
 FITS = list(planned(SWEEP).fits.values())
 STUDENT = next(fit for fit in FITS if fit.roles == ("student",) and fit.methods == ("confidence",))
@@ -89,10 +90,11 @@ def test_mlflow_has_parameters_metrics_and_how_each_ended(tracker_actor, tmp_pat
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     writes = tracker_actor(mlflow=MLflow(tracking_uri=uri, experiment="mine"))
-    fits = [tracked(fit, study=None, trial=None) for fit in FITS[:3]]
-    for fit, status in zip(fits, ("done", "failed", "pruned"), strict=True):
+    fits = [tracked(fit, study=None, trial=None) for fit in FITS[:4]]
+    for fit, status in zip(fits, ("done", "failed", "pruned", None), strict=True):
         writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.3})
-        writes.ended(fit, status, 8, {"test/accuracy": 0.1} if status == "done" else {})
+        if status is not None:  # the last one is at work when the sweep is stopped
+            writes.ended(fit, status, 8, {"test/accuracy": 0.1} if status == "done" else {})
     finish(writes)
     assert writes.troubles() == {}
     client = MlflowClient(uri)
@@ -101,7 +103,7 @@ def test_mlflow_has_parameters_metrics_and_how_each_ended(tracker_actor, tmp_pat
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert runs.keys() == {fit.name for fit in fits}
     ended = [runs[fit.name].info.status for fit in fits]
-    assert ended == ["FINISHED", "FAILED", "FINISHED"]
+    assert ended == ["FINISHED", "FAILED", "FINISHED", "KILLED"]
     first = runs[fits[0].name]
     assert first.data.params["run"] == fits[0].run
     assert first.data.params["training.lr"] == str(FITS[0].recipe.training.lr)
@@ -111,6 +113,67 @@ def test_mlflow_has_parameters_metrics_and_how_each_ended(tracker_actor, tmp_pat
     )
     (point,) = client.get_metric_history(first.info.run_id, "validation/accuracy")
     assert (point.step, point.value) == (4, 0.3)
+
+
+def test_wandb_keeps_each_fit_offline_by_its_run_id(tracker_actor, tmp_path: Path, monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    writes = tracker_actor(wandb=Wandb(project="mine"))
+    fits = [tracked(fit, study=None, trial=None) for fit in FITS[:4]]
+    for fit in fits:  # all of them run at once
+        writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.25})
+    for fit, status in zip(fits, ("done", "failed", "pruned", None), strict=True):
+        writes.evaluated(fit, 2, 8, {"validation/accuracy": 0.5})
+        if status is not None:  # the last one is at work when the sweep is stopped
+            writes.ended(fit, status, 8, {"test/accuracy": 0.125} if status == "done" else {})
+    finish(writes)
+    wandb.teardown()
+    assert writes.troubles() == {}
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 4
+    for fit, code in zip(fits, (0, 1, 0, 1), strict=True):
+        (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{fit.run}/run-{fit.run}.wandb")
+        kept = read_wandb(file)
+        assert (kept.project, kept.group, kept.name) == ("mine", "grid", fit.name)
+        assert kept.config["training.lr"] == fit.settings["training.lr"]
+        last = {"test/accuracy": 0.125} if fit is fits[0] else {}
+        assert kept.metrics == {
+            4: {"validation/accuracy": 0.25},
+            8: {"validation/accuracy": 0.5, **last},
+        }
+        assert kept.exit_code == code
+
+
+def test_a_run_that_wandb_refuses_is_a_warning_long_before_the_end(tracker_actor, monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
+
+    def refuse(**options: Any) -> Any:
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    writes = tracker_actor(wandb=Wandb(mode="online"))
+    fit = tracked(STUDENT, study=None, trial=None)
+    number, deadline = 1, time.monotonic() + 60
+    while not writes.troubles():
+        assert time.monotonic() < deadline
+        writes.evaluated(fit, number, number, {"validation/accuracy": 0.25})
+        number += 1
+        time.sleep(0.01)
+    assert "No API key configured" in writes.troubles()["wandb"]
+    finish(writes)
+
+
+def test_what_wandb_fails_to_write_at_the_end_is_a_warning(tracker_actor, monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
+
+    class Run:
+        def finish(self, exit_code: int) -> None:
+            raise wandb.errors.CommError("the server is gone")
+
+    monkeypatch.setattr(wandb, "init", lambda **options: Run())
+    writes = tracker_actor(wandb=Wandb(mode="online"))
+    writes.ended(tracked(STUDENT, study=None, trial=None), "done", 8, {})
+    finish(writes)
+    assert "the server is gone" in writes.troubles()["wandb"]
 
 
 def test_a_tracker_that_fails_is_a_warning_and_stops_no_other(tracker_actor, tmp_path: Path):
@@ -131,16 +194,16 @@ def test_a_tracker_that_fails_is_a_warning_and_stops_no_other(tracker_actor, tmp
 def test_a_tracker_that_hangs_holds_up_neither_who_tells_nor_the_others(
     tracker_actor, tmp_path: Path, monkeypatch
 ):
-    from w2s_ray.execute.trackers import callbacks
+    from w2s_ray.trackers import clients
 
-    never, real = threading.Event(), callbacks.callback_of
+    never, real = threading.Event(), clients.opener_of
 
     def hangs(name: str, *arguments: Any, **options: Any) -> Any:
         if name == "mlflow":
             never.wait()
         return real(name, *arguments, **options)
 
-    monkeypatch.setattr(callbacks, "callback_of", hangs)
+    monkeypatch.setattr(clients, "opener_of", hangs)
     writes = tracker_actor(mlflow=MLflow(), tensorboard=TensorBoard(folder="curves"))
     fit = tracked(STUDENT, study=None, trial=None)
     writes.evaluated(fit, 1, 4, {"validation/accuracy": 0.5})

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from w2s_ray.config import Trackers
-from w2s_ray.execute.trackers.tracked import Figures, Tracked
 from w2s_ray.fits.outcome import reason_of
+from w2s_ray.trackers import clients
+from w2s_ray.trackers.clients import TrackerRun
+from w2s_ray.trackers.tracked import Figures, Tracked
 
 
 @dataclass(frozen=True)
@@ -41,15 +39,11 @@ class TrackerActor:
     ) -> None:
         os.chdir(folder)
         os.environ.update(environment)
-        self._scratch = Path(tempfile.mkdtemp(prefix="w2s-trackers-"))
         self._heard: dict[str, int] = {}
         """Fit -> its last evaluation that was told."""
         self._done: set[str] = set()
         """Fits that were told to be done: several may watch over one, and each tells its end."""
-        self._desks = [
-            TrackerThread(name, trackers, sweep=sweep, folder=self._folder(name, trackers, sweep))
-            for name in trackers.chosen
-        ]
+        self._desks = [TrackerThread(name, trackers, sweep=sweep) for name in trackers.chosen]
 
     def evaluated(self, fit: Tracked, number: int, step: int, figures: Figures) -> None:
         """A fit has evaluated for the `number`-th time (from 1)."""
@@ -77,33 +71,25 @@ class TrackerActor:
 
     def busy(self) -> dict[str, int]:
         """Tracker -> how much it is still to be told, of those that have not ended."""
-        found = {desk.name: desk.waiting for desk in self._desks if desk.is_open}
-        if not found:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-        return found
+        return {desk.name: desk.waiting for desk in self._desks if desk.is_open}
 
     def _tell(self, told: Told) -> None:
         for desk in self._desks:
             desk.tell(told)
 
-    def _folder(self, name: str, trackers: Trackers, sweep: str) -> Path:
-        if name == "tensorboard" and trackers.tensorboard is not None:
-            return Path(trackers.tensorboard.folder).absolute() / sweep
-        return self._scratch / name
-
 
 class TrackerThread:
     """One tracker: its queue and its thread."""
 
-    def __init__(self, name: str, trackers: Trackers, *, sweep: str, folder: Path) -> None:
+    def __init__(self, name: str, trackers: Trackers, *, sweep: str) -> None:
         self.name = name
         self.trouble = ""
         self._trackers = trackers
         self._sweep = sweep
-        self._folder = folder
         self._queue: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
-        self._known: dict[str, Any] = {}
-        """Fit that has not ended -> its stand-in for a trial."""
+        self._runs: dict[str, TrackerRun] = {}
+        """Fit that has not ended -> its run in the tracker."""
+        self._ended: list[TrackerRun] = []
         self._thread = threading.Thread(target=self._run, name=f"w2s-{name}", daemon=True)
         self._thread.start()
 
@@ -128,32 +114,26 @@ class TrackerThread:
 
     def _run(self) -> None:
         try:
-            from w2s_ray.execute.trackers.callbacks import callback_of
-
-            callback: Any = callback_of(self.name, self._trackers, sweep=self._sweep)
-            self._tell_all(callback)
+            start = clients.opener_of(self.name, self._trackers, sweep=self._sweep)
+            while (told := self._queue.get()) is not None:
+                self._write(start, told)
+            for fit in list(self._runs):
+                self._finish(fit, "stopped")
+            for run in self._ended:
+                run.wait()
         except Exception as error:  # noqa: BLE001 - a tracker's failure is a warning
             self.trouble = reason_of(error)
 
-    def _tell_all(self, callback: Any) -> None:
-        while (told := self._queue.get()) is not None:
-            trial = self._trial(told.fit, callback.on_trial_start)
-            if told.figures:
-                result = {**told.figures, "training_iteration": told.step}
-                callback.on_trial_result(iteration=told.step, trials=[], trial=trial, result=result)
-            if told.ended is not None:
-                end = callback.on_trial_error if told.ended == "failed" else None
-                (end or callback.on_trial_complete)(iteration=told.step, trials=[], trial=trial)
-                del self._known[told.fit.run]
-        callback.on_experiment_end(trials=[])
+    def _write(self, start: Callable[[Tracked], TrackerRun], told: Told) -> None:
+        fit = told.fit.run
+        if fit not in self._runs:
+            self._runs[fit] = start(told.fit)
+        if told.figures:
+            self._runs[fit].log(told.step, told.figures)
+        if told.ended is not None:
+            self._finish(fit, told.ended)
 
-    def _trial(self, fit: Tracked, start: Callable[..., None]) -> Any:
-        """The stand-in for `fit`, which is begun if it is new."""
-        from w2s_ray.execute.trackers.callbacks import trial_like
-
-        if fit.run not in self._known:
-            trial = trial_like(fit, sweep=self._sweep, folder=self._folder)
-            trial.init_local_path()
-            start(iteration=0, trials=[], trial=trial)
-            self._known[fit.run] = trial
-        return self._known[fit.run]
+    def _finish(self, fit: str, status: str) -> None:
+        run = self._runs.pop(fit)
+        run.finish(status)
+        self._ended.append(run)

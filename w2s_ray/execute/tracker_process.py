@@ -15,12 +15,12 @@ from rich.text import Text
 
 from w2s_ray.config import Sweep
 from w2s_ray.execute.cluster import here
-from w2s_ray.execute.trackers.tracker_actor import TrackerActor
 from w2s_ray.terminal import PlainConsole
+from w2s_ray.trackers.tracker_actor import TrackerActor
 
 PATIENCE_S = {"tensorboard": 20.0, "mlflow": 20.0, "wandb": 90.0}
-"""How long a tracker may get on with nothing before the sweep ends without it; Weights & Biases has
-a process for each fit, and sends at the end what it still has (see `callbacks.UPLOAD_S`)."""
+"""How long a tracker may get on with nothing before the sweep ends without it. Weights & Biases
+sends at the end what it still has."""
 ANSWER_S = 20.0
 """How long the scribe itself may take to answer."""
 LOOK_S = 0.2
