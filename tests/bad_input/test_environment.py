@@ -170,15 +170,15 @@ def test_every_text_can_be_printed_in_every_encoding(monkeypatch, encoding, text
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding=encoding, errors="strict", write_through=True)
     monkeypatch.setattr(sys, "stdout", stream)
-    terminal.print_anything()
+    terminal.replace_unencodable()
     print(text)
     print("the end", flush=True)
     assert written.getvalue().decode(encoding).endswith("the end\n")
 
 
 def test_what_stands_for_our_own_characters_is_as_wide():
-    assert {len(stand_in) for stand_in in terminal.STAND_INS.values()} == {1}
-    assert "".join(terminal.STAND_INS.values()).isascii()
+    assert {len(text) for text in terminal.REPLACEMENTS.values()} == {1}
+    assert "".join(terminal.REPLACEMENTS.values()).isascii()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tests.store.builders import a_record, an_id
 from tests.support import sweep_text
-from w2s_ray.cli.commands import app
+from w2s_ray.cli import app
 from w2s_ray.config import load_sweep
 from w2s_ray.fits.outcome import outcome_record
 from w2s_ray.prepare import materialize, plan_sweep, withdraw_damaged, write_manifest

@@ -33,7 +33,7 @@ def test_a_vital_process_lost_at_the_start_costs_a_moment(
     lost.kill()
     assert driver.wait(timeout=400) == 0, log.read_text()
     said = log.read_text()
-    assert f"Ray's {title} on this machine has died: beginning again" in said
+    assert f"Ray's {title} on this machine has died: restarting" in said
     assert "Traceback" not in said
     assert "3 of 3 planned runs" in said
 

@@ -10,9 +10,8 @@ from rich.console import Console
 from tests.report.stored import cells_of, write_sweep
 from tests.store.builders import a_record, an_id, some_metrics, some_predictions
 from tests.support import loaded_by
-from w2s_ray.cli import query_view
-from w2s_ray.cli.commands import app
-from w2s_ray.cli.query_view import show_query
+from w2s_ray.cli import app, query_view
+from w2s_ray.cli.query_view import print_query
 from w2s_ray.report import pgr_table
 from w2s_ray.report.documented import ROW_IS, sql_schemas
 from w2s_ray.report.results import sql_tables
@@ -30,7 +29,7 @@ def store(tmp_path) -> Store:
 
 def shown(store: Store, sql: str, capsys, **options) -> tuple[str, str]:
     given = {"format": "table", "out": None, "limit": None, **options}
-    show_query(store, sql, console=Console(width=160), **given)
+    print_query(store, sql, console=Console(width=160), **given)
     printed = capsys.readouterr()
     return printed.out, printed.err
 
@@ -87,7 +86,7 @@ def test_cut_rows_are_told_of_and_whole_results_are_not(store, capsys, format):
 
 
 def test_a_table_on_the_terminal_ends_somewhere(store, capsys, monkeypatch):
-    monkeypatch.setattr(query_view, "SHOWN", 2)
+    monkeypatch.setattr(query_view, "DEFAULT_LIMIT", 2)
     assert "cut after 2 rows" in shown(store, METRICS, capsys)[1]
     assert shown(store, METRICS, capsys, format="csv")[1] == ""
 

@@ -53,7 +53,7 @@ def by_sigterm_to_every_process(driver: Popen[str], sweep: Path, store: Store) -
 def by_cancel(driver: Popen[str], sweep: Path, store: Store) -> str:
     ended = w2s("cancel", sweep, "--store", store.uri)
     assert ended.returncode == 0, ended.stderr
-    assert f"asked process {driver.pid}" in ended.stderr
+    assert f"stop requested: process {driver.pid}" in ended.stderr
     return "w2s cancel"
 
 

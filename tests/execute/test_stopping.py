@@ -144,7 +144,7 @@ def test_a_driver_that_does_not_end_in_time_is_named(tmp_path: Path, monkeypatch
         ended = CliRunner().invoke(app, ["cancel", str(sweep), "--store", store.uri])
     assert ended.exit_code == 2
     line = ended.stderr.splitlines()[-1]
-    assert line.startswith(f"error: asked to stop, and not ended in time: process {os.getpid()} on")
+    assert line.startswith(f"error: stop requested, and not ended in time: process {os.getpid()} on")
     assert "wait and give the command again" in line
 
 
@@ -153,7 +153,7 @@ def test_cancel_says_when_there_is_nothing_to_stop(tmp_path: Path):
     sweep.write_text(sweep_text(tmp_path))
     ended = w2s("cancel", sweep)
     assert ended.returncode == 2
-    assert f"no driver of tiny is at work on {tmp_path}/results" in ended.stderr
+    assert f"no driver of tiny is running on {tmp_path}/results" in ended.stderr
     ended = w2s("cancel", "a-job")
     assert ended.returncode == 2
     assert "a-job is no sweep file; for a job, say where: --address" in ended.stderr

@@ -153,7 +153,7 @@ def test_a_grid_has_no_more_trials_than_points():
 
 def test_planning_imports_neither_torch_nor_ray():
     code = (
-        "import sys, w2s_ray.plan, w2s_ray.execute.driver, w2s_ray.cli.commands, "
+        "import sys, w2s_ray.plan, w2s_ray.execute.driver, w2s_ray.cli, "
         "w2s_ray.cli.plan_view\n"
         "print([m for m in ('torch', 'ray', 'transformers', 'pandas') if m in sys.modules])"
     )

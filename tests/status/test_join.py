@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tests.plan.test_plan import SEARCH, inputs
 from tests.store.builders import a_record
-from w2s_ray.cli.status_view import picture
+from w2s_ray.cli.status_view import status_layout
 from w2s_ray.config import parse_sweep
 from w2s_ray.plan import Plan, PlannedFit, make_plan
 from w2s_ray.status.join import StoreState, status_of
@@ -253,5 +253,5 @@ def test_what_a_driver_has_spent_of_its_budget_is_told():
 def shown(found: Status) -> str:
     console = Console(width=200)
     with console.capture() as said:
-        console.print(picture(found))
+        console.print(status_layout(found))
     return said.get()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.store.builders import a_record, an_id, some_metrics
 from w2s_ray.store import Store
 from w2s_ray.store.sql_check import check_reads_only
-from w2s_ray.store.sql_query import QueryError, answer, query
+from w2s_ray.store.sql_query import QueryError, query, stream
 
 COPY = "copy (select 1 as a) to '{file}' (format parquet)"
 WRITING = [
@@ -160,7 +160,7 @@ def test_a_query_that_takes_too_long_is_ended(store, sql):
         return
     with (
         pytest.raises(QueryError, match="took longer than its time limit"),
-        answer(store, sql, timeout_s=0.2) as rows,
+        stream(store, sql, timeout_s=0.2) as rows,
     ):
         rows.read_all()
     assert time.monotonic() - began < 60
@@ -169,7 +169,7 @@ def test_a_query_that_takes_too_long_is_ended(store, sql):
 def test_a_limit_of_time_holds_while_rows_are_read(store):
     with (
         pytest.raises(QueryError, match="took longer than its time limit"),
-        answer(store, "select * from range(1_000_000_000_000)", timeout_s=0.3) as rows,
+        stream(store, "select * from range(1_000_000_000_000)", timeout_s=0.3) as rows,
     ):
         for _ in rows:
             pass

@@ -22,7 +22,7 @@ from tests.store.builders import (
 )
 from w2s_ray.store import Store, StoreError, sql_query
 from w2s_ray.store.columns import TABLES
-from w2s_ray.store.sql_query import QueryError, answer, query
+from w2s_ray.store.sql_query import QueryError, query, stream
 from w2s_ray.store.tables import column_meanings
 
 
@@ -331,7 +331,7 @@ def test_memory_is_bounded_and_the_rest_goes_to_a_folder_that_is_removed(own, mo
     spill.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spill))
     monkeypatch.setitem(sql_query.SETTINGS, "memory_limit", "40MB")
-    with answer(own, "select random() a, range b from range(3_000_000) order by a") as found:
+    with stream(own, "select random() a, range b from range(3_000_000) order by a") as found:
         first = next(found)
         assert [path for path in spill.rglob("*") if path.is_file()]
         assert first.num_rows + sum(batch.num_rows for batch in found) == 3_000_000

@@ -1,7 +1,4 @@
-"""The options by which commands learn of devices and prices: from words to values.
-
-Owns their checks. It computes nothing.
-"""
+"""Options about devices, prices and budgets: from text to checked values."""
 
 from __future__ import annotations
 
@@ -41,8 +38,9 @@ def device_and_rate(
         if spot:
             raise InputError("--spot is about prices; add --prices FILE")
         return device, None
-    read, market = load_prices(prices), "spot" if spot else "on_demand"
-    return device, Rate(read.of(name, market), read.currency, market, read.as_of)
+    price_list, market = load_prices(prices), "spot" if spot else "on_demand"
+    price = price_list.of(name, market)
+    return device, Rate(price, price_list.currency, market, price_list.as_of)
 
 
 def budget_of(
@@ -66,6 +64,6 @@ def budget_of(
                 "device-hours neither"
             )
         return read_budget(text)
-    read = load_prices(prices)
-    price = read.of(accelerator, "spot" if spot else "on_demand")
-    return read_budget(text, price=price, currency=read.currency)
+    price_list = load_prices(prices)
+    price = price_list.of(accelerator, "spot" if spot else "on_demand")
+    return read_budget(text, price=price, currency=price_list.currency)

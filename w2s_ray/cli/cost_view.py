@@ -1,12 +1,11 @@
-"""What `w2s cost` prints: the estimate against the bill, by role and model, and each cell's cost.
+"""What `w2s cost` prints: the bill beside the estimate, by role and model, and each cell's cost.
 
-Owns words and units. It computes neither.
+Owns wording and units. Computes neither bill nor estimate.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,59 +13,47 @@ import typer
 from rich.table import Table
 
 from w2s_ray.cli.estimate_view import Rate, flops, hours
-from w2s_ray.cli.sheets_view import show_sheets
 from w2s_ray.plan.estimates import PlanEstimate
-from w2s_ray.report import cost_sheets
 from w2s_ray.report.bill import Bill, CellCost
-from w2s_ray.report.table import table_of
 from w2s_ray.status.spending import Spent
-from w2s_ray.store import Cell, Store
 from w2s_ray.terminal import PlainConsole
 
 
-def show_bill(
+def print_bill(
     bill: Bill, estimate: PlanEstimate, *, rate: Rate | None, format: str, console: PlainConsole
 ) -> None:
     """Print a sweep's bill beside its estimate."""
-    each = _flops_of_a_run(estimate)
+    run_flops = _flops_per_run(estimate)
     if format == "json":
-        typer.echo(json.dumps(_as_json(bill, estimate, each, rate), indent=1))
+        typer.echo(json.dumps(_as_json(bill, estimate, run_flops, rate), indent=1))
         return
-    console.print(_by_role(bill, each, rate))
+    console.print(_by_role(bill, run_flops, rate))
     console.print()
     console.print(_by_cell(bill, rate))
     console.print()
-    for line in _lines(bill, estimate, each, rate):
+    for line in _lines(bill, estimate, run_flops, rate):
         console.print(line, soft_wrap=True)
 
 
-def show_cells(
-    cells: Mapping[str, Sequence[Cell]], store: Store, *, format: str, console: PlainConsole
-) -> None:
-    """Print what each row of the PGR table took, as `table`, `markdown` or `latex`."""
-    sheets = cost_sheets.sheets(cells, table_of(cells, store), store)
-    show_sheets(sheets, format=format, console=console)
-
-
-def _flops_of_a_run(estimate: PlanEstimate) -> dict[tuple[str, str], float]:
-    """(what, model) -> estimated operations of one run; refits are students once they are done."""
-    found: dict[tuple[str, str], float] = {}
+def _flops_per_run(estimate: PlanEstimate) -> dict[tuple[str, str], float]:
+    """(what, model) -> estimated FLOPs of one run; refits count as students once they are done."""
+    per_run: dict[tuple[str, str], float] = {}
     for kind in estimate.kinds:
         if kind.each is not None and kind.runs:
-            found[kind.what, kind.model] = kind.flops.total / kind.runs
-    return found
+            per_run[kind.what, kind.model] = kind.flops.total / kind.runs
+    return per_run
 
 
-def _done_flops(bill: Bill, each: dict[tuple[str, str], float]) -> tuple[float, float]:
-    """Operations of the runs that are done, and their device seconds, where both are known."""
-    known = [row for row in bill.spent if (row.what, row.model) in each and row.runs]
+def _done_flops(bill: Bill, run_flops: dict[tuple[str, str], float]) -> tuple[float, float]:
+    """FLOPs of the runs that are done, and their device seconds, where both are known."""
+    known = [row for row in bill.spent if (row.what, row.model) in run_flops and row.runs]
     return (
-        sum(each[row.what, row.model] * row.runs for row in known),
+        sum(run_flops[row.what, row.model] * row.runs for row in known),
         sum(row.device_seconds for row in known),
     )
 
 
-def _by_role(bill: Bill, each: dict[tuple[str, str], float], rate: Rate | None) -> Table:
+def _by_role(bill: Bill, run_flops: dict[tuple[str, str], float], rate: Rate | None) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("spent")
     table.add_column("model")
@@ -74,13 +61,14 @@ def _by_role(bill: Bill, each: dict[tuple[str, str], float], rate: Rate | None) 
     for name in (*names, "FLOP/s reached", *([rate.currency] if rate else [])):
         table.add_column(name, justify="right")
     for row in bill.spent:
-        table.add_row(*_role_row(row, each.get((row.what, row.model)), rate))
+        table.add_row(*_role_row(row, run_flops.get((row.what, row.model)), rate))
     return table
 
 
-def _role_row(row: Spent, each: float | None, rate: Rate | None) -> list[str]:
-    reached = each * row.runs / row.device_seconds if each and row.device_seconds else None
-    told = [
+def _role_row(row: Spent, flops_each: float | None, rate: Rate | None) -> list[str]:
+    total_flops = (flops_each or 0) * row.runs
+    reached = total_flops / row.device_seconds if total_flops and row.device_seconds else None
+    texts = [
         row.what,
         row.model,
         str(row.runs),
@@ -88,10 +76,10 @@ def _role_row(row: Spent, each: float | None, rate: Rate | None) -> list[str]:
         hours(row.failed_seconds),
         f"{row.pruned}: {hours(row.pruned_seconds)}" if row.pruned else "–",
         hours(row.device_seconds / row.runs) if row.runs else "–",
-        flops(each) if each is not None else "–",
+        flops(flops_each) if flops_each is not None else "–",
         f"{flops(reached)}/s" if reached is not None else "–",
     ]
-    return [*told, f"{rate.of(row.total):,.2f}"] if rate else told
+    return [*texts, f"{rate.of(row.total):,.2f}"] if rate else texts
 
 
 def _by_cell(bill: Bill, rate: Rate | None) -> Table:
@@ -107,7 +95,7 @@ def _by_cell(bill: Bill, rate: Rate | None) -> Table:
 
 
 def _cell_row(cell: CellCost, rate: Rate | None) -> list[str]:
-    told = [
+    texts = [
         cell.task,
         f"{cell.weak} → {cell.strong}",
         cell.method,
@@ -116,15 +104,18 @@ def _cell_row(cell: CellCost, rate: Rate | None) -> list[str]:
         f"{cell.pgr:.2f}" if cell.pgr is not None else "–",
         f"{cell.pgr_per_hour:.3g}" if cell.pgr_per_hour is not None else "–",
     ]
-    return [*told, f"{rate.of(cell.cell_seconds):,.2f}"] if rate else told
+    return [*texts, f"{rate.of(cell.cell_seconds):,.2f}"] if rate else texts
 
 
 def _lines(
-    bill: Bill, estimate: PlanEstimate, each: dict[tuple[str, str], float], rate: Rate | None
+    bill: Bill,
+    estimate: PlanEstimate,
+    run_flops: dict[tuple[str, str], float],
+    rate: Rate | None,
 ) -> list[str]:
     money = f" = {rate.of(bill.device_seconds):,.2f} {rate.currency}" if rate else ""
     lines = [f"spent so far: {hours(bill.device_seconds)} of one device{money}"]
-    done, seconds = _done_flops(bill, each)
+    done, seconds = _done_flops(bill, run_flops)
     if done and estimate.flops_left:
         left = estimate.flops_left * seconds / done
         price = f" = {rate.of(left):,.2f} {rate.currency}" if rate else ""
@@ -141,11 +132,14 @@ def _lines(
 
 
 def _as_json(
-    bill: Bill, estimate: PlanEstimate, each: dict[tuple[str, str], float], rate: Rate | None
+    bill: Bill,
+    estimate: PlanEstimate,
+    run_flops: dict[tuple[str, str], float],
+    rate: Rate | None,
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "spent": [
-            {**asdict(row), "estimated_flops_a_run": each.get((row.what, row.model))}
+            {**asdict(row), "estimated_flops_a_run": run_flops.get((row.what, row.model))}
             for row in bill.spent
         ],
         "cells": [{**asdict(cell), "pgr_per_hour": cell.pgr_per_hour} for cell in bill.cells],
@@ -154,6 +148,6 @@ def _as_json(
         "device_hours_estimated": estimate.device_seconds / 3600 or None,
     }
     if rate is not None:
-        told["cost"] = rate.of(bill.device_seconds)
-        told["price"] = vars(rate)
-    return told
+        content["cost"] = rate.of(bill.device_seconds)
+        content["price"] = vars(rate)
+    return content

@@ -1,6 +1,6 @@
-"""What `w2s plan` prints of a plan's estimate: a table by kind of run, totals, and what is assumed.
+"""What `w2s plan` prints of a plan's estimate: a table by kind of run, totals and assumptions.
 
-Owns words and units; `--format json` has the same figures unrounded. It computes no estimate.
+Owns wording and units; `--format json` has the same figures unrounded. Computes no estimate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
 from w2s_ray.plan.estimates.memory import GIB, RESERVE
 from w2s_ray.terminal import PlainConsole
 
-HOW = {
+LENGTH_SOURCES = {
     "tokenized": "from tokens counted on this machine",
     "words": f"guessed from words, {TOKENS_PER_WORD:g} tokens each for tokenizers of subwords",
     "longest": "at max_tokens each, since the rows are not on this machine",
@@ -29,7 +29,7 @@ HOW = {
 
 @dataclass(frozen=True)
 class Rate:
-    """What an hour of a device costs."""
+    """The price of a device hour."""
 
     price: float
     currency: str
@@ -37,11 +37,11 @@ class Rate:
     as_of: str
 
     def of(self, seconds: float) -> float:
-        """What so many device seconds cost."""
+        """The price of `seconds` of one device."""
         return self.price * seconds / 3600
 
 
-def show_estimate(
+def print_estimate(
     estimate: PlanEstimate, *, device: Device | None, rate: Rate | None, console: PlainConsole
 ) -> None:
     """Print an estimate."""
@@ -54,8 +54,8 @@ def show_estimate(
 def print_json(
     estimate: PlanEstimate, *, plan: dict[str, Any], device: Device | None, rate: Rate | None
 ) -> None:
-    """Print a plan's counts and its estimate for other programs."""
-    told: dict[str, Any] = {
+    """Print a plan's counts and its estimate as JSON."""
+    content: dict[str, Any] = {
         **plan,
         "kinds": [_as_json(kind, rate) for kind in estimate.kinds],
         "flops": vars(estimate.flops),
@@ -64,22 +64,22 @@ def print_json(
         "not_estimated": estimate.unknown,
     }
     if device is not None:
-        told["accelerator"] = {
+        content["accelerator"] = {
             "name": device.name,
             "utilisation": device.utilisation,
             **device.accelerator.model_dump(),
         }
-        told["device_hours"] = estimate.device_seconds / 3600
-        told["device_hours_left"] = estimate.seconds_left / 3600
+        content["device_hours"] = estimate.device_seconds / 3600
+        content["device_hours_left"] = estimate.seconds_left / 3600
     if rate is not None:
-        told["price"] = vars(rate)
-        told["cost"] = rate.of(estimate.device_seconds)
-        told["cost_left"] = rate.of(estimate.seconds_left)
-    typer.echo(json.dumps(told, indent=1))
+        content["price"] = vars(rate)
+        content["cost"] = rate.of(estimate.device_seconds)
+        content["cost_left"] = rate.of(estimate.seconds_left)
+    typer.echo(json.dumps(content, indent=1))
 
 
 def flops(value: float) -> str:
-    """So many operations, in words."""
+    """FLOPs with a unit."""
     for exponent, prefix in ((21, "Z"), (18, "E"), (15, "P"), (12, "T"), (9, "G")):
         if value >= 10**exponent:
             return f"{value / 10**exponent:.3g} {prefix}FLOP"
@@ -87,12 +87,12 @@ def flops(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """So many bytes, in words."""
+    """Bytes with a unit."""
     return f"{value / GIB:.3g} GiB" if value >= GIB / 10 else f"{value / 2**20:.3g} MiB"
 
 
 def hours(seconds: float) -> str:
-    """So many device seconds, in words."""
+    """Seconds with a unit."""
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds:,.1f} s"
 
 
@@ -118,29 +118,29 @@ def _row(kind: Kind, device: Device | None, rate: Rate | None) -> list[str]:
     each = kind.each
     if each is None:
         return [kind.what, kind.model, str(kind.runs), "–", "–", "–", "–", "–"]
-    known = max(1, kind.runs)
-    told = [
+    runs = max(1, kind.runs)
+    texts = [
         kind.what,
         kind.model,
         f"{kind.runs:,}",
         f"{each.parameters:,}",
-        f"{kind.tokens / known:,.0f}",
-        flops(kind.flops.total / known),
+        f"{kind.tokens / runs:,.0f}",
+        flops(kind.flops.total / runs),
         flops(kind.flops.total),
         f"{size(each.memory.total)} {layout(kind.execution)}",
     ]
     if device is not None:
         too_large = "" if kind.fits else " (doesn't fit as it is set)"
-        said = kind.smallest.said if kind.smallest else "nothing tried fits"
+        smallest = kind.smallest.said if kind.smallest else "nothing tried fits"
         share = f"{kind.fraction:.2g}" if kind.fraction is not None else "–"
-        told += [said + too_large, share, hours(kind.device_seconds or 0.0)]
+        texts += [smallest + too_large, share, hours(kind.device_seconds or 0.0)]
     if rate is not None:
-        told.append(f"{rate.of(kind.device_seconds or 0.0):,.2f}")
-    return told
+        texts.append(f"{rate.of(kind.device_seconds or 0.0):,.2f}")
+    return texts
 
 
 def layout(execution: Execution) -> str:
-    """How a fit is spread, in words."""
+    """The devices of a fit, and how DeepSpeed splits it."""
     if execution.engine == "torch":
         return "on 1"
     offload = " + offload" if execution.offload == "cpu" else ""
@@ -167,7 +167,9 @@ def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> 
             f"{rate.of(estimate.device_seconds):,.2f} {rate.currency}, left "
             f"{rate.of(estimate.seconds_left):,.2f}"
         )
-    lengths = "; ".join(f"{count:,} runs {HOW[how]}" for how, count in estimate.how.items())
+    lengths = "; ".join(
+        f"{count:,} runs {LENGTH_SOURCES[how]}" for how, count in estimate.how.items()
+    )
     lines.append(f"tokens: {lengths}" if lengths else "tokens: none known")
     lines.append(
         "every run is taken to its schedule's end, trials and refits at the declared settings; "
@@ -182,7 +184,7 @@ def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> 
 
 def _as_json(kind: Kind, rate: Rate | None) -> dict[str, Any]:
     each = kind.each
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "what": kind.what,
         "model": kind.model,
         "runs": kind.runs,
@@ -194,14 +196,14 @@ def _as_json(kind: Kind, rate: Rate | None) -> dict[str, Any]:
         "not_estimated": kind.why or None,
     }
     if each is not None:
-        told["parameters"] = each.parameters
-        told["trained_parameters"] = each.trained_parameters
-        told["memory_bytes"] = {**vars(each.memory), "total": each.memory.total}
+        content["parameters"] = each.parameters
+        content["trained_parameters"] = each.trained_parameters
+        content["memory_bytes"] = {**vars(each.memory), "total": each.memory.total}
     if kind.device_seconds is not None:
-        told["device_seconds"] = kind.device_seconds
-        told["fits"] = kind.fits
-        told["smallest_that_fits"] = kind.smallest.said if kind.smallest else None
-        told["gpu_fraction"] = kind.fraction
+        content["device_seconds"] = kind.device_seconds
+        content["fits"] = kind.fits
+        content["smallest_that_fits"] = kind.smallest.said if kind.smallest else None
+        content["gpu_fraction"] = kind.fraction
         if rate is not None:
-            told["cost"] = rate.of(kind.device_seconds)
-    return told
+            content["cost"] = rate.of(kind.device_seconds)
+    return content

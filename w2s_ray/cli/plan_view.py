@@ -1,24 +1,25 @@
-"""What `w2s plan` prints: the graph in counts, what is shared, done and needed. It decides
-nothing.
-"""
+"""What `w2s plan` prints: runs by kind, inputs, studies, resources and the estimate."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.cli.estimate_view import Rate, print_json, show_estimate
+from w2s_ray.cli.estimate_view import Rate, print_estimate, print_json
 from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.plan import Plan, PlannedFit, doubts
-from w2s_ray.plan.estimates import Device, estimate_plan
+from w2s_ray.plan import NodeKind, Nodes, Plan, PlannedFit, asked_by, check_nodes, doubts
+from w2s_ray.plan.cluster_file import read_cluster_file
+from w2s_ray.plan.estimates import Device, estimate_plan, settled, whole_gpus
+from w2s_ray.plan.nodes import ACCELERATOR
 from w2s_ray.terminal import PlainConsole
 
 
-def render_plan(
+def print_plan(
     plan: Plan,
     *,
     done: Collection[str],
@@ -29,7 +30,7 @@ def render_plan(
     rate: Rate | None = None,
     format: str = "table",
 ) -> None:
-    """Print `plan` and what it takes, given the ids that `store` has done."""
+    """Print `plan` and its estimate; `done` are the ids of runs that `store` has."""
     sweep = plan.sweep
     shapes = Shapes(plan.inputs)
     estimate = estimate_plan(plan, shapes, done=done, device=device)
@@ -47,7 +48,7 @@ def render_plan(
         print_json(estimate, plan=counts, device=device, rate=rate)
         return
     console.print(
-        Text.assemble((sweep.name, "bold"), f": {_things(plan)}, results in {store}\n"),
+        Text.assemble((sweep.name, "bold"), f": {_size(plan)}, results in {store}\n"),
         soft_wrap=True,
     )
     console.print(_kinds(plan, done))
@@ -55,7 +56,7 @@ def render_plan(
     for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
         console.print(line, soft_wrap=True)
     console.print()
-    show_estimate(estimate, device=device, rate=rate, console=console)
+    print_estimate(estimate, device=device, rate=rate, console=console)
     for doubt in doubts(plan, shapes):
         console.print(Text(doubt, style="yellow"), soft_wrap=True)
     if every_run:
@@ -63,7 +64,46 @@ def render_plan(
         console.print(_runs(plan, done))
 
 
-def _things(plan: Plan) -> str:
+def place_plan(
+    plan: Plan, *, cluster_file: Path | None, accelerator: str | None
+) -> tuple[Plan, list[str]]:
+    """The plan with `gpus_per_worker: auto` resolved for a cluster or a device, if one is given.
+
+    The lines say why a fit gets a whole GPU, and how many fits of each model a cluster runs at
+    once.
+
+    Raises:
+        InputError: the cluster can't run a model's fits, there is no such file, or the memory of a
+            GPU is needed and unknown.
+    """
+    if cluster_file is not None:
+        nodes = read_cluster_file(cluster_file)
+        check_nodes(plan.sweep, nodes, remedy=f"give {cluster_file} larger nodes, or more of them")
+    elif accelerator is not None:
+        nodes = Nodes((NodeKind("machine", {"GPU": 1.0, f"{ACCELERATOR}{accelerator}": 1.0}, 1),))
+    else:
+        return plan, []
+    shapes = Shapes(plan.inputs)
+    whole = whole_gpus(plan, shapes, nodes)
+    lines = [f"{model}: a whole GPU for each fit, since {why}" for model, why in whole.items()]
+    placed = settled(plan, shapes, nodes)
+    return placed, lines + (
+        _capacity(placed, nodes, cluster_file) if cluster_file is not None else []
+    )
+
+
+def _capacity(plan: Plan, nodes: Nodes, cluster_file: Path) -> list[str]:
+    """How many fits of each model run at once, by those that need the most resources."""
+    gpus, lines = nodes.total("GPU") > 0, list[str]()
+    for model in plan.sweep.models:
+        of_model = [f.execution for f in plan.fits.values() if f.source.name == model.label]
+        executions = of_model or [plan.sweep.execution_of(model)]
+        count = min(nodes.holds(asked_by(e, gpus=gpus)) // e.workers for e in executions)
+        lines.append(f"{cluster_file} has room for {count} fits of {model.label} at once")
+    return lines
+
+
+def _size(plan: Plan) -> str:
     sweep = plan.sweep
     counts = (
         (len(sweep.tasks), "task"),
@@ -71,12 +111,12 @@ def _things(plan: Plan) -> str:
         (len(sweep.methods), "method"),
         (len(sweep.seeds), "seed"),
     )
-    said = " x ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
-    return f"{said} = {len(plan.cells)} cells"
+    product = " x ".join(f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts)
+    return f"{product} = {len(plan.cells)} cells"
 
 
 def _kinds(plan: Plan, done: Collection[str]) -> Table:
-    """Fits of each kind: how many, how many of them cells share, how many are done."""
+    """Fits of each kind: in all, shared between cells, done and left."""
     table = Table(box=None, pad_edge=False)
     table.add_column("fits")
     for name in ("to train", "shared", "done", "left"):
@@ -118,7 +158,7 @@ def _inputs(plan: Plan) -> list[Text]:
 
 
 def _trained(plan: Plan, label: str) -> str:
-    """Which model it is and how its supervisors and ceilings are trained, in a few words."""
+    """The model's name, and how its supervisors and ceilings are trained."""
     model = plan.sweep.model(label)
     training = plan.sweep.ground_truth_settings(model).training
     return f"{model.name}, lr {training.lr:g}, {training.tuning.kind}"
@@ -133,13 +173,13 @@ def _studies(plan: Plan, done: Collection[str]) -> list[str]:
         lines.append(
             f"study {study.id[:8]}: {study.method} on {study.cells}: {state}, "
             f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}"
-            f"{_also(recipe)}, settles {cells} cells"
+            f"{_extras(recipe)}, settles {cells} cells"
         )
     return lines
 
 
-def _also(recipe: StudyRecipe) -> str:
-    """What only some studies have: a second objective, kinds to choose from, predecessors."""
+def _extras(recipe: StudyRecipe) -> str:
+    """A second objective, choices between kinds, and warm starts, where a study has them."""
     kinds = [
         f", {path} one of {'/'.join(declared.kinds())}"
         for path, declared in recipe.space.items()
@@ -156,7 +196,7 @@ def _also(recipe: StudyRecipe) -> str:
 
 
 def _needs(plan: Plan, done: Collection[str]) -> list[str]:
-    """What fits still to run hold while they run."""
+    """The resources of fits still to run."""
     needs: Counter[str] = Counter()
     for fit in plan.fits.values():
         if fit.id not in done:

@@ -1,7 +1,7 @@
-"""What `w2s query` prints or writes: the rows of a query in one of five forms, and the tables.
+"""What `w2s query` prints or writes: the rows of a query in one of five formats, and the tables.
 
-Owns the forms and that a file is there whole or not at all. Rows pass through batch by batch, so
-that a result may be larger than memory; only a table for the eye is held whole.
+An output file appears complete or not at all. Rows are written batch by batch, so that a result
+may be larger than memory; only the format `table` holds all rows.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.cli.rows_view import show_rows
 from w2s_ray.cli.terminal import reader_left
 from w2s_ray.errors import InputError
 from w2s_ray.printable import printable
 from w2s_ray.store import Store
-from w2s_ray.store.sql_query import answer
+from w2s_ray.store.sql_query import stream
 from w2s_ray.terminal import PlainConsole
 
 if TYPE_CHECKING:
@@ -33,16 +32,16 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 COLUMN_FORMATS = ("table", "markdown", "json")
 COMPUTED = ("pgr", "pgr_by_seed", "pgr_by_method", "scores", "comparisons")
-"""The tables that are computed when a query names them; what computes them is imported then."""
+"""Tables that are computed when a query names them; the code for it is imported then."""
 MEMORY = 2_500_000_000
-"""Bytes that a query may take of memory, DuckDB's 1.5 GB among them."""
+"""Bytes of memory that a query may use, DuckDB's 1.5 GB included."""
 GROUP_BYTES = 64_000_000
-"""Bytes of a row group of a result in Parquet, about."""
-SHOWN = 1000
-"""Rows of a table that is shown where no limit is given."""
+"""Approximate bytes of a row group in a Parquet result."""
+DEFAULT_LIMIT = 1000
+"""Rows of a printed table where no limit is given."""
 
 
-def show_query(
+def print_query(
     store: Store,
     sql: str,
     *,
@@ -61,26 +60,26 @@ def show_query(
     if format == "parquet" and out is None:
         raise InputError("--format parquet needs a file: add --out FILE")
     if format == "table" and out is None and limit is None:
-        limit = SHOWN
-    asked = None if limit is None else limit + 1
-    rows = answer(store, sql, limit=asked, extra_tables=_computed(store), timeout_s=timeout_s)
-    with _memory_limited(), rows as found:
-        rows = _Rows(found, limit)
+        limit = DEFAULT_LIMIT
+    with_next = None if limit is None else limit + 1
+    result = stream(store, sql, limit=with_next, extra_tables=_computed(store), timeout_s=timeout_s)
+    with _memory_limited(), result as reader:
+        rows = _LimitedBatches(reader, limit)
         if format == "parquet" and out is not None:
-            with _whole(out) as path:
+            with _atomic(out) as path:
                 _write_parquet(rows, path)
         elif out is not None:
-            with _whole(out) as path, path.open("w", encoding="utf-8", newline="") as file:
+            with _atomic(out) as path, path.open("w", encoding="utf-8", newline="") as file:
                 _write_text(rows, file, format)
         elif format == "table":
-            show_rows(rows.table(), console=console)
+            _print_rows(rows.table(), console=console)
         else:
             _write_text(rows, sys.stdout, format)
-    _tell(rows, out, limit)
+    _print_counts(rows, out, limit)
 
 
-def show_columns(*, format: str, console: PlainConsole) -> None:
-    """Print every table that a query may name: its columns, their types and meanings."""
+def print_columns(*, format: str, console: PlainConsole) -> None:
+    """Print every table that a query may name: columns, types and meanings."""
     from w2s_ray.report.documented import ROW_IS, meaning, sql_schemas, to_markdown
 
     if format == "markdown":
@@ -108,17 +107,17 @@ def show_columns(*, format: str, console: PlainConsole) -> None:
 
 
 def _computed(store: Store) -> dict[str, Callable[[], pa.Table]]:
-    def made(name: str) -> pa.Table:
+    def compute(name: str) -> pa.Table:
         from w2s_ray.report.results import sql_tables
 
         return sql_tables(store)[name]()
 
-    return {name: partial(made, name) for name in COMPUTED}
+    return {name: partial(compute, name) for name in COMPUTED}
 
 
 @contextlib.contextmanager
 def _memory_limited() -> Iterator[None]:
-    """Bound what this process may allocate: DuckDB's own limit leaves out texts and results."""
+    """Limit the memory of this process: DuckDB's own limit excludes texts and results."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
@@ -127,14 +126,14 @@ def _memory_limited() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise InputError(
-            "the query's rows take too much memory; ask for fewer rows or columns at once"
+            "the query's rows need too much memory; select fewer rows or columns at once"
         ) from error
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _allocated() -> int:
-    """Bytes of this process that count against RLIMIT_DATA; 0 where the system doesn't say."""
+    """Bytes of this process that count against RLIMIT_DATA; 0 where /proc has no such figure."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as status:
         for line in status:
             if line.startswith("VmData:"):
@@ -142,17 +141,17 @@ def _allocated() -> int:
     return 0
 
 
-class _Rows:
-    """The batches of a query's result, up to a limit; then `cut` says whether there were more."""
+class _LimitedBatches:
+    """The batches of a query's result up to a limit; afterwards, `cut` is whether more exist."""
 
-    def __init__(self, found: pa.RecordBatchReader, limit: int | None) -> None:
-        self.schema = found.schema
+    def __init__(self, reader: pa.RecordBatchReader, limit: int | None) -> None:
+        self.schema = reader.schema
         self.count = 0
         self.cut = False
-        self._found, self._limit = found, limit
+        self._reader, self._limit = reader, limit
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._found:
+        for batch in self._reader:
             left = batch.num_rows if self._limit is None else self._limit - self.count
             self.cut = self.cut or batch.num_rows > left
             self.count += min(batch.num_rows, left)
@@ -164,23 +163,23 @@ class _Rows:
         return pa.Table.from_batches(self, schema=self.schema)
 
 
-def _write_parquet(rows: _Rows, path: Path) -> None:
-    """Several batches make a row group, of about `GROUP_BYTES`."""
+def _write_parquet(rows: _LimitedBatches, path: Path) -> None:
+    """Write batches together in row groups of about `GROUP_BYTES`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    waiting: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
         for batch in rows:
-            waiting.append(batch)
-            if sum(each.nbytes for each in waiting) > GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(waiting))
-                waiting = []
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting))
+            pending.append(batch)
+            if sum(each.nbytes for each in pending) > GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(pending))
+                pending = []
+        if pending:
+            writer.write_table(pa.Table.from_batches(pending))
 
 
-def _write_text(rows: _Rows, file: TextIO, format: str) -> None:
+def _write_text(rows: _LimitedBatches, file: TextIO, format: str) -> None:
     match format:
         case "csv":
             from w2s_ray.report.csv_text import Writer
@@ -200,11 +199,29 @@ def _write_text(rows: _Rows, file: TextIO, format: str) -> None:
             file.write("\n]\n" if rows.count else "[]\n")
         case _:
             console = PlainConsole(file=file, width=160)
-            show_rows(rows.table(), console=console)
+            _print_rows(rows.table(), console=console)
+
+
+def _print_rows(rows: pa.Table, *, console: PlainConsole) -> None:
+    """Print rows, numbers aligned right, and their count."""
+    shown = Table(show_edge=False)
+    for field in rows.schema:
+        numeric = str(field.type).startswith(("int", "uint", "float", "double"))
+        shown.add_column(field.name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows.to_pylist():
+        shown.add_row(*(_cell(value) for value in row.values()))
+    console.print(shown)
+    console.print(Text(f"{rows.num_rows} rows", style="dim"))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _json(row: dict[str, Any]) -> str:
-    """A row as strict JSON: what is no number is null, as it is in other languages."""
+    """A row as strict JSON: NaN and infinities are null."""
     return json.dumps(_finite(row), default=str, allow_nan=False)
 
 
@@ -221,10 +238,10 @@ def _finite(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A file to fill, which becomes `out` if that went well and is gone otherwise.
+def _atomic(out: Path) -> Iterator[Path]:
+    """A temporary file that becomes `out` on success and is removed on an error.
 
-    A pipe or a device, such as /dev/stdout, is written as it is.
+    A pipe or a device, such as /dev/stdout, is written directly.
     """
     try:
         if out.exists() and not out.is_file():
@@ -243,12 +260,12 @@ def _whole(out: Path) -> Iterator[Path]:
         raise InputError(f"can't write {out}: {error.strerror or error}") from error
 
 
-def _tell(rows: _Rows, out: Path | None, limit: int | None) -> None:
-    """On standard error, so that it is never among the rows: what was cut, what was written."""
-    told: list[str] = []
+def _print_counts(rows: _LimitedBatches, out: Path | None, limit: int | None) -> None:
+    """Print on standard error, apart from the rows, how many rows were written or left out."""
+    notes: list[str] = []
     if out is not None:
-        told.append(f"{rows.count} rows written to {out}")
+        notes.append(f"{rows.count} rows written to {out}")
     if rows.cut:
-        told.append(f"cut after {limit} rows, there are more; a larger --limit shows them")
-    if told:
-        print(printable("; ".join(told)), file=sys.stderr)
+        notes.append(f"cut after {limit} rows, there are more; a larger --limit shows them")
+    if notes:
+        print(printable("; ".join(notes)), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What `w2s status` shows of a sweep, once or again and again. It decides nothing."""
+"""What `w2s status` prints of a sweep, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from w2s_ray.status.values import Driver, Remaining, Status, StudySeen, Waiting
 from w2s_ray.store import Store
 from w2s_ray.terminal import PlainConsole
 
-SHOWN = 12
-"""Rows of a list at most; the rest is counted."""
-NAMED = 3
-"""Runs that wait for the same thing and are named."""
+MAX_ROWS = 12
+"""Rows of a list; further ones are counted."""
+MAX_NAMES = 3
+"""Names of runs in one row of the waiting list."""
 
 
-def show_sweep(
+def print_sweep_status(
     sweep: Sweep, store: Store, *, every_s: float | None, format: str, console: PlainConsole
 ) -> None:
-    """Print how far `sweep` is, as `table` or `json`: once, or every so many seconds."""
+    """Print the status of `sweep` as `table` or `json`: once, or every `every_s` seconds."""
     from w2s_ray.status.reader import StatusReader
 
-    looker = StatusReader(sweep, store)
+    reader = StatusReader(sweep, store)
     if every_s is not None:
-        watch(looker.look, every_s=every_s, format=format, console=console)
+        watch(reader.look, every_s=every_s, format=format, console=console)
     elif format == "json":
-        typer.echo(json.dumps(dataclasses.asdict(looker.look(patient=True)), indent=1))
+        typer.echo(json.dumps(dataclasses.asdict(reader.look(patient=True)), indent=1))
     else:
-        console.print(picture(looker.look(patient=True)))
+        console.print(status_layout(reader.look(patient=True)))
 
 
 def watch(
     look: Callable[[], Status], *, every_s: float, format: str, console: PlainConsole
 ) -> None:
-    """Show what `look` finds until no driver is at work, or Ctrl-C; as `json`, a line a look."""
+    """Print what `look` returns until no driver is running, or Ctrl-C; as `json`, one line each."""
     with contextlib.suppress(KeyboardInterrupt):
         status = look()
         if format == "json":
@@ -55,20 +55,20 @@ def watch(
                 status = look()
                 typer.echo(json.dumps(dataclasses.asdict(status)))
             return
-        with Live(picture(status), console=console, auto_refresh=False) as live:
+        with Live(status_layout(status), console=console, auto_refresh=False) as live:
             while status.under_way:
                 time.sleep(every_s)
                 status = look()
-                live.update(picture(status), refresh=True)
+                live.update(status_layout(status), refresh=True)
 
 
-def picture(status: Status) -> RenderableType:
-    """All there is to say, for a terminal."""
+def status_layout(status: Status) -> RenderableType:
+    """A status for the terminal."""
     parts: list[RenderableType] = [
-        _head(status),
+        _headline(status),
         *(_driver(driver) for driver in status.drivers),
-        *_goes_on(status),
-        *([_left(status.left)] if status.left else []),
+        *_next_step(status),
+        *([_remaining(status.left)] if status.left else []),
         *(_study(study) for study in status.studies),
     ]
     for title, table in (
@@ -84,34 +84,34 @@ def picture(status: Status) -> RenderableType:
     return Group(*parts)
 
 
-def _head(status: Status) -> Text:
+def _headline(status: Status) -> Text:
     of = f" of {status.total} runs"
     counts = [
         (f"{status.done} done", "green"),
-        (_some(_runs_under_way(status), "running"), "cyan"),
-        (_some(len(status.waiting), "waiting"), ""),
-        (_some(len(status.failed), "failed"), "red"),
-        (_some(len(status.blocked), "blocked"), "yellow"),
+        (_count(_running_count(status), "running"), "cyan"),
+        (_count(len(status.waiting), "waiting"), ""),
+        (_count(len(status.failed), "failed"), "red"),
+        (_count(len(status.blocked), "blocked"), "yellow"),
     ]
     text = Text.assemble((status.sweep, "bold"), f" in {status.store}: ", counts[0], of)
-    for said, style in counts[1:]:
-        if said:
-            text.append(", ").append(said, style=style)
+    for count, style in counts[1:]:
+        if count:
+            text.append(", ").append(count, style=style)
     return text
 
 
-def _runs_under_way(status: Status) -> int:
-    """Fits and studies of the plan that run; trials' fits are in their study."""
+def _running_count(status: Status) -> int:
+    """Fits and studies of the plan that are running; fits of trials count in their study."""
     fits = sum(fit.study is None for fit in status.running)
     return fits + sum(study.state == "running" for study in status.studies)
 
 
 def _driver(driver: Driver) -> Text:
-    who = f"driver on {driver.host}, process {driver.pid}"
+    name = f"driver on {driver.host}, process {driver.pid}"
     if not driver.alive:
-        return Text(f"{who}: gone, it said nothing for {clock(driver.said_s)}", style="yellow")
-    doing = f", {driver.phase}" if driver.phase != "running" else ""
-    text = Text(f"{who}: at work for {clock(driver.running_s)}{doing}")
+        return Text(f"{name}: gone, no heartbeat for {clock(driver.said_s)}", style="yellow")
+    phase = f", {driver.phase}" if driver.phase != "running" else ""
+    text = Text(f"{name}: running for {clock(driver.running_s)}{phase}")
     if driver.budget is not None:
         text.append(f"; {driver.budget}")
     if driver.nodes is not None:
@@ -120,8 +120,8 @@ def _driver(driver: Driver) -> Text:
     return text
 
 
-def _goes_on(status: Status) -> list[Text]:
-    """How it goes on where nobody is at work."""
+def _next_step(status: Status) -> list[Text]:
+    """How the sweep continues where no driver is running."""
     match status.state:
         case "untouched":
             return [Text("nothing has run yet; `w2s run` with this sweep file starts it")]
@@ -133,7 +133,7 @@ def _goes_on(status: Status) -> list[Text]:
             return []
 
 
-def _left(left: Remaining) -> Text:
+def _remaining(left: Remaining) -> Text:
     time_left = f"about {clock(left.seconds)}, " if left.seconds is not None else ""
     text = (
         f"left: {time_left}{left.device_seconds:.0f} device seconds and {left.flops:.2g} training "
@@ -151,55 +151,55 @@ def _study(study: StudySeen) -> Text:
         (study.failed, "failed"),
         (study.running, "running"),
     )
-    told = ", ".join(f"{n} {state}" for n, state in states if n) or "none yet"
+    counts = ", ".join(f"{n} {state}" for n, state in states if n) or "none yet"
     if study.repeats:
-        told += f" ({study.repeats} repeated others)"
+        counts += f" ({study.repeats} repeated others)"
     best = f"; best {study.metric} {study.best:.4g}" if study.best is not None else ""
-    return Text(f"{study.called}: {study.state}; {told} of {study.trials} trials{best}")
+    return Text(f"{study.called}: {study.state}; {counts} of {study.trials} trials{best}")
 
 
 def _running(status: Status) -> Table:
     table = _table("run", "what", "step", "for", "on")
-    for fit in status.running[:SHOWN]:
+    for fit in status.running[:MAX_ROWS]:
         step = f"{fit.step}/{fit.steps}" if fit.step else "-"
         table.add_row(fit.run[:8], fit.called, step, clock(fit.for_s), fit.place)
-    return _rest(table, len(status.running))
+    return _with_remainder(table, len(status.running))
 
 
 def _waiting(status: Status) -> Table:
-    """What is waited for, and by how many."""
+    """Reasons for waiting, and the runs that wait for each."""
     table = _table("what", "runs", "who")
 
-    def for_what(run: Waiting) -> tuple[str, str]:
+    def reason(run: Waiting) -> tuple[str, str]:
         return run.why, run.said
 
     groups = [
-        (said, list(runs))
-        for (_, said), runs in groupby(sorted(status.waiting, key=for_what), key=for_what)
+        (text, list(runs))
+        for (_, text), runs in groupby(sorted(status.waiting, key=reason), key=reason)
     ]
-    for said, runs in sorted(groups, key=lambda group: -len(group[1]))[:SHOWN]:
-        names = "; ".join(run.called for run in runs[:NAMED])
-        more = "; ..." if len(runs) > NAMED else ""
-        table.add_row(said, str(len(runs)), f"{names}{more}")
-    return _rest(table, len(groups))
+    for text, runs in sorted(groups, key=lambda group: -len(group[1]))[:MAX_ROWS]:
+        names = "; ".join(run.called for run in runs[:MAX_NAMES])
+        more = "; ..." if len(runs) > MAX_NAMES else ""
+        table.add_row(text, str(len(runs)), f"{names}{more}")
+    return _with_remainder(table, len(groups))
 
 
 def _failed(status: Status) -> Table:
     table = _table("run", "what", "cause", "tries", "reason")
-    for run in status.failed[:SHOWN]:
+    for run in status.failed[:MAX_ROWS]:
         earlier = f" (earlier: {_counts(run.retries)})" if run.retries else ""
         tries = f"{run.attempts}{earlier}"
         table.add_row(run.run, run.called, run.cause or "", tries, run.reason or "")
-    return _rest(table, len(status.failed))
+    return _with_remainder(table, len(status.failed))
 
 
 def _blocked(status: Status) -> Table:
     table = _table("what", "runs")
-    by = sorted(run.said for run in status.blocked)
-    groups = [(said, len(list(runs))) for said, runs in groupby(by)]
-    for said, count in groups[:SHOWN]:
-        table.add_row(said, str(count))
-    return _rest(table, len(groups))
+    blockers = sorted(run.said for run in status.blocked)
+    groups = [(blocker, len(list(runs))) for blocker, runs in groupby(blockers)]
+    for blocker, count in groups[:MAX_ROWS]:
+        table.add_row(blocker, str(count))
+    return _with_remainder(table, len(groups))
 
 
 def _table(*columns: str) -> Table:
@@ -209,9 +209,9 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _rest(table: Table, count: int) -> Table:
-    if count > SHOWN:
-        table.add_row(f"... {count - SHOWN} more")
+def _with_remainder(table: Table, count: int) -> Table:
+    if count > MAX_ROWS:
+        table.add_row(f"... {count - MAX_ROWS} more")
     return table
 
 
@@ -220,7 +220,7 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{cause} {count}" for cause, count in ordered)
 
 
-def _some(count: int, what: str) -> str:
+def _count(count: int, what: str) -> str:
     return f"{count} {what}" if count else ""
 
 

@@ -1,11 +1,10 @@
-"""What `w2s status` prints of a whole store: runs by state, sweeps, who is at work. It decides
-nothing.
-"""
+"""What `w2s status` prints of a whole store: runs by state, sweeps, drivers and failures."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -15,41 +14,39 @@ from w2s_ray.store import Record, Store
 from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
 from w2s_ray.terminal import PlainConsole
 
-KINDS = {"fit": "fits", "study": "studies"}
-_ONE = {"fits": "fit", "studies": "study"}
+_NOUNS = {"fit": ("fit", "fits"), "study": ("study", "studies")}
+"""Kind of run -> singular and plural."""
 
 
-def show_store(store: Store, *, format: str, console: PlainConsole) -> None:
-    """Print how `store` stands, as `table` or `json`."""
+def print_store_status(store: Store, *, format: str, console: PlainConsole) -> None:
+    """Print the status of `store` as `table` or `json`."""
     status = store_status(store)
     if format == "json":
         typer.echo(json.dumps(status, indent=1))
     else:
-        render_store(status, console=console)
+        _print_table(status, console)
 
 
 def store_status(store: Store) -> dict[str, Any]:
-    """How a store stands, as JSON."""
+    """The status of a store as JSON."""
     latest = {record.id: record for record in store.latest()}
-    hearts = LivenessMonitor()
+    liveness = LivenessMonitor()
     return {
         "store": store.uri,
-        "runs": Counter(f"{KINDS[record.kind]} {record.status}" for record in latest.values()),
-        "sweeps": {name: _cells(store, name, latest) for name in store.sweep_names()},
+        "runs": Counter(f"{_NOUNS[record.kind][1]} {record.status}" for record in latest.values()),
+        "sweeps": {name: _cell_counts(store, name, latest) for name in store.sweep_names()},
         "drivers": [
-            {**_driver(news), "alive": hearts.heart(news) != "silent"}
-            for news in heard(store.files)
+            {**_driver(state), "alive": liveness.heart(state) != "silent"}
+            for state in heard(store.files)
         ],
         "failed": [_failed(record) for record in latest.values() if record.status == "failed"],
         "retried": sum((Counter(record.retries) for record in latest.values()), Counter[str]()),
     }
 
 
-def render_store(status: dict[str, Any], *, console: PlainConsole) -> None:
-    """Print what `store_status` found."""
-    runs = Counter(status["runs"])
-    said = ", ".join(_counted(*run) for run in runs.most_common())
-    console.print(f"{status['store']}: {said or 'no runs'}", soft_wrap=True)
+def _print_table(status: Mapping[str, Any], console: PlainConsole) -> None:
+    runs = ", ".join(_counted(*run) for run in Counter(status["runs"]).most_common())
+    console.print(f"{status['store']}: {runs or 'no runs'}", soft_wrap=True)
     for name, cells in status["sweeps"].items():
         console.print(f"sweep {name}: {cells['complete']} of {cells['cells']} cells complete")
     for driver in status["drivers"]:
@@ -57,22 +54,23 @@ def render_store(status: dict[str, Any], *, console: PlainConsole) -> None:
         console.print(
             f"driver of {driver['sweep']} on {driver['host']}, process {driver['pid']}: {state}"
         )
-    _print_failed(status["failed"], console)
+    if status["failed"]:
+        console.print(_failures(status["failed"]))
     if status["retried"]:
         causes = Counter(status["retried"]).most_common()
-        said = ", ".join(f"{cause} {count}" for cause, count in causes)
-        console.print(f"tried again: {said}")
+        console.print(f"tried again: {', '.join(f'{cause} {count}' for cause, count in causes)}")
 
 
 def _counted(state: str, count: int) -> str:
-    kind, status = state.split(" ", 1)
-    return f"{count} {_ONE[kind] if count == 1 else kind} {status}"
+    plural, status = state.split(" ", 1)
+    singular = next(one for one, many in _NOUNS.values() if many == plural)
+    return f"{count} {singular if count == 1 else plural} {status}"
 
 
-def _cells(store: Store, name: str, latest: dict[str, Record]) -> dict[str, int]:
-    """How many cells a sweep has, and how many have all their runs."""
+def _cell_counts(store: Store, name: str, latest: Mapping[str, Record]) -> dict[str, int]:
+    """How many cells a sweep has, and of how many all three runs are done."""
     cells = store.latest_manifest(name).cells
-    whole = sum(
+    complete = sum(
         cell.student is not None
         and all(
             run in latest and latest[run].status == "done"
@@ -80,15 +78,15 @@ def _cells(store: Store, name: str, latest: dict[str, Record]) -> dict[str, int]
         )
         for cell in cells
     )
-    return {"cells": len(cells), "complete": whole}
+    return {"cells": len(cells), "complete": complete}
 
 
-def _driver(news: DriverState) -> dict[str, Any]:
-    runs = news.about.get("runs", ())
+def _driver(state: DriverState) -> dict[str, Any]:
+    runs = state.about.get("runs", ())
     return {
-        "sweep": str(news.about.get("sweep")),
-        "host": news.host,
-        "pid": news.holder.pid,
+        "sweep": str(state.about.get("sweep")),
+        "host": state.host,
+        "pid": state.holder.pid,
         "running": sum(run["state"] == "running" and "roles" in run for run in runs),
     }
 
@@ -104,9 +102,7 @@ def _failed(record: Record) -> dict[str, Any]:
     }
 
 
-def _print_failed(failed: list[dict[str, Any]], console: PlainConsole) -> None:
-    if not failed:
-        return
+def _failures(failed: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("failed run", "task", "model", "attempts", "reason"):
         table.add_column(name)
@@ -118,4 +114,4 @@ def _print_failed(failed: list[dict[str, Any]], console: PlainConsole) -> None:
             str(run["attempts"]),
             run["reason"],
         )
-    console.print(table)
+    return table

@@ -70,12 +70,12 @@ def query(
         QueryError: not exactly one query, a query that would do more than read, an unknown table
             or column, or whatever else DuckDB objects to.
     """
-    with answer(store, sql, limit=limit, extra_tables=extra_tables) as rows:
+    with stream(store, sql, limit=limit, extra_tables=extra_tables) as rows:
         return rows.read_all()
 
 
 @contextlib.contextmanager
-def answer(
+def stream(
     store: Store,
     sql: str,
     *,

@@ -1,6 +1,6 @@
-"""Notes below what a command shows: the warnings of the store, about files that it left out.
+"""How commands run: within the error boundary, with the store's warnings printed below the output.
 
-Owns when and how they are printed. It imports nothing heavy, since every command needs it.
+Imports nothing heavy, since every command uses it.
 """
 
 from __future__ import annotations
@@ -13,26 +13,35 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from w2s_ray.cli.terminal import ends_with_its_reader
+from w2s_ray.cli.errors import error_boundary
+from w2s_ray.cli.terminal import exit_on_closed_pipe
 
 STORE = "w2s_ray.store"
-MOST = 20
-"""Notes that are printed; of more, the number."""
+MAX_NOTES = 20
+"""Warnings that are printed; further ones are counted."""
 
 
-class Commands(TyperGroup):
-    """The commands, each followed by its notes."""
+class CommandGroup(TyperGroup):
+    """The commands; the warnings of each are printed when it ends."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        with ends_with_its_reader():
+        with exit_on_closed_pipe():
             return super().main(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with notes_below():
+        with warnings_below():
             return super().invoke(ctx)
 
 
-class SqlCommand(TyperCommand):
+class Command(TyperCommand):
+    """A command whose exceptions end in an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with error_boundary():
+            return super().invoke(ctx)
+
+
+class SqlCommand(Command):
     """A command whose argument is SQL, which may begin with a comment (`-- ...`)."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -46,19 +55,19 @@ class SqlCommand(TyperCommand):
 
 
 @contextlib.contextmanager
-def notes_below() -> Iterator[None]:
-    """Print warnings of the store when the context ends, each once, on standard error."""
-    kept = _Kept()
+def warnings_below() -> Iterator[None]:
+    """On exit, print the store's distinct warnings on standard error."""
+    collector = _WarningCollector()
     logger = logging.getLogger(STORE)
-    logger.addHandler(kept)
+    logger.addHandler(collector)
     try:
         yield
     finally:
-        logger.removeHandler(kept)
-        kept.print()
+        logger.removeHandler(collector)
+        collector.print()
 
 
-class _Kept(logging.Handler):
+class _WarningCollector(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._notes: dict[str, None] = {}
@@ -68,10 +77,10 @@ class _Kept(logging.Handler):
 
     def print(self) -> None:
         notes = list(self._notes)
-        more = [f"{len(notes) - MOST} more like these"] if len(notes) > MOST else []
+        more = [f"{len(notes) - MAX_NOTES} more like these"] if len(notes) > MAX_NOTES else []
         if notes:
             sys.stdout.flush()
-        for note in [*notes[:MOST], *more]:
+        for note in [*notes[:MAX_NOTES], *more]:
             print(f"note: {note}", file=sys.stderr, flush=True)
 
 

@@ -1,0 +1,39 @@
+"""The `w2s` application: its commands, in the order in which `--help` lists them.
+
+Every command is thin: it checks its options, calls one package and prints the result. Heavy
+packages are imported inside the command that needs them, so that `plan`, `query` and `--help`
+start fast.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from w2s_ray.cli.command_types import Command, CommandGroup, SqlCommand
+from w2s_ray.cli.compact import compact
+from w2s_ray.cli.cost import cost
+from w2s_ray.cli.explain import explain
+from w2s_ray.cli.figures import figures
+from w2s_ray.cli.jobs import cancel, submit
+from w2s_ray.cli.plan import plan
+from w2s_ray.cli.query import query
+from w2s_ray.cli.report import report
+from w2s_ray.cli.run import run
+from w2s_ray.cli.status import status
+from w2s_ray.cli.tables import compare, table
+from w2s_ray.cli.terminal import replace_unencodable
+
+app = typer.Typer(
+    name="w2s",
+    cls=CommandGroup,
+    help="Weak-to-strong generalization experiments as sweeps on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.callback()(replace_unencodable)
+for command in (
+    *(plan, run, submit, cancel, status, table, compare, cost),
+    *(figures, query, compact, report, explain),
+):
+    app.command(cls=SqlCommand if command is query else Command)(command)

@@ -1,0 +1,24 @@
+"""`w2s compact`."""
+
+from __future__ import annotations
+
+from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
+from w2s_ray.cli.options import OptionalSweepFile, StoreOption
+
+
+def compact(sweep_file: OptionalSweepFile = None, store: StoreOption = None) -> None:
+    """Copy a store's runs to few large files, from which queries and tables read them faster."""
+    from w2s_ray.store import compaction
+
+    results = open_snapshot(store, optional_sweep(sweep_file))
+    done = compaction.compact(results.files)
+    left = f"; {done.left} at work or just ended are read from their own files" if done.left else ""
+    output_console().print(
+        f"{results.uri}: {_count(done.added, 'run')} added, {done.runs} in the catalog "
+        f"({_count(done.segments, 'segment')}, {done.bytes / 1e6:.1f} MB){left}",
+        soft_wrap=True,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,48 @@
+"""`w2s cost`."""
+
+from __future__ import annotations
+
+from w2s_ray.cli.inputs import cells_of, load_sweep, open_snapshot, output_console, plan_of
+from w2s_ray.cli.options import (
+    AcceleratorOption,
+    AcceleratorsOption,
+    FormatOption,
+    PricesOption,
+    SpotOption,
+    StoreOption,
+    SweepFile,
+    UtilisationOption,
+    check_choice,
+)
+
+
+def cost(
+    sweep_file: SweepFile,
+    store: StoreOption = None,
+    accelerator: AcceleratorOption = None,
+    accelerators: AcceleratorsOption = None,
+    utilisation: UtilisationOption = 0.4,
+    prices: PricesOption = None,
+    spot: SpotOption = False,
+    format: FormatOption = "table",
+) -> None:
+    """Show what a sweep has cost so far, beside the estimate, and what each cell cost."""
+    from w2s_ray.cli.cost_options import device_and_rate
+    from w2s_ray.cli.cost_view import print_bill
+    from w2s_ray.data.shapes import Shapes
+    from w2s_ray.plan.estimates import estimate_plan
+    from w2s_ray.report.bill import bill
+    from w2s_ray.report.table import table_of
+    from w2s_ray.status.spending import SpendingReader
+
+    check_choice(format, ("table", "json"), option="--format")
+    device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
+    sweep = load_sweep(sweep_file)
+    results = open_snapshot(store, sweep)
+    plan = plan_of(sweep, results)
+    done = results.done([*plan.fits, *plan.studies])
+    cells = cells_of(results, plan)
+    spending = SpendingReader(results).of_plan(plan)
+    billed = bill(cells[sweep.name], table_of(cells, results), spending)
+    estimate = estimate_plan(plan, Shapes(plan.inputs), done=done, device=device)
+    print_bill(billed, estimate, rate=rate, format=format, console=output_console())

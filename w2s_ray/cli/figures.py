@@ -1,0 +1,84 @@
+"""`w2s figures`: a sweep's figures as files, one folder for each sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
+from w2s_ray.cli.options import OptionalSweepFile, StoreOption, check_choice
+from w2s_ray.errors import InputError
+
+if TYPE_CHECKING:
+    from w2s_ray.report.figures import Format
+
+
+def figures(
+    sweep_file: OptionalSweepFile = None,
+    store: StoreOption = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("figures"),
+    format: Annotated[
+        str, typer.Option(help="Any of svg, png, html, json.", metavar="FORMAT,...")
+    ] = "svg",
+    only: Annotated[
+        list[str] | None, typer.Option(help="A figure's name; may be repeated.", metavar="NAME")
+    ] = None,
+    x: Annotated[str, typer.Option(help="A model's size: parameters or flops.")] = "parameters",
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+) -> None:
+    """Write the figures of a sweep, or of every sweep in a store."""
+    from w2s_ray.report.figures import Theme, XAxis, export, figures_of
+    from w2s_ray.report.results import Results
+
+    sweep = optional_sweep(sweep_file)
+    results = open_snapshot(store, sweep)
+    formats, axis = _formats(format), check_choice(x, get_args(XAxis), option="--x")
+    chosen_theme = check_choice(theme, get_args(Theme), option="--theme")
+    names = results.sweep_names() if sweep is None else [sweep.name]
+    by_sweep = {name: figures_of(Results(results), name, x=axis) for name in names}
+    known = dict.fromkeys(name for of_sweep in by_sweep.values() for name in of_sweep)
+    unknown = [name for name in only or () if name not in known]
+    if unknown:
+        raise InputError(
+            f"--only is {unknown[0]!r}; {', '.join(names) or 'the store'} has the figures "
+            f"{', '.join(known) or 'none: no run is done'}"
+        )
+    console = output_console()
+    for name, of_sweep in by_sweep.items():
+        for figure in of_sweep.values():
+            if only and figure.name not in only:
+                continue
+            path = out / name / figure.name
+            for each in formats:
+                content = export(figure, each, theme=chosen_theme)
+                _write(path.with_name(f"{figure.name}.{each}"), content)
+            console.print(f"{path}: {figure.title}", soft_wrap=True)
+        if not of_sweep:
+            console.print(f"{name}: no run is done, so there is nothing to draw")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"--out: {path} can't be written ({error.strerror})") from error
+
+
+def _formats(text: str) -> tuple[Format, ...]:
+    """The formats in a comma-separated list.
+
+    Raises:
+        InputError: an unknown one, or none.
+    """
+    from w2s_ray.report.figures import FORMATS
+
+    given = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in given if word not in FORMATS]
+    if unknown or not given:
+        raise InputError(
+            f"--format is {text!r}; choose among {', '.join(FORMATS)}, separated by commas"
+        )
+    return tuple(known for known in FORMATS if known in given)

@@ -1,0 +1,76 @@
+"""Sweep, store, plan and cells from a command's arguments, and the console of standard output.
+
+Every import of a heavy package happens inside a function, so that commands start fast.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from w2s_ray.places import checked_place
+from w2s_ray.terminal import PlainConsole
+
+if TYPE_CHECKING:
+    from w2s_ray.config import Sweep
+    from w2s_ray.plan import Plan
+    from w2s_ray.store import Cell, Store
+
+
+def output_console() -> PlainConsole:
+    """Standard output; 160 columns wide where it is not a terminal."""
+    return PlainConsole(width=None if sys.stdout.isatty() else 160)
+
+
+def load_sweep(path: Path) -> Sweep:
+    """The sweep in a file."""
+    from w2s_ray import config
+
+    return config.load_sweep(path)
+
+
+def optional_sweep(path: Path | None) -> Sweep | None:
+    """The sweep in a file, if one is given."""
+    return None if path is None else load_sweep(path)
+
+
+def open_store(uri: str | None, sweep: Sweep) -> Store:
+    """The store at `uri`, by default that of the sweep; it need not exist yet."""
+    from w2s_ray.store import Store
+
+    return Store.open(checked_place(uri or sweep.store))
+
+
+def open_snapshot(uri: str | None, sweep: Sweep | None) -> Store:
+    """A snapshot of the store at `uri`, by default that of the sweep, or else `results`.
+
+    Raises:
+        StoreError: there is no store.
+    """
+    from w2s_ray.store import Store
+
+    # A command that only reads keeps nearly all of its objects: collecting garbage at Python's
+    # usual rate would traverse 100,000 records again and again.
+    gc.set_threshold(200_000)
+    store = Store.open(checked_place(uri or (sweep.store if sweep is not None else "results")))
+    store.check_readable()
+    return store.snapshot()
+
+
+def plan_of(sweep: Sweep, store: Store) -> Plan:
+    """The sweep's plan, with what the store has recorded of its studies."""
+    from w2s_ray.prepare import plan_sweep
+
+    return plan_sweep(sweep, store=store)
+
+
+def cells_of(store: Store, plan: Plan | None) -> dict[str, Sequence[Cell]]:
+    """Sweep name -> its cells: of the plan, or else of every sweep in the store."""
+    if plan is None:
+        return {name: store.latest_manifest(name).cells for name in store.sweep_names()}
+    from w2s_ray import prepare
+
+    return {plan.sweep.name: prepare.cells_of(plan)}

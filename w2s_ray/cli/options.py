@@ -1,0 +1,62 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from w2s_ray.errors import InputError
+
+Choice = TypeVar("Choice", bound=str)
+
+TABLE_FORMATS = ("table", "markdown", "csv", "json", "latex")
+
+SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)]
+OptionalSweepFile = Annotated[
+    Path | None, typer.Argument(help="The sweep file; or give --store.", show_default=False)
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(help="Folder or URI of the results; default: the sweep file's `store`."),
+]
+FormatOption = Annotated[str, typer.Option(help="table or json.", metavar="FORMAT")]
+TableFormatOption = Annotated[
+    str, typer.Option(help="table, markdown, csv, json or latex.", metavar="FORMAT")
+]
+AcceleratorOption = Annotated[
+    str | None,
+    typer.Option(help="What fits run on: H100, A100-80G, L4, ...", show_default=False),
+]
+AcceleratorsOption = Annotated[
+    Path | None, typer.Option(help="A file with more accelerators.", show_default=False)
+]
+UtilisationOption = Annotated[
+    float, typer.Option(help="Share of the accelerator's peak that fits reach.")
+]
+PricesOption = Annotated[
+    Path | None, typer.Option(help="A price file: accelerator -> price.", show_default=False)
+]
+SpotOption = Annotated[bool, typer.Option("--spot", help="At spot prices, not on demand.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Start nothing new once the sweep has spent this: '12 device-hours', or '50 USD' with "
+        "--accelerator and --prices.",
+        show_default=False,
+    ),
+]
+
+
+def check_choice(value: str, choices: Sequence[Choice], *, option: str) -> Choice:
+    """`value` as one of `choices`.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise InputError(f"{option} is {value!r}; choose one of {', '.join(choices)}")

@@ -1,0 +1,61 @@
+"""`w2s query`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
+from w2s_ray.cli.options import OptionalSweepFile, StoreOption, check_choice
+from w2s_ray.errors import InputError
+
+
+def query(
+    sql: Annotated[
+        str | None,
+        typer.Argument(
+            help="A SELECT over runs, metrics, predictions, trials, cells, splits and pgr.",
+            show_default=False,
+        ),
+    ] = None,
+    sweep_file: OptionalSweepFile = None,
+    store: StoreOption = None,
+    format: Annotated[
+        str, typer.Option(help="table, csv, json, jsonl or parquet.", metavar="FORMAT")
+    ] = "table",
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file.", show_default=False)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="End the query after so many seconds.", metavar="SECONDS"),
+    ] = None,
+    columns: Annotated[
+        bool,
+        typer.Option(
+            "--columns",
+            help="List every table and column with its meaning, as table, markdown or json.",
+        ),
+    ] = False,
+) -> None:
+    """Answer a read-only SQL query from the store."""
+    from w2s_ray.cli.query_view import COLUMN_FORMATS, FORMATS, print_columns, print_query
+
+    check_choice(format, COLUMN_FORMATS if columns else FORMATS, option="--format")
+    if columns:
+        print_columns(format=format, console=output_console())
+        return
+    if sql is None:
+        raise InputError("there is no query; give SQL, or --columns to list tables and columns")
+    print_query(
+        open_snapshot(store, optional_sweep(sweep_file)),
+        sql,
+        format=format,
+        out=out,
+        limit=limit,
+        timeout_s=timeout,
+        console=output_console(),
+    )

@@ -1,0 +1,97 @@
+"""`w2s run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from w2s_ray.cli.inputs import load_sweep, open_store
+from w2s_ray.cli.options import (
+    AcceleratorOption,
+    BudgetOption,
+    PricesOption,
+    SpotOption,
+    StoreOption,
+    SweepFile,
+)
+from w2s_ray.terminal import PlainConsole
+
+if TYPE_CHECKING:
+    from w2s_ray.execute.driver import Outcome
+    from w2s_ray.store import Store
+
+
+def run(
+    sweep_file: SweepFile,
+    store: StoreOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="A running Ray cluster, HOST:6379; default: RAY_ADDRESS, else this machine.",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
+    budget: BudgetOption = None,
+    accelerator: AcceleratorOption = None,
+    prices: PricesOption = None,
+    spot: SpotOption = False,
+) -> None:
+    """Run a sweep, or what is left of it, and print its table. Ctrl-C stops it cleanly."""
+    from w2s_ray.cli.cost_options import budget_of
+    from w2s_ray.cli.restart import restart
+    from w2s_ray.cli.tables_view import print_table
+    from w2s_ray.execute.driver import run_sweep
+
+    limit = budget_of(budget, accelerator=accelerator, prices=prices, spot=spot)
+    sweep = load_sweep(sweep_file)
+    results = open_store(store, sweep)
+    outcome = run_sweep(
+        sweep,
+        store=results,
+        sweep_text=sweep_file.read_text(encoding="utf-8"),
+        console=PlainConsole(stderr=True),
+        address=address,
+        on_ray_lost=restart,
+        budget=limit,
+    )
+    console = PlainConsole(stderr=True, soft_wrap=True)
+    if outcome.spent is not None:
+        console.print(f"{outcome.spent}; {outcome.left} fits are left undone, trials included")
+    if outcome.stopped is not None:
+        _print_stopped(outcome, results, console)
+        raise typer.Exit(130)
+    print_table(results, outcome.plan, format="table")
+    _print_outcome(outcome, results, console)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _print_stopped(outcome: Outcome, store: Store, console: PlainConsole) -> None:
+    assert outcome.stopped is not None
+    more = " with a larger budget, or none," if outcome.stopped.startswith("its budget") else ""
+    console.print(
+        f"stopped by {outcome.stopped}: {_done(outcome, store)}, and the same command{more} goes "
+        "on from here"
+    )
+
+
+def _print_outcome(outcome: Outcome, store: Store, console: PlainConsole) -> None:
+    console.print(
+        f"{outcome.trained} fits trained by this call, trials included; {_done(outcome, store)}"
+    )
+    for run_id, reason in outcome.failed.items():
+        console.print(Text.assemble(("failed", "red"), f" {run_id}: {reason}"))
+    if outcome.blocked:
+        console.print(f"{len(outcome.blocked)} runs are blocked by those that failed")
+    if outcome.failed:
+        console.print(
+            f"`w2s explain RUN --store {store.uri}` shows a run's traceback; the same "
+            "command tries failed runs again"
+        )
+
+
+def _done(outcome: Outcome, store: Store) -> str:
+    total = len(outcome.plan.fits) + len(outcome.plan.studies)
+    return f"{outcome.done} of {total} planned runs are in {store.uri}"

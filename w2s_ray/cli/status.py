@@ -1,0 +1,40 @@
+"""`w2s status`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from w2s_ray.cli.inputs import load_sweep, open_snapshot, open_store, output_console
+from w2s_ray.cli.options import FormatOption, OptionalSweepFile, StoreOption, check_choice
+from w2s_ray.errors import InputError
+
+
+def status(
+    sweep_file: OptionalSweepFile = None,
+    store: StoreOption = None,
+    format: FormatOption = "table",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until the sweep ends.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")
+    ] = 2.0,
+) -> None:
+    """Show how far a sweep is: runs running, waiting and why, failed and why, time left."""
+    check_choice(format, ("table", "json"), option="--format")
+    console = output_console()
+    if sweep_file is not None:
+        from w2s_ray.cli.status_view import print_sweep_status
+
+        sweep = load_sweep(sweep_file)
+        results = open_store(store, sweep)
+        every_s = every if watch else None
+        print_sweep_status(sweep, results, every_s=every_s, format=format, console=console)
+    elif watch:
+        raise InputError("--watch looks at one sweep; name its file")
+    else:
+        from w2s_ray.cli.store_view import print_store_status
+
+        print_store_status(open_snapshot(store, None), format=format, console=console)

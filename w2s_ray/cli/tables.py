@@ -1,0 +1,69 @@
+"""`w2s table` and `w2s compare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_console, plan_of
+from w2s_ray.cli.options import (
+    TABLE_FORMATS,
+    OptionalSweepFile,
+    StoreOption,
+    TableFormatOption,
+    check_choice,
+)
+from w2s_ray.errors import InputError
+
+
+def table(
+    sweep_file: OptionalSweepFile = None,
+    store: StoreOption = None,
+    format: TableFormatOption = "table",
+    by_seed: Annotated[bool, typer.Option("--by-seed", help="One row for each seed.")] = False,
+    pivot: Annotated[
+        bool,
+        typer.Option("--pivot", help="A grid, weak by strong, for each task and method."),
+    ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="What each row took, and its PGR per device hour.")
+    ] = False,
+) -> None:
+    """Print the PGR table of a sweep, or of every sweep in a store."""
+    from w2s_ray.cli.tables_view import print_costs, print_pivot, print_table
+
+    check_choice(format, TABLE_FORMATS, option="--format")
+    if by_seed + pivot + cost > 1:
+        raise InputError("give one of --by-seed, --pivot and --cost: the latter are over seeds")
+    if cost and format in ("csv", "json"):
+        raise InputError(f"--cost is no {format}; `w2s cost SWEEP --format json` has the figures")
+    sweep = optional_sweep(sweep_file)
+    results = open_snapshot(store, sweep)
+    plan = None if sweep is None else plan_of(sweep, results)
+    if cost:
+        print_costs(results, plan, format=format)
+    elif pivot:
+        print_pivot(results, plan, format=format)
+    else:
+        print_table(results, plan, format=format, by_seed=by_seed)
+
+
+def compare(
+    sweep_file: OptionalSweepFile = None,
+    store: StoreOption = None,
+    against: Annotated[str, typer.Option(help="The method to compare with.")] = "naive",
+    format: TableFormatOption = "table",
+) -> None:
+    """Compare each method with one: differences over tasks and pairs, intervals and p values."""
+    from w2s_ray.cli.tables_view import print_comparisons
+    from w2s_ray.report.compare import compare as compare_methods
+    from w2s_ray.report.table import table_of
+
+    check_choice(format, TABLE_FORMATS, option="--format")
+    sweep = optional_sweep(sweep_file)
+    results = open_snapshot(store, sweep)
+    plan = None if sweep is None else plan_of(sweep, results)
+    pgr_table = table_of(cells_of(results, plan), results)
+    comparisons = compare_methods(pgr_table, results, against=against)
+    print_comparisons(comparisons, against=against, format=format, console=output_console())

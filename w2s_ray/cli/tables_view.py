@@ -1,0 +1,116 @@
+"""What `w2s table` and `w2s compare` print, in each format. Computes no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import typer
+from rich.text import Text
+
+from w2s_ray.cli.inputs import cells_of, output_console
+from w2s_ray.config import SweepError, parse_sweep
+from w2s_ray.errors import InputError
+from w2s_ray.plan import Plan
+from w2s_ray.report import (
+    comparison_sheets,
+    cost_sheets,
+    latex,
+    pivot_sheets,
+    render,
+    seed_sheets,
+    sheet,
+)
+from w2s_ray.report.comparison import Comparison
+from w2s_ray.report.pivot import pivot
+from w2s_ray.report.savings import savings_of
+from w2s_ray.report.table import table_of
+from w2s_ray.store import Store
+from w2s_ray.terminal import PlainConsole
+
+
+def print_table(store: Store, plan: Plan | None, *, format: str, by_seed: bool = False) -> None:
+    """Print the PGR table of a plan, or of every sweep in the store."""
+    cells, console = cells_of(store, plan), output_console()
+    table = table_of(cells, store)
+    match format:
+        case "csv":
+            typer.echo(render.to_csv(table, "by_seed" if by_seed else "rows"), nl=False)
+        case "json":
+            typer.echo(render.to_json(table))
+        case _ if by_seed:
+            print_sheets(seed_sheets.sheets(table.by_seed), format=format, console=console)
+        case "markdown":
+            typer.echo(render.to_markdown(table), nl=False)
+        case "latex":
+            print_sheets(render.sheets(table), format=format, console=console)
+        case _:
+            console.print(render.to_rich(table), crop=False)
+            for savings in savings_of(cells, store):
+                sweep = f"{savings.sweep}: " if len(cells) > 1 else ""
+                for line in savings.lines():
+                    console.print(Text(f"{sweep}{line}"), soft_wrap=True)
+
+
+def print_pivot(store: Store, plan: Plan | None, *, format: str) -> None:
+    """Print the grids, weak by strong, of a plan, or of every sweep in the store."""
+    cells = cells_of(store, plan)
+    models = {name: _declared_models(store, name, plan) for name in cells}
+    grids = pivot(table_of(cells, store), store=store, models=models)
+    match format:
+        case "csv":
+            typer.echo(pivot_sheets.to_csv(grids), nl=False)
+        case "json":
+            typer.echo(pivot_sheets.to_json(grids))
+        case _:
+            print_sheets(pivot_sheets.sheets(grids), format=format, console=output_console())
+
+
+def print_costs(store: Store, plan: Plan | None, *, format: str) -> None:
+    """Print the cost of each row of the PGR table."""
+    cells = cells_of(store, plan)
+    sheets = cost_sheets.sheets(cells, table_of(cells, store), store)
+    print_sheets(sheets, format=format, console=output_console())
+
+
+def print_comparisons(
+    comparisons: Sequence[Comparison], *, against: str, format: str, console: PlainConsole
+) -> None:
+    """Print comparisons of methods.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not comparisons:
+        raise InputError(
+            f"nothing to compare: no sweep has a method beside {against!r}; add one to the sweep"
+        )
+    match format:
+        case "csv":
+            typer.echo(comparison_sheets.to_csv(comparisons), nl=False)
+        case "json":
+            typer.echo(comparison_sheets.to_json(comparisons))
+        case _:
+            print_sheets(comparison_sheets.sheets(comparisons), format=format, console=console)
+
+
+def print_sheets(sheets: Iterable[sheet.Sheet], *, format: str, console: PlainConsole) -> None:
+    """Print sheets as `table`, `markdown` or `latex`."""
+    match format:
+        case "markdown":
+            typer.echo(sheet.to_markdown(sheets), nl=False)
+        case "latex":
+            typer.echo(latex.to_latex(list(sheets)), nl=False)
+        case _:
+            console.print(sheet.to_rich(sheets), crop=False)
+
+
+def _declared_models(store: Store, sweep: str, plan: Plan | None) -> tuple[str, ...]:
+    """The models of a sweep, weakest first, from its plan or from the file kept in the store.
+
+    Empty where the store has no file or one of another version, so that the order is unknown.
+    """
+    try:
+        declared = plan.sweep if plan else parse_sweep(store.latest_manifest(sweep).sweep_text)
+    except SweepError:
+        return ()
+    return tuple(model.label for model in declared.models)
