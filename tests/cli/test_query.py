@@ -13,8 +13,8 @@ from tests.support import loaded_by
 from w2s_ray.cli import app, query_view
 from w2s_ray.cli.query_view import print_query
 from w2s_ray.report import pgr_table
-from w2s_ray.report.documented import ROW_IS, sql_schemas
 from w2s_ray.report.results import sql_tables
+from w2s_ray.report.table_docs import ROW_IS, sql_schemas
 from w2s_ray.store import Store
 from w2s_ray.store.sql_query import QueryError, query
 from w2s_ray.store.tables import column_meanings

@@ -144,7 +144,9 @@ def test_a_driver_that_does_not_end_in_time_is_named(tmp_path: Path, monkeypatch
         ended = CliRunner().invoke(app, ["cancel", str(sweep), "--store", store.uri])
     assert ended.exit_code == 2
     line = ended.stderr.splitlines()[-1]
-    assert line.startswith(f"error: stop requested, and not ended in time: process {os.getpid()} on")
+    assert line.startswith(
+        f"error: stop requested, and not ended in time: process {os.getpid()} on"
+    )
     assert "wait and give the command again" in line
 
 

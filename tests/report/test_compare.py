@@ -13,8 +13,9 @@ from scipy.stats import wilcoxon
 from tests.report.stored import EXAMPLES, cells_of, write_run, write_split, write_sweep
 from tests.store.builders import a_manifest
 from w2s_ray.report import comparison_sheets, open_results, sheet
+from w2s_ray.report.columns import schema_of
 from w2s_ray.report.compare import compare
-from w2s_ray.report.comparison import COMPARISONS, Comparison
+from w2s_ray.report.comparison import Comparison
 from w2s_ray.report.differences import TABLE
 from w2s_ray.report.table import pgr_table
 from w2s_ray.store import Store
@@ -234,8 +235,8 @@ def test_sweeps_are_compared_each_for_itself(store, tmp_path):
 
 def test_every_form_has_every_column(store):
     found = compare(pgr_table(store), store)
-    assert COMPARISONS.names == list(asdict(found[0]))
-    assert all(column_meanings(COMPARISONS).values())
+    assert schema_of(Comparison).names == list(asdict(found[0]))
+    assert all(column_meanings(schema_of(Comparison)).values())
     lines = list(csv.DictReader(io.StringIO(comparison_sheets.to_csv(found))))
     read = json.loads(comparison_sheets.to_json(found))
     arrow = comparison_sheets.to_arrow(found).to_pylist()
@@ -260,7 +261,7 @@ def test_a_sheet_says_difference_interval_and_p(store):
 def test_frames_and_sql_have_the_comparisons(store):
     results = open_results(store.uri)
     frame = results.compare()
-    assert list(frame.columns) == COMPARISONS.names
+    assert list(frame.columns) == schema_of(Comparison).names
     assert frame["method"].tolist() == ["better", "better"]
     assert results.compare(against="better", sweep="sweep")["method"].tolist() == ["naive"] * 2
     asked = results.query("select p from comparisons where against = 'naive' order by quantity")

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from tests.store.builders import a_cell, a_record
 from w2s_ray.report import render
+from w2s_ray.report.columns import schema_of
 from w2s_ray.report.frames import to_frame
-from w2s_ray.report.schemas import SCHEMAS
 from w2s_ray.report.table import PgrTable, tabulate
 
 
@@ -136,7 +136,12 @@ def test_every_part_comes_as_csv_arrow_and_frame(table, part):
     read = list(csv.DictReader(io.StringIO(render.to_csv(table, part))))
     arrow, frame = render.to_arrow(table, part), to_frame(render.to_arrow(table, part))
     assert len(read) == arrow.num_rows == len(frame) == len(rows)
-    assert list(read[0]) == arrow.column_names == list(frame.columns) == SCHEMAS[part].names
+    assert (
+        list(read[0])
+        == arrow.column_names
+        == list(frame.columns)
+        == schema_of(render.ROW_TYPES[part]).names
+    )
     assert frame["method"].tolist() == [row.method for row in rows]
 
 

@@ -80,7 +80,7 @@ def print_query(
 
 def print_columns(*, format: str, console: PlainConsole) -> None:
     """Print every table that a query may name: columns, types and meanings."""
-    from w2s_ray.report.documented import ROW_IS, meaning, sql_schemas, to_markdown
+    from w2s_ray.report.table_docs import ROW_IS, meaning, sql_schemas, to_markdown
 
     if format == "markdown":
         sys.stdout.write(to_markdown())

@@ -17,7 +17,6 @@ from w2s_ray.report import (
     latex,
     pivot_sheets,
     render,
-    seed_sheets,
     sheet,
 )
 from w2s_ray.report.comparison import Comparison
@@ -38,7 +37,7 @@ def print_table(store: Store, plan: Plan | None, *, format: str, by_seed: bool =
         case "json":
             typer.echo(render.to_json(table))
         case _ if by_seed:
-            print_sheets(seed_sheets.sheets(table.by_seed), format=format, console=console)
+            print_sheets(render.seed_sheets(table.by_seed), format=format, console=console)
         case "markdown":
             typer.echo(render.to_markdown(table), nl=False)
         case "latex":

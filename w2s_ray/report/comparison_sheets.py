@@ -1,26 +1,24 @@
 """Comparisons of methods as sheets, CSV, JSON and Arrow.
 
-Owns the wording: what is in percentage points, and which counts are worth a note. It computes
-nothing.
+Owns the columns that readers see, their units and notes. Computes no figure.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, fields
 
 import pyarrow as pa
 
-from w2s_ray.report.comparison import COMPARISONS, Comparison, Quantity
+from w2s_ray.report.columns import schema_of
+from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.csv_text import Writer
-from w2s_ray.report.sheet import NONE, Notes, Sheet, number
+from w2s_ray.report.sheet import NONE, Sheet, SheetColumn, make_sheet, number
 from w2s_ray.store.tables import from_rows
 
-_COLUMNS = ("method", "mean", "median", "p", "p (Holm)", "rows", "objective", "note")
-_NUMBERS = frozenset({"mean", "median", "p", "p (Holm)", "rows"})
-_CALLED: dict[Quantity, str] = {
+_LABELS: dict[Quantity, str] = {
     "pgr": "PGR",
     "student_accuracy": "student accuracy in percentage points",
 }
@@ -32,7 +30,12 @@ def sheets(comparisons: Iterable[Comparison]) -> list[Sheet]:
     for one in comparisons:
         families.setdefault((one.sweep, one.against, one.quantity), []).append(one)
     return [
-        _sheet(f"{sweep}: {_CALLED[quantity]} beyond {against}'s [95 % interval]", family)
+        make_sheet(
+            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval]",
+            _COLUMNS,
+            family,
+            notes=_notes,
+        )
         for (sweep, against, quantity), family in families.items()
     ]
 
@@ -40,7 +43,7 @@ def sheets(comparisons: Iterable[Comparison]) -> list[Sheet]:
 def to_csv(comparisons: Iterable[Comparison]) -> str:
     """One line per comparison, with every digit."""
     buffer = io.StringIO()
-    Writer(buffer, COMPARISONS.names).write(map(asdict, comparisons))
+    Writer(buffer, [each.name for each in fields(Comparison)]).write(map(asdict, comparisons))
     return buffer.getvalue()
 
 
@@ -50,38 +53,14 @@ def to_json(comparisons: Iterable[Comparison]) -> str:
 
 
 def to_arrow(comparisons: Iterable[Comparison]) -> pa.Table:
-    """The comparisons with the columns of `COMPARISONS`."""
-    return from_rows(map(asdict, comparisons), COMPARISONS)
+    """The comparisons with one column for each field."""
+    return from_rows(map(asdict, comparisons), schema_of(Comparison))
 
 
-def _sheet(title: str, family: Sequence[Comparison]) -> Sheet:
-    notes = Notes()
-    return Sheet(
-        title=title,
-        columns=_COLUMNS,
-        lines=tuple(_line(one, notes) for one in family),
-        numbers=_NUMBERS,
-        notes=notes.lines,
-    )
-
-
-def _line(one: Comparison, notes: Notes) -> tuple[str, ...]:
+def _difference(one: Comparison, value: float | None, low: float | None, high: float | None) -> str:
     digits, unit = (1, 100) if one.quantity == "student_accuracy" else (2, 1)
-
-    def difference(value: float | None, low: float | None, high: float | None) -> str:
-        scaled = [None if figure is None else unit * figure for figure in (value, low, high)]
-        return number(scaled[0], low=scaled[1], high=scaled[2], digits=digits, signed=True)
-
-    return (
-        one.method,
-        difference(one.mean, one.mean_low, one.mean_high),
-        difference(one.median, one.median_low, one.median_high),
-        _p(one.p),
-        _p(one.p_holm),
-        str(one.rows),
-        one.objective,
-        " ".join(notes.mark(note).strip() for note in _said(one)),
-    )
+    scaled = [None if figure is None else unit * figure for figure in (value, low, high)]
+    return number(scaled[0], low=scaled[1], high=scaled[2], digits=digits, signed=True)
 
 
 def _p(value: float | None) -> str:
@@ -90,8 +69,8 @@ def _p(value: float | None) -> str:
     return f"{value:.3f}" if value >= 0.001 else "<0.001"
 
 
-def _said(one: Comparison) -> list[str]:
-    """What a reader should know of a comparison."""
+def _notes(one: Comparison) -> list[str]:
+    """Why rows are left out, what the interval covers, and why there is no interval or no p."""
     counts = {
         "without a gap to recover": one.without_pgr,
         "left out (their own ground truth was searched)": one.left_out,
@@ -102,3 +81,20 @@ def _said(one: Comparison) -> list[str]:
         *(["one seed: the interval is over test examples alone"] if one.seeds == 1 else []),
         *(text for text in (one.no_interval, one.no_p) if text),
     ]
+
+
+_COLUMNS: tuple[SheetColumn[Comparison], ...] = (
+    SheetColumn("method", lambda one: one.method),
+    SheetColumn(
+        "mean", lambda one: _difference(one, one.mean, one.mean_low, one.mean_high), is_number=True
+    ),
+    SheetColumn(
+        "median",
+        lambda one: _difference(one, one.median, one.median_low, one.median_high),
+        is_number=True,
+    ),
+    SheetColumn("p", lambda one: _p(one.p), is_number=True),
+    SheetColumn("p (Holm)", lambda one: _p(one.p_holm), is_number=True),
+    SheetColumn("rows", lambda one: str(one.rows), is_number=True),
+    SheetColumn("objective", lambda one: one.objective),
+)

@@ -1,121 +1,164 @@
-"""The PGR table in other forms: for a terminal, Markdown, CSV, JSON and Arrow.
+"""The PGR table for a terminal, Markdown, LaTeX, CSV, JSON and Arrow.
 
-Accuracies are shown in percent with one decimal and PGRs with two; machine-readable forms keep
-every digit. It computes nothing: what a number means is said where it is made.
+Owns the columns that readers see. Accuracies are shown in percent with one decimal and PGRs with
+two; machine-readable formats keep every digit. Computes no figure.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from w2s_ray.report import layout
+from w2s_ray.report.columns import schema_of
 from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.markdown import escaped
-from w2s_ray.report.sheet import Notes, Sheet
-from w2s_ray.report.table_rows import Missing, PgrTable, Row
+from w2s_ray.report.sheet import (
+    NONE,
+    NOTE,
+    Sheet,
+    SheetColumn,
+    make_sheet,
+    markdown_table,
+    number,
+    percent,
+)
+from w2s_ray.report.table_rows import MethodRow, Missing, PgrTable, Row, SeedRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Group
 
 Part = Literal["rows", "by_seed", "by_method"]
+ROW_TYPES: dict[Part, type] = {"rows": Row, "by_seed": SeedRow, "by_method": MethodRow}
 
 ORACLE = "oracle stop"
-ORACLE_MEANS = (
+ORACLE_NOTE = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
     "it saw ground truth, and is not the method's result"
 )
-_COLUMNS = (
-    "task",
-    "weak → strong",
-    "method",
-    "weak",
-    "student",
-    "ceiling",
-    "PGR",
-    "seeds",
-    "objective",
-    ORACLE,
-    "note",
+_FOLDED = frozenset({"task", "method"})
+
+
+def _student(row: Row | SeedRow) -> str:
+    return percent(row.student_accuracy, low=row.student_low, high=row.student_high)
+
+
+def _oracle_stopped(row: Row | SeedRow) -> str:
+    """The student's accuracy and, in brackets, its PGR."""
+    if row.oracle_stopped_student is None:
+        return NONE
+    return f"{percent(row.oracle_stopped_student)} ({number(row.oracle_stopped_pgr)})"
+
+
+_CELL: tuple[SheetColumn[Row | SeedRow], ...] = (
+    SheetColumn("task", lambda row: row.task),
+    SheetColumn("weak → strong", lambda row: f"{row.weak} → {row.strong}"),
+    SheetColumn("method", lambda row: row.method),
 )
-_METHOD_COLUMNS = ("method", "median PGR", "rows", "objective", "note")
-_NUMBERS = frozenset({"weak", "student", "ceiling", "PGR", "seeds", "median PGR", "rows", ORACLE})
-_WRAPPED = frozenset({"task", "method"})
-_NONE = "–"
+_FIGURES: tuple[SheetColumn[Row | SeedRow], ...] = (
+    SheetColumn("weak", lambda row: percent(row.weak_accuracy), True, "weak_accuracy"),
+    SheetColumn("student", _student, True, "student_accuracy"),
+    SheetColumn("ceiling", lambda row: percent(row.ceiling_accuracy), True, "ceiling_accuracy"),
+    SheetColumn(
+        "PGR",
+        lambda row: number(row.pgr, low=row.pgr_low, high=row.pgr_high),
+        is_number=True,
+        field="pgr",
+    ),
+)
+_OBJECTIVE: SheetColumn[Any] = SheetColumn("objective", lambda row: row.objective)
+_ORACLE: SheetColumn[Row | SeedRow] = SheetColumn(ORACLE, _oracle_stopped, is_number=True)
+_SEEDS: SheetColumn[Row] = SheetColumn("seeds", lambda row: f"{row.seeds}/{row.of_seeds}", True)
+_SEED: SheetColumn[SeedRow] = SheetColumn("seed", lambda row: str(row.seed), is_number=True)
+ROW_COLUMNS = (*_CELL, *_FIGURES, _SEEDS, _OBJECTIVE)
+"""The columns of the PGR table, apart from oracle stopping and notes."""
+_METHOD_COLUMNS: tuple[SheetColumn[MethodRow], ...] = (
+    SheetColumn("method", lambda row: row.method),
+    SheetColumn(
+        "median PGR",
+        lambda row: number(row.median_pgr, low=row.median_low, high=row.median_high),
+        True,
+    ),
+    SheetColumn("rows", lambda row: str(row.cells), is_number=True),
+    _OBJECTIVE,
+)
 
 
 def to_rich(table: PgrTable) -> Group:
-    """What a terminal shows: the rows, and below them each method's median."""
+    """The rows of each sweep and each method's median, for a terminal."""
     from rich.console import Group
     from rich.text import Text
 
-    def shown(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Group:
-        sheet = _sheet(title, columns, lines)
-        made = layout.table(
-            columns, sheet.lines, right=sheet.numbers, folded=_WRAPPED, dim={ORACLE}, title=title
-        )
-        return Group(made, *map(Text, sheet.notes))
-
-    sweeps = dict.fromkeys(row.sweep for row in table.rows)
     parts = []
-    for sweep in sweeps:
-        columns, rows, methods = _lines(table, sweep)
-        parts += [
-            shown(f"{sweep}: accuracy in %{_intervals(table, sweep)}", columns, rows),
-            *([Text(ORACLE_MEANS, style="dim")] if ORACLE in columns else []),
-            "",
-            shown("over tasks and pairs", _METHOD_COLUMNS, methods),
-            "",
-        ]
+    for rows, methods in _sheets_by_sweep(table).values():
+        dim = [Text(ORACLE_NOTE, style="dim")] if ORACLE in rows.columns else []
+        medians = replace(methods, title="over tasks and pairs")
+        parts += [_to_rich(rows), *dim, "", _to_rich(medians), ""]
     return Group(*parts[:-1])
 
 
+def _to_rich(sheet: Sheet) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    shown = layout.table(
+        sheet.columns,
+        sheet.lines,
+        right=sheet.numbers,
+        folded=_FOLDED,
+        dim={ORACLE},
+        title=sheet.title,
+    )
+    return Group(shown, *map(Text, sheet.notes))
+
+
 def to_markdown(table: PgrTable) -> str:
-    """The same two tables as GitHub Markdown, under one heading for each sweep."""
+    """The same tables as GitHub Markdown, under one heading for each sweep."""
     parts = []
-    for sweep in dict.fromkeys(row.sweep for row in table.rows):
-        columns, rows, methods = _lines(table, sweep)
-        parts += [
-            f"### {escaped(sweep)}",
-            _markdown(columns, rows),
-            *([ORACLE_MEANS] if ORACLE in columns else []),
-            _markdown(_METHOD_COLUMNS, methods),
-        ]
+    for sweep, (rows, methods) in _sheets_by_sweep(table, numbered=False).items():
+        oracle = [ORACLE_NOTE] if ORACLE in rows.columns else []
+        parts += [f"### {escaped(sweep)}", markdown_table(rows), *oracle, markdown_table(methods)]
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
 def sheets(table: PgrTable) -> list[Sheet]:
-    """The same two tables of each sweep, for other forms; notes are numbered below each."""
+    """The same tables for other formats, with numbered notes below each."""
     found = []
-    for sweep in dict.fromkeys(row.sweep for row in table.rows):
-        columns, rows, methods = _lines(table, sweep)
-        title = f"{sweep}: accuracy in %{_intervals(table, sweep)}"
-        meant = (ORACLE_MEANS,) if ORACLE in columns else ()
-        found += [
-            _sheet(title, columns, rows, meant),
-            _sheet(f"{sweep}: over tasks and pairs", _METHOD_COLUMNS, methods),
-        ]
+    for rows, methods in _sheets_by_sweep(table).values():
+        oracle = (ORACLE_NOTE,) if ORACLE in rows.columns else ()
+        found += [replace(rows, notes=(*rows.notes, *oracle)), methods]
     return found
 
 
-def _sheet(
-    title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], below: Sequence[str] = ()
-) -> Sheet:
-    notes = Notes()
-    marked = tuple((*cells, notes.mark(note).strip()) for *cells, note in lines)
-    return Sheet(title, tuple(columns), marked, _NUMBERS, (*notes.lines, *below))
+def seed_sheets(rows: Iterable[SeedRow]) -> list[Sheet]:
+    """A sheet for each sweep: a line for each seed, with intervals over test examples."""
+    by_sweep: dict[str, list[SeedRow]] = {}
+    for row in rows:
+        by_sweep.setdefault(row.sweep, []).append(row)
+    return [_seed_sheet(sweep, of_sweep) for sweep, of_sweep in by_sweep.items()]
+
+
+def _seed_sheet(sweep: str, rows: Sequence[SeedRow]) -> Sheet:
+    has_oracle = any(row.oracle_stopped_student is not None for row in rows)
+    has_bounds = any(row.student_low is not None for row in rows)
+    return make_sheet(
+        f"{sweep}, seed by seed: accuracy in %"
+        f"{', [95 % interval over test examples]' if has_bounds else ''}",
+        (*_CELL, _SEED, *_FIGURES, _OBJECTIVE, *([_ORACLE] if has_oracle else [])),
+        rows,
+        notes=lambda row: ["; ".join(_filled(row.reason, _no_intervals(row)))],
+        below=[ORACLE_NOTE] if has_oracle else [],
+    )
 
 
 def to_csv(table: PgrTable, part: Part = "rows") -> str:
     """One part of the table as CSV, with every digit."""
-    from w2s_ray.report.schemas import SCHEMAS
-
     buffer = io.StringIO()
-    Writer(buffer, SCHEMAS[part].names).write(
+    Writer(buffer, [field.name for field in fields(ROW_TYPES[part])]).write(
         {name: " ".join(v) if isinstance(v, list) else v for name, v in row.items()}
         for row in _flat(table, part)
     )
@@ -129,11 +172,10 @@ def to_json(table: PgrTable) -> str:
 
 
 def to_arrow(table: PgrTable, part: Part = "rows") -> pa.Table:
-    """One part of the table as Arrow, with the columns of `schemas.SCHEMAS`."""
-    from w2s_ray.report.schemas import SCHEMAS
+    """One part of the table as Arrow, with the columns of its rows' type."""
     from w2s_ray.store.tables import from_rows
 
-    return from_rows(_flat(table, part), SCHEMAS[part])
+    return from_rows(_flat(table, part), schema_of(ROW_TYPES[part]))
 
 
 def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
@@ -147,91 +189,69 @@ def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
     return rows
 
 
-def _lines(table: PgrTable, sweep: str) -> tuple[tuple[str, ...], list[list[str]], list[list[str]]]:
-    """The columns of the rows' table, the rows' text and that of the method rows of one sweep.
-
-    What oracle stopping would have given is shown where it was noted for some row.
-    """
-    noted = any(row.oracle_stopped_student is not None for row in table.rows if row.sweep == sweep)
-    rows = [
-        [
-            row.task,
-            f"{row.weak} → {row.strong}",
-            row.method,
-            _percent(row.weak_accuracy),
-            _percent(row.student_accuracy, row.student_low, row.student_high),
-            _percent(row.ceiling_accuracy),
-            _ratio(row.pgr, row.pgr_low, row.pgr_high),
-            f"{row.seeds}/{row.of_seeds}",
-            row.objective,
-            *([_if_stopped(row)] if noted else []),
-            _note(row),
-        ]
-        for row in table.rows
-        if row.sweep == sweep
-    ]
-    methods = []
-    for row in table.by_method:
-        if row.sweep == sweep:
-            counts = {
-                "without a gap": row.undefined,
-                "without a complete seed": row.missing,
-                "left out (their own ground truth was searched)": row.left_out,
-            }
-            note = "; ".join(f"{count} {what}" for what, count in counts.items() if count)
-            median = _ratio(row.median_pgr, row.median_low, row.median_high)
-            methods.append([row.method, median, str(row.cells), row.objective, note])
-    columns = tuple(column for column in _COLUMNS if noted or column != ORACLE)
-    return columns, rows, methods
+def _sheets_by_sweep(table: PgrTable, *, numbered: bool = True) -> dict[str, tuple[Sheet, Sheet]]:
+    """Sweep -> the sheet of its rows and that of its methods; notes numbered below, or in place."""
+    by_sweep = {}
+    for sweep in dict.fromkeys(row.sweep for row in table.rows):
+        rows = [row for row in table.rows if row.sweep == sweep]
+        methods = [row for row in table.by_method if row.sweep == sweep]
+        has_oracle = any(row.oracle_stopped_student is not None for row in rows)
+        columns = (*ROW_COLUMNS, *([_ORACLE] if has_oracle else []))
+        titles = (f"{sweep}: accuracy in %{_intervals(rows)}", f"{sweep}: over tasks and pairs")
+        by_sweep[sweep] = (
+            _sheet(titles[0], columns, rows, _row_note, numbered=numbered),
+            _sheet(titles[1], _METHOD_COLUMNS, methods, _method_note, numbered=numbered),
+        )
+    return by_sweep
 
 
-def _if_stopped(row: Row) -> str:
-    """What oracle stopping would have given: the student's accuracy and, in brackets, PGR."""
-    if row.oracle_stopped_student is None:
-        return _NONE
-    return f"{_percent(row.oracle_stopped_student)} ({_ratio(row.oracle_stopped_pgr)})"
+def _sheet(
+    title: str, columns: Sequence[SheetColumn], rows: Sequence[Any], note: Any, *, numbered: bool
+) -> Sheet:
+    if numbered:
+        return make_sheet(title, columns, rows, notes=lambda row: [note(row)])
+    return make_sheet(title, (*columns, SheetColumn(NOTE, note)), rows)
 
 
-def _intervals(table: PgrTable, sweep: str) -> str:
-    """What brackets are, where a sweep's rows have any."""
-    over = {row.intervals_over for row in table.rows if row.sweep == sweep}
+def _intervals(rows: Sequence[Row]) -> str:
+    """The meaning of brackets, where the rows have any."""
+    over = {row.intervals_over for row in rows}
     if "seeds and examples" in over:
         return ", [95 % interval over seeds and test examples]"
     return ", [95 % interval over test examples]" if "examples" in over else ""
 
 
-def _percent(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    if value is None:
-        return _NONE
-    bounds = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * value:.1f}{bounds}"
-
-
-def _ratio(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    if value is None:
-        return _NONE
-    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _note(row: Row) -> str:
+def _row_note(row: Row) -> str:
     """Why there is no PGR or no interval, what an interval leaves out, which seeds are missing."""
     if row.seeds == 0:
         return row.reason or ""
-    alone = "a single seed: its interval is over test examples alone"
-    notes = (
-        row.reason,
-        f"no intervals: {row.no_intervals}" if row.no_intervals else None,
-        alone if row.intervals_over == "examples" else None,
-        _missing(row.missing),
+    one_seed = "a single seed: its interval is over test examples alone"
+    return "; ".join(
+        _filled(
+            row.reason,
+            _no_intervals(row),
+            one_seed if row.intervals_over == "examples" else None,
+            _missing(row.missing),
+        )
     )
-    return "; ".join(text for text in notes if text)
+
+
+def _method_note(row: MethodRow) -> str:
+    counts = {
+        "without a gap": row.undefined,
+        "without a complete seed": row.missing,
+        "left out (their own ground truth was searched)": row.left_out,
+    }
+    return "; ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _no_intervals(row: Row | SeedRow) -> str | None:
+    return f"no intervals: {row.no_intervals}" if row.no_intervals else None
+
+
+def _filled(*texts: str | None) -> list[str]:
+    return [text for text in texts if text]
 
 
 def _missing(missing: Sequence[Missing]) -> str:
     return "; ".join(f"seed {seed.seed}: {seed.why}" for seed in missing)
-
-
-def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---:" if column in _NUMBERS else "---" for column in columns]
-    table = [columns, rule, *([escaped(cell) for cell in line] for line in lines)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in table)

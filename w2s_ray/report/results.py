@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2s_ray.report.columns import schema_of
 from w2s_ray.report.frames import to_frame
 from w2s_ray.report.render import to_arrow
-from w2s_ray.report.savings import savings
+from w2s_ray.report.savings import Savings, savings
 from w2s_ray.report.table import PgrTable, pgr_table
 from w2s_ray.store import Store
 
@@ -89,7 +90,7 @@ class Results:
 
     def compare(self, against: str = "naive", sweep: str | None = None) -> pd.DataFrame:
         """Two rows (PGR, student accuracy) per method: by how much it differs from `against`, and
-        how surely; the columns of `report.comparison.COMPARISONS`.
+        how surely; the columns of `report.comparison.Comparison`.
 
         Raises:
             ValueError: no such method.
@@ -101,12 +102,11 @@ class Results:
 
     def savings(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per sweep: the shares of training that early stopping and pruning saved."""
-        from w2s_ray.report.schemas import SCHEMAS
         from w2s_ray.store.tables import from_rows
 
         names = self.store.sweep_names() if sweep is None else [sweep]
         found = [asdict(savings(self.store, sweep=name)) for name in names]
-        return to_frame(from_rows(found, SCHEMAS["savings"]))
+        return to_frame(from_rows(found, schema_of(Savings)))
 
     def scores(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per fit, of a sweep or of all: its figures on test, and how far a student follows

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from w2s_ray.report.columns import column
 from w2s_ray.report.table_cache import Answers
 from w2s_ray.store import Cell, Record, Store
 
@@ -27,38 +28,39 @@ SPENT, PLANNED = "training_flops", "planned_training_flops"
 class Savings:
     """What one sweep saved, trials of its finished studies included."""
 
-    sweep: str
-    early_stopping: float | None
-    """Share of the training of fits with early stopping that wasn't needed; None without any."""
-    stopping_fits: int
-    """Finished fits with early stopping."""
-    pruning: float | None
-    """Share of the training of studies with pruning that wasn't done, at most; None without any."""
-    pruning_studies: int
-    """Finished studies with pruning."""
-    pruned_trials: int
-    trials: int
-    """Trials of these studies, pruned or not."""
-    unpriced_trials: int
-    """Trials that `pruning` leaves out, since no finished fit tells what they would have taken."""
+    sweep: str = column("the sweep's name")
+    early_stopping: float | None = column(
+        "share of training that early stopping saved, of the fits that have it; null without any"
+    )
+    stopping_fits: int = column("finished fits with early stopping")
+    pruning: float | None = column(
+        "largest share of training that pruning may have saved, of the studies that have it; null "
+        "without any"
+    )
+    pruning_studies: int = column("finished studies with pruning")
+    pruned_trials: int = column("pruned trials of these studies")
+    trials: int = column("all trials of these studies")
+    unpriced_trials: int = column(
+        "trials left out of `pruning`, since no finished fit has the same model and data"
+    )
 
     def lines(self) -> list[str]:
-        """What a reader is told: one line for each that was in use."""
-        said = []
+        """A line of text for each of the two that was in use."""
+        lines = []
         if self.early_stopping is not None:
-            said.append(
+            lines.append(
                 f"early stopping saved {100 * self.early_stopping:.0f} % of training in "
                 f"{_count(self.stopping_fits, 'fit')}"
             )
         if self.pruning is not None:
             left_out = f"; {self.unpriced_trials} left out" if self.unpriced_trials else ""
-            said.append(
+            lines.append(
                 f"pruning saved up to {100 * self.pruning:.0f} % of training in "
                 f"{_count(self.pruning_studies, 'study', 'studies')} (estimated: "
                 f"{self.pruned_trials} of {self.trials} trials pruned, each counted at its whole "
                 f"schedule{left_out})"
             )
-        return said
+        return lines
 
 
 def savings(store: Store, *, sweep: str) -> Savings:

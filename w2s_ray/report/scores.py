@@ -27,7 +27,7 @@ from w2s_ray.report.statistics.eval_sets import (
 )
 from w2s_ray.store import Record, Store, StoreError
 from w2s_ray.store.damage import unless_damaged
-from w2s_ray.store.tables import from_rows
+from w2s_ray.store.tables import from_rows, nullable_field
 
 if TYPE_CHECKING:
     from w2s_ray.report.measures import Agreement
@@ -40,33 +40,43 @@ _KEPT = "scores-1"
 """Where the store keeps what was computed; another number where a figure's definition changes."""
 
 
-def _field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
-    return pa.field(name, kind, metadata={"meaning": meaning})
-
-
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 
 SCORES = pa.schema(
     [
-        _field("run_id", _TEXT, "the fit"),
-        _field("task", _TEXT, "the task whose test rows these are"),
-        _field("model", _TEXT, "the model that was trained"),
-        _field("method", _TEXT, "how a student was trained; null for other fits"),
-        _field("seed", _WHOLE, "the fit's seed"),
-        _field("supervisor", _TEXT, "id of the run whose labels it learned; null: ground truth"),
-        _field("n", _WHOLE, "test examples"),
-        _field("accuracy", _REAL, "share of examples predicted right: the class, or the answer"),
-        _field("auc", _REAL, "area under the ROC curve; null where all are of one class, or none"),
-        _field("log_loss", _REAL, "mean cross-entropy with the labels, in nats; null of answers"),
-        _field(
+        nullable_field("run_id", _TEXT, "the fit"),
+        nullable_field("task", _TEXT, "the task whose test rows these are"),
+        nullable_field("model", _TEXT, "the model that was trained"),
+        nullable_field("method", _TEXT, "how a student was trained; null for other fits"),
+        nullable_field("seed", _WHOLE, "the fit's seed"),
+        nullable_field(
+            "supervisor", _TEXT, "id of the run whose labels it learned; null: ground truth"
+        ),
+        nullable_field("n", _WHOLE, "test examples"),
+        nullable_field(
+            "accuracy", _REAL, "share of examples predicted right: the class, or the answer"
+        ),
+        nullable_field(
+            "auc", _REAL, "area under the ROC curve; null where all are of one class, or none"
+        ),
+        nullable_field(
+            "log_loss", _REAL, "mean cross-entropy with the labels, in nats; null of answers"
+        ),
+        nullable_field(
             "ece",
             _REAL,
             "expected calibration error of the predicted class's probability, in 15 bins of equal "
             "width over 0 to 1 (Guo et al. 2017); null of answers",
         ),
-        _field("agreement", _REAL, "share of examples on which it predicts its supervisor's"),
-        _field("agreement_where_right", _REAL, "the same of those that the supervisor gets right"),
-        _field("agreement_where_wrong", _REAL, "the same of those that the supervisor gets wrong"),
+        nullable_field(
+            "agreement", _REAL, "share of examples on which it predicts its supervisor's"
+        ),
+        nullable_field(
+            "agreement_where_right", _REAL, "the same of those that the supervisor gets right"
+        ),
+        nullable_field(
+            "agreement_where_wrong", _REAL, "the same of those that the supervisor gets wrong"
+        ),
     ]
 )
 """`scores`: one row per done fit. The calibration error is that of the predicted class's confidence
@@ -76,11 +86,13 @@ AUC, log loss and calibration are null."""
 
 RELIABILITY = pa.schema(
     [
-        _field("low", _REAL, "lower bound of the confidence, itself not in the bin"),
-        _field("high", _REAL, "upper bound of the confidence, in the bin"),
-        _field("count", _WHOLE, "test examples in the bin"),
-        _field("confidence", _REAL, "mean probability of the predicted class; null if empty"),
-        _field("accuracy", _REAL, "share of right predictions; null if empty"),
+        nullable_field("low", _REAL, "lower bound of the confidence, itself not in the bin"),
+        nullable_field("high", _REAL, "upper bound of the confidence, in the bin"),
+        nullable_field("count", _WHOLE, "test examples in the bin"),
+        nullable_field(
+            "confidence", _REAL, "mean probability of the predicted class; null if empty"
+        ),
+        nullable_field("accuracy", _REAL, "share of right predictions; null if empty"),
     ]
 )
 """One run's bins of like confidence, in order."""

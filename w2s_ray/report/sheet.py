@@ -1,14 +1,13 @@
-"""A table of text, and how it looks on a terminal and in Markdown.
+"""Tables of text with notes: built from declared columns, rendered for a terminal and Markdown.
 
-Owns the shape that grids and comparisons are shown in, and the wording of figures. It computes
-nothing and knows nothing of where its text comes from.
+Owns the format of figures. Computes none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from w2s_ray.report import layout
 from w2s_ray.report.markdown import escaped
@@ -17,12 +16,17 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
 NONE = "–"
-"""What stands where there is no figure."""
+"""The text of a missing figure."""
+NOTE = "note"
+"""Heading of the column of notes."""
+
+Row = TypeVar("Row")
+Row_contra = TypeVar("Row_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Lines of text under a title.
+    """Lines of text with a title, column headings and notes.
 
     Raises:
         ValueError: a line with more or fewer cells than there are columns.
@@ -32,7 +36,7 @@ class Sheet:
     columns: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     numbers: frozenset[str] = frozenset()
-    """Columns that are set to the right."""
+    """Columns that are aligned right."""
     notes: tuple[str, ...] = ()
     """Below the table."""
 
@@ -45,19 +49,54 @@ class Sheet:
                 )
 
 
+@dataclass(frozen=True)
+class SheetColumn(Generic[Row_contra]):
+    """A column of a sheet: its heading, the text of a row's cell, and its alignment."""
+
+    heading: str
+    text: Callable[[Row_contra], str]
+    is_number: bool = False
+    field: str | None = None
+    """The field of a row by which the page sorts; by default that of the heading's name."""
+
+
+def make_sheet(
+    title: str,
+    columns: Sequence[SheetColumn[Row]],
+    rows: Iterable[Row],
+    *,
+    notes: Callable[[Row], Sequence[str]] | None = None,
+    below: Sequence[str] = (),
+) -> Sheet:
+    """A line for each row; with `notes`, a last column with the numbers of the notes below."""
+    numbered, lines = Notes(), []
+    for row in rows:
+        line = [column.text(row) for column in columns]
+        if notes is not None:
+            line.append(" ".join(numbered.mark(note).strip() for note in notes(row)))
+        lines.append(tuple(line))
+    return Sheet(
+        title=title,
+        columns=(*(column.heading for column in columns), *([NOTE] if notes is not None else [])),
+        lines=tuple(lines),
+        numbers=frozenset(column.heading for column in columns if column.is_number),
+        notes=(*numbered.lines, *below),
+    )
+
+
 class Notes:
-    """Notes below a sheet, numbered as they come; equal ones share a number."""
+    """Notes below a sheet, numbered in order of appearance; equal notes share a number."""
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
 
     def mark(self, note: str | None) -> str:
-        """What points to `note` from within a cell; nothing where there is no note."""
-        return f" ({self._known.setdefault(note, len(self._known) + 1)})" if note else ""
+        """The number of `note` for a cell; empty where there is no note."""
+        return f" ({self._numbers.setdefault(note, len(self._numbers) + 1)})" if note else ""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        return tuple(f"({number}) {note}" for note, number in self._known.items())
+        return tuple(f"({number}) {note}" for note, number in self._numbers.items())
 
 
 def number(
@@ -68,7 +107,7 @@ def number(
     digits: int = 2,
     signed: bool = False,
 ) -> str:
-    """A figure and, in brackets, its interval."""
+    """A figure, with its interval in brackets."""
     sign = "+" if signed else ""
     if value is None:
         return NONE
@@ -78,8 +117,14 @@ def number(
     return f"{value:{sign}.{digits}f}{bounds}"
 
 
+def percent(value: float | None, *, low: float | None = None, high: float | None = None) -> str:
+    """A share as a percentage, with its interval in brackets."""
+    scaled = [None if share is None else 100 * share for share in (value, low, high)]
+    return number(scaled[0], low=scaled[1], high=scaled[2], digits=1)
+
+
 def to_rich(sheets: Iterable[Sheet]) -> Group:
-    """What a terminal shows."""
+    """Sheets for a terminal."""
     from rich.console import Group
     from rich.text import Text
 
@@ -92,15 +137,20 @@ def to_rich(sheets: Iterable[Sheet]) -> Group:
 
 
 def to_markdown(sheets: Iterable[Sheet]) -> str:
-    """GitHub Markdown, a heading for each sheet."""
+    """Sheets as GitHub Markdown, each under a heading."""
     return "\n\n".join(map(_markdown, sheets)) + "\n"
 
 
 def _markdown(sheet: Sheet) -> str:
+    return "\n\n".join(
+        (f"### {escaped(sheet.title)}", markdown_table(sheet), *map(escaped, sheet.notes))
+    )
+
+
+def markdown_table(sheet: Sheet) -> str:
+    """The lines of a sheet as a Markdown table, without title and notes."""
     rule = ["---:" if column in sheet.numbers else "---" for column in sheet.columns]
-    lines = [_row(sheet.columns), f"| {' | '.join(rule)} |", *map(_row, sheet.lines)]
-    parts = [f"### {escaped(sheet.title)}", "\n".join(lines), *map(escaped, sheet.notes)]
-    return "\n\n".join(parts)
+    return "\n".join((_row(sheet.columns), f"| {' | '.join(rule)} |", *map(_row, sheet.lines)))
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -25,8 +25,8 @@ from w2s_ray.report.table_rows import (
     Row,
     SeedRow,
     SeedRows,
-    as_answer,
-    from_answer,
+    from_cache,
+    to_cache,
 )
 from w2s_ray.store import Cell, Record, Store
 
@@ -54,11 +54,11 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     answers = Answers(store, "rows", shape=(Row, Missing, MethodRow))
     tables: dict[str, PgrTable] = {}
     for name, of_sweep in cells.items():
-        if (told := answers.find(of_sweep, partial(from_answer, sweep=name))) is not None:
+        if (told := answers.find(of_sweep, partial(from_cache, sweep=name))) is not None:
             tables[name] = told
     computed, final = _computed({n: cells[n] for n in cells if n not in tables}, store)
     for name, made in computed.items() if final else ():
-        answers.add(cells[name], as_answer(made), runs=_wanted(cells[name]))
+        answers.add(cells[name], to_cache(made), runs=_wanted(cells[name]))
     answers.save()
     tables |= computed
 

@@ -1,7 +1,6 @@
-"""The rows of the PGR table, as values.
+"""The rows of the PGR table, with the type and meaning of every column.
 
-Owns the meaning of every column; how they are computed stands in `report.table`, their types in SQL
-in `report.schemas`. `low` and `high` are the bounds of 95 % bootstrap intervals.
+They are computed in `report.table`. `low` and `high` are bounds of 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, overload
 
+from w2s_ray.report.columns import column
 from w2s_ray.store import Objective
 
 Over = Literal["seeds and examples", "examples"]
@@ -20,33 +20,40 @@ Over = Literal["seeds and examples", "examples"]
 class SeedRow:
     """One cell: a task, a pair, a method and a seed. Its bounds are over test examples."""
 
-    sweep: str
-    task: str
-    weak: str
-    strong: str
-    method: str
-    seed: int
-    objective: Objective
-    weak_accuracy: float | None
-    student_accuracy: float | None
-    ceiling_accuracy: float | None
-    pgr: float | None
-    student_low: float | None
-    student_high: float | None
-    pgr_low: float | None
-    pgr_high: float | None
-    oracle_stopped_student: float | None
-    """The student's accuracy, had ground truth chosen when it stops, which is not the method's
-    result. None where it was not noted."""
-    oracle_stopped_pgr: float | None
-    """PGR of that student, with supervisor and ceiling as they are reported."""
-    reason: str | None
-    """Why there is no PGR: what is missing, or that there is no gap."""
-    no_intervals: str | None
-    """Why a seed with all three accuracies has no bounds."""
-    supervisor: str
-    student: str | None
-    ceiling: str
+    sweep: str = column("the sweep's name")
+    task: str = column("the task's name")
+    weak: str = column("the supervisor's model")
+    strong: str = column("the student's and the ceiling's model")
+    method: str = column("how the student is trained")
+    seed: int = column("the seed of all three fits")
+    objective: Objective = column(
+        "what chose the settings; oracle: the cell's own ground truth, in whatever way"
+    )
+    weak_accuracy: float | None = column(
+        "the supervisor's test accuracy; the mean over complete seeds"
+    )
+    student_accuracy: float | None = column("the student's, likewise")
+    ceiling_accuracy: float | None = column("the ceiling's, likewise")
+    pgr: float | None = column(
+        "(student - weak) / (ceiling - weak) of this seed; null without a gap"
+    )
+    student_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of student_accuracy"
+    )
+    student_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of student_accuracy"
+    )
+    pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
+    pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
+    oracle_stopped_student: float | None = column(
+        "the student's accuracy, had ground truth chosen when it stops; not the method's result"
+    )
+    oracle_stopped_pgr: float | None = column("PGR of that student")
+    reason: str | None = column("why there is no PGR")
+    no_intervals: str | None = column("why there are no bounds although a seed is complete")
+    supervisor: str = column("id of the supervisor's fit")
+    student: str | None = column("id of the student's fit; null while its study is not done")
+    ceiling: str = column("id of the ceiling's fit")
 
     @property
     def is_complete(self) -> bool:
@@ -65,116 +72,128 @@ class Missing:
 class Row:
     """A task, a pair and a method: means over the complete seeds."""
 
-    sweep: str
-    task: str
-    weak: str
-    strong: str
-    method: str
-    objective: Objective
-    """What chose the settings; `oracle` also where the cell's own ground truth did so otherwise."""
-    weak_accuracy: float | None
-    student_accuracy: float | None
-    ceiling_accuracy: float | None
-    pgr: float | None
-    """PGR of the three means; None also where the gap's interval does not lie above 0."""
-    weak_low: float | None
-    weak_high: float | None
-    student_low: float | None
-    student_high: float | None
-    ceiling_low: float | None
-    ceiling_high: float | None
-    gap_low: float | None
-    """Of ceiling minus supervisor."""
-    gap_high: float | None
-    pgr_low: float | None
-    pgr_high: float | None
-    intervals_over: Over | None
-    """What the bounds hold for: other seeds and other test examples, or, with a single seed, these
-    very runs on other examples. None where there are no bounds."""
-    no_intervals: str | None
-    """Why a row with a complete seed has no bounds."""
-    oracle_stopped_student: float | None
-    """Mean accuracy of the students, had ground truth chosen when they stop, which is not the
-    method's result. None unless every seed of the mean has it."""
-    oracle_stopped_pgr: float | None
-    """PGR of that mean, with supervisor and ceiling as they are reported."""
-    reason: str | None
-    """Why there is no PGR."""
-    seeds: int
-    """Seeds that the means are over."""
-    of_seeds: int
-    """Seeds that the sweep asks for."""
-    student_sd: float | None
-    """Sample standard deviation of the student's accuracy over seeds; None with fewer than two."""
-    pgr_sd: float | None
-    """The same for the PGR of each seed, over the seeds whose ceiling beats their supervisor."""
-    missing: tuple[Missing, ...]
-    runs: tuple[str, ...]
-    """Ids of the runs that the means are over."""
+    sweep: str = column("the sweep's name")
+    task: str = column("the task's name")
+    weak: str = column("the supervisor's model")
+    strong: str = column("the student's and the ceiling's model")
+    method: str = column("how the student is trained")
+    objective: Objective = column(
+        "what chose the settings; oracle: the cell's own ground truth, in whatever way"
+    )
+    weak_accuracy: float | None = column(
+        "the supervisor's test accuracy; the mean over complete seeds"
+    )
+    student_accuracy: float | None = column("the student's, likewise")
+    ceiling_accuracy: float | None = column("the ceiling's, likewise")
+    pgr: float | None = column(
+        "(student - weak) / (ceiling - weak), of the means; null where the gap may be none"
+    )
+    weak_low: float | None = column("lower bound of the 95 % bootstrap interval of weak_accuracy")
+    weak_high: float | None = column("upper bound of the 95 % bootstrap interval of weak_accuracy")
+    student_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of student_accuracy"
+    )
+    student_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of student_accuracy"
+    )
+    ceiling_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of ceiling_accuracy"
+    )
+    ceiling_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of ceiling_accuracy"
+    )
+    gap_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of ceiling minus supervisor"
+    )
+    gap_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of ceiling minus supervisor"
+    )
+    pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
+    pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
+    intervals_over: Over | None = column(
+        "what the bounds hold for: other seeds and examples, or examples alone"
+    )
+    no_intervals: str | None = column("why there are no bounds although a seed is complete")
+    oracle_stopped_student: float | None = column(
+        "the student's accuracy, had ground truth chosen when it stops; not the method's result"
+    )
+    oracle_stopped_pgr: float | None = column("PGR of that student")
+    reason: str | None = column("why there is no PGR")
+    seeds: int = column("seeds that the means are over")
+    of_seeds: int = column("seeds that the sweep asks for")
+    student_sd: float | None = column(
+        "sample standard deviation of the student's accuracy over seeds"
+    )
+    pgr_sd: float | None = column("the same of each seed's PGR")
+    missing: tuple[Missing, ...] = column("the seeds that are left out, and why", as_text=True)
+    runs: tuple[str, ...] = column("ids of the runs that the means are over")
 
 
 @dataclass(frozen=True)
 class MethodRow:
     """A method over all tasks and pairs of a sweep."""
 
-    sweep: str
-    method: str
-    objective: Objective
-    median_pgr: float | None
-    median_low: float | None
-    """Tasks and pairs are taken as given: for other seeds and examples of the same rows."""
-    median_high: float | None
-    cells: int
-    """Rows that the median is over."""
-    undefined: int
-    """Rows without a gap to recover, or whose gap may be none."""
-    missing: int
-    """Rows without a complete seed."""
-    left_out: int
-    """Rows whose own ground truth chose the setting, beside rows for which it did not."""
+    sweep: str = column("the sweep's name")
+    method: str = column("how the student is trained")
+    objective: Objective = column(
+        "what chose the settings; oracle: the cell's own ground truth, in whatever way"
+    )
+    median_pgr: float | None = column("median of pgr over tasks and pairs")
+    median_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of median_pgr, for these tasks and pairs"
+    )
+    median_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of median_pgr, for these tasks and pairs"
+    )
+    cells: int = column("rows that the median is over")
+    undefined: int = column("rows without a gap to recover, or whose gap may be none")
+    missing: int = column("rows without a complete seed")
+    left_out: int = column(
+        "rows whose own ground truth chose the setting, beside rows for which it did not"
+    )
 
 
 class SeedRows(Sequence[SeedRow]):
-    """Rows that are made when they are first looked at: there are many, and few ask for them."""
+    """Rows that are computed at the first access: there are many, and few commands use them."""
 
-    def __init__(self, make: Callable[[], tuple[SeedRow, ...]]) -> None:
-        self._make = make
+    def __init__(self, compute: Callable[[], tuple[SeedRow, ...]]) -> None:
+        self._compute = compute
 
     @cached_property
-    def _made(self) -> tuple[SeedRow, ...]:
-        return self._make()
+    def _rows(self) -> tuple[SeedRow, ...]:
+        return self._compute()
 
     @overload
     def __getitem__(self, index: int) -> SeedRow: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[SeedRow, ...]: ...
     def __getitem__(self, index: int | slice) -> SeedRow | tuple[SeedRow, ...]:
-        return self._made[index]
+        return self._rows[index]
 
     def __iter__(self) -> Iterator[SeedRow]:
-        return iter(self._made)
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._rows)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self._made == tuple(other)
+        return isinstance(other, Sequence) and self._rows == tuple(other)
 
     def __hash__(self) -> int:
-        return hash(self._made)
+        return hash(self._rows)
 
 
 @dataclass(frozen=True)
 class PgrTable:
-    """Everything that a sweep says about PGR."""
+    """The PGR table of one or more sweeps: over seeds, by seed and by method."""
 
     rows: tuple[Row, ...]
     by_seed: Sequence[SeedRow]
     by_method: tuple[MethodRow, ...]
 
 
-def as_answer(table: PgrTable) -> dict[str, Any]:
-    """A sweep's rows as JSON can hold them, for `from_answer`."""
+def to_cache(table: PgrTable) -> dict[str, Any]:
+    """One sweep's rows as JSON values for `from_cache`, without the rows of single seeds."""
     return {
         "rows": [
             {**vars(row), "missing": [vars(one) for one in row.missing]} for row in table.rows
@@ -183,11 +202,11 @@ def as_answer(table: PgrTable) -> dict[str, Any]:
     }
 
 
-def from_answer(told: Mapping[str, Any], *, sweep: str) -> PgrTable:
-    """The rows again, without those of single seeds."""
+def from_cache(cached: Mapping[str, Any], *, sweep: str) -> PgrTable:
+    """The table that `to_cache` was called with, without the rows of single seeds."""
     rows = []
-    for row in told["rows"]:
+    for row in cached["rows"]:
         missing = tuple(Missing(**one) for one in row["missing"])
         rows.append(Row(**{**row, "sweep": sweep, "missing": missing, "runs": tuple(row["runs"])}))
-    by_method = (MethodRow(**{**row, "sweep": sweep}) for row in told["by_method"])
+    by_method = (MethodRow(**{**row, "sweep": sweep}) for row in cached["by_method"])
     return PgrTable(tuple(rows), (), tuple(by_method))

@@ -105,6 +105,11 @@ CHAT_ROWS = pa.schema(
 """The same where texts are chat messages; queries see the columns of `SPLIT_ROWS`."""
 
 
+def nullable_field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
+    """A column with its meaning, whose cells may be null."""
+    return field(name, kind, meaning, nullable=True)
+
+
 def schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     """A schema of names, several of one type separated by spaces."""
     return pa.schema([(name, kind) for names, kind in columns for name in names.split()])

@@ -18,6 +18,7 @@ from w2s_ray.report.figures import Figure, figures_of
 from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page.curves import POINTS, curves
 from w2s_ray.report.page.packed import packed
+from w2s_ray.report.render import ROW_COLUMNS
 from w2s_ray.report.results import Results
 from w2s_ray.report.savings import savings
 from w2s_ray.report.table_rows import PgrTable
@@ -53,6 +54,14 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
             "points": POINTS,
         },
         "themes": {"light": config("light"), "dark": config("dark")},
+        "columns": [
+            {
+                "name": column.heading,
+                "number": column.is_number,
+                "field": column.field or column.heading,
+            }
+            for column in ROW_COLUMNS
+        ],
         "sweeps": shown,
         "runs": runs,
         "environments": environments,

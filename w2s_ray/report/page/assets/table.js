@@ -1,17 +1,12 @@
 // The PGR table: sorted by its headers, narrowed by the filter, every row opening to its seeds.
 "use strict";
 
-const COLUMNS = [
-  { key: "task", name: "Task", of: (row) => row.task },
-  { key: "pair", name: "Weak → strong", of: pairOf },
-  { key: "method", name: "Method", of: (row) => row.method },
-  { key: "weak", name: "Weak", number: true, of: (row) => row.weak_accuracy },
-  { key: "student", name: "Student", number: true, of: (row) => row.student_accuracy },
-  { key: "ceiling", name: "Ceiling", number: true, of: (row) => row.ceiling_accuracy },
-  { key: "pgr", name: "PGR", number: true, of: (row) => row.pgr },
-  { key: "seeds", name: "Seeds", number: true, of: (row) => row.seeds },
-  { key: "objective", name: "Objective", of: (row) => row.objective },
-];
+const COLUMNS = CONTENT.columns.map(({ name, number, field }) => ({
+  key: name.toLowerCase(),
+  name: name[0].toUpperCase() + name.slice(1),
+  number,
+  of: (row) => (field in row ? row[field] : pairOf(row)),
+}));
 
 /** Rows in the order asked for; those without a value come last either way. */
 function sorted(rows) {
