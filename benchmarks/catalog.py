@@ -229,13 +229,13 @@ def generate(folder: Path, *, sweeps: int, files: int) -> None:
     store = Store.open(folder)
     store.check_writable()
     for task in TASKS:
-        store.write_split(_id("split", task), _split(task), {"task": task})
+        store.splits.write(_id("split", task), _split(task), {"task": task})
     every: list[Run] = []
     for number in range(sweeps):
         runs, cells = sweep(number)
         text = f"name: sweep-{number}\n"
         manifest = {"name": f"sweep-{number}", "sweep_text": text, "created_at": MOMENT}
-        store.write_manifest(Manifest(**manifest, cells=tuple(cells)))
+        store.manifests.write(Manifest(**manifest, cells=tuple(cells)))
         every += runs
     whole = {run.id for run in every[:files]}
     for run in every:

@@ -168,7 +168,7 @@ def write_grid(store: Store, grid: Grid) -> list[Cell]:
         label_N = random.integers(0, 2, grid.examples).astype(np.int8)
         part = pa.array(["test"] * grid.examples)
         rows = {"example_id": ids, "part": part, "text": ids, "label": label_N, "group": ids}
-        store.write_split(split, pa.table(rows), {})
+        store.splits.write(split, pa.table(rows), {})
 
         def write(
             name: str,

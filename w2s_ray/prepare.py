@@ -88,7 +88,7 @@ def materialize(plan: Plan, store: Store) -> None:
     tasks = [(task, plan.inputs.splits[task.name]) for task in plan.sweep.tasks]
     for task, planned in (*tasks, *corpora):
         fingerprint = planned.fingerprint
-        present = store.whole_split(fingerprint)
+        present = store.splits.intact_rows(fingerprint)
         if present is not None:
             check_rows(present, store, fingerprint)
             continue
@@ -111,7 +111,7 @@ def materialize(plan: Plan, store: Store) -> None:
         ]
         about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
         columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
-        store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
+        store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
 
 
 def withdraw_damaged(plan: Plan, store: Store) -> None:
@@ -130,7 +130,7 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
     """Note which runs the sweep's cells are made of."""
-    store.write_manifest(
+    store.manifests.write(
         Manifest(
             name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)
         )

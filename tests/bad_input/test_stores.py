@@ -60,7 +60,7 @@ def base(tmp_path_factory) -> Base:
     materialize(plan, store)
     write_manifest(plan, store, text)
     for number, fit in enumerate(plan.fits.values()):
-        rows = store.split(fit.recipe.split).to_pylist()
+        rows = store.splits.rows(fit.recipe.split).to_pylist()
         rows = [row for row in rows if row["part"] in ("validation", "test", "student_half")]
         wrong = np.random.default_rng(number).random(len(rows)) < (0.4, 0.2, 0.1)[number % 3]
         p = [abs(row["label"] - 0.8 * w - 0.1) for row, w in zip(rows, wrong, strict=True)]
@@ -445,7 +445,7 @@ def test_a_damaged_record_and_split_are_replaced(base: Base, tmp_path: Path, cap
     shutil.copytree(base.root, copy.root)
     store = Store.open(copy.root)
     plan = plan_sweep(load_sweep(base.sweep), store=store)
-    record, rows = store.record(base.supervisor), store.split(base.split)
+    record, rows = store.record(base.supervisor), store.splits.rows(base.split)
     cut(copy.path(RECORD))
     assert base.supervisor not in store.done(plan.fits)
     assert store.find(base.supervisor) is None
@@ -453,4 +453,4 @@ def test_a_damaged_record_and_split_are_replaced(base: Base, tmp_path: Path, cap
     assert store.record(base.supervisor).summary == record.summary
     bit(copy.path(ROWS))
     materialize(plan, store)
-    assert store.split(base.split) == rows
+    assert store.splits.rows(base.split) == rows

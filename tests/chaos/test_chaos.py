@@ -177,7 +177,7 @@ def check_afterwards(
     assert not lost
     assert not twice
     assert found == expected
-    assert not store.work_left(), "a finished sweep leaves nothing behind"
+    assert not store.work.fit_ids(), "a finished sweep leaves nothing behind"
 
 
 def write_sweep(folder: Path, *, execution: str) -> Path:

@@ -39,7 +39,7 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
     assert driver.wait(timeout=400) == 0, (tmp_path / "log").read_text()
     retries = [record.retries for record in store.records()]
     assert {"worker_died"} == {cause for counts in retries for cause in counts}
-    assert not store.work_left()
+    assert not store.work.fit_ids()
     again = w2s("run", sweep)
     assert "0 fits trained" in again.stderr
 
@@ -58,6 +58,6 @@ def test_what_a_lost_group_held_is_freed_although_another_ray_runs_beside(tmp_pa
 
 def wait_for_a_fit(store: Store, driver: subprocess.Popen[bytes]) -> None:
     """Until one is under way that wasn't before: its first checkpoint is there, its last isn't."""
-    before = store.work_left()
-    while driver.poll() is None and not store.work_left() - before:
+    before = store.work.fit_ids()
+    while driver.poll() is None and not store.work.fit_ids() - before:
         time.sleep(0.02)

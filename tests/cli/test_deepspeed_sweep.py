@@ -39,6 +39,6 @@ def test_a_sharded_search_runs_to_its_table_and_resumes_to_nothing(tmp_path):
     )
     rows = json.loads(table.stdout)["rows"]
     assert all(row["student_accuracy"] is not None for row in rows)
-    assert store.work_left() == set()
+    assert store.work.fit_ids() == set()
     again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "0 fits trained" in again.stderr

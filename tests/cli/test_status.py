@@ -108,7 +108,7 @@ def test_before_and_after_it_says_so(seen):
     assert last.done == last.total
     assert last.left is None
     store = Store.open(sweep.parent / "results")
-    assert store.work_left() == set()
+    assert store.work.fit_ids() == set()
     assert heard(store.files) == []
     assert f"{last.total} done of {last.total} runs" in w2s("status", sweep).stdout
 

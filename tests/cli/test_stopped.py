@@ -98,7 +98,7 @@ def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_f
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     done = {record.id: record.started_at for record in store.latest()}
     assert done.keys() == store.all_done(), "nothing has failed"
-    left = store.work_left()
+    left = store.work.fit_ids()
     assert left, "a checkpoint of what was under way"
     ended = w2s(*command)
     assert ended.returncode == 0, ended.stderr
@@ -106,4 +106,4 @@ def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_f
     after = {record.id: record.started_at for record in store.latest()}
     assert {run: after[run] for run in done} == done
     assert left <= after.keys() - done.keys()
-    assert store.work_left() == set()
+    assert store.work.fit_ids() == set()

@@ -142,7 +142,7 @@ def test_a_job_is_looked_at_again_and_stopped_with_its_checkpoints(token, tmp_pa
     ended = w2s(tmp_path, "cancel", sweep, "--address", URL, token=token)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.splitlines()[-1].endswith("stopped")
-    assert store.work_left(), "a checkpoint of what was under way"
+    assert store.work.fit_ids(), "a checkpoint of what was under way"
     assert not store.all_done()
     assert not list(store.latest(store.run_files())), "nothing failed"
     ended = w2s(tmp_path, "cancel", sweep, "--address", URL, token=token)

@@ -103,7 +103,7 @@ def _in_the_middle(store: Store, driver) -> tuple[str, set[int]]:
     """
     deadline, seen = time.monotonic() + 300, dict[str, set[int]]()
     while time.monotonic() < deadline and driver.poll() is None:
-        for fit in store.work_left():
+        for fit in store.work.fit_ids():
             steps = seen.setdefault(fit, set())
             steps |= _steps(store, fit)
             if len(steps) >= 4:

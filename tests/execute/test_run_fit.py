@@ -136,10 +136,10 @@ def test_what_a_resumed_fit_needs_is_kept_while_somebody_is_at_work_on_it(tmp_pa
         assert somebody.stdout is not None
         somebody.stdout.readline()
         context.forget("fit")
-        assert store.work_left() == {"fit"}
+        assert store.work.fit_ids() == {"fit"}
         somebody.communicate(b"")
     context.forget("fit")
-    assert store.work_left() == set()
+    assert store.work.fit_ids() == set()
 
 
 HOLD = """

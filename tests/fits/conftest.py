@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from w2s_ray.fits import train_fit
-from w2s_ray.store import Store
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -17,5 +16,5 @@ def any_rows(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_fit, "stored_split", Store.split)
+        patch.setattr(train_fit, "stored_split", lambda store, id_: store.splits.rows(id_))
         yield

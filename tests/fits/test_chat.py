@@ -78,7 +78,7 @@ def told(fit, store, monkeypatch) -> list[tuple[list[str], bool]]:
         return tokenize(texts, **how)
 
     monkeypatch.setattr(module, "tokenize", watched)
-    material(fit, SplitRows.of(store.split(fit.recipe.split)), store)
+    material(fit, SplitRows.of(store.splits.rows(fit.recipe.split)), store)
     return given
 
 

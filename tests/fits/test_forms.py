@@ -89,7 +89,7 @@ def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         table = pa.Table.from_pylist(rows(form, flipped=flipped), schema=SPLIT_ROWS)
-        store.write_split("s" * 20, table, {})
+        store.splits.write("s" * 20, table, {})
         monkeypatch.setattr("w2s_ray.fits.train_fit.TASKS", {})
         learner = student(model, form, oracle=oracle)
         predictions.append(carried(store, supervisor(model, form), learner))
@@ -105,7 +105,7 @@ def test_answers_are_kept_measured_and_checked_for_legality(tmp_path, model, mon
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     store = Store.open(tmp_path / "store")
     table = pa.Table.from_pylist(rows("answers", flipped=False), schema=SPLIT_ROWS)
-    store.write_split("s" * 20, table, {})
+    store.splits.write("s" * 20, table, {})
 
     class Rules:
         legal = staticmethod(lambda prompt, answer: answer in prompt.split())
@@ -136,7 +136,7 @@ def test_spaces_around_answers_change_nothing(tmp_path, model, monkeypatch):
         monkeypatch.setenv("W2S_CACHE", str(tmp_path / name / "cache"))
         store = Store.open(tmp_path / name)
         given = [{**r, "answer": space.format(r["answer"])} for r in rows("answers", flipped=False)]
-        store.write_split("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
+        store.splits.write("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
         monkeypatch.setattr("w2s_ray.fits.train_fit.TASKS", {})
         weak, learner = supervisor(model, "answers"), student(model, "answers", oracle=True)
         predictions = carried(store, weak, learner)
@@ -150,7 +150,7 @@ def test_kept_weights_are_a_model_that_a_sweep_can_name(tmp_path, model, monkeyp
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     store = Store.open(tmp_path / "store")
     table = pa.Table.from_pylist(rows("pairs", flipped=False), schema=SPLIT_ROWS)
-    store.write_split("s" * 20, table, {})
+    store.splits.write("s" * 20, table, {})
     fit = supervisor(model, "pairs")
     kept = fit.execution.model_copy(update={"keep": "last"})
     carried(store, replace(fit, execution=kept))
@@ -163,7 +163,7 @@ def test_answers_too_long_for_a_completion_fail_before_training(tmp_path, model,
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     store = Store.open(tmp_path / "store")
     given = [{**r, "answer": "w1 w2 w3 w4"} for r in rows("answers", flipped=False)]
-    store.write_split("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
+    store.splits.write("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
     record = FitTraining(supervisor(model, "answers")).run(store, checkpoints=NoCheckpoints())
     assert record.status == "failed"
     assert "training.answer_tokens is 4, and " in record.reason
@@ -177,7 +177,7 @@ def test_text_of_a_task_with_answers_leaves_the_answers_out(tmp_path, model, mon
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         table = pa.Table.from_pylist(rows("answers", flipped=flipped), schema=SPLIT_ROWS)
-        store.write_split("s" * 20, table, {})
+        store.splits.write("s" * 20, table, {})
         fit = planned(model, "text", train_on="student_half", labels="none", predicts=("test",))
         (predicted,) = carried(store, fit)
         assert predicted == []

@@ -60,7 +60,7 @@ def write_split(store: Store, rows: list[dict], *, flipped: bool) -> None:
         {**row, "label": 1 - row["label"]} if flipped and row["part"] in hidden else row
         for row in rows
     ]
-    store.write_split("s" * 20, pa.Table.from_pylist(changed, schema=SPLIT_ROWS), {})
+    store.splits.write("s" * 20, pa.Table.from_pylist(changed, schema=SPLIT_ROWS), {})
 
 
 def planned(model: Path, **recipe) -> PlannedFit:

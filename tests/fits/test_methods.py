@@ -131,7 +131,7 @@ def trained(plan: Plan, folder: Path, *, flipped: bool) -> Store:
         for part, examples in split.parts.items()
         for e in examples
     ]
-    store.write_split("f" * 20, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), {})
+    store.splits.write("f" * 20, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), {})
     for fit in plan.fits.values():
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
         assert record.status == "done", f"{fit.called}: {record.traceback}"
@@ -201,7 +201,7 @@ def planned_errors(
 
     Of the supervisor's stored predictions and of the model's hidden states, by NumPy alone.
     """
-    rows = [row for row in store.split("f" * 20).to_pylist() if row["part"] == part]
+    rows = [row for row in store.splits.rows("f" * 20).to_pylist() if row["part"] == part]
     told = store.predictions(cell.supervisor, part).to_pylist()
     weak = {row["example_id"]: row["probability"] for row in told}
     p = np.array([weak[row["example_id"]] for row in rows])

@@ -43,7 +43,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 def test_a_student_learns_the_supervisors_distribution(tmp_path):
     store, fits, records = trained(tmp_path, "pixels:8")
-    rows = SplitRows.of(store.split(fits["student"].recipe.split))
+    rows = SplitRows.of(store.splits.rows(fits["student"].recipe.split))
     assert rows.classes == tuple("0123456789")
     given = material(fits["student"], rows, store).data
     told = store.predictions(records["supervisor"].id).to_pylist()

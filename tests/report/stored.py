@@ -24,7 +24,7 @@ def write_split(store: Store, task: str, *, examples: int = EXAMPLES) -> None:
         "label": pa.array([i % 2 for i in range(examples)], pa.int8()),
         "group": pa.nulls(examples, pa.string()),
     }
-    store.write_split(f"split-{task}", pa.table(rows), {})
+    store.splits.write(f"split-{task}", pa.table(rows), {})
 
 
 def write_run(store: Store, id_: str, *, task: str, right: float, **about: str | None) -> None:
@@ -72,7 +72,7 @@ def write_sweep(
 ) -> None:
     """A manifest, its runs and their splits; `students`: (task, method) -> share right."""
     cells = list(cells)
-    store.write_manifest(a_manifest(*cells, name=name))
+    store.manifests.write(a_manifest(*cells, name=name))
     for cell in cells:
         write_split(store, cell.task)
         write_run(store, cell.supervisor, task=cell.task, right=weak)

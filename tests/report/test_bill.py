@@ -150,7 +150,7 @@ def test_beside_the_table_each_row_has_its_hours_and_pgr_per_hour(store):
     assert naive["whole cell, h"] == f"{115 / 3600:.3g}"
     assert naive["PGR per device hour"] == f"{0.5 / (115 / 3600):.3g}"
     assert searched["whole cell, h"] == f"{(10 + 80 + 20 + 16 + 4) / 3600:.3g}"
-    store.write_manifest(a_manifest(*CELLS, name="x"))
+    store.manifests.write(a_manifest(*CELLS, name="x"))
     said = w2s("table", "--store", store.uri, "--cost", "--format", "markdown")
     assert f"| {naive['PGR per device hour']} |" in said.stdout, said.stderr
     refused = w2s("table", "--store", store.uri, "--cost", "--pivot")

@@ -72,7 +72,7 @@ def test_the_interval_is_as_wide_as_pairing_makes_it(store):
     cells = cells_of(tasks=("a",), methods=("naive", "better"), seeds=1)
     write_sweep(folder, cells, students=students(naive=NAIVE, better=BETTER))
     one = compared(folder)["better", "naive", "student_accuracy"]
-    labels = folder.split("split-a")["label"].to_numpy() == 1
+    labels = folder.splits.rows("split-a")["label"].to_numpy() == 1
     right = {
         cell.method: (folder.predictions(cell.student)["probability"].to_numpy() > 0.5) == labels
         for cell in cells
@@ -115,10 +115,10 @@ def test_the_other_way_round_is_the_same_with_other_signs(store):
 
 def test_what_was_drawn_once_is_kept(store):
     first = compared(store)
-    kept = store.derived(TABLE)
+    kept = store.cache.read(TABLE)
     assert kept is not None
     assert compared(store) == first
-    again = store.derived(TABLE)
+    again = store.cache.read(TABLE)
     assert again is not None
     assert again.equals(kept)
 
@@ -151,7 +151,7 @@ def three(tmp_path) -> Store:
         cell.model_copy(update={"objective": "transfer", "searched": cell.task == "searched"})
         for cell in cells_of(tasks=tasks, methods=("tuned",))
     ]
-    store.write_manifest(a_manifest(*cells, *searched))
+    store.manifests.write(a_manifest(*cells, *searched))
     for cell in (*cells, *searched):
         write_split(store, cell.task)
         ceiling = 0.6 if cell.task == "gapless" else 0.9

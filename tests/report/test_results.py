@@ -22,13 +22,13 @@ from w2s_ray.store import Store, StoreError
 def results(tmp_path) -> Results:
     store = Store.open(tmp_path)
     cell = a_cell()
-    store.write_split("split-1", some_rows(), {})
+    store.splits.write("split-1", some_rows(), {})
     figures = {cell.supervisor: 0.6, cell.student: 0.7, cell.ceiling: 0.8}
     for id_, accuracy in figures.items():
         store.write_run(a_record(id=id_, accuracy=accuracy), predictions=some_predictions())
     store.write_run(a_record(), metrics=some_metrics())
     store.write_trial("study", 0, {"state": "complete", "value": 1.0})
-    store.write_manifest(a_manifest(cell))
+    store.manifests.write(a_manifest(cell))
     return open_results(tmp_path)
 
 

@@ -77,7 +77,7 @@ class Study:
 
 
 def found(store: Store, **cell: Any) -> Savings:
-    store.write_manifest(a_manifest(a_cell(**cell)))
+    store.manifests.write(a_manifest(a_cell(**cell)))
     return savings(store, sweep="sweep")
 
 

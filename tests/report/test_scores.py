@@ -42,14 +42,14 @@ def write(store: Store, id_: str, *, labels: str = "ground_truth", **of_example:
 @pytest.fixture
 def store(tmp_path) -> Store:
     store = Store.open(tmp_path)
-    store.write_split("split-1", some_rows(), {})
+    store.splits.write("split-1", some_rows(), {})
     write(store, CELL.supervisor, b=0.8, c=0.6)  # right, wrong
     write(store, CELL.ceiling, b=0.9, c=0.1)
     assert CELL.student is not None
     write(store, CELL.student, labels=CELL.supervisor, c=0.3, b=0.7)  # another order
     write(store, "trial", b=0.2, c=0.3)
     store.write_run(a_record("study", kind="study"))
-    store.write_manifest(a_manifest(CELL))
+    store.manifests.write(a_manifest(CELL))
     return store
 
 

@@ -259,7 +259,7 @@ def test_rows_keep_the_order_of_the_cells():
 def store(tmp_path) -> Store:
     store = Store.open(tmp_path)
     for name, method in (("one", "naive"), ("two", "confidence")):
-        store.write_manifest(a_manifest(a_cell(method=method), name=name))
+        store.manifests.write(a_manifest(a_cell(method=method), name=name))
         for record in records_of(a_cell(method=method)).values():
             store.write_run(record)
     return store
@@ -275,7 +275,7 @@ def test_a_store_gives_one_sweep_or_all(store):
 
 def test_the_latest_manifest_counts(store):
     later = a_manifest(a_cell(method="other"), name="one", created_at="2026-02-01T00:00:00Z")
-    store.write_manifest(later)
+    store.manifests.write(later)
     (row,) = pgr_table(store, sweep="one").rows
     assert (row.method, row.reason) == ("other", "student not run")
 

@@ -15,6 +15,7 @@ from w2s_ray.report import pgr_table, savings, table
 from w2s_ray.report.table_cache import Answers
 from w2s_ray.report.table_rows import MethodRow, Missing, Row
 from w2s_ray.store import Store
+from w2s_ray.store.compaction import compact
 
 ROWS = [(task, method) for task in ("a", "b") for method in ("naive", "confidence")]
 CELLS = cells_of(tasks=["a", "b"], methods=["naive", "confidence"])
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> Store:
     made = Store.open(tmp_path / "store")
     students = {("a", "naive"): 0.7, ("a", "confidence"): 0.8, ("b", "naive"): 0.65}
     write_sweep(made, CELLS, students=students)
-    made.compact()
+    compact(made.files)
     return made
 
 
@@ -63,7 +64,7 @@ def test_a_new_run_is_seen(store, computed):
     assert pgr_table(store).rows[-1].pgr == pytest.approx(2 / 3)
     assert pgr_table(store).rows[-1].pgr == pytest.approx(2 / 3)
     assert computed == ["sweep"] * 3, "runs that the catalog doesn't hold yet are looked at"
-    store.compact()
+    compact(store.files)
     kept = [pgr_table(store).rows for _ in range(2)]
     assert computed == ["sweep"] * 4
     assert kept[0] == kept[1]
@@ -73,7 +74,7 @@ def test_a_new_run_is_seen(store, computed):
 def test_another_try_of_a_failed_run_is_seen(store):
     missing = str(CELLS[-1].student)
     store.write_attempt(a_record(id=missing, status="failed", reason="diverged"))
-    store.compact()
+    compact(store.files)
     assert [pgr_table(store).rows[-1].missing[1].why for _ in range(2)] == [
         "student failed: diverged"
     ] * 2
@@ -83,7 +84,7 @@ def test_another_try_of_a_failed_run_is_seen(store):
 
 def test_what_happens_to_other_runs_leaves_a_table_kept(store, computed):
     store.write_attempt(a_record(id="other", status="failed", reason="diverged"))
-    store.compact()
+    compact(store.files)
     first = pgr_table(store).rows
     store.write_attempt(a_record(id="other", status="failed", reason="out of memory"))
     write_run(store, "another", task="a", right=0.5)
@@ -93,14 +94,14 @@ def test_what_happens_to_other_runs_leaves_a_table_kept(store, computed):
 
 def test_other_cells_of_the_sweep_are_another_table(store, computed):
     pgr_table(store)
-    store.write_manifest(a_manifest(*CELLS[:4], created_at=LATE))
+    store.manifests.write(a_manifest(*CELLS[:4], created_at=LATE))
     assert len(pgr_table(store).rows) == 2
     assert computed == ["sweep", "sweep"]
 
 
 def test_equal_cells_are_told_by_the_sweep_that_asks(store, computed):
     pgr_table(store, sweep="sweep")
-    store.write_manifest(a_manifest(*CELLS, name="twin"))
+    store.manifests.write(a_manifest(*CELLS, name="twin"))
     twin = pgr_table(store, sweep="twin")
     assert computed == ["sweep"]
     assert {row.sweep for row in (*twin.rows, *twin.by_method)} == {"twin"}
@@ -121,14 +122,14 @@ def test_a_store_without_a_catalog_keeps_nothing(tmp_path):
     write_sweep(made, CELLS, students={})
     pgr_table(made)
     savings(made, sweep="sweep")
-    assert made.derived("rows") is None
-    assert made.derived("savings") is None
+    assert made.cache.read("rows") is None
+    assert made.cache.read("savings") is None
 
 
 def aged(store: Store, folder: Path) -> None:
     """A catalog of runs that have lain there for a while, so that it is trusted without a look."""
     os.utime(folder / "store" / "runs", (1e9, 1e9))
-    store.compact()
+    compact(store.files)
 
 
 @pytest.mark.parametrize("medians_only", [False, True])
@@ -137,7 +138,7 @@ def test_what_can_be_read_again_later_is_not_kept_without(tmp_path, medians_only
     write_sweep(made, CELLS, students=dict.fromkeys(ROWS, 0.7))
     if medians_only:  # the rows' intervals are known; that of a median over other rows is not
         pgr_table(made)
-        made.write_manifest(a_manifest(*CELLS[:4], created_at=LATE))
+        made.manifests.write(a_manifest(*CELLS[:4], created_at=LATE))
     aged(made, tmp_path)
     file = tmp_path / "store" / "runs" / CELLS[0].supervisor / "predictions.parquet"
     file.rename(tmp_path / "aside")
@@ -156,10 +157,10 @@ def test_an_answer_with_other_columns_is_computed_anew(store, computed, monkeypa
     assert kept.find(CELLS, dict) is not None
     fewer = Answers(store.snapshot(), "rows", shape=(Row, Missing))
     assert fewer.find(CELLS, dict) is None
-    broken = store.derived("rows")
+    broken = store.cache.read("rows")
     assert broken is not None
     at = broken.column_names.index("answer")
-    store.put_derived("rows", broken.set_column(at, "answer", pa.array(["{"])))
+    store.cache.write("rows", broken.set_column(at, "answer", pa.array(["{"])))
     assert pgr_table(store).rows == first
     assert computed == ["sweep", "sweep"]
 
@@ -187,13 +188,13 @@ def test_answers_of_an_older_catalog_are_dropped(store):
 
     keep(CELLS[:1])
     keep(CELLS[:2])
-    kept = store.derived("rows")
+    kept = store.cache.read("rows")
     assert kept is not None
     assert kept.num_rows == 2
     write_split(store, "c")
     write_run(store, "new", task="c", right=0.5)
-    store.compact()
+    compact(store.files)
     keep(CELLS[:1])
-    kept = store.derived("rows")
+    kept = store.cache.read("rows")
     assert kept is not None
     assert kept.num_rows == 1

@@ -135,4 +135,4 @@ def test_at_its_budget_a_sweep_finishes_what_is_under_way_and_starts_nothing(tmp
     assert "stopped by its budget of 1e-05 device-hours" in ended.stderr
     assert 0 < len(store.all_done()) <= 4, "the two students wait for those"
     assert {run.id for run in store.latest()} == store.all_done(), "nothing has failed"
-    assert store.work_left() == set(), "nothing was interrupted"
+    assert store.work.fit_ids() == set(), "nothing was interrupted"

@@ -58,13 +58,13 @@ def test_the_newest_state_comes_back_and_alone_is_kept(any_store, tmp_path):
     assert stored(any_store) == ["step-10/files/deep/state", "step-10/rank-0.done"]
     assert kept.last_bytes == len("at 10")
     assert kept.bytes_written == len("at 9") + len("at 10")
-    assert any_store.work_size("fit") > kept.last_bytes
+    assert any_store.work.size("fit") > kept.last_bytes
     kept.close()
     again = opened(any_store, tmp_path, life=1)
     assert content(again.latest()) == {"state": "at 10"}
     again.close()
     assert not any((tmp_path / "spool-1").rglob("*"))
-    any_store.clear_work("fit")
+    any_store.work.clear("fit")
     assert stored(any_store) == []
 
 

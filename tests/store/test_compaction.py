@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from tests.faulty_s3 import Faults
 from tests.store.builders import (
@@ -27,7 +27,9 @@ from tests.store.builders import (
     some_predictions,
     some_rows,
 )
+from w2s_ray.cli import app
 from w2s_ray.store import Store, StoreError, catalog_index
+from w2s_ray.store.compaction import compact
 from w2s_ray.store.sql_query import query
 
 NAMES = tuple("abcdef")
@@ -95,7 +97,7 @@ def do(store: Store, action: str, name: str, number: int) -> None:
         case "deleted":
             store.files.remove_folder(f"runs/{id_}")
         case "split":
-            store.write_split(f"split-{number % 2}", some_rows(), {"task": "sciq"})
+            store.splits.write(f"split-{number % 2}", some_rows(), {"task": "sciq"})
         case "split deleted":
             store.files.remove_folder(f"splits/split-{number % 2}")
         case "weights":
@@ -103,7 +105,7 @@ def do(store: Store, action: str, name: str, number: int) -> None:
         case "settle":
             settle(store)
         case "compact":
-            store.compact()
+            compact(store.files)
         case _:
             store.files.remove_folder("catalog")
 
@@ -136,7 +138,7 @@ def test_whatever_happens_the_catalog_changes_nothing(tmp_path_factory, steps):
 
 def filled(store: Store) -> Store:
     """Runs of every kind, all of which can be copied but the study at work."""
-    store.write_split("split-1", some_rows(), {"task": "sciq"})
+    store.splits.write("split-1", some_rows(), {"task": "sciq"})
     for name in ("a", "b"):
         store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
     for attempt in (1, 2):
@@ -144,7 +146,7 @@ def filled(store: Store) -> Store:
     store.write_trial(an_id("d"), 0, {"state": "complete", "value": 1.0, "cost": 2.0, "fits": []})
     store.write_run(a_record("d", kind="study", recipe={}, accuracy=None))
     store.write_trial(an_id("e"), 0, {"state": "pruned", "value": 1.0, "fits": []})
-    store.write_manifest(a_manifest())
+    store.manifests.write(a_manifest())
     settle(store)
     return store
 
@@ -152,7 +154,7 @@ def filled(store: Store) -> Store:
 def test_every_kind_of_store_reads_the_same_before_and_after(some_store):
     store = filled(some_store)
     before = without_catalog(store)
-    assert (done := store.compact()).added == 4
+    assert (done := compact(store.files)).added == 4
     assert (done.left, done.runs, done.segments) == (1, 4, 1)
     assert observed(store) == before
     for number, (action, name) in enumerate(
@@ -161,14 +163,14 @@ def test_every_kind_of_store_reads_the_same_before_and_after(some_store):
         do(store, action, name, number)
     assert_same(store)
     settle(store)
-    assert store.compact().added == 3
+    assert compact(store.files).added == 3
     assert_same(store)
-    assert store.compact().added == 0
+    assert compact(store.files).added == 0
 
 
 def test_copied_runs_are_read_without_their_own_files(some_store, monkeypatch):
     store = filled(some_store)
-    store.compact()
+    compact(store.files)
     read: list[str] = []
     original = type(store.files).read_many
 
@@ -186,16 +188,16 @@ def test_copied_runs_are_read_without_their_own_files(some_store, monkeypatch):
 def test_a_run_that_failed_a_moment_ago_is_not_copied_yet(tmp_path):
     store = Store.open(tmp_path)
     store.write_attempt(a_record("c", status="failed", reason="no memory"))
-    assert store.compact().added == 0
+    assert compact(store.files).added == 0
     settle(store)
-    assert store.compact().added == 1
+    assert compact(store.files).added == 1
 
 
 def test_a_store_in_which_no_run_came_or_went_is_not_listed(tmp_path, monkeypatch):
     store = filled(Store.open(tmp_path))
-    store.compact()
+    compact(store.files)
     settle(store)
-    store.compact()
+    compact(store.files)
     with monkeypatch.context() as patch:
         patch.setattr(type(store.files), "subfolders", mock.Mock(side_effect=AssertionError))
         snapshot = store.snapshot()
@@ -222,11 +224,11 @@ def test_small_segments_are_merged_and_large_ones_left(tmp_path):
                 metrics=some_metrics(name),
                 predictions=some_predictions(),
             )
-        counts.append(store.compact().segments)
+        counts.append(compact(store.files).segments)
     assert max(counts) <= 5
     names = sorted(an_id(f"run-{number}") for number in range(120))
     assert [record.id for record in store.latest()] == names
-    for copies in store.standing().copies:
+    for copies in store.run_snapshot().copies:
         held = catalog_index.held(store.files, copies.segment.name)
         assert list(held.ids) == sorted(held.ids)
     assert_same(store)
@@ -244,8 +246,8 @@ def test_rows_of_a_run_stay_together_and_in_order_across_merges(tmp_path, monkey
             store.write_run(
                 a_record(name), metrics=some_metrics(name), predictions=some_predictions()
             )
-        store.compact()
-    for copies in store.standing().copies:
+        compact(store.files)
+    for copies in store.run_snapshot().copies:
         copied = copies.rows(store.files, "predictions")
         rows = pq.ParquetFile(store.files.locate(copied.paths[0])).read()
         assert rows["run_id"].to_pylist() == sorted(rows["run_id"].to_pylist())
@@ -260,8 +262,8 @@ def test_a_filter_reads_only_the_row_groups_it_needs(tmp_path, monkeypatch, capl
     store = Store.open(tmp_path)
     for name in NAMES:
         store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
-    store.compact()
-    (copies,) = store.standing().copies
+    compact(store.files)
+    (copies,) = store.run_snapshot().copies
     path = store.files.root / catalog_index.path(copies.segment.name, "predictions")
     group = pq.ParquetFile(path).metadata.row_group(1)
     probabilities = group.column(3)
@@ -288,9 +290,9 @@ def test_a_filter_reads_only_the_row_groups_it_needs(tmp_path, monkeypatch, capl
 )
 def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
     store = filled(Store.open(tmp_path))
-    store.compact()
+    compact(store.files)
     before = without_catalog(store)
-    (copies,) = store.standing().copies
+    (copies,) = store.run_snapshot().copies
     path = catalog_index.path(copies.segment.name, kind)
     content = store.files.read(path)
     match damage:
@@ -317,17 +319,17 @@ def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
         assert (caplog.text == "") == (damage == "no catalog")
     if damage in ("no Parquet", "a bit"):  # as the note says
         store.files.remove_folder(f"{catalog_index.FOLDER}/{copies.segment.name}")
-    store.compact()
+    compact(store.files)
     caplog.clear()
     assert observed(store) == before
     assert caplog.text == ""
-    assert len(store.standing().fresh) == 1
+    assert len(store.run_snapshot().fresh) == 1
 
 
 def test_a_run_with_a_damaged_table_is_left_out_with_a_warning(tmp_path, caplog):
     store = filled(Store.open(tmp_path))
     store.files.write(f"runs/{an_id('a')}/metrics.parquet", b"broken")
-    assert store.compact().added == 3
+    assert compact(store.files).added == 3
     assert f"run {an_id('a')} is left out of the catalog" in caplog.text
     assert [record.id for record in store.latest()] == sorted(map(an_id, "abcd"))
     caplog.clear()
@@ -338,22 +340,22 @@ def test_a_run_with_a_damaged_table_is_left_out_with_a_warning(tmp_path, caplog)
 def test_metrics_that_name_another_run_are_left_in_their_file(tmp_path):
     store = Store.open(tmp_path)
     store.write_run(a_record("a"), metrics=some_metrics("b"))
-    assert store.compact().added == 0
+    assert compact(store.files).added == 0
     assert_same(store)
 
 
 def test_an_old_index_can_be_read_until_its_segments_are_removed(tmp_path):
     store = filled(Store.open(tmp_path))
-    store.compact()
+    compact(store.files)
     reader = store.snapshot()
     before = observed(reader)
     for name in ("f", "g"):
         store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
-    store.compact()
-    assert len(store.standing().copies) == 1
+    compact(store.files)
+    assert len(store.run_snapshot().copies) == 1
     assert observed(reader) == before
     with mock.patch.object(catalog_index, "_RETIRED_FOR", catalog_index.timedelta(0)):
-        store.compact()
+        compact(store.files)
     assert len({path.split("/")[2] for path in store.files.find(catalog_index.FOLDER)}) == 1
     assert_same(store)
 
@@ -363,7 +365,7 @@ def test_leftovers_of_killed_compactions_go_after_a_day(tmp_path):
     old, young = "20200101T000000Z-0a0a0a0a", catalog_index.new_name()
     for name in (old, young):
         store.files.write(catalog_index.path(name, "runs"), b"half")
-    store.compact()
+    compact(store.files)
     left = {path.split("/")[2] for path in store.files.find(catalog_index.FOLDER)}
     assert old not in left
     assert young in left
@@ -377,13 +379,13 @@ def test_of_two_compactions_at_once_the_slower_starts_again(some_store, monkeypa
         if not raced:
             raced.append(1)
             store.write_run(a_record("f"))
-            store.compact()
+            compact(store.files)
         return original(files, index, version=version)
 
     monkeypatch.setattr(catalog_index, "swap", swap)
-    store.compact()
+    compact(store.files)
     assert_same(store)
-    held = [id_ for copies in store.standing().copies for id_ in copies.ids(store.files)]
+    held = [id_ for copies in store.run_snapshot().copies for id_ in copies.ids(store.files)]
     assert sorted(held) == sorted(map(an_id, "abcdf"))
     index, _ = catalog_index.read_index(store.files)
     known = {s.name for s in index.segments} | {r.name for r in index.retired}
@@ -394,7 +396,7 @@ def test_a_compaction_that_always_loses_says_so(tmp_path, monkeypatch):
     store = filled(Store.open(tmp_path))
     monkeypatch.setattr(catalog_index, "swap", lambda *_, **__: False)
     with pytest.raises(StoreError, match="other compactions"):
-        store.compact()
+        compact(store.files)
     assert store.files.find(catalog_index.FOLDER) == []
 
 
@@ -404,9 +406,9 @@ def test_a_killed_compaction_changes_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(catalog_index, "swap", mock.Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            store.compact()
+            compact(store.files)
     assert observed(store) == before
-    store.compact()
+    compact(store.files)
     assert observed(store) == before
 
 
@@ -426,10 +428,10 @@ def test_writers_readers_and_compactions_at_once(tmp_path):
             written.append(an_id(name))
         stop.set()
 
-    def compact() -> None:
+    def compact_repeatedly() -> None:
         while not stop.is_set():
             with contextlib.suppress(StoreError):  # the other one was faster each time
-                store.compact()
+                compact(store.files)
 
     def read() -> int:
         reads = 0
@@ -446,10 +448,12 @@ def test_writers_readers_and_compactions_at_once(tmp_path):
         return reads
 
     with ThreadPoolExecutor(4) as pool:
-        tasks = [pool.submit(task) for task in (write, compact, compact, read)]
+        tasks = [
+            pool.submit(task) for task in (write, compact_repeatedly, compact_repeatedly, read)
+        ]
         assert all(task.result() is None for task in tasks[:3])
         assert tasks[3].result() > 0
-    store.compact()
+    compact(store.files)
     assert_same(store)
     assert len(store.all_done()) == 40
 
@@ -458,12 +462,14 @@ def test_a_compaction_survives_a_store_that_fails_now_and_then(s3_server, s3_sto
     store = filled(Store.open(s3_store))
     before = without_catalog(store)
     with s3_server.faulty(Faults(seed=2, refused=0.05, lost=0.05)) as met:
-        assert store.compact().runs == 4
+        assert compact(store.files).runs == 4
         assert observed(store) == before
     assert met["refused"] > 0
     assert met["lost"] > 0
 
 
 def test_no_store_is_not_compacted(tmp_path):
-    with pytest.raises(StoreError, match="there are no results"):
-        Store.open(tmp_path / uuid.uuid4().hex).compact()
+    ended = CliRunner().invoke(app, ["compact", "--store", str(tmp_path / "none")])
+    assert ended.exit_code == 2
+    assert "there are no results" in ended.stderr
+    assert not list(tmp_path.iterdir())

@@ -45,7 +45,7 @@ def test_what_is_said_replaces_what_was_said_and_is_taken_back(tmp_path: Path):
     say(store.files, news(other, age_s=60))
     assert [(n.driver, n.beat) for n in heard(store.files)] == [(other.token, 1), (me.token, 2)]
     assert heard(store.files)[0].host == "another"
-    assert store.work_left() == set()
+    assert store.work.fit_ids() == set()
     remove_driver_state(store.files, me.token)
     remove_driver_state(store.files, me.token)
     assert [n.driver for n in heard(store.files)] == [other.token]
@@ -57,7 +57,7 @@ def test_on_an_object_store_it_is_the_same(s3_store: str):
     say(store.files, news(me, beat=1))
     say(store.files, news(me, beat=2))
     assert [n.beat for n in heard(Store.open(s3_store).files)] == [2]
-    assert store.work_left() == set()
+    assert store.work.fit_ids() == set()
     remove_driver_state(store.files, me.token)
     assert heard(store.files) == []
 

@@ -30,7 +30,7 @@ from w2s_ray.store.sql_query import query
 def a_small_sweep(store: Store) -> Store:
     """One cell, with all its runs done."""
     cell = a_cell()
-    store.write_split("split-1", some_rows(), {"task": "sciq"})
+    store.splits.write("split-1", some_rows(), {"task": "sciq"})
     for name, accuracy in (("supervisor", 0.6), ("ceiling", 0.9), ("student", 0.75)):
         store.write_run(
             a_record(name, id=getattr(cell, name), accuracy=accuracy),
@@ -38,7 +38,7 @@ def a_small_sweep(store: Store) -> Store:
             predictions=some_predictions(),
         )
     store.write_attempt(a_record("bad", accuracy=None, status="failed", reason="out of memory"))
-    store.write_manifest(a_manifest(cell))
+    store.manifests.write(a_manifest(cell))
     return store
 
 

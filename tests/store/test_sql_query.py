@@ -22,12 +22,13 @@ from tests.store.builders import (
 )
 from w2s_ray.store import Store, StoreError, sql_query
 from w2s_ray.store.columns import TABLES
+from w2s_ray.store.compaction import compact
 from w2s_ray.store.sql_query import QueryError, query, stream
 from w2s_ray.store.tables import column_meanings
 
 
 def filled(store: Store) -> Store:
-    store.write_split("split-1", some_rows(), {"task": "sciq"})
+    store.splits.write("split-1", some_rows(), {"task": "sciq"})
     for name in ("run", "two"):
         store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
     store.write_attempt(a_record("bad", accuracy=None, status="failed", reason="out of memory"))
@@ -44,7 +45,7 @@ def filled(store: Store) -> Store:
             "fits": ["run"],
         },
     )
-    store.write_manifest(a_manifest(a_cell(), a_cell(seed=1)))
+    store.manifests.write(a_manifest(a_cell(), a_cell(seed=1)))
     return store
 
 
@@ -72,7 +73,7 @@ def own(tmp_path) -> Store:
 
 def compacted(store: Store) -> Store:
     """With all but the failed run in the catalog."""
-    assert store.compact().added >= 3
+    assert compact(store.files).added >= 3
     return store
 
 
@@ -366,7 +367,7 @@ def test_a_folder_may_be_called_what_it_likes(tmp_path, folder):
         assert rows(store, "select count(distinct run_id), sum(label) from predictions") == [(2, 2)]
         assert rows(store, "select count(*), count(distinct split) from splits") == [(4, 1)]
         assert list(query(store, "from metrics").column_names) == TABLES["metrics"].names
-        store.compact()
+        compact(store.files)
 
 
 def test_a_query_reads_an_object_store():

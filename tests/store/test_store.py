@@ -41,7 +41,7 @@ def test_an_empty_store_holds_nothing(store):
     assert store.all_done() == set()
     assert list(store.records()) == []
     assert list(store.latest()) == []
-    assert store.sweep_names() == []
+    assert store.manifests.sweeps() == []
     assert store.attempts(an_id("x")) == []
     with pytest.raises(StoreError, match="there are no results at"):
         store.check_readable()
@@ -172,13 +172,13 @@ def test_attempts_at_once_are_all_kept(store):
 
 
 def test_what_a_fit_keeps_while_it_runs_is_measured_and_cleared(store):
-    assert store.work_size("fit") == 0
+    assert store.work.size("fit") == 0
     store.files.write("work/fit/a/b", b"123")
     store.files.write("work/fit-2/a", b"1")
-    assert store.work_size("fit") == 3
-    store.clear_work("fit")
-    assert store.work_size("fit") == 0
-    assert store.work_size("fit-2") == 1
+    assert store.work.size("fit") == 3
+    store.work.clear("fit")
+    assert store.work.size("fit") == 0
+    assert store.work.size("fit-2") == 1
 
 
 def test_writers_at_once_leave_one_whole_run(tmp_path):
@@ -260,16 +260,16 @@ def test_tables_of_other_columns_are_refused(store):
 
 
 def test_a_split_is_kept_once_and_whole(store):
-    assert not store.has_split("split-1")
-    store.write_split("split-1", some_rows(), {"task": "sciq"})
-    store.write_split("split-1", some_rows().slice(1), {"task": "other"})
-    assert store.split("split-1").to_pylist() == some_rows().to_pylist()
-    assert store.split_about("split-1") == {"task": "sciq"}
-    assert store.split_fingerprints() == ["split-1"]
+    assert not store.splits.exists("split-1")
+    store.splits.write("split-1", some_rows(), {"task": "sciq"})
+    store.splits.write("split-1", some_rows().slice(1), {"task": "other"})
+    assert store.splits.rows("split-1").to_pylist() == some_rows().to_pylist()
+    assert store.splits.about("split-1") == {"task": "sciq"}
+    assert store.splits.fingerprints() == ["split-1"]
     store.files.remove("splits/split-1/about.json")
-    assert not store.has_split("split-1")
+    assert not store.splits.exists("split-1")
     with pytest.raises(StoreError, match="split split-1 is not in"):
-        store.split("split-1")
+        store.splits.rows("split-1")
 
 
 def test_trials_come_in_order_of_number(store):
@@ -286,14 +286,14 @@ def test_trials_come_in_order_of_number(store):
 
 def test_the_latest_manifest_is_the_newest_by_time(store):
     one, two = a_manifest(a_cell(), created_at=LATE), a_manifest(a_cell(seed=1), created_at=EARLY)
-    store.write_manifest(one)
-    store.write_manifest(two)
-    store.write_manifest(a_manifest(name="other"))
-    assert store.latest_manifest("sweep") == one
-    assert store.manifests("sweep") == [two, one]
-    assert store.sweep_names() == ["other", "sweep"]
+    store.manifests.write(one)
+    store.manifests.write(two)
+    store.manifests.write(a_manifest(name="other"))
+    assert store.manifests.latest("sweep") == one
+    assert store.manifests.all("sweep") == [two, one]
+    assert store.manifests.sweeps() == ["other", "sweep"]
     with pytest.raises(StoreError, match="its sweeps are: other, sweep"):
-        store.latest_manifest("swep")
+        store.manifests.latest("swep")
 
 
 FUTURE = "2130-01-01T00:00:00+00:00"
@@ -302,25 +302,25 @@ FUTURE = "2130-01-01T00:00:00+00:00"
 @pytest.mark.parametrize("future", [FUTURE, "9999-12-31T23:59:59+00:00"])
 def test_a_manifest_from_a_wrong_clock_hides_no_newer_one(store, future):
     wrong = a_manifest(a_cell(seed=1), created_at=future)
-    store.write_manifest(wrong)
-    assert store.latest_manifest("sweep") == wrong
+    store.manifests.write(wrong)
+    assert store.manifests.latest("sweep") == wrong
     for right in (a_manifest(a_cell(), created_at=EARLY), a_manifest(created_at=utc_now())):
-        store.write_manifest(right)
-        assert store.latest_manifest("sweep") == right
-    assert store.manifests("sweep")[0] == wrong
+        store.manifests.write(right)
+        assert store.manifests.latest("sweep") == right
+    assert store.manifests.all("sweep")[0] == wrong
 
 
 def test_a_manifest_from_a_clock_that_is_a_little_fast_counts(store):
     soon = (datetime.now(UTC) + timedelta(minutes=2)).isoformat()
-    store.write_manifest(a_manifest(a_cell(), created_at=EARLY))
-    store.write_manifest(a_manifest(a_cell(seed=1), created_at=soon))
-    assert store.latest_manifest("sweep").cells == (a_cell(seed=1),)
+    store.manifests.write(a_manifest(a_cell(), created_at=EARLY))
+    store.manifests.write(a_manifest(a_cell(seed=1), created_at=soon))
+    assert store.manifests.latest("sweep").cells == (a_cell(seed=1),)
 
 
 def test_a_manifest_that_says_the_same_is_not_kept_again(store):
-    store.write_manifest(a_manifest(a_cell(), created_at=EARLY))
-    store.write_manifest(a_manifest(a_cell(), created_at=LATE))
-    assert [manifest.created_at[:10] for manifest in store.manifests()] == ["2026-01-01"]
+    store.manifests.write(a_manifest(a_cell(), created_at=EARLY))
+    store.manifests.write(a_manifest(a_cell(), created_at=LATE))
+    assert [manifest.created_at[:10] for manifest in store.manifests.all()] == ["2026-01-01"]
 
 
 def test_a_unique_prefix_names_a_run(store):
@@ -344,7 +344,7 @@ def test_names_that_are_paths_are_refused(store, name):
     with pytest.raises(StoreError, match="is no name"):
         store.record(name)
     with pytest.raises(StoreError, match="is no name"):
-        store.write_split(name, some_rows(), {})
+        store.splits.write(name, some_rows(), {})
 
 
 def test_a_store_travels_to_workers(store):

@@ -14,33 +14,33 @@ ONE, TWO = (
 
 
 def test_a_derived_table_comes_back_and_the_last_one_stays(any_store):
-    assert any_store.derived("intervals") is None
-    any_store.put_derived("intervals", ONE)
-    assert any_store.derived("intervals") == ONE
-    any_store.put_derived("intervals", TWO)
-    assert any_store.derived("intervals") == TWO
-    assert any_store.derived("other") is None
+    assert any_store.cache.read("intervals") is None
+    any_store.cache.write("intervals", ONE)
+    assert any_store.cache.read("intervals") == ONE
+    any_store.cache.write("intervals", TWO)
+    assert any_store.cache.read("intervals") == TWO
+    assert any_store.cache.read("other") is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"not Parquet at all", None])
 def test_a_damaged_one_is_none_with_a_warning(any_store, caplog, damage):
-    any_store.put_derived("intervals", ONE)
+    any_store.cache.write("intervals", ONE)
     path = "catalog/derived/intervals.parquet"
     whole = any_store.files.read(path)
     any_store.files.write(path, whole[: len(whole) // 2] if damage is None else damage)
     with caplog.at_level(logging.WARNING):
-        assert any_store.derived("intervals") is None
+        assert any_store.cache.read("intervals") is None
     assert "intervals.parquet is damaged and is computed anew" in caplog.text
-    any_store.put_derived("intervals", ONE)
-    assert any_store.derived("intervals") == ONE
+    any_store.cache.write("intervals", ONE)
+    assert any_store.cache.read("intervals") == ONE
 
 
 def test_a_derived_table_is_no_run_and_no_sweep(any_store):
-    any_store.put_derived("intervals", ONE)
+    any_store.cache.write("intervals", ONE)
     assert any_store.all_done() == set()
-    assert any_store.sweep_names() == []
+    assert any_store.manifests.sweeps() == []
 
 
 def test_a_name_that_is_a_path_is_refused(any_store):
     with pytest.raises(StoreError, match="is no name"):
-        any_store.put_derived("../runs", ONE)
+        any_store.cache.write("../runs", ONE)

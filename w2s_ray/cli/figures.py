@@ -36,7 +36,7 @@ def figures(
     results = open_snapshot(store, sweep)
     formats, axis = _formats(format), check_choice(x, get_args(XAxis), option="--x")
     chosen_theme = check_choice(theme, get_args(Theme), option="--theme")
-    names = results.sweep_names() if sweep is None else [sweep.name]
+    names = results.manifests.sweeps() if sweep is None else [sweep.name]
     by_sweep = {name: figures_of(Results(results), name, x=axis) for name in names}
     known = dict.fromkeys(name for of_sweep in by_sweep.values() for name in of_sweep)
     unknown = [name for name in only or () if name not in known]

@@ -70,7 +70,7 @@ def plan_of(sweep: Sweep, store: Store) -> Plan:
 def cells_of(store: Store, plan: Plan | None) -> dict[str, Sequence[Cell]]:
     """Sweep name -> its cells: of the plan, or else of every sweep in the store."""
     if plan is None:
-        return {name: store.latest_manifest(name).cells for name in store.sweep_names()}
+        return {name: store.manifests.latest(name).cells for name in store.manifests.sweeps()}
     from w2s_ray import prepare
 
     return {plan.sweep.name: prepare.cells_of(plan)}

@@ -34,7 +34,7 @@ def store_status(store: Store) -> dict[str, Any]:
     return {
         "store": store.uri,
         "runs": Counter(f"{_NOUNS[record.kind][1]} {record.status}" for record in latest.values()),
-        "sweeps": {name: _cell_counts(store, name, latest) for name in store.sweep_names()},
+        "sweeps": {name: _cell_counts(store, name, latest) for name in store.manifests.sweeps()},
         "drivers": [
             {**_driver(state), "alive": liveness.heart(state) != "silent"}
             for state in heard(store.files)
@@ -69,7 +69,7 @@ def _counted(state: str, count: int) -> str:
 
 def _cell_counts(store: Store, name: str, latest: Mapping[str, Record]) -> dict[str, int]:
     """How many cells a sweep has, and of how many all three runs are done."""
-    cells = store.latest_manifest(name).cells
+    cells = store.manifests.latest(name).cells
     complete = sum(
         cell.student is not None
         and all(

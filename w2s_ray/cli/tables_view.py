@@ -109,7 +109,7 @@ def _declared_models(store: Store, sweep: str, plan: Plan | None) -> tuple[str, 
     Empty where the store has no file or one of another version, so that the order is unknown.
     """
     try:
-        declared = plan.sweep if plan else parse_sweep(store.latest_manifest(sweep).sweep_text)
+        declared = plan.sweep if plan else parse_sweep(store.manifests.latest(sweep).sweep_text)
     except SweepError:
         return ()
     return tuple(model.label for model in declared.models)

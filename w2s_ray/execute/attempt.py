@@ -77,7 +77,7 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
         checkpoints.close()
         shutil.rmtree(spool, ignore_errors=True)
         if rank == 0 and not wanted:
-            store.clear_work(fit.id)
+            store.work.clear(fit.id)
 
 
 class TrackerControl:

@@ -174,7 +174,7 @@ class GraphRunner:
 
     def tidy(self) -> None:
         """Throw away what nobody resumes: what stopped fits wrote at the last moment."""
-        left = self.store.work_left()
+        left = self.store.work.fit_ids()
         over = left & self.done
         for study in self.plan.studies if left else ():
             over |= left & {fit for trial in self.store.trials(study) for fit in trial["fits"]}

@@ -71,7 +71,7 @@ class RunContext:
         """Throw away what resuming a fit would need, unless somebody is at work on it."""
         with self.claimed(run_id) as claimed:
             if claimed:
-                self.open_store().clear_work(run_id)
+                self.open_store().work.clear(run_id)
 
     def is_stopping(self) -> bool:
         """Whether the sweep is being stopped, or has ended already."""

@@ -23,7 +23,7 @@ def stored_split(store: Store, fingerprint: str) -> pa.Table:
         StoreError: the file is damaged.
         InputError: its rows have another fingerprint.
     """
-    rows = store.split(fingerprint)
+    rows = store.splits.rows(fingerprint)
     check_rows(rows, store, fingerprint)
     return rows
 

@@ -171,7 +171,7 @@ def _text(fit: PlannedFit, rows: SplitRows) -> TrainingData:
 def _features(fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
     recipe = fit.recipe
     assert fit.execution.workers == 1, "the plan refuses sharded probes"
-    task = Task.model_validate(store.split_about(recipe.split)["declaration"])
+    task = Task.model_validate(store.splits.about(recipe.split)["declaration"])
     made = {
         part: features(fit, task, part, rows.ids[part], contents=rows.texts[part])
         for part in _parts(recipe)

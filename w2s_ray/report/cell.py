@@ -1,7 +1,7 @@
 """One cell of the grid against the records: its accuracies, its label, and what it lacks.
 
-Owns the honesty of the objective column: whatever way a cell's own ground truth chose a student's
-setting or its stopping point, the cell is called `oracle`. It averages nothing.
+Owns the objective column: where a cell's own ground truth chose a student's setting or stopping
+point in any way, its objective is `oracle`. Averages nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:
     """What the cell's settings were chosen by: as declared, or `oracle`.
 
     A transfer cell that its study trained saw its own ground truth, and so did a student that was
-    stopped by it, learnt or was asked with it, or was taught by a simulated supervisor.
+    stopped by it, trained on it, or taught by a simulated supervisor.
     """
     searched = cell.objective == "transfer" and cell.searched
     student = records.get(cell.student or "")
@@ -37,22 +37,22 @@ def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:
     true = student is not None and student.labels == "ground_truth"
     labels = (student.recipe.get("labels") or {}) if student else {}
     taught = any(one["kind"] in ORACLES for one in labels.get("transforms") or ())
-    knows = searched or stopping.get("oracle") or true or taught
-    return "oracle" if knows else cell.objective
+    is_oracle = searched or stopping.get("oracle") or true or taught
+    return "oracle" if is_oracle else cell.objective
 
 
 def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:
     """Which of the cell's three runs have no accuracy, and why not."""
-    standing = {
+    reasons = {
         "supervisor": _why_not(records.get(cell.supervisor)),
         "student": _why_no_student(cell, records),
         "ceiling": _why_not(records.get(cell.ceiling)),
     }
-    return "; ".join(f"{role} {why}" for role, why in standing.items() if why is not None)
+    return "; ".join(f"{role} {why}" for role, why in reasons.items() if why is not None)
 
 
 def _why_no_student(cell: Cell, records: Mapping[str, Record]) -> str | None:
-    """Why the student has no accuracy; a student that never ran is told from what it waits for."""
+    """Why the student has no accuracy; of one that never ran, the run that blocks it."""
     student = records.get(cell.student or "")
     if student is not None:
         return _why_not(student)

@@ -139,7 +139,7 @@ def _of(rows: Rows, drawn: Mapping[Group, _Sides | str]) -> Found:
 
 
 def _kept(store: Store) -> dict[str, Found]:
-    table = store.derived(TABLE)
+    table = store.cache.read(TABLE)
     return {
         row["key"]: Found(
             Interval(row["mean_low"], row["mean_high"]),
@@ -166,6 +166,6 @@ def _keep(store: Store, found: Mapping[str, Found]) -> None:
         ("key", pa.string()), ("mean_low mean_high median_low median_high", pa.float64())
     )
     try:
-        store.put_derived(TABLE, from_rows(rows, columns))
+        store.cache.write(TABLE, from_rows(rows, columns))
     except (OSError, StoreError) as error:
         _log.debug("intervals of differences are not kept: %s", error)

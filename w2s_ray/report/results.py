@@ -104,7 +104,7 @@ class Results:
         """One row per sweep: the shares of training that early stopping and pruning saved."""
         from w2s_ray.store.tables import from_rows
 
-        names = self.store.sweep_names() if sweep is None else [sweep]
+        names = self.store.manifests.sweeps() if sweep is None else [sweep]
         found = [asdict(savings(self.store, sweep=name)) for name in names]
         return to_frame(from_rows(found, schema_of(Savings)))
 

@@ -69,7 +69,7 @@ def savings(store: Store, *, sweep: str) -> Savings:
     Raises:
         StoreError: no such sweep.
     """
-    return savings_of({sweep: store.latest_manifest(sweep).cells}, store)[0]
+    return savings_of({sweep: store.manifests.latest(sweep).cells}, store)[0]
 
 
 def savings_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> list[Savings]:

@@ -138,7 +138,7 @@ def reliability(store: Store, run_id: str) -> pa.Table:
 
 def _kept(store: Store) -> pa.Table:
     """The rows that were computed before."""
-    table = store.derived(_KEPT)
+    table = store.cache.read(_KEPT)
     if table is not None and table.schema.equals(SCORES):
         return table
     return pa.Table.from_batches([], schema=SCORES)
@@ -147,13 +147,13 @@ def _kept(store: Store) -> pa.Table:
 def _keep(store: Store, table: pa.Table) -> None:
     """Put the rows into the store, if it can be written to."""
     try:
-        store.put_derived(_KEPT, table)
+        store.cache.write(_KEPT, table)
     except (OSError, StoreError) as error:
         _log.debug("scores are not kept: %s", error)
 
 
 def _ids(store: Store, sweep: str) -> set[str]:
-    cells = store.latest_manifest(sweep).cells
+    cells = store.manifests.latest(sweep).cells
     return {id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_}
 
 
@@ -165,7 +165,7 @@ def _computed(store: Store, ids: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     """
     fits = [record for record in store.records(ids) if record.kind == "fit"]
     fits.sort(key=lambda fit: (str(fit.recipe.get("split")), fit.labels or ""))
-    known = set(store.split_fingerprints()) if fits else set()
+    known = set(store.splits.fingerprints()) if fits else set()
     with ThreadPoolExecutor(READERS) as readers:
         for split, of_split in groupby(fits, key=lambda fit: str(fit.recipe.get("split"))):
             test = unless_damaged(partial(eval_set, store, split)) if split in known else None

@@ -40,8 +40,8 @@ def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
         StoreError: no store, or no such sweep.
     """
     store.check_readable()
-    names = store.sweep_names() if sweep is None else [sweep]
-    return table_of({name: store.latest_manifest(name).cells for name in names}, store)
+    names = store.manifests.sweeps() if sweep is None else [sweep]
+    return table_of({name: store.manifests.latest(name).cells for name in names}, store)
 
 
 def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:

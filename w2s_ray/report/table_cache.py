@@ -38,7 +38,7 @@ class Answers:
         self._store = store
         self._kind = kind
         self._shape = [(one.__name__, *(field.name for field in fields(one))) for one in shape]
-        self._stands = store.standing()
+        self._stands = store.run_snapshot()
         self._new: dict[str, tuple[Any, Iterable[str]]] = {}
 
     def find(self, cells: Sequence[Cell], make: Callable[[Any], T]) -> T | None:
@@ -74,7 +74,7 @@ class Answers:
         ]
         kept = (_plain(row) for key, row in self._kept.items() if key not in self._new)
         try:
-            self._store.put_derived(self._kind, from_rows([*kept, *rows], _SCHEMA))
+            self._store.cache.write(self._kind, from_rows([*kept, *rows], _SCHEMA))
         except OSError as error:
             _log.debug("answers are not kept: %s", error)
         self._new.clear()
@@ -89,7 +89,7 @@ class Answers:
     @cached_property
     def _kept(self) -> dict[str, dict[str, pa.Scalar]]:
         """Key -> the row of it, of those that were kept with this catalog."""
-        kept = self._store.derived(self._kind)
+        kept = self._store.cache.read(self._kind)
         if kept is None or not kept.schema.remove_metadata().equals(_SCHEMA):
             return {}
         found = {}

@@ -1,8 +1,8 @@
 """Writing segments: from the files of runs, and from other segments.
 
 Owns what a segment's Parquet files look like (order, row groups, encodings) and the memory that
-writing takes: a bounded number of rows, however large the segment. It knows nothing of the index,
-nor which runs are worth copying.
+writing needs: a bounded number of rows, however large the segment. The choice of runs is made in
+`compaction`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SegmentWriter:
 
 
 class _Kind:
-    """One file: rows wait until they fill a row group."""
+    """One file: rows are buffered until they fill a row group."""
 
     def __init__(self, path: Path, kind: str) -> None:
         import pyarrow.parquet as pq
@@ -101,25 +101,25 @@ class _Kind:
 
 
 def copy_runs(
-    writer: SegmentWriter, standing: StoreSnapshot, ids: Sequence[str], *, labels: Labels
+    writer: SegmentWriter, snapshot: StoreSnapshot, ids: Sequence[str], *, labels: Labels
 ) -> None:
-    """Add runs that stand as `standing` says, by their own files; `ids` are sorted.
+    """Add runs from their own files, as listed in `snapshot`; `ids` are sorted.
 
-    A run with a damaged Parquet file is left out with a warning: who asks for its rows is told.
+    A run with a damaged Parquet file is left out with a warning.
     """
     for start in range(0, len(ids), _AT_ONCE):
-        records = {r.id: r for r in standing.latest(ids[start : start + _AT_ONCE])}
+        records = {r.id: r for r in snapshot.latest(ids[start : start + _AT_ONCE])}
         chosen = list(records)  # a run whose record is damaged is left out
         whole: dict[str, dict[str, pa.Table]] = {}
-        for id_, found in _read(standing, chosen).items():
+        for id_, found in _read(snapshot, chosen).items():
             try:
                 whole[id_] = _tables(records[id_], found, labels)
             except (pa.ArrowException, OSError, ValueError) as error:
                 _log.warning("run %s is left out of the catalog (%s)", id_, error)
-        versions = [standing.listing.versions[id_] for id_ in whole]
+        versions = [snapshot.listing.versions[id_] for id_ in whole]
         rows = run_rows(records[id_] for id_ in whole)
         writer.add("runs", rows.append_column("version", pa.array(versions, pa.int64())))
-        trials = ((id_, t) for id_ in whole for t in standing.trials([id_])[id_])
+        trials = ((id_, t) for id_ in whole for t in snapshot.trials([id_])[id_])
         writer.add("trials", trial_rows(trials))
         for kind in tables.OF_RUN:
             found = [of_run[kind] for of_run in whole.values() if kind in of_run]
@@ -127,16 +127,16 @@ def copy_runs(
                 writer.add(kind, pa.concat_tables(found))
 
 
-def _read(standing: StoreSnapshot, ids: Sequence[str]) -> dict[str, dict[str, bytes]]:
+def _read(snapshot: StoreSnapshot, ids: Sequence[str]) -> dict[str, dict[str, bytes]]:
     """Run -> kind -> the Parquet file, of those that a done run has."""
     wanted = [
         (id_, kind)
         for id_ in ids
         for kind in tables.OF_RUN
-        if {"record.json", f"{kind}.parquet"} <= standing.fresh[id_]
+        if {"record.json", f"{kind}.parquet"} <= snapshot.fresh[id_]
     ]
     found: dict[str, dict[str, bytes]] = {id_: {} for id_ in ids}
-    contents = standing.files.read_many([f"{layout.run(i)}/{kind}.parquet" for i, kind in wanted])
+    contents = snapshot.files.read_many([f"{layout.run(i)}/{kind}.parquet" for i, kind in wanted])
     for (id_, kind), data in zip(wanted, contents, strict=True):
         found[id_][kind] = data
     return found

@@ -2,8 +2,8 @@
 
 Owns which runs are copied and which segments are merged. It may run beside sweeps, readers and
 other compactions, and may be killed: a run's own files are only read, segments are written under
-new names, and the index is exchanged if nobody else did meanwhile. What is read from a store is the
-same before, during and after.
+new names, and the index is replaced by compare-and-swap. Reads of a store give the same before,
+during and after.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from w2s_ray.store.catalog_writer import SegmentWriter, copy_runs, merge
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.local_files import LocalFiles
-from w2s_ray.store.snapshot import Copies, StoreSnapshot, standing
+from w2s_ray.store.snapshot import Copies, StoreSnapshot, take_snapshot
 
 TRIES = 5
 _GROWTH = 2
@@ -36,7 +36,7 @@ class Compaction:
     added: int
     """Runs that were copied from their own files."""
     left: int
-    """Runs that are read from their own files still: at work, or changed moments ago."""
+    """Runs that are still read from their own files: running, or just changed."""
     runs: int
     """Runs that the catalog holds now."""
     segments: int
@@ -45,28 +45,28 @@ class Compaction:
 
 
 def compact(files: Files) -> Compaction:
-    """Copy every run that stands and that no segment holds yet; merge small segments.
+    """Copy every settled run that no segment holds yet; merge small segments.
 
     Raises:
         StoreError: other compactions were faster, again and again.
     """
     for _ in range(TRIES):
         index, version = catalog_index.read_index(files)
-        stands = standing(files)
-        new = _worth_copying(stands)
-        merged = _worth_merging(stands.copies, new=len(new))
+        snapshot = take_snapshot(files)
+        new = _worth_copying(snapshot)
+        merged = _worth_merging(snapshot.copies, new=len(new))
         damaged = {c.segment.name for c in merged if not catalog_index.is_whole(files, c.segment)}
         if damaged:
-            stands = standing(files, without=damaged)
-            new = _worth_copying(stands)
+            snapshot = take_snapshot(files, without=damaged)
+            new = _worth_copying(snapshot)
             merged = [copies for copies in merged if copies.segment.name not in damaged]
         kept = [
             copies.segment.model_copy(update={"gone": tuple(sorted(copies.gone))})
-            for copies in stands.copies
+            for copies in snapshot.copies
             if copies not in merged
         ]
         with tempfile.TemporaryDirectory(prefix="w2s-compact-") as spool:
-            made = _written(LocalFiles(Path(spool)), stands, new, merged)
+            made = _written(LocalFiles(Path(spool)), snapshot, new, merged)
             for segment in made:
                 _upload(files, segment, spool=LocalFiles(Path(spool)))
         replaced = {segment.name for segment in index.segments} - {kept.name for kept in kept}
@@ -74,12 +74,12 @@ def compact(files: Files) -> Compaction:
         after = Index(
             segments=(*kept, *made),
             retired=catalog_index.retire(index, sorted(replaced)),
-            stood=stands.listing.version,
-            others=tuple(sorted(stands.fresh.keys() - copied)),
+            stood=snapshot.listing.version,
+            others=tuple(sorted(snapshot.fresh.keys() - copied)),
         )
         after = catalog_index.clean(files, after)
         if after == index or catalog_index.swap(files, after, version=version):
-            return _told(stands, after)
+            return _summary(snapshot, after)
         for segment in made:
             files.remove_folder(f"{catalog_index.FOLDER}/{segment.name}")
     raise StoreError(
@@ -87,25 +87,25 @@ def compact(files: Files) -> Compaction:
     )
 
 
-def _worth_copying(stands: StoreSnapshot) -> list[str]:
-    """Runs that will most likely stay as they are, and can be told from what they may become.
+def _worth_copying(snapshot: StoreSnapshot) -> list[str]:
+    """Runs that will most likely not change, and whose changes would be detected.
 
-    A study at work is not among them: its trials come one by one.
+    Running studies are left out: their trials are added one by one.
     """
     return sorted(
         id_
-        for id_, names in stands.fresh.items()
+        for id_, names in snapshot.fresh.items()
         if "record.json" in names
         or (
             layout.outcomes(names)
-            and id_ not in stands.listing.unsettled
+            and id_ not in snapshot.listing.unsettled
             and not any(name.startswith("trials/") for name in names)
         )
     )
 
 
 def _worth_merging(copies: Sequence[Copies], *, new: int) -> list[Copies]:
-    """Segments that are small beside what is added, and those of which little holds any more."""
+    """Segments that are small beside the new rows, and those with few valid rows."""
     found, together = [], new
     for segment in reversed(copies):
         count = segment.count
@@ -116,14 +116,15 @@ def _worth_merging(copies: Sequence[Copies], *, new: int) -> list[Copies]:
 
 
 def _written(
-    spool: LocalFiles, stands: StoreSnapshot, new: Sequence[str], merged: Sequence[Copies]
+    spool: LocalFiles, snapshot: StoreSnapshot, new: Sequence[str], merged: Sequence[Copies]
 ) -> list[Segment]:
-    """The segment of the runs `new` and of what holds of `merged`, in `spool`; none without any."""
-    sources = [copies.source(stands.files) for copies in merged if copies.count]
-    splits = {split: there for copies in merged for split, there in copies.splits(stands.files)}
+    """The segment of the runs `new` and the valid rows of `merged`, in `spool`; or none."""
+    files = snapshot.files
+    sources = [copies.source(files) for copies in merged if copies.count]
+    splits = {split: there for copies in merged for split, there in copies.splits(files)}
     made = None
     if new:
-        made = _copied(spool, stands, new)
+        made = _copied(spool, snapshot, new)
         splits |= made.splits
         if sources:
             sources.append(Copies(made, frozenset()).source(spool))
@@ -132,7 +133,7 @@ def _written(
     return [made] if made is not None and made.runs else []
 
 
-def _copied(spool: LocalFiles, stands: StoreSnapshot, new: Sequence[str]) -> Segment:
+def _copied(spool: LocalFiles, snapshot: StoreSnapshot, new: Sequence[str]) -> Segment:
     """A segment of runs by their own files."""
     splits: dict[str, bool] = {}
 
@@ -141,13 +142,13 @@ def _copied(spool: LocalFiles, stands: StoreSnapshot, new: Sequence[str]) -> Seg
         if split is None:
             return None
         folder = layout.split(split)
-        splits[split] = stands.files.exists(f"{folder}/about.json")
+        splits[split] = snapshot.files.exists(f"{folder}/about.json")
         if not splits[split]:
             return None
-        return tables.from_parquet(stands.files.read(f"{folder}/rows.parquet"))
+        return tables.from_parquet(snapshot.files.read(f"{folder}/rows.parquet"))
 
     def fill(writer: SegmentWriter) -> None:
-        copy_runs(writer, stands, new, labels=labels)
+        copy_runs(writer, snapshot, new, labels=labels)
 
     return _segment(spool, fill, splits)
 
@@ -173,12 +174,12 @@ def _upload(files: Files, segment: Segment, *, spool: LocalFiles) -> None:
         files.put_file(path, Path(spool.locate(path)))
 
 
-def _told(stands: StoreSnapshot, after: Index) -> Compaction:
-    before = sum(copies.count for copies in stands.copies)
+def _summary(snapshot: StoreSnapshot, after: Index) -> Compaction:
+    before = sum(copies.count for copies in snapshot.copies)
     runs = sum(segment.runs - len(segment.gone) for segment in after.segments)
     return Compaction(
         added=runs - before,
-        left=len(stands.fresh) - (runs - before),
+        left=len(snapshot.fresh) - (runs - before),
         runs=runs,
         segments=len(after.segments),
         bytes=sum(sum(segment.sizes.values()) for segment in after.segments),

@@ -1,4 +1,4 @@
-"""What is raised where a store can't do what it is asked, in words for whoever asked.
+"""Errors of the store; each message names the remedy.
 
 Owns the two kinds of error. It knows nothing of why.
 """
@@ -9,7 +9,7 @@ from w2s_ray.errors import InputError
 
 
 class StoreError(InputError):
-    """What is asked of the store can't be had; the message names the remedy."""
+    """The store lacks a value or can't be used; the message names the remedy."""
 
 
 class StoreUnavailable(StoreError, OSError):

@@ -109,7 +109,7 @@ def work(fit_id: str) -> str:
     return f"work/{name(fit_id)}"
 
 
-def derived(of: str) -> str:
+def cached_table(of: str) -> str:
     """The file of a table that can be computed again."""
     return f"catalog/derived/{name(of)}.parquet"
 

@@ -1,8 +1,8 @@
-"""How the runs of a store stand at one moment: what the catalog answers for, and what files do.
+"""The runs of a store at one moment, read from the catalog and from the runs' own files.
 
-Owns the rule when a copy holds: the run's folder is as it was when the copy was made, and its split
-is there or not as then. All else is read from the run's own files, so that what is read is the same
-with a catalog, without one, and while one is being written.
+Owns the rule when a catalog's copy is valid: the run's folder has not changed since the copy was
+made, nor has the presence of its split. Every other run is read from its own files, so that reads
+give the same with a catalog, without one, and while one is being written.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoreSnapshot:
-    """The runs of a store, as they were when it was made; whatever is asked of it fits together."""
+    """The runs of a store as they were when it was made; all its values are consistent."""
 
     files: Files
     listing: Listing
     fresh: Mapping[str, frozenset[str]]
-    """Run -> the files in its folder, of the runs that no segment answers for."""
+    """Run -> the files in its folder, of the runs that no segment covers."""
     copies: Sequence[Copies]
-    """What segments answer for, oldest first."""
+    """The segments' valid rows, oldest first."""
 
     @cached_property
     def done(self) -> AbstractSet[str]:
@@ -47,12 +47,12 @@ class StoreSnapshot:
 
     @property
     def known(self) -> list[str]:
-        """Runs that can be asked for, sorted."""
+        """Ids of the runs with a record, an attempt or trials, sorted."""
         fresh = (id_ for id_, names in self.fresh.items() if layout.is_known(names))
         return sorted([*fresh, *(id_ for copies in self.copies for id_ in copies.ids(self.files))])
 
     def latest(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
-        """How each run stands: its record if it is done, else its last attempt; sorted by id."""
+        """Each run's record if it is done, else its last attempt; sorted by id."""
         wanted = None if ids is None else frozenset(ids)
         parts = [copies.records(self.files, wanted) for copies in self.copies]
         merged = heapq.merge(*parts, self._fresh_records(wanted), key=lambda record: record.id)
@@ -79,7 +79,7 @@ class StoreSnapshot:
         return found
 
     def fresh_studies(self) -> Iterator[str]:
-        """Studies with trials that no segment answers for, sorted."""
+        """Studies with trials that no segment covers, sorted."""
         for id_, names in sorted(self.fresh.items()):
             if any(name.startswith("trials/") for name in names):
                 yield id_
@@ -93,19 +93,19 @@ class StoreSnapshot:
 
 @dataclass(frozen=True)
 class Copies:
-    """One segment, and which of its runs it answers for."""
+    """One segment, and which of its rows are valid."""
 
     segment: Segment
     gone: AbstractSet[str]
-    """Runs whose rows in this segment no longer hold."""
+    """Runs whose rows in this segment are no longer valid."""
 
     @property
     def count(self) -> int:
-        """How many runs it answers for."""
+        """The number of runs with valid rows."""
         return self.segment.runs - len(self.gone)
 
     def ids(self, files: Files) -> AbstractSet[str]:
-        """The runs that it answers for."""
+        """The runs with valid rows."""
         from w2s_ray.store import catalog_index
 
         return frozenset(catalog_index.held(files, self.segment.name).ids) - self.gone
@@ -117,7 +117,7 @@ class Copies:
         return catalog_index.held(files, self.segment.name).done - self.gone
 
     def rows(self, files: Files, kind: str) -> ParquetFiles | None:
-        """The rows of one kind that hold, in the columns that SQL sees; None if there are none."""
+        """The valid rows of one kind, in the columns that SQL sees; None if there are none."""
         if kind not in self.segment.sizes or not self.count:
             return None
         from w2s_ray.store import catalog_index
@@ -129,7 +129,7 @@ class Copies:
         return ParquetFiles(files, (path,), TABLES[kind], gone_by=run, gone=self.gone)
 
     def records(self, files: Files, wanted: AbstractSet[str] | None) -> Iterator[Record]:
-        """Records of the runs that it answers for, those of `wanted` if given; sorted by id."""
+        """Records of the runs with valid rows, those of `wanted` if given; sorted by id."""
         from w2s_ray.store import catalog_index, record_rows
 
         chosen = self._chosen(files, wanted)
@@ -141,7 +141,7 @@ class Copies:
         return self._own(files, wanted)._fresh_records(None)
 
     def trials(self, files: Files, wanted: AbstractSet[str]) -> Iterator[tuple[str, Any]]:
-        """Study and trial, of the studies `wanted` that it answers for."""
+        """Study and trial, of the studies `wanted` with valid rows."""
         from w2s_ray.store import catalog_index
 
         if "trials" not in self.segment.sizes:
@@ -156,13 +156,13 @@ class Copies:
         return iter([(study, trial) for study, trials in read for trial in trials])
 
     def _own(self, files: Files, wanted: AbstractSet[str] | None) -> StoreSnapshot:
-        """The runs that it answers for, or those of them that are `wanted`, by their own files."""
+        """The runs with valid rows, or those of them that are `wanted`, by their own files."""
         ids = self.ids(files) if wanted is None else self.ids(files) & wanted
         fresh = {id_: _names(files, id_) for id_ in sorted(ids)}
         return StoreSnapshot(files, Listing({}, lambda id_: fresh[id_]), fresh, ())
 
     def source(self, files: Files) -> Callable[[str], Iterator[pa.Table]]:
-        """What gives its rows of a kind that hold, in order."""
+        """A function that yields its valid rows of a kind, in order."""
         from w2s_ray.store import catalog_index
 
         def rows(kind: str) -> Iterator[pa.Table]:
@@ -176,7 +176,7 @@ class Copies:
         return rows
 
     def splits(self, files: Files) -> Iterator[tuple[str, bool]]:
-        """Split, and whether it was there, of the runs that it answers for."""
+        """Split, and whether it was there, of the runs with valid rows."""
         from w2s_ray.store import catalog_index
 
         held, gone = catalog_index.held(files, self.segment.name), self.gone
@@ -185,7 +185,7 @@ class Copies:
         return ((split, there) for split, there in self.segment.splits.items() if split in used)
 
     def _chosen(self, files: Files, wanted: AbstractSet[str] | None) -> AbstractSet[str] | None:
-        """Those of `wanted` that it may answer for; None for all of the segment."""
+        """Those of `wanted` that may have valid rows; None for all of the segment."""
         if wanted is not None:
             return wanted - self.gone
         return self.ids(files) if self.gone else None
@@ -201,8 +201,8 @@ def read_trials(files: Files, study: str, names: Iterable[str]) -> list[dict[str
     return sorted((trial for trial in found if trial), key=lambda trial: trial["number"])
 
 
-def standing(files: Files, *, without: AbstractSet[str] = frozenset()) -> StoreSnapshot:
-    """How the runs stand now, as if the segments `without` were not there."""
+def take_snapshot(files: Files, *, without: AbstractSet[str] = frozenset()) -> StoreSnapshot:
+    """The runs now, as if the segments `without` were not there."""
     from w2s_ray.store import catalog_index
 
     index, _ = catalog_index.read_index(files)
@@ -219,20 +219,20 @@ def standing(files: Files, *, without: AbstractSet[str] = frozenset()) -> StoreS
     return StoreSnapshot(files, listing, fresh, tuple(copies))
 
 
-def quick_standing(files: Files) -> StoreSnapshot:
-    """How the runs stand now, provided that a done run's files are as they were written.
+def take_quick_snapshot(files: Files) -> StoreSnapshot:
+    """The runs now, provided that a done run's files are as they were written.
 
     Where no run came or went since the catalog was written, only those that were not done are
-    looked at. A record that was removed from its folder by hand isn't missed then.
+    read. A record that was removed from its folder by hand is not noticed then.
     """
     from w2s_ray.store import catalog_index
 
     index, _ = catalog_index.read_index(files)
     if index.stood is None or files.version("runs") != index.stood:
-        return standing(files)
+        return take_snapshot(files)
     usable = catalog_index.usable(files, index)
     if usable != index.segments or _others(files, usable):
-        return standing(files)
+        return take_snapshot(files)
     fresh, copies = set(index.others), []
     for segment in usable:
         not_done = catalog_index.held(files, segment.name).not_done
@@ -257,7 +257,7 @@ def _others(files: Files, usable: Sequence[Segment]) -> dict[str, bool]:
 
 
 def _owners(files: Files, usable: Sequence[Segment], listing: Listing) -> dict[str, int]:
-    """Run -> the place of the segment that answers for it: the newest whose copy holds."""
+    """Run -> the place of the newest segment with a valid copy of it."""
     from w2s_ray.store import catalog_index
 
     owner: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """SQL over a store, by DuckDB in memory: one read-only query, rows out.
 
-Owns the tables of a query and the words in which a wrong one is refused. DuckDB gets no access to
-Python's variables, to its own configuration, or to files but those of the tables that the query
-names. It writes nothing and keeps nothing; what a query may be is judged in `sql`.
+Owns the tables of a query and the messages for invalid ones. DuckDB has no access to Python's
+variables, to its own configuration, or to files other than those of the tables that the query
+names. Nothing is written; `sql_check` decides which queries are allowed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from w2s_ray.store.errors import StoreUnavailable
 from w2s_ray.store.parquet_source import ParquetFiles
-from w2s_ray.store.snapshot import standing
+from w2s_ray.store.snapshot import take_snapshot
 from w2s_ray.store.sql_check import QueryError, check_reads_only, interruptible
 from w2s_ray.store.store import Store
 from w2s_ray.store.views import VIEWS, Source, fresh_predictions, fresh_splits
@@ -42,7 +42,7 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 """DuckDB's settings. What doesn't fit in its memory goes to a temporary folder."""
 
 INTERRUPTED = ("Query interrupted", "INTERRUPT Error: Interrupted!")
-"""What DuckDB says of a query that was ended from outside, some of it in place of Ctrl-C."""
+"""DuckDB's messages for a query that was interrupted, some of them in place of Ctrl-C."""
 
 BATCH_ROWS = 65_536
 """Rows of a result that are in memory together, at most."""
@@ -68,7 +68,7 @@ def query(
 
     Raises:
         QueryError: not exactly one query, a query that would do more than read, an unknown table
-            or column, or whatever else DuckDB objects to.
+            or column, or any other error of DuckDB.
     """
     with stream(store, sql, limit=limit, extra_tables=extra_tables) as rows:
         return rows.read_all()
@@ -100,13 +100,13 @@ def stream(
             check_reads_only(reader, sql)
             named = _tables_named(reader, sql, known=views.known)
         while True:
-            asked = opened.enter_context(contextlib.ExitStack())
+            attempt = opened.enter_context(contextlib.ExitStack())
             try:
                 with views.one_line_errors():
                     views.name(named)
                     connection = _connect(spill, *views.paths())
-                    asked.callback(connection.close)
-                    views.late = asked.enter_context(interruptible(connection, deadline=deadline))
+                    attempt.callback(connection.close)
+                    views.late = attempt.enter_context(interruptible(connection, deadline=deadline))
                     views.make(connection)
                     relation = connection.sql(sql)
                     relation = relation if limit is None else relation.limit(limit)
@@ -114,11 +114,11 @@ def stream(
                     first = next(found, None)
                 break
             except QueryError:
-                asked.close()
+                attempt.close()
                 if views.late.is_set() or not views.exclude_damaged():
                     raise
         batches = itertools.chain([] if first is None else [first], found)
-        yield pa.RecordBatchReader.from_batches(found.schema, views.told_of(batches))
+        yield pa.RecordBatchReader.from_batches(found.schema, views.with_errors(batches))
 
 
 def _connect(spill: str, *may_read: str, **settings: int) -> duckdb.DuckDBPyConnection:
@@ -135,7 +135,7 @@ class _Views:
     """The tables that one query names."""
 
     def __init__(self, store: Store, extra_tables: Mapping[str, ExtraTable]) -> None:
-        self._store, self._stands = store, store.snapshot().standing()
+        self._store, self._snapshot = store, store.snapshot().run_snapshot()
         self._damaged: set[str] = set()
         """Paths of Parquet files that are left out."""
         self.late = threading.Event()
@@ -148,7 +148,7 @@ class _Views:
         self.columns: dict[str, list[str]] = {}
 
     def name(self, names: Iterable[str]) -> None:
-        """Say which tables there will be: only their files' checksums are looked at yet."""
+        """Set the tables of the query; only the checksums of their files are read."""
         self._parts, self._fresh = {}, None
         self._name(names)
         if self.exclude_damaged(only_unchecked=True):
@@ -160,11 +160,11 @@ class _Views:
             if (extra := self._extra.get(name)) is not None:
                 self._parts[name] = [extra() if callable(extra) else extra]
                 continue
-            parts = [self._whole(part) for part in VIEWS[name](self._store, self._stands)]
+            parts = [self._whole(part) for part in VIEWS[name](self._store, self._snapshot)]
             filled = [p for p in parts if isinstance(p, ParquetFiles) or p.num_rows]
             self._parts[name] = filled or parts[:1]
             if name == "predictions":
-                self._fresh = self._whole(fresh_predictions(self._stands))
+                self._fresh = self._whole(fresh_predictions(self._snapshot))
         if self._fresh is not None and "splits" not in self._parts:
             self._name(["splits"])
 
@@ -172,7 +172,7 @@ class _Views:
         return source.without(self._damaged) if isinstance(source, ParquetFiles) else source
 
     def exclude_damaged(self, *, only_unchecked: bool = False) -> bool:
-        """Look for damaged files among those of the tables; whether there are new ones.
+        """Search the tables' files for damage; whether any was found that was unknown.
 
         The runs of a damaged segment are read from their own files from then on.
         """
@@ -188,7 +188,7 @@ class _Views:
         self._damaged |= new
         segments = {path.split("/")[2] for path in new if path.startswith("catalog/")}
         if segments:
-            self._stands = standing(self._store.files, without=segments)
+            self._snapshot = take_snapshot(self._store.files, without=segments)
         return bool(new)
 
     @contextlib.contextmanager
@@ -205,8 +205,8 @@ class _Views:
                 raise KeyboardInterrupt from error
             raise QueryError(_in_one_line(error, self)) from error
 
-    def told_of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The batches; an error on the way is a `QueryError`."""
+    def with_errors(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches; an error while reading is a `QueryError`."""
         with self.one_line_errors():
             yield from batches
 
@@ -234,7 +234,7 @@ class _Views:
         for name in sorted(self._parts, key=lambda name: name == "predictions"):
             selects = [rows_of(part) for part in self._parts[name]]
             if name == "predictions" and self._fresh is not None:
-                fresh, splits = rows_of(self._fresh), rows_of(fresh_splits(self._stands))
+                fresh, splits = rows_of(self._fresh), rows_of(fresh_splits(self._snapshot))
                 selects.append(_LABELLED.format(predictions=fresh, splits=splits))
             connection.execute(f'create view "{name}" as {" union all ".join(selects)}')
             described = connection.sql(f'select * from "{name}" limit 0')
@@ -244,7 +244,7 @@ class _Views:
 def _tables_named(
     connection: duckdb.DuckDBPyConnection, sql: str, *, known: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The views that a query names; all of them where that can't be told from the query alone."""
+    """The views that a query names; all of them where the query alone doesn't determine them."""
     import duckdb
 
     try:
@@ -255,14 +255,14 @@ def _tables_named(
 
 
 def _in_one_line(error: BaseException, views: _Views) -> str:
-    """DuckDB's message without its excerpt, with the names that would have been right."""
+    """DuckDB's message without its excerpt, with the existing names."""
     message = str(error)
     if views.late.is_set():
         return "the query took longer than its time limit (--timeout)"
     if isinstance(error, MemoryError) or "Out of Memory Error" in message:
         return (
-            f"the query needs more memory than its limit of {SETTINGS['memory_limit']}; ask for "
-            "fewer rows or columns at once, or for aggregates"
+            f"the query needs more memory than its limit of {SETTINGS['memory_limit']}; select "
+            "fewer rows or columns at once, or aggregates"
         )
     lines = message.partition("\n\nLINE ")[0].split("\n")
     text = " ".join(line.strip() for line in lines if line.strip())

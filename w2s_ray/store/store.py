@@ -24,18 +24,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.store import layout, runs, sweeps, write_check
+from w2s_ray.store import layout, marker, runs
 from w2s_ray.store.checksums import with_checksum
 from w2s_ray.store.damage import Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
-from w2s_ray.store.records import Manifest, Record
-from w2s_ray.store.snapshot import StoreSnapshot, quick_standing, read_trials, standing
+from w2s_ray.store.manifests import Manifests
+from w2s_ray.store.marker import ensure_marker
+from w2s_ray.store.records import Record
+from w2s_ray.store.snapshot import (
+    StoreSnapshot,
+    read_trials,
+    take_quick_snapshot,
+    take_snapshot,
+)
+from w2s_ray.store.splits import Splits
+from w2s_ray.store.table_cache import TableCache
+from w2s_ray.store.work import WorkFolders
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from w2s_ray.store.compaction import Compaction
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,8 @@ class Store:
     """Results under `uri`. Holds nothing but the URI, so it can be sent to workers."""
 
     uri: str
-    stands: StoreSnapshot | None = field(default=None, repr=False, compare=False)
-    """How the runs stood when a snapshot was made; None: they are listed whenever it matters."""
+    pinned: StoreSnapshot | None = field(default=None, repr=False, compare=False)
+    """The runs when a snapshot was made; None: they are listed at every read."""
 
     @classmethod
     def open(cls, uri: str | Path) -> Store:
@@ -63,10 +71,10 @@ class Store:
         except (ImportError, ValueError) as error:
             raise StoreError(f"can't open the store {store.uri}: {error}") from error
         try:
-            marker = json.loads(data)
+            content = json.loads(data)
         except (ValueError, RecursionError):
-            marker = None
-        layout.check_format(marker, store.uri)
+            content = None
+        layout.check_format(content, store.uri)
         return store
 
     def exists(self) -> bool:
@@ -84,17 +92,47 @@ class Store:
         Raises:
             StoreError: it can't; the message names the folder and the remedy.
         """
-        write_check.check_writable(self.files, mark=self._mark, uri=self.uri)
+        marker.check_writable(self.files, uri=self.uri)
+
+    def snapshot(self) -> Store:
+        """This store with its runs as they are now, for consistent reads within one process."""
+        return self if self.pinned else Store(self.uri, take_quick_snapshot(self.files))
+
+    def run_snapshot(self) -> StoreSnapshot:
+        """The runs as they are now, or as they were when this snapshot was made."""
+        return self.pinned or take_snapshot(self.files)
+
+    # --- parts
+
+    @property
+    def files(self) -> Files:
+        return open_files(self.uri)
+
+    @property
+    def manifests(self) -> Manifests:
+        return Manifests(self.files, self.uri)
+
+    @property
+    def splits(self) -> Splits:
+        return Splits(self.files, self.uri)
+
+    @property
+    def work(self) -> WorkFolders:
+        return WorkFolders(self.files)
+
+    @property
+    def cache(self) -> TableCache:
+        return TableCache(self.files)
 
     # --- runs
 
     def all_done(self) -> AbstractSet[str]:
         """Ids of every run that is done."""
-        return self.standing().done
+        return self.run_snapshot().done
 
     def done(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are done, and whose record can be read."""
-        return self.standing().done_of(ids)
+        return self.run_snapshot().done_of(ids)
 
     def run_files(self) -> dict[str, set[str]]:
         """Run id -> files in its folder, of runs that are not done as well."""
@@ -111,7 +149,7 @@ class Store:
         Raises:
             StoreError: no run, or more than one.
         """
-        return layout.match_id(prefix, self.standing().known, uri=self.uri)
+        return layout.match_id(prefix, self.run_snapshot().known, uri=self.uri)
 
     def record(self, id_: str) -> Record:
         """The record of a done run.
@@ -133,11 +171,11 @@ class Store:
 
     def records(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
         """Records of the runs that are done: all, or those of `ids`; sorted by id."""
-        return self.standing().records(ids)
+        return self.run_snapshot().records(ids)
 
     def latest(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
         """How each run stands: its record if it is done, else its last attempt; sorted by id."""
-        return self.standing().latest(ids)
+        return self.run_snapshot().latest(ids)
 
     def attempts(self, id_: str) -> list[Record]:
         """Attempts that did not end in a result, oldest first."""
@@ -167,14 +205,14 @@ class Store:
             layout.check_weights(weights)
         if (first := self.find(record.id)) is not None:
             return first
-        self._mark()
+        ensure_marker(self.files)
         return runs.write(self.files, record, data=data, weights=weights)
 
     def write_attempt(self, record: Record) -> None:
         """Keep an attempt that failed, was pruned or was stopped, beside earlier ones."""
         if record.status == "done":
             raise ValueError(f"run {record.id} is done; keep it with write_run")
-        self._mark()
+        ensure_marker(self.files)
         runs.write_attempt(self.files, record)
 
     def withdraw(self, record: Record, damage: Damaged) -> None:
@@ -214,7 +252,7 @@ class Store:
 
     def write_trial(self, study_id: str, number: int, data: dict[str, Any]) -> None:
         """Keep what became of a trial: its `settings`, `state`, `value`, `fits` and what else."""
-        self._mark()
+        ensure_marker(self.files)
         content = json.dumps({**data, "number": number}, indent=1, allow_nan=False)
         path = f"{layout.run(study_id)}/trials/{number}.json"
         self.files.write(path, with_checksum(content.encode()))
@@ -227,134 +265,7 @@ class Store:
 
     def trials_of(self, studies: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """Study -> its trials by number, of many studies at once."""
-        return self.standing().trials(studies)
-
-    # --- sweeps and their splits
-
-    def write_split(self, fingerprint: str, rows: pa.Table, about: dict[str, Any]) -> None:
-        """Keep the rows of a split, once; `about` names the task, its source and its options.
-
-        Rows that are there and are damaged are replaced.
-        """
-        if self.whole_split(fingerprint) is not None:
-            return
-        self._mark()
-        sweeps.write_split(self.files, fingerprint, rows, about)
-
-    def has_split(self, fingerprint: str) -> bool:
-        return sweeps.has_split(self.files, fingerprint)
-
-    def whole_split(self, fingerprint: str) -> pa.Table | None:
-        """The rows of a split that is there and can be read; None where it isn't."""
-        if not self.has_split(fingerprint):
-            return None
-        if unless_damaged(lambda: self.split_about(fingerprint)) is None:
-            return None
-        return unless_damaged(lambda: self.split(fingerprint))
-
-    def split(self, fingerprint: str) -> pa.Table:
-        """The rows of a split, with the columns of `tables.SPLIT_ROWS`."""
-        self._check_split(fingerprint)
-        return sweeps.split_rows(self.files, fingerprint)
-
-    def split_about(self, fingerprint: str) -> dict[str, Any]:
-        """What `write_split` was told about the split."""
-        self._check_split(fingerprint)
-        return sweeps.split_about(self.files, fingerprint)
-
-    def split_fingerprints(self) -> list[str]:
-        """Every split that is there whole."""
-        return sweeps.fingerprints(self.files)
-
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Keep a sweep's manifest; nothing is written where the latest one says the same."""
-        self._mark()
-        sweeps.write_manifest(self.files, manifest)
-
-    def manifests(self, name: str | None = None) -> list[Manifest]:
-        """Manifests of one sweep or of all, oldest first."""
-        return sweeps.manifests(self.files, name)
-
-    def latest_manifest(self, name: str) -> Manifest:
-        """The newest manifest of a sweep.
-
-        Raises:
-            StoreError: no such sweep; the message lists those that are there.
-        """
-        found = self.manifests(name)
-        if not found:
-            known = ", ".join(self.sweep_names()) or "none"
-            raise StoreError(f"no sweep {name!r} in {self.uri}; its sweeps are: {known}")
-        return found[-1]
-
-    def sweep_names(self) -> list[str]:
-        """Names of the sweeps that were started here."""
-        return sweeps.names(self.files)
-
-    # --- what is kept to save time
-
-    def compact(self) -> Compaction:
-        """Copy runs to few large files, from which they are read faster; see `compaction`."""
-        from w2s_ray.store.compaction import compact
-
-        self.check_readable()
-        return compact(self.files)
-
-    def snapshot(self) -> Store:
-        """This store, whose runs are listed once: to whoever reads, they stand as they do now.
-
-        It is for reading within one process, and for reading many things that should fit together.
-        """
-        return self if self.stands else Store(self.uri, quick_standing(self.files))
-
-    def standing(self) -> StoreSnapshot:
-        """How the runs stand now; in a snapshot, how they stood."""
-        return self.stands or standing(self.files)
-
-    def derived(self, name: str) -> pa.Table | None:
-        """A table kept by `put_derived`; None where none is, or where it is damaged."""
-        from w2s_ray.store import table_cache
-
-        return table_cache.read(self.files, name)
-
-    def put_derived(self, name: str, table: pa.Table) -> None:
-        """Keep a table that can be computed again, replacing the one of that name in one step.
-
-        It is kept for speed alone: of two writers the last one stays, and it may vanish.
-        """
-        from w2s_ray.store import table_cache
-
-        self._mark()
-        table_cache.write(self.files, name, table)
-
-    # --- what a fit keeps while it runs
-
-    def work_size(self, fit_id: str) -> int:
-        """Bytes that a fit keeps under `work/` at present."""
-        return sum(self.files.sizes(layout.work(fit_id)).values())
-
-    def clear_work(self, fit_id: str) -> None:
-        """Remove all that a fit kept to go on with."""
-        self.files.remove_folder(layout.work(fit_id))
-
-    def work_left(self) -> set[str]:
-        """Ids of the fits that keep something to go on with."""
-        found = {path.split("/")[1] for path in self.files.find("work")}
-        return found - {layout.CLAIMS, layout.LIVE}
-
-    # --- within
-
-    @property
-    def files(self) -> Files:
-        return open_files(self.uri)
-
-    def _mark(self) -> None:
-        if not self.files.exists("store.json"):
-            marker = {"format": layout.FORMAT, "written_by": "w2s_ray"}
-            self.files.write("store.json", json.dumps(marker).encode())
-
-    def _check_split(self, fingerprint: str) -> None:
-        sweeps.check_split(self.files, fingerprint, uri=self.uri)
+        return self.run_snapshot().trials(studies)
 
     def _table(self, id_: str, kind: str) -> pa.Table:
         if not self.files.exists(f"{layout.run(id_)}/record.json"):

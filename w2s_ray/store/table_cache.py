@@ -1,35 +1,53 @@
-"""Tables that were computed from a store's runs and are kept to save computing them again.
+"""Tables that were computed from a store's runs, cached in the store.
 
-Owns `catalog/derived/NAME.parquet`, and that one which is missing or damaged costs time alone. It
-knows nothing of what they hold, nor whether they still hold: their keys must say so.
+Owns `catalog/derived/NAME.parquet`. A missing or damaged one costs only time. Whether a cached row
+is still valid is for its key to say.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from w2s_ray.store import layout, tables
+from w2s_ray.store import layout
 from w2s_ray.store.files import Files
+from w2s_ray.store.marker import ensure_marker
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _log = logging.getLogger(__name__)
 
 
-def read(files: Files, name: str) -> pa.Table | None:
-    """The table kept as `name`; None where there is none, or with a warning where it is damaged."""
-    path = layout.derived(name)
-    try:
-        data = files.read(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        return tables.from_parquet(data)
-    except (pa.ArrowException, OSError) as error:
-        _log.warning("%s is damaged and is computed anew (%s)", files.locate(path), error)
-        return None
+@dataclass(frozen=True)
+class TableCache:
+    """Cached tables by name."""
 
+    files: Files
 
-def write(files: Files, name: str, table: pa.Table) -> None:
-    """Keep `table` as `name`, replacing what is there in one step."""
-    files.write(layout.derived(name), tables.to_parquet(table))
+    def read(self, name: str) -> pa.Table | None:
+        """The table of this name; None where it is missing, or, with a warning, damaged."""
+        import pyarrow as pa
+
+        from w2s_ray.store import tables
+
+        path = layout.cached_table(name)
+        try:
+            data = self.files.read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return tables.from_parquet(data)
+        except (pa.ArrowException, OSError) as error:
+            where = self.files.locate(path)
+            _log.warning("%s is damaged and is computed anew (%s)", where, error)
+            return None
+
+    def write(self, name: str, table: pa.Table) -> None:
+        """Replace the table of this name in one step; of two writers the last one wins."""
+        from w2s_ray.store import tables
+
+        path, data = layout.cached_table(name), tables.to_parquet(table)
+        ensure_marker(self.files)
+        self.files.write(path, data)

@@ -1,7 +1,7 @@
 """The rows that SQL sees: for each table, the parts that together are its rows.
 
-Owns where rows come from: segments of the catalog, and the files of the runs that no segment
-answers for. Nothing is read before it is asked for. It knows nothing of SQL.
+Rows come from the catalog's segments and from the files of the runs that no segment covers.
+Nothing is read before it is needed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from w2s_ray.store.store import Store
 Source = pa.Table | ParquetFiles
 
 
-def runs(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
-    """Every run as it stands, done or not."""
-    yield from _copied(stands, "runs")
-    yield record_rows.run_rows(stands.latest(stands.fresh))
+def runs(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
+    """The latest record of every run, done or not."""
+    yield from _copied(snapshot, "runs")
+    yield record_rows.run_rows(snapshot.latest(snapshot.fresh))
 
 
-def cells(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
+def cells(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
     """The latest grid of every sweep."""
-    latest = {manifest.name: manifest for manifest in store.manifests()}
+    latest = {manifest.name: manifest for manifest in store.manifests.all()}
     found = (
         {"sweep": name, **cell.model_dump(mode="json")}
         for name, manifest in sorted(latest.items())
@@ -35,45 +35,46 @@ def cells(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
     yield tables.from_rows(found, columns.CELLS)
 
 
-def trials(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
+def trials(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
     """Ended trials of every study."""
-    yield from _copied(stands, "trials")
-    fresh = stands.trials(stands.fresh_studies())
+    yield from _copied(snapshot, "trials")
+    fresh = snapshot.trials(snapshot.fresh_studies())
     yield record_rows.trial_rows(
         (study, trial) for study, of_study in fresh.items() for trial in of_study
     )
 
 
-def metrics(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
+def metrics(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
     """Metrics of every done run."""
-    yield from _copied(stands, "metrics")
-    yield _parquet(stands, _run_parquet(stands, "metrics"), tables.METRICS)
+    yield from _copied(snapshot, "metrics")
+    yield _parquet(snapshot, _run_parquet(snapshot, "metrics"), tables.METRICS)
 
 
-def labelled_predictions(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
-    """Predictions of every done run that a segment answers for, with their labels."""
-    yield from _copied(stands, "predictions")
+def labelled_predictions(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
+    """Predictions of every done run that a segment covers, with their labels."""
+    yield from _copied(snapshot, "predictions")
 
 
-def fresh_predictions(stands: StoreSnapshot) -> Source:
+def fresh_predictions(snapshot: StoreSnapshot) -> Source:
     """Predictions of the other done runs, with their run and without labels."""
-    paths = _run_parquet(stands, "predictions")
-    return _parquet(stands, paths, tables.PREDICTIONS, owner="run_id")
+    paths = _run_parquet(snapshot, "predictions")
+    return _parquet(snapshot, paths, tables.PREDICTIONS, owner="run_id")
 
 
-def fresh_splits(stands: StoreSnapshot) -> pa.Table:
+def fresh_splits(snapshot: StoreSnapshot) -> pa.Table:
     """Run and fingerprint of its split, of the runs of `fresh_predictions`."""
-    ids = _run_parquet(stands, "predictions").values()
+    ids = _run_parquet(snapshot, "predictions").values()
     found = (
-        {"run_id": record.id, "split": record.recipe.get("split")} for record in stands.records(ids)
+        {"run_id": record.id, "split": record.recipe.get("split")}
+        for record in snapshot.records(ids)
     )
     return tables.from_rows(found, tables.schema(("run_id split", pa.string())))
 
 
-def splits(store: Store, stands: StoreSnapshot) -> Iterator[Source]:
+def splits(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
     """Rows of every split, with the `split`'s fingerprint."""
-    paths = [f"splits/{name}/rows.parquet" for name in store.split_fingerprints()]
-    yield _parquet(stands, paths, tables.SPLIT_ROWS, owner="split")
+    paths = [f"splits/{name}/rows.parquet" for name in store.splits.fingerprints()]
+    yield _parquet(snapshot, paths, tables.SPLIT_ROWS, owner="split")
 
 
 VIEWS: Mapping[str, Callable[[Store, StoreSnapshot], Iterator[Source]]] = {
@@ -87,29 +88,29 @@ VIEWS: Mapping[str, Callable[[Store, StoreSnapshot], Iterator[Source]]] = {
 """Name of a table -> the parts of its rows; of `predictions`, those that have their label."""
 
 
-def _copied(stands: StoreSnapshot, kind: str) -> Iterator[Source]:
+def _copied(snapshot: StoreSnapshot, kind: str) -> Iterator[Source]:
     """The rows of one kind in the catalog's segments."""
-    for copies in stands.copies:
-        if (found := copies.rows(stands.files, kind)) is not None:
+    for copies in snapshot.copies:
+        if (found := copies.rows(snapshot.files, kind)) is not None:
             yield found
 
 
-def _run_parquet(stands: StoreSnapshot, kind: str) -> dict[str, str]:
-    """Path of each done run's file -> run id, of the runs that no segment answers for."""
+def _run_parquet(snapshot: StoreSnapshot, kind: str) -> dict[str, str]:
+    """Path of each done run's file -> run id, of the runs that no segment covers."""
     wanted = {"record.json", f"{kind}.parquet"}
     return {
         f"runs/{id_}/{kind}.parquet": id_
-        for id_, names in sorted(stands.fresh.items())
+        for id_, names in sorted(snapshot.fresh.items())
         if wanted <= names
     }
 
 
 def _parquet(
-    stands: StoreSnapshot, paths: Iterable[str], schema: pa.Schema, *, owner: str | None = None
+    snapshot: StoreSnapshot, paths: Iterable[str], schema: pa.Schema, *, owner: str | None = None
 ) -> Source:
     """The files at `paths` as one source; column `owner` holds the folder that each lies in."""
     if found := tuple(paths):
-        return ParquetFiles(stands.files, found, schema, owner)
+        return ParquetFiles(snapshot.files, found, schema, owner)
     fields = schema.remove_metadata()
     if owner is not None:
         fields = fields.insert(0, pa.field(owner, pa.string()))

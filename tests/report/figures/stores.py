@@ -46,7 +46,7 @@ def make_store(folder: Path, sweep: Sweep) -> Store:
     """A store in which all of `sweep` is done."""
     store, cells = Store.open(folder), []
     for task in sweep.tasks:
-        store.write_split(sweep.split(task), _rows(sweep), {"task": task})
+        store.splits.write(sweep.split(task), _rows(sweep), {"task": task})
     study = _study(store, sweep) if sweep.searched else None
     grid = itertools.product(sweep.tasks, sweep.pairs, sweep.methods, sweep.seeds)
     for task, (weak, strong), method, seed in grid:
@@ -77,7 +77,7 @@ def make_store(folder: Path, sweep: Sweep) -> Store:
                 **settled,
             )
         )
-    store.write_manifest(
+    store.manifests.write(
         Manifest(
             name=sweep.name,
             sweep_text=f"name: {sweep.name}\n",

@@ -26,7 +26,7 @@ NOT_RUN = an_id("not run")
 def hurt_store(folder: Path) -> Store:
     """`SWEEP` with a failed student, one that never ran, one from another machine, a pruned fit."""
     store = make_store(folder, SWEEP)
-    cells = store.latest_manifest(SWEEP.name).cells
+    cells = store.manifests.latest(SWEEP.name).cells
     grid = {(cell.task, cell.weak, cell.strong): cell for cell in cells if cell.seed == 0}
     of_small, of_large = grid["sciq", "small", "medium"], grid["sciq", "small", "large"]
     for cause, reason in (("worker_died", "the process is gone"), ("error", HOSTILE)):
@@ -64,7 +64,7 @@ def hurt_store(folder: Path) -> Store:
         _with(of_small, method="broken", student=FAILED),
         _with(of_large, method="broken", student=NOT_RUN),
     ]
-    store.write_manifest(
+    store.manifests.write(
         Manifest(
             name=SWEEP.name,
             sweep_text=f"name: sweep\n# {HOSTILE}\u2028\n",
@@ -89,7 +89,7 @@ def large_store(folder: Path, *, seeds: int, steps: int = 400) -> Store:
     store, cells, rows = Store.open(folder), [], _split_rows()
     models = ("small", "medium", "large", "largest")
     for task, seed in itertools.product(map("task-{}".format, range(5)), range(seeds)):
-        store.write_split(f"split-{task}", rows, {"task": task})
+        store.splits.write(f"split-{task}", rows, {"task": task})
         fits = {
             (role, m): _fit(store, task, m, seed, role)
             for role, used in (("supervisor", models[:-1]), ("ceiling", models[1:]))
@@ -113,7 +113,7 @@ def large_store(folder: Path, *, seeds: int, steps: int = 400) -> Store:
                         student=student,
                     )
                 )
-    store.write_manifest(
+    store.manifests.write(
         Manifest(name="large", sweep_text="name: large\n", created_at=EARLY, cells=tuple(cells))
     )
     return store

@@ -42,7 +42,7 @@ def test_the_rows_are_those_of_the_table(content, store):
 def test_a_sweeps_runs_are_those_of_its_cells_and_the_fits_of_its_trials(content, store):
     (sweep,) = content["sweeps"]
     roles = {run["id"]: run["roles"] for run in sweep["runs"]}
-    cells = store.latest_manifest(SWEEP.name).cells
+    cells = store.manifests.latest(SWEEP.name).cells
     assert roles[cells[0].supervisor] == ["supervisor"]
     assert roles[of_study(cells)] == ["study"]
     assert roles[PRUNED] == ["trial"]
@@ -64,7 +64,7 @@ def test_equal_environments_are_held_once(content):
 
 
 def test_a_study_has_its_trials(content, store):
-    study = content["runs"][of_study(store.latest_manifest(SWEEP.name).cells)]
+    study = content["runs"][of_study(store.manifests.latest(SWEEP.name).cells)]
     assert [trial["number"] for trial in study["trials"]] == list(range(7))
 
 
@@ -72,7 +72,7 @@ def test_every_sweep_of_a_store_has_its_place(tmp_path):
     store = Store.open(tmp_path)
     store.write_run(a_record(id=a_cell().supervisor))
     for name in ("one", "two"):
-        store.write_manifest(a_manifest(a_cell(), name=name))
+        store.manifests.write(a_manifest(a_cell(), name=name))
     results = open_results(tmp_path)
     assert [sweep["name"] for sweep in page_content(results)["sweeps"]] == ["one", "two"]
     assert [sweep["name"] for sweep in page_content(results, ["two"])["sweeps"]] == ["two"]

@@ -111,7 +111,7 @@ def test_a_gap_that_may_be_none_leaves_no_pgr_and_no_place_in_a_median(tmp_path)
     near = cells_of(tasks=("b",), methods=("m",), seeds=1)
     write_sweep(store, near, students=rates, weak=0.68, ceiling=0.71, name="near")
     both = a_manifest(*cells_of(tasks=("a", "b"), methods=("m",), seeds=1), name="both")
-    store.write_manifest(both)
+    store.manifests.write(both)
     table = pgr_table(store, sweep="both")
     found, none = table.rows
     assert none.pgr is None
@@ -150,7 +150,7 @@ def write_single(
         "label": pa.array([label[id_] for id_ in test_ids], pa.int8()),
         "group": pa.nulls(len(test_ids), pa.string()),
     }
-    store.write_split("split-1", pa.table(rows), {})
+    store.splits.write("split-1", pa.table(rows), {})
     predictions = pa.table(
         {
             "example_id": list(predicted),
@@ -162,7 +162,7 @@ def write_single(
     for id_ in (cell.supervisor, cell.student, cell.ceiling):
         record = a_record(id=id_, accuracy=accuracy, recipe=a_recipe(split=split))
         store.write_run(record, predictions=runs.get("table", predictions))
-    store.write_manifest(a_manifest(cell))
+    store.manifests.write(a_manifest(cell))
     return pgr_table(store)
 
 
@@ -220,12 +220,12 @@ def test_related_rows_widen_an_interval(tmp_path):
             "label": pa.array([1] * EXAMPLES, pa.int8()),
             "group": pa.array(group, pa.string()),
         }
-        store.write_split("split-a", pa.table(rows), {})
+        store.splits.write("split-a", pa.table(rows), {})
         columns = {"example_id": ids, "part": rows["part"], "probability": right_N.astype(float)}
         for id_ in (cells[0].supervisor, cells[0].student, cells[0].ceiling):
             record = a_record(id=id_, accuracy=0.75, recipe=a_recipe(split="split-a"))
             store.write_run(record, predictions=pa.table(columns))
-        store.write_manifest(a_manifest(*cells))
+        store.manifests.write(a_manifest(*cells))
         (row,) = pgr_table(store).rows
         widths[name] = row.student_high - row.student_low
     assert widths["related"] == pytest.approx(math.sqrt(10) * widths["alone"], rel=0.15)

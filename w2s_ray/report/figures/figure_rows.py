@@ -66,7 +66,7 @@ def facts_of(results: Results, sweep: str) -> Facts:
     Raises:
         StoreError: no such sweep.
     """
-    cells = results.store.latest_manifest(sweep).cells
+    cells = results.store.manifests.latest(sweep).cells
     wanted = {i for c in cells for i in (c.supervisor, c.ceiling, c.student, c.study) if i}
     records = {record.id: record for record in results.store.latest(wanted)}
     labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))

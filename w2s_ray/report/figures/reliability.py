@@ -59,7 +59,7 @@ def reliability(facts: Facts) -> list[dict[str, Any]]:
 
 def _bins(facts: Facts) -> dict[str, Sequence[Bin]]:
     """Run id -> its bins, for each run with a prediction for every test row."""
-    known = set(facts.store.split_fingerprints())
+    known = set(facts.store.splits.fingerprints())
     by_split: dict[str, list[Record]] = {}
     for record in facts.records.values():
         split = record.recipe.get("split")

@@ -40,7 +40,7 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
         StoreError: no such sweep, or none at all.
     """
     store = results.store
-    names = store.sweep_names() if sweeps is None else sweeps
+    names = store.manifests.sweeps() if sweeps is None else sweeps
     if not names:
         raise StoreError(f"there is no sweep in {store.uri}; run one, or name another store")
     shown = [_sweep(results, name) for name in names]
@@ -71,7 +71,7 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
 def _sweep(results: Results, name: str) -> dict[str, Any]:
     """One sweep: its table, figures and savings, and which runs it is made of."""
     store = results.store
-    manifest = store.latest_manifest(name)
+    manifest = store.manifests.latest(name)
     table = results.table(name)
     rows = [asdict(row) for row in table.rows]
     for row in rows:
@@ -79,7 +79,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "text": manifest.sweep_text,
-        "started_at": min(m.created_at for m in store.manifests(name)),
+        "started_at": min(m.created_at for m in store.manifests.all(name)),
         "rows": rows,
         "by_seed": [asdict(row) for row in table.by_seed],
         "by_method": [asdict(row) for row in table.by_method],

@@ -132,7 +132,7 @@ def row_draws(
             of_split[splits.pop()].append(group)
         else:
             yield group, "its runs were measured on different test rows"
-    known = set(store.split_fingerprints()) if of_split else set()
+    known = set(store.splits.fingerprints()) if of_split else set()
     for split, asked in sorted(of_split.items()):
         if split in known:
             yield from _of_split(store, split, asked, records)

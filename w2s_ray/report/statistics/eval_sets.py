@@ -69,7 +69,7 @@ def eval_set(store: Store, split: str) -> EvalSet:
     Raises:
         StoreError: the split is not in the store.
     """
-    rows = _of_test(store.split(split))
+    rows = _of_test(store.splits.rows(split))
     ids = rows["example_id"].combine_chunks()
     labels, gold = rows["label"].combine_chunks(), rows["answer"].combine_chunks()
     truth = Truth(

@@ -35,7 +35,7 @@ class Kept:
         self._store = store
         self._table = table
         self._bounds: dict[str, tuple[Any, ...]] = {}
-        kept = store.derived(table)
+        kept = store.cache.read(table)
         if kept is not None and kept.schema.remove_metadata().equals(SCHEMA):
             keys, *columns = (kept[name].to_pylist() for name in SCHEMA.names)
             self._bounds = dict(zip(keys, zip(*columns, strict=True), strict=True))
@@ -67,7 +67,7 @@ class Kept:
         names = SCHEMA.names
         rows = (dict(zip(names, (key, *row), strict=True)) for key, row in self._bounds.items())
         try:
-            self._store.put_derived(self._table, from_rows(rows, SCHEMA))
+            self._store.cache.write(self._table, from_rows(rows, SCHEMA))
         except OSError as error:
             _log.debug("intervals are not kept: %s", error)
         self._saved = len(self._bounds)
