@@ -19,6 +19,7 @@ from w2s_ray.report.comparison import Comparison
 from w2s_ray.report.differences import TABLE
 from w2s_ray.report.table import pgr_table
 from w2s_ray.store import Store
+from w2s_ray.store.table_cache import TableCache
 from w2s_ray.store.tables import column_meanings
 
 TASKS = tuple("abcdefgh")
@@ -129,7 +130,7 @@ def test_a_store_that_cannot_be_written_to_is_compared_all_the_same(store, monke
 
     first = compared(store)
     store.files.remove_folder("catalog")
-    monkeypatch.setattr(Store, "put_derived", refused)
+    monkeypatch.setattr(TableCache, "write", refused)
     assert compared(store) == first
 
 

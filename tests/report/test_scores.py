@@ -7,6 +7,7 @@ from tests.store.builders import a_cell, a_manifest, a_recipe, a_record, some_ro
 from w2s_ray.report import open_results, scores
 from w2s_ray.report.scores import RELIABILITY, SCORES
 from w2s_ray.store import Store, StoreError
+from w2s_ray.store.table_cache import TableCache
 from w2s_ray.store.tables import column_meanings
 
 CELL = a_cell()
@@ -101,7 +102,7 @@ def test_a_store_that_cannot_be_written_to_is_scored_all_the_same(store, monkeyp
     def refused(*_):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(Store, "put_derived", refused)
+    monkeypatch.setattr(TableCache, "write", refused)
     assert len(scores.scores(store)) == 4
 
 
