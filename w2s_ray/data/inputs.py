@@ -32,7 +32,7 @@ from w2s_ray.data.models import (
     needs_images,
 )
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
-from w2s_ray.data.split import Split, make_split, part_sizes
+from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
 from w2s_ray.data.templates import check_template
 from w2s_ray.errors import InputError
@@ -60,6 +60,8 @@ class SplitRef:
     """What a row is."""
     chat: bool = False
     """Whether texts are chat messages, which each model reads in its own template."""
+    groups: str = ""
+    """Digest of the rows' groups, which no fingerprint contains; empty where it is provisional."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,8 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     }
     note = _note(split, on_hub(task))
     chat = any(row.chat is not None for row in split.parts["test"])
-    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat)
+    groups = groups_digest(row for rows in split.parts.values() for row in rows)
+    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
     write_note("splits", key=key, note=asdict(found))
     return found, split
 
@@ -323,9 +326,10 @@ def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
             "note": str(text),
             "words": dict(words),
             "chat": bool(chat),
+            "groups": str(groups),
         } if set(counts) == set(words) == set(PARTS):
             quantiles_of = {part: tuple(found) for part, found in words.items()}
-            return SplitRef(name, False, counts, text, quantiles_of, form, chat)
+            return SplitRef(name, False, counts, text, quantiles_of, form, chat, groups)
         case _:
             return None
 
