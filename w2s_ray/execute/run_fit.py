@@ -136,7 +136,7 @@ class _FitMonitor:
         try:
             self.worker, self.up_since = self._admitted(), None
             self.nodes, self.began = alive_nodes(), time.time()
-            self._say_stands("starting", requests=self.request.spec.said)
+            self._say_stands("starting", asks=self.request.spec.said)
             self._log_as_ours(True)
             ended = self._watched(self.worker.run.remote(self.fit, self.context))
             self.held = isinstance(ended, RunningElsewhere)
