@@ -254,7 +254,7 @@ def test_a_warm_grid_visits_every_point_once():
 
 
 def test_settings_to_begin_with_must_lie_in_the_space():
-    with pytest.raises(ValueError, match=r"warm_start: the settings .* are none of the study's"):
+    with pytest.raises(ValueError, match=r"warm_start: the settings .* are outside the study's"):
         propose(study(space=KINDS), number=0, seen=[], first=[confidence(0.95)])
 
 
