@@ -1,4 +1,4 @@
-"""What is read out of an autoscaler's configuration, and how a wait for nodes is told."""
+"""The autoscaler's configuration, and the printed wait for nodes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def status(monkeypatch) -> dict[str, AutoscalerStatus]:
     return found
 
 
-def test_a_wait_for_nodes_says_for_what_and_for_how_long(status):
+def test_a_wait_for_nodes_is_printed_with_resources_and_duration(status):
     now = time.time()
     snapshot = ProgressSnapshot(
         run_states={

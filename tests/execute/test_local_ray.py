@@ -1,4 +1,4 @@
-"""The watch over Ray's own processes: which died is reported once; a joined Ray is left alone."""
+"""Monitoring Ray's own processes: a death is reported once; a joined Ray is left alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_other_processes_are_not_vital(processes):
     assert processes["raylet"].poll() is None
 
 
-def test_where_no_ray_was_started_there_is_nothing_to_watch():
+def test_without_a_ray_of_its_own_there_is_nothing_to_monitor():
     reported: list[str] = []
     with local_ray.monitor_processes(reported.append):
         pass

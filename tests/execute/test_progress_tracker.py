@@ -1,4 +1,4 @@
-"""The board: what a fit is told of the machines that it is on."""
+"""The progress tracker: the nodes of a fit, its commands, and the states of its requests."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def fit_monitor(tmp_path: Path, worker_pool: Any, **more: Any) -> run_fit._FitMo
 
 
 class WorkerPool:
-    """A floor that answers the n-th request by `answers[n]`: None is no answer, ever."""
+    """A worker pool that replies to the n-th request with `answers[n]`: None is no reply."""
 
     def __init__(self, *answers: Any, has_request: Any = False) -> None:
         self.calls: list[Any] = []
@@ -67,21 +67,21 @@ def no_ray(monkeypatch):
     return use
 
 
-def test_a_request_that_the_floor_has_lost_is_made_again(tmp_path, no_ray):
+def test_a_request_that_the_worker_pool_has_lost_is_sent_again(tmp_path, no_ray):
     worker_pool = no_ray(WorkerPool(None, None, "host"))
     monitor = fit_monitor(tmp_path, worker_pool)
     assert monitor._acquire_worker() == "host"
     assert worker_pool.calls == [monitor.request.id] * 3
 
 
-def test_a_floor_that_does_not_answer_is_a_failure_with_its_reason(tmp_path, no_ray):
+def test_a_worker_pool_that_does_not_reply_is_a_failure_with_its_reason(tmp_path, no_ray):
     worker_pool = no_ray(WorkerPool(None, has_request=GetTimeoutError("120 s")))
     with pytest.raises(HostLost, match="has not replied for 120 s") as failure:
         fit_monitor(tmp_path, worker_pool)._acquire_worker()
     assert cause_of(failure.value) == "worker_died", "it is tried again, as often as it may be"
 
 
-def test_a_watch_whose_request_was_withdrawn_ends_without_a_record(tmp_path, no_ray):
+def test_a_cancelled_request_ends_without_a_record(tmp_path, no_ray):
     with pytest.raises(SystemExit):
         fit_monitor(tmp_path, no_ray(WorkerPool(RequestCancelled())))._acquire_worker()
 
@@ -90,11 +90,11 @@ def test_a_watch_whose_request_was_withdrawn_ends_without_a_record(tmp_path, no_
     ("error", "continues", "expected"),
     [
         (SystemExit(), False, ["pruned"]),
-        (SystemExit(), True, []),  # it goes on, and whoever wants it tells its end
+        (SystemExit(), True, []),  # it continues, and the other requester sends its end
         (ValueError("refused"), False, []),  # a failure, which is expected by its record
     ],
 )
-def test_a_requester_that_raises_gives_the_fit_up_and_trackers_hear_of_its_end_once(
+def test_a_requester_that_raises_cancels_its_request_and_trackers_get_one_end(
     tmp_path, monkeypatch, error, continues, expected
 ):
     monitor, failure, sent = fit_monitor(tmp_path, None), [], []
@@ -117,7 +117,7 @@ def test_a_requester_that_raises_gives_the_fit_up_and_trackers_hear_of_its_end_o
     assert sent == expected
 
 
-def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
+def test_a_lease_has_one_holder_at_a_time(tmp_path: Path):
     context = RunContext(store=str(tmp_path), cluster=MACHINE)
     with context.lease("fit") as first:
         assert first
@@ -127,7 +127,7 @@ def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
         assert again
 
 
-def test_what_a_resumed_fit_needs_is_kept_while_somebody_is_at_work_on_it(tmp_path: Path):
+def test_checkpoints_are_kept_while_another_process_works_on_the_fit(tmp_path: Path):
     context = RunContext(store=str(tmp_path), cluster=MACHINE)
     store = context.open_store()
     state = tmp_path / "work" / "fit" / "layout" / "step-1" / "state"
@@ -216,7 +216,7 @@ def test_a_plan_that_no_node_can_hold_is_refused_with_the_remedy():
 
 
 class ProgressTracker:
-    """A board that has sent nothing of a fit, or sent of it a while ago."""
+    """A progress tracker without a report of a fit, or with an old one."""
 
     def __init__(self, idle_s: float | None) -> None:
         self.idle_s = self.nodes_of = self
@@ -227,7 +227,7 @@ class ProgressTracker:
 
 
 @pytest.mark.parametrize("error", [GetTimeoutError("30 s"), ActorUnavailableError("gone", None)])
-def test_a_board_that_is_lost_or_hangs_costs_no_run(tmp_path, monkeypatch, error):
+def test_a_progress_tracker_that_is_lost_or_hangs_fails_no_run(tmp_path, monkeypatch, error):
     def fail(*calls: Any, timeout: float) -> Any:
         raise error
 
@@ -242,12 +242,12 @@ def test_a_board_that_is_lost_or_hangs_costs_no_run(tmp_path, monkeypatch, error
     [
         (24.0, True, 0.0, False),
         (26.0, True, 0.0, True),
-        (None, False, 10_000.0, False),  # its machine has yet to come
+        (None, False, 10_000.0, False),  # its node has not started
         (None, True, run_fit.WORKER_START_S + 24.0, False),
-        (None, True, run_fit.WORKER_START_S + 26.0, True),  # it hung before it began
+        (None, True, run_fit.WORKER_START_S + 26.0, True),  # it hung before it started the fit
     ],
 )
-def test_silence_counts_from_a_fits_last_sign_or_from_when_its_host_is_up(
+def test_a_stall_counts_from_the_last_report_or_from_the_start_of_the_worker(
     tmp_path, monkeypatch, idle_s, alive, seconds, stalls
 ):
     plan = make_plan(parse_sweep(SWEEP), inputs())

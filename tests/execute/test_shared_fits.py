@@ -1,4 +1,4 @@
-"""On a real Ray: a fit that two requesters want, of whom one gives it up."""
+"""On a real Ray: a fit with two requests, of which one is cancelled."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
 
 @dataclass
 class Requester:
-    """One that wants a fit, and gives it up at its first evaluation if it is to."""
+    """A requester of a fit, which may cancel its request at the first evaluation."""
 
     scene: Scene
     queue: str
     fit: PlannedFit
     gives_up_once: Any = None
-    """Called before it gives up; None if it wants the fit to its end."""
+    """Called before it cancels; None if it never cancels."""
     heard: list[int] = field(default_factory=list)
     hears: threading.Event = field(default_factory=threading.Event)
 
@@ -94,7 +94,7 @@ def wait_for(scene: Scene, request: RequestId) -> None:
         threading.Event().wait(0.01)
 
 
-def test_a_fit_that_one_of_two_gives_up_goes_on_for_the_other(scene):
+def test_a_fit_continues_for_the_second_request_after_the_first_is_cancelled(scene):
     fit = scene.fits[0]
     other = Requester(scene, "b", fit)
     pruned = Requester(scene, "a", fit, lambda: wait_for(scene, RequestId(fit.id, "b", 0)))
@@ -110,7 +110,7 @@ def test_a_fit_that_one_of_two_gives_up_goes_on_for_the_other(scene):
     assert other.heard == list(range(1, EVALUATIONS + 1))
 
 
-def test_a_fit_that_nobody_wants_any_more_stops_and_may_be_wanted_again(scene):
+def test_a_fit_without_requests_stops_and_may_be_requested_again(scene):
     fit = scene.fits[1]
     pruned = Requester(scene, "a", fit, lambda: None)
     with ThreadPoolExecutor(1) as threads:

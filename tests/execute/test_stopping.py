@@ -1,4 +1,4 @@
-"""Ways to ask a run to end: a signal, a wish in the store; and who is asked by `w2s cancel`."""
+"""Stop requests: a signal, a request in the store; and the drivers that `w2s cancel` stops."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ctrl_c():
     ("number", "reason"),
     [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
 )
-def test_a_signal_asks_once_and_a_second_ctrl_c_does_not_wait(ctrl_c, number, reason):
+def test_a_signal_requests_a_stop_and_a_second_ctrl_c_does_not_wait(ctrl_c, number, reason):
     before = signal.getsignal(number)
     with Stop() as stop:
         assert stop.reason is None
@@ -73,7 +73,7 @@ with Stop() as stop:
 """
 
 
-def test_after_its_terminal_is_closed_a_process_goes_on_and_prints_to_nowhere(tmp_path):
+def test_after_its_terminal_is_closed_a_process_continues_and_prints_nothing(tmp_path):
     terminal, its_side = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", IN_A_TERMINAL, str(tmp_path / "reason")],
@@ -105,7 +105,7 @@ def test_in_a_thread_signals_are_left_alone():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeypatch):
+def test_a_driver_stops_after_a_request_in_the_store(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(live_module, "EVERY_S", 0.05)
     store, stop = Store.open(tmp_path), Stop()
     with (
@@ -124,7 +124,7 @@ def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeyp
     assert not cancelling.is_alive()
     assert left == []
     assert stop.reason == "w2s cancel"
-    assert store.files.find("work/live") == [], "the wish is gone with the driver"
+    assert store.files.find("work/live") == [], "the request is removed with the driver's state"
     assert drivers_of("tiny", store) == []
 
 
@@ -148,7 +148,7 @@ def test_a_driver_that_does_not_end_in_time_is_named(tmp_path: Path, monkeypatch
     assert "wait and give the command again" in line
 
 
-def test_cancel_says_when_there_is_nothing_to_stop(tmp_path: Path):
+def test_cancel_without_a_driver_is_an_error(tmp_path: Path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(sweep_text(tmp_path))
     ended = w2s("cancel", sweep)

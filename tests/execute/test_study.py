@@ -1,4 +1,4 @@
-"""A study never learns from a fault: what was lost is proposed again, before what depends on it."""
+"""Failures change no study: a lost trial is proposed again, before those that depend on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from w2s_ray.scheduling.requests import RequestId
 
 
 class ActorStub:
-    """Stands for an actor's handle: takes every message, and keeps none."""
+    """A stub for an actor's handle that ignores every call."""
 
     def __getattr__(self, name: str) -> Any:
         return self
@@ -53,7 +53,7 @@ def searcher(tmp_path, space: Any = PLAIN, **settings: Any) -> ProposalSearcher:
 
 @pytest.fixture(autouse=True)
 def failure(monkeypatch) -> list[RequestId]:
-    """The requests that studies withdraw, of fits that nobody else wants."""
+    """The requests that studies cancel, for fits without other requests."""
     found: list[RequestId] = []
     monkeypatch.setattr(
         RunContext, "cancel_requests", lambda self, requests: found.extend(requests) or set()
@@ -61,7 +61,7 @@ def failure(monkeypatch) -> list[RequestId]:
     return found
 
 
-def test_tune_tells_the_trials_of_studies_apart(tmp_path):
+def test_trials_of_different_studies_have_different_names_in_tune(tmp_path):
     from ray.tune.experiment import Experiment
 
     states = [searcher(tmp_path, seed=seed).state for seed in (0, 1)]
@@ -71,7 +71,7 @@ def test_tune_tells_the_trials_of_studies_apart(tmp_path):
 
 
 def end(of: ProposalSearcher, trial_id: str, **fields: Any) -> None:
-    """Tell a study that one of its trials has ended."""
+    """Report the end of a trial to its study."""
     of.on_trial_complete(trial_id, {"ended": True, "study": of.state.study.id, **fields})
 
 
@@ -83,7 +83,7 @@ def lose(of: ProposalSearcher, trial_id: str, cause: str) -> None:
     end(of, trial_id, objective=float("nan"), cause=cause, reason=cause)
 
 
-def test_a_study_refuses_figures_of_another_studys_trial(tmp_path):
+def test_a_study_rejects_reports_of_another_studys_trial(tmp_path):
     one, other = searcher(tmp_path, seed=0), searcher(tmp_path, seed=1)
     one.suggest("t0")
     fields = {"objective": 0.9, "study": other.state.study.id}
@@ -128,7 +128,7 @@ def test_later_trials_wait_for_a_lost_one(tmp_path):
     assert two.suggest("d")["number"] == 0
 
 
-def test_a_trial_that_diverged_or_ran_out_of_memory_is_told_as_failed(tmp_path):
+def test_a_trial_that_diverged_or_ran_out_of_memory_has_failed(tmp_path):
     one = searcher(tmp_path, trials=3, concurrent_trials=1)
     for n, cause in enumerate(("diverged", "out_of_memory")):
         one.suggest(f"t{n}")
@@ -137,7 +137,7 @@ def test_a_trial_that_diverged_or_ran_out_of_memory_is_told_as_failed(tmp_path):
     assert {t.state for t in one.state.trials.values()} == {"failed"}
 
 
-def test_a_study_gives_up_when_a_trial_is_lost_again_and_again(tmp_path):
+def test_a_study_fails_when_a_trial_is_lost_too_often(tmp_path):
     one = searcher(tmp_path, trials=2, concurrent_trials=1)
     for n in range(TRIAL_RETRIES + 1):
         assert one.state.failure is None
@@ -201,7 +201,7 @@ def both_of_two(tmp_path, **settings: Any) -> tuple[ProposalSearcher, list[dict[
     return of, first
 
 
-def test_a_trial_waits_for_an_equal_one_under_way_and_takes_its_result(tmp_path):
+def test_a_trial_waits_for_an_equal_running_one_and_gets_its_result(tmp_path):
     of, (first, second) = both_of_two(tmp_path)
     assert trials_of(of) == []
     done(of, "first", 0.7)
@@ -262,7 +262,7 @@ def test_trials_that_were_stored_without_the_trial_they_repeat_are_read(tmp_path
     assert {trial.repeat_of for trial in resumed.state.trials.values()} == {None}
 
 
-def test_a_study_says_how_many_of_its_trials_were_repeats(tmp_path, monkeypatch):
+def test_a_study_records_how_many_of_its_trials_were_repeats(tmp_path, monkeypatch):
     of, _ = both_of_two(tmp_path)
 
     def tune(study: PlannedStudy, state: StudyState, **options: Any) -> None:

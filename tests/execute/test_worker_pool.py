@@ -1,4 +1,4 @@
-"""Who may start: within the cluster's capacity, parties by turns, warm hosts before new ones."""
+"""The worker pool: capacity, turns of the queues, warm workers before new ones, shared fits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ THIRD = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1 / 3)
 
 
 class PooledWorker:
-    """Stands for a host's actor handle."""
+    """A stub for a worker's actor handle."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -35,7 +35,7 @@ class PooledWorker:
 
 
 class ProgressTracker:
-    """Stands for the board's actor handle: keeps what it is calls_of of each fit."""
+    """A stub for the progress tracker's actor handle: it keeps the calls for each fit."""
 
     def __init__(self) -> None:
         self.calls_of: list[tuple[str, str]] = []
@@ -45,7 +45,7 @@ class ProgressTracker:
 
 
 class World:
-    """The hosts that a floor has opened and killed."""
+    """The workers that a pool has started and killed."""
 
     def __init__(self) -> None:
         self.opened: list[PooledWorker] = []
@@ -96,7 +96,7 @@ def acquire(
 
 
 def calls_of(worker_pool: WorkerPool) -> list[tuple[str, str]]:
-    """What the board was calls_of, in order."""
+    """The calls to the progress tracker, in order."""
     return worker_pool._progress_tracker.calls_of
 
 
@@ -109,7 +109,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_no_more_start_than_there_is_room_for_and_hosts_are_used_again(world):
+def test_no_more_fits_start_than_the_capacity_allows_and_workers_are_reused(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         requests = [acquire(worker_pool, f"f{i}") for i in range(5)]
         await settle()
@@ -123,7 +123,7 @@ def test_no_more_start_than_there_is_room_for_and_hosts_are_used_again(world):
     run(scenario)
 
 
-def test_a_fit_that_asks_again_keeps_its_host(world):
+def test_a_repeated_request_keeps_its_worker(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         assert await acquire(worker_pool, "f0") is await acquire(worker_pool, "f0")
         assert len(world.opened) == 1
@@ -131,7 +131,7 @@ def test_a_fit_that_asks_again_keeps_its_host(world):
     run(scenario)
 
 
-def test_each_of_several_that_want_one_fit_gets_its_host_one_after_the_other(world):
+def test_several_requests_for_one_fit_get_its_worker_one_after_the_other(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "other")
         trials = [acquire(worker_pool, "same", "study", priority=n) for n in range(3)]
@@ -152,7 +152,7 @@ def test_each_of_several_that_want_one_fit_gets_its_host_one_after_the_other(wor
     run(scenario, cpus=1)
 
 
-def test_two_calls_of_one_requester_get_the_same_answer(world):
+def test_two_calls_for_one_request_get_the_same_worker(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "other")
         calls = [acquire(worker_pool, "same", "study") for _ in range(2)]
@@ -167,7 +167,7 @@ def test_two_calls_of_one_requester_get_the_same_answer(world):
     run(scenario, cpus=1)
 
 
-def test_a_fit_that_waits_for_its_equal_takes_no_turn_and_no_room(world):
+def test_a_request_for_a_running_fit_uses_no_turn_and_no_capacity(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "same", "a")
         equal, next_in_line = (
@@ -180,28 +180,26 @@ def test_a_fit_that_waits_for_its_equal_takes_no_turn_and_no_room(world):
     run(scenario)
 
 
-def test_who_gives_a_fit_up_stops_it_for_nobody_else(world):
+def test_a_cancelled_request_stops_no_fit_that_has_other_requests(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "same", "a")
         second, third = acquire(worker_pool, "same", "b"), acquire(worker_pool, "same", "c")
         await settle()
         assert await worker_pool.cancel_request(request("same", "c")), (
-            "it waited, and the fit goes on"
+            "it was queued, and the fit continues"
         )
         await settle()
         assert isinstance(third.exception(), RequestCancelled)
         assert await worker_pool.cancel_request(request("same", "a")), (
-            "it watched, and the fit goes on"
+            "it monitored, and the fit continues"
         )
         assert await second is first
-        assert await worker_pool.cancel_request(request("same", "a")), (
-            "said again, it changes nothing"
-        )
+        assert await worker_pool.cancel_request(request("same", "a")), "a second call has no effect"
         await worker_pool.release(request("same", "a"))
         assert await worker_pool.has_request(request("same", "b"))
         assert calls_of(worker_pool) == [("attempt_starting", "same")]
         assert not await worker_pool.cancel_request(request("same", "b")), (
-            "the last: nobody wants it any more"
+            "the last request: the fit stops"
         )
         assert calls_of(worker_pool) == [("attempt_starting", "same"), ("stop", "same")]
         assert world.killed == []
@@ -209,7 +207,7 @@ def test_who_gives_a_fit_up_stops_it_for_nobody_else(world):
     run(scenario)
 
 
-def test_a_fit_that_stops_keeps_its_host_until_it_has_ended_and_then_may_begin_anew(world):
+def test_a_stopping_fit_keeps_its_worker_until_it_has_ended_and_may_then_restart(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "same", "a")
         assert not await worker_pool.cancel_request(request("same", "a"))
@@ -229,7 +227,7 @@ def test_a_fit_that_stops_keeps_its_host_until_it_has_ended_and_then_may_begin_a
     run(scenario, cpus=1)
 
 
-def test_a_fit_that_does_not_stop_in_time_is_ended_with_its_host(world, monkeypatch):
+def test_a_fit_that_does_not_stop_in_time_is_killed_with_its_worker(world, monkeypatch):
     monkeypatch.setattr(pool_module, "STOP_S", 0.01)
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -241,7 +239,7 @@ def test_a_fit_that_does_not_stop_in_time_is_ended_with_its_host(world, monkeypa
     run(scenario, cpus=1)
 
 
-def test_a_lost_host_is_replaced_for_all_that_want_its_fit(world):
+def test_a_lost_worker_is_replaced_for_all_requests_for_its_fit(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "same", "a")
         second = acquire(worker_pool, "same", "b")
@@ -258,8 +256,8 @@ def test_a_lost_host_is_replaced_for_all_that_want_its_fit(world):
     run(scenario)
 
 
-def test_trials_that_share_a_step_of_a_chain_leave_it_to_each_other(world):
-    """A trial that ends withdraws all its fits: the step that another trains, and its student."""
+def test_a_shared_step_of_a_chain_continues_for_the_other_trials(world):
+    """An ended trial cancels all its requests: a step that another trial trains, its student."""
 
     async def scenario(worker_pool: WorkerPool) -> None:
         step = await acquire(worker_pool, "step", "study", priority=0)
@@ -279,7 +277,7 @@ def test_trials_that_share_a_step_of_a_chain_leave_it_to_each_other(world):
     run(scenario)
 
 
-def test_the_end_of_a_study_ends_no_fit_that_others_want(world):
+def test_the_end_of_a_study_ends_no_fit_that_has_other_requests(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         shared = await acquire(worker_pool, "shared", "study", priority=3)
         own = await acquire(worker_pool, "own", "study", priority=4)
@@ -292,7 +290,7 @@ def test_the_end_of_a_study_ends_no_fit_that_others_want(world):
     run(scenario)
 
 
-def test_a_budget_that_is_spent_lets_a_fit_under_way_go_on_for_others_but_none_begin(world):
+def test_a_draining_pool_continues_running_fits_and_starts_none(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         pruned, ended = (
             await acquire(worker_pool, "pruned", "a"),
@@ -317,7 +315,7 @@ def test_a_budget_that_is_spent_lets_a_fit_under_way_go_on_for_others_but_none_b
     run(scenario)
 
 
-def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(world, monkeypatch):
+def test_a_worker_that_cannot_be_started_is_the_failure_of_its_request(world, monkeypatch):
     def refuse(spec: WorkerSpec) -> PooledWorker:
         if spec == PAIR:
             raise ValueError("no such resource")
@@ -340,7 +338,7 @@ def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(wo
     run(scenario)
 
 
-def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again(world, monkeypatch):
+def test_a_failed_read_of_the_capacity_is_repeated(world, monkeypatch):
     monkeypatch.setattr(warm_module, "REFRESH_S", 0.001)
     replies = iter([ConnectionError("try again"), {"CPU": 2.0}])
 
@@ -359,7 +357,7 @@ def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again(world, monke
     run(scenario, cpus=1)
 
 
-def test_parties_take_turns_however_many_fits_one_of_them_has(world):
+def test_queues_take_turns_however_long_one_of_them_is(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         many = [acquire(worker_pool, f"a{i}", "study-a") for i in range(20)]
         await settle()
@@ -376,7 +374,7 @@ def test_parties_take_turns_however_many_fits_one_of_them_has(world):
     run(scenario)
 
 
-def test_rank_decides_within_a_party(world):
+def test_priority_decides_within_a_queue(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         acquire(worker_pool, "now", spec=PAIR)
         late = acquire(worker_pool, "late", priority=5)
@@ -407,7 +405,7 @@ def test_a_large_fit_is_not_starved_by_small_ones(world):
     run(scenario)
 
 
-def test_an_idle_host_of_another_layout_makes_room(world):
+def test_an_idle_worker_with_another_spec_is_closed_where_capacity_is_needed(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         group = await acquire(worker_pool, "sharded", spec=PAIR)
         await worker_pool.release(request("sharded"))
@@ -418,7 +416,7 @@ def test_an_idle_host_of_another_layout_makes_room(world):
     run(scenario)
 
 
-def test_a_group_that_has_ended_is_handed_to_nobody(world):
+def test_an_ended_group_is_not_reused(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         group = await acquire(worker_pool, "one", spec=PAIR)
         await settle()
@@ -430,7 +428,7 @@ def test_a_group_that_has_ended_is_handed_to_nobody(world):
     run(scenario)
 
 
-def test_a_host_that_did_not_live_is_replaced_and_its_room_is_free(world):
+def test_a_dead_worker_is_replaced_and_its_capacity_is_free(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "one", spec=PAIR)
         await worker_pool.release(request("one"), worker_alive=False)
@@ -449,7 +447,7 @@ def test_fractions_of_a_gpu_hold_several_fits(world):
     run(scenario, cpus=8, gpus=1)
 
 
-def test_a_party_that_nobody_watches_leaves_whole(world):
+def test_a_cancelled_queue_loses_all_its_requests(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         gone = [acquire(worker_pool, f"a{i}", "study-a") for i in range(3)]
         stays = acquire(worker_pool, "b", "study-b", priority=9)
@@ -462,7 +460,7 @@ def test_a_party_that_nobody_watches_leaves_whole(world):
     run(scenario)
 
 
-def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
+def test_idle_workers_are_closed_after_a_while(world, monkeypatch):
     monkeypatch.setattr(warm_module, "IDLE_S", 0.01)
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -474,7 +472,7 @@ def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
     run(scenario)
 
 
-def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
+def test_capacity_follows_the_cluster_and_idle_workers_close_where_it_shrinks(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         requests = [acquire(worker_pool, f"f{i}") for i in range(4)]
         await settle()
@@ -494,7 +492,7 @@ def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
     run(scenario)
 
 
-def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
+def test_a_cluster_without_capacity_still_runs_one_fit(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         worker_pool._workers.resize({})
         assert (await acquire(worker_pool, "f0")).spec == SINGLE
@@ -502,7 +500,7 @@ def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
     run(scenario)
 
 
-def test_at_the_end_of_a_sweep_every_host_is_closed(world):
+def test_at_the_end_of_a_sweep_every_worker_is_closed(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         workers = [await acquire(worker_pool, "idle"), await acquire(worker_pool, "busy")]
         await worker_pool.release(request("idle"))
@@ -540,7 +538,7 @@ def test_one_accelerator_type_may_be_full_while_another_is_not(world):
     run(scenario)
 
 
-def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeypatch):
+def test_on_a_cluster_that_autoscales_workers_are_started_before_the_requests(world, monkeypatch):
     monkeypatch.setattr(warm_module, "SPARE_S", 0.01)
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -549,7 +547,7 @@ def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeyp
         first = await acquire(worker_pool, "f0")
         assert len(world.opened) == 2
         await asyncio.sleep(0.05)
-        assert world.killed == [], "fits are still to come"
+        assert world.killed == [], "more requests are expected"
         await worker_pool.expect_demand({SINGLE: 1})
         await asyncio.sleep(0.05)
         assert len(world.killed) == 1
@@ -558,7 +556,7 @@ def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeyp
     run(scenario, cluster=ELASTIC)
 
 
-def test_on_a_cluster_of_fixed_size_nothing_is_opened_ahead(world):
+def test_on_a_cluster_of_fixed_size_no_worker_is_started_ahead(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         await worker_pool.expect_demand({SINGLE: 5})
         assert world.opened == []
@@ -566,7 +564,7 @@ def test_on_a_cluster_of_fixed_size_nothing_is_opened_ahead(world):
     run(scenario)
 
 
-def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(world):
+def test_a_draining_pool_assigns_no_workers_and_waits_for_running_fits(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         busy = await acquire(worker_pool, "f0")
         idle = await acquire(worker_pool, "f1")
@@ -583,7 +581,7 @@ def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(wor
     run(scenario)
 
 
-def test_whoever_waits_at_the_end_is_turned_away_and_so_is_who_comes_later(world):
+def test_a_closed_pool_rejects_queued_and_later_requests(world):
     async def scenario(worker_pool: WorkerPool) -> None:
         running, waiting = acquire(worker_pool, "f0"), acquire(worker_pool, "f1")
         await settle()

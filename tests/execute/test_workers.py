@@ -1,4 +1,4 @@
-"""A worker group answers every requester and gives every worker each of its fits."""
+"""A worker group returns a result for every call and gives each of its workers every fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIT, OTHER = SimpleNamespace(id="fit"), SimpleNamespace(id="other")
 
 
 class RunContext:
-    """A carrier whose store has nothing; `on_lease` is called when a fit is lease."""
+    """A run context with an empty store; `on_lease` is called when a lease is taken."""
 
     def __init__(self, on_lease: Any = lambda: None) -> None:
         self._on_lease = on_lease
@@ -36,7 +36,7 @@ def a_group() -> Any:
     return WorkerGroup.__ray_metadata__.modified_class(PAIR)
 
 
-def test_two_that_want_one_fit_get_the_same_result():
+def test_two_calls_for_one_fit_get_the_same_result():
     async def scenario() -> None:
         group = a_group()
         first = asyncio.ensure_future(group.run(FIT, RunContext()))
@@ -63,7 +63,7 @@ def test_a_worker_that_is_behind_still_gets_a_fit_that_worker_0_has_ended():
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
-def test_a_group_that_is_lost_while_a_fit_is_claimed_answers_that_it_is_lost():
+def test_a_group_that_is_lost_while_a_lease_is_taken_raises_its_loss():
     async def scenario() -> None:
         group = a_group()
 
@@ -76,7 +76,7 @@ def test_a_group_that_is_lost_while_a_fit_is_claimed_answers_that_it_is_lost():
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
-def test_what_worker_0_says_after_the_group_is_lost_disturbs_nothing():
+def test_a_result_after_the_loss_of_the_group_is_ignored():
     async def scenario() -> None:
         await a_group().set_result(7, "record")
 

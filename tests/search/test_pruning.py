@@ -23,7 +23,7 @@ def others(*values: float) -> list[Trial]:
     return [Trial(i, {}, "complete", intermediate=(v,)) for i, v in enumerate(values)]
 
 
-def test_a_trial_goes_on_if_it_is_among_the_best_third():
+def test_a_trial_continues_if_it_is_among_the_best_third():
     seen = others(0.1, 0.2, 0.3, 0.4, 0.5)
     assert is_promising(study(), (0.45,), seen=seen, evaluations=9)
     assert not is_promising(study(), (0.35,), seen=seen, evaluations=9)
@@ -52,7 +52,7 @@ def test_a_trial_without_a_number_is_stopped_where_it_may_be(scheduler):
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 @settings(max_examples=50)
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=20))
-def test_better_is_never_stopped_where_worse_goes_on(scheduler, values):
+def test_a_better_trial_is_never_pruned_where_a_worse_one_continues(scheduler, values):
     recipe, ordered = study(scheduler=scheduler), sorted(values)
     decisions = [is_promising(recipe, (v,), seen=others(*values), evaluations=9) for v in ordered]
     assert all(b or not a for a, b in pairwise(decisions))

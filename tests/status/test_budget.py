@@ -1,4 +1,4 @@
-"""A budget: what counts as spent, and what it ends, before Ray is started and while it runs."""
+"""A budget: the device time that counts, and the end, before Ray starts and while it runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FITS = list(PLAN.fits)
 
 
 def snapshot(**seconds: float) -> ProgressSnapshot:
-    """A board with fits of two devices that have run for so long, a study, and one that waits."""
+    """A snapshot with fits of two devices with these durations, a study, and a queued fit."""
     now = time.time()
     return ProgressSnapshot(
         run_states={
@@ -47,7 +47,7 @@ def test_what_is_done_and_what_runs_count_together(tmp_path):
     assert budget_guard.seconds == pytest.approx(1000 + 2400, abs=5)
     assert running_fits(snapshot(x=600, y=600)) == 2
     assert not budget_guard.is_spent(snapshot())
-    assert budget_guard.seconds == pytest.approx(3400, abs=5), "off the board, and not yet counted"
+    assert budget_guard.seconds == pytest.approx(3400, abs=5), "ended, and not yet in the store"
     assert budget_guard.is_spent(snapshot(z=1400))
     assert budget_guard.is_spent(snapshot()), "spent is spent"
     assert budget_guard.spent_text is not None

@@ -1,4 +1,4 @@
-"""A driver's voice: heard while it runs, gone afterwards, of no weight where the store fails."""
+"""A driver's heartbeat: written while it runs, then removed, harmless where the store fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_it_says_what_it_was_told_last_and_takes_it_back(tmp_path: Path):
+def test_it_writes_the_last_state_and_removes_it_at_the_end(tmp_path: Path):
     store = Store.open(tmp_path)
     with DriverHeartbeat(store, sweep="tiny") as heartbeat:
         until(lambda: heard(store.files))
@@ -62,7 +62,7 @@ def test_a_store_that_does_not_answer_holds_up_the_end_for_a_moment_only(tmp_pat
     never.set()
 
 
-def test_what_dead_drivers_left_behind_is_cleared_away(tmp_path: Path):
+def test_states_of_dead_drivers_are_removed(tmp_path: Path):
     store = Store.open(tmp_path)
     with subprocess.Popen(["true"]) as process:
         process.wait()
@@ -78,7 +78,7 @@ def test_what_dead_drivers_left_behind_is_cleared_away(tmp_path: Path):
     assert [n.about["sweep"] for n in heard(store.files)] == ["other"]
 
 
-def test_news_join_what_a_run_is_with_how_far_it_is():
+def test_a_drivers_state_has_each_runs_description_and_progress():
     snapshot = ProgressSnapshot(
         run_states={
             "fit": RunState({"task": "words"}, "running", 12.0, "node, GPU 0"),

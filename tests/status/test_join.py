@@ -1,4 +1,4 @@
-"""How far a sweep is, from what a store and drivers say: states, reasons, trials, what is left."""
+"""The status of a sweep from a store and its drivers: states, reasons, trials, remaining work."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_an_untouched_sweep_waits_for_a_driver_and_for_what_comes_first():
     assert {(w.why, w.of) for w in refits} == {("study", STUDY.id)}
 
 
-def test_running_fits_say_how_far_they_are_and_who_waits_for_them_says_so():
+def test_running_fits_have_steps_that_the_runs_waiting_for_them_show():
     first = SUPERVISORS[0]
     found = status(driver(said(first, "running", step=4, steps=16, place="node, GPU 1")))
     (fit,) = found.running
@@ -131,20 +131,20 @@ def test_running_fits_say_how_far_they_are_and_who_waits_for_them_says_so():
         (driver(said(SUPERVISORS[0], "held")), "lease", "process 7 on far holds its lease"),
     ],
 )
-def test_a_run_that_could_run_says_why_it_does_not(state: DriverState, why: str, words: str):
+def test_a_run_that_has_not_started_has_a_reason(state: DriverState, why: str, words: str):
     holder = Holder(host="far/boot/pid", pid=7, started=None, token="t")
     found = waiting(status(state, holder=holder), SUPERVISORS[0].id)
     assert found.why == why
     assert words in found.said
 
 
-def test_a_study_waits_for_a_place_among_the_studies_at_once():
+def test_a_study_waits_for_a_slot_among_the_concurrent_studies():
     found = waiting(status(driver(), done=tuple(SUPERVISORS)), STUDY.id)
     assert found.why == "turn"
     assert "limits.studies_at_once" in found.said
 
 
-def test_a_failure_counts_once_the_driver_has_given_up():
+def test_a_failure_counts_once_the_driver_reports_it_as_final():
     first = SUPERVISORS[0]
     tries = (failure(first, "worker_died"), failure(first, "stalled"))
     again = status(driver(watched=[first.id]), attempts={first.id: tries})
@@ -183,13 +183,13 @@ def test_a_driver_that_is_gone_runs_nothing():
     assert waiting(found, SUPERVISORS[0].id).why == "driver"
 
 
-def test_a_record_outweighs_what_was_said_before_it():
+def test_a_record_takes_precedence_over_an_earlier_heartbeat():
     found = status(driver(said(SUPERVISORS[0], "running")), done=(SUPERVISORS[0],))
     assert found.running == ()
     assert found.done == 1
 
 
-def test_of_two_drivers_the_one_that_runs_a_fit_is_heard():
+def test_of_two_drivers_the_one_that_runs_a_fit_takes_precedence():
     held, runs = said(SUPERVISORS[0], "held"), said(SUPERVISORS[0], "running")
     for drivers in ((driver(held), driver(runs)), (driver(runs), driver(held))):
         assert [fit.run for fit in status(*drivers).running] == [SUPERVISORS[0].id]
@@ -241,7 +241,7 @@ def test_nothing_is_left_of_a_complete_sweep():
     assert (found.state, found.left, found.waiting) == ("complete", None, ())
 
 
-def test_what_a_driver_has_spent_of_its_budget_is_told():
+def test_the_spent_part_of_a_drivers_budget_is_shown():
     state = driver()
     told = {**state.about, "budget": "3.00 of 50 USD spent (1.5 device-hours)"}
     bounded = status(state.model_copy(update={"about": told}))

@@ -1,4 +1,4 @@
-"""What trackers are told, by the scribe as it is, without a cluster; and what one may not cost."""
+"""The tracker actor without a cluster: what trackers get, and failures that cost no run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_fit_is_named_by_what_it_is_and_its_run_id():
     assert (trial.settings["study"], trial.settings["trial"]) == ("abc", 3)
 
 
-def test_figures_are_named_by_the_part_that_they_are_measured_on():
+def test_metrics_are_named_by_the_part_that_they_are_measured_on():
     assert evaluation_metrics({**EVALUATION, "train_loss": 0.8, "evaluations": 2}) == {
         "validation/accuracy": 0.5,
         "validation/loss": 0.7,
@@ -69,12 +69,12 @@ def test_figures_are_named_by_the_part_that_they_are_measured_on():
     assert final_metrics(summary) == {"test/accuracy": 0.75, "training_flops": 12.0}
 
 
-def test_tensorboard_has_every_value_once_even_if_it_is_told_again(tracker_actor, tmp_path: Path):
+def test_tensorboard_has_every_value_once_even_if_it_is_sent_again(tracker_actor, tmp_path: Path):
     actor = tracker_actor(tensorboard=TensorBoard(folder="curves"))
     fit = tracked_fit(STUDENT, study=None, trial=None)
     for number, step in ((1, 4), (2, 8), (1, 4), (2, 8), (3, 12)):
         actor.evaluated(fit, number, step, {"validation/accuracy": step / 16})
-    for _ in range(2):  # two watches over one fit: each tells all that it sees
+    for _ in range(2):  # two processes monitor one fit, and each sends everything
         actor.ended(fit, "done", 12, {"test/accuracy": 0.5})
         actor.evaluated(fit, 1, 4, {"validation/accuracy": 0.25})
     finish(actor)
@@ -93,7 +93,7 @@ def test_mlflow_has_parameters_metrics_and_how_each_ended(tracker_actor, tmp_pat
     fits = [tracked_fit(fit, study=None, trial=None) for fit in FITS[:4]]
     for fit, status in zip(fits, ("done", "failed", "pruned", None), strict=True):
         actor.evaluated(fit, 1, 4, {"validation/accuracy": 0.3})
-        if status is not None:  # the last one is at work when the sweep is stopped
+        if status is not None:  # the last one runs when the sweep is stopped
             actor.ended(fit, status, 8, {"test/accuracy": 0.1} if status == "done" else {})
     finish(actor)
     assert actor.errors() == {}
@@ -124,7 +124,7 @@ def test_wandb_keeps_each_fit_offline_by_its_run_id(tracker_actor, tmp_path: Pat
         actor.evaluated(fit, 1, 4, {"validation/accuracy": 0.25})
     for fit, status in zip(fits, ("done", "failed", "pruned", None), strict=True):
         actor.evaluated(fit, 2, 8, {"validation/accuracy": 0.5})
-        if status is not None:  # the last one is at work when the sweep is stopped
+        if status is not None:  # the last one runs when the sweep is stopped
             actor.ended(fit, status, 8, {"test/accuracy": 0.125} if status == "done" else {})
     finish(actor)
     wandb.teardown()
@@ -191,7 +191,7 @@ def test_a_tracker_that_fails_is_a_warning_and_stops_no_other(tracker_actor, tmp
     assert len(scalars(tmp_path / "curves" / "grid" / fit.name)["validation/accuracy"]) == 49
 
 
-def test_a_tracker_that_hangs_holds_up_neither_who_tells_nor_the_others(
+def test_a_tracker_that_hangs_delays_neither_the_sender_nor_the_others(
     tracker_actor, tmp_path: Path, monkeypatch
 ):
     from w2s_ray.trackers import clients
