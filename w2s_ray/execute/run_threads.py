@@ -10,6 +10,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -38,11 +39,11 @@ class RunThreads:
 
     def start_fit(self, fit: PlannedFit, *, priority: int) -> None:
         """Start a fit; a smaller priority goes first where resources are scarce."""
-        self._start(fit, lambda: run_fit(self._context, fit, queue=SWEEP, priority=priority))
+        self._start(fit, partial(run_fit, self._context, fit, queue=SWEEP, priority=priority))
 
     def start_study(self, study: PlannedStudy, *, at_once: int) -> None:
         """Start a study with at most `at_once` concurrent trials."""
-        self._start(study, lambda: self._run_study(study, at_once))
+        self._start(study, partial(self._run_study, study, at_once))
 
     def end_studies(self) -> None:
         """Kill the processes of studies; later they resume from the store."""
