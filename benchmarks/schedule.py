@@ -28,7 +28,7 @@ from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
 from w2s_ray.plan.estimates import Device, Estimator
 from w2s_ray.scheduling.priority import priorities
-from w2s_ray.scheduling.requests import SWEEP, FitRequest, WorkerSpec, has_room, next_request
+from w2s_ray.scheduling.requests import SWEEP, FitRequest, WorkerSpec, has_capacity, next_request
 from w2s_ray.scheduling.start import at_once, fits_to_start, studies_to_start
 
 LADDER = {"s": (768, 12), "m": (1024, 24), "l": (1280, 36), "xl": (1600, 48), "2b": (2048, 40)}
@@ -258,9 +258,9 @@ class World:
         """What the floor does when room or an ask has come."""
         room = {"GPU": float(self.gpus)}
         while self.waiting:
-            place = next_request(self.waiting, busy=self.busy.values(), room=room)
+            place = next_request(self.waiting, busy=self.busy.values(), capacity=room)
             held = [request.spec for request in self.busy.values()]
-            if not has_room(self.waiting[place].spec, held=held, room=room):
+            if not has_capacity(self.waiting[place].spec, held=held, capacity=room):
                 return
             request = self.waiting.pop(place)
             self.busy[request.run_id] = request

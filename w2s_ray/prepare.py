@@ -1,7 +1,7 @@
-"""What comes before a sweep's run: its plan, its rows in the store, and what must be refused.
+"""The preparation of a sweep's run: its plan, its rows in the store, and its checks.
 
-Owns the way from a sweep to a plan that knows what the store knows, and what the driver writes
-before and between runs. It starts nothing, and imports neither Ray nor torch.
+Owns the steps from a sweep to a plan with the results that the store has, and the files that the
+driver writes before and between runs. It imports neither Ray nor torch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+    """The plan of `sweep`, with the refits of studies that are done.
 
-    `store` is the sweep's own unless another is named.
+    `store` is the sweep's own unless another is given.
 
     Raises:
-        InputError: a method that a task's form can't have, or a task or model that can't be used.
+        InputError: a method that a task's form excludes, or a task or model that can't be used.
     """
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
     found = inputs if inputs is not None else resolve(sweep)
@@ -41,7 +41,7 @@ def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | Non
 
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
-    """The plan's cells as the store and the table know them."""
+    """The plan's cells as the store and the table have them."""
     return tuple(Cell(**vars(cell)) for cell in plan.cells)
 
 
@@ -52,7 +52,7 @@ def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
 
 
 def refuse_provisional(plan: Plan) -> None:
-    """Refuse inputs that are not on this machine and can't be fetched."""
+    """Reject inputs that are not on this machine and can't be downloaded."""
     for name, split in plan.inputs.splits.items():
         if split.provisional:
             raise InputError(f"task {name} can't be read: {split.note}")
@@ -65,9 +65,9 @@ def refuse_provisional(plan: Plan) -> None:
 
 
 def refuse_values(plan: Plan) -> None:
-    """Refuse models whose weights on this machine have NaN or infinite values.
+    """Reject models whose weights on this machine have NaN or infinite values.
 
-    Those of hub models are read here, once, and those of folders were when it was planned.
+    Weights of hub models are read here, once; those of folders were read by the planner.
     """
     for label, source in plan.inputs.models.items():
         try:
@@ -77,10 +77,10 @@ def refuse_values(plan: Plan) -> None:
 
 
 def materialize(plan: Plan, store: Store) -> None:
-    """Put every split's rows into the store, where workers and readers find them.
+    """Write every split's rows to the store, where workers and reports read them.
 
     Raises:
-        InputError: rows that are there already and aren't those of their fingerprint.
+        InputError: the store's rows of a split differ from its fingerprint.
     """
     import pyarrow as pa
 
@@ -135,7 +135,7 @@ def _check_groups(rows: pa.Table, planned: SplitRef, *, task: str, store: Store)
 
 
 def withdraw_damaged(plan: Plan, store: Store) -> None:
-    """Have done runs made again whose predictions are damaged and that others still need."""
+    """Withdraw done runs whose predictions are damaged and that other runs need."""
     runs = [*plan.fits.values(), *plan.studies.values()]
     done = store.done(run.id for run in runs)
     needed = {parent for run in runs if run.id not in done for parent in run.parents}
@@ -149,7 +149,7 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
-    """Note which runs the sweep's cells are made of."""
+    """Write the runs of each of the sweep's cells to the store."""
     store.write_manifest(
         Manifest(
             name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)

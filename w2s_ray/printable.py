@@ -2,7 +2,8 @@ r"""Text from users and stores, made fit to be shown: no control characters, bou
 
 Owns which characters are never sent to a terminal or a file as they are: control characters,
 which a terminal obeys, marks that reverse the direction of text, and lone surrogates, which no
-encoding has. They are shown as escapes (`\x1b`). It imports nothing of the package.
+encoding has. They are shown as escapes (`\x1b`). Durations are formatted here too. It imports
+nothing of the package.
 """
 
 from __future__ import annotations
@@ -45,3 +46,12 @@ def cut(text: str, *, most: int) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def clock(seconds: float) -> str:
+    """`seconds` in hours and minutes, minutes and seconds, or seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -220,9 +220,9 @@ def test_progress_is_told_in_names_as_they_are():
 
     console = PlainConsole(file=io.StringIO(), width=200)
     display = ProgressDisplay(console, progress_tracker=None)
-    display.seen = ProgressSnapshot(steps={"run": (1, 2)})
+    display.snapshot = ProgressSnapshot(steps={"run": (1, 2)})
     tally = ProgressCounts(names={"run": f"student [/b] {RED}"}, kinds={}, total=2)
-    display.line(f"failed student [/b]: [/red] {RED}", tally)
+    display.print_line(f"failed student [/b]: [/red] {RED}", tally)
     console.print(display._picture(tally))
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert r"failed student [/b]: [/red] \x1b[31mred" in text

@@ -91,7 +91,7 @@ def write(folder: Path, *, epochs: int = 2, execution: str = "{}") -> Path:
 
 def test_no_token_and_a_wrong_one_are_refused_in_one_line(token, tmp_path):
     sweep = write(tmp_path)
-    for wrong, said in ((None, "asks for a token; put its token"), ("f" * 64, "refuses the token")):
+    for wrong, said in ((None, "needs a token; put its token"), ("f" * 64, "refuses the token")):
         ended = w2s(tmp_path, "submit", sweep, "--address", URL, "--shared", token=wrong)
         assert ended.returncode == 2, ended.stderr
         assert said in ended.stderr

@@ -53,7 +53,7 @@ def test_a_budget_goes_with_the_job_and_so_does_its_price(tmp_path):
         ({"w2s_budget": "9 USD"}, r"with another budget \(9 USD, not none\) in the same store"),
     ],
 )
-def test_a_job_that_runs_otherwise_is_not_followed_in_silence(tmp_path, monkeypatch, more, said):
+def test_a_running_job_with_other_settings_is_an_error(tmp_path, monkeypatch, more, said):
     wanted = made(tmp_path, "store: s3://bucket/results\n")
     jobs = object.__new__(Jobs)
     jobs.address = "http://head:8265"
@@ -110,7 +110,7 @@ def test_a_token_is_found_where_ray_would_find_it(tmp_path, monkeypatch):
     assert (token(), token_source()) == ("direct", "RAY_AUTH_TOKEN")
 
 
-def test_an_address_of_the_wrong_kind_and_one_where_nobody_answers_are_one_line(monkeypatch):
+def test_a_malformed_and_an_unreachable_address_are_errors_of_one_line(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(JobError, match="give the address of the cluster's dashboard"):
         Jobs("10.0.0.1:6379")

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.config import Sweep
-from w2s_ray.durations import clock
+from w2s_ray.printable import clock
 from w2s_ray.status.values import Driver, Remaining, Status, StudySeen, Waiting
 from w2s_ray.store import Store
 from w2s_ray.terminal import PlainConsole
