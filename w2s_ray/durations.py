@@ -1,4 +1,4 @@
-"""Spans of time as people read them. It knows nothing of what took them."""
+"""Durations as text for people."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What comes before a sweep's run: its plan, its rows in the store, and what must be refused.
+"""Steps before a sweep runs: planning, checks of its inputs, and writing its rows to the store.
 
-Owns the way from a sweep to a plan that knows what the store knows, and what the driver writes
-before and between runs. It starts nothing, and imports neither Ray nor torch.
+Owns planning with the results in the store, and what the driver writes to the store before and
+between runs. It starts no runs, and imports neither Ray nor torch.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from w2s_ray.store.damage import Damaged, note
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+    """The plan of `sweep`, with the refits of studies that are done in the store.
 
-    `store` is the sweep's own unless another is named.
+    `store` defaults to the sweep's own.
 
     Raises:
-        InputError: a method that a task's form can't have, or a task or model that can't be used.
+        InputError: a method that isn't possible for a task's form, or an invalid task or model.
     """
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
-    found = inputs if inputs is not None else resolve(sweep)
+    inputs = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
-    plan = make_plan(sweep, found)
-    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
+    plan = make_plan(sweep, inputs)
+    return make_plan(sweep, inputs, outcomes=_outcomes(plan, store)) if plan.studies else plan
 
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
-    """The plan's cells as the store and the table know them."""
+    """The plan's cells as records of the store."""
     return tuple(Cell(**vars(cell)) for cell in plan.cells)
 
 
 def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """The settings that the plan's ended studies chose."""
+    """Study id -> the settings that it chose, for the plan's finished studies."""
     records = {study: store.find(study) for study in plan.studies}
     return {study: record.about["settings"] for study, record in records.items() if record}
 
 
 def refuse_provisional(plan: Plan) -> None:
-    """Refuse inputs that are not on this machine and can't be fetched."""
+    """Refuse inputs that are not on this machine and can't be downloaded."""
     for name, split in plan.inputs.splits.items():
         if split.provisional:
             raise InputError(f"task {name} can't be read: {split.note}")
     for label, source in plan.inputs.models.items():
         if source.provisional:
             raise InputError(
-                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
-                "the hub, download it first, or give `name` a local folder"
+                f"model {label} is a hub name that can't be resolved to a commit; connect to the "
+                "hub, download it first, or give a local folder as `name`"
             )
 
 
 def refuse_values(plan: Plan) -> None:
     """Refuse models whose weights on this machine have NaN or infinite values.
 
-    Those of hub models are read here, once, and those of folders were when it was planned.
+    The weights of hub models are read here once; planning has read the weights in local folders.
     """
     for label, source in plan.inputs.models.items():
         try:
@@ -71,10 +71,10 @@ def refuse_values(plan: Plan) -> None:
 
 
 def materialize(plan: Plan, store: Store) -> None:
-    """Put every split's rows into the store, where workers and readers find them.
+    """Write every split's rows to the store, from which workers and reports read them.
 
     Raises:
-        InputError: rows that are there already and aren't those of their fingerprint.
+        InputError: rows in the store that differ from their fingerprint.
     """
     import pyarrow as pa
 
@@ -115,7 +115,7 @@ def materialize(plan: Plan, store: Store) -> None:
 
 
 def withdraw_damaged(plan: Plan, store: Store) -> None:
-    """Have done runs made again whose predictions are damaged and that others still need."""
+    """Withdraw finished runs whose predictions are damaged and needed, so that they run again."""
     runs = [*plan.fits.values(), *plan.studies.values()]
     done = store.done(run.id for run in runs)
     needed = {parent for run in runs if run.id not in done for parent in run.parents}
@@ -129,7 +129,7 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
-    """Note which runs the sweep's cells are made of."""
+    """Write the sweep's manifest: its text, and the runs of each cell."""
     store.write_manifest(
         Manifest(
             name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)

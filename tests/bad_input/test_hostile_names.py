@@ -215,8 +215,8 @@ def test_a_plan_shows_names_as_they_are_and_doubts_an_order_that_falls(tmp_path,
 
 def test_progress_is_told_in_names_as_they_are():
     from w2s_ray.execute.progress_display import ProgressCounts, ProgressDisplay
+    from w2s_ray.plain_console import PlainConsole
     from w2s_ray.status.run_state import ProgressSnapshot
-    from w2s_ray.terminal import PlainConsole
 
     console = PlainConsole(file=io.StringIO(), width=200)
     display = ProgressDisplay(console, progress_tracker=None)

@@ -13,9 +13,9 @@ from rich.text import Text
 from w2s_ray.cli.estimate_view import Rate, print_json, show_estimate
 from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.data.shapes import Shapes
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan, PlannedFit, doubts
 from w2s_ray.plan.estimates import Device, estimate_plan
-from w2s_ray.terminal import PlainConsole
 
 
 def render_plan(

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
+from w2s_ray.config import PARTS, Form, Model, ModelSource, Part, PretrainArchitecture, Sweep, Task
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
@@ -70,7 +70,7 @@ class Inputs:
     """Model label -> source."""
     corpora: Mapping[str, SplitRef] = field(default_factory=dict)
     """Label of a model that is pretrained -> split of its corpus."""
-    architectures: Mapping[str, Architecture] = field(default_factory=dict)
+    architectures: Mapping[str, PretrainArchitecture] = field(default_factory=dict)
     """Identity of a model that is pretrained -> what it is."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """Model label -> what tells its chat template from others, where its identity doesn't."""
@@ -98,7 +98,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         for task in sweep.tasks:
             _check_reads(model, task)
         try:
-            made = sweep.pretrained(model)
+            made = sweep.pretraining_of(model)
             if made is not None and made[0].pretrain is not None:
                 architecture = made[0].pretrain.architecture
                 new = f"{NEW}{digest(architecture.model_dump())[:ID_LENGTH]}"

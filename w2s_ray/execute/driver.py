@@ -19,6 +19,7 @@ from w2s_ray.data.shapes import Shapes
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.graph_runner import GraphRunner, Outcome
 from w2s_ray.execute.stopping import Stop
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Nodes, Plan, doubts
 from w2s_ray.prepare import (
     materialize,
@@ -31,7 +32,6 @@ from w2s_ray.prepare import (
 from w2s_ray.status.budget import BudgetGuard, fits_left
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 from w2s_ray.trackers.check import check_trackers
 
 

@@ -22,8 +22,8 @@ from rich.text import Text
 
 from w2s_ray.durations import clock
 from w2s_ray.execute.pending_nodes import PendingCapacity
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.status.run_state import ProgressSnapshot
-from w2s_ray.terminal import PlainConsole
 
 SAY_AGAIN_S = 60.0
 """How often a log that is no terminal is told of the same wait for nodes."""

@@ -58,7 +58,7 @@ class PlannedFit:
 
 def keeping(execution: Execution, recipe: FitRecipe) -> Execution:
     """How a fit runs; one that others begin with leaves its weights."""
-    if not recipe.leaves_weights:
+    if not recipe.keeps_weights:
         return execution
     keep = "last" if recipe.early_stopping is None else "best"
     return execution.model_copy(update={"keep": keep})

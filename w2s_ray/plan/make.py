@@ -292,7 +292,7 @@ class _Planner:
 
         For chat messages it names the model's chat template, too.
         """
-        found, inputs = self.sweep.pretrained(model), self.plan.inputs
+        found, inputs = self.sweep.pretraining_of(model), self.plan.inputs
         if found is None:
             identity = inputs.models[model.label].identity
             template = inputs.templates.get(model.label) if inputs.splits[task].chat else None
