@@ -154,13 +154,13 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "vocabulary 0": (config(vocab_size=0), "vocab_size is 0"),
     "positions 0": (config(n_positions=0), "n_positions is 0"),
     "heads 0": (config(n_head=0), "n_head is 0"),
-    "heads 3": (config(n_head=3), "3 heads don't divide a width of 16"),
+    "heads 3": (config(n_head=3), "the width 16 is not divisible by 3 heads"),
     "t5": (config(model_type="t5", is_encoder_decoder=True), "is an encoder-decoder"),
     "bart": (config(model_type="bart", is_encoder_decoder=True), "is an encoder-decoder"),
-    "xlnet": (config(model_type="xlnet"), "looks at tokens on both sides"),
+    "xlnet": (config(model_type="xlnet"), "has bidirectional attention"),
     "embedding gemma": (
         config(model_type="gemma3_text", use_bidirectional_attention=True),
-        "looks at tokens on both sides",
+        "has bidirectional attention",
     ),
     # weights and config.json
     "half of the tensors": (with_tensors(half), "of 28 tensors are missing: h.0."),
@@ -194,39 +194,39 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
         with_tensors(lambda t: {f"foo.{k}": v for k, v in t.items()}),
         "no tensor is of a layer of gpt2; it has foo.transformer.",
     ),
-    "no tensors": (with_tensors(lambda t: {}), "model.safetensors holds no tensors"),
+    "no tensors": (with_tensors(lambda t: {}), "model.safetensors has no tensors"),
     # the files of weights
     "weights empty": (
         text(WEIGHTS, ""),
-        "truncated or damaged (its 0 bytes end within the header)",
+        "truncated or damaged (it ends within the header, after 0 bytes)",
     ),
     "weights cut": (cut(WEIGHTS, 0.5), "truncated or damaged (it has"),
-    "header cut": (cut(WEIGHTS, 0.005), "bytes end within the header"),
+    "header cut": (cut(WEIGHTS, 0.005), "it ends within the header"),
     "weights longer": (
         lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes() + b"\0" * 9),
         "truncated or damaged (it has",
     ),
-    "weights are HTML": (text(WEIGHTS, "<!doctype html>" * 30), "bytes end within the header"),
+    "weights are HTML": (text(WEIGHTS, "<!doctype html>" * 30), "it ends within the header"),
     "weights of LFS": (
         text(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-        "is a pointer of Git LFS; fetch the file with `git lfs pull`",
+        "is a Git LFS pointer; download the file with `git lfs pull`",
     ),
     "header not JSON": (
         text(WEIGHTS, (8).to_bytes(8, "little") + b"notjson!"),
         "its header is not JSON",
     ),
-    "header a list": (text(WEIGHTS, (2).to_bytes(8, "little") + b"[]"), "is no JSON object"),
+    "header a list": (text(WEIGHTS, (2).to_bytes(8, "little") + b"[]"), "is not a JSON object"),
     "tensor without offsets": (
         with_header(lambda h: h[FIRST].pop("data_offsets")),
-        f"its header says nothing usable of tensor {FIRST}",
+        f"its header has an invalid entry for tensor {FIRST}",
     ),
     "tensor of negative size": (
         with_header(lambda h: h[FIRST].update(shape=[-1, 48])),
-        f"its header says nothing usable of tensor {FIRST}",
+        f"its header has an invalid entry for tensor {FIRST}",
     ),
     "tensor with fewer bytes": (
         with_header(lambda h: h[FIRST].update(shape=[16, 4800])),
-        f"tensor {FIRST} has not as many bytes as its shape says",
+        f"the bytes of tensor {FIRST} don't match its shape",
     ),
     "no weights": (without(WEIGHTS), "has no *.safetensors weights"),
     "pickled weights": (
@@ -235,7 +235,7 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     ),
     "weights by another name": (
         lambda f: (f / WEIGHTS).rename(f / "other.safetensors"),
-        "has neither model.safetensors nor model.safetensors.index.json, but other.safetensors",
+        "has other.safetensors, but neither model.safetensors nor model.safetensors.index.json",
     ),
     # values
     "a value NaN": (
@@ -252,24 +252,27 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     ),
     "a value NaN in an indexed file": (
         both(with_value(FIRST, "nan"), indexed(lambda n: "part.safetensors")),
-        "part.safetensors; the file is damaged or its training diverged: fetch or save it again",
+        "part.safetensors; the file is damaged or its training diverged: download or save it again",
     ),
     # an index
     "index outside": (
         indexed(lambda n: "../part.safetensors"),
-        "in '../part.safetensors'; an index names files of its own folder alone",
+        "in '../part.safetensors', which is not a file name of this folder",
     ),
-    "index absolute": (indexed(lambda n: "/etc/passwd"), "in '/etc/passwd'; an index names files"),
+    "index absolute": (
+        indexed(lambda n: "/etc/passwd"),
+        "in '/etc/passwd', which is not a file name",
+    ),
     "index without a file": (
         indexed(lambda n: "part.safetensors" if "h.0" in n else "gone.safetensors"),
-        "names gone.safetensors, which is not there",
+        "lists gone.safetensors, which doesn't exist",
     ),
     "index of another tensor": (
         both(
             indexed(lambda n: "part.safetensors"),
             text(INDEX, '{"weight_map": {"x": "part.safetensors"}}'),
         ),
-        "places tensor x in part.safetensors, which lacks it",
+        "has tensor x in part.safetensors, which doesn't contain it",
     ),
     "index not JSON": (
         both(indexed(lambda n: "part.safetensors"), text(INDEX, "{")),
@@ -311,19 +314,19 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "tokenizer a list": (text("tokenizer.json", "[]"), "tokenizer.json is a JSON list"),
     "tokenizer without a model": (
         text("tokenizer.json", "{}"),
-        "tokenizer.json is no tokenizer of the tokenizers library",
+        "tokenizer.json is not a tokenizer of the tokenizers library",
     ),
     "tokenizer without tokens": (
         text("tokenizer.json", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}'),
-        "is no tokenizer of the tokenizers library",
+        "is not a tokenizer of the tokenizers library",
     ),
     "tokenizer of texts": (
         text("tokenizer.json", '{"model": {"type": "BPE", "vocab": {"a": "0"}}}'),
-        "is no tokenizer of the tokenizers library",
+        "is not a tokenizer of the tokenizers library",
     ),
     "one token too many": (
         added_token(2090),
-        "has 2,091 tokens, and the embedding 2,090 rows; resize the embedding",
+        "has 2,091 tokens, but the embedding has 2,090 rows; resize the embedding",
     ),
     "a token far off": (added_token(10**6), "has 1,000,001 tokens"),
 }
@@ -491,7 +494,7 @@ def test_answers_that_no_completion_can_give_are_counted_at_plan(place):
 
 def test_an_answer_of_spaces_alone_is_refused(place):
     line = refused(planned_answers(place, ["w1"] * 3 + ["  "] + ["w2"] * 196, model=BASE))
-    assert "row 4: column 'answer' has only spaces" in line
+    assert "row 4: column 'answer' has only white space" in line
 
 
 def test_a_model_that_cannot_write_is_refused_where_it_must(place, tmp_path):

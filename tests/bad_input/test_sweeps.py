@@ -517,9 +517,9 @@ def test_price_and_cluster_files_are_read_alike(tmp_path: Path, monkeypatch):
         b"provider: {type: local, worker_ips: []}\nhead_start_ray_commands: []",
     ):
         Path("f.yaml").write_bytes(content)
-        assert "cluster file f.yaml lacks or garbles" in refused("s.yaml", "--cluster", "f.yaml")
+        assert "cluster file f.yaml: missing or invalid" in refused("s.yaml", "--cluster", "f.yaml")
     Path("f.yaml").write_text("#!/bin/bash\n#SBATCH --cpus-per-task=many\n")
-    assert "cluster file f.yaml lacks or garbles" in refused("s.yaml", "--cluster", "f.yaml")
+    assert "cluster file f.yaml: missing or invalid" in refused("s.yaml", "--cluster", "f.yaml")
 
 
 def test_many_problems_are_as_many_lines_up_to_a_bound():

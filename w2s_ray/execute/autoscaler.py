@@ -18,7 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from w2s_ray.plan import NodeKind, Nodes
-from w2s_ray.plan.cluster_file import nodes_of, own
+from w2s_ray.plan.cluster_file import nodes_of, user_resources
 from w2s_ray.plan.nodes import ACCELERATOR
 
 HEAD = "node:__internal_head__"
@@ -40,7 +40,7 @@ class Starting:
 
 def nodes_there() -> Nodes:
     """The nodes that are there."""
-    alive = [own(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    alive = [user_resources(node["Resources"]) for node in ray.nodes() if node["Alive"]]
     kinds = Counter(tuple(sorted(resources.items())) for resources in alive)
     return Nodes(tuple(NodeKind("node", dict(kind), most) for kind, most in kinds.items()))
 
@@ -54,7 +54,7 @@ def node_types() -> Nodes | None:
         scheduling_strategy=NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
     )
     config: Any = ray.get(ask.remote(ray.get_runtime_context().gcs_address))
-    return nodes_of(config, head=own(head["Resources"])) if config else None
+    return nodes_of(config, head=user_resources(head["Resources"])) if config else None
 
 
 def room_of(nodes: Nodes) -> dict[str, float]:

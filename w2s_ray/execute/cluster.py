@@ -21,7 +21,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.execute.autoscaler import node_types, nodes_there, room_of
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.local_ray import local_ray, quiet_stderr
-from w2s_ray.plan import Nodes, Plan, ResourceError, asked_by, check_nodes
+from w2s_ray.plan import Nodes, Plan, ResourceError, check_nodes, worker_resources
 from w2s_ray.plan.estimates import settled
 
 
@@ -38,11 +38,11 @@ class Cluster:
 
     def resources(self, execution: Execution) -> dict[str, float]:
         """What one worker of a fit asks for."""
-        return asked_by(execution, gpus=self.nodes.total("GPU") > 0)
+        return worker_resources(execution, gpus=self.nodes.total("GPU") > 0)
 
     def slots(self, execution: Execution) -> int:
         """How many fits of this kind the cluster holds at once."""
-        return max(1, self.nodes.holds(self.resources(execution)) // execution.workers)
+        return max(1, self.nodes.capacity(self.resources(execution)) // execution.workers)
 
     def check(self, plan: Plan) -> None:
         """Refuse a plan that asks for what the cluster neither has nor may come to have.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from w2s_ray.config import Execution
-from w2s_ray.plan.nodes import ACCELERATOR, said
+from w2s_ray.plan.nodes import ACCELERATOR, resources_text
 
 SWEEP = "sweep"
 """The queue of the fits that belong to no study."""
@@ -55,7 +55,7 @@ class WorkerSpec:
         asked = {"CPU": self.cpus, "GPU": self.gpus, f"{ACCELERATOR}{self.accelerator}": 1.0}
         if self.accelerator is None:
             asked = {"CPU": self.cpus, "GPU": self.gpus}
-        one = said({name: need for name, need in asked.items() if need})
+        one = resources_text({name: need for name, need in asked.items() if need})
         return one if self.workers == 1 else f"{self.workers} workers x {one}"
 
 
