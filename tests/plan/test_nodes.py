@@ -53,7 +53,7 @@ def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than
         (
             "{engine: deepspeed, workers: 24, accelerator_type: A100}",
             "execution.workers: model s needs 24 workers with 1 CPU, 1 GPU .A100. each, but the "
-            "cluster may have room for 16; lower workers",
+            "cluster can have room for 16; lower workers",
         ),
     ],
 )
