@@ -255,7 +255,7 @@ class World:
         self._take_up()
 
     def _admit(self) -> None:
-        """What the floor does when room or an ask has come."""
+        """What the worker pool does when resources become free or a request arrives."""
         room = {"GPU": float(self.gpus)}
         while self.waiting:
             place = next_request(self.waiting, busy=self.busy.values(), capacity=room)

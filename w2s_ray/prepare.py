@@ -1,7 +1,7 @@
-"""The preparation of a sweep's run: its plan, its rows in the store, and its checks.
+"""Steps before a sweep runs: planning, checks of its inputs, and writing its rows to the store.
 
-Owns the steps from a sweep to a plan with the results that the store has, and the files that the
-driver writes before and between runs. It imports neither Ray nor torch.
+Owns planning with the results in the store, and what the driver writes to the store before and
+between runs. It starts no runs, and imports neither Ray nor torch.
 """
 
 from __future__ import annotations
@@ -26,48 +26,48 @@ if TYPE_CHECKING:
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep`, with the refits of studies that are done.
+    """The plan of `sweep`, with the refits of studies that are done in the store.
 
-    `store` is the sweep's own unless another is given.
+    `store` defaults to the sweep's own.
 
     Raises:
-        InputError: a method that a task's form excludes, or a task or model that can't be used.
+        InputError: a method that isn't possible for a task's form, or an invalid task or model.
     """
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
-    found = inputs if inputs is not None else resolve(sweep)
+    inputs = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
-    plan = make_plan(sweep, found)
-    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
+    plan = make_plan(sweep, inputs)
+    return make_plan(sweep, inputs, outcomes=_outcomes(plan, store)) if plan.studies else plan
 
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
-    """The plan's cells as the store and the table have them."""
+    """The plan's cells as records of the store."""
     return tuple(Cell(**vars(cell)) for cell in plan.cells)
 
 
 def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """The settings that the plan's ended studies chose."""
+    """Study id -> the settings that it chose, for the plan's finished studies."""
     records = {study: store.find(study) for study in plan.studies}
     return {study: record.about["settings"] for study, record in records.items() if record}
 
 
 def refuse_provisional(plan: Plan) -> None:
-    """Reject inputs that are not on this machine and can't be downloaded."""
+    """Refuse inputs that are not on this machine and can't be downloaded."""
     for name, split in plan.inputs.splits.items():
         if split.provisional:
             raise InputError(f"task {name} can't be read: {split.note}")
     for label, source in plan.inputs.models.items():
         if source.provisional:
             raise InputError(
-                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
-                "the hub, download it first, or give `name` a local folder"
+                f"model {label} is a hub name that can't be resolved to a commit; connect to the "
+                "hub, download it first, or give a local folder as `name`"
             )
 
 
 def refuse_values(plan: Plan) -> None:
     """Reject models whose weights on this machine have NaN or infinite values.
 
-    Weights of hub models are read here, once; those of folders were read by the planner.
+    The weights of hub models are read here once; planning has read the weights in local folders.
     """
     for label, source in plan.inputs.models.items():
         try:
@@ -77,10 +77,10 @@ def refuse_values(plan: Plan) -> None:
 
 
 def materialize(plan: Plan, store: Store) -> None:
-    """Write every split's rows to the store, where workers and reports read them.
+    """Write every split's rows to the store, from which workers and reports read them.
 
     Raises:
-        InputError: the store's rows of a split differ from its fingerprint.
+        InputError: rows in the store that differ from their fingerprint.
     """
     import pyarrow as pa
 
@@ -135,7 +135,7 @@ def _check_groups(rows: pa.Table, planned: SplitRef, *, task: str, store: Store)
 
 
 def withdraw_damaged(plan: Plan, store: Store) -> None:
-    """Withdraw done runs whose predictions are damaged and that other runs need."""
+    """Withdraw finished runs whose predictions are damaged and needed, so that they run again."""
     runs = [*plan.fits.values(), *plan.studies.values()]
     done = store.done(run.id for run in runs)
     needed = {parent for run in runs if run.id not in done for parent in run.parents}
@@ -149,7 +149,7 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
-    """Write the runs of each of the sweep's cells to the store."""
+    """Write the sweep's manifest: its text, and the runs of each cell."""
     store.write_manifest(
         Manifest(
             name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)

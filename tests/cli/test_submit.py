@@ -122,7 +122,7 @@ def test_a_job_that_is_refused_on_the_cluster_ends_with_its_exit_code(token, tmp
     refused = write(tmp_path, execution="{cpus_per_worker: 64}", epochs=3)
     ended = w2s(tmp_path, "submit", refused, "--address", URL, "--shared", token=token)
     assert ended.returncode == 2, ended.stderr + ended.stdout
-    assert "asks for 64 CPU" in ended.stdout
+    assert "needs 64 CPU" in ended.stdout
 
 
 @pytest.mark.slow

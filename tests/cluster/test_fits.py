@@ -70,13 +70,13 @@ def test_machines_and_allocations_have_the_resources_given_to_ray_start():
 @pytest.mark.parametrize(
     ("execution", "said"),
     [
-        ("{gpus_per_worker: 16}", "gpus_per_worker: model a asks for 16 GPU.*the nearest, "),
-        ("{cpus_per_worker: 512}", "cpus_per_worker: model a asks for 512 CPU.*the nearest, "),
-        ("{accelerator_type: B300}", "accelerator_type: model a asks for .*B300"),
+        ("{gpus_per_worker: 16}", "gpus_per_worker: model a needs 16 GPU.*the nearest, "),
+        ("{cpus_per_worker: 512}", "cpus_per_worker: model a needs 512 CPU.*the nearest, "),
+        ("{accelerator_type: B300}", "accelerator_type: model a needs .*B300"),
         ("{engine: deepspeed, workers: 400, gpus_per_worker: 1}", "workers: model a .*room for"),
     ],
 )
-def test_a_model_that_fits_no_node_of_a_file_is_named(tmp_path, file, execution, said):
+def test_a_fit_that_fits_no_node_of_a_file_is_refused(tmp_path, file, execution, said):
     sweep = parse_sweep(sweep_text(tmp_path, execution=execution))
     with pytest.raises(ResourceError, match=said):
         check_nodes(sweep, read_cluster_file(CLUSTER / file), remedy="take another file")
@@ -91,8 +91,8 @@ def test_the_nearest_is_the_one_that_lacks_least(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: x\n", "is no cluster file of Ray"),
-        ("available_node_types: {a: {}}\nhead_node_type: a\n", "lacks or garbles 'resources'"),
+        ("name: x\n", "is not a cluster file of Ray"),
+        ("available_node_types: {a: {}}\nhead_node_type: a\n", "missing or invalid: 'resources'"),
         ("a: [", "not valid YAML"),
     ],
 )

@@ -209,7 +209,7 @@ def test_a_plan_that_no_node_can_hold_is_refused_with_the_remedy():
     )
     with pytest.raises(
         ResourceError,
-        match=r"asks for 4 workers with 1 CPU, 1 GPU each, but the cluster "
+        match=r"needs 4 workers with 1 CPU, 1 GPU each, but the cluster "
         r"has room for 2; lower workers",
     ):
         MACHINE.check(plan)

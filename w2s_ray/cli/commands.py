@@ -21,10 +21,10 @@ import typer
 from rich.text import Text
 
 from w2s_ray.cli.notes import Commands, SqlCommand
-from w2s_ray.cli.terminal import print_anything, reader_left
+from w2s_ray.cli.standard_streams import pipe_closed, replace_unencodable
 from w2s_ray.errors import InputError
-from w2s_ray.places import checked_place
-from w2s_ray.terminal import PlainConsole
+from w2s_ray.paths import checked_folder_or_uri
+from w2s_ray.plain_console import PlainConsole
 
 app = typer.Typer(
     name="w2s",
@@ -107,7 +107,7 @@ _TABLE_FORMATS = ("table", "markdown", "csv", "json", "latex")
 
 @app.callback()
 def _prepare() -> None:
-    print_anything()
+    replace_unencodable()
 
 
 @app.command()
@@ -571,7 +571,7 @@ def _sweep(path: Path) -> Any:
 def _store(uri: str) -> Any:
     from w2s_ray.store import Store
 
-    return Store.open(checked_place(uri))
+    return Store.open(checked_folder_or_uri(uri))
 
 
 def _existing(store: str | None, sweep: Any) -> Any:
@@ -644,7 +644,7 @@ def _errors() -> Iterator[None]:
         typer.echo("stopped; the same command goes on from here", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        if reader_left():
+        if pipe_closed():
             raise
         _report_bug()
     except typer.Exit:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 
 
 def show_compaction(store: Store, *, console: PlainConsole) -> None:

@@ -8,9 +8,9 @@ import typer
 
 from w2s_ray.cli.sheets_view import show_sheets
 from w2s_ray.errors import InputError
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.report import comparison_sheets
 from w2s_ray.report.comparison import Comparison
-from w2s_ray.terminal import PlainConsole
 
 
 def show_comparisons(

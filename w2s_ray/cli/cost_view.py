@@ -16,13 +16,13 @@ from rich.table import Table
 from w2s_ray.cli.estimate_view import flops, hours
 from w2s_ray.cli.sheets_view import show_sheets
 from w2s_ray.config.budget import Price
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan.estimates import PlanEstimate
 from w2s_ray.report import cost_sheets
 from w2s_ray.report.bill import Bill, CellCost
 from w2s_ray.report.table import table_of
 from w2s_ray.status.spending import Spent
 from w2s_ray.store import Cell, Store
-from w2s_ray.terminal import PlainConsole
 
 
 def show_bill(

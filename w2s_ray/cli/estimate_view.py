@@ -15,9 +15,9 @@ from rich.text import Text
 from w2s_ray.config import Execution
 from w2s_ray.config.budget import Price
 from w2s_ray.data.lengths import TOKENS_PER_WORD
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
 from w2s_ray.plan.estimates.memory import GIB, RESERVE
-from w2s_ray.terminal import PlainConsole
 
 HOW = {
     "tokenized": "from tokens counted on this machine",

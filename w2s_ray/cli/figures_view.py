@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from w2s_ray.errors import InputError
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.report.figures import FORMATS, Format, Theme, XAxis, export, figures_of
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 
 T = TypeVar("T", bound=str)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from w2s_ray.cli.terminal import ends_with_its_reader
+from w2s_ray.cli.standard_streams import exits_on_closed_pipe
 
 STORE = "w2s_ray.store"
 MOST = 20
@@ -24,7 +24,7 @@ class Commands(TyperGroup):
     """The commands, each followed by its notes."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        with ends_with_its_reader():
+        with exits_on_closed_pipe():
             return super().main(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:

@@ -8,12 +8,12 @@ import typer
 
 from w2s_ray.cli.sheets_view import show_sheets
 from w2s_ray.config import SweepError, parse_sweep
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan
 from w2s_ray.report import pivot_sheets
 from w2s_ray.report.pivot import pivot
 from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 
 
 def show_pivot(

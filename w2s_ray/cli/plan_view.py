@@ -14,9 +14,9 @@ from w2s_ray.cli.estimate_view import print_json, show_estimate
 from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.config.budget import Price
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.plan import Plan, PlannedFit, doubts
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.plan import Plan, PlannedFit, model_order_warnings
 from w2s_ray.plan.estimates import Device, estimate_plan
-from w2s_ray.terminal import PlainConsole
 
 
 def render_plan(
@@ -57,8 +57,8 @@ def render_plan(
         console.print(line, soft_wrap=True)
     console.print()
     show_estimate(estimate, device=device, price=price, console=console)
-    for doubt in doubts(plan, shapes):
-        console.print(Text(doubt, style="yellow"), soft_wrap=True)
+    for warning in model_order_warnings(plan, shapes):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     if every_run:
         console.print()
         console.print(_runs(plan, done))

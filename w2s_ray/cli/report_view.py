@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from w2s_ray.errors import InputError
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.report.page import page_content, to_html
 from w2s_ray.report.results import Results
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 
 
 def write_report(

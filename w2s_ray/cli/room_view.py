@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.plan import NodeKind, Nodes, Plan, asked_by, check_nodes
+from w2s_ray.plan import NodeKind, Nodes, Plan, check_nodes, worker_resources
 from w2s_ray.plan.cluster_file import read_cluster_file
 from w2s_ray.plan.estimates import settled, whole_gpus
 from w2s_ray.plan.nodes import ACCELERATOR
@@ -42,6 +42,6 @@ def _room(plan: Plan, nodes: Nodes, cluster_file: Path) -> list[str]:
     for model in plan.sweep.models:
         of_model = [f.execution for f in plan.fits.values() if f.source.name == model.label]
         executions = of_model or [plan.sweep.execution_of(model)]
-        count = min(nodes.holds(asked_by(e, gpus=gpus)) // e.workers for e in executions)
+        count = min(nodes.capacity(worker_resources(e, gpus=gpus)) // e.workers for e in executions)
         lines.append(f"{cluster_file} has room for {count} fits of {model.label} at once")
     return lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.terminal import PlainConsole
+from w2s_ray.plain_console import PlainConsole
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import typer
 
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.report import latex, sheet
-from w2s_ray.terminal import PlainConsole
 
 
 def show_sheets(sheets: Iterable[sheet.Sheet], *, format: str, console: PlainConsole) -> None:

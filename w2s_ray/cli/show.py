@@ -8,11 +8,11 @@ import typer
 from rich.text import Text
 
 from w2s_ray.cli.sheets_view import show_sheets
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.report import seed_sheets
 from w2s_ray.report.render import sheets, to_csv, to_json, to_markdown, to_rich
 from w2s_ray.report.savings import Savings
 from w2s_ray.report.table import PgrTable
-from w2s_ray.terminal import PlainConsole
 
 
 def show_pgr(table: PgrTable, *, format: str, by_seed: bool, console: PlainConsole) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.store import Record, Store
 from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
-from w2s_ray.terminal import PlainConsole
 
 KINDS = {"fit": "fits", "study": "studies"}
 _ONE = {"fits": "fit", "studies": "study"}

@@ -1,6 +1,6 @@
-"""What a user declares: the sweep file, and the recipes that it is made into.
+"""The sweep file, and the recipes that runs are made of, as frozen pydantic models.
 
-Owns frozen pydantic models and their errors. It reads nothing but the sweep file itself.
+Owns these models, their checks and their error messages. It reads the sweep file and no other file.
 """
 
 from w2s_ray.config.chain import Link, chain
@@ -26,9 +26,9 @@ from w2s_ray.config.recipe import (
 from w2s_ray.config.search import Pair, Search, TaskPair
 from w2s_ray.config.settings import (
     SAN_TOKENS,
-    Architecture,
     EarlyStopping,
     FitSettings,
+    PretrainArchitecture,
     Training,
 )
 from w2s_ray.config.space import Branch, Distribution, OneOf, branch, branches, grid_size
@@ -67,7 +67,6 @@ from w2s_ray.methods.losses import (
 __all__ = [
     "PARTS",
     "SAN_TOKENS",
-    "Architecture",
     "BootstrapStage",
     "Bounds",
     "Branch",
@@ -103,6 +102,7 @@ __all__ = [
     "Pair",
     "Part",
     "Pretrain",
+    "PretrainArchitecture",
     "ProbeTuning",
     "ProductLoss",
     "Prompt",

@@ -1,7 +1,7 @@
-"""A model's folder, looked through before anything is loaded: configuration, weights, tokenizer.
+"""Checks of a model's folder before it is loaded: configuration, weights, tokenizer.
 
-Owns what can be said of it without torch and transformers, so that a plan refuses what a fit could
-not begin with. What only the libraries can tell is refused when the model is loaded.
+Owns the checks that need neither torch nor transformers, so that planning refuses models that can't
+be loaded. Other faults are found when the model is loaded.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ from w2s_ray.data.skeletons import misfit
 from w2s_ray.errors import InputError
 
 NEW = "new:"
-"""Begins the identity of a model that is pretrained by the sweep, and has no files."""
+"""Prefix of the identity of a model that the sweep pretrains; it has no files yet."""
 ADAPTER = "adapter_config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _TOKENIZERS = (TOKENIZER, "*.model", "vocab.*", "*.tiktoken", "tekken.json")
-"""Files of which a tokenizer has at least one."""
+"""Files of a tokenizer; it has at least one of them."""
 _COUNTS = (
     *("hidden_size", "n_embd", "d_model", "num_hidden_layers", "n_layer", "num_attention_heads"),
     *("n_head", "num_key_value_heads", "head_dim", "intermediate_size", "ffn_dim", "n_inner"),
     *("vocab_size", "max_position_embeddings", "n_positions", "word_embed_proj_dim"),
 )
-"""Settings of config.json that are whole numbers above 0 where they are numbers."""
+"""Settings of config.json that must be whole numbers above 0."""
 _WIDTHS, _HEADS = ("hidden_size", "n_embd"), ("num_attention_heads", "n_head")
 _DIVIDED = ("gpt2", "gpt_neox", "opt", "bert", "roberta")
-"""Families whose heads divide the width."""
+"""Families whose width must be divisible by the number of heads."""
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
 _MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What the files of a model say of it."""
+    """The configuration and the tensors of a model, read from its files."""
 
     config: Mapping[str, Any]
     """The content of config.json."""
     tensors: Shapes
-    """Names and shapes of its weights; empty where they are not on this machine."""
+    """Names and shapes of its weights; empty if they are not on this machine."""
     own_code: bool = False
-    """Whether the model brings its code along, and may."""
+    """Whether the model brings code of its own, which is trusted."""
 
     @property
     def text(self) -> Mapping[str, Any]:
-        """The configuration of the text model: of a wrapper, its part."""
+        """The configuration of the text model; for multimodal models a part of config.json."""
         inner = self.config.get("text_config")
         return inner if isinstance(inner, dict) else self.config
 
     @property
     def layers(self) -> int | None:
-        """Layers of the text model; None where config.json doesn't say."""
+        """Layers of the text model; None if config.json has no such key."""
         return next((self.text[k] for k in _LAYERS if isinstance(self.text.get(k), int)), None)
 
     @property
     def architecture(self) -> Architecture | None:
-        """The shape, where it is known."""
+        """The shape; None if it is not known."""
         if self.own_code or "quantization_config" in self.config:
             return None
         found = described(self.config)
@@ -74,10 +74,10 @@ class ModelFiles:
 
 
 def model_files(source: ModelSource) -> ModelFiles | None:
-    """What is known of the model at `source`; None where it is no model on this machine.
+    """The files of the model at `source`; None if they are not on this machine.
 
     Raises:
-        InputError: a file that is missing, damaged or no model's.
+        InputError: a file that is missing or damaged, or does not belong to a model.
     """
     folder = folder_of(source)
     if folder is None:
@@ -98,7 +98,7 @@ def _files(config: Mapping[str, Any], tensors: Shapes, trusted: bool) -> ModelFi
 
 
 def folder_of(source: ModelSource) -> Path | None:
-    """The folder of the model at `source`, its own or one of the hub's cache on this machine."""
+    """The folder of the model at `source`: a local folder, or its snapshot in the hub's cache."""
     folder = Path(source.location)
     if folder.is_dir() and not source.identity.startswith(NEW):
         return folder
@@ -110,7 +110,7 @@ def folder_of(source: ModelSource) -> Path | None:
 
 
 def check_model(source: ModelSource, files: ModelFiles, *, reads_text: bool) -> None:
-    """Refuse a model whose files don't fit one another.
+    """Refuse a model whose files contradict each other.
 
     Raises:
         InputError: names the file, what is wrong with it, and the remedy.
@@ -121,14 +121,14 @@ def check_model(source: ModelSource, files: ModelFiles, *, reads_text: bool) -> 
     if wrong:
         raise InputError(
             f"the weights in {where} don't fit its config.json ({shape.family if shape else ''}): "
-            f"{wrong}; name a folder whose config.json and weights belong together"
+            f"{wrong}; give a folder whose config.json and weights belong together"
         )
     if reads_text and where.is_dir():
         _check_tokenizer(where, files, trusted=source.trust_remote_code)
 
 
 def refuse_adapter(folder: Path) -> None:
-    """Refuse a folder that holds an adapter: the library would load its base in its place."""
+    """Refuse a folder with an adapter, for which the library would load the base model."""
     if (folder / ADAPTER).is_file():
         base = read_object(folder / ADAPTER).get("base_model_name_or_path") or "its base"
         raise InputError(
@@ -138,20 +138,20 @@ def refuse_adapter(folder: Path) -> None:
 
 
 def _config(folder: Path, *, trusted: bool) -> dict[str, Any]:
-    """The content of config.json, with a model type and sizes that can be."""
+    """The content of config.json, after checks of the model type and the sizes."""
     path = folder / "config.json"
     config = read_object(path)
     kind = config.get("model_type")
     if not isinstance(kind, str) or not kind:
         raise InputError(
-            f"{path} has no model_type; name a folder that save_pretrained wrote of a transformers "
-            "model"
+            f"{path} has no model_type; give a folder that save_pretrained of a transformers model "
+            "wrote"
         )
     known = _known_types()
     if known and f'"{kind}"' not in known and not (trusted and "auto_map" in config):
         raise InputError(
             f"{path}: transformers has no model_type {kind!r}; correct it, install a version that "
-            "has it, or set trust_remote_code where the folder brings its own code"
+            "has it, or set trust_remote_code if the folder contains the model's code"
         )
     for key in _COUNTS:
         value = config.get(key)
@@ -161,7 +161,9 @@ def _config(folder: Path, *, trusted: bool) -> dict[str, Any]:
     if layers and layers > _MOST_LAYERS:
         raise InputError(f"{path}: {layers:,} layers; at most {_MOST_LAYERS:,} can be built")
     if kind in _DIVIDED and width and heads and width % heads:
-        raise InputError(f"{path}: {heads} heads don't divide a width of {width}; correct either")
+        raise InputError(
+            f"{path}: the width {width} is not divisible by {heads} heads; correct one of them"
+        )
     return config
 
 
@@ -171,14 +173,14 @@ def _first(config: Mapping[str, Any], keys: Iterable[str]) -> int | None:
 
 @cache
 def _known_types() -> str:
-    """Source text in which transformers names its model types; empty where it isn't found.
+    """Source text of transformers that lists its model types; empty if it isn't found.
 
     Importing the library would take seconds.
     """
-    found = find_spec("transformers")
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec("transformers")
+    if spec is None or not spec.submodule_search_locations:
         return ""
-    auto = Path(found.submodule_search_locations[0]) / "models" / "auto"
+    auto = Path(spec.submodule_search_locations[0]) / "models" / "auto"
     names = ("auto_mappings.py", "configuration_auto.py")
     return "".join(
         (auto / name).read_text(encoding="utf-8") for name in names if (auto / name).is_file()
@@ -186,19 +188,22 @@ def _known_types() -> str:
 
 
 def check_reads(source: ModelSource, files: ModelFiles) -> None:
-    """Refuse an architecture that can't read a row of text.
+    """Refuse an architecture that this package can't use for text.
 
     Raises:
-        InputError: names the model and what it does.
+        InputError: names the model and its architecture.
     """
     kind = files.config["model_type"]
     why = ""
     if files.config.get("is_encoder_decoder") is True:
         why = "is an encoder-decoder"
     elif files.text.get("use_bidirectional_attention") in (True, "all"):
-        why = "looks at tokens on both sides (use_bidirectional_attention), so padding changes it"
+        why = (
+            "has bidirectional attention (use_bidirectional_attention), so padding changes its "
+            "output"
+        )
     elif kind == "xlnet":
-        why = "looks at tokens on both sides, so padding changes it"
+        why = "has bidirectional attention, so padding changes its output"
     if why:
         raise InputError(
             f"{source.location} ({kind}) {why}; use a causal language model or a BERT-like encoder"
@@ -210,8 +215,8 @@ def _check_tokenizer(folder: Path, files: ModelFiles, *, trusted: bool) -> None:
         if trusted and any(folder.glob("*.py")):
             return
         raise InputError(
-            f"the model folder {folder} has no tokenizer files; put those of its base beside its "
-            "weights (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
+            f"the model folder {folder} has no tokenizer files; copy those of its base model into "
+            "it (AutoTokenizer.from_pretrained(base).save_pretrained(folder))"
         )
     if (folder / TOKENIZER_CONFIG).is_file():
         read_object(folder / TOKENIZER_CONFIG)
@@ -222,8 +227,8 @@ def _check_tokenizer(folder: Path, files: ModelFiles, *, trusted: bool) -> None:
     tokens = tokens_of(folder / TOKENIZER)
     if isinstance(rows, int) and tokens > rows:
         raise InputError(
-            f"the tokenizer in {folder} has {tokens:,} tokens, and the embedding {rows:,} rows; "
-            "resize the embedding (resize_token_embeddings), or use the model's own tokenizer"
+            f"the tokenizer in {folder} has {tokens:,} tokens, but the embedding has {rows:,} "
+            "rows; resize the embedding (resize_token_embeddings), or use the model's own tokenizer"
         )
 
 
@@ -231,7 +236,7 @@ def tokens_of(path: Path) -> int:
     """Tokens of a tokenizer.json: one more than the largest id.
 
     Raises:
-        InputError: the file isn't what the tokenizers library writes.
+        InputError: the file was not written by the tokenizers library.
     """
     key = [list(stamp(path.resolve()))]
     note = read_note("tokenizers", key=key)
@@ -241,7 +246,7 @@ def tokens_of(path: Path) -> int:
     tokens = _tokens(content)
     if tokens is None:
         raise InputError(
-            f"{path} is no tokenizer of the tokenizers library; fetch the file again, or save the "
+            f"{path} is not a tokenizer of the tokenizers library; download it again, or save the "
             "tokenizer with save_pretrained"
         )
     write_note("tokenizers", key=key, note={"tokens": tokens})

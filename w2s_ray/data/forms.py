@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from w2s_ray.data.cells import Cells, is_missing, names, plain_label, shortened, text_of
+from w2s_ray.data.cells import Cells, is_missing, name_list, plain_label, text_of
 from w2s_ray.data.chat import Messages, to_json
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.errors import InputError
+from w2s_ray.printable import shown
 
 Answers = Callable[[Row], tuple[Sequence[str], Sequence[str]]]
 """The right and the wrong answers of a raw row; none right where the row has no label."""
@@ -155,7 +156,7 @@ def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> in
     """
     key = plain_label(value).lower()
     if key not in classes:
-        known, found = ", ".join(classes), shortened(repr(value))
+        known, found = ", ".join(classes), shown(value)
         raise InputError(f"{where} holds {found}, none of {known}; correct the row or drop it")
     return classes[key]
 
@@ -233,7 +234,7 @@ def gathered(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
         missing = [column for column in (*by, "answer", "label") if column not in row]
         if missing:
             raise InputError(
-                f"row {number} has no column {missing[0]!r} (it has {names(row)}); "
+                f"row {number} has no column {missing[0]!r} (it has {name_list(row)}); "
                 "name the original files in `path`, or give `columns`"
             )
         key = tuple(text_of(row[column], where=f"row {number}: {column!r}") for column in by)

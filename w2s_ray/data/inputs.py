@@ -1,8 +1,8 @@
-"""Everything a sweep names, resolved: splits to fingerprints, models to identities.
+"""Resolves a sweep's tasks to split fingerprints and its models to identities.
 
-Owns what a plan needs to know of its inputs, and the notes that make it instant the second time.
-What can't be resolved without a network is provisional: such a plan can be printed, not run. It
-knows nothing of runs.
+Owns the data that planning needs about inputs, and the cache that makes repeated planning fast.
+Inputs that can't be resolved offline are provisional: their plan can be printed but not run. It
+plans no runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
+from w2s_ray.config import PARTS, Form, Model, ModelSource, Part, PretrainArchitecture, Sweep, Task
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
@@ -39,29 +39,29 @@ from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 
 FORMAT_VERSION = 3
-"""Raised whenever the same source gives another split, so that old notes are forgotten."""
+"""Incremented whenever the same source gives a different split, so that old notes are ignored."""
 
 
 @dataclass(frozen=True)
 class SplitRef:
-    """What a plan knows of a split without holding its rows."""
+    """A split without its rows: what planning needs."""
 
     fingerprint: str
-    """The split's fingerprint; `unresolved-...` where it is provisional."""
+    """The split's fingerprint; `unresolved-...` if it is provisional."""
     provisional: bool
-    """True where the data couldn't be had; such a plan can't be run."""
+    """True if the data is unavailable; such a plan can't be run."""
     counts: Mapping[Part, int]
     """Rows of each part."""
     note: str = ""
-    """What a reader of the plan should know: rows dropped, or why it is provisional."""
+    """A note for the printed plan: rows dropped, or why the split is provisional."""
     words: Mapping[Part, tuple[float, ...]] = field(default_factory=dict)
-    """Words of each part's rows, as quantiles (see `lengths`); empty where it is provisional."""
+    """Words of each part's rows, as quantiles (see `lengths`); empty if it is provisional."""
     form: Form = "classes"
-    """What a row is."""
+    """The task's form: what a row is."""
     chat: bool = False
-    """Whether texts are chat messages, which each model reads in its own template."""
+    """Whether texts are chat messages, rendered with each model's chat template."""
     groups: str = ""
-    """Digest of the rows' groups, which no fingerprint contains; empty where it is provisional."""
+    """Digest of the rows' groups, which no fingerprint contains; empty if it is provisional."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Inputs:
     models: Mapping[str, ModelSource]
     """Model label -> source."""
     corpora: Mapping[str, SplitRef] = field(default_factory=dict)
-    """Label of a model that is pretrained -> split of its corpus."""
-    architectures: Mapping[str, Architecture] = field(default_factory=dict)
-    """Identity of a model that is pretrained -> what it is."""
+    """Label of a model that the sweep pretrains -> split of its corpus."""
+    architectures: Mapping[str, PretrainArchitecture] = field(default_factory=dict)
+    """Identity of a model that the sweep pretrains -> its architecture."""
     templates: Mapping[str, str] = field(default_factory=dict)
-    """Model label -> what tells its chat template from others, where its identity doesn't."""
+    """Model label -> digest of its chat template files, if it has files outside its identity."""
     answers: Mapping[tuple[str, str], AnswerLengths] = field(default_factory=dict)
-    """(fingerprint, identity of a model) -> tokens of the answers, where they can be counted."""
+    """(fingerprint, identity of a model) -> tokens of the answers, if they can be counted."""
 
     @property
     def provisional(self) -> tuple[str, ...]:
@@ -90,12 +90,13 @@ class Inputs:
 
 
 def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
-    """The splits and models that `sweep` names.
+    """The splits and models of `sweep`.
 
-    Without `online` the network isn't asked; with it, once in vain is enough for a process.
+    Without `online`, no request is made. With it, the process makes no more requests after one
+    failed.
 
     Raises:
-        InputError: anything that is wrong with a task or model, before any compute.
+        InputError: an invalid task or model.
     """
     models, corpora, architectures = {}, {}, {}
     files: dict[str, ModelFiles] = {}
@@ -104,7 +105,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         for task in sweep.tasks:
             _check_reads(model, task)
         with _of_model(model.label):
-            made = sweep.pretrained(model)
+            made = sweep.pretraining_of(model)
             if made is not None and made[0].pretrain is not None:
                 architecture = made[0].pretrain.architecture
                 new = f"{NEW}{digest(architecture.model_dump())[:ID_LENGTH]}"
@@ -121,7 +122,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                 files[model.label] = found
                 if reads_text:
                     check_reads(models[model.label], found)
-                if models[model.label].revision is None:  # else its weights needn't be read now
+                if models[model.label].revision is None:  # weights of hub models are read later
                     check_values(models[model.label])
     describe(
         [
@@ -181,7 +182,7 @@ def _check_templates(
     """Refuse models whose chat template can't render a split; `made` is the split, if it was read.
 
     Raises:
-        InputError: names the model, the task, the row and what the template says.
+        InputError: names the model, the task, the row and the template's error.
     """
     split = _read_once(task, made, online)
     for label, source in models.items():
@@ -192,7 +193,7 @@ def _check_templates(
 
 
 def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Split]:
-    """Gives the split of `task`, which is read where it is not `made` yet."""
+    """A function that returns the split of `task`: `made`, or read at the first call."""
 
     @cache
     def split() -> Split:
@@ -202,31 +203,32 @@ def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Spl
 
 
 def _check_reads(model: Model, task: Task) -> None:
-    """Refuse a model of images for a task of texts, and the reverse where that is plain."""
+    """Refuse an image model for a task of texts, and for a task of features without images."""
     form = form_of(task)
     if form != "features" and makes_features_only(model):
         raise InputError(
-            f"models.{model.label}: {model.name} makes features of images, and task {task.name} is "
-            "one of texts; name a language model"
+            f"models.{model.label}: {model.name} computes features of images, but task "
+            f"{task.name} has texts; give a language model"
         )
     if form == "features" and needs_images(model) and not has_images(task):
         raise InputError(
-            f"models.{model.label}: {model.name} makes features of images, and task {task.name} "
-            "has none; name a feature file (.npz or .parquet), or the images in `columns.image`"
+            f"models.{model.label}: {model.name} computes features of images, but task "
+            f"{task.name} has none; give a feature file (.npz or .parquet), or the images as "
+            "`columns.image`"
         )
 
 
 def split_ref(task: Task, *, online: bool = True) -> SplitRef:
-    """The fingerprint and counts of the split of `task`, from a note where there is one.
+    """The fingerprint and counts of the split of `task`, from the cache if possible.
 
     Raises:
-        InputError: as for `load_split`, except where a hub dataset can't be had.
+        InputError: as for `load_split`, but an unavailable hub dataset gives a provisional split.
     """
     return _resolved(task, online)[0]
 
 
 def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
-    """What a plan knows of the split of `task`, and the split where it had to be made."""
+    """The reference to the split of `task`, and the split itself if it was not in the cache."""
     commit, unresolved = _commit(task, online)
     if unresolved:
         return _provisional(task, unresolved), None
@@ -251,7 +253,7 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
 
 
 def _read(row: Example) -> tuple[str, ...]:
-    """What a model reads of a row, one pass each: its text, and the second of a pair."""
+    """The texts of a row, each of which is one forward pass: one text, or both texts of a pair."""
     text = row.text if row.answer is None else f"{row.text} {row.answer}"
     return (text,) if row.second is None else (text, row.second)
 
@@ -266,14 +268,14 @@ def load_split(task: Task, *, expected: str | None = None, online: bool = True) 
     split = make_split(_rows(task, commit, online), task=task)
     if expected is not None and split.fingerprint != expected:
         raise InputError(
-            f"task {task.name}: the split is {split.fingerprint}, the plan says {expected}; the "
+            f"task {task.name}: the split is {split.fingerprint}, but {expected} in the plan; the "
             "data changed since it was planned: plan again"
         )
     return split
 
 
 def _commit(task: Task, online: bool) -> tuple[str | None, str]:
-    """The hub commit of a hub task, and why there is none where it needs one."""
+    """The commit of a hub dataset, and the reason if it can't be resolved."""
     hub = on_hub(task)
     if hub is None:
         return None, ""
@@ -281,10 +283,10 @@ def _commit(task: Task, online: bool) -> tuple[str | None, str]:
     commit = LOOKUPS.commit(hub.name, kind="dataset", revision=revision, online=online)
     if commit is not None:
         return commit, ""
-    why = LOOKUPS.failure or "the network was not asked"
+    why = LOOKUPS.failure or "planning is offline"
     return None, (
         f"the dataset {hub.name} can't be resolved to a commit: {why}; connect to the "
-        "Hugging Face hub, or download the original files and name their folder in "
+        "Hugging Face hub, or download the original files and give their folder as "
         "`path`"
     )
 
@@ -294,9 +296,10 @@ def _rows(task: Task, commit: str | None, online: bool) -> Rows:
 
 
 def _key(task: Task, commit: str | None) -> dict[str, Any]:
-    """What a split depends on: declaration, data, and the code that makes it.
+    """The cache key of a split: the declaration, the data, and the code that makes the split.
 
-    A folder and the only file in it have the same files, and are read differently.
+    The path is included because a folder and the only file in it have the same stamps but are read
+    differently.
     """
     path = None if task.path is None else local(task.path, where=f"task {task.name}")
     return {

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from w2s_ray.execute.ray_internals import HEAD_NODE, autoscaler_report, kuberay_config
 from w2s_ray.plan import NodeKind, Nodes
-from w2s_ray.plan.cluster_file import nodes_of, own
+from w2s_ray.plan.cluster_file import nodes_of, user_resources
 from w2s_ray.plan.nodes import ACCELERATOR
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -39,7 +39,7 @@ class AutoscalerStatus:
 
 def current_nodes() -> Nodes:
     """The nodes that are alive."""
-    alive = [own(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    alive = [user_resources(node["Resources"]) for node in ray.nodes() if node["Alive"]]
     kinds = Counter(tuple(sorted(resources.items())) for resources in alive)
     return Nodes(tuple(NodeKind("node", dict(kind), most) for kind, most in kinds.items()))
 
@@ -53,7 +53,7 @@ def node_types() -> Nodes | None:
         scheduling_strategy=NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
     )
     config: Any = ray.get(read_config.remote(ray.get_runtime_context().gcs_address))
-    return nodes_of(config, head=own(head["Resources"])) if config else None
+    return nodes_of(config, head=user_resources(head["Resources"])) if config else None
 
 
 def capacity_of(nodes: Nodes) -> dict[str, float]:

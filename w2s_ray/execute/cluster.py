@@ -21,7 +21,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.execute.autoscaler import capacity_of, current_nodes, node_types
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.local_ray import local_ray, quiet_stderr
-from w2s_ray.plan import Nodes, Plan, ResourceError, asked_by, check_nodes
+from w2s_ray.plan import Nodes, Plan, ResourceError, check_nodes, worker_resources
 from w2s_ray.plan.estimates import settled
 
 
@@ -38,11 +38,11 @@ class Cluster:
 
     def resources(self, execution: Execution) -> dict[str, float]:
         """The resources of one worker of a fit."""
-        return asked_by(execution, gpus=self.nodes.total("GPU") > 0)
+        return worker_resources(execution, gpus=self.nodes.total("GPU") > 0)
 
     def slots(self, execution: Execution) -> int:
         """How many fits with this execution the cluster runs at once."""
-        return max(1, self.nodes.holds(self.resources(execution)) // execution.workers)
+        return max(1, self.nodes.capacity(self.resources(execution)) // execution.workers)
 
     def check(self, plan: Plan) -> None:
         """Reject a plan that needs more resources than the cluster has or may start.

@@ -19,7 +19,8 @@ from w2s_ray.data.shapes import Shapes
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.graph_runner import GraphRunner, Outcome
 from w2s_ray.execute.stopping import Stop
-from w2s_ray.plan import Nodes, Plan, doubts
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.plan import Nodes, Plan, model_order_warnings
 from w2s_ray.prepare import (
     materialize,
     plan_sweep,
@@ -31,7 +32,6 @@ from w2s_ray.prepare import (
 from w2s_ray.status.budget import BudgetGuard, fits_left
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 from w2s_ray.trackers.check import check_trackers
 
 
@@ -69,8 +69,8 @@ def run_sweep(
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     refuse_provisional(plan)
-    for doubt in doubts(plan, Shapes(plan.inputs)):
-        console.print(Text(doubt, style="yellow"), soft_wrap=True)
+    for warning in model_order_warnings(plan, Shapes(plan.inputs)):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     store.check_writable()
     materialize(plan, store)
     write_manifest(plan, store, sweep_text)

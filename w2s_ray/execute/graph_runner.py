@@ -18,6 +18,7 @@ from rich.text import Text
 
 from w2s_ray.config import Execution
 from w2s_ray.execute.stopping import Stop, shut_down
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan, PlannedStudy
 from w2s_ray.prepare import plan_sweep, write_manifest
 from w2s_ray.scheduling.priority import priorities
@@ -26,7 +27,6 @@ from w2s_ray.scheduling.start import at_once, fits_to_start, studies_to_start
 from w2s_ray.status.budget import BudgetGuard, running_fits
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat, driver_state
 from w2s_ray.store import Record, Store, utc_now
-from w2s_ray.terminal import PlainConsole
 
 TICK_S = 0.5
 THREADS_END_S = 30.0

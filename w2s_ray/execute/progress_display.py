@@ -21,9 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.execute.pending_nodes import PendingCapacity
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.printable import clock
 from w2s_ray.status.run_state import ProgressSnapshot
-from w2s_ray.terminal import PlainConsole
 
 REPEAT_S = 60.0
 """How often the same wait for nodes is printed where the output is no terminal."""

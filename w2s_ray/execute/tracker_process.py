@@ -16,7 +16,7 @@ from rich.text import Text
 
 from w2s_ray.config import Sweep
 from w2s_ray.execute.cluster import on_this_node
-from w2s_ray.terminal import PlainConsole
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.trackers.tracker_actor import TrackerActor
 
 PATIENCE_S = {"tensorboard": 20.0, "mlflow": 20.0, "wandb": 90.0}

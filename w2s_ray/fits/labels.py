@@ -22,7 +22,7 @@ from w2s_ray.config import PARTS, FitRecipe, Part
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
-from w2s_ray.methods.transforms.transform import Labelled, Told, Transform
+from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Transform
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
 SECOND, ANSWER, CHAT = "second", "answer", "chat"
@@ -125,7 +125,7 @@ def targets(
     if recipe.early_stopping is not None and recipe.early_stopping.oracle:
         validation_MC = _true(rows, "validation")
     else:
-        simulated = tuple(transform for transform in every if transform.sees_truth)
+        simulated = tuple(transform for transform in every if transform.uses_ground_truth)
         weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
         among_M = np.arange(len(weak_MC))
         labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
@@ -196,32 +196,32 @@ def _labelled(
     weak_NC: np.ndarray,
     among_N: np.ndarray,
     activate: Activate | None,
-) -> Labelled:
+) -> LabelledRows:
     """The rows `among_N` of a part with their weak labels, before any transform."""
 
     def activations() -> np.ndarray:
         assert activate is not None, "a transform asks for activations"
         return activate(part, among_N)
 
-    def told() -> Told:
+    def told() -> GroundTruth:
         both = zip(rows.texts[part], rows.seconds[part], strict=True)
         words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
         truth_N = _true(rows, part).argmax(axis=1)
         seed = (recipe.seed % 2**63, PARTS.index(part))
-        return Told(truth_N[among_N], words[among_N], seed)
+        return GroundTruth(truth_N[among_N], words[among_N], seed)
 
-    return Labelled(weak_NC, np.arange(len(among_N)), cache(activations), told)
+    return LabelledRows(weak_NC, np.arange(len(among_N)), cache(activations), told)
 
 
-def _transformed(transforms: Sequence[Transform], labelled: Labelled) -> Labelled:
+def _transformed(transforms: Sequence[Transform], labelled: LabelledRows) -> LabelledRows:
     """The rows after `transforms`, which see nothing but weak labels and activations.
 
     A simulated supervisor alone is told of ground truth.
     """
     made = labelled
     for transform in transforms:
-        tell = labelled.tell if transform.sees_truth else None
-        made = transform.apply(replace(made, tell=tell))
+        ground_truth = labelled.all_ground_truth if transform.uses_ground_truth else None
+        made = transform.apply(replace(made, all_ground_truth=ground_truth))
         if len(made.rows_N) == 0:
             count = len(labelled.rows_N)
             raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")

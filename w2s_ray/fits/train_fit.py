@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
-from w2s_ray.config import Architecture, Execution, FitRecipe, ModelSource
+from w2s_ray.config import Execution, FitRecipe, ModelSource, PretrainArchitecture
 from w2s_ray.data import TASKS
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.models import check_unchanged
@@ -153,7 +153,7 @@ class FitTraining:
 
     def _begun(self, store: Store, rows: SplitRows) -> ModelSource:
         """What training begins with: the pretrained model, or the weights that another fit left."""
-        begun, recipe = self.fit.recipe.begins_with, self.fit.recipe
+        begun, recipe = self.fit.recipe.initial_run, self.fit.recipe
         if recipe.architecture is not None:
             return self._fresh(recipe.architecture, rows)
         if begun is None:
@@ -169,7 +169,7 @@ class FitTraining:
         folder = folder / f"step-{step}" if step else folder
         return self.fit.source.model_copy(update={"location": str(folder), "revision": None})
 
-    def _fresh(self, architecture: Architecture, rows: SplitRows) -> ModelSource:
+    def _fresh(self, architecture: PretrainArchitecture, rows: SplitRows) -> ModelSource:
         """A model of first weights, whose tokenizer is made of the texts that are trained on."""
         from w2s_ray.learn.fresh import fresh_model
 

@@ -95,7 +95,7 @@ def fit(
     training = recipe.training
     if recipe.early_stopping is not None and len(data.validation) == 0:
         raise InputError("early_stopping needs validation rows; give some, or set it to null")
-    keep = "best" if recipe.leaves_weights and execution.keep == "none" else execution.keep
+    keep = "best" if recipe.keeps_weights and execution.keep == "none" else execution.keep
     if keep != "none" and weights is None:
         raise InputError(f"weights are to be kept ({keep}); name the folder for them")
     stopping = recipe.early_stopping
@@ -137,7 +137,7 @@ def fit(
 def _export(this: _Fit, folder: Path) -> None:
     """Write the weights to `folder`; with the tokenizer, where other fits may begin with them."""
     this.engine.export(folder)
-    if this.recipe.leaves_weights and this.engine.rank == 0:
+    if this.recipe.keeps_weights and this.engine.rank == 0:
         save_tokenizer(this.source, folder)
 
 

@@ -77,7 +77,7 @@ def _two_class_step(
     inputs = [_inputs(data, rows, micro, engine) for micro in micros]
     logits: Tensor | None = None
     statistic: Tensor | None = None
-    if loss.looks_at_batch:
+    if loss.needs_whole_batch:
         p1_B = torch.zeros(len(lengths), device=engine.device)
         with torch.set_grad_enabled(len(micros) == 1):
             for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
@@ -85,7 +85,7 @@ def _two_class_step(
                 if micro.real:
                     p1_B[at_B] = class_1_probability(logits.detach())
         p1_B = engine.sum_over_workers(p1_B)
-        statistic = loss.statistic(_with_earlier(p1_B, recent, loss.remembers), labels_BC)
+        statistic = loss.statistic(_with_earlier(p1_B, recent, loss.window_size), labels_BC)
     total: Tensor | None = None
     for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
         if logits is None or len(micros) > 1:

@@ -1,7 +1,7 @@
-"""What fits ask of their models' files: layers, modules for adapters, a head, room for answers.
+"""Checks of a plan's fits against their models' files: layers, adapters, head, answer length.
 
-Owns these checks of a finished plan, where the files say it. What only a loaded model can tell is
-refused when it is loaded, before it is trained.
+Owns the checks that are possible with the files on this machine. The others are made when a model
+is loaded, before it is trained.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from w2s_ray.errors import InputError
 from w2s_ray.plan.graph import Plan
 
 _LANGUAGE = ("answers", "text")
-"""Forms that a language model reads and writes."""
+"""Forms that train a language model's head."""
 _SHOWN = 12
-"""Modules that a line names."""
+"""Largest number of modules in a message."""
 
 
 def check_models(plan: Plan) -> None:
-    """Refuse fits that their models can't be trained for.
+    """Refuse fits with settings that their models don't support.
 
     Raises:
-        InputError: names the setting, the model and what there is.
+        InputError: names the setting, the model and what the model has.
     """
     known: dict[str, _Known] = {}
     seen: set[tuple[Any, ...]] = set()
@@ -54,7 +54,7 @@ def check_models(plan: Plan) -> None:
 
 
 class _Known:
-    """What this machine has on one model."""
+    """A model's files and shape, as far as they are on this machine."""
 
     def __init__(self, source: ModelSource, inputs: Inputs) -> None:
         self.source = source
@@ -80,7 +80,7 @@ class _Known:
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
-        """Names of the modules that can have an adapter; empty where they aren't known."""
+        """Names of the modules that can have an adapter; empty if they aren't known."""
         tensors, head = (self.files.tensors if self.files is not None else {}), ()
         if not tensors and self.shape is not None:
             tensors, head = self.shape.skeleton.tensors, self.shape.skeleton.head
@@ -95,7 +95,7 @@ class _Known:
 
 
 def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
-    """Every fit of the plan with its settings, and every search with those that it may try."""
+    """Every fit of the plan with its settings, and every cell of a study with those to try."""
     for fit in plan.fits.values():
         yield fit.recipe, fit.source, fit.recipe.training
     for study in plan.studies.values():
@@ -105,7 +105,7 @@ def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
 
 
 def _tried(training: Training, space: Space) -> Iterator[Training]:
-    """`training` with each kind of tuning, and each bound of its settings, that `space` has."""
+    """`training` with each kind of tuning in `space`, and each bound of the kind's settings."""
     path = "training.tuning"
     for way in branches(space):
         fixed = {name: value for name, value in way.fixed.items() if name.startswith(path)}
@@ -121,8 +121,8 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
     match training.tuning:
         case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
             raise InputError(
-                f"training.tuning.layers is {layers}, more than {model.source.name} has "
-                f"({model.layers}); lower it"
+                f"training.tuning.layers is {layers}, but {model.source.name} has {model.layers} "
+                "layers; lower it"
             )
         case LoraTuning(targets=[*targets]) if model.modules:
             _check_targets(targets, model, language=language)
@@ -145,16 +145,16 @@ def _check_targets(targets: Collection[str], model: _Known, *, language: bool) -
         found = [n for n in model.modules if n == target or n.endswith(f".{target}")]
         if not found:
             raise InputError(
-                f"training.tuning.targets: {target!r} matches no module of {model.source.name}; it "
-                f"has [{model.shown}]"
+                f"training.tuning.targets: {target!r} matches no module of {model.source.name}; "
+                f"choose from [{model.shown}]"
             )
         if not language or skeleton is None or not skeleton.tied:
             continue
         if any(name.endswith((skeleton.embedding, *skeleton.head)) for name in found):
             raise InputError(
-                f"training.tuning.targets: {target} of {model.source.name} is the embedding and "
-                "the language model's head at once (tie_word_embeddings), and an adapter would "
-                "change one of them alone; leave it out"
+                f"training.tuning.targets: {target} of {model.source.name} is both the embedding "
+                "and the language model's head (tie_word_embeddings), and an adapter would change "
+                "only one of them; remove it"
             )
 
 
@@ -166,7 +166,7 @@ def _check_head(model: _Known) -> None:
         raise InputError(
             f"{model.source.name}: its files have no language model's head "
             f"({shape.skeleton.head[0]}.weight), and config.json doesn't tie it to the "
-            "embedding, so it can't write; name a causal language model"
+            "embedding, so it can't generate text; give a causal language model"
         )
 
 
@@ -177,7 +177,7 @@ def _check_answers(
     longer = sum(rows for tokens, rows in lengths.items() if tokens > training.answer_tokens)
     if longer:
         raise InputError(
-            f"training.answer_tokens is {training.answer_tokens}, and {longer:,} of "
-            f"{sum(lengths.values()):,} answers are longer for {source.name}, the longest "
-            f"{max(lengths)} tokens with its end; raise it to {max(lengths)}"
+            f"training.answer_tokens is {training.answer_tokens}, but {longer:,} of "
+            f"{sum(lengths.values()):,} answers are longer for {source.name} (the longest has "
+            f"{max(lengths)} tokens, including the end token); raise it to {max(lengths)}"
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from w2s_ray.config import Execution
-from w2s_ray.plan.nodes import ACCELERATOR, said
+from w2s_ray.plan.nodes import ACCELERATOR
 
 SWEEP = "sweep"
 """The queue of the fits that belong to no study."""
@@ -55,7 +55,7 @@ class WorkerSpec:
         resources = {"CPU": self.cpus, "GPU": self.gpus}
         if self.accelerator is not None:
             resources[f"{ACCELERATOR}{self.accelerator}"] = 1.0
-        one = said({name: amount for name, amount in resources.items() if amount})
+        one = resources_text({name: amount for name, amount in resources.items() if amount})
         return one if self.workers == 1 else f"{self.workers} workers x {one}"
 
 

@@ -147,4 +147,4 @@ def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:
     """Whether the loss needs a first pass over a batch of several micro-batches."""
     batch, workers = recipe.training.batch_size, execution.workers
     several = (execution.micro_batch or batch) * workers < batch
-    return several and recipe.loss.looks_at_batch
+    return several and recipe.loss.needs_whole_batch
