@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from w2s_ray.config import Sweep
-from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.config import FORMS, Sweep
+from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
 from w2s_ray.errors import InputError
@@ -98,7 +98,7 @@ def materialize(plan: Plan, store: Store) -> None:
                 f"task {task.name} changed while it was read ({fingerprint} became "
                 f"{split.fingerprint}); run again"
             )
-        classes = split.form in BALANCED
+        classes = FORMS[split.form].has_two_classes
         rows = [
             {
                 **e._asdict(),

@@ -7,10 +7,11 @@ sweep that they stand in.
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.names import Line, LocalPath, Name, Rows, Seed
 from w2s_ray.config.settings import Architecture, EarlyStopping, Training
 from w2s_ray.config.space import Choices
@@ -73,55 +74,34 @@ class Columns(Frozen):
 
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
-        pair = self.first is not None and self.second is not None
-        ranked = self.chosen is not None and self.rejected is not None
-        whole = {
-            "classes": self.text and self.label,
-            "pairs": ranked or (pair and (self.label or self.preferred)),
-            "answers": self.text and self.answer,
-            "text": self.text,
-            "features": self.category,
-        }
-        given = {
-            name
-            for name in (
-                *("text", "label", "first", "second", "preferred", "chosen", "rejected"),
-                *("answer", "category", "image", "id"),
-            )
-            if getattr(self, name) is not None
-        }
-        judged = {"first", "second", "label" if self.label else "preferred"}
-        allowed = {
-            "classes": {"text", "label"},
-            "pairs": ({"chosen", "rejected"} if ranked else judged) | ({"text"} & given),
-            "answers": {"text", "answer"},
-            "text": {"text"},
-            "features": {"category", *({"image", "id"} & given)},
-        }
-        if self.category is not None and given - allowed["features"]:
+        given = self._given()
+        mistake = next(filter(None, (form.mistake(given) for form in FORMS.values())), None)
+        if mistake is not None:
+            raise InputError(mistake)
+        if not any(columns.is_met_by(given) for f in FORMS.values() for columns in f.columns):
             raise InputError(
-                f"category makes a task of images or of features, which has no "
-                f"{', '.join(sorted(given - allowed['features']))}; for two classes of texts write "
-                "label in place of category, or keep category alone"
-            )
-        if not any(whole[form] and given == allowed[form] for form in whole):
-            raise InputError(
-                f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give text and "
-                "label, or first, second and label or preferred, or chosen and rejected, or text "
-                "and answer, or text alone, or category"
+                f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give "
+                + ", or ".join(form.columns_in_words for form in FORMS.values())
             )
         return self
 
+    def _given(self) -> set[str]:
+        """The columns that are named and decide the form."""
+        return {
+            name
+            for name in type(self).model_fields
+            if name not in ("difficulty", "group", "positive") and getattr(self, name) is not None
+        }
+
     @property
-    def form(self) -> Literal["classes", "pairs", "answers", "text", "features"]:
-        """What the columns make a row."""
-        if self.category is not None:
-            return "features"
-        if self.first is not None or self.chosen is not None:
-            return "pairs"
-        if self.answer is not None:
-            return "answers"
-        return "classes" if self.label is not None else "text"
+    def form(self) -> FormName:
+        """The form of task that the columns make."""
+        given = self._given()
+        return next(
+            name
+            for name, form in FORMS.items()
+            if any(columns.is_met_by(given) for columns in form.columns)
+        )
 
 
 Bound = Annotated[float, Field(ge=-1e12, le=1e12)]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.config.forms import FormName
 from w2s_ray.config.settings import Architecture, EarlyStopping, FitSettings, Training
 from w2s_ray.config.stages import Prompt
 from w2s_ray.errors import InputError
@@ -21,11 +22,6 @@ from w2s_ray.methods.transforms import AnyTransform
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
-
-Form = Literal["classes", "pairs", "answers", "text", "features"]
-"""What a row is, and so which head and loss a model gets: a text of one of two classes; two texts,
-one of them the better; a prompt and its answer; running text; features of one of several classes.
-"""
 
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
 
@@ -68,7 +64,7 @@ class FitRecipe(Frozen):
 
     split: str
     """Fingerprint of the task's split: its rows, labels and parts."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
     train_on: Part
     """The half whose texts are trained on."""
@@ -105,7 +101,12 @@ class FitRecipe(Frozen):
         """Whether other fits may begin with its weights: a language model of running text, and what
         predicts nothing, for it is there for its weights alone.
         """
-        return self.form == "text" or not self.predicts
+        return not self.has_labels or not self.predicts
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it learns labels; a fit on running text has none."""
+        return self.labels.source != "none"
 
     @property
     def settings(self) -> FitSettings:

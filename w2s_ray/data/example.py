@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from w2s_ray.config import Form
+from w2s_ray.config import FormName
 from w2s_ray.data.cells import folded
 
 
@@ -76,5 +76,5 @@ class Rows:
     """Rows for both halves and validation, and for test where `test` is null."""
     test: tuple[Example, ...] | None = None
     """The source's own labelled test split; null where it has none."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from w2s_ray.config import Columns
+from w2s_ray.config import FORMS, Columns
 from w2s_ray.data.cells import folded, is_missing, names, number_of, plain_label, shortened, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
@@ -45,7 +45,7 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     ]
     if columns.group is not None:
         return _tied(Rows(tuple(made), form=columns.form))
-    pairs = columns.form == "pairs"
+    pairs = _has_pairs(columns)
     found = Rows(tuple(_by_texts(made, pairs=pairs)), form=columns.form)
     return linked(found) if pairs else found
 
@@ -166,7 +166,7 @@ def _answer(text: str, where: str) -> str:
 def _keys(row: Row, columns: Columns, member: Member, i: int, texts: Sequence[str]) -> str:
     """What ties a row to others where no column says it: its texts, and the prompt of a pair."""
     keys = set(texts)
-    if columns.form == "pairs" and columns.text is not None:
+    if _has_pairs(columns) and columns.text is not None:
         prompt = row[columns.text]
         where = _place(member, i, columns.text)
         keys.add(plain_text(messages_of(prompt, where=where)))
@@ -201,6 +201,10 @@ def _tied(rows: Rows) -> Rows:
         return rows
     pool = (row._replace(group=KEYS.join(sorted(groups[row.folded.content]))) for row in rows.pool)
     return linked(replace(rows, pool=tuple(pool)))
+
+
+def _has_pairs(columns: Columns) -> bool:
+    return FORMS[columns.form].texts > 1
 
 
 def _number(row: Row, column: str, member: Member, i: int) -> float:

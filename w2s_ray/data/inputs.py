@@ -13,7 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
+from w2s_ray.config import (
+    FORMS,
+    PARTS,
+    Architecture,
+    FormName,
+    Model,
+    ModelSource,
+    Part,
+    Sweep,
+    Task,
+)
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
@@ -54,7 +64,7 @@ class SplitRef:
     """What a reader of the plan should know: rows dropped, or why it is provisional."""
     words: Mapping[Part, tuple[float, ...]] = field(default_factory=dict)
     """Words of each part's rows, as quantiles (see `lengths`); empty where it is provisional."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
     chat: bool = False
     """Whether texts are chat messages, which each model reads in its own template."""
@@ -111,7 +121,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                 continue
             models[model.label] = model_source(model, online=online)
             if not makes_features_only(model):
-                reads_text = any(form_of(task) != "features" for task in sweep.tasks)
+                reads_text = any(FORMS[form_of(task)].has_texts for task in sweep.tasks)
                 check_model(models[model.label], reads_text=reads_text)
                 if models[model.label].revision is None:  # else its weights needn't be read now
                     check_values(models[model.label])
@@ -122,7 +132,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         splits[task.name], made = _resolved(task, online)
         if splits[task.name].chat:
             _check_templates(task, splits[task.name].fingerprint, made, models, online)
-        if splits[task.name].form == "answers" and not splits[task.name].provisional:
+        if FORMS[form_of(task)].is_completed and not splits[task.name].provisional:
             answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
     templates: dict[str, str] = {}
     if any(split.chat for split in splits.values()):
@@ -179,13 +189,13 @@ def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Spl
 
 def _check_reads(model: Model, task: Task) -> None:
     """Refuse a model of images for a task of texts, and the reverse where that is plain."""
-    form = form_of(task)
-    if form != "features" and makes_features_only(model):
+    has_texts = FORMS[form_of(task)].has_texts
+    if has_texts and makes_features_only(model):
         raise InputError(
             f"models.{model.label}: {model.name} makes features of images, and task {task.name} is "
             "one of texts; name a language model"
         )
-    if form == "features" and needs_images(model) and not has_images(task):
+    if not has_texts and needs_images(model) and not has_images(task):
         raise InputError(
             f"models.{model.label}: {model.name} makes features of images, and task {task.name} "
             "has none; name a feature file (.npz or .parquet), or the images in `columns.image`"
@@ -293,7 +303,7 @@ def _provisional(task: Task, why: str) -> SplitRef:
     return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why, form=form)
 
 
-def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
+def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
     match note:
         case {
             "fingerprint": str(name),

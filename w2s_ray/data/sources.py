@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import cast
 
-from w2s_ray.config import Form, Task
+from w2s_ray.config import FORMS, FormName, Task
 from w2s_ray.data.cells import names, shortened, text_of
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, is_archive, local, matching, members, reading
@@ -49,7 +49,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         InputError: an unknown task, a missing file or column, labels that aren't two classes.
         SourceUnavailable: a hub dataset that can't be had.
     """
-    if task.columns is not None and task.columns.form == "features":
+    if task.columns is not None and not FORMS[task.columns.form].has_texts:
         return category_rows(_only_file(task), columns=task.columns)
     if task.columns is not None:
         return _of_one_kind(task, table_rows(_only_file(task), columns=task.columns))
@@ -78,7 +78,7 @@ def _of_one_kind(task: Task, rows: Rows) -> Rows:
     return rows
 
 
-def form_of(task: Task) -> Form:
+def form_of(task: Task) -> FormName:
     """What a row of `task` is.
 
     Raises:

@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from w2s_ray.config import Form
+from w2s_ray.config import FormName
 from w2s_ray.data import chess_rows, formatters
 from w2s_ray.data.example import Example
 from w2s_ray.data.originals import (
@@ -90,7 +90,7 @@ class NamedTask:
     rows_each: int = 0
     """Rows that a raw row gives where reading one is slow, so that no more are read than needed; 0
     = all are read."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
     legal: Callable[[str, str], bool] | None = None
     """Prompt and completion -> whether the completion is possible at all, where that can be told.

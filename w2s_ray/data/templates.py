@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import ModelSource
+from w2s_ray.config import FORMS, ModelSource
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import Messages
 from w2s_ray.data.example import Example
@@ -100,7 +100,7 @@ def _try(text: str, where: Path, tokens: dict[str, str], split: Split, task: str
             f"the chat template in {where} is no Jinja template (line {error.lineno}: "
             f"{_said(error)}); correct it, or fetch the file again"
         ) from None
-    to_answer = split.form == "answers"
+    to_answer = FORMS[split.form].is_completed
     given = {"tools": None, "documents": None, **tokens}
     for row, messages in _each_of_roles(split):
         try:

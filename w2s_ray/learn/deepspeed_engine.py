@@ -19,11 +19,12 @@ import torch.distributed as distributed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from w2s_ray.config import Execution, Form, ModelSource, Training
+from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.errors import InputError
+from w2s_ray.learn.forms.form import FormModel
+from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.kernels import prepare_for_gpu
-from w2s_ray.learn.language import LanguageModel
-from w2s_ray.learn.models import AnyModel, build_model, check_files, export_model
+from w2s_ray.learn.models import build_model, check_files
 from w2s_ray.learn.padding import check_padding
 
 TAG = "deepspeed"
@@ -44,7 +45,7 @@ class DeepSpeedEngine:
         source: ModelSource,
         execution: Execution,
         seed: int,
-        form: Form = "classes",
+        form: FormName = "classes",
     ) -> None:
         if training.tuning.kind == "lp_ft" or training.weight_decay_to == "initial":
             raise InputError(
@@ -69,7 +70,7 @@ class DeepSpeedEngine:
         if self._stage == 3:
             check_files(source, form=form)
         keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
-        self.model: AnyModel = build_model(
+        self.model: FormModel = build_model(
             source,
             tuning=training.tuning,
             seed=seed,
@@ -184,7 +185,7 @@ class DeepSpeedEngine:
                 if self.rank == 0:
                     state[name] = parameter.detach().to("cpu", copy=True)
         if self.rank == 0:
-            export_model(self.model, state, folder)
+            self.model.export(state, folder)
         if self.workers > 1:
             distributed.barrier()
 

@@ -163,7 +163,7 @@ class _Planner:
         """Plan the ceiling that begins with the weights that the method's student begins with."""
         strong = self.sweep.model(pair[1])
         links = self.chain(task, name, pair, seed, {})
-        read = next(k.recipe for k in links if k.rung is None and k.recipe.form == "text")
+        read = next(k.recipe for k in links if k.rung is None and not k.recipe.has_labels)
         self.add_fit(read, strong, "step", task=task)
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
         begun = ceiling.model_copy(update={"model": f"run:{read.run_id}"})

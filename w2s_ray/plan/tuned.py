@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from w2s_ray.config import (
+    FORMS,
     FitRecipe,
     LastLayersTuning,
     LoraTuning,
@@ -28,8 +29,6 @@ from w2s_ray.data.skeletons import SKELETONS, lacks_head
 from w2s_ray.errors import InputError
 from w2s_ray.plan.graph import Plan
 
-_LANGUAGE = ("answers", "text")
-"""Forms that a language model reads and writes."""
 _SHOWN = 12
 """Modules that a line names."""
 
@@ -119,7 +118,7 @@ def _tried(training: Training, space: Space) -> Iterator[Training]:
 
 
 def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs) -> None:
-    language = recipe.form in _LANGUAGE or recipe.prompt is not None
+    language = FORMS[recipe.form].is_language or recipe.prompt is not None
     match training.tuning:
         case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
             raise InputError(
@@ -132,7 +131,7 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
             pass
     if language and recipe.model == model.source.identity:
         _check_head(model)
-    if recipe.form == "answers" and recipe.learns_from_ground_truth:
+    if recipe.learns_from_ground_truth:
         _check_answers(recipe, training, model.source, inputs)
 
 

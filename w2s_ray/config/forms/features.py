@@ -1,0 +1,74 @@
+"""The form `features`: features of an image, and one of several classes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from w2s_ray.config.forms.form import ColumnSet, Form, check_loss
+from w2s_ray.config.space import OneOf
+from w2s_ray.config.stages import GenerativeStage, LinearProbeStage, PromptStage, Stage
+from w2s_ray.errors import InputError
+from w2s_ray.methods.transforms import Simulated
+
+if TYPE_CHECKING:
+    from w2s_ray.config.declared import Method, Model
+    from w2s_ray.config.sweep import Sweep
+
+_HAS = "several classes"
+
+
+class Features(Form):
+    """Features of an image and one of several classes, which a linear probe learns."""
+
+    name = "features"
+    columns = (ColumnSet(frozenset({"category"}), frozenset({"image", "id"})),)
+    columns_in_words = "category"
+    has_texts = False
+    not_estimated = (
+        "probes on features aren't estimated; no language model runs, and they take little"
+    )
+
+    def mistake(self, given: Collection[str]) -> str | None:
+        more = sorted(set(given) - {"category", "image", "id"})
+        if "category" not in given or not more:
+            return None
+        return (
+            f"category makes a task of images or of features, which has no {', '.join(more)}; for "
+            "two classes of texts write label in place of category, or keep category alone"
+        )
+
+    def why_not(self, stage: Stage, task: str) -> str | None:
+        match stage:
+            case PromptStage():
+                return f"which asks for one of two classes, and task {task} has features"
+            case GenerativeStage():
+                return f"which reads text, and task {task} has none"
+            case LinearProbeStage():
+                return f"which reads one of two classes from a text, and task {task} has {_HAS}"
+            case _:
+                return None
+
+    def check_method(self, name: str, method: Method, task: str) -> None:
+        if "length" in _errors(method):
+            raise InputError(
+                f"methods.{name}.stages.simulated.errors is length, and task {task} has "
+                "no text; choose another kind"
+            )
+        check_loss(name, method, task, has=_HAS)
+
+    def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
+        workers = sweep.execution_of(model).workers
+        if workers > 1:
+            raise InputError(
+                f"models.{model.label}.execution.workers is {workers}, and task {task} has "
+                "features, whose probes run on one device; set engine: torch"
+            )
+
+
+def _errors(method: Method) -> Iterator[str]:
+    """Kinds of errors that a simulated supervisor of the method makes or may make."""
+    yield from (str(s.errors.kind) for s in method.stages if isinstance(s, Simulated))
+    space = method.search.get("stages.simulated.errors")
+    if isinstance(space, OneOf):
+        yield from (str(kind) for kind in space.kinds())
