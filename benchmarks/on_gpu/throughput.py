@@ -27,7 +27,7 @@ from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.learn import kernels, torch_engine
 from w2s_ray.learn.contract import StopRequested
 from w2s_ray.learn.forms.classes import ClassData
-from w2s_ray.learn.forms.form import FormData
+from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
 

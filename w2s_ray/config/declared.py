@@ -75,15 +75,16 @@ class Columns(Frozen):
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
         given = self._given()
-        mistake = next(filter(None, (form.mistake(given) for form in FORMS.values())), None)
-        if mistake is not None:
-            raise InputError(mistake)
-        if not any(columns.is_met_by(given) for f in FORMS.values() for columns in f.columns):
-            raise InputError(
-                f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give "
-                + ", or ".join(form.columns_in_words for form in FORMS.values())
-            )
-        return self
+        if any(form.is_made_by(given) for form in FORMS.values()):
+            return self
+        for form in FORMS.values():
+            mistake = form.mistake(given)
+            if mistake is not None:
+                raise InputError(mistake)
+        raise InputError(
+            f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give "
+            + ", or ".join(form.columns_in_words for form in FORMS.values())
+        )
 
     def _given(self) -> set[str]:
         """The columns that are named and decide the form."""
@@ -97,11 +98,7 @@ class Columns(Frozen):
     def form(self) -> FormName:
         """The form of task that the columns make."""
         given = self._given()
-        return next(
-            name
-            for name, form in FORMS.items()
-            if any(columns.is_met_by(given) for columns in form.columns)
-        )
+        return next(name for name, form in FORMS.items() if form.is_made_by(given))
 
 
 Bound = Annotated[float, Field(ge=-1e12, le=1e12)]

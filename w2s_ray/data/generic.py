@@ -117,16 +117,17 @@ def _example(
 def _texts(row: Row, columns: Columns, member: Member, i: int) -> _Said:
     """What a row says."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
-    read = [name for name in (columns.text, *pair, columns.answer) if name is not None]
+    right = columns.answer or columns.category
+    read = [name for name in (columns.text, *pair, right) if name is not None]
     values = {name: cell(row, name, member, i) for name in read}
     where = {name: _place(member, i, name) for name in read}
     if not any(map(is_chat, values.values())):
         texts = {name: text_of(values[name], where=where[name]) for name in read}
         prompt = texts[columns.text] if columns.text is not None else None
         if pair[0] is None:
-            if columns.answer is None:
+            if right is None:
                 return [prompt or ""], [], None
-            return [prompt or ""], [], _answer(texts[columns.answer], where[columns.answer])
+            return [prompt or ""], [], _answer(texts[right], where[right])
         sides = [texts[name] for name in pair if name is not None]
         return [side if prompt is None else f"{prompt}\n\n{side}" for side in sides], [], None
 
@@ -136,14 +137,14 @@ def _texts(row: Row, columns: Columns, member: Member, i: int) -> _Said:
         return messages_of(values[name], where=where[name], text_role=role)
 
     prompt = messages(columns.text)
-    if columns.answer is not None:
-        answer = messages(columns.answer, "assistant")
+    if right is not None:
+        answer = messages(right, "assistant")
         if [message["role"] for message in answer] != ["assistant"]:
             raise InputError(
-                f"{where[columns.answer]} holds {len(answer)} messages; an answer is a text, or "
+                f"{where[right]} holds {len(answer)} messages; an answer is a text, or "
                 "one message of the assistant"
             )
-        content = _answer(answer[0]["content"], where[columns.answer])
+        content = _answer(answer[0]["content"], where[right])
         return [plain_text(prompt)], [prompt], content
     if pair[0] is None:
         return [plain_text(prompt)], [prompt], None

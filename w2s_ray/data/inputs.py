@@ -23,6 +23,7 @@ from w2s_ray.config import (
     Part,
     Sweep,
     Task,
+    forms,
 )
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
@@ -46,6 +47,8 @@ from w2s_ray.data.templates import check_template
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 
+_CODE = (Path(__file__).parent, Path(forms.__file__).parent)
+"""Folders of the code that makes splits: this package and the facts about forms."""
 FORMAT_VERSION = 3
 """Raised whenever the same source gives another split, so that old notes are forgotten."""
 
@@ -291,7 +294,7 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
         "path": None if path is None else str(path),
         "files": None if path is None else [list(s) for s in stamps(path)],
         "images": [list(s) for s in image_stamps(task)],
-        "code": [list(stamp(p)) for p in sorted(Path(__file__).parent.glob("*.py"))],
+        "code": [list(stamp(p)) for folder in _CODE for p in sorted(folder.glob("*.py"))],
     }
 
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.errors import InputError
-from w2s_ray.learn.forms.form import FormModel
 from w2s_ray.learn.forms.language import LanguageModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.kernels import prepare_for_gpu
 from w2s_ray.learn.models import build_model, check_files
 from w2s_ray.learn.padding import check_padding

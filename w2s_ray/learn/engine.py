@@ -19,7 +19,7 @@ from w2s_ray.learn.tokens import position_limit
 if TYPE_CHECKING:
     from torch import Tensor, device
 
-    from w2s_ray.learn.forms.form import FormModel
+    from w2s_ray.learn.forms.model import FormModel
 
 
 class Engine(Protocol):

@@ -33,7 +33,7 @@ from w2s_ray.learn.contract import (
 from w2s_ray.learn.engine import Engine
 from w2s_ray.learn.engines import EngineFactory, build_engine
 from w2s_ray.learn.evaluate import not_finite
-from w2s_ray.learn.forms.form import FormData
+from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.progress import Progress, resume, save
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.learn.step import optimizer_step

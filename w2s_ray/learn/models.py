@@ -25,7 +25,7 @@ from w2s_ray.config import (
 from w2s_ray.errors import InputError
 from w2s_ray.learn.adapters import with_adapters
 from w2s_ray.learn.forms import MODELS
-from w2s_ray.learn.forms.form import FormModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loading import check_weights, load_config, load_weights
 
 

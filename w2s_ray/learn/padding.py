@@ -13,7 +13,7 @@ import torch
 
 from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
-from w2s_ray.learn.forms.form import FormModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loading import called
 
 _REAL = 2

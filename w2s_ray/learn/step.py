@@ -13,7 +13,7 @@ from torch import Tensor
 
 from w2s_ray.config import FitRecipe, LpFtTuning
 from w2s_ray.learn.engine import Engine
-from w2s_ray.learn.forms.form import FormData
+from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.schedule import learning_rate
 from w2s_ray.methods.losses import Loss
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
-from w2s_ray.learn.forms.form import FormModel
 from w2s_ray.learn.forms.language import LanguageModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.models import build_model
 from w2s_ray.learn.padding import check_padding

@@ -30,9 +30,9 @@ class Features(Form):
     )
 
     def mistake(self, given: Collection[str]) -> str | None:
-        more = sorted(set(given) - {"category", "image", "id"})
-        if "category" not in given or not more:
+        if "category" not in given:
             return None
+        more = sorted(set(given) - {"category", "image", "id"})
         return (
             f"category makes a task of images or of features, which has no {', '.join(more)}; for "
             "two classes of texts write label in place of category, or keep category alone"

@@ -54,6 +54,10 @@ class Form:
     not_estimated: ClassVar[str | None] = None
     """Why the cost of its fits isn't estimated; None = it is."""
 
+    def is_made_by(self, given: Collection[str]) -> bool:
+        """Whether the columns `given` make a row of this form."""
+        return any(columns.is_met_by(given) for columns in self.columns)
+
     def mistake(self, given: Collection[str]) -> str | None:
         """An error for columns that are nearly this form's; None = they aren't."""
         return None

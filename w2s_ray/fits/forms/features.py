@@ -32,11 +32,7 @@ class Features(FitForm):
     def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
         recipe = fit.recipe
         assert fit.execution.workers == 1, "the plan refuses sharded probes"
-        task = Task.model_validate(store.split_about(recipe.split)["declaration"])
-        found = {
-            part: features(fit, task, part, rows.ids[part], contents=rows.texts[part])
-            for part in parts_of(recipe)
-        }
+        found = {part: self.features_of(fit, rows, part, store) for part in parts_of(recipe)}
         labels = targets(
             recipe,
             rows,
@@ -52,6 +48,11 @@ class Features(FitForm):
             predict={part: found[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)
+
+    def features_of(self, fit: PlannedFit, rows: SplitRows, part: str, store: Store) -> np.ndarray:
+        """The features of a part's rows, float32 [N, D]."""
+        task = Task.model_validate(store.split_about(fit.recipe.split)["declaration"])
+        return features(fit, task, part, rows.ids[part], contents=rows.texts[part])
 
     def train(
         self,

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from w2s_ray.config import FormName
 from w2s_ray.learn.forms.classes import TwoClass
-from w2s_ray.learn.forms.form import FormModel
 from w2s_ray.learn.forms.language import LanguageModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.forms.pairs import Pairwise
 
 MODELS: Mapping[FormName, type[FormModel]] = {

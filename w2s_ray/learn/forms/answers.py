@@ -16,7 +16,7 @@ import torch
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import Engine, to_device
-from w2s_ray.learn.forms.form import predicted_part
+from w2s_ray.learn.forms.data import predicted_part
 from w2s_ray.learn.forms.language import SpanData, span_nll
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import TokenRows

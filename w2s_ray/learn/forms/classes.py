@@ -21,7 +21,8 @@ from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import Engine, model_inputs, to_device
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
-from w2s_ray.learn.forms.form import FormData, FormModel
+from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.losses import loss_sum
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows

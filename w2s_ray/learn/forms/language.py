@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
-from w2s_ray.learn.forms.form import FormData, FormModel
+from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.methods.losses import Loss
 

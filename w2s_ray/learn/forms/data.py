@@ -1,65 +1,23 @@
-"""What every form gives to training: a model with a head, and data with its step and predictions.
+"""The rows and labels of one fit, as the loop trains on them and predicts them.
 
-Owns the contract between a form and the loop, and the cases that most forms share. A form is one
-file beside this one; the loop and the engines call these methods and name no form. Ground truth is
-not here: labels are the values in the data. Shapes: B rows, L tokens, D width.
+Owns the contract between a form and the loop: the loop calls these methods and names no form.
+Ground truth is not here: labels are the values in the data. Shapes: B rows.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
+import numpy as np
+from torch import Tensor
 
-from w2s_ray.learn.adapters import merged_adapters
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.loading import no_progress_bars
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from w2s_ray.learn.engine import Engine
-    from w2s_ray.methods.losses import Loss
+from w2s_ray.learn.engine import Engine
+from w2s_ray.methods.losses import Loss
 
 R = TypeVar("R")
-
-
-class FormModel(nn.Module):
-    """A pretrained backbone and a form's head. Rows are padded on the right.
-
-    A subclass gives `forward`, which takes what the form's rows are padded into, and `pooled`.
-    """
-
-    def __init__(self, backbone: Any, *, width: int, causal: bool, pad_id: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.width = width
-        self.causal = causal
-        self.pad_id = pad_id
-
-    def pooled(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """One vector for each row, computed where the head reads the row."""
-        raise NotImplementedError
-
-    def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
-        """Write the whole model's weights `state` to `folder` as a pretrained model.
-
-        The folder can be a `ModelSource`'s location again.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        backbone: Any = self.backbone
-        inner = backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
-        with no_progress_bars():
-            inner.save_pretrained(folder, state_dict=self.exported(state, inner))
-
-    def exported(self, state: Mapping[str, Tensor], inner: Any) -> dict[str, Tensor]:
-        """The weights of the backbone `inner` under their pretrained names, adapters merged."""
-        prefix = "backbone."
-        weights = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-        return merged_adapters(self.backbone, weights)
 
 
 class FormData(ABC):
