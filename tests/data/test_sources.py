@@ -11,7 +11,7 @@ import pytest
 from tests.data.layouts import HUB, ORIGINAL
 from w2s_ray.config import FORMS
 from w2s_ray.data import TASKS, Rows, make_split
-from w2s_ray.data.forms import Compared, gathered, grouped_runs, linked
+from w2s_ray.data.row_formats import Compared, gathered, grouped_runs, linked
 from w2s_ray.data.sources import SourceUnavailable, read_rows, sampled
 
 

@@ -17,7 +17,7 @@ from w2s_ray.data.cells import folded, is_missing, names, number_of, plain_label
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
-from w2s_ray.data.forms import KEYS, better_first, linked
+from w2s_ray.data.row_formats import KEYS, better_first, linked
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 

@@ -17,10 +17,10 @@ from w2s_ray.config import FORMS, FormName, Task
 from w2s_ray.data.cells import names, shortened, text_of
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, is_archive, local, matching, members, reading
-from w2s_ray.data.forms import gathered, grouped_runs, linked
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.row_formats import gathered, grouped_runs, linked
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
 

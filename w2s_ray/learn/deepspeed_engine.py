@@ -134,9 +134,9 @@ class DeepSpeedEngine:
     def agree(self, decision: int) -> int:
         if self.workers == 1:
             return decision
-        told = torch.tensor([decision], dtype=torch.int32, device=self.device)
-        distributed.broadcast(told, src=0)
-        return int(told.item())
+        decided = torch.tensor([decision], dtype=torch.int32, device=self.device)
+        distributed.broadcast(decided, src=0)
+        return int(decided.item())
 
     def snapshot(self) -> None:
         if self._best is None:
@@ -211,7 +211,7 @@ class DeepSpeedEngine:
 
 
 def _deepspeed(on_gpu: bool) -> Any:
-    """The deepspeed module, told not to compile anything on a machine without a GPU.
+    """The deepspeed module, set to compile nothing on a machine without a GPU.
 
     Its CPU communication op takes minutes to build, and a build that is killed half-way leaves a
     lock that hangs the next one.

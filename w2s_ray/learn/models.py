@@ -109,7 +109,7 @@ def _loader(form: FormName) -> Any:
 
 
 def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
-    """Freeze all but the last `layers` of `every` layers and what stands after them."""
+    """Freeze all but the last `layers` of `every` layers and what comes after them."""
     if layers > every:
         raise InputError(f"training.tuning.layers is {layers}, but the model has {every} layers")
     parent, name = _layer_list(backbone, every)

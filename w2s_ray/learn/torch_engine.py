@@ -1,7 +1,7 @@
 """The one-device engine: plain PyTorch on a GPU or on the CPU.
 
 Owns AdamW, clipping, autocast and its own resume format: tensors as safetensors, never a pickle.
-Weights and optimizer state are fp32; `bf16` is autocast over them. It knows no other workers.
+Weights and optimizer state are fp32; `bf16` is autocast over them. It has no other workers.
 """
 
 from __future__ import annotations

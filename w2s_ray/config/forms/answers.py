@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from w2s_ray.config.forms.form import ColumnSet, Form, check_loss, check_tuning
+from w2s_ray.config.forms.form import ColumnSet, Form, check_tuning
 from w2s_ray.config.settings import Training
 from w2s_ray.config.space import branches
-from w2s_ray.config.stages import EnsembleStage, LinearProbeStage, PromptStage, Stage
+from w2s_ray.config.stages import EnsembleStage, Stage
 from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Transform
 
 if TYPE_CHECKING:
-    from w2s_ray.config.declared import Method, Model
+    from w2s_ray.config.declared import Model
     from w2s_ray.config.sweep import Sweep
-
-_HAS = "answers of many tokens"
 
 
 class Answers(Form):
@@ -24,24 +22,17 @@ class Answers(Form):
     name = "answers"
     columns = (ColumnSet(frozenset({"text", "answer"})),)
     columns_in_words = "text and answer"
+    labels_in_words = "answers of many tokens"
     is_language = True
     is_completed = True
 
     def why_not(self, stage: Stage, task: str) -> str | None:
-        match stage:
-            case PromptStage():
-                return f"which asks for one of two classes, and task {task} has answers"
-            case EnsembleStage():
-                return f"which takes the mean of probabilities, and task {task} has {_HAS}"
-            case LinearProbeStage():
-                return f"which reads one of two classes from a text, and task {task} has {_HAS}"
-            case Transform():
-                return f"which changes labels of classes, and task {task} has {_HAS}"
-            case _:
-                return None
-
-    def check_method(self, name: str, method: Method, task: str) -> None:
-        check_loss(name, method, task, has=_HAS)
+        has = self.labels_in_words
+        if isinstance(stage, EnsembleStage):
+            return f"which takes the mean of probabilities, and task {task} has {has}"
+        if isinstance(stage, Transform):
+            return f"which changes labels of classes, and task {task} has {has}"
+        return super().why_not(stage, task)
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
         _check_training(

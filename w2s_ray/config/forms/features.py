@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from w2s_ray.config.forms.form import ColumnSet, Form, check_loss
+from w2s_ray.config.forms.form import ColumnSet, Form
 from w2s_ray.config.space import OneOf
-from w2s_ray.config.stages import GenerativeStage, LinearProbeStage, PromptStage, Stage
+from w2s_ray.config.stages import GenerativeStage, Stage
 from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Simulated
 
 if TYPE_CHECKING:
     from w2s_ray.config.declared import Method, Model
     from w2s_ray.config.sweep import Sweep
-
-_HAS = "several classes"
 
 
 class Features(Form):
@@ -24,6 +22,7 @@ class Features(Form):
     name = "features"
     columns = (ColumnSet(frozenset({"category"}), frozenset({"image", "id"})),)
     columns_in_words = "category"
+    labels_in_words = "several classes"
     has_texts = False
     not_estimated = (
         "probes on features aren't estimated; no language model runs, and they take little"
@@ -39,15 +38,9 @@ class Features(Form):
         )
 
     def why_not(self, stage: Stage, task: str) -> str | None:
-        match stage:
-            case PromptStage():
-                return f"which asks for one of two classes, and task {task} has features"
-            case GenerativeStage():
-                return f"which reads text, and task {task} has none"
-            case LinearProbeStage():
-                return f"which reads one of two classes from a text, and task {task} has {_HAS}"
-            case _:
-                return None
+        if isinstance(stage, GenerativeStage):
+            return f"which reads text, and task {task} has none"
+        return super().why_not(stage, task)
 
     def check_method(self, name: str, method: Method, task: str) -> None:
         if "length" in _errors(method):
@@ -55,7 +48,6 @@ class Features(Form):
                 f"methods.{name}.stages.simulated.errors is length, and task {task} has "
                 "no text; choose another kind"
             )
-        check_loss(name, method, task, has=_HAS)
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
         workers = sweep.execution_of(model).workers

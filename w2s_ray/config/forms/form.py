@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from w2s_ray.config.space import OneOf
-from w2s_ray.config.stages import Stage, kind_of
+from w2s_ray.config.stages import LinearProbeStage, PromptStage, Stage, kind_of
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Form:
     columns: ClassVar[tuple[ColumnSet, ...]]
     columns_in_words: ClassVar[str]
     """The columns to give, for an error."""
-    has_two_classes: ClassVar[bool] = False
-    """Whether a row's label is one of two classes, so that parts can be balanced."""
+    labels_in_words: ClassVar[str | None] = None
+    """What rows have in place of one of two classes; None = they have one of two classes."""
     texts: ClassVar[int] = 1
     """Texts that a model reads of a row."""
     is_language: ClassVar[bool] = False
@@ -54,6 +54,11 @@ class Form:
     not_estimated: ClassVar[str | None] = None
     """Why the cost of its fits isn't estimated; None = it is."""
 
+    @property
+    def has_two_classes(self) -> bool:
+        """Whether a row's label is one of two classes, so that parts can be balanced."""
+        return self.labels_in_words is None
+
     def is_made_by(self, given: Collection[str]) -> bool:
         """Whether the columns `given` make a row of this form."""
         return any(columns.is_met_by(given) for columns in self.columns)
@@ -64,6 +69,11 @@ class Form:
 
     def why_not(self, stage: Stage, task: str) -> str | None:
         """Why a stage of a method can't be used on `task`, as a relative clause; None = it can."""
+        if isinstance(stage, PromptStage):
+            return f"which asks for one of two classes, and task {task} has {self.name}"
+        if isinstance(stage, LinearProbeStage) and not self.has_two_classes:
+            has = self.labels_in_words
+            return f"which reads one of two classes from a text, and task {task} has {has}"
         return None
 
     def check(self, sweep: Sweep, task: str) -> None:
@@ -80,24 +90,20 @@ class Form:
                         f"methods.{name}.stages has {kind_of(stage)}, {why}; leave it out"
                     )
             self.check_method(name, method, task)
+            for kind in _losses(method):
+                if kind != "xent" and not self.has_two_classes:
+                    raise InputError(
+                        f"methods.{name}: loss {kind} is of two classes, and task {task} has "
+                        f"{self.labels_in_words}; use xent"
+                    )
         for model in sweep.models:
             self.check_model(sweep, model, task)
 
     def check_method(self, name: str, method: Method, task: str) -> None:
-        """Refuse a method, besides its stages one by one."""
+        """Refuse a method, besides its stages one by one and its loss."""
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
         """Refuse a model with the settings that it is trained with."""
-
-
-def check_loss(name: str, method: Method, task: str, *, has: str) -> None:
-    """Refuse a method whose loss is of two classes, for a task that `has` others."""
-    for kind in _losses(method):
-        if kind != "xent":
-            raise InputError(
-                f"methods.{name}: loss {kind} is of two classes, and task {task} has {has}; use "
-                "xent"
-            )
 
 
 def check_tuning(kind: str, where: str, *, has: str) -> None:

@@ -1,13 +1,12 @@
 """The form `pairs`: two texts, one of them the better."""
 
 from w2s_ray.config.forms.form import ColumnSet, Form
-from w2s_ray.config.stages import PromptStage, Stage
 
 _PROMPT = frozenset({"text"})
 
 
 class Pairs(Form):
-    """Two texts, one of them the better."""
+    """Two texts, one of them the better. Both may follow a prompt."""
 
     name = "pairs"
     columns = (
@@ -16,10 +15,4 @@ class Pairs(Form):
         ColumnSet(frozenset({"chosen", "rejected"}), _PROMPT),
     )
     columns_in_words = "first, second and label or preferred, or chosen and rejected"
-    has_two_classes = True
     texts = 2
-
-    def why_not(self, stage: Stage, task: str) -> str | None:
-        if isinstance(stage, PromptStage):
-            return f"which asks for one of two classes, and task {task} has pairs"
-        return None

@@ -17,6 +17,7 @@ class Text(Form):
     name = "text"
     columns = (ColumnSet(frozenset({"text"})),)
     columns_in_words = "text alone"
+    labels_in_words = "no labels"
     is_language = True
     has_halves = False
 
