@@ -36,7 +36,8 @@ from w2s_ray.config import (
     Training,
     XentLoss,
 )
-from w2s_ray.data.architecture import Architecture, architecture_of
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import architecture_of
 from w2s_ray.data.embedded import task_rows
 from w2s_ray.data.lengths import Lengths, quantiles, token_lengths
 from w2s_ray.data.models import model_source

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import PARTS, ModelSource, Sweep, parse_sweep
-from w2s_ray.config.prices import accelerator
-from w2s_ray.data.architecture import Architecture, read_architecture
+from w2s_ray.config.accelerators import accelerator
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import described
 from w2s_ray.data.inputs import Inputs, SplitRef
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
@@ -98,7 +99,7 @@ class KnownShapes(Shapes):
     def model(self, source: ModelSource) -> Architecture | str:
         width, layers = LADDER[source.name]
         shape = {"n_embd": width, "n_layer": layers, "vocab_size": 50257}
-        return read_architecture({"model_type": "gpt2", **shape})
+        return described({"model_type": "gpt2", **shape})
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,10 @@ def test_every_form_is_in_every_table() -> None:
 
 def test_no_file_compares_the_names_of_forms() -> None:
     names = "|".join(FORMS)
-    compared = re.compile(rf"\bform\b *(==|!=|in|not in) *[(\[{{]?[\"']({names})[\"']")
+    compared = re.compile(rf"\bform(_of\(\w+\))? *(==|!=|in|not in) *[(\[{{]?[\"']({names})[\"']")
     assert compared.search('if recipe.form == "text":')
     assert compared.search('if form in ("answers", "text"):')
+    assert compared.search('form_of(task) != "features"')
     for path in (ROOT / "w2s_ray").rglob("*.py"):
         found = compared.search(path.read_text())
         assert found is None, f"{path}: {found and found.group()}"

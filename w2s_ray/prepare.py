@@ -6,17 +6,23 @@ before and between runs. It starts nothing, and imports neither Ray nor torch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FORMS, Sweep
 from w2s_ray.data import Inputs, load_split, resolve
+from w2s_ray.data.example import Example
+from w2s_ray.data.inputs import SplitRef
 from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
+from w2s_ray.data.split import groups_digest
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_split import check_rows
 from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.store import Cell, Manifest, Store, utc_now
 from w2s_ray.store.damage import Damaged, note
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
@@ -91,6 +97,7 @@ def materialize(plan: Plan, store: Store) -> None:
         present = store.whole_split(fingerprint)
         if present is not None:
             check_rows(present, store, fingerprint)
+            _check_groups(present, planned, task=task.name, store=store)
             continue
         split = load_split(task)
         if split.fingerprint != fingerprint:
@@ -112,6 +119,19 @@ def materialize(plan: Plan, store: Store) -> None:
         about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
         columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
         store.write_split(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
+
+
+def _check_groups(rows: pa.Table, planned: SplitRef, *, task: str, store: Store) -> None:
+    """Refuse stored rows that are the planned ones in other groups, which intervals depend on."""
+    ids, groups = rows.column("example_id").to_pylist(), rows.column("group").to_pylist()
+    stored = groups_digest(
+        Example(id_, "", 0, group or "") for id_, group in zip(ids, groups, strict=True)
+    )
+    if planned.groups and stored != planned.groups:
+        raise InputError(
+            f"task {task}: {store.uri} holds the same rows (split {planned.fingerprint}) in other "
+            "groups; use another store for these groups"
+        )
 
 
 def withdraw_damaged(plan: Plan, store: Store) -> None:

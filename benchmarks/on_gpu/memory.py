@@ -17,7 +17,7 @@ from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, random_weights, source_of, toy
 from w2s_ray.config import FormName, LoraTuning, ProbeTuning
-from w2s_ray.data.architecture import architecture_of
+from w2s_ray.data.descriptions import architecture_of
 from w2s_ray.learn.evaluate import predict_margins
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.language import span_nll

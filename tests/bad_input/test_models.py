@@ -153,6 +153,7 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "layers true": (config(n_layer=True), "n_layer is True"),
     "vocabulary 0": (config(vocab_size=0), "vocab_size is 0"),
     "positions 0": (config(n_positions=0), "n_positions is 0"),
+    "a million layers": (config(n_layer=10**6), "1,000,000 layers; at most 10,000 can be built"),
     "heads 0": (config(n_head=0), "n_head is 0"),
     "heads 3": (config(n_head=3), "3 heads don't divide a width of 16"),
     "t5": (config(model_type="t5", is_encoder_decoder=True), "is an encoder-decoder"),
@@ -433,6 +434,18 @@ def test_targets_that_match_are_planned(place):
     for targets in ("[c_attn, c_proj]", "[wte]", "[h.0.attn.c_attn]"):
         training = f"{{tuning: {{kind: lora, targets: {targets}}}}}"
         assert planned(place, BASE, training=training).exit_code == 0, targets
+
+
+def test_adapters_without_targets_need_a_default_of_peft(place, tmp_path):
+    from transformers import Olmo2Config, Olmo2Model
+
+    folder = changed(tmp_path, without("config.json", WEIGHTS))
+    shape = {**BERT, "vocab_size": 2090, "pad_token_id": 0}
+    Olmo2Model(Olmo2Config(**shape)).save_pretrained(folder)
+    assert planned(place, folder).exit_code == 0
+    line = refused(planned(place, folder, training="{tuning: {kind: lora}}"))
+    assert "training.tuning.targets is null, and peft has no default for strong (olmo2)" in line
+    assert "name modules of [embed_tokens, down_proj, gate_proj, " in line
 
 
 def test_more_layers_than_there_are(place):

@@ -475,29 +475,39 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path, monkey
     assert "no such file or folder: d.csv" in refused("s.yaml")
 
 
-def test_price_and_cluster_files_are_read_alike(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--price-per-hour", "-1", "--currency", "USD"), "--price-per-hour is -1; give the price"),
+        (("--price-per-hour", "nan", "--currency", "USD"), "--price-per-hour is nan; give"),
+        (("--price-per-hour", "inf", "--currency", "USD"), "--price-per-hour is inf; give"),
+        (("--price-per-hour", "2"), "--price-per-hour is 2 of what? add --currency"),
+        (("--currency", "USD"), "--currency is 'USD' of no price; add --price-per-hour"),
+        (("--price-per-hour", "2", "--currency", "$"), "give its name in letters"),
+        (("--price-per-hour", "2", "--currency", "USD"), "add --accelerator NAME"),
+    ],
+)
+def test_a_price_that_is_none_is_refused(options, line, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(SWEEP)
+    assert line in refused("s.yaml", *options)
+
+
+def test_files_of_accelerators_and_clusters_are_read_alike(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(
         SWEEP.replace("birds, path: d.csv, columns: {text: text, label: label}", "embedded")
     )
     for content, line in (
-        (b"{{ prices }}", "a template that was not rendered"),
+        (b"{{ devices }}", "a template that was not rendered"),
         (b"[" * 5000, "nested more than 40 deep"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"a: \0", "is not allowed; remove it"),
         (b"a: !!int abc", "'abc' is no integer"),
     ):
         Path("f.yaml").write_bytes(content)
-        assert line in refused("s.yaml", "--accelerator", "L4", "--prices", "f.yaml")
         assert line in refused("s.yaml", "--accelerator", "L4", "--accelerators", "f.yaml")
         assert line in refused("s.yaml", "--cluster", "f.yaml")
-    for content, line in (
-        (b"currency: USD\nper_device_hour: {L4: -1}", "per_device_hour.L4: write a mapping"),
-        (b"currency: USD\nper_device_hour: {L4: {spot: -1}}", "greater than or equal to 0"),
-        (b"currency: ''\nper_device_hour: {L4: {spot: 1}}", "currency: String should have at"),
-    ):
-        Path("f.yaml").write_bytes(content)
-        assert line in refused("s.yaml", "--accelerator", "L4", "--prices", "f.yaml")
     for content in (
         b"available_node_types: {h: {resources: {CPU: many}}}\nhead_node_type: h",
         b"kind: RayCluster\nspec: {headGroupSpec: {template: {spec: {containers: []}}}}",

@@ -37,21 +37,9 @@ def test_a_job_is_w2s_run_with_the_store_and_variables_by_name(tmp_path, monkeyp
         made(tmp_path, "store: s3://bucket/results\n", variables=["KEY=value"])
 
 
-def test_a_budget_goes_with_the_job_and_so_does_the_price_file(tmp_path):
-    prices = tmp_path / "mine.yaml"
-    prices.write_text("")
-    job = made(
-        tmp_path,
-        "store: s3://bucket/results\n",
-        budget=Budget(50, "USD", 2.0),
-        accelerator="L4",
-        prices=prices,
-        spot=True,
-    )
-    assert job.entrypoint.endswith(
-        "--budget '50 USD' --accelerator L4 --prices w2s-prices.yaml --spot"
-    )
-    assert job.files["w2s-prices.yaml"] == prices
+def test_a_budget_goes_with_the_job_and_so_does_its_price(tmp_path):
+    job = made(tmp_path, "store: s3://bucket/results\n", budget=Budget(50, "USD", 2.5))
+    assert job.entrypoint.endswith("--budget '50 USD' --price-per-hour 2.5 --currency USD")
     assert job.metadata["w2s_budget"] == "50 USD"
     hours = made(tmp_path, "store: s3://b/r\n", budget=Budget(12.5, "device-hours"))
     assert hours.entrypoint.endswith("--budget '12.5 device-hours'")

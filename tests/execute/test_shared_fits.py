@@ -143,7 +143,7 @@ def test_more_fits_may_wait_than_ray_lets_calls_run_by_default(scene):
     answers = [
         worker_pool.acquire.remote(request, context.progress_tracker) for request in requests
     ]
-    assert ray.get(worker_pool.has_request.remote(requests[-1].request), timeout=100), (
+    assert ray.get(worker_pool.has_request.remote(requests[-1].id), timeout=100), (
         "it answers, and all are in line"
     )
     assert len(ray.wait(answers, timeout=100)[0]) == 1

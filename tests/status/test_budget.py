@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -91,9 +92,7 @@ def test_spent_by_earlier_calls_nothing_starts_not_even_ray(tmp_path: Path):
     store = Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     store.write_run(a_record(id=next(iter(plan.fits)), device_seconds=7200.0))
-    prices = tmp_path / "prices.yaml"
-    prices.write_text("currency: USD\nper_device_hour:\n  L4: {on_demand: 2.0}\n")
-    money = ("--accelerator", "L4", "--prices", prices)
+    money = ("--price-per-hour", "2", "--currency", "USD")
     ended = w2s("run", path, "--budget", "3 USD", *money)
     assert ended.returncode == 130
     left = len(plan.fits) - 1
@@ -105,20 +104,36 @@ def test_spent_by_earlier_calls_nothing_starts_not_even_ray(tmp_path: Path):
     assert "starting Ray" not in ended.stderr
 
 
-def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named(tmp_path):
-    prices = tmp_path / "prices.yaml"
-    prices.write_text("currency: USD\nper_device_hour:\n  L4: {on_demand: 2.0, spot: 1.0}\n")
-    money = {"accelerator": "L4", "prices": prices}
-    found = budget_of("3 USD", **money, spot=True)
+def test_a_bill_has_a_price_without_an_accelerator_and_an_estimate_has_none(tmp_path: Path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(sweep_text(tmp_path))
+    store = Store.open(load_sweep(path).store)
+    plan = plan_sweep(load_sweep(path), store=store)
+    store.write_run(a_record(id=next(iter(plan.fits)), device_seconds=7200.0))
+    price = ("--price-per-hour", "2", "--currency", "EUR")
+    bill = w2s("cost", path, *price)
+    assert " of one device = 4.00 EUR\n" in bill.stdout
+    assert json.loads(w2s("cost", path, *price, "--format", "json").stdout)["price"] == {
+        "per_hour": 2.0,
+        "currency": "EUR",
+    }
+    planned = w2s("plan", path, *price)
+    assert planned.returncode == 2
+    assert "--price-per-hour needs device time; add --accelerator NAME" in planned.stderr
+    assert "at 2 EUR for a device hour: " in w2s("plan", path, *price, "--accelerator", "L4").stdout
+
+
+def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named():
+    found = budget_of("3 USD", price_per_hour=1.0, currency="USD")
     assert found is not None
     assert found.device_seconds == 3 * 3600
-    assert budget_of(None, accelerator=None, prices=None, spot=False) is None
-    with pytest.raises(ValueError, match="are about a budget; add --budget"):
-        budget_of(None, **money, spot=False)
-    with pytest.raises(ValueError, match="needs both --accelerator NAME and --prices FILE"):
-        budget_of("3 USD", accelerator="L4", prices=None, spot=False)
-    with pytest.raises(ValueError, match="add --accelerator NAME and --prices FILE"):
-        budget_of("3 USD", accelerator=None, prices=None, spot=False)
+    assert budget_of(None, price_per_hour=None, currency=None) is None
+    with pytest.raises(ValueError, match="is the price of a budget; add --budget"):
+        budget_of(None, price_per_hour=1.0, currency="USD")
+    with pytest.raises(ValueError, match=r"of what\? add --currency"):
+        budget_of("3 USD", price_per_hour=1.0, currency=None)
+    with pytest.raises(ValueError, match="add --price-per-hour and --currency"):
+        budget_of("3 USD", price_per_hour=None, currency=None)
 
 
 @pytest.mark.ray

@@ -65,15 +65,22 @@ AcceleratorsOption = Annotated[
 UtilisationOption = Annotated[
     float, typer.Option(help="Share of the accelerator's peak that fits reach.")
 ]
-PricesOption = Annotated[
-    Path | None, typer.Option(help="A price file: accelerator -> price.", show_default=False)
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        help="What one device costs for an hour, with --currency.",
+        metavar="NUMBER",
+        show_default=False,
+    ),
 ]
-SpotOption = Annotated[bool, typer.Option("--spot", help="At spot prices, not on demand.")]
+CurrencyOption = Annotated[
+    str | None, typer.Option(help="What prices are in: USD, EUR, ...", show_default=False)
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
         help="Start nothing new once the sweep has spent this: '12 device-hours', or '50 USD' with "
-        "--accelerator and --prices.",
+        "--price-per-hour and --currency.",
         show_default=False,
     ),
 ]
@@ -111,8 +118,8 @@ def plan(
     accelerator: AcceleratorOption = None,
     accelerators: AcceleratorsOption = None,
     utilisation: UtilisationOption = 0.4,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
     cluster: Annotated[
         Path | None,
         typer.Option(
@@ -123,13 +130,17 @@ def plan(
 ) -> None:
     """Print what a sweep will run: fits of each kind, what it needs, takes and costs."""
     with _errors():
-        from w2s_ray.cli.cost_options import device_and_rate
+        from w2s_ray.cli.cost_options import device_of
         from w2s_ray.cli.plan_view import render_plan
         from w2s_ray.cli.room_view import placed
+        from w2s_ray.config.budget import read_price
         from w2s_ray.prepare import plan_sweep
 
         _one_of(format, ("table", "json"), "--format")
-        device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
+        device = device_of(accelerator, accelerators, utilisation)
+        price = read_price(price_per_hour, currency)
+        if price is not None and device is None:
+            raise InputError("--price-per-hour needs device time; add --accelerator NAME")
         sweep = _sweep(sweep_file)
         results = _store(store or sweep.store)
         planned, room = placed(
@@ -143,7 +154,7 @@ def plan(
             console=_console(),
             every_run=runs,
             device=device,
-            rate=rate,
+            price=price,
             format=format,
         )
         for line in room if format == "table" else ():
@@ -156,9 +167,8 @@ def run(
     store: StoreOption = None,
     address: RayOption = None,
     budget: BudgetOption = None,
-    accelerator: AcceleratorOption = None,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
 ) -> None:
     """Run a sweep, or what is left of it, and print its table. Ctrl-C stops it cleanly."""
     with _errors():
@@ -166,7 +176,7 @@ def run(
         from w2s_ray.cli.cost_options import budget_of
         from w2s_ray.execute.driver import run_sweep
 
-        limit = budget_of(budget, accelerator=accelerator, prices=prices, spot=spot)
+        limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
         sweep = _sweep(sweep_file)
         results = _store(store or sweep.store)
         text = sweep_file.read_text(encoding="utf-8")
@@ -233,9 +243,8 @@ def submit(
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Don't follow the log.")] = False,
     budget: BudgetOption = None,
-    accelerator: AcceleratorOption = None,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
 ) -> None:
     """Run a sweep as a job on a cluster, and follow it. The same command follows it again."""
     with _errors():
@@ -243,7 +252,7 @@ def submit(
         from w2s_ray.cli.jobs_view import submit_sweep
         from w2s_ray.execute.job_submission import submission
 
-        limit = budget_of(budget, accelerator=accelerator, prices=prices, spot=spot)
+        limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
         wanted = submission(
             _sweep(sweep_file),
             sweep_file=sweep_file,
@@ -251,9 +260,6 @@ def submit(
             shared=shared,
             variables=env or (),
             budget=limit,
-            accelerator=accelerator,
-            prices=prices,
-            spot=spot,
         )
         code = submit_sweep(
             wanted,
@@ -382,14 +388,15 @@ def cost(
     accelerator: AcceleratorOption = None,
     accelerators: AcceleratorsOption = None,
     utilisation: UtilisationOption = 0.4,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
     format: Annotated[str, typer.Option(help="table or json.", metavar="FORMAT")] = "table",
 ) -> None:
     """Show what a sweep has cost so far, beside the estimate, and what each cell cost."""
     with _errors():
-        from w2s_ray.cli.cost_options import device_and_rate
+        from w2s_ray.cli.cost_options import device_of
         from w2s_ray.cli.cost_view import show_bill
+        from w2s_ray.config.budget import read_price
         from w2s_ray.data.shapes import Shapes
         from w2s_ray.plan.estimates import estimate_plan
         from w2s_ray.report.bill import bill
@@ -397,7 +404,8 @@ def cost(
         from w2s_ray.status.spending import SpendingReader
 
         _one_of(format, ("table", "json"), "--format")
-        device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
+        device = device_of(accelerator, accelerators, utilisation)
+        price = read_price(price_per_hour, currency)
         sweep = _sweep(sweep_file)
         results = _existing(store, sweep)
         planned = _planned(sweep, results)
@@ -406,7 +414,7 @@ def cost(
         spending = SpendingReader(results).of_plan(planned)
         made = bill(cells[sweep.name], table_of(cells, results), spending)
         estimate = estimate_plan(planned, Shapes(planned.inputs), done=done, device=device)
-        show_bill(made, estimate, rate=rate, format=format, console=_console())
+        show_bill(made, estimate, price=price, format=format, console=_console())
 
 
 @app.command()

@@ -13,8 +13,9 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from w2s_ray.cli.estimate_view import Rate, flops, hours
+from w2s_ray.cli.estimate_view import flops, hours
 from w2s_ray.cli.sheets_view import show_sheets
+from w2s_ray.config.budget import Price
 from w2s_ray.plan.estimates import PlanEstimate
 from w2s_ray.report import cost_sheets
 from w2s_ray.report.bill import Bill, CellCost
@@ -25,18 +26,18 @@ from w2s_ray.terminal import PlainConsole
 
 
 def show_bill(
-    bill: Bill, estimate: PlanEstimate, *, rate: Rate | None, format: str, console: PlainConsole
+    bill: Bill, estimate: PlanEstimate, *, price: Price | None, format: str, console: PlainConsole
 ) -> None:
     """Print a sweep's bill beside its estimate."""
     each = _flops_of_a_run(estimate)
     if format == "json":
-        typer.echo(json.dumps(_as_json(bill, estimate, each, rate), indent=1))
+        typer.echo(json.dumps(_as_json(bill, estimate, each, price), indent=1))
         return
-    console.print(_by_role(bill, each, rate))
+    console.print(_by_role(bill, each, price))
     console.print()
-    console.print(_by_cell(bill, rate))
+    console.print(_by_cell(bill, price))
     console.print()
-    for line in _lines(bill, estimate, each, rate):
+    for line in _lines(bill, estimate, each, price):
         console.print(line, soft_wrap=True)
 
 
@@ -66,19 +67,19 @@ def _done_flops(bill: Bill, each: dict[tuple[str, str], float]) -> tuple[float, 
     )
 
 
-def _by_role(bill: Bill, each: dict[tuple[str, str], float], rate: Rate | None) -> Table:
+def _by_role(bill: Bill, each: dict[tuple[str, str], float], price: Price | None) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("spent")
     table.add_column("model")
     names = ["done", "device time", "failed tries", "pruned (guessed)", "a run", "estimate a run"]
-    for name in (*names, "FLOP/s reached", *([rate.currency] if rate else [])):
+    for name in (*names, "FLOP/s reached", *([price.currency] if price else [])):
         table.add_column(name, justify="right")
     for row in bill.spent:
-        table.add_row(*_role_row(row, each.get((row.what, row.model)), rate))
+        table.add_row(*_role_row(row, each.get((row.what, row.model)), price))
     return table
 
 
-def _role_row(row: Spent, each: float | None, rate: Rate | None) -> list[str]:
+def _role_row(row: Spent, each: float | None, price: Price | None) -> list[str]:
     reached = each * row.runs / row.device_seconds if each and row.device_seconds else None
     told = [
         row.what,
@@ -91,22 +92,22 @@ def _role_row(row: Spent, each: float | None, rate: Rate | None) -> list[str]:
         flops(each) if each is not None else "–",
         f"{flops(reached)}/s" if reached is not None else "–",
     ]
-    return [*told, f"{rate.of(row.total):,.2f}"] if rate else told
+    return [*told, f"{price.of(row.total):,.2f}"] if price else told
 
 
-def _by_cell(bill: Bill, rate: Rate | None) -> Table:
+def _by_cell(bill: Bill, price: Price | None) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("task", "weak → strong", "method"):
         table.add_column(name)
     names = ("student", "whole cell", "PGR", "PGR per device hour")
-    for name in (*names, *([rate.currency] if rate else [])):
+    for name in (*names, *([price.currency] if price else [])):
         table.add_column(name, justify="right")
     for cell in bill.cells:
-        table.add_row(*_cell_row(cell, rate))
+        table.add_row(*_cell_row(cell, price))
     return table
 
 
-def _cell_row(cell: CellCost, rate: Rate | None) -> list[str]:
+def _cell_row(cell: CellCost, price: Price | None) -> list[str]:
     told = [
         cell.task,
         f"{cell.weak} → {cell.strong}",
@@ -116,20 +117,20 @@ def _cell_row(cell: CellCost, rate: Rate | None) -> list[str]:
         f"{cell.pgr:.2f}" if cell.pgr is not None else "–",
         f"{cell.pgr_per_hour:.3g}" if cell.pgr_per_hour is not None else "–",
     ]
-    return [*told, f"{rate.of(cell.cell_seconds):,.2f}"] if rate else told
+    return [*told, f"{price.of(cell.cell_seconds):,.2f}"] if price else told
 
 
 def _lines(
-    bill: Bill, estimate: PlanEstimate, each: dict[tuple[str, str], float], rate: Rate | None
+    bill: Bill, estimate: PlanEstimate, each: dict[tuple[str, str], float], price: Price | None
 ) -> list[str]:
-    money = f" = {rate.of(bill.device_seconds):,.2f} {rate.currency}" if rate else ""
+    money = f" = {price.of(bill.device_seconds):,.2f} {price.currency}" if price else ""
     lines = [f"spent so far: {hours(bill.device_seconds)} of one device{money}"]
     done, seconds = _done_flops(bill, each)
     if done and estimate.flops_left:
         left = estimate.flops_left * seconds / done
-        price = f" = {rate.of(left):,.2f} {rate.currency}" if rate else ""
+        cost = f" = {price.of(left):,.2f} {price.currency}" if price else ""
         lines.append(
-            f"left: {flops(estimate.flops_left)}, {hours(left)} at the speed reached so far{price}"
+            f"left: {flops(estimate.flops_left)}, {hours(left)} at the speed reached so far{cost}"
         )
     if estimate.device_seconds:
         lines.append(f"estimated for the whole plan: {hours(estimate.device_seconds)}")
@@ -141,7 +142,7 @@ def _lines(
 
 
 def _as_json(
-    bill: Bill, estimate: PlanEstimate, each: dict[tuple[str, str], float], rate: Rate | None
+    bill: Bill, estimate: PlanEstimate, each: dict[tuple[str, str], float], price: Price | None
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
         "spent": [
@@ -153,7 +154,7 @@ def _as_json(
         "flops_left": estimate.flops_left,
         "device_hours_estimated": estimate.device_seconds / 3600 or None,
     }
-    if rate is not None:
-        told["cost"] = rate.of(bill.device_seconds)
-        told["price"] = vars(rate)
+    if price is not None:
+        told["cost"] = price.of(bill.device_seconds)
+        told["price"] = vars(price)
     return told

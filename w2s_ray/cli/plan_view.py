@@ -10,8 +10,9 @@ from collections.abc import Collection
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.cli.estimate_view import Rate, print_json, show_estimate
+from w2s_ray.cli.estimate_view import print_json, show_estimate
 from w2s_ray.config import OneOf, StudyRecipe
+from w2s_ray.config.budget import Price
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, doubts
 from w2s_ray.plan.estimates import Device, estimate_plan
@@ -26,7 +27,7 @@ def render_plan(
     console: PlainConsole,
     every_run: bool = False,
     device: Device | None = None,
-    rate: Rate | None = None,
+    price: Price | None = None,
     format: str = "table",
 ) -> None:
     """Print `plan` and what it takes, given the ids that `store` has done."""
@@ -44,7 +45,7 @@ def render_plan(
             "refits": plan.waiting,
             "done": len(done),
         }
-        print_json(estimate, plan=counts, device=device, rate=rate)
+        print_json(estimate, plan=counts, device=device, price=price)
         return
     console.print(
         Text.assemble((sweep.name, "bold"), f": {_things(plan)}, results in {store}\n"),
@@ -55,7 +56,7 @@ def render_plan(
     for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
         console.print(line, soft_wrap=True)
     console.print()
-    show_estimate(estimate, device=device, rate=rate, console=console)
+    show_estimate(estimate, device=device, price=price, console=console)
     for doubt in doubts(plan, shapes):
         console.print(Text(doubt, style="yellow"), soft_wrap=True)
     if every_run:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import ModelSource
-from w2s_ray.data.architecture import FAMILIES, Architecture, read_architecture
+from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.descriptions import described
 from w2s_ray.data.files import stamp
 from w2s_ray.data.headers import Shapes, model_tensors, read_object
 from w2s_ray.data.hub import cache_folder
-from w2s_ray.data.skeletons import embedding_rows, misfit
+from w2s_ray.data.skeletons import misfit
 from w2s_ray.errors import InputError
 
 NEW = "new:"
@@ -38,6 +39,7 @@ _WIDTHS, _HEADS = ("hidden_size", "n_embd"), ("num_attention_heads", "n_head")
 _DIVIDED = ("gpt2", "gpt_neox", "opt", "bert", "roberta")
 """Families whose heads divide the width."""
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+_MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ModelFiles:
     """The content of config.json."""
     tensors: Shapes
     """Names and shapes of its weights; empty where they are not on this machine."""
+    own_code: bool = False
+    """Whether the model brings its code along, and may."""
 
     @property
     def text(self) -> Mapping[str, Any]:
@@ -62,13 +66,11 @@ class ModelFiles:
 
     @property
     def architecture(self) -> Architecture | None:
-        """The shape, of a family that is known."""
-        if self.config.get("model_type") not in FAMILIES or "quantization_config" in self.config:
+        """The shape, where it is known."""
+        if self.own_code or "quantization_config" in self.config:
             return None
-        try:
-            return read_architecture(dict(self.config))
-        except KeyError:
-            return None
+        found = described(self.config)
+        return None if isinstance(found, str) else found
 
 
 def model_files(source: ModelSource) -> ModelFiles | None:
@@ -80,14 +82,19 @@ def model_files(source: ModelSource) -> ModelFiles | None:
     folder = folder_of(source)
     if folder is None:
         return None
+    trusted = source.trust_remote_code
     refuse_adapter(folder)
-    config = _config(folder, trusted=source.trust_remote_code)
+    config = _config(folder, trusted=trusted)
     if source.revision is None:
-        return ModelFiles(config, model_tensors(folder))
+        return _files(config, model_tensors(folder), trusted)
     try:
-        return ModelFiles(config, model_tensors(folder))
+        return _files(config, model_tensors(folder), trusted)
     except InputError:  # the cache needn't have the weights yet, or all of them
-        return ModelFiles(config, {})
+        return _files(config, {}, trusted)
+
+
+def _files(config: Mapping[str, Any], tensors: Shapes, trusted: bool) -> ModelFiles:
+    return ModelFiles(config, tensors, own_code=trusted and "auto_map" in config)
 
 
 def folder_of(source: ModelSource) -> Path | None:
@@ -102,18 +109,13 @@ def folder_of(source: ModelSource) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
-def check_model(source: ModelSource, *, reads_text: bool) -> None:
-    """Refuse a model whose files can't be loaded or don't fit one another.
+def check_model(source: ModelSource, files: ModelFiles, *, reads_text: bool) -> None:
+    """Refuse a model whose files don't fit one another.
 
     Raises:
         InputError: names the file, what is wrong with it, and the remedy.
     """
-    files = model_files(source)
-    if files is None:
-        return
     where = Path(source.location)
-    if reads_text:
-        _check_reads(files, source)
     shape = files.architecture
     wrong = misfit(files.tensors, shape) if shape is not None and files.tensors else ""
     if wrong:
@@ -155,7 +157,9 @@ def _config(folder: Path, *, trusted: bool) -> dict[str, Any]:
         value = config.get(key)
         if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 1):
             raise InputError(f"{path}: {key} is {value!r}; give a whole number above 0")
-    width, heads = (_first(config, keys) for keys in (_WIDTHS, _HEADS))
+    width, heads, layers = (_first(config, keys) for keys in (_WIDTHS, _HEADS, _LAYERS))
+    if layers and layers > _MOST_LAYERS:
+        raise InputError(f"{path}: {layers:,} layers; at most {_MOST_LAYERS:,} can be built")
     if kind in _DIVIDED and width and heads and width % heads:
         raise InputError(f"{path}: {heads} heads don't divide a width of {width}; correct either")
     return config
@@ -181,8 +185,12 @@ def _known_types() -> str:
     )
 
 
-def _check_reads(files: ModelFiles, source: ModelSource) -> None:
-    """Refuse an architecture that can't read a row of text."""
+def check_reads(source: ModelSource, files: ModelFiles) -> None:
+    """Refuse an architecture that can't read a row of text.
+
+    Raises:
+        InputError: names the model and what it does.
+    """
     kind = files.config["model_type"]
     why = ""
     if files.config.get("is_encoder_decoder") is True:
@@ -210,7 +218,7 @@ def _check_tokenizer(folder: Path, files: ModelFiles, *, trusted: bool) -> None:
     if not (folder / TOKENIZER).is_file():
         return
     shape = files.architecture
-    rows = embedding_rows(files.tensors, shape.family) if shape else files.text.get("vocab_size")
+    rows = shape.vocabulary if shape is not None else files.text.get("vocab_size")
     tokens = tokens_of(folder / TOKENIZER)
     if isinstance(rows, int) and tokens > rows:
         raise InputError(

@@ -7,7 +7,8 @@ knows nothing of runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,9 +29,10 @@ from w2s_ray.config import (
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
+from w2s_ray.data.descriptions import describe
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
-from w2s_ray.data.folders import NEW, check_model
+from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import has_images, image_stamps
 from w2s_ray.data.lengths import quantiles
@@ -41,7 +43,7 @@ from w2s_ray.data.models import (
     needs_images,
 )
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
-from w2s_ray.data.split import Split, make_split, part_sizes
+from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
 from w2s_ray.data.templates import check_template
 from w2s_ray.errors import InputError
@@ -71,6 +73,8 @@ class SplitRef:
     """What a row is."""
     chat: bool = False
     """Whether texts are chat messages, which each model reads in its own template."""
+    groups: str = ""
+    """Digest of the rows' groups, which no fingerprint contains; empty where it is provisional."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +111,12 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         InputError: anything that is wrong with a task or model, before any compute.
     """
     models, corpora, architectures = {}, {}, {}
+    files: dict[str, ModelFiles] = {}
+    reads_text = any(FORMS[form_of(task)].has_texts for task in sweep.tasks)
     for model in sweep.models:
         for task in sweep.tasks:
             _check_reads(model, task)
-        try:
+        with _of_model(model.label):
             made = sweep.pretrained(model)
             if made is not None and made[0].pretrain is not None:
                 architecture = made[0].pretrain.architecture
@@ -123,13 +129,22 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                     corpora[model.label] = split_ref(model.pretrain.corpus, online=online)
                 continue
             models[model.label] = model_source(model, online=online)
-            if not makes_features_only(model):
-                reads_text = any(FORMS[form_of(task)].has_texts for task in sweep.tasks)
-                check_model(models[model.label], reads_text=reads_text)
+            found = None if makes_features_only(model) else model_files(models[model.label])
+            if found is not None:
+                files[model.label] = found
+                if reads_text:
+                    check_reads(models[model.label], found)
                 if models[model.label].revision is None:  # else its weights needn't be read now
                     check_values(models[model.label])
-        except InputError as error:
-            raise InputError(f"models.{model.label}: {error}") from None
+    describe(
+        [
+            *(found.config for found in files.values() if not found.own_code),
+            *(new.config(new.most_tokens) for new in architectures.values()),
+        ]
+    )
+    for label, found in files.items():
+        with _of_model(label):
+            check_model(models[label], found, reads_text=reads_text)
     splits, answers = {}, {}
     for task in sweep.tasks:
         splits[task.name], made = _resolved(task, online)
@@ -139,9 +154,18 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
             answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
     templates: dict[str, str] = {}
     if any(split.chat for split in splits.values()):
-        found = {label: template_digest(Path(model.location)) for label, model in models.items()}
-        templates = {label: name for label, name in found.items() if name is not None}
+        digests = {label: template_digest(Path(m.location)) for label, m in models.items()}
+        templates = {label: name for label, name in digests.items() if name is not None}
     return Inputs(splits, models, corpora, architectures, templates, answers)
+
+
+@contextmanager
+def _of_model(label: str) -> Iterator[None]:
+    """Within it, an error names the model."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"models.{label}: {error}") from None
 
 
 def _answers(
@@ -233,7 +257,8 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     }
     note = _note(split, on_hub(task))
     chat = any(row.chat is not None for row in split.parts["test"])
-    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat)
+    groups = groups_digest(row for rows in split.parts.values() for row in rows)
+    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
     write_note("splits", key=key, note=asdict(found))
     return found, split
 
@@ -314,9 +339,10 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
             "note": str(text),
             "words": dict(words),
             "chat": bool(chat),
+            "groups": str(groups),
         } if set(counts) == set(words) == set(PARTS):
             quantiles_of = {part: tuple(found) for part, found in words.items()}
-            return SplitRef(name, False, counts, text, quantiles_of, form, chat)
+            return SplitRef(name, False, counts, text, quantiles_of, form, chat, groups)
         case _:
             return None
 

@@ -172,7 +172,7 @@ def _nothing_fits(task: Task, patterns: tuple[str, ...], found: tuple[Member, ..
     wrong = f"{task.path} has no {' or '.join(patterns)} file (it has {there}); "
     archives = [member for member in found if member.inside is None and is_archive(member.path)]
     for archive in archives:
-        alone = len(archives) == 1 and form_of(task) == "text"
+        alone = len(archives) == 1 and not FORMS[form_of(task)].has_halves
         if alone or PurePath(archive.stem).name == task.name:
             return wrong + f"name the archive in `path`: {archive.path}"
     holder = "one archive of them" if archives else "one file to split it alone"

@@ -18,7 +18,7 @@ from typing import Any
 from w2s_ray.config import FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.errors import InputError
-from w2s_ray.identity import ID_LENGTH
+from w2s_ray.identity import ID_LENGTH, digest
 
 _Need = dict[int | None, int]
 """Rows still needed, by label; by None where parts aren't balanced."""
@@ -117,6 +117,18 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "cl
                 line += f"{row.chat}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
+
+
+def groups_digest(rows: Iterable[Example]) -> str:
+    """A digest of which rows share a group: 20 hexadecimal digits.
+
+    It depends neither on the order of the rows nor on the names of the groups.
+    """
+    numbers: dict[str, int] = {}
+    members = sorted((row.id, row.group or f"row {row.id}") for row in rows)
+    return digest([[id_, numbers.setdefault(group, len(numbers))] for id_, group in members])[
+        :ID_LENGTH
+    ]
 
 
 def are_rows_of(table: Any, *, expected: str) -> bool:

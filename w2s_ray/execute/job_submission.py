@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from w2s_ray.config import Sweep
-from w2s_ray.config.budget import Budget
+from w2s_ray.config.budget import DEVICE_HOURS, Budget
 from w2s_ray.errors import InputError
 from w2s_ray.status.cancel import LEAVE_S
 from w2s_ray.store.files import absolute
@@ -23,8 +23,6 @@ from w2s_ray.store.files import absolute
 SWEEP, TEXT, STORE, BUDGET = "w2s_sweep", "w2s_text", "w2s_store", "w2s_budget"
 """Keys of a job's metadata: the sweep's name, a digest of its file, its store, its budget."""
 UNBOUNDED = "none"
-PRICES = "w2s-prices.yaml"
-"""What a job's price file is called where it runs."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,8 @@ def submission(
     shared: bool = False,
     variables: Iterable[str] = (),
     budget: Budget | None = None,
-    accelerator: str | None = None,
-    prices: Path | None = None,
-    spot: bool = False,
 ) -> Submission:
     """The job that runs `sweep`, with the named `variables` of this process's environment.
-
-    A `budget` in money is one by `prices` of the `accelerator`, which travel with the job.
 
     `shared`: folders of this machine are the same ones on every node of the cluster.
 
@@ -69,12 +62,10 @@ def submission(
             _seen(model.name, f"model {model.label}: folder", shared=shared)
     digest = hashlib.sha256(sweep_file.read_bytes()).hexdigest()[:16]
     run = ["python", "-m", "w2s_ray", "run", sweep_file.name, "--store", uri]
-    files = {sweep_file.name: sweep_file}
     if budget is not None:
         run += ["--budget", f"{budget.amount:.15g} {budget.unit}"]
-        if accelerator is not None and prices is not None:
-            files[PRICES] = prices
-            run += ["--accelerator", accelerator, "--prices", PRICES, *(["--spot"] * spot)]
+        if budget.unit != DEVICE_HOURS:
+            run += ["--price-per-hour", f"{budget.price:.15g}", "--currency", budget.unit]
     return Submission(
         name=f"w2s-{sweep.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         entrypoint=f"exec {shlex.join(run)}",
@@ -89,7 +80,7 @@ def submission(
             "RAY_JOB_STOP_WAIT_TIME_S": f"{LEAVE_S + 60:.0f}",
             **{name: _variable(name) for name in variables},
         },
-        files=files,
+        files={sweep_file.name: sweep_file},
     )
 
 

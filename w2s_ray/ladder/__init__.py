@@ -10,6 +10,8 @@ from w2s_ray.errors import InputError
 
 MODELS: tuple[str, ...] = ("xs", "s", "m", "l")
 """Weakest first."""
+DESCRIPTIONS = Path(__file__).parent / "descriptions.json"
+"""Digest of a configuration -> what `learn/describe` makes of it."""
 
 
 def folder(name: str) -> Path:

@@ -114,7 +114,7 @@ def no_progress_bars() -> Iterator[None]:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Within it, transformers logs errors alone: its table of tensors is one line of ours."""
     from transformers.utils import logging
 
@@ -132,7 +132,7 @@ def _at(source: ModelSource) -> dict[str, Any]:
 
 def _load(loader: Any, source: ModelSource, config: Any, **more: Any) -> Any:
     """A model whose loading report is clean."""
-    with reading(source), no_progress_bars(), _no_warnings():
+    with reading(source), no_progress_bars(), no_warnings():
         model, report = loader.from_pretrained(
             source.location,
             config=config,

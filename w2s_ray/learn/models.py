@@ -112,7 +112,7 @@ def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
     """Freeze all but the last `layers` of `every` layers and what comes after them."""
     if layers > every:
         raise InputError(f"training.tuning.layers is {layers}, but the model has {every} layers")
-    parent, name = _layer_list(backbone, every)
+    parent, name = layer_list(backbone, every)
     names = [child for child, _ in parent.named_children()]
     backbone.requires_grad_(False)
     for after in names[names.index(name) + 1 :]:
@@ -121,7 +121,7 @@ def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
         layer.requires_grad_(True)
 
 
-def _layer_list(backbone: Any, every: int) -> tuple[nn.Module, str]:
+def layer_list(backbone: Any, every: int) -> tuple[nn.Module, str]:
     """The text model's list of `every` layers: the module that holds it, and its name there.
 
     Lists within a layer are none, and a wrapper may have a tower of images as deep as its text.

@@ -22,10 +22,11 @@ from w2s_ray.config import (
 )
 from w2s_ray.config.merge import with_settings
 from w2s_ray.config.space import Space
-from w2s_ray.data.architecture import Architecture, read_architecture
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import described
 from w2s_ray.data.folders import ModelFiles, model_files
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.data.skeletons import SKELETONS, lacks_head
+from w2s_ray.data.skeletons import lacks_head
 from w2s_ray.errors import InputError
 from w2s_ray.plan.graph import Plan
 
@@ -66,7 +67,8 @@ class _Known:
     def shape(self) -> Architecture | None:
         new = self._inputs.architectures.get(self.source.identity)
         if new is not None:
-            return read_architecture(new.config(new.most_tokens))
+            found = described(new.config(new.most_tokens))
+            return None if isinstance(found, str) else found
         return None if self.files is None else self.files.architecture
 
     @property
@@ -78,21 +80,17 @@ class _Known:
     @cached_property
     def modules(self) -> tuple[str, ...]:
         """Names of the modules that can have an adapter; empty where they aren't known."""
-        if self.files is not None and self.files.tensors:
-            named = (n.rpartition(".") for n, shape in self.files.tensors.items() if len(shape) > 1)
-            return tuple(module for module, _, leaf in named if leaf == "weight")
-        if self.shape is None:
-            return ()
-        skeleton = SKELETONS[self.shape.family]
-        within = (f"{skeleton.layers}.0.{name}" for name in skeleton.matrices)
-        return (*within, skeleton.embedding, *skeleton.outside, *skeleton.head)
+        tensors, head = (self.files.tensors if self.files is not None else {}), ()
+        if not tensors and self.shape is not None:
+            tensors, head = self.shape.skeleton.tensors, self.shape.skeleton.head
+        named = (name.rpartition(".") for name, shape in tensors.items() if len(shape) > 1)
+        return (*(module for module, _, leaf in named if leaf == "weight"), *head)
 
     @property
-    def tied(self) -> bool | None:
-        """Whether config.json says that the head is the embedding."""
-        if self.source.identity in self._inputs.architectures:
-            return True
-        return None if self.files is None else self.files.text.get("tie_word_embeddings")
+    def shown(self) -> str:
+        """Some of the modules, by the last parts of their names."""
+        last = dict.fromkeys(name.rpartition(".")[2] for name in self.modules)
+        return ", ".join([name for name in last if not name.isdecimal()][:_SHOWN])
 
 
 def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
@@ -127,6 +125,11 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
             )
         case LoraTuning(targets=[*targets]) if model.modules:
             _check_targets(targets, model, language=language)
+        case LoraTuning(targets=None) if model.shape is not None and model.shape.adapted is None:
+            raise InputError(
+                f"training.tuning.targets is null, and peft has no default for {model.source.name} "
+                f"({model.shape.family}); name modules of [{model.shown}]"
+            )
         case _:
             pass
     if language and recipe.model == model.source.identity:
@@ -136,21 +139,17 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
 
 
 def _check_targets(targets: Collection[str], model: _Known, *, language: bool) -> None:
-    skeleton = SKELETONS[model.shape.family] if model.shape is not None else None
+    skeleton = model.shape.skeleton if model.shape is not None else None
     for target in targets:
         found = [n for n in model.modules if n == target or n.endswith(f".{target}")]
         if not found:
-            last = dict.fromkeys(name.rpartition(".")[2] for name in model.modules)
-            shown = [name for name in last if not name.isdecimal()][:_SHOWN]
             raise InputError(
                 f"training.tuning.targets: {target!r} matches no module of {model.source.name}; it "
-                f"has [{', '.join(shown)}]"
+                f"has [{model.shown}]"
             )
-        if not language or skeleton is None:
+        if not language or skeleton is None or not skeleton.tied:
             continue
-        shared = {skeleton.embedding, *skeleton.head}
-        tied = model.tied if model.tied is not None else skeleton.tied
-        if tied and any(name.endswith(tuple(shared)) for name in found):
+        if any(name.endswith((skeleton.embedding, *skeleton.head)) for name in found):
             raise InputError(
                 f"training.tuning.targets: {target} of {model.source.name} is the embedding and "
                 "the language model's head at once (tie_word_embeddings), and an adapter would "
@@ -162,10 +161,10 @@ def _check_head(model: _Known) -> None:
     files, shape = model.files, model.shape
     if files is None or shape is None or not files.tensors or not shape.causal:
         return
-    if lacks_head(files.tensors, shape.family, tied=model.tied):
+    if lacks_head(files.tensors, shape.skeleton):
         raise InputError(
             f"{model.source.name}: its files have no language model's head "
-            f"({SKELETONS[shape.family].head[0]}.weight), and config.json doesn't tie it to the "
+            f"({shape.skeleton.head[0]}.weight), and config.json doesn't tie it to the "
             "embedding, so it can't write; name a causal language model"
         )
 

@@ -57,7 +57,7 @@ def estimate_fit(
     if _passes_twice(recipe, execution):
         forward *= 2
     if FORMS[recipe.form].is_language:  # the language model's head, over every token
-        head = 2.0 * model.vocabulary * (model.pooled or model.width) * trained.tokens
+        head = 2.0 * model.vocabulary * model.pooled * trained.tokens
         forward, backward = forward + head, backward + 2 * head
 
     def predicted(part: Part) -> float:
@@ -114,7 +114,7 @@ def _asked(
         batch = execution.evaluation_batch
         passed = padded(read, together=batch, sorted_rows=read.rows).times(2)
         evaluation += forward_flops(model, passed)
-        evaluation += 2.0 * model.vocabulary * (model.pooled or model.width) * passed.rows
+        evaluation += 2.0 * model.vocabulary * model.pooled * passed.rows
         longest = max(longest, read.at(1.0))
     return FitEstimate(
         flops=Flops(evaluation=evaluation),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
-from w2s_ray.config.prices import accelerators_called
+from w2s_ray.config.accelerators import accelerators_called
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan.estimates.memory import memory
 from w2s_ray.plan.estimates.placing import gpu_fraction

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, Labels, ModelSource
-from w2s_ray.config.prices import Accelerator
+from w2s_ray.config.accelerators import Accelerator
 from w2s_ray.data.lengths import How
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.errors import InputError
