@@ -42,8 +42,8 @@ from w2s_ray.data.embedded import task_rows
 from w2s_ray.data.lengths import Lengths, quantiles, token_lengths
 from w2s_ray.data.models import model_source
 from w2s_ray.ladder import MODELS
-from w2s_ray.learn.contract import FitData
 from w2s_ray.learn.evaluate import predict_margins
+from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.loop import fit as train
 from w2s_ray.learn.tokens import TokenRows, tokenize
 from w2s_ray.learn.torch_engine import TorchEngine
@@ -148,7 +148,7 @@ class Silent:
 
 def measured_flops(rows: Rows, recipe: FitRecipe, execution: Execution) -> float:
     """What torch counts in a whole fit."""
-    data = FitData(
+    data = ClassData(
         train=rows.tokens["student_half"],
         train_targets_NC=rows.labels["student_half"],
         validation=rows.tokens["validation"],

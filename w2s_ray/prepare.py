@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.config import Sweep
-from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.config import FORMS, Sweep
+from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.data.example import Example
 from w2s_ray.data.inputs import SplitRef
 from w2s_ray.data.models import check_values
@@ -105,7 +105,7 @@ def materialize(plan: Plan, store: Store) -> None:
                 f"task {task.name} changed while it was read ({fingerprint} became "
                 f"{split.fingerprint}); run again"
             )
-        classes = split.form in BALANCED
+        classes = FORMS[split.form].has_two_classes
         rows = [
             {
                 **e._asdict(),

@@ -12,7 +12,7 @@ from w2s_ray.data import Rows, make_split
 from w2s_ray.data import formatters as f
 from w2s_ray.data.chess_rows import is_legal, movetext, positions, puzzle, puzzle_by_moves
 from w2s_ray.data.example import Example
-from w2s_ray.data.forms import Preferred
+from w2s_ray.data.row_formats import Preferred
 from w2s_ray.data.sources import form_of, read_rows
 
 PUZZLE = {

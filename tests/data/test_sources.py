@@ -9,8 +9,9 @@ import zipfile
 import pytest
 
 from tests.data.layouts import HUB, ORIGINAL
-from w2s_ray.data import BALANCED, TASKS, Rows, make_split
-from w2s_ray.data.forms import Compared, gathered, grouped_runs, linked
+from w2s_ray.config import FORMS
+from w2s_ray.data import TASKS, Rows, make_split
+from w2s_ray.data.row_formats import Compared, gathered, grouped_runs, linked
 from w2s_ray.data.sources import SourceUnavailable, read_rows, sampled
 
 
@@ -185,7 +186,9 @@ def test_original_files_give_what_the_hub_gives(tmp_path, task, name, packed):
         wanted = linked(wanted)
     rows = read_rows(task(name=name, path=str(folder)))
     assert len(rows.pool) >= 8
-    assert {row.label for row in rows.pool} == ({0, 1} if named.form in BALANCED else {0})
+    assert {row.label for row in rows.pool} == (
+        {0, 1} if FORMS[named.form].has_two_classes else {0}
+    )
     assert by_text(rows.pool) == by_text(wanted.pool)
     assert (rows.test and by_text(rows.test)) == (wanted.test and by_text(wanted.test))
 

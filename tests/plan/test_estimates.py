@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from w2s_ray.config import (
+    FORMS,
     Execution,
     FitRecipe,
     FullTuning,
@@ -34,7 +35,6 @@ from w2s_ray.plan.estimates import (
     smallest,
 )
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
-from w2s_ray.plan.estimates.totals import FEATURES
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
@@ -108,6 +108,7 @@ def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3
     from transformers import AutoModel
 
     from w2s_ray.learn import adapters, models
+    from w2s_ray.learn.forms.classes import TwoClass
 
     config = config_of(name, layers)
     backbone = AutoModel.from_config(config)
@@ -117,7 +118,7 @@ def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3
         models._checkpoint_activations(backbone)
     if tuning.kind == "lora":
         backbone = adapters.with_adapters(backbone, tuning)
-    model = models.TwoClass(backbone, width=shape(name).pooled, causal=shape(name).causal, pad_id=0)
+    model = TwoClass(backbone, width=shape(name).pooled, causal=shape(name).causal, pad_id=0)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
@@ -381,6 +382,6 @@ def test_what_is_not_estimated_says_what_it_is_and_what_would_help():
     nowhere = ModelSource(name="big", location="org/big", identity="x", revision="abc")
     estimator = Estimator(Shapes(Inputs(splits={}, models={"big": nowhere})))
     why = estimator.fit(recipe(form="features"), nowhere, Execution())
-    assert why == FEATURES
+    assert why == FORMS["features"].not_estimated
     why = estimator.fit(recipe(), nowhere, Execution())
     assert "`hf download org/big config.json --revision abc` fetches it" in str(why)

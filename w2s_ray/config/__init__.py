@@ -14,11 +14,11 @@ from w2s_ray.config.declared import (
     Task,
 )
 from w2s_ray.config.execution import Execution, Limits
+from w2s_ray.config.forms import FORMS, Form, FormName
 from w2s_ray.config.load import SweepError, load_sweep, parse_sweep
 from w2s_ray.config.recipe import (
     PARTS,
     FitRecipe,
-    Form,
     Labels,
     ModelSource,
     Part,
@@ -65,6 +65,7 @@ from w2s_ray.methods.losses import (
 )
 
 __all__ = [
+    "FORMS",
     "PARTS",
     "SAN_TOKENS",
     "BootstrapStage",
@@ -82,6 +83,7 @@ __all__ = [
     "FitRecipe",
     "FitSettings",
     "Form",
+    "FormName",
     "FullTuning",
     "GenerativeStage",
     "IterateStage",

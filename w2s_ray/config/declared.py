@@ -7,10 +7,11 @@ reads no data.
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
 from w2s_ray.config.settings import EarlyStopping, PretrainArchitecture, Training
 from w2s_ray.config.space import Choices
@@ -72,56 +73,32 @@ class Columns(Frozen):
     order."""
 
     @model_validator(mode="after")
-    def _one_form(self) -> Columns:
-        pair = self.first is not None and self.second is not None
-        ranked = self.chosen is not None and self.rejected is not None
-        complete = {
-            "classes": self.text and self.label,
-            "pairs": ranked or (pair and (self.label or self.preferred)),
-            "answers": self.text and self.answer,
-            "text": self.text,
-            "features": self.category,
-        }
-        given = {
+    def _make_rows(self) -> Columns:
+        given = self._given()
+        if any(form.is_made_by(given) for form in FORMS.values()):
+            return self
+        for form in FORMS.values():
+            mistake = form.mistake(given)
+            if mistake is not None:
+                raise InputError(mistake)
+        raise InputError(
+            f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give "
+            + ", or ".join(form.columns_in_words for form in FORMS.values())
+        )
+
+    def _given(self) -> set[str]:
+        """The columns that are named and decide the form."""
+        return {
             name
-            for name in (
-                *("text", "label", "first", "second", "preferred", "chosen", "rejected"),
-                *("answer", "category", "image", "id"),
-            )
-            if getattr(self, name) is not None
+            for name in type(self).model_fields
+            if name not in ("difficulty", "group", "positive") and getattr(self, name) is not None
         }
-        labelled = {"first", "second", "label" if self.label else "preferred"}
-        allowed = {
-            "classes": {"text", "label"},
-            "pairs": ({"chosen", "rejected"} if ranked else labelled) | ({"text"} & given),
-            "answers": {"text", "answer"},
-            "text": {"text"},
-            "features": {"category", *({"image", "id"} & given)},
-        }
-        if self.category is not None and given - allowed["features"]:
-            raise InputError(
-                "category declares a task of images or features, which has no "
-                f"{', '.join(sorted(given - allowed['features']))}; write label instead of "
-                "category for two classes of texts, or remove the other columns"
-            )
-        if not any(complete[form] and given == allowed[form] for form in complete):
-            raise InputError(
-                f"{', '.join(sorted(given)) or 'no columns'} don't declare a task; give text and "
-                "label, or first, second and label or preferred, or chosen and rejected, or text "
-                "and answer, or text alone, or category"
-            )
-        return self
 
     @property
-    def form(self) -> Literal["classes", "pairs", "answers", "text", "features"]:
-        """The task's form: what a row is."""
-        if self.category is not None:
-            return "features"
-        if self.first is not None or self.chosen is not None:
-            return "pairs"
-        if self.answer is not None:
-            return "answers"
-        return "classes" if self.label is not None else "text"
+    def form(self) -> FormName:
+        """The form of task that the columns make."""
+        given = self._given()
+        return next(name for name, form in FORMS.items() if form.is_made_by(given))
 
 
 DifficultyBound = Annotated[float, Field(ge=-1e12, le=1e12)]

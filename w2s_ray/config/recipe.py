@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.config.forms import FormName
 from w2s_ray.config.settings import EarlyStopping, FitSettings, PretrainArchitecture, Training
 from w2s_ray.config.stages import Prompt
 from w2s_ray.errors import InputError
@@ -21,11 +22,6 @@ from w2s_ray.methods.transforms import AnyTransform
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
-
-Form = Literal["classes", "pairs", "answers", "text", "features"]
-"""What a row of a task is, which decides the model's head and the loss. classes: a text of one of
-two classes. pairs: two texts, one of them better. answers: a prompt and its answer. text: running
-text. features: a feature vector of one of several classes."""
 
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
 
@@ -68,8 +64,8 @@ class FitRecipe(Frozen):
 
     split: str
     """Fingerprint of the task's split: its rows, labels and parts."""
-    form: Form = "classes"
-    """The task's form: what a row is."""
+    form: FormName = "classes"
+    """What a row is."""
     train_on: Part
     """The half of the training rows that is trained on."""
     train_slice: tuple[int, int] | None = None
@@ -105,7 +101,12 @@ class FitRecipe(Frozen):
         """Whether other fits may start from its weights: true for language models of running text
         and for fits that predict nothing.
         """
-        return self.form == "text" or not self.predicts
+        return not self.has_labels or not self.predicts
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it learns labels; a fit on running text has none."""
+        return self.labels.source != "none"
 
     @property
     def settings(self) -> FitSettings:

@@ -8,11 +8,10 @@ from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.inputs import Inputs, SplitRef, load_split, resolve, split_ref
 from w2s_ray.data.models import model_source
 from w2s_ray.data.sources import SourceUnavailable
-from w2s_ray.data.split import BALANCED, Split, make_split
+from w2s_ray.data.split import Split, make_split
 from w2s_ray.data.tasks import EMBEDDED, TASKS
 
 __all__ = [
-    "BALANCED",
     "EMBEDDED",
     "TASKS",
     "Example",

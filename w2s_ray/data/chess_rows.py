@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from w2s_ray.data.cells import is_missing, number_of
 from w2s_ray.data.example import Example, Row
-from w2s_ray.data.forms import KEYS
+from w2s_ray.data.row_formats import KEYS
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:

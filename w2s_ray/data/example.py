@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from w2s_ray.config import Form
+from w2s_ray.config import FormName
 from w2s_ray.data.cells import folded
 
 
@@ -74,6 +74,6 @@ class Rows:
     pool: tuple[Example, ...]
     """Rows for both halves and validation, and for test if `test` is None."""
     test: tuple[Example, ...] | None = None
-    """The source's own labelled test split; None if it has none."""
-    form: Form = "classes"
-    """The task's form: what a row is."""
+    """The source's own labelled test split; null where it has none."""
+    form: FormName = "classes"
+    """What a row is."""

@@ -19,7 +19,7 @@ from w2s_ray.data.chat import (
     to_json,
 )
 from w2s_ray.data.example import Example, Row
-from w2s_ray.data.forms import (
+from w2s_ray.data.row_formats import (
     BINARY,
     Choice,
     Compared,

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from w2s_ray.config import Columns
+from w2s_ray.config import FORMS, Columns
 from w2s_ray.data.cells import folded, is_missing, name_list, number_of, plain_label, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
-from w2s_ray.data.forms import KEYS, better_first, linked
+from w2s_ray.data.row_formats import KEYS, better_first, linked
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
@@ -45,7 +45,7 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     ]
     if columns.group is not None:
         return _merge_groups(Rows(tuple(examples), form=columns.form))
-    pairs = columns.form == "pairs"
+    pairs = _has_pairs(columns)
     grouped = Rows(tuple(_grouped_by_text(examples, pairs=pairs)), form=columns.form)
     return linked(grouped) if pairs else grouped
 
@@ -119,16 +119,17 @@ def _example(
 def _content(row: Row, columns: Columns, member: Member, i: int) -> _Content:
     """The texts, messages and answer of a row."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
-    used = [name for name in (columns.text, *pair, columns.answer) if name is not None]
-    values = {name: cell(row, name, member, i) for name in used}
-    where = {name: _place(member, i, name) for name in used}
+    right = columns.answer or columns.category
+    read = [name for name in (columns.text, *pair, right) if name is not None]
+    values = {name: cell(row, name, member, i) for name in read}
+    where = {name: _place(member, i, name) for name in read}
     if not any(map(is_chat, values.values())):
-        texts = {name: text_of(values[name], where=where[name]) for name in used}
+        texts = {name: text_of(values[name], where=where[name]) for name in read}
         prompt = texts[columns.text] if columns.text is not None else None
         if pair[0] is None:
-            if columns.answer is None:
+            if right is None:
                 return [prompt or ""], [], None
-            return [prompt or ""], [], _answer(texts[columns.answer], where[columns.answer])
+            return [prompt or ""], [], _answer(texts[right], where[right])
         sides = [texts[name] for name in pair if name is not None]
         return [side if prompt is None else f"{prompt}\n\n{side}" for side in sides], [], None
 
@@ -138,14 +139,14 @@ def _content(row: Row, columns: Columns, member: Member, i: int) -> _Content:
         return messages_of(values[name], where=where[name], text_role=role)
 
     prompt = messages(columns.text)
-    if columns.answer is not None:
-        answer = messages(columns.answer, "assistant")
+    if right is not None:
+        answer = messages(right, "assistant")
         if [message["role"] for message in answer] != ["assistant"]:
             raise InputError(
-                f"{where[columns.answer]} has {len(answer)} messages; write the answer as a text, "
-                "or as one message of the assistant"
+                f"{where[right]} has {len(answer)} messages; write the answer as a text, or "
+                "as one message of the assistant"
             )
-        content = _answer(answer[0]["content"], where[columns.answer])
+        content = _answer(answer[0]["content"], where[right])
         return [plain_text(prompt)], [prompt], content
     if pair[0] is None:
         return [plain_text(prompt)], [prompt], None
@@ -168,7 +169,7 @@ def _answer(text: str, where: str) -> str:
 def _group_keys(row: Row, columns: Columns, member: Member, i: int, texts: Sequence[str]) -> str:
     """A row's group without a group column: its texts, and the prompt of a pair."""
     keys = set(texts)
-    if columns.form == "pairs" and columns.text is not None:
+    if _has_pairs(columns) and columns.text is not None:
         prompt = row[columns.text]
         where = _place(member, i, columns.text)
         keys.add(plain_text(messages_of(prompt, where=where)))
@@ -204,6 +205,10 @@ def _merge_groups(rows: Rows) -> Rows:
         return rows
     pool = (row._replace(group=KEYS.join(sorted(groups[row.folded.content]))) for row in rows.pool)
     return linked(replace(rows, pool=tuple(pool)))
+
+
+def _has_pairs(columns: Columns) -> bool:
+    return FORMS[columns.form].texts > 1
 
 
 def _number(row: Row, column: str, member: Member, i: int) -> float:

@@ -14,7 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import PARTS, Form, Model, ModelSource, Part, PretrainArchitecture, Sweep, Task
+from w2s_ray.config import (
+    FORMS,
+    PARTS,
+    FormName,
+    Model,
+    ModelSource,
+    Part,
+    PretrainArchitecture,
+    Sweep,
+    Task,
+    forms,
+)
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
@@ -38,6 +49,8 @@ from w2s_ray.data.templates import check_template
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 
+_CODE = (Path(__file__).parent, Path(forms.__file__).parent)
+"""Folders of the code that makes splits: this package and the facts about forms."""
 FORMAT_VERSION = 3
 """Incremented whenever the same source gives a different split, so that old notes are ignored."""
 
@@ -55,9 +68,9 @@ class SplitRef:
     note: str = ""
     """A note for the printed plan: rows dropped, or why the split is provisional."""
     words: Mapping[Part, tuple[float, ...]] = field(default_factory=dict)
-    """Words of each part's rows, as quantiles (see `lengths`); empty if it is provisional."""
-    form: Form = "classes"
-    """The task's form: what a row is."""
+    """Words of each part's rows, as quantiles (see `lengths`); empty where it is provisional."""
+    form: FormName = "classes"
+    """What a row is."""
     chat: bool = False
     """Whether texts are chat messages, rendered with each model's chat template."""
     groups: str = ""
@@ -100,7 +113,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     """
     models, corpora, architectures = {}, {}, {}
     files: dict[str, ModelFiles] = {}
-    reads_text = any(form_of(task) != "features" for task in sweep.tasks)
+    reads_text = any(FORMS[form_of(task)].has_texts for task in sweep.tasks)
     for model in sweep.models:
         for task in sweep.tasks:
             _check_reads(model, task)
@@ -138,7 +151,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         splits[task.name], made = _resolved(task, online)
         if splits[task.name].chat:
             _check_templates(task, splits[task.name].fingerprint, made, models, online)
-        if splits[task.name].form == "answers" and not splits[task.name].provisional:
+        if FORMS[form_of(task)].is_completed and not splits[task.name].provisional:
             answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
     templates: dict[str, str] = {}
     if any(split.chat for split in splits.values()):
@@ -203,14 +216,14 @@ def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Spl
 
 
 def _check_reads(model: Model, task: Task) -> None:
-    """Refuse an image model for a task of texts, and for a task of features without images."""
-    form = form_of(task)
-    if form != "features" and makes_features_only(model):
+    """Refuse a model of images for a task of texts, and the reverse where that is plain."""
+    has_texts = FORMS[form_of(task)].has_texts
+    if has_texts and makes_features_only(model):
         raise InputError(
             f"models.{model.label}: {model.name} computes features of images, but task "
             f"{task.name} has texts; give a language model"
         )
-    if form == "features" and needs_images(model) and not has_images(task):
+    if not has_texts and needs_images(model) and not has_images(task):
         raise InputError(
             f"models.{model.label}: {model.name} computes features of images, but task "
             f"{task.name} has none; give a feature file (.npz or .parquet), or the images as "
@@ -309,7 +322,7 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
         "path": None if path is None else str(path),
         "files": None if path is None else [list(s) for s in stamps(path)],
         "images": [list(s) for s in image_stamps(task)],
-        "code": [list(stamp(p)) for p in sorted(Path(__file__).parent.glob("*.py"))],
+        "code": [list(stamp(p)) for folder in _CODE for p in sorted(folder.glob("*.py"))],
     }
 
 
@@ -321,7 +334,7 @@ def _provisional(task: Task, why: str) -> SplitRef:
     return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why, form=form)
 
 
-def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
+def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
     match note:
         case {
             "fingerprint": str(name),

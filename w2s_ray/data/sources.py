@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import cast
 
-from w2s_ray.config import Form, Task
+from w2s_ray.config import FORMS, FormName, Task
 from w2s_ray.data.cells import name_list, text_of
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, is_archive, local, matching, members, reading
-from w2s_ray.data.forms import gathered, grouped_runs, linked
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.row_formats import gathered, grouped_runs, linked
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
 from w2s_ray.printable import one_line
@@ -50,7 +50,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         InputError: an unknown task, a missing file or column, more or fewer than two classes.
         SourceUnavailable: an unavailable hub dataset.
     """
-    if task.columns is not None and task.columns.form == "features":
+    if task.columns is not None and not FORMS[task.columns.form].has_texts:
         return category_rows(_only_file(task), columns=task.columns)
     if task.columns is not None:
         return _all_or_no_chat(task, table_rows(_only_file(task), columns=task.columns))
@@ -79,8 +79,8 @@ def _all_or_no_chat(task: Task, rows: Rows) -> Rows:
     return rows
 
 
-def form_of(task: Task) -> Form:
-    """The form of `task`: what a row is.
+def form_of(task: Task) -> FormName:
+    """What a row of `task` is.
 
     Raises:
         InputError: an unknown task.
@@ -176,7 +176,7 @@ def _no_training_file(task: Task, patterns: tuple[str, ...], found: tuple[Member
     problem = f"{task.path} has no {' or '.join(patterns)} file (it has {listed}); "
     archives = [member for member in found if member.inside is None and is_archive(member.path)]
     for archive in archives:
-        alone = len(archives) == 1 and form_of(task) == "text"
+        alone = len(archives) == 1 and not FORMS[form_of(task)].has_halves
         if alone or PurePath(archive.stem).name == task.name:
             return problem + f"give the archive as `path`: {archive.path}"
     other = "one archive" if archives else "one file"

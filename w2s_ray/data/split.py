@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
-from w2s_ray.config import PARTS, Bounds, Difficulty, Form, Part, Task
+from w2s_ray.config import FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
@@ -37,9 +37,9 @@ class Split:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows dropped by cleaning, without those that balance or size dropped."""
     own_test: bool = False
-    """True if test rows are from the source's own test split."""
-    form: Form = "classes"
-    """The task's form: what a row is."""
+    """True where test rows are from the source's own test split."""
+    form: FormName = "classes"
+    """What a row is."""
 
     @property
     def counts(self) -> dict[Part, int]:
@@ -53,7 +53,7 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     Raises:
         InputError: too few rows; names the part, the rows needed and the rows available.
     """
-    balance = task.balance and rows.form in BALANCED
+    balance = task.balance and FORMS[rows.form].has_two_classes
     task = task.model_copy(update={"balance": balance})
     pool, test, dropped = _clean(rows, task)
     sizes = part_sizes(task, form=rows.form)
@@ -77,10 +77,6 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     return Split(task.name, name, ordered, dropped, own_test, rows.form)
 
 
-BALANCED: tuple[Form, ...] = ("classes", "pairs")
-"""Forms whose rows have one of two classes."""
-
-
 @dataclass(frozen=True)
 class _Source:
     """The source of a part's rows, described for errors."""
@@ -93,22 +89,23 @@ class _Source:
     """The key of these bounds in the sweep file."""
 
 
-def part_sizes(task: Task, *, form: Form = "classes") -> dict[Part, int]:
-    """Rows of each part, in the order of the division. A half is half of `train`, rounded down.
+def part_sizes(task: Task, *, form: FormName = "classes") -> dict[Part, int]:
+    """Rows of each part, as they are dealt; each half gets half of `train`, rounded down.
 
     A corpus has no labels, so all its training rows are in the first half.
     """
-    first = task.train if form == "text" else task.train // 2
+    halves = FORMS[form].has_halves
+    first = task.train // 2 if halves else task.train
     return {
         "test": task.test,
         "validation": task.validation,
         "supervisor_half": first,
-        "student_half": 0 if form == "text" else first,
+        "student_half": first if halves else 0,
     }
 
 
-def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: Form = "classes") -> str:
-    """A hash that identifies a split: see `Split.fingerprint`."""
+def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "classes") -> str:
+    """The identity of a split: changes with its form, any part, id, text, label or their order."""
     hashed = hashlib.sha256(f"{form}\n".encode())
     for part, rows in parts.items():
         for row in rows:
@@ -151,7 +148,7 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     labelled = all(label is not None for label in columns["label"])
     if not labelled:
         parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}
-    forms = [form for form in get_args(Form) if (form in BALANCED) is labelled]
+    forms = [name for name, form in FORMS.items() if form.has_two_classes is labelled]
     return expected in (fingerprint(parts, form=form) for form in forms)
 
 
@@ -180,7 +177,7 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
         verdicts.setdefault(row.content, set()).add(row.verdict)
     contents: set[str] = set()
     near_contents: set[tuple[str, str]] = set()
-    generic = task.columns is not None and rows.form != "features"
+    generic = task.columns is not None and FORMS[rows.form].has_texts
     test_groups = {row.group for row in rows.test or ()}
 
     def is_near(row: Example) -> bool:

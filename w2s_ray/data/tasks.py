@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from w2s_ray.config import Form
+from w2s_ray.config import FormName
 from w2s_ray.data import chess_rows, formatters
 from w2s_ray.data.example import Example
 from w2s_ray.data.originals import (
@@ -88,10 +88,10 @@ class NamedTask:
     large: bool = False
     """True for millions of rows: a pseudo-random sample is read, many times the rows needed."""
     rows_each: int = 0
-    """Rows from each raw row, for tasks whose raw rows are slow to read: only a sample is read; 0 =
-    read all."""
-    form: Form = "classes"
-    """The task's form: what a row is."""
+    """Rows that a raw row gives where reading one is slow, so that no more are read than needed; 0
+    = all are read."""
+    form: FormName = "classes"
+    """What a row is."""
     legal: Callable[[str, str], bool] | None = None
     """Prompt, completion -> whether the completion is legal; None if the task has no such rule."""
 

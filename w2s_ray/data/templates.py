@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import ModelSource
+from w2s_ray.config import FORMS, ModelSource
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import Messages
 from w2s_ray.data.example import Example
@@ -105,7 +105,7 @@ def _check_rendering(
             f"the chat template in {path} is not a Jinja template (line {error.lineno}: "
             f"{_described(error)}); correct it, or download the file again"
         ) from None
-    for_generation = split.form == "answers"
+    for_generation = FORMS[split.form].is_completed
     variables = {"tools": None, "documents": None, **tokens}
     for row, messages in _one_row_per_roles(split):
         try:

@@ -1,7 +1,7 @@
-"""A model to pretrain: its architecture with first weights, and a tokenizer made of the corpus.
+"""A model to pretrain: random weights of its architecture, and a tokenizer made of the corpus.
 
 Owns both, as a folder in the pretrained format. The same corpus, architecture and seed give the
-same folder. It knows nothing of training.
+same folder. Training is handled elsewhere.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class _Planner:
         """Plan the ceiling that starts from the same weights as the method's student."""
         strong = self.sweep.model(pair[1])
         links = self.chain(task, name, pair, seed, {})
-        language_model = next(k.recipe for k in links if k.rung is None and k.recipe.form == "text")
+        language_model = next(k.recipe for k in links if k.rung is None and not k.recipe.has_labels)
         self.add_fit(language_model, strong, "step", task=task)
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
         ceiling = ceiling.model_copy(update={"model": f"run:{language_model.run_id}"})

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from w2s_ray.config import (
+    FORMS,
     FitRecipe,
     LastLayersTuning,
     LoraTuning,
@@ -29,8 +30,6 @@ from w2s_ray.data.skeletons import lacks_head
 from w2s_ray.errors import InputError
 from w2s_ray.plan.graph import Plan
 
-_LANGUAGE = ("answers", "text")
-"""Forms that train a language model's head."""
 _SHOWN = 12
 """Largest number of modules in a message."""
 
@@ -117,7 +116,7 @@ def _tried(training: Training, space: Space) -> Iterator[Training]:
 
 
 def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs) -> None:
-    language = recipe.form in _LANGUAGE or recipe.prompt is not None
+    language = FORMS[recipe.form].is_language or recipe.prompt is not None
     match training.tuning:
         case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
             raise InputError(
@@ -135,7 +134,7 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
             pass
     if language and recipe.model == model.source.identity:
         _check_head(model)
-    if recipe.form == "answers" and recipe.learns_from_ground_truth:
+    if recipe.learns_from_ground_truth:
         _check_answers(recipe, training, model.source, inputs)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from w2s_ray.config import Execution
-from w2s_ray.plan.nodes import ACCELERATOR
+from w2s_ray.plan.nodes import ACCELERATOR, resources_text
 
 SWEEP = "sweep"
 """The queue of the fits that belong to no study."""
