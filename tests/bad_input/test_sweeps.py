@@ -411,7 +411,7 @@ VALUES = {
         SWEEP.replace(
             "birds, path: d.csv, columns: {text: text, label: label}", "embedded"
         ).replace("train: 80", "train: 900000"),
-        "task embedded: 900,060 rows are asked for, and at most 200,000 are generated",
+        "task embedded: it needs 900,060 rows, and at most 200,000 can be generated",
     ),
     "a wide architecture": (
         with_(

@@ -82,7 +82,7 @@ class Columns(Frozen):
             if mistake is not None:
                 raise InputError(mistake)
         raise InputError(
-            f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give "
+            f"{', '.join(sorted(given)) or 'no columns'} don't declare a task; give "
             + ", or ".join(form.columns_in_words for form in FORMS.values())
         )
 

@@ -33,8 +33,8 @@ class Features(Form):
             return None
         more = sorted(set(given) - {"category", "image", "id"})
         return (
-            f"category makes a task of images or of features, which has no {', '.join(more)}; for "
-            "two classes of texts write label in place of category, or keep category alone"
+            f"category declares a task of images or features, which has no {', '.join(more)}; "
+            "write label instead of category for two classes of texts, or remove the other columns"
         )
 
     def why_not(self, stage: Stage, task: str) -> str | None:
