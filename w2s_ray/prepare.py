@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_ray.config import FORMS, Sweep
 from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.data.example import Example
-from w2s_ray.data.inputs import SplitRef
+from w2s_ray.data.inputs import SplitRef, errors_of_model
 from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
 from w2s_ray.data.split import groups_digest
@@ -70,10 +70,8 @@ def refuse_values(plan: Plan) -> None:
     The weights of hub models are read here once; planning has read the weights in local folders.
     """
     for label, source in plan.inputs.models.items():
-        try:
+        with errors_of_model(label):
             check_values(source)
-        except InputError as error:
-            raise InputError(f"models.{label}: {error}") from None
 
 
 def materialize(plan: Plan, store: Store) -> None:

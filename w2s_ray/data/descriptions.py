@@ -21,7 +21,7 @@ from typing import Any
 from w2s_ray.config import ModelSource
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.cache import read_note, write_note
-from w2s_ray.data.hub import cache_folder
+from w2s_ray.data.hub import snapshot_folder
 from w2s_ray.identity import digest
 from w2s_ray.ladder import DESCRIPTIONS
 
@@ -84,8 +84,7 @@ def config_of(source: ModelSource) -> dict[str, Any] | None:
     """The configuration of the model at `source`: of its folder, or of the hub's cache."""
     folders = [Path(source.location)]
     if source.revision is not None:
-        name = f"models--{source.location.replace('/', '--')}"
-        folders.append(cache_folder() / name / "snapshots" / source.revision)
+        folders.append(snapshot_folder(source.location, source.revision))
     for folder in folders:
         try:
             found = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.descriptions import described
 from w2s_ray.data.files import stamp
 from w2s_ray.data.headers import Shapes, model_tensors, read_object
-from w2s_ray.data.hub import cache_folder
+from w2s_ray.data.hub import snapshot_folder
 from w2s_ray.data.skeletons import misfit
 from w2s_ray.errors import InputError
 
@@ -104,8 +104,7 @@ def folder_of(source: ModelSource) -> Path | None:
         return folder
     if source.revision is None:
         return None
-    name = f"models--{source.location.replace('/', '--')}"
-    folder = cache_folder() / name / "snapshots" / source.revision
+    folder = snapshot_folder(source.location, source.revision)
     return folder if (folder / "config.json").is_file() else None
 
 

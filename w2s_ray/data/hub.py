@@ -82,7 +82,7 @@ LOOKUPS = Lookups()
 
 def cached_commit(name: str, *, kind: RepoType, revision: str | None) -> str | None:
     """The commit of `name` in the local Hugging Face cache, or None."""
-    folder = cache_folder() / f"{kind}s--{name.replace('/', '--')}" / "refs"
+    folder = _repo_folder(name, kind=kind) / "refs"
     try:
         text = (folder / (revision or "main")).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -98,6 +98,15 @@ def cache_folder() -> Path:
     home = os.environ.get("HF_HOME")
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     return (Path(home) if home else base).expanduser() / "hub"
+
+
+def snapshot_folder(name: str, commit: str) -> Path:
+    """The folder of a model's files at `commit` in the hub client's cache; it may not exist."""
+    return _repo_folder(name, kind="model") / "snapshots" / commit
+
+
+def _repo_folder(name: str, *, kind: RepoType) -> Path:
+    return cache_folder() / f"{kind}s--{name.replace('/', '--')}"
 
 
 @contextlib.contextmanager

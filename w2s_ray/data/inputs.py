@@ -117,7 +117,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     for model in sweep.models:
         for task in sweep.tasks:
             _check_reads(model, task)
-        with _of_model(model.label):
+        with errors_of_model(model.label):
             made = sweep.pretraining_of(model)
             if made is not None and made[0].pretrain is not None:
                 architecture = made[0].pretrain.architecture
@@ -144,7 +144,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         ]
     )
     for label, found in files.items():
-        with _of_model(label):
+        with errors_of_model(label):
             check_model(models[label], found, reads_text=reads_text)
     splits, answers = {}, {}
     for task in sweep.tasks:
@@ -161,7 +161,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
 
 
 @contextmanager
-def _of_model(label: str) -> Iterator[None]:
+def errors_of_model(label: str) -> Iterator[None]:
     """Within it, an error names the model."""
     try:
         yield
@@ -199,10 +199,8 @@ def _check_templates(
     """
     split = _read_once(task, made, online)
     for label, source in models.items():
-        try:
+        with errors_of_model(label):
             check_template(source, task=task.name, fingerprint=fingerprint, split=split)
-        except InputError as error:
-            raise InputError(f"models.{label}: {error}") from None
 
 
 def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Split]:
