@@ -39,9 +39,20 @@ class ProgressTracker:
 
     def __init__(self) -> None:
         self.calls_of: list[tuple[str, str]] = []
+        self.replies: list[asyncio.Future[None]] = []
+        self.busy = False
+        """It replies to no call."""
 
     def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=lambda run_id: self.calls_of.append((name, run_id)))
+        def remote(run_id: str) -> asyncio.Future[None]:
+            self.calls_of.append((name, run_id))
+            reply = asyncio.get_running_loop().create_future()
+            if not self.busy:
+                reply.set_result(None)
+            self.replies.append(reply)
+            return reply
+
+        return SimpleNamespace(remote=remote)
 
 
 class World:
@@ -223,6 +234,25 @@ def test_a_stopping_fit_keeps_its_worker_until_it_has_ended_and_may_then_restart
             ("attempt_starting", "same"),
         ]
         assert not other.done()
+
+    run(scenario, cpus=1)
+
+
+def test_a_worker_is_assigned_once_the_last_attempts_stop_is_void(world):
+    """Else a busy progress tracker could give the new attempt the stop of the one before."""
+
+    async def scenario(worker_pool: WorkerPool) -> None:
+        worker = await acquire(worker_pool, "same", "a")
+        await worker_pool.cancel_request(request("same", "a"))
+        progress_tracker = worker_pool._progress_tracker
+        progress_tracker.busy = True
+        anew, again = acquire(worker_pool, "same", "b"), acquire(worker_pool, "same", "b")
+        worker.ended.set_result(None)
+        await settle()
+        assert calls_of(worker_pool)[-1] == ("attempt_starting", "same")
+        assert not anew.done()
+        progress_tracker.replies[-1].set_result(None)
+        assert await anew is await again is worker
 
     run(scenario, cpus=1)
 

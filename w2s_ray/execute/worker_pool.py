@@ -8,11 +8,13 @@ processes and worker groups can't deadlock. The order of requests is in `schedul
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from w2s_ray.execute.cluster import Cluster, on_this_node
 from w2s_ray.execute.warm_workers import PooledWorker, WarmWorkers
@@ -36,7 +38,7 @@ class RequestCancelled(Exception):
 @dataclass
 class _Queued:
     request: FitRequest
-    worker: asyncio.Future[Any] = field(repr=False)
+    assigned: asyncio.Future[_Assigned] = field(repr=False)
 
 
 @dataclass
@@ -46,8 +48,16 @@ class _Assigned:
     request: FitRequest
     """The request whose process monitors the fit; others for the same fit are queued."""
     worker: PooledWorker
+    starting: Awaitable[None]
+    """Done once the progress tracker knows of the attempt."""
     stopping: bool = False
     """The fit has no requests, but it has not ended yet."""
+
+    async def started_worker(self) -> Any:
+        """The worker's actor, once a stop of the fit's last attempt can't reach this one."""
+        with contextlib.suppress(RayError):
+            await self.starting
+        return self.worker.actor
 
 
 def start_worker_pool(cluster: Cluster) -> Any:
@@ -87,7 +97,7 @@ class WorkerPool:
         """
         self._progress_tracker = progress_tracker
         if (assigned := self._assigned_to(request.id)) is not None:
-            return assigned.worker.actor
+            return await assigned.started_worker()
         if self._closed:
             raise PoolClosed
         self._workers.follow_cluster()
@@ -96,7 +106,8 @@ class WorkerPool:
             queued = _Queued(request, asyncio.get_running_loop().create_future())
             self._queue[request.id] = queued
             self._assign_next()
-        return await asyncio.shield(queued.worker)  # two calls may wait for one future
+        assigned = await asyncio.shield(queued.assigned)  # two calls may wait for one future
+        return await assigned.started_worker()
 
     async def has_request(self, request: RequestId) -> bool:
         """Whether the request is queued or has a worker."""
@@ -198,8 +209,8 @@ class WorkerPool:
     def _remove(self, request: RequestId, error: Exception | None = None) -> None:
         """Remove a request from the queue; its caller gets an exception."""
         queued = self._queue.pop(request, None)
-        if queued is not None and not queued.worker.done():
-            queued.worker.set_exception(error or RequestCancelled())
+        if queued is not None and not queued.assigned.done():
+            queued.assigned.set_exception(error or RequestCancelled())
 
     def _next_fits(self) -> list[_Queued]:
         """Queued requests for fits that don't run; the others wait for the same fit's end."""
@@ -218,16 +229,23 @@ class WorkerPool:
             return False
         if new_attempt:
             self._progress_tracker.attempt_ended.remote(run_id)
-            self._progress_tracker.attempt_starting.remote(run_id)
-        self._assign(successor, assigned.worker)
+            self._start_attempt(successor, assigned.worker)
+        else:
+            self._assign(successor, assigned.worker, assigned.starting)
         return True
 
-    def _assign(self, queued: _Queued, worker: PooledWorker) -> None:
+    def _start_attempt(self, queued: _Queued, worker: PooledWorker) -> None:
+        """Assign `worker` to a queued request, for a new attempt."""
+        starting = self._progress_tracker.attempt_starting.remote(queued.request.run_id)
+        self._assign(queued, worker, starting)
+
+    def _assign(self, queued: _Queued, worker: PooledWorker, starting: Awaitable[None]) -> None:
         """Assign `worker` to a queued request."""
         del self._queue[queued.request.id]
-        self._assigned[queued.request.run_id] = _Assigned(queued.request, worker)
-        if not queued.worker.done():
-            queued.worker.set_result(worker.actor)
+        assigned = _Assigned(queued.request, worker, starting)
+        self._assigned[queued.request.run_id] = assigned
+        if not queued.assigned.done():
+            queued.assigned.set_result(assigned)
 
     def _end(self, assigned: _Assigned, *, worker_alive: bool) -> None:
         """Free a worker whose attempt has ended."""
@@ -261,5 +279,4 @@ class WorkerPool:
                 continue
             if worker is None:
                 return
-            self._progress_tracker.attempt_starting.remote(first.request.run_id)
-            self._assign(first, worker)
+            self._start_attempt(first, worker)
