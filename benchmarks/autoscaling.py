@@ -74,7 +74,7 @@ class Timeline:
 
 
 def moment(address: str, s: float) -> Moment:
-    """How the cluster at `address` stands now."""
+    """The current nodes of the cluster at `address`."""
     from ray.autoscaler.v2.sdk import get_cluster_status
 
     status = get_cluster_status(address)

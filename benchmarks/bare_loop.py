@@ -116,7 +116,7 @@ def load_task(folder: Path) -> Task:
 
 
 def fit(job: Job, task: Task, weak_labels: np.ndarray | None = None) -> Fitted:
-    """Train one fit and predict what its role asks for."""
+    """Train one fit and predict the parts for its role."""
     started = time.perf_counter()
     rows = task.rows[job.train_on]
     p1_N = torch.from_numpy(task.labels[job.train_on] if weak_labels is None else weak_labels)

@@ -383,7 +383,7 @@ def measure_tables(store: Path) -> Iterator[tuple[str, Measured]]:
 
 
 def main() -> None:
-    """Generate what is asked for, measure, and print Markdown."""
+    """Generate the chosen stores, measure, and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="where the store is made, or lies")
     parser.add_argument("--sweeps", type=int, default=10, help="of about 10,000 runs each")

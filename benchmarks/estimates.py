@@ -36,13 +36,14 @@ from w2s_ray.config import (
     Training,
     XentLoss,
 )
-from w2s_ray.data.architecture import Architecture, architecture_of
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import architecture_of
 from w2s_ray.data.embedded import task_rows
 from w2s_ray.data.lengths import Lengths, quantiles, token_lengths
 from w2s_ray.data.models import model_source
 from w2s_ray.ladder import MODELS
-from w2s_ray.learn.contract import FitData
 from w2s_ray.learn.evaluate import predict_margins
+from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.loop import fit as train
 from w2s_ray.learn.tokens import TokenRows, tokenize
 from w2s_ray.learn.torch_engine import TorchEngine
@@ -72,7 +73,7 @@ def _backward(
 
 
 def counter() -> FlopCounterMode:
-    """Torch's counter, told of the CPU's attention, which it leaves out, by its own formulas."""
+    """Torch's FLOP counter, with its formulas also for the CPU's attention, which it omits."""
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     return FlopCounterMode(display=False, custom_mapping={ATTENTION: _forward, backward: _backward})
 
@@ -88,7 +89,7 @@ class Rows:
     words: dict[str, list[int]]
 
     def exact(self, part: str) -> Lengths:
-        """Lengths as a machine knows them that has tokenized the rows."""
+        """The exact lengths, as on a machine that has tokenized the rows."""
         found = [int(n) for n in self.tokens[part].lengths]
         return Lengths(len(found), quantiles(found), sum(found) / len(found), "tokenized")
 
@@ -138,16 +139,16 @@ def recipe_of(rows: Rows, training: dict[str, Any], *, confidence: bool) -> FitR
 class Silent:
     """An observer that notes nothing."""
 
-    def trained(self, **told: Any) -> None:
+    def trained(self, **measured: Any) -> None:
         """A step."""
 
-    def evaluated(self, **told: Any) -> None:
+    def evaluated(self, **measured: Any) -> None:
         """An evaluation."""
 
 
 def measured_flops(rows: Rows, recipe: FitRecipe, execution: Execution) -> float:
     """What torch counts in a whole fit."""
-    data = FitData(
+    data = ClassData(
         train=rows.tokens["student_half"],
         train_targets_NC=rows.labels["student_half"],
         validation=rows.tokens["validation"],
@@ -225,11 +226,11 @@ def compare(names: list[str], what: str) -> Iterator[tuple[str, str, float, floa
             execution = Execution(gpus_per_worker=0, **chosen)
             found = [estimated(rows, recipe, execution, exact=exact) for exact in (True, False)]
             if what == "flops":
-                told = measured_flops(rows, recipe, execution)
-                yield name, case, told, found[0].flops.total, found[1].flops.total
+                measured = measured_flops(rows, recipe, execution)
+                yield name, case, measured, found[0].flops.total, found[1].flops.total
             else:
-                told = measured_memory(rows, recipe, execution)
-                yield name, case, told, found[0].memory.total, found[1].memory.total
+                measured = measured_memory(rows, recipe, execution)
+                yield name, case, measured, found[0].memory.total, found[1].memory.total
 
 
 def main() -> None:
@@ -251,10 +252,10 @@ def main() -> None:
             return
         print("| model | case | measured | exact lengths | from words |\n|---|---|---:|---:|---:|")
         unit = 1e9 if arguments.what == "flops" else 2**20
-        for name, case, told, exact, guessed in compare(names, arguments.what):
+        for name, case, measured, exact, guessed in compare(names, arguments.what):
             print(
-                f"| {Path(name).name} | {case} | {told / unit:.3f} | {exact / told - 1:+.1%} | "
-                f"{guessed / told - 1:+.1%} |",
+                f"| {Path(name).name} | {case} | {measured / unit:.3f} | "
+                f"{exact / measured - 1:+.1%} | {guessed / measured - 1:+.1%} |",
                 flush=True,
             )
 

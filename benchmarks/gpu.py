@@ -34,7 +34,7 @@ SECTIONS = (
 
 
 def main() -> int:
-    """Run the sections asked for."""
+    """Run the chosen sections."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--shapes", nargs="*", help="models or cases of a section; default: all")

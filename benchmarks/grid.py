@@ -157,7 +157,7 @@ def _timed(command: list[str], **variables: str) -> tuple[str, float]:
 
 
 def main() -> None:
-    """Measure the sides asked for and print the comparison."""
+    """Measure the chosen sides and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", choices=("bare", "w2s"), help="measure one side")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each side, in turn")

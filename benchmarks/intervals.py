@@ -262,7 +262,7 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the chosen measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", choices=("coverage", "time"))
     parser.add_argument("--rows", type=int, default=1000, help="simulated rows of each line")

@@ -1,7 +1,7 @@
 """What both sides of the benchmark work on: generated texts and two small models, in one folder.
 
 Owns the texts (`texts.csv`), the models (`model_a`, `model_b`: GPT-2-shaped, random weights) and
-their word-level tokenizer. Everything follows from `SEED`. It knows nothing of training or timing.
+their word-level tokenizer. Everything follows from `SEED`. It trains and times nothing.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def seconds_between(earlier: str, later: str) -> float:
 
 
 def main() -> None:
-    """Measure what is asked for and print it as JSON."""
+    """Run the chosen measurement and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", choices=("one-device", "deepspeed", "memory"))
     parser.add_argument("--trials", type=int, help="default: 24, 10 and 500")

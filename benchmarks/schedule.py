@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import PARTS, ModelSource, Sweep, parse_sweep
-from w2s_ray.config.prices import accelerator
-from w2s_ray.data.architecture import Architecture, read_architecture
+from w2s_ray.config.accelerators import accelerator
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import described
 from w2s_ray.data.inputs import Inputs, SplitRef
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
 from w2s_ray.plan.estimates import Device, Estimator
 from w2s_ray.scheduling.priority import priorities
-from w2s_ray.scheduling.requests import SWEEP, FitRequest, WorkerSpec, has_room, next_request
+from w2s_ray.scheduling.requests import SWEEP, FitRequest, WorkerSpec, has_capacity, next_request
 from w2s_ray.scheduling.start import at_once, fits_to_start, studies_to_start
 
 LADDER = {"s": (768, 12), "m": (1024, 24), "l": (1280, 36), "xl": (1600, 48), "2b": (2048, 40)}
@@ -98,7 +99,7 @@ class KnownShapes(Shapes):
     def model(self, source: ModelSource) -> Architecture | str:
         width, layers = LADDER[source.name]
         shape = {"n_embd": width, "n_layer": layers, "vocab_size": 50257}
-        return read_architecture({"model_type": "gpt2", **shape})
+        return described({"model_type": "gpt2", **shape})
 
 
 @dataclass(frozen=True)
@@ -254,12 +255,12 @@ class World:
         self._take_up()
 
     def _admit(self) -> None:
-        """What the floor does when room or an ask has come."""
+        """What the worker pool does when resources become free or a request arrives."""
         room = {"GPU": float(self.gpus)}
         while self.waiting:
-            place = next_request(self.waiting, busy=self.busy.values(), room=room)
+            place = next_request(self.waiting, busy=self.busy.values(), capacity=room)
             held = [request.spec for request in self.busy.values()]
-            if not has_room(self.waiting[place].spec, held=held, room=room):
+            if not has_capacity(self.waiting[place].spec, held=held, capacity=room):
                 return
             request = self.waiting.pop(place)
             self.busy[request.run_id] = request

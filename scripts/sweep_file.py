@@ -28,8 +28,9 @@ examples: [Methods](methods.md), [Data and models](data.md), [Search](search.md)
   `training: {tuning: {kind: lora, ...}}`.
 - A key whose default is "required" must be given. `null` means: not set.
 - An unknown key is an error, and so is a value outside the given bounds.
-- `execution`, `limits`, `trackers` and `store` change no result. You can change them without
-  training anything again. Every other key is part of the ids of the runs that it concerns.
+- `execution`, `limits`, `trackers`, `store` and the sweep's `name` change no result. You can change
+  them without training anything again. Every other key is part of the ids of the runs that it
+  concerns. `execution.keep` concerns fits that are trained from then on.
 """
 
 WORDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
@@ -73,7 +74,7 @@ def _sections(schema: Schema, known: dict[str, Schema]) -> dict[str, str]:
 
 
 def _title(path: str, section: Schema) -> str:
-    """A section's title: where it stands in the file and, where there are kinds, which it is."""
+    """A section's title: its path in the file and, if it has kinds, the kind."""
     kind = section["properties"].get("kind", {}).get("const")
     name = kind or {"Distribution": "values", "OneOf": "kinds"}.get(section["title"])
     return f"{path}: {name}" if name else path
@@ -96,7 +97,7 @@ def _table(section: Schema, known: dict[str, Schema], links: dict[str, str]) -> 
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     required = section.get("required", ())
     for key, field in section["properties"].items():
-        if "const" in field:  # the section's title says it
+        if "const" in field:  # it is in the section's title
             continue
         default = "required" if key in required else _default(field, known)
         meaning = _line(field.get("description", ""))

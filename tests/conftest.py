@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from tests.support import SEARCH, SEARCHED, sweep_text, w2s
+from w2s_ray.data import descriptions
 
 # A machine that is busy with something else must not fail a property.
 hypothesis.settings.register_profile("w2s", deadline=None)
 hypothesis.settings.load_profile("w2s")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _described_here():
+    """Models are described in the process of the tests, which has torch, and not in many others."""
+
+    def answers(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        from w2s_ray.learn.describe import answer
+
+        return [answer(config) for config in configs]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(descriptions, "answers", answers)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Weak-to-strong generalization experiments as sweeps on Ray.
 
-The package's whole public surface: load a sweep, plan it, run it, read its results. Each name is
-loaded when it is first used, so that importing the package costs nothing.
+Owns the public API: load a sweep, plan it, run it, read its results. Each name is imported at its
+first use, so that `import w2s_ray` imports no other library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from w2s_ray.prepare import plan_sweep
     from w2s_ray.report.results import open_results
 
-_HOMES = {
+_MODULES = {
     "load_sweep": "w2s_ray.config",
     "open_results": "w2s_ray.report.results",
     "plan_sweep": "w2s_ray.prepare",
@@ -26,6 +26,6 @@ __all__ = ["load_sweep", "open_results", "plan_sweep", "run_sweep"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'w2s_ray' has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""The error type for bad input.
+"""The error type for invalid input.
 
-Owns the one distinction that commands make between errors: an `InputError` is printed as one line
-with exit code 2; every other exception is a bug and keeps its traceback. Every layer can raise it.
+Owns the distinction between errors of the user and bugs: commands print an `InputError` as one line
+and exit with code 2; every other exception is a bug and keeps its traceback. Every layer raises it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from w2s_ray.printable import cut, printable
 
 MOST_LINES = 20
-"""Lines of one error; problems beyond them are counted in the last."""
+"""Largest number of lines of an error; the last line counts the problems that aren't shown."""
 LONGEST_LINE = 1000
-"""Characters of a line; of a longer one the middle is left out."""
+"""Largest number of characters of a line; the middle of longer lines is omitted."""
 
 
 class InputError(ValueError):
     """The input or the environment is wrong, and the user can correct it.
 
-    The message names the key or file, the value, and the remedy. One line for each problem: line
-    breaks and control characters in a line are shown as escapes. It is a `ValueError`, so that
-    pydantic's validators may raise it.
+    The message names the key or file, the value, and the remedy, in one line for each problem. Line
+    breaks and control characters become escapes. It is a `ValueError`, so that pydantic's
+    validators can raise it.
     """
 
     def __init__(self, *problems: object) -> None:

@@ -1,4 +1,4 @@
-"""The base of every declared value: what a sweep file, a recipe or a method is made of."""
+"""The base class of the pydantic models for sweep files, recipes and methods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """Base of every declared value: immutable, unknown keys refused, no NaN or infinity."""
+    """An immutable pydantic model that refuses unknown keys, NaN and infinity."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True

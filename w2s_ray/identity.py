@@ -1,9 +1,8 @@
 """Run ids: a hash of everything that changes a run's numbers.
 
-Owns the canonical form of a recipe and the hash over it. A recipe names its parents by their
-ids, so an id covers the whole ancestry (a Merkle tree): a student's id changes when anything about
-its supervisor does. It refuses values that it has no canonical form for, and it knows nothing of
-sweeps, of storage or of how a run is executed.
+Owns the canonical form of a recipe and the hash over it. A recipe includes its parents' ids, so an
+id covers all ancestors (a Merkle tree): a student's id changes when its supervisor's recipe
+changes. Values without a canonical form are errors. It reads no sweep and no store.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from collections.abc import Mapping
 from typing import Any
 
 IDENTITY_VERSION = 2
-"""Raised whenever the meaning of a recipe changes, so that old results are never taken for new."""
+"""Incremented whenever the meaning of a recipe changes, so that old results are not reused."""
 
 ID_LENGTH = 20
 """Hexadecimal digits of a run id: 80 bits."""
 
 
 def canonical(value: Any, *, where: str = "recipe") -> Any:
-    """The JSON-able canonical form of `value`: string keys, lists for tuples, floats as they are.
+    """The canonical form of `value` for JSON: string keys, lists instead of tuples.
 
     Raises:
-        TypeError: a value without a canonical form (a set, an object, a non-string key).
+        TypeError: a value without a canonical form (a set, an object, a key that isn't text).
         ValueError: a float that is not finite.
     """
     match value:
@@ -64,8 +63,7 @@ def digest(value: Any) -> str:
 def run_id(*, kind: str, recipe: Mapping[str, Any]) -> str:
     """The id of the run that `recipe` describes: 20 hexadecimal digits.
 
-    `recipe` holds its parents' ids (a student's supervisor, a study's cells), which makes the id
-    depend on the whole ancestry.
+    `recipe` includes its parents' ids (a student's supervisor, a study's cells).
     """
     return digest({"identity": IDENTITY_VERSION, "kind": kind, "recipe": recipe})[:ID_LENGTH]
 

@@ -1,80 +1,84 @@
-"""What comes before a sweep's run: its plan, its rows in the store, and what must be refused.
+"""Steps before a sweep runs: planning, checks of its inputs, and writing its rows to the store.
 
-Owns the way from a sweep to a plan that knows what the store knows, and what the driver writes
-before and between runs. It starts nothing, and imports neither Ray nor torch.
+Owns planning with the results in the store, and what the driver writes to the store before and
+between runs. It starts no runs, and imports neither Ray nor torch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from w2s_ray.config import Sweep
-from w2s_ray.data import BALANCED, Inputs, load_split, resolve
+from w2s_ray.config import FORMS, Sweep
+from w2s_ray.data import Inputs, load_split, resolve
+from w2s_ray.data.example import Example
+from w2s_ray.data.inputs import SplitRef, errors_of_model
 from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
+from w2s_ray.data.split import groups_digest
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_split import check_rows
 from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.store import Cell, Manifest, Store, utc_now
 from w2s_ray.store.damage import Damaged, note
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep` as far as it is known: with the refits of studies that are done.
+    """The plan of `sweep`, with the refits of studies that are done in the store.
 
-    `store` is the sweep's own unless another is named.
+    `store` defaults to the sweep's own.
 
     Raises:
-        InputError: a method that a task's form can't have, or a task or model that can't be used.
+        InputError: a method that isn't possible for a task's form, or an invalid task or model.
     """
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
-    found = inputs if inputs is not None else resolve(sweep)
+    inputs = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
-    plan = make_plan(sweep, found)
-    return make_plan(sweep, found, outcomes=_outcomes(plan, store)) if plan.studies else plan
+    plan = make_plan(sweep, inputs)
+    return make_plan(sweep, inputs, outcomes=_outcomes(plan, store)) if plan.studies else plan
 
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
-    """The plan's cells as the store and the table know them."""
+    """The plan's cells as records of the store."""
     return tuple(Cell(**vars(cell)) for cell in plan.cells)
 
 
 def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """The settings that the plan's ended studies chose."""
+    """Study id -> the settings that it chose, for the plan's finished studies."""
     records = {study: store.find(study) for study in plan.studies}
     return {study: record.about["settings"] for study, record in records.items() if record}
 
 
 def refuse_provisional(plan: Plan) -> None:
-    """Refuse inputs that are not on this machine and can't be fetched."""
+    """Refuse inputs that are not on this machine and can't be downloaded."""
     for name, split in plan.inputs.splits.items():
         if split.provisional:
             raise InputError(f"task {name} can't be read: {split.note}")
     for label, source in plan.inputs.models.items():
         if source.provisional:
             raise InputError(
-                f"model {label} is a hub name that can't be resolved to a commit here; connect to "
-                "the hub, download it first, or give `name` a local folder"
+                f"model {label} is a hub name that can't be resolved to a commit; connect to the "
+                "hub, download it first, or give a local folder as `name`"
             )
 
 
 def refuse_values(plan: Plan) -> None:
-    """Refuse models whose weights on this machine have NaN or infinite values.
+    """Reject models whose weights on this machine have NaN or infinite values.
 
-    Those of hub models are read here, once, and those of folders were when it was planned.
+    The weights of hub models are read here once; planning has read the weights in local folders.
     """
     for label, source in plan.inputs.models.items():
-        try:
+        with errors_of_model(label):
             check_values(source)
-        except InputError as error:
-            raise InputError(f"models.{label}: {error}") from None
 
 
 def materialize(plan: Plan, store: Store) -> None:
-    """Put every split's rows into the store, where workers and readers find them.
+    """Write every split's rows to the store, from which workers and reports read them.
 
     Raises:
-        InputError: rows that are there already and aren't those of their fingerprint.
+        InputError: rows in the store that differ from their fingerprint.
     """
     import pyarrow as pa
 
@@ -91,6 +95,7 @@ def materialize(plan: Plan, store: Store) -> None:
         present = store.splits.intact_rows(fingerprint)
         if present is not None:
             check_rows(present, store, fingerprint)
+            _check_groups(present, planned, task=task.name, store=store)
             continue
         split = load_split(task)
         if split.fingerprint != fingerprint:
@@ -98,7 +103,7 @@ def materialize(plan: Plan, store: Store) -> None:
                 f"task {task.name} changed while it was read ({fingerprint} became "
                 f"{split.fingerprint}); run again"
             )
-        classes = split.form in BALANCED
+        classes = FORMS[split.form].has_two_classes
         rows = [
             {
                 **e._asdict(),
@@ -114,8 +119,21 @@ def materialize(plan: Plan, store: Store) -> None:
         store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
 
 
+def _check_groups(rows: pa.Table, planned: SplitRef, *, task: str, store: Store) -> None:
+    """Refuse stored rows that are the planned ones in other groups, which intervals depend on."""
+    ids, groups = rows.column("example_id").to_pylist(), rows.column("group").to_pylist()
+    stored = groups_digest(
+        Example(id_, "", 0, group or "") for id_, group in zip(ids, groups, strict=True)
+    )
+    if planned.groups and stored != planned.groups:
+        raise InputError(
+            f"task {task}: {store.uri} holds the same rows (split {planned.fingerprint}) in other "
+            "groups; use another store for these groups"
+        )
+
+
 def withdraw_damaged(plan: Plan, store: Store) -> None:
-    """Have done runs made again whose predictions are damaged and that others still need."""
+    """Withdraw finished runs whose predictions are damaged and needed, so that they run again."""
     runs = [*plan.fits.values(), *plan.studies.values()]
     done = store.done(run.id for run in runs)
     needed = {parent for run in runs if run.id not in done for parent in run.parents}
@@ -129,7 +147,7 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
-    """Note which runs the sweep's cells are made of."""
+    """Write the sweep's manifest: its text, and the runs of each cell."""
     store.manifests.write(
         Manifest(
             name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)

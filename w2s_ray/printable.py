@@ -1,8 +1,8 @@
-r"""Text from users and stores, made fit to be shown: no control characters, bounded length.
+r"""Text from users and stores in a printable form: no control characters, bounded length.
 
-Owns which characters are never sent to a terminal or a file as they are: control characters,
-which a terminal obeys, marks that reverse the direction of text, and lone surrogates, which no
-encoding has. They are shown as escapes (`\x1b`). It imports nothing of the package.
+Owns the set of characters that are printed as escapes (`\x1b`): control characters, marks that
+change the direction of text, and lone surrogates, which can't be encoded. Durations are formatted
+here too. It imports no other module of the package.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 LONGEST = 80
-"""Characters of a value in a message."""
+"""Largest number of characters of a value in a message, about."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
     """`text` with every hidden character as an escape, except those in `keep`."""
-    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+    return _HIDDEN.sub(lambda match: match[0] if match[0] in keep else _escape(match[0]), text)
 
 
 def is_printable(text: str) -> bool:
-    """Whether `text` can be shown as it is."""
+    """Whether `text` has no hidden characters."""
     return _HIDDEN.search(text) is None
 
 
 def shown(value: object, *, most: int = LONGEST) -> str:
-    """`value` for a message: text in quotes, everything at most about `most` characters long."""
+    """`value` for a message: text in quotes, cut to about `most` characters."""
     if isinstance(value, int) and value.bit_length() > 256:
         return f"an integer of {value.bit_length():,} bits"
     if isinstance(value, str) and len(value) > most:
@@ -35,8 +35,13 @@ def shown(value: object, *, most: int = LONGEST) -> str:
     return cut(printable(repr(value)), most=most)
 
 
+def one_line(text: str, *, most: int = LONGEST) -> str:
+    """`text` for a message, without quotes: white space collapsed, cut to `most` characters."""
+    return cut(printable(" ".join(text.split())), most=most)
+
+
 def cut(text: str, *, most: int) -> str:
-    """`text`, of which the middle is left out where it is longer than `most`."""
+    """`text` without its middle if it is longer than `most` characters."""
     if len(text) <= most:
         return text
     end = most // 3
@@ -45,3 +50,12 @@ def cut(text: str, *, most: int) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def clock(seconds: float) -> str:
+    """`seconds` in hours and minutes, minutes and seconds, or seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

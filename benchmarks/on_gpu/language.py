@@ -13,7 +13,7 @@ from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import Shape, chosen, random_weights, source_of
 from benchmarks.on_gpu.throughput import ours
-from w2s_ray.learn.language import completions
+from w2s_ray.learn.forms.answers import completions
 from w2s_ray.learn.torch_engine import TorchEngine
 
 NAMES = ("gpt2-124m", "qwen2-0.5b")
@@ -27,7 +27,7 @@ def run(options: Options) -> None:
             measure.clean(options.device)
             try:
                 made = data(shape, small=options.toy)
-                recipe = rows.recipe(form=form)  # pyright: ignore
+                recipe = rows.recipe(form=form)
                 trained = replace(made, predict={})
                 figures = ours(shape, options, data=trained, recipe=recipe)
                 options.emit("language", shape=shape.name, form=form, **figures)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.on_gpu.shapes import Shape, weights_outside_embeddings
-from w2s_ray.config.prices import accelerators_called
+from w2s_ray.config.accelerators import accelerators_called
 from w2s_ray.learn.contract import Command
 
 FAILURES = (RuntimeError, ValueError, ImportError, OSError, AttributeError, TypeError, KeyError)

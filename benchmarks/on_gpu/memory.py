@@ -16,11 +16,12 @@ import torch
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, random_weights, source_of, toy
-from w2s_ray.config import Form, LoraTuning, ProbeTuning
-from w2s_ray.data.architecture import architecture_of
-from w2s_ray.learn.contract import FitData, TextData
+from w2s_ray.config import FormName, LoraTuning, ProbeTuning
+from w2s_ray.data.descriptions import architecture_of
 from w2s_ray.learn.evaluate import predict_margins
-from w2s_ray.learn.language import span_nll
+from w2s_ray.learn.forms.classes import ClassData
+from w2s_ray.learn.forms.language import span_nll
+from w2s_ray.learn.forms.text import TextData
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.step import optimizer_step
 from w2s_ray.learn.tokens import TokenRows
@@ -40,7 +41,7 @@ class Case:
     shape: str
     training: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
-    form: Form = "classes"
+    form: FormName = "classes"
 
 
 LORA = {"tuning": LoraTuning(rank=8)}
@@ -129,7 +130,7 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
     }
 
 
-def _data(shape: Shape, longest: int, *, language: bool) -> FitData | TextData:
+def _data(shape: Shape, longest: int, *, language: bool) -> ClassData | TextData:
     """One batch of rows of `longest` tokens."""
     generator = np.random.default_rng(0)
     read = TokenRows.of(
@@ -138,4 +139,4 @@ def _data(shape: Shape, longest: int, *, language: bool) -> FitData | TextData:
     if language:
         return TextData(SpanRows(read, np.ones(len(read), np.int64)), SpanRows.of([]))
     targets_NC = np.full((rows.BATCH, 2), 0.5, np.float32)
-    return FitData(read, targets_NC, TokenRows.of([]), np.zeros((0, 2), np.float32))
+    return ClassData(read, targets_NC, TokenRows.of([]), np.zeros((0, 2), np.float32))

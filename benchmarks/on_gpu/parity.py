@@ -18,7 +18,7 @@ from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, toy
 from w2s_ray.config import ModelSource
-from w2s_ray.learn.contract import FitData
+from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.tokens import TokenRows
 
@@ -91,7 +91,7 @@ def _losses(
     read = rows.tokens(shape, STEPS * rows.BATCH // 2, small=True)
     upper = np.array([float(np.mean(read.row(i) > shape.vocabulary / 2)) for i in range(len(read))])
     class_1 = (upper > np.median(upper)).astype(np.float32)
-    data = FitData(
+    data = ClassData(
         read,
         np.stack([1 - class_1, class_1], axis=1),
         TokenRows.of([]),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.on_gpu.shapes import Shape
-from w2s_ray.config import Execution, FitRecipe, Form, Training, XentLoss
+from w2s_ray.config import Execution, FitRecipe, FormName, Training, XentLoss
 from w2s_ray.learn.batches import epoch_batches
-from w2s_ray.learn.contract import AnswerData, FitData, TextData
+from w2s_ray.learn.forms.answers import AnswerData
+from w2s_ray.learn.forms.classes import ClassData
+from w2s_ray.learn.forms.text import TextData
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import TokenRows
 
@@ -27,12 +29,12 @@ def tokens(shape: Shape, rows: int, *, small: bool, seed: int = 0) -> TokenRows:
     return TokenRows.of([generator.integers(1, shape.vocabulary, length) for length in lengths])
 
 
-def classes(shape: Shape, *, small: bool) -> FitData:
+def classes(shape: Shape, *, small: bool) -> ClassData:
     """Texts of two classes, without validation."""
     rows = tokens(shape, shape.steps * BATCH, small=small)
     class_1 = np.random.default_rng(1).random(len(rows)).astype(np.float32)
     none = TokenRows.of([])
-    return FitData(
+    return ClassData(
         train=rows,
         train_targets_NC=np.stack([1 - class_1, class_1], axis=1),
         validation=none,
@@ -62,7 +64,7 @@ def answers(shape: Shape, *, small: bool) -> AnswerData:
     )
 
 
-def recipe(*, form: Form = "classes", **training: object) -> FitRecipe:
+def recipe(*, form: FormName = "classes", **training: object) -> FitRecipe:
     """A fit of two passes in bf16, with settings that a sweep would have."""
     settings = {"batch_size": BATCH, "epochs": EPOCHS, "lr": 1e-5, "precision": "bf16"}
     return FitRecipe(

@@ -25,7 +25,9 @@ from benchmarks.on_gpu.measure import Clock, Options
 from benchmarks.on_gpu.shapes import Shape, chosen, random_weights, source_of
 from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.learn import kernels, torch_engine
-from w2s_ray.learn.contract import AnyData, FitData, StopRequested
+from w2s_ray.learn.contract import StopRequested
+from w2s_ray.learn.forms.classes import ClassData
+from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
 
@@ -92,7 +94,7 @@ def train(
     shape: Shape,
     options: Options,
     *,
-    data: AnyData,
+    data: FormData,
     recipe: FitRecipe,
     execution: Execution,
     clock: Clock,
@@ -115,7 +117,7 @@ def ours(
     shape: Shape,
     options: Options,
     *,
-    data: AnyData | None = None,
+    data: FormData | None = None,
     recipe: FitRecipe | None = None,
     execution: Execution | None = None,
 ) -> dict[str, Any]:
@@ -201,7 +203,7 @@ def trainer(shape: Shape, options: Options) -> dict[str, Any]:
 class _Rows(torch.utils.data.Dataset):
     """Rows as Trainer takes them."""
 
-    def __init__(self, data: FitData) -> None:
+    def __init__(self, data: ClassData) -> None:
         assert not isinstance(data.train, tuple)
         self.data = data
         self.class_N = data.train_targets_NC.argmax(axis=1)

@@ -40,29 +40,29 @@ WORKING = {"chatml": CHATML, "each": EACH, "rich": RICH, "a list": EACH, "none":
 REFUSED: dict[str, tuple[Any, str]] = {
     "alternating": (
         ALTERNATING,
-        "of the roles system, user, assistant (Conversation roles must alternate "
-        "user/assistant/...); change the data, or name a model whose template takes them",
+        "with the roles system, user, assistant (Conversation roles must alternate "
+        "user/assistant/...); change the data, or give a model whose template can",
     ),
     "no system": (NO_SYSTEM, "(System role not supported); change the data"),
     "an unknown name": ("{{ messages[0]['role'] + colour }}", "('colour' is undefined)"),
-    "a missing key": ("{{ messages[9]['role'] }}", "refuses the messages of example row:"),
+    "a missing key": ("{{ messages[9]['role'] }}", "can't render the messages of example row:"),
     "a sum of two kinds": ("{{ messages + 1 }}", "can only concatenate list"),
-    "division by 0": ("{{ 1 // 0 }}", "refuses the messages of example row:"),
+    "division by 0": ("{{ 1 // 0 }}", "can't render the messages of example row:"),
     "an attribute of Python": ("{{ messages.__class__.mro() }}", "is unsafe"),
     "without an end": (
         "{% for m in messages %}",
-        "chat_template.jinja is no Jinja template (line 1: Unexpected end of template.",
+        "chat_template.jinja is not a Jinja template (line 1: Unexpected end of template.",
     ),
-    "an unknown tag": (EACH + "\n{% colour %}", "is no Jinja template (line 2: Encountered"),
-    "an unknown filter": ("{{ messages | colour }}", "is no Jinja template (line 1: No filter"),
+    "an unknown tag": (EACH + "\n{% colour %}", "is not a Jinja template (line 2: Encountered"),
+    "an unknown filter": ("{{ messages | colour }}", "is not a Jinja template (line 1: No filter"),
     "not UTF-8": (b"\xff\xfe", "chat_template.jinja is not UTF-8"),
     "several and no default": (
         [{"name": "tool_use", "template": EACH}],
-        "tokenizer_config.json has chat templates and none named default",
+        "tokenizer_config.json has several chat templates, but none with the name default",
     ),
     "a default that refuses": (
         [{"name": "tool_use", "template": EACH}, {"name": "default", "template": NO_SYSTEM}],
-        "the chat template in {model}/tokenizer_config.json refuses the messages of example row:",
+        "in {model}/tokenizer_config.json can't render the messages of example row:",
     ),
 }
 
@@ -117,7 +117,7 @@ def planned(place: Path) -> Any:
 def test_a_template_is_refused_at_plan(name, place):
     template, line = REFUSED[name]
     give(place / "model", template)
-    for _ in range(2):  # a refusal is not forgotten
+    for _ in range(2):  # a refusal is not cached
         result = planned(place)
         assert result.exit_code == 2
         assert result.stderr.startswith("error: models.strong: ")

@@ -35,7 +35,7 @@ from tests.bad_input.data_files import (
 from w2s_ray.cli import app
 
 Content = bytes | str | Callable[[Path], object]
-"""What a file holds, or what makes it at its path."""
+"""The content of a file, or a function that writes it."""
 
 CLASSES = "{text: text, label: label}"
 PAIRS = "{first: a, second: b, label: label}"
@@ -48,7 +48,7 @@ CATEGORY = "{category: label, image: image}"
 
 @dataclass(frozen=True)
 class Case:
-    """A data file and the line that it gives."""
+    """A data file and the error line for it."""
 
     name: str
     content: Content
@@ -57,7 +57,7 @@ class Case:
     columns: str | None = CLASSES
     task: str = "mine"
     path: str | None = None
-    """What the task names; null = the file."""
+    """The task's `path`; None = the file."""
 
 
 def pipe(path: Path) -> None:
@@ -97,9 +97,9 @@ DEEP = "[" * 20_000 + "]" * 20_000
 TWICE = pa.Table.from_arrays(
     [pa.array(["a", "b"])] * 2 + [pa.array([0, 1])], ["text"] * 2 + ["label"]
 )
-DAMAGED = "damaged, cut short or not what its name says"
-NO_TEXT = "row 3: column 'text' holds"
-EMPTY = "row 3 has nothing in column"
+DAMAGED = "damaged, truncated or not of its extension's format"
+NO_TEXT = "row 3: column 'text' has"
+EMPTY = "row 3 has no value in column"
 SEPARATED = "seem to be separated by"
 
 
@@ -112,12 +112,12 @@ def images(path: Path) -> None:
 
 
 CASES = (
-    # Nothing there, or nothing to read.
-    Case("d.csv", "", "no rows; name a file that has some"),
+    # A missing or an empty file.
+    Case("d.csv", "", "no rows; give a file with rows"),
     Case("d.csv", "\n\n", "no column 'text'|no rows"),
-    Case("d.csv", "text,label\n", "no rows; name a file that has some"),
-    Case("d.jsonl", "", "no rows; name a file that has some"),
-    Case("d.json", "[]", "no rows; name a file that has some"),
+    Case("d.csv", "text,label\n", "no rows; give a file with rows"),
+    Case("d.jsonl", "", "no rows; give a file with rows"),
+    Case("d.json", "[]", "no rows; give a file with rows"),
     Case("d.json", "{}", "no column 'text'"),
     Case("d.parquet", parquet(table()[:0], pa.schema([("text", pa.string())])), "no rows"),
     Case("d.npz", npz(), "no rows"),
@@ -126,10 +126,10 @@ CASES = (
     Case(
         "d.csv",
         GOOD,
-        "nosuchuser/d.csv' is in the home of a user who isn't there",
+        "nosuchuser/d.csv' is in the home of a user who doesn't exist here",
         path="~nosuchuser/d.csv",
     ),
-    Case("d.csv", GOOD, "is a folder; with `columns`, `path` is one file", path="."),
+    Case("d.csv", GOOD, "is a folder; with `columns`, give one file as `path`", path="."),
     Case("d.csv", pipe, "is a pipe, a socket or a device"),
     Case("d.jsonl", pipe, "is a pipe, a socket or a device"),
     Case("d.csv", listening, "is a pipe, a socket or a device"),
@@ -138,14 +138,14 @@ CASES = (
     Case("d", GOOD, "can't read a file without extension"),
     # Separated values.
     Case("d.csv", as_csv(table(), delimiter=";"), f"{SEPARATED} a semicolon .* write it with ','"),
-    Case("d.csv", as_csv(table(), delimiter="\t"), f"{SEPARATED} a tab .* call it .tsv"),
+    Case("d.csv", as_csv(table(), delimiter="\t"), f"{SEPARATED} a tab .* rename it to .tsv"),
     Case("d.csv", as_csv(table(), delimiter="|"), f"{SEPARATED} a vertical bar"),
     Case("d.tsv", GOOD, f"{SEPARATED} a comma"),
     Case("d.csv", "text;label\na, b and c;0\n", f"{SEPARATED} a semicolon"),
-    Case("d.csv", "text,label,text\na,0,b\nc,1,d\n", "2 columns are called 'text'; rename"),
-    Case("d.tsv", "text\tlabel\tlabel\na\t0\t1\n", "2 columns are called 'label'; rename"),
-    Case("d.csv", "text,label\na,0\nb\n", "row 2 has 1 fields where 2 are expected"),
-    Case("d.csv", "text,label\na,b,0\n", "row 1 has 3 fields where 2 are expected"),
+    Case("d.csv", "text,label,text\na,0,b\nc,1,d\n", "2 columns have the name 'text'; rename"),
+    Case("d.tsv", "text\tlabel\tlabel\na\t0\t1\n", "2 columns have the name 'label'; rename"),
+    Case("d.csv", "text,label\na,0\nb\n", "row 2 has 1 fields instead of 2"),
+    Case("d.csv", "text,label\na,b,0\n", "row 1 has 3 fields instead of 2"),
     Case("d.csv", 'text,label\n"a" b,0\n', "quote fields"),
     Case("d.csv", 'text,label\n"a,0\n', "quote fields"),
     Case("d.csv", GOOD.encode("utf-16"), "not UTF-8"),
@@ -153,7 +153,7 @@ CASES = (
     Case("d.csv", bytes(range(128, 256)), "not UTF-8"),
     Case("d.csv", as_csv(table(text="")), f"{EMPTY} 'text'"),
     Case("d.csv", as_csv(table(label="")), f"{EMPTY} 'label'"),
-    Case("d.csv", "words,label\na,0\n", "no column 'text'; it has words, label"),
+    Case("d.csv", "words,label\na,0\n", "no column 'text'; .* columns: words, label"),
     Case("d.csv", ",".join(f"c{i}" for i in range(999)) + "\n" + "1," * 998 + "1\n", r"987 more\)"),
     # Compressed.
     Case("d.csv.gz", GOOD, rf"{DAMAGED} \(Not a gzipped file"),
@@ -161,14 +161,14 @@ CASES = (
     Case("d.csv.gz", b"", "no rows"),
     Case("d.csv.gz", flipped(gzip.compress(GOOD.encode()), b"\x1f"), DAMAGED),
     Case("d.jsonl.gz", gzip.compress(LINES.encode())[:40], DAMAGED),
-    Case("d.parquet.gz", gzip.compress(b"PAR1"), "not a whole Parquet file"),
+    Case("d.parquet.gz", gzip.compress(b"PAR1"), "not a complete Parquet file"),
     Case("d.zip", GOOD, rf"{DAMAGED} \(File is not a zip file\)"),
     Case("d.zip", b"", DAMAGED),
     Case("d.zip", zipped(d__csv=GOOD)[:-10], DAMAGED),
     Case("d.zip", flipped(zipped(d__csv=GOOD), b"number 7"), rf"{DAMAGED} \(Bad CRC-32"),
     Case("d.zip", locked(zipped(d__csv=GOOD)), "can't be read .*(encrypted|password)"),
-    Case("d.zip", zipped(), "holds 0 files"),
-    Case("d.zip", zipped(a__csv=GOOD, b__csv=GOOD), r"holds 2 files \(a.csv, b.csv\); unpack it"),
+    Case("d.zip", zipped(), "has 0 files"),
+    Case("d.zip", zipped(a__csv=GOOD, b__csv=GOOD), r"has 2 files \(a.csv, b.csv\); unpack it"),
     Case("d.tar", GOOD, DAMAGED),
     Case("d.tar.gz", tarred("d.csv", GOOD, "w:gz")[:60], DAMAGED),
     Case("d.tar.xz", lzma.compress(b"no archive"), DAMAGED),
@@ -176,9 +176,9 @@ CASES = (
     # JSON.
     Case("d.jsonl", '{"text": 1', "line 1 is not JSON"),
     Case("d.jsonl", LINES + "{\n", "line 61 is not JSON"),
-    Case("d.jsonl", "3\n4\n", "row 1 is a int; each row is an object"),
+    Case("d.jsonl", "3\n4\n", "row 1 is a int; write each row as an object"),
     Case("d.jsonl", '[1]\n"a"\n', "line 1 is not JSON"),
-    Case("d.json", "[[1], [2]]", "row 1 is a list; each row is an object"),
+    Case("d.json", "[[1], [2]]", "row 1 is a list; write each row as an object"),
     Case("d.json", "null", "row 1 is a NoneType"),
     Case("d.json", DEEP, "nested too deeply"),
     Case("d.jsonl", '{"text": ' + DEEP + "}", "nested too deeply"),
@@ -186,63 +186,63 @@ CASES = (
     Case("d.json", json.dumps(COLUMNAR, indent=2), "column-oriented JSON .text, label"),
     Case("d.json", json.dumps(LISTS), "column-oriented JSON .text, label"),
     Case("d.json", json.dumps(SPLIT), "column-oriented JSON .columns, index, data"),
-    Case("d.json", json.dumps({"data": table()}), "no column 'text'; it has data"),
+    Case("d.json", json.dumps({"data": table()}), "no column 'text'; .* columns: data"),
     Case("d.jsonl", '{"text": "a", "label": 0, "text": "b"}\n', "key 'text' more than once"),
     Case("d.jsonl", '{"text": "a", "label": ' + "9" * 5000 + "}\n", "line 1 is not JSON .*4300"),
     Case("d.jsonl", jsonl(table()[:2]) + '{"label": 1}\n', f"{EMPTY} 'text'"),
     # Parquet and NumPy.
-    Case("d.parquet", b"", "not a whole Parquet file"),
-    Case("d.parquet", GOOD, "not a whole Parquet file"),
-    Case("d.parquet", parquet(table())[:-20], "not a whole Parquet file"),
-    Case("d.parquet", parquet(table())[:200], "not a whole Parquet file"),
-    Case("d.parquet", b"PAR1" + bytes(200) + b"PAR1", "not a whole Parquet file"),
-    Case("d.parquet", write_twice, "2 columns are called 'text'"),
-    Case("d.npz", GOOD, "not a whole .npz file"),
+    Case("d.parquet", b"", "not a complete Parquet file"),
+    Case("d.parquet", GOOD, "not a complete Parquet file"),
+    Case("d.parquet", parquet(table())[:-20], "not a complete Parquet file"),
+    Case("d.parquet", parquet(table())[:200], "not a complete Parquet file"),
+    Case("d.parquet", b"PAR1" + bytes(200) + b"PAR1", "not a complete Parquet file"),
+    Case("d.parquet", write_twice, "2 columns have the name 'text'"),
+    Case("d.npz", GOOD, "not a complete .npz file"),
     Case("d.npz", b"", DAMAGED),
-    Case("d.npz", npz(text=np.array([{}, {}], object), label=np.arange(2)), "pickles"),
+    Case("d.npz", npz(text=np.array([{}, {}], object), label=np.arange(2)), "pickled"),
     Case("d.npz", npz(text=np.array("a"), label=np.arange(2)), "array 'text' is one value"),
-    Case("d.npz", npz(text=np.array(["a"] * 3), label=np.arange(2)), "different numbers of rows"),
+    Case("d.npz", npz(text=np.array(["a"] * 3), label=np.arange(2)), "different lengths"),
     Case("d.npz", npz(text=np.array(["a"] * 9), label=np.arange(9) % 2)[:-40], DAMAGED),
-    Case("d.npz", npz(text=np.zeros((60, 2)), label=np.arange(60) % 2), "holds a value of type"),
-    # Cells that are no text.
-    Case("d.jsonl", jsonl(table(text=["a", "b"])), f"{NO_TEXT} a list where a text is meant"),
-    Case("d.jsonl", jsonl(table(text={"a": "b"})), f"{NO_TEXT} a struct where a text is meant"),
-    Case("d.jsonl", jsonl(table(text=[])), f"{NO_TEXT} a list where a text is meant"),
+    Case("d.npz", npz(text=np.zeros((60, 2)), label=np.arange(60) % 2), "has a value of type"),
+    # Cells that are not text.
+    Case("d.jsonl", jsonl(table(text=["a", "b"])), f"{NO_TEXT} a list instead of a text"),
+    Case("d.jsonl", jsonl(table(text={"a": "b"})), f"{NO_TEXT} a struct instead of a text"),
+    Case("d.jsonl", jsonl(table(text=[])), f"{NO_TEXT} a list instead of a text"),
     Case("d.jsonl", jsonl(table(text=None)), f"{EMPTY} 'text'"),
     Case("d.jsonl", jsonl(table(text=NAN)), f"{EMPTY} 'text'"),
     Case("d.jsonl", jsonl(table(label=NAN)), f"{EMPTY} 'label'"),
-    Case("d.jsonl", jsonl(table(text="a \ud83d")), rf"{NO_TEXT} half a surrogate pair \(\\ud83d\)"),
-    Case("d.jsonl", jsonl(table(label="\udc00")), "row 3: column 'label' holds half a surrogate"),
-    Case("d.parquet", parquet([{"text": b"\xff\xfe", "label": 0}]), "BINARY that is not UTF-8"),
+    Case("d.jsonl", jsonl(table(text="a \ud83d")), rf"{NO_TEXT} a lone surrogate \(\\ud83d\)"),
+    Case("d.jsonl", jsonl(table(label="\udc00")), "row 3: column 'label' has a lone surrogate"),
+    Case("d.parquet", parquet([{"text": b"\xff\xfe", "label": 0}]), "bytes that are not UTF-8"),
     Case(
         "d.parquet",
         parquet([{"text": {"a": 1}, "label": 0}]),
-        "row 1: column 'text' holds a struct",
+        "row 1: column 'text' has a struct",
     ),
-    Case("d.parquet", parquet([{"text": ["a"], "label": 0}]), "row 1: column 'text' holds a list"),
-    Case("d.parquet", parquet([{"text": None, "label": 0}]), "row 1 has nothing in column 'text'"),
-    Case("d.jsonl", jsonl(table(label=["a"])), "row 3: column 'label' holds a list"),
+    Case("d.parquet", parquet([{"text": ["a"], "label": 0}]), "row 1: column 'text' has a list"),
+    Case("d.parquet", parquet([{"text": None, "label": 0}]), "row 1 has no value in column 'text'"),
+    Case("d.jsonl", jsonl(table(label=["a"])), "row 3: column 'label' has a list"),
     Case(
         "d.jsonl",
         jsonl([{**row, "group": [1]} for row in table()]),
-        "'group' holds a list",
+        "'group' has a list",
         GROUPED,
     ),
     Case("d.jsonl", jsonl([{**r, "group": NAN} for r in table()]), "'group'; fill", GROUPED),
-    Case("d.csv", as_csv([{**row, "hard": "hard"} for row in table()]), "no finite number", HARD),
-    Case("d.jsonl", jsonl([{**row, "hard": [1]} for row in table()]), "no finite number", HARD),
-    Case("d.csv", as_csv([{**row, "hard": "inf"} for row in table()]), "no finite number", HARD),
-    Case("d.csv", as_csv([{**row, "hard": "nan"} for row in table()]), "no finite number", HARD),
+    Case("d.csv", as_csv([{**row, "hard": "hard"} for row in table()]), "not a finite", HARD),
+    Case("d.jsonl", jsonl([{**row, "hard": [1]} for row in table()]), "not a finite", HARD),
+    Case("d.csv", as_csv([{**row, "hard": "inf"} for row in table()]), "not a finite", HARD),
+    Case("d.csv", as_csv([{**row, "hard": "nan"} for row in table()]), "not a finite", HARD),
     Case(
         "d.jsonl",
         jsonl([{"text": f"t {i}", "answer": {"a": 1}} for i in range(60)]),
-        "row 1: column 'answer' holds a struct",
+        "row 1: column 'answer' has a struct",
         ANSWERS,
     ),
     Case(
         "d.jsonl",
         jsonl([{"a": f"t {i}", "b": [i], "label": i % 2} for i in range(60)]),
-        "row 1: column 'b' holds a list",
+        "row 1: column 'b' has a list",
         PAIRS,
     ),
     # Labels.
@@ -253,7 +253,7 @@ CASES = (
     Case(
         "d.csv",
         as_csv(table()),
-        "no label is 'yes', named as `positive`; the labels are '0', '1'",
+        "doesn't have the label 'yes' of `columns.positive`; choose one of its labels: '0', '1'",
         "{text: text, label: label, positive: 'yes'}",
     ),
     Case("d.jsonl", jsonl(table(label="x" * 5000)), "3 distinct"),
@@ -267,7 +267,7 @@ CASES = (
         "message 2 is a value of",
         CHOSEN,
     ),
-    Case("d.jsonl", preferences(chosen=[turn("user", {"a": 1})]), "holds a struct", CHOSEN),
+    Case("d.jsonl", preferences(chosen=[turn("user", {"a": 1})]), "has a struct", CHOSEN),
     Case(
         "d.jsonl",
         preferences(chosen=[turn("user", [{"type": "image"}])]),
@@ -277,28 +277,28 @@ CASES = (
     Case(
         "d.jsonl",
         preferences(chosen=[turn("assistant", "a", tool_calls=[{"name": "f"}])]),
-        "message 1 calls a tool",
+        "message 1 has a tool call",
         CHOSEN,
     ),
-    Case("d.jsonl", preferences(chosen=[turn("system", "")]), "holds no message with text", CHOSEN),
-    Case("d.jsonl", preferences(chosen=[turn("user", "\ud83d")]), "half a surrogate pair", CHOSEN),
-    Case("d.jsonl", preferences(rejected=[{"from": "human"}]), "holds a list", CHOSEN),
+    Case("d.jsonl", preferences(chosen=[turn("system", "")]), "has no message with text", CHOSEN),
+    Case("d.jsonl", preferences(chosen=[turn("user", "\ud83d")]), "a lone surrogate", CHOSEN),
+    Case("d.jsonl", preferences(rejected=[{"from": "human"}]), "has a list", CHOSEN),
     Case("d.jsonl", preferences(prompt="a", chosen="b", rejected="c"), "chat messages", CHOSEN),
     Case(
         "d.jsonl",
         jsonl([{"text": [turn("user", f"{i}")], "answer": [turn("user")]} for i in range(60)]),
-        "row 1: column 'answer' holds 1 messages; an answer is a text, or one message of the ",
+        "row 1: column 'answer' has 1 messages; write the answer as a text, or ",
         ANSWERS,
     ),
     # Images.
-    Case("d.csv", images, "no image file 'i.png'; names are relative", CATEGORY),
+    Case("d.csv", images, "no image file 'i.png'; write file names relative", CATEGORY),
     # Named tasks.
     Case("train.csv", "text,label\na,0\n", "row 1 isn't in the task's format", None, "sciq"),
     Case("train.jsonl", LINES, "row 1 isn't in the task's format", None, "boolq"),
     Case(
         "train.jsonl",
         jsonl([{"sentence": ["a"], "label": 1}]),
-        "column 'sentence' holds a list where a text is meant",
+        "column 'sentence' has a list instead of a text",
         None,
         "sst2",
     ),
@@ -310,10 +310,14 @@ CASES = (
         "ethics_virtue",
     ),
     Case("train.jsonl", jsonl([{"sentence": "a", "label": 5}]), "holds 5, none of 0", None, "sst2"),
-    Case("train.json", "[[1, 2]]", "not laid out as the task's original files", None, "dream"),
-    Case("train.jsonl", jsonl([{"passage": 3}]), "not laid out as the task's", None, "multirc"),
+    Case("train.json", "[[1, 2]]", "not in the layout of the task's original files", None, "dream"),
+    Case("train.jsonl", jsonl([{"passage": 3}]), "not in the layout of", None, "multirc"),
     Case(
-        "train.jsonl", jsonl([{"question": {}}] * 2), "not laid out as the task's", None, "quartz"
+        "train.jsonl",
+        jsonl([{"question": {}}] * 2),
+        "not in the layout of",
+        None,
+        "quartz",
     ),
     Case("train.xml", "<data>", r"not XML", None, "quail"),
     Case("train.jsonl.gz", LINES, DAMAGED, None, "boolq"),
@@ -322,7 +326,7 @@ CASES = (
         "train.csv",
         "PuzzleId,FEN,Moves,Rating\n"
         "1,rnbqkbnr/pppppppp/8/8/8/8/PPPPPPPP/RNBQKBNR w KQkq - 0 1,e2e4 e7e5,hard\n",
-        "column 'Rating' holds 'hard', which is no finite number",
+        "column 'Rating' has 'hard', which is not a finite number",
         None,
         "chess_puzzles",
     ),

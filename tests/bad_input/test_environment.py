@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.support import sweep_text
 from w2s_ray import cli
-from w2s_ray.cli import terminal
+from w2s_ray.cli import standard_streams
 from w2s_ray.errors import InputError
 from w2s_ray.execute import driver, environment, local_ray
 from w2s_ray.execute.environment import ray_address, set_variables
@@ -170,15 +170,15 @@ def test_every_text_can_be_printed_in_every_encoding(monkeypatch, encoding, text
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding=encoding, errors="strict", write_through=True)
     monkeypatch.setattr(sys, "stdout", stream)
-    terminal.replace_unencodable()
+    standard_streams.replace_unencodable()
     print(text)
     print("the end", flush=True)
     assert written.getvalue().decode(encoding).endswith("the end\n")
 
 
-def test_what_stands_for_our_own_characters_is_as_wide():
-    assert {len(text) for text in terminal.REPLACEMENTS.values()} == {1}
-    assert "".join(terminal.REPLACEMENTS.values()).isascii()
+def test_replacements_of_characters_keep_the_width():
+    assert {len(replacement) for replacement in standard_streams.REPLACEMENTS.values()} == {1}
+    assert "".join(standard_streams.REPLACEMENTS.values()).isascii()
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ store: "res [/old] v2"
 """
 
 
-def test_a_plan_shows_names_as_they_are_and_doubts_an_order_that_falls(tmp_path, monkeypatch):
+def test_a_plan_shows_names_unchanged_and_warns_about_the_order_of_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"text number {i},{i % 2}\n" for i in range(100))
     Path("d ata [1].csv").write_text("text,label\n" + rows)
@@ -206,23 +206,23 @@ def test_a_plan_shows_names_as_they_are_and_doubts_an_order_that_falls(tmp_path,
     assert "model [/b] (embedded:s" in text
     assert "student =1 taught by [/b], a[/b] on b[/b], seed 0" in text
     assert (
-        "warning: the weak model [/b] has 17,864 parameters and its strong model =1 13,254" in text
+        "the weak model [/b] has more parameters (17,864) than its strong model =1 (13,254)" in text
     )
     Path("s.yaml").write_text(SWEEP.replace('"embedded:s"', '"embedded:xs"'))
     assert "warning" not in shown("plan", "s.yaml")
     assert not Store.open("res [/old] v2").exists()
 
 
-def test_progress_is_told_in_names_as_they_are():
+def test_progress_shows_names_unchanged():
     from w2s_ray.execute.progress_display import ProgressCounts, ProgressDisplay
+    from w2s_ray.plain_console import PlainConsole
     from w2s_ray.status.run_state import ProgressSnapshot
-    from w2s_ray.terminal import PlainConsole
 
     console = PlainConsole(file=io.StringIO(), width=200)
     display = ProgressDisplay(console, progress_tracker=None)
-    display.seen = ProgressSnapshot(steps={"run": (1, 2)})
+    display.snapshot = ProgressSnapshot(steps={"run": (1, 2)})
     tally = ProgressCounts(names={"run": f"student [/b] {RED}"}, kinds={}, total=2)
-    display.line(f"failed student [/b]: [/red] {RED}", tally)
+    display.print_line(f"failed student [/b]: [/red] {RED}", tally)
     console.print(display._picture(tally))
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert r"failed student [/b]: [/red] \x1b[31mred" in text

@@ -153,14 +153,15 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "layers true": (config(n_layer=True), "n_layer is True"),
     "vocabulary 0": (config(vocab_size=0), "vocab_size is 0"),
     "positions 0": (config(n_positions=0), "n_positions is 0"),
+    "a million layers": (config(n_layer=10**6), "1,000,000 layers; at most 10,000 can be built"),
     "heads 0": (config(n_head=0), "n_head is 0"),
-    "heads 3": (config(n_head=3), "3 heads don't divide a width of 16"),
+    "heads 3": (config(n_head=3), "the width 16 is not divisible by 3 heads"),
     "t5": (config(model_type="t5", is_encoder_decoder=True), "is an encoder-decoder"),
     "bart": (config(model_type="bart", is_encoder_decoder=True), "is an encoder-decoder"),
-    "xlnet": (config(model_type="xlnet"), "looks at tokens on both sides"),
+    "xlnet": (config(model_type="xlnet"), "has bidirectional attention"),
     "embedding gemma": (
         config(model_type="gemma3_text", use_bidirectional_attention=True),
-        "looks at tokens on both sides",
+        "has bidirectional attention",
     ),
     # weights and config.json
     "half of the tensors": (with_tensors(half), "of 28 tensors are missing: h.0."),
@@ -194,48 +195,48 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
         with_tensors(lambda t: {f"foo.{k}": v for k, v in t.items()}),
         "no tensor is of a layer of gpt2; it has foo.transformer.",
     ),
-    "no tensors": (with_tensors(lambda t: {}), "model.safetensors holds no tensors"),
+    "no tensors": (with_tensors(lambda t: {}), "model.safetensors has no tensors"),
     # the files of weights
     "weights empty": (
         text(WEIGHTS, ""),
-        "truncated or damaged (its 0 bytes end within the header)",
+        "truncated or damaged (it ends within the header, after 0 bytes)",
     ),
     "weights cut": (cut(WEIGHTS, 0.5), "truncated or damaged (it has"),
-    "header cut": (cut(WEIGHTS, 0.005), "bytes end within the header"),
+    "header cut": (cut(WEIGHTS, 0.005), "it ends within the header"),
     "weights longer": (
         lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes() + b"\0" * 9),
         "truncated or damaged (it has",
     ),
-    "weights are HTML": (text(WEIGHTS, "<!doctype html>" * 30), "bytes end within the header"),
+    "weights are HTML": (text(WEIGHTS, "<!doctype html>" * 30), "it ends within the header"),
     "weights of LFS": (
         text(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-        "is a pointer of Git LFS; fetch the file with `git lfs pull`",
+        "is a Git LFS pointer; download the file with `git lfs pull`",
     ),
     "header not JSON": (
         text(WEIGHTS, (8).to_bytes(8, "little") + b"notjson!"),
         "its header is not JSON",
     ),
-    "header a list": (text(WEIGHTS, (2).to_bytes(8, "little") + b"[]"), "is no JSON object"),
+    "header a list": (text(WEIGHTS, (2).to_bytes(8, "little") + b"[]"), "is not a JSON object"),
     "tensor without offsets": (
         with_header(lambda h: h[FIRST].pop("data_offsets")),
-        f"its header says nothing usable of tensor {FIRST}",
+        f"its header has an invalid entry for tensor {FIRST}",
     ),
     "tensor of negative size": (
         with_header(lambda h: h[FIRST].update(shape=[-1, 48])),
-        f"its header says nothing usable of tensor {FIRST}",
+        f"its header has an invalid entry for tensor {FIRST}",
     ),
     "tensor with fewer bytes": (
         with_header(lambda h: h[FIRST].update(shape=[16, 4800])),
-        f"tensor {FIRST} has not as many bytes as its shape says",
+        f"the bytes of tensor {FIRST} don't match its shape",
     ),
     "no weights": (without(WEIGHTS), "has no *.safetensors weights"),
     "pickled weights": (
         both(without(WEIGHTS), text("pytorch_model.bin", "pickle")),
-        "which are pickles and are not loaded",
+        "are pickles, which are never loaded",
     ),
     "weights by another name": (
         lambda f: (f / WEIGHTS).rename(f / "other.safetensors"),
-        "has neither model.safetensors nor model.safetensors.index.json, but other.safetensors",
+        "has other.safetensors, but neither model.safetensors nor model.safetensors.index.json",
     ),
     # values
     "a value NaN": (
@@ -252,24 +253,27 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     ),
     "a value NaN in an indexed file": (
         both(with_value(FIRST, "nan"), indexed(lambda n: "part.safetensors")),
-        "part.safetensors; the file is damaged or its training diverged: fetch or save it again",
+        "part.safetensors; the file is damaged or its training diverged: download or save it again",
     ),
     # an index
     "index outside": (
         indexed(lambda n: "../part.safetensors"),
-        "in '../part.safetensors'; an index names files of its own folder alone",
+        "in '../part.safetensors', which is not a file name of this folder",
     ),
-    "index absolute": (indexed(lambda n: "/etc/passwd"), "in '/etc/passwd'; an index names files"),
+    "index absolute": (
+        indexed(lambda n: "/etc/passwd"),
+        "in '/etc/passwd', which is not a file name",
+    ),
     "index without a file": (
         indexed(lambda n: "part.safetensors" if "h.0" in n else "gone.safetensors"),
-        "names gone.safetensors, which is not there",
+        "lists gone.safetensors, which doesn't exist",
     ),
     "index of another tensor": (
         both(
             indexed(lambda n: "part.safetensors"),
             text(INDEX, '{"weight_map": {"x": "part.safetensors"}}'),
         ),
-        "places tensor x in part.safetensors, which lacks it",
+        "has tensor x in part.safetensors, which doesn't contain it",
     ),
     "index not JSON": (
         both(indexed(lambda n: "part.safetensors"), text(INDEX, "{")),
@@ -305,25 +309,25 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     ),
     "a broken adapter": (text("adapter_config.json", "{"), "adapter_config.json is not JSON"),
     # the tokenizer
-    "no tokenizer": (without("tokenizer*"), "has no tokenizer files; put those of its base"),
+    "no tokenizer": (without("tokenizer*"), "has no tokenizer files; copy those of its base"),
     "tokenizer not JSON": (cut("tokenizer.json", 0.7), "tokenizer.json is not JSON"),
     "tokenizer empty": (text("tokenizer.json", ""), "tokenizer.json is not JSON, line 1"),
     "tokenizer a list": (text("tokenizer.json", "[]"), "tokenizer.json is a JSON list"),
     "tokenizer without a model": (
         text("tokenizer.json", "{}"),
-        "tokenizer.json is no tokenizer of the tokenizers library",
+        "tokenizer.json is not a tokenizer of the tokenizers library",
     ),
     "tokenizer without tokens": (
         text("tokenizer.json", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}'),
-        "is no tokenizer of the tokenizers library",
+        "is not a tokenizer of the tokenizers library",
     ),
     "tokenizer of texts": (
         text("tokenizer.json", '{"model": {"type": "BPE", "vocab": {"a": "0"}}}'),
-        "is no tokenizer of the tokenizers library",
+        "is not a tokenizer of the tokenizers library",
     ),
     "one token too many": (
         added_token(2090),
-        "has 2,091 tokens, and the embedding 2,090 rows; resize the embedding",
+        "has 2,091 tokens, but the embedding has 2,090 rows; resize the embedding",
     ),
     "a token far off": (added_token(10**6), "has 1,000,001 tokens"),
 }
@@ -415,7 +419,7 @@ def test_sound_folders_are_planned(place, tmp_path):
 
 
 TUNINGS = {
-    "targets: [c_attn, c_attn2]": "'c_attn2' matches no module of weak; it has [c_attn, c_proj",
+    "targets: [c_attn, c_attn2]": "'c_attn2' matches no module of weak; choose from [c_attn",
     "targets: [q_proj]": "'q_proj' matches no module of weak",
     "targets: [all-linear]": "'all-linear' matches no module of weak",
     "targets: [ln_1]": "'ln_1' matches no module of weak",
@@ -435,10 +439,22 @@ def test_targets_that_match_are_planned(place):
         assert planned(place, BASE, training=training).exit_code == 0, targets
 
 
+def test_adapters_without_targets_need_a_default_of_peft(place, tmp_path):
+    from transformers import Olmo2Config, Olmo2Model
+
+    folder = changed(tmp_path, without("config.json", WEIGHTS))
+    shape = {**BERT, "vocab_size": 2090, "pad_token_id": 0}
+    Olmo2Model(Olmo2Config(**shape)).save_pretrained(folder)
+    assert planned(place, folder).exit_code == 0
+    line = refused(planned(place, folder, training="{tuning: {kind: lora}}"))
+    assert "training.tuning.targets is null, and peft has no default for strong (olmo2)" in line
+    assert "name modules of [embed_tokens, down_proj, gate_proj, " in line
+
+
 def test_more_layers_than_there_are(place):
     training = "{tuning: {kind: last_layers, layers: 1000}}"
     line = refused(planned(place, BASE, training=training))
-    assert "training.tuning.layers is 1000, more than weak has (1); lower it" in line
+    assert "training.tuning.layers is 1000, but weak has 1 layers; lower it" in line
     assert planned(place, BASE, training=training.replace("1000", "1")).exit_code == 0
 
 
@@ -453,7 +469,7 @@ def test_what_a_search_may_try_is_checked_too(place):
     from w2s_ray.cli import app
 
     line = refused(CliRunner().invoke(app, ["plan", str(path)]))
-    assert "training.tuning.layers is 9, more than strong has (2)" in line
+    assert "training.tuning.layers is 9, but strong has 2 layers" in line
 
 
 def planned_answers(place: Path, answers: list[str], *, model: object, most: int = 4) -> Any:
@@ -484,14 +500,14 @@ def test_answers_that_no_completion_can_give_are_counted_at_plan(place):
     assert planned_answers(place, [*short, *["w1 w2 w3"] * 5], model=BASE).exit_code == 0
     many = [*short[:100], *["w1 w2 w3 w4"] * 60, *["w1 w2 w3 w4 w5 w6"] * 40]
     line = refused(planned_answers(place, many, model=BASE))
-    assert "training.answer_tokens is 4, and " in line
-    assert " of 120 answers are longer for weak, the longest 7 tokens with its end; raise" in line
+    assert "training.answer_tokens is 4, but " in line
+    assert " of 120 answers are longer for weak (the longest has 7 tokens" in line
     assert planned_answers(place, many, model=BASE, most=7).exit_code == 0
 
 
 def test_an_answer_of_spaces_alone_is_refused(place):
     line = refused(planned_answers(place, ["w1"] * 3 + ["  "] + ["w2"] * 196, model=BASE))
-    assert "row 4: column 'answer' has only spaces" in line
+    assert "row 4: column 'answer' has only white space" in line
 
 
 def test_a_model_that_cannot_write_is_refused_where_it_must(place, tmp_path):
@@ -510,4 +526,4 @@ def test_an_adapter_of_a_tied_embedding_is_refused_where_the_head_is_used(place)
     from w2s_ray.cli import app
 
     line = refused(CliRunner().invoke(app, ["plan", str(path)]))
-    assert "wte of weak is the embedding and the language model's head at once" in line
+    assert "wte of weak is both the embedding and the language model's head" in line

@@ -95,38 +95,38 @@ YAML = {
     "deep blocks": ("".join(f"{' ' * i}a:\n" for i in range(200)), "nested more than 40 deep"),
     "a day that isn't": (with_("seeds: [0]", "seeds: 2026-13-45"), "seeds: write a list"),
     "a day as a number": (with_("train: 80", "train: 2026-01-02"), "train: write a whole number"),
-    "a template": (with_("results", "{{ results }}"), "a template that was not rendered"),
-    "a template's block": ("{% for x in y %}\n" + SWEEP, "a template that was not rendered"),
-    "a quoted template": (with_("results", '"{{ results }}"'), "that was not rendered"),
+    "a template": (with_("results", "{{ results }}"), "an unrendered template; render it first"),
+    "a template's block": ("{% for x in y %}\n" + SWEEP, "an unrendered template; render it first"),
+    "a quoted template": (with_("results", '"{{ results }}"'), "an unrendered template"),
     "a list as a key": (SWEEP + "? [a]\n: b\n", "a key is a list or a mapping; a key is text"),
     "a mapping as a key": (SWEEP + "{a: b}: c\n", "a key is a list or a mapping"),
     "a long integer": (with_("80", "9" * 5000), "a number has more than 100 digits"),
     "a long hexadecimal": (with_("80", "0x" + "f" * 5000), "a number has more than 100 digits"),
     "a large integer": (with_("80", str(BIG)), "train: Input should be less than or equal to"),
-    "no integer": (with_("80", "!!int abc"), "'abc' is no integer"),
-    "an empty integer": (with_("80", "!!int ''"), "'' is no integer"),
-    "no number": (with_("lr: 1.0e-3", "lr: !!float abc"), "'abc' is no number"),
-    "no bool": (with_("[0]", "!!bool abc"), "'abc' is no true or false"),
+    "no integer": (with_("80", "!!int abc"), "'abc' is not an integer"),
+    "an empty integer": (with_("80", "!!int ''"), "'' is not an integer"),
+    "no number": (with_("lr: 1.0e-3", "lr: !!float abc"), "'abc' is not a number"),
+    "no bool": (with_("[0]", "!!bool abc"), "'abc' is not true or false"),
     "no list": (with_("[0]", "!!seq {a: b}"), "expected a sequence node"),
-    "no mapping": (with_("trackers: {}", "trackers: !!map [a]"), "this is no mapping"),
-    "a timestamp": (with_("[0]", "!!timestamp abc"), "'!!timestamp' is no type of a value here"),
-    "bytes": (with_("name: t", "name: !!binary aGk="), "'!!binary' is no type of a value here"),
-    "a set": (with_("[0]", "!!set {0}"), "'!!set' is no type of a value here"),
+    "no mapping": (with_("trackers: {}", "trackers: !!map [a]"), "this is not a mapping; write {"),
+    "a timestamp": (with_("[0]", "!!timestamp abc"), "'!!timestamp' is not an allowed type"),
+    "bytes": (with_("name: t", "name: !!binary aGk="), "'!!binary' is not an allowed type"),
+    "a set": (with_("[0]", "!!set {0}"), "'!!set' is not an allowed type"),
     "an object": (
         with_("name: t", "name: !!python/object/apply:os.system ['true']"),
-        "python/object/apply:os.system' is no type of a value here",
+        "python/object/apply:os.system' is not an allowed type",
     ),
-    "a tag of one's own": (with_("name: t", "name: !mine t"), "'!mine' is no type of a value"),
-    "a long tag": (with_("name: t", f"name: !{LONG} t"), "is no type of a value here; remove it"),
+    "a tag of one's own": (with_("name: t", "name: !mine t"), "'!mine' is not an allowed"),
+    "a long tag": (with_("name: t", f"name: !{LONG} t"), "is not an allowed type; remove it"),
     "aliases of aliases": (ALIASES, "more than 100,000 values, aliases included"),
-    "an alias in itself": (with_("[0]", "&a [*a]"), "an alias stands inside the value"),
-    "a merge of itself": ("a: &a {<<: *a}", "an alias stands inside the value"),
+    "an alias in itself": (with_("[0]", "&a [*a]"), "an alias is inside the value"),
+    "a merge of itself": ("a: &a {<<: *a}", "an alias is inside the value"),
     "an unknown alias": (with_("[0]", "*nowhere"), "found undefined alias 'nowhere'"),
     "a merge of a number": (with_("trackers: {}", "<<: 3"), "expected a mapping or list of mapp"),
     "two documents": (SWEEP + "---\nname: u\n", "but found another document"),
     "a tab": ("name: t\n\ttask: {}\n", r"found character '\t' that cannot start any token"),
-    "a key twice": (SWEEP + "name: u\n", ":19: not valid YAML: the key 'name' stands twice"),
-    "a long key twice": (f"{LONG[:900]}: 1\n" * 2, "stands twice; keep one"),
+    "a key twice": (SWEEP + "name: u\n", ":19: not valid YAML: the key 'name' occurs twice"),
+    "a long key twice": (f"{LONG[:900]}: 1\n" * 2, "occurs twice; keep one"),
     "a wrong version": ("%YAML 9.9\n---\nname: t\n", "incompatible YAML document"),
     "an open bracket": ("name: [t\n", "not valid YAML: expected ',' or ']'"),
     "an open quote": ("name: 't\n", "found unexpected end of stream"),
@@ -141,7 +141,7 @@ YAML = {
     "UTF-16": ("name: t\n".encode("utf-16"), "byte 0 is not UTF-8; save the file as UTF-8"),
     "latin-1": ("name: café\n".encode("latin-1"), "byte 9 is not UTF-8"),
     "a program": (b"\x7fELF\x02\x01\x01\0\xff", "is not UTF-8"),
-    "a large file": (b"#" * (1 << 20) + b"\n", "has 1,048,577 bytes, which is no sweep file"),
+    "a large file": (b"#" * (1 << 20) + b"\n", "has 1,048,577 bytes, too many for a sweep file"),
 }
 TYPES = {
     "models as text": (
@@ -174,7 +174,7 @@ TYPES = {
     "a stage as text": (stage("hard"), "methods.other.stages.0: write a mapping"),
     "gpus as a word": (execution("gpus_per_worker: many"), "write a number; or write 'auto' (got"),
     "gpus as a mapping": (execution("gpus_per_worker: {a: 1}"), "gpus_per_worker: write a number"),
-    "trackers as a number": (with_("trackers: {}", "trackers: 3"), "3 names no trackers"),
+    "trackers as a number": (with_("trackers: {}", "trackers: 3"), "3 is not a list of trackers"),
     "trackers with number keys": (with_("trackers: {}", "trackers: [{1: 2}, {1: 2}]"), "twice"),
     "an unknown key": (training("batch: 16"), "unknown key 'batch'; did you mean"),
     "a long unknown key": (training(f"{LONG[:900]}: 16"), "(900 characters); known: batch_size"),
@@ -194,7 +194,7 @@ TYPES = {
     ),
     "text with category": (
         columns("{text: text, category: label}"),
-        "a task of images or of features, which has no text; for two classes of texts write label",
+        "a task of images or features, which has no text; write label instead of category",
     ),
     "columns as a list": (columns("[text, label]"), "columns: write a mapping"),
     "one_of as text": (search("loss: {one_of: kl}"), "one_of: write a list"),
@@ -205,10 +205,10 @@ TYPES = {
     ),
     "an unknown form of a space": (search("training.lr: {normal: [0, 1]}"), "unknown key 'normal'"),
     "a space as a number": (search("training.lr: 3"), "training.lr: write a mapping"),
-    "a choice of mappings": (search("training.lr: {choice: [{a: 1}]}"), "{'a': 1} is no value"),
+    "a choice of mappings": (search("training.lr: {choice: [{a: 1}]}"), "{'a': 1} is not a value"),
     "no choices": (search("training.lr: {choice: []}"), "training.lr.choice: give at least 1"),
     "on as text": (with_("seed: 9", "seed: 9, on: xs"), "search.on: write a list"),
-    "on as a pair": (with_("seed: 9", "seed: 9, on: [xs, s]"), "is no list of pairs; write [["),
+    "on as a pair": (with_("seed: 9", "seed: 9, on: [xs, s]"), "is not a list of pairs; write [["),
 }
 VALUES = {
     "many rows": (with_("train: 80", "train: 1000000000000"), "train: Input should be less than"),
@@ -289,9 +289,9 @@ VALUES = {
         search(f"training.epochs: {{integer: [1, {BIG}]}}"),
         "less than or equal to",
     ),
-    "a range backwards": (search("training.lr: {uniform: [1, 0]}"), "[1.0, 0.0] is no range"),
+    "a range backwards": (search("training.lr: {uniform: [1, 0]}"), "[1.0, 0.0] is not a range"),
     "an infinite range": (search("training.lr: {uniform: [0, .inf]}"), "write a finite number"),
-    "a choice of infinity": (search("training.lr: {choice: [.inf]}"), "inf is no finite number"),
+    "a choice of infinity": (search("training.lr: {choice: [.inf]}"), "inf is not a finite number"),
     "betas to choose from": (
         search("training.betas: {choice: [[0.9, 0.999], [0.9, 1.5]]}"),
         "training.betas = (0.9, 1.5): training.betas.1: Input should be less than 1 (got 1.5)",
@@ -309,7 +309,7 @@ VALUES = {
                 )
             )
         ),
-        "searches 14 settings at once, whose bounds and kinds have 16,384 combinations",
+        "searches 14 settings, whose bounds and kinds have 16,384 combinations",
     ),
     "many cells": (
         with_("[0]", f"[{', '.join(map(str, range(2000)))}]").replace(
@@ -317,7 +317,7 @@ VALUES = {
         ),
         "the sweep has 1,202,000 cells",
     ),
-    "many methods of one name": (with_("naive: {}", "naive: {}\n  naive: {}"), "stands twice"),
+    "many methods of one name": (with_("naive: {}", "naive: {}\n  naive: {}"), "occurs twice"),
     "a name of 300": (
         with_("name: t", f"name: {'t' * 300}"),
         "name: String should have at most 120",
@@ -333,50 +333,62 @@ VALUES = {
         with_("label: xs", f"label: {'x' * 300}"),
         "label: String should have at mo",
     ),
-    "a label of lines": (with_("label: xs", r'label: "a\nb"'), r"'a\nb' is no name"),
-    "a blank label": (with_("label: xs", "label: ' '"), "' ' is no name; use letters"),
+    "a label of lines": (with_("label: xs", r'label: "a\nb"'), r"'a\nb' is not a name"),
+    "a blank label": (with_("label: xs", "label: ' '"), "' ' is not a name; use letters"),
     "a method's name of 300": (
         with_("naive: {}", f"{'n' * 300}: {{}}"),
         "String should have at most",
     ),
-    "a method's name of lines": (with_("naive: {}", r'"a\nb": {}'), "is no name; use letters"),
+    "a method's name of lines": (with_("naive: {}", r'"a\nb": {}'), "is not a name; use letters"),
     "a path of 5,000": (
         with_("d.csv", LONG),
         "is too long for a path (4,096 characters, 255 bytes",
     ),
     "a path's part of 300": (with_("d.csv", f"a/{'b' * 300}/d.csv"), "is too long for a path"),
-    "an empty path": (with_("path: d.csv", "path: ''"), "task.path: '' names no file or folder"),
-    "a path of a user": (with_("d.csv", "~nosuchuser/d.csv"), "home of a user who isn't there"),
+    "an empty path": (
+        with_("path: d.csv", "path: ''"),
+        "task.path: '' is an empty path; give a file",
+    ),
+    "a path of a user": (
+        with_("d.csv", "~nosuchuser/d.csv"),
+        "home of a user who doesn't exist here",
+    ),
     "a path of lines": (with_("d.csv", r'"a\nb"'), r"'a\nb' has control characters"),
-    "a URL": (with_("d.csv", "https://example.org/d.csv"), "is a URL; download it, and name the"),
-    "ftp": (with_("d.csv", "ftp://example.org/d.csv"), "is a URL; download it, and name the local"),
+    "a URL": (with_("d.csv", "https://example.org/d.csv"), "is a URL; download it, and give the"),
+    "ftp": (with_("d.csv", "ftp://example.org/d.csv"), "is a URL; download it, and give the path"),
     "a file that isn't there": (SWEEP, "task birds: no such file or folder: d.csv"),
-    "an empty store": (with_("store: results", 'store: ""'), "store: '' names no file or folder"),
-    "a store of blanks": (with_("store: results", 'store: "  "'), "store: '  ' names no file or"),
+    "an empty store": (with_("store: results", 'store: ""'), "store: '' is an empty path"),
+    "a store of blanks": (with_("store: results", 'store: "  "'), "store: '  ' is an empty path"),
     "a store by ftp": (
         with_("results", "ftp://example.org/r"),
         "store: 'ftp://example.org/r' can't be",
     ),
-    "a store on the web": (with_("results", "https://example.org"), "can't be written to; name a"),
+    "a store on the web": (with_("results", "https://example.org"), "can't be written to; give a"),
     "a store of 5,000": (with_("store: results", f"store: {LONG}"), "store: 'xxx"),
     "a store of a user": (
         with_("results", "~nosuchuser/r"),
         "store: '~nosuchuser/r' is in the home",
     ),
     "a store of null": (with_("store: results", "store: null"), "store: write text"),
-    "a model of a user": (with_("embedded:xs", "~nosuchuser/m"), "home of a user who isn't there"),
-    "a model by ftp": (with_("embedded:xs", "ftp://x/m"), "is a URL; download it, and name the"),
+    "a model of a user": (
+        with_("embedded:xs", "~nosuchuser/m"),
+        "home of a user who doesn't exist here",
+    ),
+    "a model by ftp": (with_("embedded:xs", "ftp://x/m"), "is a URL; download it, and give the"),
     "a model of 5,000": (with_("embedded:xs", LONG), "is too long for a path"),
     "a model without a name": (
         with_('name: "embedded:xs", ', ""),
         "models.0.name: missing; add it",
     ),
-    "a model's empty name": (with_("embedded:xs", ""), "'' names no file or folder; name one"),
+    "a model's empty name": (
+        with_("embedded:xs", ""),
+        "'' is an empty path; give a file or folder",
+    ),
     "an unknown model of ours": (with_("embedded:xs", "embedded:zzz"), "zzz"),
     "a model twice": (with_("label: xs", "label: s"), "models has 's' more than once"),
     "a step that isn't": (
         with_("label: xs", "label: xs, checkpoint: 's@²'"),
-        "checkpoint: 's@²' is not left by a pretraining",
+        "checkpoint: 's@²' is not kept by a pretraining",
     ),
     "a long step": (with_("label: xs", f"label: xs, checkpoint: s@{'9' * 5000}"), "at most 300"),
     "an unknown model in pairs": (
@@ -389,7 +401,7 @@ VALUES = {
     ),
     "difficulty backwards": (
         with_("test: 40", "test: 40, difficulty: [9, 1]"),
-        "the least, 9, is above the greatest, 1; swap them",
+        "the lower bound 9 is above the upper bound 1; swap them",
     ),
     "large difficulty": (
         with_("test: 40", "test: 40, difficulty: [0, 1e300]"),
@@ -399,7 +411,7 @@ VALUES = {
         SWEEP.replace(
             "birds, path: d.csv, columns: {text: text, label: label}", "embedded"
         ).replace("train: 80", "train: 900000"),
-        "task embedded: 900,060 rows are asked for, and at most 200,000 are generated",
+        "task embedded: it needs 900,060 rows, and at most 200,000 can be generated",
     ),
     "a wide architecture": (
         with_(
@@ -427,7 +439,7 @@ CASES = {**YAML, **TYPES, **VALUES}
 
 
 def refused(file: str, *options: str) -> str:
-    """The one line that `w2s plan` answers with."""
+    """The line that `w2s plan` prints."""
     run = CliRunner().invoke(app, ["plan", file, *options])
     assert run.exit_code == 2, run.output
     assert "Traceback" not in run.output
@@ -446,20 +458,20 @@ def test_a_malformed_sweep_gives_its_line(content, line, tmp_path: Path, monkeyp
     assert line in refused("s.yaml")
 
 
-def test_there_are_many_of_them():
+def test_the_table_has_at_least_100_cases():
     assert len(CASES) >= 100
 
 
-def test_what_is_no_file_gives_its_line(tmp_path: Path, monkeypatch):
+def test_a_path_that_is_not_a_file_gives_its_line(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     os.mkfifo("pipe")
-    assert "folder is a folder; name the sweep file" in refused("folder")
-    assert "pipe is no regular file; name the sweep file" in refused("pipe")
-    assert "no sweep file at nowhere.yaml; name a YAML file" in refused("nowhere.yaml")
+    assert "folder is a folder; give the path of the sweep file" in refused("folder")
+    assert "pipe is not a regular file; give the path of the sweep file" in refused("pipe")
+    assert "no sweep file at nowhere.yaml; give the path of a YAML file" in refused("nowhere.yaml")
     assert "no sweep file at s/t.yaml" in refused("s/t.yaml")
-    assert "can't be read: File name too long; name the sweep file" in refused(LONG)
-    assert "/dev/zero is no regular file" in refused("/dev/zero")
+    assert "can't be read: File name too long; give the path of" in refused(LONG)
+    assert "/dev/zero is not a regular file" in refused("/dev/zero")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -475,29 +487,39 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path, monkey
     assert "no such file or folder: d.csv" in refused("s.yaml")
 
 
-def test_price_and_cluster_files_are_read_alike(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--price-per-hour", "-1", "--currency", "USD"), "--price-per-hour is -1; give the price"),
+        (("--price-per-hour", "nan", "--currency", "USD"), "--price-per-hour is nan; give"),
+        (("--price-per-hour", "inf", "--currency", "USD"), "--price-per-hour is inf; give"),
+        (("--price-per-hour", "2"), "--price-per-hour is 2 of what? add --currency"),
+        (("--currency", "USD"), "--currency is 'USD' of no price; add --price-per-hour"),
+        (("--price-per-hour", "2", "--currency", "$"), "give its name in letters"),
+        (("--price-per-hour", "2", "--currency", "USD"), "add --accelerator NAME"),
+    ],
+)
+def test_a_price_that_is_none_is_refused(options, line, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(SWEEP)
+    assert line in refused("s.yaml", *options)
+
+
+def test_files_of_accelerators_and_clusters_are_read_alike(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(
         SWEEP.replace("birds, path: d.csv, columns: {text: text, label: label}", "embedded")
     )
     for content, line in (
-        (b"{{ prices }}", "a template that was not rendered"),
+        (b"{{ devices }}", "an unrendered template; render it first"),
         (b"[" * 5000, "nested more than 40 deep"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"a: \0", "is not allowed; remove it"),
-        (b"a: !!int abc", "'abc' is no integer"),
+        (b"a: !!int abc", "'abc' is not an integer"),
     ):
         Path("f.yaml").write_bytes(content)
-        assert line in refused("s.yaml", "--accelerator", "L4", "--prices", "f.yaml")
         assert line in refused("s.yaml", "--accelerator", "L4", "--accelerators", "f.yaml")
         assert line in refused("s.yaml", "--cluster", "f.yaml")
-    for content, line in (
-        (b"currency: USD\nper_device_hour: {L4: -1}", "per_device_hour.L4: write a mapping"),
-        (b"currency: USD\nper_device_hour: {L4: {spot: -1}}", "greater than or equal to 0"),
-        (b"currency: ''\nper_device_hour: {L4: {spot: 1}}", "currency: String should have at"),
-    ):
-        Path("f.yaml").write_bytes(content)
-        assert line in refused("s.yaml", "--accelerator", "L4", "--prices", "f.yaml")
     for content in (
         b"available_node_types: {h: {resources: {CPU: many}}}\nhead_node_type: h",
         b"kind: RayCluster\nspec: {headGroupSpec: {template: {spec: {containers: []}}}}",
@@ -505,9 +527,9 @@ def test_price_and_cluster_files_are_read_alike(tmp_path: Path, monkeypatch):
         b"provider: {type: local, worker_ips: []}\nhead_start_ray_commands: []",
     ):
         Path("f.yaml").write_bytes(content)
-        assert "cluster file f.yaml lacks or garbles" in refused("s.yaml", "--cluster", "f.yaml")
+        assert "cluster file f.yaml: missing or invalid" in refused("s.yaml", "--cluster", "f.yaml")
     Path("f.yaml").write_text("#!/bin/bash\n#SBATCH --cpus-per-task=many\n")
-    assert "cluster file f.yaml lacks or garbles" in refused("s.yaml", "--cluster", "f.yaml")
+    assert "cluster file f.yaml: missing or invalid" in refused("s.yaml", "--cluster", "f.yaml")
 
 
 def test_many_problems_are_as_many_lines_up_to_a_bound():
@@ -519,7 +541,7 @@ def test_many_problems_are_as_many_lines_up_to_a_bound():
 
 
 def is_sweep_or_line(text: str) -> None:
-    """Assert that `text` is a sweep, or gives lines of bounded length."""
+    """Assert that `text` is a valid sweep, or gives lines of bounded length."""
     try:
         assert isinstance(parse_sweep(text), Sweep)
     except InputError as error:
@@ -571,12 +593,12 @@ VALUES_OF_ANY_KIND = st.recursive(
 )
 
 
-def test_the_sweep_that_is_changed_is_one():
+def test_the_sweep_for_the_mutations_is_valid():
     assert parse_sweep(RICH).cells()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place of a value that isn't the whole."""
+    """The path of every value inside a value."""
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield (*path, key)
@@ -621,7 +643,7 @@ def test_any_value_in_any_place_is_a_sweep_or_gives_lines(changes):
     data = yaml.safe_load(RICH)
     for path, key, value in changes:
         at = data
-        with contextlib.suppress(LookupError, TypeError):  # an earlier change took the place away
+        with contextlib.suppress(LookupError, TypeError):  # an earlier change removed this path
             for part in path[:-1]:
                 at = at[part]
             at[path[-1]] = value
@@ -631,7 +653,7 @@ def test_any_value_in_any_place_is_a_sweep_or_gives_lines(changes):
 
 
 def declared_models(model: type[BaseModel], seen: set[type[BaseModel]]) -> None:
-    """Add to `seen` all models that a file of `model` is made of."""
+    """Add `model` and the models of all its fields to `seen`."""
     if model in seen:
         return
     seen.add(model)
@@ -648,7 +670,7 @@ def types_in(annotation: Any) -> Iterator[Any]:
 
 
 def unbounded(annotation: Any, metadata: list[Any]) -> bool:
-    """Whether a number or text in `annotation` may be as large as it likes."""
+    """Whether a number or text in `annotation` has no upper bound."""
     if typing.get_origin(annotation) is typing.Literal:
         return False
     if typing.get_origin(annotation) is typing.Annotated:
@@ -667,8 +689,8 @@ def unbounded(annotation: Any, metadata: list[Any]) -> bool:
     return annotation is str and "max_length" not in names and not checked & CHECKED
 
 
-CHECKED = {"checked_path", "checked_place"}
-"""Functions that bound the length of a text, among other things."""
+CHECKED = {"checked_path", "checked_folder_or_uri"}
+"""Validators that bound the length of a text."""
 
 
 def flat(metadata: list[Any]) -> list[Any]:

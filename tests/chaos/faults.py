@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 Hurt = Callable[["Victim"], bool]
-"""Does a fault to a sweep; False where it came too late or nobody met it."""
+"""Injects a fault into a sweep; False where it came too late or had no effect."""
 
 SHORT_OF_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4096", "MALLOC_TRIM_THRESHOLD_": "0"}
 """Environment in which a process gives back what it frees, so that `starve` is felt at once."""

@@ -50,7 +50,7 @@ FITS = 22
 SITE = Path(__file__).parent / "site"
 
 END_HEAD, END_NODE = kill(HEAD), kill(NODE)
-"""What a `w2s run` that started its Ray itself goes on after, with a new one."""
+"""Processes whose loss a `w2s run` survives with a new Ray, if it started its Ray itself."""
 
 
 @dataclass(frozen=True)

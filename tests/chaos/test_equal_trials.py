@@ -77,7 +77,9 @@ def next_request(trial: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("text", [EQUAL, SHARED], ids=["equal", "shared"])
-def test_a_sweep_ends_whoever_wants_a_fit_that_others_want(tmp_path: Path, monkeypatch, text: str):
+def test_a_sweep_ends_with_fits_that_several_studies_request(
+    tmp_path: Path, monkeypatch, text: str
+):
     monkeypatch.chdir(tmp_path)
     make_noises(tmp_path / "noises.csv")
     (tmp_path / "sweep.yaml").write_text(f"{text}store: results\n")

@@ -1,4 +1,4 @@
-"""Worker groups under faults: a process of one is killed, and the sweep goes on."""
+"""Worker groups under faults: a process of one is killed, and the sweep continues."""
 
 from __future__ import annotations
 

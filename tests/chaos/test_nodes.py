@@ -1,4 +1,4 @@
-"""A node of the cluster is lost, or its end is announced, and the sweep goes on without it."""
+"""A node of the cluster is lost, or its end is announced, and the sweep continues without it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.figures.stores import Sweep, make_store
 from tests.support import make_model, make_task
-from w2s_ray.cli.terminal import CLOSED
+from w2s_ray.cli.standard_streams import CLOSED
 
 LARGE = "select a.range as x, repeat('abc', 30) as y from range({}) a"
 """More than a pipe holds."""

@@ -91,7 +91,7 @@ def write(folder: Path, *, epochs: int = 2, execution: str = "{}") -> Path:
 
 def test_no_token_and_a_wrong_one_are_refused_in_one_line(token, tmp_path):
     sweep = write(tmp_path)
-    for wrong, said in ((None, "asks for a token; put its token"), ("f" * 64, "refuses the token")):
+    for wrong, said in ((None, "needs a token; put its token"), ("f" * 64, "refuses the token")):
         ended = w2s(tmp_path, "submit", sweep, "--address", URL, "--shared", token=wrong)
         assert ended.returncode == 2, ended.stderr
         assert said in ended.stderr
@@ -122,7 +122,7 @@ def test_a_job_that_is_refused_on_the_cluster_ends_with_its_exit_code(token, tmp
     refused = write(tmp_path, execution="{cpus_per_worker: 64}", epochs=3)
     ended = w2s(tmp_path, "submit", refused, "--address", URL, "--shared", token=token)
     assert ended.returncode == 2, ended.stderr + ended.stdout
-    assert "asks for 64 CPU" in ended.stdout
+    assert "needs 64 CPU" in ended.stdout
 
 
 @pytest.mark.slow

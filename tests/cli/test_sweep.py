@@ -156,8 +156,8 @@ def test_a_store_on_bad_ground_is_refused_before_ray_starts(tmp_path):
 @pytest.mark.parametrize(
     ("execution", "error"),
     [
-        ("{gpus_per_worker: 1}", "execution.gpus_per_worker: model a asks for 1 GPU"),
-        ("{cpus_per_worker: 4096}", "execution.cpus_per_worker: model a asks for 4096 CPU"),
+        ("{gpus_per_worker: 1}", "execution.gpus_per_worker: model a needs 1 GPU"),
+        ("{cpus_per_worker: 4096}", "execution.cpus_per_worker: model a needs 4096 CPU"),
     ],
 )
 def test_resources_that_the_cluster_lacks_are_refused(tmp_path, execution, error):

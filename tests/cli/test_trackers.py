@@ -34,9 +34,9 @@ def run(folder: Path, *, trackers: str, **options: str) -> subprocess.CompletedP
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory) -> Path:
+def tracked_fit(tmp_path_factory) -> Path:
     """A folder in which a sweep was run twice, with every tracker that is installed."""
-    folder = tmp_path_factory.mktemp("tracked")
+    folder = tmp_path_factory.mktemp("tracked_fit")
     mlflow = f", {{mlflow: {{tracking_uri: 'sqlite:///{folder}/mlflow.db'}}}}" if MLFLOW else ""
     trackers = f"[tensorboard{mlflow}{', wandb' if WANDB else ''}]"
     for _ in range(2):
@@ -72,28 +72,28 @@ def told(folder: Path, fit: Record) -> dict[str, dict[int, float]]:
     return expected
 
 
-def test_tensorboard_has_every_fit_with_its_values_by_step(tracked: Path):
-    folders = list((tracked / "tensorboard" / "tiny").iterdir())
+def test_tensorboard_has_every_fit_with_its_values_by_step(tracked_fit: Path):
+    folders = list((tracked_fit / "tensorboard" / "tiny").iterdir())
     assert len(folders) == 5
     roles = sorted(folder.name.partition("_")[0] for folder in folders)
     assert roles == ["ceiling", "student", "supervisor", "trial", "trial"]
-    for fit in fits_of(tracked):
+    for fit in fits_of(tracked_fit):
         (folder,) = [folder for folder in folders if folder.name.endswith(fit.id)]
         assert len(list(folder.iterdir())) == 1
         found = scalars(folder)
-        for metric, values in told(tracked, fit).items():
+        for metric, values in told(tracked_fit, fit).items():
             assert found[metric] == pytest.approx(values, rel=1e-6), metric
 
 
 @pytest.mark.skipif(not MLFLOW, reason="the extra mlflow is not installed")
-def test_mlflow_has_every_fit_with_its_settings_and_values(tracked: Path):
+def test_mlflow_has_every_fit_with_its_settings_and_values(tracked_fit: Path):
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{tracked}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{tracked_fit}/mlflow.db")
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
     runs = {run.data.params["run"]: run for run in client.search_runs([experiment.experiment_id])}
-    fits = fits_of(tracked)
+    fits = fits_of(tracked_fit)
     assert runs.keys() == {fit.id for fit in fits}
     for fit in fits:
         run = runs[fit.id]
@@ -104,18 +104,18 @@ def test_mlflow_has_every_fit_with_its_settings_and_values(tracked: Path):
         assert float(run.data.params["training.lr"]) == fit.recipe["training"]["lr"]
         if fit.recipe["loss"]["kind"] == "confidence":
             assert float(run.data.params["loss.alpha"]) == fit.recipe["loss"]["alpha"]
-        for metric, values in told(tracked, fit).items():
+        for metric, values in told(tracked_fit, fit).items():
             history = client.get_metric_history(run.info.run_id, metric)
             assert {point.step: point.value for point in history} == pytest.approx(values), metric
 
 
 @pytest.mark.skipif(not WANDB, reason="the extra wandb is not installed")
-def test_weights_and_biases_keeps_every_fit_offline_unless_told_otherwise(tracked: Path):
-    kept = [path.name for path in (tracked / "wandb").glob("offline-run-*")]
-    assert sorted(name.rpartition("-")[2] for name in kept) == [f.id for f in fits_of(tracked)]
-    assert not list((tracked / "wandb").glob("run-*"))
-    for fit in fits_of(tracked):
-        (folder,) = (tracked / "wandb").glob(f"offline-run-*-{fit.id}")
+def test_weights_and_biases_keeps_every_fit_offline_unless_told_otherwise(tracked_fit: Path):
+    kept = [path.name for path in (tracked_fit / "wandb").glob("offline-run-*")]
+    assert sorted(name.rpartition("-")[2] for name in kept) == [f.id for f in fits_of(tracked_fit)]
+    assert not list((tracked_fit / "wandb").glob("run-*"))
+    for fit in fits_of(tracked_fit):
+        (folder,) = (tracked_fit / "wandb").glob(f"offline-run-*-{fit.id}")
         assert b"validation/accuracy" in (folder / f"run-{fit.id}.wandb").read_bytes()
 
 

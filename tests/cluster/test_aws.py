@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.test_files import CLUSTER, load
 
 IMPLIED = {"ec2:CreateTags", "iam:PassRole"}
-"""What AWS asks for besides, of who starts a machine with tags and a role."""
+"""Further permissions that AWS requires to start a machine with tags and a role."""
 
 
 @pytest.fixture

@@ -291,7 +291,7 @@ def test_no_file_holds_a_secret_or_opens_a_port(path):
 
 
 @pytest.mark.parametrize("name", [*CLOUDS, "local", "slurm.sbatch"])
-def test_every_node_asks_for_the_token(name):
+def test_every_node_requires_the_token(name):
     path = CLUSTER / (name if "." in name else f"{name}.yaml")
     text = path.read_text(encoding="utf-8")
     starts = len(re.findall(r"\bray\"? start ", text))

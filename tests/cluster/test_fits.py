@@ -1,4 +1,4 @@
-"""Sweep files against cluster files: what one asks for, the other has."""
+"""Sweep files and cluster files: the resources that one needs, the other has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def named(sweep: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.name)
-def test_every_cluster_that_a_sweep_names_has_what_it_asks_for(sweep):
+def test_every_cluster_that_a_sweep_names_has_its_resources(sweep):
     assert named(sweep), f"{sweep.name} doesn't say on which file of cluster/ it runs"
     for path in named(sweep):
         check_nodes(load_sweep(sweep), read_cluster_file(path), remedy="edit the file")
@@ -57,7 +57,7 @@ def test_the_nodes_of_a_kuberay_file_are_those_that_rays_autoscaler_sees(name):
         assert kind.most == (seen["max_workers"] or 1)
 
 
-def test_machines_and_allocations_hold_what_ray_start_is_told():
+def test_machines_and_allocations_have_the_resources_given_to_ray_start():
     local = read_cluster_file(CLUSTER / "local.yaml")
     assert [(kind.name, kind.most) for kind in local.kinds] == [("head", 1), ("worker", 2)]
     assert local.kinds[0].resources == {"CPU": 0, "GPU": 0, "w2s_driver": 1}
@@ -70,13 +70,13 @@ def test_machines_and_allocations_hold_what_ray_start_is_told():
 @pytest.mark.parametrize(
     ("execution", "said"),
     [
-        ("{gpus_per_worker: 16}", "gpus_per_worker: model a asks for 16 GPU.*the nearest, "),
-        ("{cpus_per_worker: 512}", "cpus_per_worker: model a asks for 512 CPU.*the nearest, "),
-        ("{accelerator_type: B300}", "accelerator_type: model a asks for .*B300"),
+        ("{gpus_per_worker: 16}", "gpus_per_worker: model a needs 16 GPU.*the nearest, "),
+        ("{cpus_per_worker: 512}", "cpus_per_worker: model a needs 512 CPU.*the nearest, "),
+        ("{accelerator_type: B300}", "accelerator_type: model a needs .*B300"),
         ("{engine: deepspeed, workers: 400, gpus_per_worker: 1}", "workers: model a .*room for"),
     ],
 )
-def test_what_no_node_of_a_file_can_hold_is_refused_by_name(tmp_path, file, execution, said):
+def test_a_fit_that_fits_no_node_of_a_file_is_refused(tmp_path, file, execution, said):
     sweep = parse_sweep(sweep_text(tmp_path, execution=execution))
     with pytest.raises(ResourceError, match=said):
         check_nodes(sweep, read_cluster_file(CLUSTER / file), remedy="take another file")
@@ -91,18 +91,18 @@ def test_the_nearest_is_the_one_that_lacks_least(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: x\n", "is no cluster file of Ray"),
-        ("available_node_types: {a: {}}\nhead_node_type: a\n", "lacks or garbles 'resources'"),
+        ("name: x\n", "is not a cluster file of Ray"),
+        ("available_node_types: {a: {}}\nhead_node_type: a\n", "missing or invalid: 'resources'"),
         ("a: [", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_none_is_refused(tmp_path, text, said):
+def test_a_malformed_file_is_an_error(tmp_path, text, said):
     (tmp_path / "cluster.yaml").write_text(text)
     with pytest.raises(ValueError, match=said):
         read_cluster_file(tmp_path / "cluster.yaml")
 
 
-def test_w2s_plan_says_how_much_room_a_cluster_file_has(tmp_path):
+def test_w2s_plan_shows_the_capacity_of_a_cluster_file(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(sweep_text(tmp_path))
     shown = w2s("plan", sweep, "--cluster", CLUSTER / "aws.yaml")

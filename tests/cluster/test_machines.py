@@ -1,4 +1,4 @@
-"""A sweep on several machines: a fit over two of them goes on when one is lost."""
+"""A sweep on several machines: a fit on two of them resumes when one is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def short_folder():
         yield Path(folder)
 
 
-def test_a_fit_over_two_machines_goes_on_after_the_loss_of_one(
+def test_a_fit_on_two_machines_resumes_after_the_loss_of_one(
     tmp_path: Path, short_folder: Path, monkeypatch
 ):
     if reason := why_not():

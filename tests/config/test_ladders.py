@@ -29,7 +29,7 @@ def test_a_range_is_its_models_smallest_first():
     assert rates == [5e-5, 5e-5, 5e-5, 1e-5, 1e-5]
 
 
-def test_it_says_the_same_as_the_list():
+def test_a_ladder_equals_the_list_of_its_models():
     listed = sweep(
         "[{name: openai-community/gpt2, training: {lr: 5e-5}}, "
         "{name: openai-community/gpt2-medium, training: {lr: 5e-5}}]"
@@ -37,7 +37,7 @@ def test_it_says_the_same_as_the_list():
     assert sweep("{ladder: gpt2, to: 355m}") == listed
 
 
-def test_lora_has_the_architectures_own_targets():
+def test_lora_uses_the_targets_of_the_architecture():
     found = sweep("{ladder: qwen2.5, to: 1.5b, tuning: lora}")
     small, large = (found.ground_truth_settings(model).training for model in found.models)
     assert (small.lr, large.lr) == (5e-4, 8e-5)
@@ -57,21 +57,21 @@ def test_ladders_and_models_mix_and_the_files_own_settings_win():
     [
         ("{ladder: pythea}", "unknown ladder 'pythea'; did you mean 'pythia'?"),
         ("{ladder: pythia, from: 100m}", "models.from: the ladder pythia has no size '100m'; "),
-        ("{ladder: pythia, from: 100m}", "nearest: 70m; it has 14m, 70m"),
-        ("{ladder: qwen2.5, to: 8b}", "nearest: 7B"),
+        ("{ladder: pythia, from: 100m}", "did you mean '70m'? known: 14m, 70m"),
+        ("{ladder: qwen2.5, to: 8b}", "did you mean '7B'"),
         ("{ladder: gpt2, from: 1.5b, to: 124m}", "models.to: 124m is smaller than `from: 1.5b`"),
         ("{ladder: gpt2, form: 124m}", "models.form: unknown key 'form'; did you mean 'from'?"),
         ("{ladder: gpt2, tuning: half}", "models.tuning: "),
         ("{ladder: gpt2, training: {lrr: 1}}", "models.gpt2.training: unknown key 'lrr'"),
     ],
 )
-def test_what_it_has_not_is_named_with_the_nearest(models, error):
+def test_an_unknown_size_gives_the_nearest(models, error):
     with pytest.raises(SweepError, match=r"^s:3: ") as caught:
         sweep(models)
     assert error in str(caught.value)
 
 
-def test_the_plan_shows_what_it_stands_for(tmp_path, monkeypatch):
+def test_the_plan_shows_the_models_of_a_ladder(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "sweep.yaml"
@@ -83,7 +83,7 @@ def test_the_plan_shows_what_it_stands_for(tmp_path, monkeypatch):
         assert said in shown.stdout
 
 
-def test_every_rung_says_where_its_numbers_are_from():
+def test_every_rung_has_a_source_of_its_numbers():
     for name, ladder in OPEN_LADDERS.items():
         assert ladder.targets_source
         sizes = [rung.parameters for rung in ladder.rungs.values()]

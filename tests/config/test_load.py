@@ -71,7 +71,7 @@ def test_a_whole_file_is_read():
         (
             "loss.alpha:",
             "loss.alhpa:",
-            "s:12: methods.confidence.search: loss.alhpa names no setting: "
+            "s:12: methods.confidence.search: loss.alhpa is not a setting: "
             "unknown key 'alhpa'; did you mean 'alpha'?",
         ),
         (
@@ -83,7 +83,7 @@ def test_a_whole_file_is_read():
         (
             "uniform: [0.0, 0.9]",
             "uniform: [0.9, 0.0]",
-            "s:13: methods.confidence.search.loss.alpha: uniform: [0.9, 0.0] is no range; "
+            "s:13: methods.confidence.search.loss.alpha: uniform: [0.9, 0.0] is not a range; "
             "write [low, high]",
         ),
         (
@@ -101,7 +101,7 @@ def test_a_whole_file_is_read():
         (
             "[0, 1, 2]",
             "[0, 0]",
-            "s:6: seeds: seeds [0, 0] repeat a seed; each seed is one replicate",
+            "s:6: seeds: seeds [0, 0] repeat a seed; list each seed once",
         ),
         (
             "engine: deepspeed",
@@ -112,13 +112,13 @@ def test_a_whole_file_is_read():
         (
             "trials: 16",
             "trials: 16, seed: 1",
-            "s:16: search.seed 1 is also in seeds; choose another, so that winners are refitted on "
-            "fresh seeds",
+            "s:16: search.seed 1 is also in seeds; choose another, because the best settings must "
+            "be refitted on seeds that the search didn't use",
         ),
         (
             "name: ethics-grid",
             "name: a\nname: b",
-            "s:2: not valid YAML: the key 'name' stands twice; keep one",
+            "s:2: not valid YAML: the key 'name' occurs twice; keep one",
         ),
         (
             "sampler: tpe",
@@ -141,7 +141,7 @@ def test_a_whole_file_is_read():
         ),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line_and_remedy(old, new, error):
+def test_an_error_has_its_line_key_and_remedy(old, new, error):
     assert old in GRID
     with pytest.raises(SweepError) as raised:
         parse_sweep(GRID.replace(old, new, 1), name="s")
@@ -160,7 +160,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
         load_sweep(tmp_path / "nowhere.yaml")
 
 
-def test_yaml_words_are_words_and_no_object_is_made():
+def test_yaml_words_are_text_and_no_object_is_made():
     assert parse_sweep(GRID).search.on == (("gpt2", "gpt2-medium"),)
     with pytest.raises(SweepError, match="not valid YAML"):
         parse_sweep(GRID + "store: !!python/object/apply:os.system ['true']\n")

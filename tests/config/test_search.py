@@ -69,7 +69,7 @@ def test_a_fixed_setting_of_a_kind_is_no_choice_and_may_be_a_list():
     assert (adapted.rank, adapted.targets) == (4, ("q", "v"))
 
 
-def test_a_chosen_kind_begins_with_its_own_defaults():
+def test_a_chosen_kind_starts_from_its_own_defaults():
     sweep = found(
         BASE.replace("    search:", "    loss: {kind: confidence, alpha: 0.1}\n    search:")
     )
@@ -118,20 +118,20 @@ def test_a_chosen_kind_begins_with_its_own_defaults():
         (
             "training.lr: {",
             "loss.alpha: {",
-            "s:14: methods.any_loss.search.loss.alpha stands beside loss, whose one_of decides "
-            "over it; move alpha into the entries of one_of that have it",
+            "s:14: methods.any_loss.search.loss.alpha can't be searched beside the "
+            "one_of of loss; move alpha into the entries of one_of that have it",
         ),
         (
             "training.lr: {loguniform: [1.0e-5, 1.0e-3]}",
             "loss.kind: {choice: [xent]}",
-            "s:14: methods.any_loss.search.loss.kind: kinds have settings of their own; "
+            "s:14: methods.any_loss.search.loss.kind: each kind has its own settings; "
             "write loss: {one_of: [{kind: ...}, ...]}",
         ),
         (
             "      loss:\n",
             "      training:\n",
-            "s:9: methods.any_loss.search.training: one_of is for a setting that has kinds "
-            "(loss, training.tuning)",
+            "s:9: methods.any_loss.search.training has no kinds; use one_of for settings that "
+            "have (loss, training.tuning)",
         ),
         (
             "training.lr: {loguniform: [1.0e-5, 1.0e-3]}\nsearch: {trials: 8",
@@ -142,20 +142,20 @@ def test_a_chosen_kind_begins_with_its_own_defaults():
         (
             "trials: 8",
             "cost: true, scheduler: asha",
-            "s:15: search: scheduler is asha, but cost: true asks for two objectives, and a trial "
-            "can't be stopped early by one of them; set scheduler: none or cost: false",
+            "s:15: search: scheduler is asha, but cost: true adds a second objective, and "
+            "schedulers stop trials by one objective; set scheduler: none or cost: false",
         ),
         (
             "trials: 8",
             "sampler: nsga2",
-            "s:15: search: sampler nsga2 weighs two objectives, and there is one; add cost: true, "
+            "s:15: search: sampler nsga2 needs two objectives, and there is one; add cost: true, "
             "or set sampler: tpe",
         ),
         (
             "trials: 8",
             "warm_start: same_task",
-            "s:15: search: warm_start: same_task is for a study of each cell, but objective is "
-            "transfer; set objective: weak_validation or oracle, or warm_start: none",
+            "s:15: search: warm_start: same_task needs a study for each cell, but objective: "
+            "transfer has none; set objective: weak_validation or oracle, or warm_start: none",
         ),
         (
             "trials: 8",
@@ -165,7 +165,7 @@ def test_a_chosen_kind_begins_with_its_own_defaults():
         (
             "trials: 8",
             "on: [s, m]",
-            "s:15: search: on: ['s', 'm'] is no list of pairs; write [[small, medium]]",
+            "s:15: search: on: ['s', 'm'] is not a list of pairs; write [[small, medium]]",
         ),
         (
             "trials: 8",
@@ -186,8 +186,8 @@ def test_a_chosen_kind_begins_with_its_own_defaults():
         (
             "training.lr: {loguniform: [1.0e-5, 1.0e-3]}\nsearch: {trials: 8",
             f"training.epochs: {{choice: [1, 2]}}\nsearch: {{scheduler: asha, {TWO}",
-            "s:14: methods.any_loss.search.training.epochs changes when a trial's cells are "
-            "evaluated, and asha compares trials over several cells at equal evaluations; "
+            "s:14: methods.any_loss.search.training.epochs changes when a trial is evaluated, "
+            "and scheduler: asha with several pairs needs trials with the same evaluations; "
             "search one pair, or set scheduler: none",
         ),
         (
@@ -197,14 +197,14 @@ def test_a_chosen_kind_begins_with_its_own_defaults():
         ),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line_and_remedy(old, new, error):
+def test_an_error_has_its_line_key_and_remedy(old, new, error):
     assert old in BASE
     with pytest.raises(SweepError) as raised:
         found(BASE.replace(old, new, 1))
     assert str(raised.value) == error
 
 
-def test_values_that_are_each_right_must_go_together():
+def test_valid_values_must_be_valid_together():
     text = BASE.replace(
         "training.lr: {loguniform: [1.0e-5, 1.0e-3]}",
         "training.epochs: {choice: [1, 2]}\n      early_stopping.patience: {integer: [2, 8]}",

@@ -43,18 +43,18 @@ trackers:
         ("[tensorbord]", "unknown key 'tensorbord'; did you mean 'tensorboard'?"),
         ("{wandb: {projekt: a}}", "trackers.wandb.projekt: unknown key 'projekt'"),
         ("{wandb: {mode: always}}", "trackers.wandb.mode: write 'online' or 'offline'"),
-        ("[wandb, wandb]", "a tracker stands twice; keep one"),
-        ("[3]", r"\[3\] is no list of trackers; write \[tensorboard\]"),
-        ("null", r"None names no trackers; write \[tensorboard\]"),
+        ("[wandb, wandb]", "a tracker occurs twice; keep one"),
+        ("[3]", r"\[3\] is not a list of trackers; write \[tensorboard\]"),
+        ("null", r"None is not a list of trackers; write \[tensorboard\]"),
     ],
 )
-def test_what_names_no_tracker_is_refused_with_the_remedy(said: str, error: str):
+def test_invalid_trackers_give_the_remedy(said: str, error: str):
     with pytest.raises(SweepError, match=error) as refused:
         parse_sweep(f"{SEARCH}trackers: {said}\n")
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_no_run_changes_its_id_by_what_is_told_of_it():
+def test_trackers_change_no_run_id():
     told = "trackers: [tensorboard, {mlflow: {experiment: grid}}, {wandb: {mode: offline}}]\n"
     outcomes = {
         study: {"loss.alpha": 0.5} for study in make_plan(parse_sweep(SEARCH), inputs()).studies

@@ -80,23 +80,23 @@ def test_open_ends_and_ranges_that_overlap():
 
 
 @pytest.mark.parametrize(
-    ("difficulty", "said"),
+    ("difficulty", "message"),
     [
         (
             {"train": [0, 20], "test": [36, None]},
-            r"test asks for 6 rows, 4 are available within difficulty.test \[36, null\]; "
+            r"test needs 6 rows, 4 are available within difficulty.test \[36, null\]; "
             "lower test, or widen difficulty.test",
         ),
         (
             {"train": [0, 4], "test": [10, 39]},
-            r"train \+ validation ask for 12 rows, 5 are available outside the groups of test rows "
+            r"train \+ validation need 12 rows, 5 are available outside the groups of test rows "
             r"within difficulty.train \[0, 4\]; lower train or validation, or widen difficulty.tr",
         ),
-        ([0, 9], r"ask for 18 rows, 10 are available within difficulty \[0, 9\]; .* widen diff"),
+        ([0, 9], r"need 18 rows, 10 are available within difficulty \[0, 9\]; .* widen diff"),
     ],
 )
-def test_a_range_with_too_few_rows_is_named(difficulty, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_range_with_too_few_rows_is_named(difficulty, message):
+    with pytest.raises(ValueError, match=message):
         split(rows(40), difficulty)
 
 
@@ -104,8 +104,8 @@ def test_an_own_test_split_with_too_few_rows_in_range_is_named():
     own = tuple(r._replace(text=f"t{r.text}", group=f"t{r.group}") for r in rows(40))
     found = bounds_of(split(rows(40), {"train": [0, 20], "test": [30, 39]}, own=own))
     assert found["test"][0] >= 30
-    said = r"the source's own test split has 2 within difficulty.test \[38, null\]"
-    with pytest.raises(ValueError, match=said):
+    message = r"the source's own test split has 2 within difficulty.test \[38, null\]"
+    with pytest.raises(ValueError, match=message):
         split(rows(40), {"train": [0, 20], "test": [38, None]}, own=own)
 
 
@@ -116,20 +116,20 @@ def test_a_task_without_difficulty_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
-        ("[900, 500]", r"difficulty: the least, 900, is above the greatest, 500; swap them"),
+        ("[900, 500]", r"difficulty: the lower bound 900 is above the upper bound 500; swap them"),
         ("{train: [1, 2], tests: [3, 4]}", "difficulty.tests: unknown key 'tests'"),
         ("{test: [3]}", "difficulty.test"),
         ("12", "difficulty"),
     ],
 )
-def test_what_is_no_range_is_refused_with_its_key_and_line(given, said):
+def test_what_is_no_range_is_refused_with_its_key_and_line(given, message):
     text = (
         "name: x\nmodels: [a, b]\nmethods: {naive: {}}\ntask:\n  name: chess_puzzles\n"
         f"  train: 10\n  validation: 4\n  test: 4\n  difficulty: {given}\n"
     )
-    with pytest.raises(SweepError, match=f"sweep:9: task.{said}"):
+    with pytest.raises(SweepError, match=f"sweep:9: task.{message}"):
         parse_sweep(text)
 
 

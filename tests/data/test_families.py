@@ -12,7 +12,7 @@ from w2s_ray.data import Rows, make_split
 from w2s_ray.data import formatters as f
 from w2s_ray.data.chess_rows import is_legal, movetext, positions, puzzle, puzzle_by_moves
 from w2s_ray.data.example import Example
-from w2s_ray.data.forms import Preferred
+from w2s_ray.data.row_formats import Preferred
 from w2s_ray.data.sources import form_of, read_rows
 
 PUZZLE = {
@@ -38,7 +38,7 @@ def test_a_puzzle_is_the_position_after_the_opponents_move_and_the_reply_in_san(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"Moves": "e8d7"}, "x: column 'Moves' holds 'e8d7'; a puzzle has the opponent's move"),
+        ({"Moves": "e8d7"}, "x: column 'Moves' has 'e8d7'; write at least the opponent's move"),
         ({"Moves": "e8e1 a2e6"}, "x: not a chess puzzle"),
         ({"FEN": "q3k1nr/1pp1"}, "x: not a chess puzzle"),
     ],
@@ -163,8 +163,8 @@ def test_files_of_answers_and_of_text(tmp_path, task):
         {"text": "t", "label": "l", "answer": "a"},
     ],
 )
-def test_columns_that_make_no_task_are_refused(given):
-    with pytest.raises(ValidationError, match="don't make a task; give text and label, or first"):
+def test_incomplete_columns_are_refused(given):
+    with pytest.raises(ValidationError, match="don't declare a task; give text and label, or"):
         Columns(**given)
 
 
@@ -197,7 +197,7 @@ def test_difficulty_bounds_the_rows(task):
     assert min(r.difficulty for part in split.parts.values() for r in part) >= 5
     assert split.dropped["too_easy_or_hard"] == 5
     plain = [row._replace(difficulty=None) for row in rows]
-    with pytest.raises(ValueError, match="its rows have no difficulty; leave out `difficulty`"):
+    with pytest.raises(ValueError, match="its rows have no difficulty; remove `difficulty`"):
         made(plain, "answers", task, difficulty=(5, None))
 
 

@@ -5,7 +5,7 @@ import pytest
 from w2s_ray.data import TASKS
 from w2s_ray.data import formatters as f
 from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.forms import gathered, grouped_runs, lettered, linked
+from w2s_ray.data.row_formats import gathered, grouped_runs, lettered, linked
 
 SCIQ = {
     "question": "What gas do plants take in?",

@@ -81,7 +81,7 @@ def test_image_files_lie_beside_their_table(tmp_path):
         images_of(task, [row.id], contents=[row.text])
     assert split_ref(task).fingerprint != planned.fingerprint
     (tmp_path / "pictures" / "3.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"3.png: not a whole image"):
+    with pytest.raises(ValueError, match=r"3.png: not a complete image"):
         images_of(task, ["pictures/3.png"], contents=[hashlib.sha256(b"no image").hexdigest()[:16]])
     (tmp_path / "pictures" / "3.png").unlink()
     with pytest.raises(ValueError, match=r"no image file 'pictures/3.png'"):
@@ -98,7 +98,9 @@ def test_features_are_found_by_id(tmp_path, kind):
     else:
         pq.write_table(pa.table({"id": names, "features": list(values)}), path)
     assert (features_in(path, ["d", "a"]) == values[[3, 0]]).all()
-    with pytest.raises(ValueError, match=r"no features for row 'x' \(1 of 2 rows\); .* lacks it"):
+    with pytest.raises(
+        ValueError, match=r"no features for row 'x' \(1 of 2 rows\); add them to the file"
+    ):
         features_in(path, ["a", "x"])
 
 
@@ -106,13 +108,13 @@ def test_features_without_ids_are_the_tasks_rows_in_order(tmp_path):
     values = RNG.normal(size=(4, 2))
     np.savez(tmp_path / "f.npz", features=values)
     assert (features_in(tmp_path / "f.npz", ["row:2"]) == values[2].astype(np.float32)).all()
-    with pytest.raises(ValueError, match="has no array 'id', so its rows are row:0 and on"):
+    with pytest.raises(ValueError, match="store the rows' ids as 'id'"):
         features_in(tmp_path / "f.npz", ["digit:2"])
 
 
-def test_a_feature_file_that_cannot_be_used_says_why(tmp_path):
+def test_an_invalid_feature_file_is_refused(tmp_path):
     np.savez(tmp_path / "f.npz", vectors=np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="no array 'features'; it has none"):
+    with pytest.raises(ValueError, match=r"no array 'features' \(it has none\); store"):
         features_in(tmp_path / "f.npz", ["row:0"])
     np.savez(tmp_path / "f.npz", features=np.array([[0.0, np.nan]]))
     with pytest.raises(ValueError, match="the features of row 'row:0' aren't all finite"):
@@ -151,11 +153,11 @@ models: ["pixels:2", "pixels:4"]
 methods: {{naive: {{}}}}
 """
     embedded = "{name: embedded, train: 100, validation: 20, test: 20}"
-    with pytest.raises(ValueError, match="pixels:2 makes features of images, and task embedded"):
+    with pytest.raises(ValueError, match="pixels:2 computes features of images, but task embedded"):
         resolve(parse_sweep(text.format(task=embedded)))
     np.savez(tmp_path / "t.npz", label=np.arange(40) % 2)
     bare = f"{{name: t, path: {tmp_path}/t.npz, columns: {{category: label}}, train: 20, "
-    with pytest.raises(ValueError, match="task t has none; name a feature file"):
+    with pytest.raises(ValueError, match="task t has none; give a feature file"):
         resolve(parse_sweep(text.format(task=bare + "validation: 6, test: 10}")))
 
 

@@ -135,7 +135,7 @@ def test_what_is_unconfirmed_about_a_hub_task_stands_in_its_plan(task, monkeypat
 
 
 def test_the_generated_task_takes_no_path(task):
-    with pytest.raises(ValueError, match="generated and reads no file; leave out `path`"):
+    with pytest.raises(ValueError, match="generated and reads no file; remove `path`"):
         split_ref(task(name="embedded", path="x.csv"))
 
 
@@ -167,7 +167,7 @@ def test_a_sweep_is_resolved(tmp_path):
     assert found.provisional == ("small",)
 
 
-def test_the_hub_is_asked_once_in_vain(tmp_path, monkeypatch, lookups):
+def test_there_is_one_failed_request_only(tmp_path, monkeypatch, lookups):
     hub_library = pytest.importorskip("huggingface_hub")
     monkeypatch.delenv("HF_HUB_OFFLINE")
     asked = []
@@ -181,12 +181,12 @@ def test_the_hub_is_asked_once_in_vain(tmp_path, monkeypatch, lookups):
     found = resolve(sweep(tmp_path, models=["org/a", "org/b", "org/c"]))
     assert asked == [("org/a", hub.TIMEOUT_S)]
     assert found.provisional == ("a", "b", "c")
-    assert lookups.failure == "the Hugging Face hub did not answer (ConnectionError)"
+    assert lookups.failure == "the Hugging Face hub can't be reached (ConnectionError)"
 
 
-def test_offline_asks_nobody(tmp_path, monkeypatch):
+def test_offline_makes_no_request(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(hub.Lookups, "_ask", no_reading)
+    monkeypatch.setattr(hub.Lookups, "_request", no_reading)
     assert resolve(sweep(tmp_path), online=False).provisional == ("small",)
 
 

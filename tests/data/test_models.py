@@ -76,21 +76,24 @@ def test_renamed_weights_are_another_model(folder):
     [
         ("./nowhere", "no model folder at .*nowhere"),
         ("~/no/such/model", "no model folder at /"),
-        ("a/b/c", "neither a folder that exists nor a hub name"),
-        ("two words", "neither a folder that exists nor a hub name"),
+        ("a/b/c", "neither an existing folder nor a hub name"),
+        ("two words", "neither an existing folder nor a hub name"),
     ],
 )
-def test_names_that_cannot_be(name, message):
+def test_invalid_names_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         model_source(Model(name=name))
 
 
-def test_folders_that_hold_no_model(folder):
+def test_incomplete_folders_are_refused(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"no \*\.safetensors weights; save the model with"):
         folder_digest(folder)
     (folder / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"it has pytorch_model.bin, which are pickles.*convert"):
+    with pytest.raises(
+        ValueError,
+        match=r"its pytorch_model.bin are pickles.*save_pretrained",
+    ):
         folder_digest(folder)
     (folder / "config.json").unlink()
     with pytest.raises(ValueError, match=r"has no config\.json"):

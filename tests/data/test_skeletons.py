@@ -1,12 +1,14 @@
-"""The tensors that a known family is said to have are those that transformers saves."""
+"""The tensors that a model is said to have are those that transformers saves."""
 
 from __future__ import annotations
 
 import pytest
 
 from w2s_ray.config import ModelSource
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import described
 from w2s_ray.data.folders import model_files
-from w2s_ray.data.skeletons import embedding_rows, lacks_head, misfit
+from w2s_ray.data.skeletons import lacks_head, misfit
 
 SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 WIDE = {**SHAPE, "intermediate_size": 32, "max_position_embeddings": 32}
@@ -22,7 +24,13 @@ MODELS = {
     "opt normed before": ("OPT", {**SHAPE, "ffn_dim": 32, "do_layer_norm_before": False}),
     "bert": ("Bert", WIDE),
     "roberta": ("Roberta", WIDE),
+    "qwen3": ("Qwen3", {**WIDE, "num_key_value_heads": 1}),
+    "gemma": ("Gemma", {**WIDE, "num_key_value_heads": 1, "head_dim": 8}),
+    "gemma3": ("Gemma3", {**WIDE, "num_key_value_heads": 1, "head_dim": 8}),
+    "olmo2": ("Olmo2", {**WIDE, "num_key_value_heads": 2, "pad_token_id": 0}),
+    "modernbert": ("ModernBert", {**WIDE, "pad_token_id": 0}),
 }
+TIED = ("GPT2", "OPT", "Gemma", "Gemma3")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -31,20 +39,25 @@ def test_a_saved_model_fits(name, kind, tmp_path):
     import transformers
 
     family, shape = MODELS[name]
-    encoder = family in ("Bert", "Roberta")
+    encoder = "Bert" in family or family == "Roberta"
     suffix = {"GPT2": "LMHeadModel"}.get(family, "ForMaskedLM" if encoder else "ForCausalLM")
     shape = {"word_embed_proj_dim": 16, **shape} if family == "OPT" else shape
-    config = getattr(transformers, f"{family}Config")(**shape)
-    made = getattr(transformers, f"{family}{suffix if kind == 'head' else 'Model'}")(config)
+    text = "Text" if family == "Gemma3" else ""
+    config = getattr(transformers, f"{family}{text}Config")(**shape)
+    end = suffix if kind == "head" else f"{text}Model"
+    made = getattr(transformers, f"{family}{end}")(config)
     made.save_pretrained(tmp_path)
     files = model_files(ModelSource(name="m", location=str(tmp_path), identity="sha256:m"))
     assert files is not None
     assert files.architecture is not None
     assert misfit(files.tensors, files.architecture) == ""
     assert files.layers == 2
-    found = files.architecture.family
-    assert embedding_rows(files.tensors, found) == 40
+    depth = "n_layer" if family == "GPT2" else "num_hidden_layers"
+    deeper = described({**{k: v for k, v in files.config.items() if k != "layer_types"}, depth: 3})
+    assert isinstance(deeper, Architecture)
+    assert misfit(files.tensors, deeper) == "layers in config.json: 3, in the weights: 2"
     if not encoder:
-        tied = files.text.get("tie_word_embeddings")
-        untied = family in ("GPTNeoX", "Llama", "Mistral", "Qwen2")
-        assert lacks_head(files.tensors, found, tied=tied) == (untied and kind == "Model")
+        untied = family not in TIED
+        assert lacks_head(files.tensors, files.architecture.skeleton) == (
+            untied and kind == "Model"
+        )

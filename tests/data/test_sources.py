@@ -9,8 +9,9 @@ import zipfile
 import pytest
 
 from tests.data.layouts import HUB, ORIGINAL
-from w2s_ray.data import BALANCED, TASKS, Rows, make_split
-from w2s_ray.data.forms import Compared, gathered, grouped_runs, linked
+from w2s_ray.config import FORMS
+from w2s_ray.data import TASKS, Rows, make_split
+from w2s_ray.data.row_formats import Compared, gathered, grouped_runs, linked
 from w2s_ray.data.sources import SourceUnavailable, read_rows, sampled
 
 
@@ -185,7 +186,9 @@ def test_original_files_give_what_the_hub_gives(tmp_path, task, name, packed):
         wanted = linked(wanted)
     rows = read_rows(task(name=name, path=str(folder)))
     assert len(rows.pool) >= 8
-    assert {row.label for row in rows.pool} == ({0, 1} if named.form in BALANCED else {0})
+    assert {row.label for row in rows.pool} == (
+        {0, 1} if FORMS[named.form].has_two_classes else {0}
+    )
     assert by_text(rows.pool) == by_text(wanted.pool)
     assert (rows.test and by_text(rows.test)) == (wanted.test and by_text(wanted.test))
 
@@ -212,7 +215,7 @@ def test_a_single_file_is_one_pool(tmp_path, task):
         ({"name": "sciq", "path": "nowhere/at/all"}, "task sciq: no such file or folder: nowhere"),
         (
             {"name": "ethics_justice", "path": "{tmp}"},
-            r"no train or justice_train file \(.*valid.csv\); name the folder .* or one archive",
+            r"no train or justice_train file \(.*valid.csv\); give the folder .* or one archive",
         ),
         (
             {"name": "cosmos_qa", "path": "{tmp}/valid.csv"},
@@ -220,7 +223,7 @@ def test_a_single_file_is_one_pool(tmp_path, task):
         ),
         (
             {"name": "mc_taco", "path": "{tmp}/valid.csv"},
-            r"valid.csv: row 1 has 2 fields where 5 are expected \(sentence, question",
+            r"valid.csv: row 1 has 2 fields instead of 5 \(sentence, question",
         ),
         (
             {"name": "multirc", "path": "{tmp}/valid.csv"},
@@ -228,25 +231,28 @@ def test_a_single_file_is_one_pool(tmp_path, task):
         ),
         (
             {"name": "piqa", "path": "{tmp}/valid.csv"},
-            "the rows hold no label and there is no valid-labels.lst beside the file",
+            "the rows have no label, and its folder has no valid-labels.lst",
         ),
         ({"name": "quail", "path": "{tmp}/broken.xml"}, r"broken.xml: not XML \(no element found"),
         (
             {"name": "cola", "path": "{tmp}/broken.zip"},
             r"broken.zip: damaged, .* \(File is not a zip file\); download",
         ),
-        ({"name": "movie_reviews"}, "movie_reviews isn't read from the Hugging Face hub; download"),
+        (
+            {"name": "movie_reviews"},
+            "movie_reviews can't be read from the Hugging Face hub; ",
+        ),
         (
             {"name": "movie_reviews", "path": "{tmp}/valid.csv"},
-            r"its name says no class, none of neg/\*, pos/\* fits; rename the file",
+            r"doesn't follow from its name, which fits none of neg/\*, pos/\*; rename it",
         ),
         (
             {"name": "mine", "path": "{tmp}", "columns": {"text": "a", "label": "b"}},
-            "is a folder; with `columns`, `path` is one file",
+            "is a folder; with `columns`, give one file as `path`",
         ),
     ],
 )
-def test_errors(tmp_path, task, declaration, message):
+def test_an_invalid_task_gives_a_remedy(tmp_path, task, declaration, message):
     put(tmp_path / "valid.csv", "a,b\n1,2\n")
     put(tmp_path / "broken.xml", "<data>")
     put(tmp_path / "broken.zip", "PK")
@@ -416,5 +422,5 @@ def test_a_sample_is_spread_over_the_source_and_depends_on_the_seed():
 def test_a_folder_without_a_text_names_the_archive_beside(tmp_path, task):
     put(tmp_path / "books.tar.xz", b"")
     put(tmp_path / "index.tsv", "title\n")
-    with pytest.raises(ValueError, match=r"name the archive in `path`: .*/books.tar.xz$"):
+    with pytest.raises(ValueError, match=r"give the archive as `path`: .*/books.tar.xz$"):
         read_rows(task(name="texts", path=str(tmp_path)))

@@ -130,24 +130,24 @@ def test_a_text_that_is_in_test_too_stays_there_only():
         (
             Rows(pool(100, label=lambda i: int(i < 30))),
             {"train": 4000},
-            r"task any: train \+ validation \+ test ask for 4,016 balanced rows, 60 are available "
+            r"task any: train \+ validation \+ test need 4,016 balanced rows, 60 are available "
             r"\(30 of class 1, 70 of class 0\); lower train or validation or test",
         ),
-        (Rows(pool(20)), {"balance": False}, r"ask for 36 rows, 20 are available; lower"),
+        (Rows(pool(20)), {"balance": False}, r"need 36 rows, 20 are available; lower"),
         (
             Rows(pool(100), tuple(e._replace(text=e.id, group=e.id) for e in pool(8))),
             {},
-            r"task any: test asks for 10 balanced rows, the source's own test split has 8 \(",
+            r"task any: test needs 10 balanced rows, the source's own test split has 8 \(",
         ),
         (
             Rows(pool(20), tuple(e._replace(text=e.id, group=e.id) for e in pool(10))),
             {},
-            r"train \+ validation ask for 26 balanced rows, 20 are available outside the source's",
+            r"train \+ validation need 26 balanced rows, 20 are available outside the source's",
         ),
         (
             Rows(pool(36, group=lambda i: i // 12)),
             {},
-            r"student_half asks for 10 rows and gets 0 since whole groups stay in one part; lower",
+            r"student_half needs 10 rows and gets 0, because groups are not divided; lower",
         ),
     ],
 )

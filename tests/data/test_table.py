@@ -141,7 +141,7 @@ def test_labels_to_classes(values, positive, classes):
 @pytest.mark.parametrize(
     ("name", "content", "columns", "message"),
     [
-        ("x.csv", "a,l\n1,2\n", COLUMNS, r"x\.csv: no column 't'; it has a, l"),
+        ("x.csv", "a,l\n1,2\n", COLUMNS, r"x\.csv: no column 't'; choose one of its columns: a, l"),
         ("x.csv", "t,l\na,0\nb,1\nc,2\n", COLUMNS, r"'l' has 3 distinct label.* \('0', '1', '2'\)"),
         ("x.csv", "t,l\na,0\nb,0\n", COLUMNS, "has 1 distinct label"),
         ("x.csv", "t,l\n" + "".join(f"a,{i}\n" for i in range(99)), COLUMNS, r"99 .*'7', \.\.\.\)"),
@@ -149,10 +149,10 @@ def test_labels_to_classes(values, positive, classes):
             "x.csv",
             "t,l\na,0\nb,1\n",
             Columns(text="t", label="l", positive="yes"),
-            "no label is 'yes', named as `positive`; the labels are '0', '1'",
+            "doesn't have the label 'yes' of `columns.positive`; choose one of its labels: '0'",
         ),
-        ("x.csv", "t,l\na,0\n,1\n", COLUMNS, "row 2 has nothing in column 't'"),
-        ("x.csv", "t,l\na,0\nb,c,1\n", COLUMNS, r"row 2 has 3 fields where 2 are expected"),
+        ("x.csv", "t,l\na,0\n,1\n", COLUMNS, "row 2 has no value in column 't'"),
+        ("x.csv", "t,l\na,0\nb,c,1\n", COLUMNS, r"row 2 has 3 fields instead of 2"),
         ("x.csv", 't,l\n"a" b,0\n', COLUMNS, "quote fields"),
         ("x.csv", "t,l\n", COLUMNS, "no rows"),
         ("x.csv", b"t,l\n\xff\xfe,0\n", COLUMNS, "not UTF-8"),
@@ -161,6 +161,6 @@ def test_labels_to_classes(values, positive, classes):
         ("x.xlsx", "", COLUMNS, r"can't read \.xlsx; use \.csv"),
     ],
 )
-def test_errors_name_what_is_wrong(tmp_path, name, content, columns, message):
+def test_an_invalid_file_gives_a_remedy(tmp_path, name, content, columns, message):
     with pytest.raises(ValueError, match=message):
         table_rows(write(tmp_path, name, content), columns=columns)

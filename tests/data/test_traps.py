@@ -10,7 +10,7 @@ import pytest
 
 from tests.data.layouts import HUB, ORIGINAL, UNRELATED
 from w2s_ray.data import TASKS, make_split
-from w2s_ray.data.forms import Choice, gathered
+from w2s_ray.data.row_formats import Choice, gathered
 from w2s_ray.data.sources import read_rows
 
 FAMILIES = [f"animal{chr(ord('a') + k)}" for k in range(12)]

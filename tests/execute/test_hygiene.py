@@ -1,4 +1,4 @@
-"""After a sweep with early stops Ray holds nothing of ours, and it was open to nobody else."""
+"""After a sweep with early stops Ray's resources are free, and only this user had access to it."""
 
 from __future__ import annotations
 

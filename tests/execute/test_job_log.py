@@ -17,7 +17,7 @@ LOG = ["one\n", "two\n", "three\n", "four\n"]
 
 
 class Cluster:
-    """A dashboard whose connections give as many chunks as they are told, then break."""
+    """A dashboard whose connections send a set number of chunks, then break."""
 
     def __init__(self, *connections: int, ends: str = "SUCCEEDED", code: int | None = 0) -> None:
         self.connections = list(connections)
@@ -42,7 +42,7 @@ def at_once(monkeypatch):
     monkeypatch.setattr(follow_module.time, "sleep", lambda seconds: None)
 
 
-def test_after_a_loss_the_log_goes_on_where_it_was():
+def test_after_a_lost_connection_the_log_resumes_at_its_position():
     read: list[str] = []
     said: list[str] = []
     code = follow(Cluster(2, -1, -1, 3), "job", write=read.append, say=said.append)  # type: ignore[arg-type]

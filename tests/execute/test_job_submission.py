@@ -37,21 +37,9 @@ def test_a_job_is_w2s_run_with_the_store_and_variables_by_name(tmp_path, monkeyp
         made(tmp_path, "store: s3://bucket/results\n", variables=["KEY=value"])
 
 
-def test_a_budget_goes_with_the_job_and_so_does_the_price_file(tmp_path):
-    prices = tmp_path / "mine.yaml"
-    prices.write_text("")
-    job = made(
-        tmp_path,
-        "store: s3://bucket/results\n",
-        budget=Budget(50, "USD", 2.0),
-        accelerator="L4",
-        prices=prices,
-        spot=True,
-    )
-    assert job.entrypoint.endswith(
-        "--budget '50 USD' --accelerator L4 --prices w2s-prices.yaml --spot"
-    )
-    assert job.files["w2s-prices.yaml"] == prices
+def test_a_budget_goes_with_the_job_and_so_does_its_price(tmp_path):
+    job = made(tmp_path, "store: s3://bucket/results\n", budget=Budget(50, "USD", 2.5))
+    assert job.entrypoint.endswith("--budget '50 USD' --price-per-hour 2.5 --currency USD")
     assert job.metadata["w2s_budget"] == "50 USD"
     hours = made(tmp_path, "store: s3://b/r\n", budget=Budget(12.5, "device-hours"))
     assert hours.entrypoint.endswith("--budget '12.5 device-hours'")
@@ -65,7 +53,7 @@ def test_a_budget_goes_with_the_job_and_so_does_the_price_file(tmp_path):
         ({"w2s_budget": "9 USD"}, r"with another budget \(9 USD, not none\) in the same store"),
     ],
 )
-def test_a_job_that_runs_otherwise_is_not_followed_in_silence(tmp_path, monkeypatch, more, said):
+def test_a_running_job_with_other_settings_is_an_error(tmp_path, monkeypatch, more, said):
     wanted = made(tmp_path, "store: s3://bucket/results\n")
     jobs = object.__new__(Jobs)
     jobs.address = "http://head:8265"
@@ -122,7 +110,7 @@ def test_a_token_is_found_where_ray_would_find_it(tmp_path, monkeypatch):
     assert (token(), token_source()) == ("direct", "RAY_AUTH_TOKEN")
 
 
-def test_an_address_of_the_wrong_kind_and_one_where_nobody_answers_are_one_line(monkeypatch):
+def test_a_malformed_and_an_unreachable_address_are_errors_of_one_line(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(JobError, match="give the address of the cluster's dashboard"):
         Jobs("10.0.0.1:6379")

@@ -1,4 +1,4 @@
-"""The board: what a fit is told of the machines that it is on."""
+"""The progress tracker: the nodes of a fit, its commands, and the states of its requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_fit_leaves_when_the_machine_of_any_of_its_workers_goes(monkeypatch, d
 
     async def asked() -> list[str]:
         progress_tracker = ProgressTracker()
-        await progress_tracker.fit_admitted("fit")
+        await progress_tracker.attempt_starting("fit")
         await progress_tracker.fit_started("fit", "first", "there")
         await progress_tracker.add_node("fit", "second")
         await progress_tracker.fit_started("other", "third", "elsewhere")
@@ -33,7 +33,7 @@ def test_a_new_attempt_forgets_the_machines_of_the_last():
     async def nodes() -> set[str]:
         progress_tracker = ProgressTracker()
         await progress_tracker.fit_started("fit", "first", "there")
-        await progress_tracker.fit_admitted("fit")
+        await progress_tracker.attempt_starting("fit")
         await progress_tracker.fit_started("fit", "second", "there")
         return await progress_tracker.nodes_of("fit")
 
@@ -55,7 +55,7 @@ def test_a_requester_that_goes_hides_no_fit_that_another_has_running():
         await look()
         await progress_tracker.clear_state("fit", "study#0")
         await look()
-        await progress_tracker.fit_ended("fit")
+        await progress_tracker.attempt_ended("fit")
         await look()
         await progress_tracker.clear_state("fit", "study#1")
         await look()

@@ -15,38 +15,40 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError
 
 from tests.plan.test_plan import SWEEP, inputs
 from w2s_ray.config import Execution, parse_sweep
-from w2s_ray.execute import run_fit
+from w2s_ray.execute import pending_nodes, run_fit
+from w2s_ray.execute.autoscaler import AutoscalerStatus
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.run_context import RunContext, checkpoint_layout
 from w2s_ray.execute.worker_pool import RequestCancelled
 from w2s_ray.fits.failures import HostLost, Stalled, cause_of
 from w2s_ray.fits.outcome import reason_of
 from w2s_ray.plan import NodeKind, Nodes, ResourceError, make_plan
+from w2s_ray.status.run_state import ProgressSnapshot, RunState
 
 MACHINE = Cluster(Nodes((NodeKind("node", {"CPU": 4, "GPU": 2}, 1),)))
 
 
-def a_watch(tmp_path: Path, worker_pool: Any, **more: Any) -> run_fit._FitMonitor:
+def fit_monitor(tmp_path: Path, worker_pool: Any, **more: Any) -> run_fit._FitMonitor:
     fit = next(iter(make_plan(parse_sweep(SWEEP), inputs()).fits.values()))
     context = RunContext(store=str(tmp_path), cluster=MACHINE, worker_pool=worker_pool, **more)
     return run_fit._FitMonitor(context, fit, "study", 3, None)
 
 
 class WorkerPool:
-    """A floor that answers the n-th request by `answers[n]`: None is no answer, ever."""
+    """A worker pool that replies to the n-th request with `answers[n]`: None is no reply."""
 
     def __init__(self, *answers: Any, has_request: Any = False) -> None:
-        self.asked: list[Any] = []
-        self.acquire = SimpleNamespace(remote=self._admit)
+        self.calls: list[Any] = []
+        self.acquire = SimpleNamespace(remote=self._acquire)
         self.has_request = SimpleNamespace(remote=lambda request: has_request)
         self._answers = iter(answers)
 
-    def _admit(self, request: Any, progress_tracker: Any) -> list[Any]:
-        self.asked.append(request.id)
+    def _acquire(self, request: Any, progress_tracker: Any) -> list[Any]:
+        self.calls.append(request.id)
         return [next(self._answers)]
 
-    def wait(self, asked: list[Any], *, timeout: float) -> tuple[list[Any], list[Any]]:
-        return ([], asked) if asked[0] == [None] else (asked, [])
+    def wait(self, calls: list[Any], *, timeout: float) -> tuple[list[Any], list[Any]]:
+        return ([], calls) if calls[0] == [None] else (calls, [])
 
     def get(self, answer: Any, timeout: float | None = None) -> Any:
         found = answer[0] if isinstance(answer, list) else answer
@@ -65,80 +67,80 @@ def no_ray(monkeypatch):
     return use
 
 
-def test_a_request_that_the_floor_has_lost_is_made_again(tmp_path, no_ray):
+def test_a_request_that_the_worker_pool_has_lost_is_sent_again(tmp_path, no_ray):
     worker_pool = no_ray(WorkerPool(None, None, "host"))
-    watch = a_watch(tmp_path, worker_pool)
-    assert watch._admitted() == "host"
-    assert worker_pool.asked == [watch.request.id] * 3
+    monitor = fit_monitor(tmp_path, worker_pool)
+    assert monitor._acquire_worker() == "host"
+    assert worker_pool.calls == [monitor.request.id] * 3
 
 
-def test_a_floor_that_does_not_answer_is_a_failure_with_its_reason(tmp_path, no_ray):
+def test_a_worker_pool_that_does_not_reply_is_a_failure_with_its_reason(tmp_path, no_ray):
     worker_pool = no_ray(WorkerPool(None, has_request=GetTimeoutError("120 s")))
-    with pytest.raises(HostLost, match="has not answered for 120 s") as failure:
-        a_watch(tmp_path, worker_pool)._admitted()
+    with pytest.raises(HostLost, match="has not replied for 120 s") as failure:
+        fit_monitor(tmp_path, worker_pool)._acquire_worker()
     assert cause_of(failure.value) == "worker_died", "it is tried again, as often as it may be"
 
 
-def test_a_watch_whose_request_was_withdrawn_ends_without_a_record(tmp_path, no_ray):
+def test_a_cancelled_request_ends_without_a_record(tmp_path, no_ray):
     with pytest.raises(SystemExit):
-        a_watch(tmp_path, no_ray(WorkerPool(RequestCancelled())))._admitted()
+        fit_monitor(tmp_path, no_ray(WorkerPool(RequestCancelled())))._acquire_worker()
 
 
 @pytest.mark.parametrize(
-    ("error", "wanted", "told"),
+    ("error", "continues", "expected"),
     [
         (SystemExit(), False, ["pruned"]),
-        (SystemExit(), True, []),  # it goes on, and whoever wants it tells its end
-        (ValueError("refused"), False, []),  # a failure, which is told by its record
+        (SystemExit(), True, []),  # it continues, and the other requester sends its end
+        (ValueError("refused"), False, []),  # a failure, which is expected by its record
     ],
 )
-def test_a_requester_that_raises_gives_the_fit_up_and_trackers_hear_of_its_end_once(
-    tmp_path, monkeypatch, error, wanted, told
+def test_a_requester_that_raises_cancels_its_request_and_trackers_get_one_end(
+    tmp_path, monkeypatch, error, continues, expected
 ):
-    watch, failure, heard = a_watch(tmp_path, None), [], []
+    monitor, failure, sent = fit_monitor(tmp_path, None), [], []
 
     def refuse(evaluation: Any) -> None:
         raise error
 
     def cancel_request(self: RunContext, requests: Any) -> set[str]:
         failure.extend(requests)
-        return {request.run_id for request in requests if wanted}
+        return {request.run_id for request in requests if continues}
 
     monkeypatch.setattr(RunContext, "cancel_requests", cancel_request)
-    watch.tell = refuse
-    watch.log = SimpleNamespace(
-        evaluated=lambda evaluation: None, pruned=lambda: heard.append("pruned")
+    monitor.on_evaluation = refuse
+    monitor.log = SimpleNamespace(
+        evaluated=lambda evaluation: None, pruned=lambda: sent.append("pruned")
     )
     with pytest.raises(type(error)):
-        watch._tell([{"evaluations": 1}])
-    assert failure == [watch.request.id]
-    assert heard == told
+        monitor._report([{"evaluations": 1}])
+    assert failure == [monitor.request.id]
+    assert sent == expected
 
 
-def test_a_claim_is_held_by_one_at_a_time(tmp_path: Path):
+def test_a_lease_has_one_holder_at_a_time(tmp_path: Path):
     context = RunContext(store=str(tmp_path), cluster=MACHINE)
-    with context.claimed("fit") as first:
+    with context.lease("fit") as first:
         assert first
-        with context.claimed("other") as other:
+        with context.lease("other") as other:
             assert other
-    with context.claimed("fit") as again:
+    with context.lease("fit") as again:
         assert again
 
 
-def test_what_a_resumed_fit_needs_is_kept_while_somebody_is_at_work_on_it(tmp_path: Path):
+def test_checkpoints_are_kept_while_another_process_works_on_the_fit(tmp_path: Path):
     context = RunContext(store=str(tmp_path), cluster=MACHINE)
     store = context.open_store()
     state = tmp_path / "work" / "fit" / "layout" / "step-1" / "state"
     state.parent.mkdir(parents=True)
     state.write_text("")
     hold = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as somebody:
-        assert somebody.stdout is not None
-        somebody.stdout.readline()
-        context.forget("fit")
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other_process:
+        assert other_process.stdout is not None
+        other_process.stdout.readline()
+        context.clear_work("fit")
         assert store.work.fit_ids() == {"fit"}
-        somebody.communicate(b"")
-    context.forget("fit")
+        other_process.communicate(b"")
+    context.clear_work("fit")
     assert store.work.fit_ids() == set()
 
 
@@ -147,9 +149,9 @@ import sys
 from w2s_ray.execute.run_context import RunContext, checkpoint_layout
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.plan import Nodes
-carrier = RunContext(store=sys.argv[1], cluster=Cluster(Nodes(())))
-with carrier.claimed("fit") as claimed:
-    print(claimed, flush=True)
+context = RunContext(store=sys.argv[1], cluster=Cluster(Nodes(())))
+with context.lease("fit") as leased:
+    print(leased, flush=True)
     sys.stdin.read()
 """
 
@@ -207,58 +209,75 @@ def test_a_plan_that_no_node_can_hold_is_refused_with_the_remedy():
     )
     with pytest.raises(
         ResourceError,
-        match=r"asks for 4 workers with 1 CPU, 1 GPU each, but the cluster "
+        match=r"needs 4 workers with 1 CPU, 1 GPU each, but the cluster "
         r"has room for 2; lower workers",
     ):
         MACHINE.check(plan)
 
 
 class ProgressTracker:
-    """A board that has heard nothing of a fit, or heard of it a while ago."""
+    """A progress tracker without a report of a fit, or with an old one."""
 
-    def __init__(self, silent_s: float | None) -> None:
-        self.silent_s = self.nodes_of = self
-        self._quiet_s = silent_s
+    def __init__(self, idle_s: float | None) -> None:
+        self.idle_s = self.nodes_of = self
+        self._idle_s = idle_s
 
     def remote(self, run_id: str) -> float | None:
-        return self._quiet_s
+        return self._idle_s
 
 
 @pytest.mark.parametrize("error", [GetTimeoutError("30 s"), ActorUnavailableError("gone", None)])
-def test_a_board_that_is_lost_or_hangs_costs_no_run(tmp_path, monkeypatch, error):
-    def fail(*asked: Any, timeout: float) -> Any:
+def test_a_progress_tracker_that_is_lost_or_hangs_fails_no_run(tmp_path, monkeypatch, error):
+    def fail(*calls: Any, timeout: float) -> Any:
         raise error
 
-    watch = a_watch(tmp_path, None, progress_tracker=ProgressTracker(None))
+    monitor = fit_monitor(tmp_path, None, progress_tracker=ProgressTracker(None))
     monkeypatch.setattr(run_fit.ray, "get", fail)
-    watch._refuse_silence()
-    assert not watch._node_is_gone()
+    monitor._check_stall()
+    assert not monitor._node_is_lost()
 
 
 @pytest.mark.parametrize(
-    ("silent_s", "up", "seconds", "stalls"),
+    ("idle_s", "alive", "seconds", "stalls"),
     [
         (24.0, True, 0.0, False),
         (26.0, True, 0.0, True),
-        (None, False, 10_000.0, False),  # its machine has yet to come
-        (None, True, run_fit.SEAT_BEGINS_S + 24.0, False),
-        (None, True, run_fit.SEAT_BEGINS_S + 26.0, True),  # it hung before it began
+        (None, False, 10_000.0, False),  # its node has not started
+        (None, True, run_fit.WORKER_START_S + 24.0, False),
+        (None, True, run_fit.WORKER_START_S + 26.0, True),  # it hung before it started the fit
     ],
 )
-def test_silence_counts_from_a_fits_last_sign_or_from_when_its_host_is_up(
-    tmp_path, monkeypatch, silent_s, up, seconds, stalls
+def test_a_stall_counts_from_the_last_report_or_from_the_start_of_the_worker(
+    tmp_path, monkeypatch, idle_s, alive, seconds, stalls
 ):
     plan = make_plan(parse_sweep(SWEEP), inputs())
     fit = next(iter(plan.fits.values()))
     fit = replace(fit, execution=Execution(stall_s=25.0))
     context = RunContext(
-        store=str(tmp_path), cluster=MACHINE, progress_tracker=ProgressTracker(silent_s)
+        store=str(tmp_path), cluster=MACHINE, progress_tracker=ProgressTracker(idle_s)
     )
-    watch, now = run_fit._FitMonitor(context, fit, "sweep", 0, None), [0.0]
+    monitor, now = run_fit._FitMonitor(context, fit, "sweep", 0, None), [0.0]
     monkeypatch.setattr(run_fit.ray, "get", lambda value, timeout: value)
-    monkeypatch.setattr(run_fit, "is_up", lambda worker: up)
+    monkeypatch.setattr(run_fit, "is_actor_alive", lambda worker: alive)
     monkeypatch.setattr(run_fit.time, "monotonic", lambda: now[0])
     with pytest.raises(Stalled) if stalls else contextlib.nullcontext():
-        watch._refuse_silence()
+        monitor._check_stall()
         now[0] += seconds
-        watch._refuse_silence()
+        monitor._check_stall()
+
+
+def test_a_fit_whose_worker_has_no_node_yet_reports_its_resources(tmp_path, monkeypatch):
+    """The wait for nodes that is printed takes the fit's resources from its reported state."""
+    snapshot = ProgressSnapshot()
+
+    def set_state(run_id: str, state: Any, about: Any, requester: str) -> None:
+        snapshot.run_states[run_id] = RunState(about, state, 0.0)
+
+    tracker = SimpleNamespace(set_state=SimpleNamespace(remote=set_state))
+    monitor = fit_monitor(tmp_path, None, progress_tracker=tracker)
+    monitor._set_starting()
+    status = AutoscalerStatus({"l4": 1}, unplaced=1)
+    monkeypatch.setattr(pending_nodes, "autoscaler_status", lambda: status)
+    pending = pending_nodes.pending_capacity(snapshot, 75.0)
+    assert pending is not None
+    assert pending.text == "nodes for 1 fit (1 of 1 CPU, 1 GPU); being started: 1 l4"

@@ -1,4 +1,4 @@
-"""On a real Ray: a fit that two requesters want, of whom one gives it up."""
+"""On a real Ray: a fit with two requests, of which one is cancelled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVALUATIONS = 200
 
 @dataclass
 class Scene:
-    """What both requesters need, and a fit that takes some seconds."""
+    """The context of both requesters, and fits that take some seconds."""
 
     context: Any
     store: Store
@@ -63,27 +63,31 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
 
 @dataclass
 class Requester:
-    """One that wants a fit, and gives it up at its first evaluation if it is to."""
+    """A requester of a fit, which may cancel its request at the first evaluation."""
 
     scene: Scene
     queue: str
     fit: PlannedFit
-    gives_up_once: Any = None
-    """Called before it gives up; None if it wants the fit to its end."""
-    heard: list[int] = field(default_factory=list)
-    hears: threading.Event = field(default_factory=threading.Event)
+    before_cancel: Any = None
+    """Called before it cancels; None if it never cancels."""
+    received: list[int] = field(default_factory=list)
+    has_received: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self) -> Any:
         from w2s_ray.execute.run_fit import run_fit
 
-        return run_fit(self.scene.context, self.fit, queue=self.queue, tell=self._tell)
+        return run_fit(
+            self.scene.context, self.fit, queue=self.queue, on_evaluation=self._on_evaluation
+        )
 
-    def _tell(self, evaluation: Mapping[str, Any]) -> None:
-        self.heard.append(evaluation["evaluations"])
-        self.hears.set()
-        if self.gives_up_once is not None:
-            self.gives_up_once()
-            assert self.scene.store.find(self.fit.id) is None, "it ended before it was given up"
+    def _on_evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        self.received.append(evaluation["evaluations"])
+        self.has_received.set()
+        if self.before_cancel is not None:
+            self.before_cancel()
+            assert self.scene.store.find(self.fit.id) is None, (
+                "it ended before the request was cancelled"
+            )
             raise SystemExit  # as Tune ends a trial
 
 
@@ -94,23 +98,23 @@ def wait_for(scene: Scene, request: RequestId) -> None:
         threading.Event().wait(0.01)
 
 
-def test_a_fit_that_one_of_two_gives_up_goes_on_for_the_other(scene):
+def test_a_fit_continues_for_the_second_request_after_the_first_is_cancelled(scene):
     fit = scene.fits[0]
     other = Requester(scene, "b", fit)
     pruned = Requester(scene, "a", fit, lambda: wait_for(scene, RequestId(fit.id, "b", 0)))
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(pruned)
-        assert pruned.hears.wait(120)
+        assert pruned.has_received.wait(120)
         second = threads.submit(other)
         assert isinstance(first.exception(timeout=200), SystemExit)
         record = second.result(timeout=200)
     assert (record.status, record.attempts) == ("done", 1)
     assert scene.store.attempts(fit.id) in ([], [record])
-    assert pruned.heard == [1]
-    assert other.heard == list(range(1, EVALUATIONS + 1))
+    assert pruned.received == [1]
+    assert other.received == list(range(1, EVALUATIONS + 1))
 
 
-def test_a_fit_that_nobody_wants_any_more_stops_and_may_be_wanted_again(scene):
+def test_a_fit_without_requests_stops_and_may_be_requested_again(scene):
     fit = scene.fits[1]
     pruned = Requester(scene, "a", fit, lambda: None)
     with ThreadPoolExecutor(1) as threads:
@@ -119,20 +123,20 @@ def test_a_fit_that_nobody_wants_any_more_stops_and_may_be_wanted_again(scene):
         again = Requester(scene, "a", fit)
         record = threads.submit(again).result(timeout=200)
     assert record.status == "done"
-    assert again.heard == list(range(1, EVALUATIONS + 1))
+    assert again.received == list(range(1, EVALUATIONS + 1))
 
 
-def test_a_fit_that_is_done_is_given_to_all_that_want_it_without_training_twice(scene):
+def test_a_done_fit_is_the_result_of_all_its_requests_without_a_second_training(scene):
     fit = scene.fits[2]
     requesters = [Requester(scene, queue, fit) for queue in "abc"]
     with ThreadPoolExecutor(3) as threads:
         records = [f.result(timeout=200) for f in [threads.submit(r) for r in requesters]]
     assert len({(record.id, record.started_at) for record in records}) == 1
     for requester in requesters:
-        assert requester.heard == list(range(1, EVALUATIONS + 1))
+        assert requester.received == list(range(1, EVALUATIONS + 1))
 
 
-def test_more_fits_may_wait_than_ray_lets_calls_run_by_default(scene):
+def test_more_fits_may_be_queued_than_ray_runs_calls_by_default(scene):
     import ray
 
     from w2s_ray.execute.worker_pool import start_worker_pool
@@ -140,12 +144,12 @@ def test_more_fits_may_wait_than_ray_lets_calls_run_by_default(scene):
     context, spec = scene.context, WorkerSpec("torch", 1, 1.0, 0.0)
     worker_pool = start_worker_pool(context.cluster)
     requests = [FitRequest(f"fit-{n}", "study", spec, n) for n in range(1500)]
-    answers = [
+    replies = [
         worker_pool.acquire.remote(request, context.progress_tracker) for request in requests
     ]
-    assert ray.get(worker_pool.has_request.remote(requests[-1].request), timeout=100), (
-        "it answers, and all are in line"
+    assert ray.get(worker_pool.has_request.remote(requests[-1].id), timeout=100), (
+        "it replies, and all are in line"
     )
-    assert len(ray.wait(answers, timeout=100)[0]) == 1
+    assert len(ray.wait(replies, timeout=100)[0]) == 1
     ray.get(worker_pool.close.remote(), timeout=60)
     ray.kill(worker_pool)

@@ -1,4 +1,4 @@
-"""Ways to ask a walk to end: a signal, a wish in the store; and who is asked by `w2s cancel`."""
+"""Stop requests: a signal, a request in the store; and the drivers that `w2s cancel` stops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from w2s_ray.store.heartbeats import heard
 
 
 @pytest.fixture
-def heeded():
+def ctrl_c():
     """Ctrl-C counts; a shell has processes that it starts in the background ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -34,15 +34,15 @@ def heeded():
 
 
 @pytest.mark.parametrize(
-    ("number", "why"),
+    ("number", "reason"),
     [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
 )
-def test_a_signal_asks_once_and_a_second_ctrl_c_does_not_wait(heeded, number, why):
+def test_a_signal_requests_a_stop_and_a_second_ctrl_c_does_not_wait(ctrl_c, number, reason):
     before = signal.getsignal(number)
     with Stop() as stop:
-        assert stop.why is None
+        assert stop.reason is None
         signal.raise_signal(number)
-        assert stop.why == why
+        assert stop.reason == reason
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(number) is before
@@ -53,7 +53,7 @@ def test_under_nohup_a_hangup_is_ignored():
     try:
         with Stop() as stop:
             signal.raise_signal(signal.SIGHUP)
-            assert stop.why is None
+            assert stop.reason is None
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -66,17 +66,17 @@ os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 with Stop() as stop:
     print('ready', flush=True)
-    while stop.why is None:
+    while stop.reason is None:
         signal.pause()
-    print(stop.why, flush=True)
-    open(sys.argv[1], 'w').write(stop.why)
+    print(stop.reason, flush=True)
+    open(sys.argv[1], 'w').write(stop.reason)
 """
 
 
-def test_after_its_terminal_is_closed_a_process_goes_on_and_prints_to_nowhere(tmp_path):
+def test_after_its_terminal_is_closed_a_process_continues_and_prints_nothing(tmp_path):
     terminal, its_side = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", IN_A_TERMINAL, str(tmp_path / "why")],
+        [sys.executable, "-c", IN_A_TERMINAL, str(tmp_path / "reason")],
         stdin=its_side,
         stdout=its_side,
         stderr=its_side,
@@ -85,27 +85,27 @@ def test_after_its_terminal_is_closed_a_process_goes_on_and_prints_to_nowhere(tm
     assert b"ready" in os.read(terminal, 1000)
     os.close(terminal)
     assert process.wait(timeout=60) == 0
-    assert (tmp_path / "why").read_text() == "SIGHUP"
+    assert (tmp_path / "reason").read_text() == "SIGHUP"
 
 
 def test_in_a_thread_signals_are_left_alone():
     found = []
 
-    def walk() -> None:
+    def run() -> None:
         with Stop() as stop:
             stop.request("w2s cancel")
             stop.request("later")
-            found.append(stop.why)
+            found.append(stop.reason)
 
     before = signal.getsignal(signal.SIGINT)
-    thread = threading.Thread(target=walk)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
     assert found == ["w2s cancel"]
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeypatch):
+def test_a_driver_stops_after_a_request_in_the_store(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(live_module, "EVERY_S", 0.05)
     store, stop = Store.open(tmp_path), Stop()
     with (
@@ -116,15 +116,15 @@ def test_a_driver_hears_in_the_store_that_it_should_stop(tmp_path: Path, monkeyp
             time.sleep(0.01)
         (driver,) = drivers_of("tiny", store)
         left: list[object] = []
-        asking = threading.Thread(target=lambda: left.extend(cancel([driver], store)))
-        asking.start()
-        while stop.why is None:
+        cancelling = threading.Thread(target=lambda: left.extend(cancel([driver], store)))
+        cancelling.start()
+        while stop.reason is None:
             time.sleep(0.01)
-    asking.join(timeout=10)
-    assert not asking.is_alive()
+    cancelling.join(timeout=10)
+    assert not cancelling.is_alive()
     assert left == []
-    assert stop.why == "w2s cancel"
-    assert store.files.find("work/live") == [], "the wish is gone with the driver"
+    assert stop.reason == "w2s cancel"
+    assert store.files.find("work/live") == [], "the request is removed with the driver's state"
     assert drivers_of("tiny", store) == []
 
 
@@ -150,7 +150,7 @@ def test_a_driver_that_does_not_end_in_time_is_named(tmp_path: Path, monkeypatch
     assert "wait and give the command again" in line
 
 
-def test_cancel_says_when_there_is_nothing_to_stop(tmp_path: Path):
+def test_cancel_without_a_driver_is_an_error(tmp_path: Path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(sweep_text(tmp_path))
     ended = w2s("cancel", sweep)

@@ -1,4 +1,4 @@
-"""A study never learns from a fault: what was lost is proposed again, before what depends on it."""
+"""Failures change no study: a lost trial is proposed again, before those that depend on it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from w2s_ray.execute import study as study_module
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.run_context import RunContext
 from w2s_ray.execute.study import ProposalSearcher, RungScheduler, Searcher
-from w2s_ray.execute.study_state import MOST_LOSSES, StudyState
+from w2s_ray.execute.study_state import TRIAL_RETRIES, StudyState
 from w2s_ray.execute.trial import trial_function
 from w2s_ray.plan import NodeKind, Nodes, PlannedStudy
 from w2s_ray.scheduling.requests import RequestId
 
 
-class Deaf:
-    """Stands for an actor's handle: takes every message, and keeps none."""
+class ActorStub:
+    """A stub for an actor's handle that ignores every call."""
 
     def __getattr__(self, name: str) -> Any:
         return self
@@ -46,14 +46,14 @@ def searcher(tmp_path, space: Any = PLAIN, **settings: Any) -> ProposalSearcher:
     )
     machine = Cluster(Nodes((NodeKind("node", {"CPU": 2}, 1),)))
     context = RunContext(
-        store=str(tmp_path), cluster=machine, progress_tracker=Deaf(), worker_pool=Deaf()
+        store=str(tmp_path), cluster=machine, progress_tracker=ActorStub(), worker_pool=ActorStub()
     )
     return ProposalSearcher(StudyState(planned, context))
 
 
 @pytest.fixture(autouse=True)
 def failure(monkeypatch) -> list[RequestId]:
-    """The requests that studies withdraw, of fits that nobody else wants."""
+    """The requests that studies cancel, for fits without other requests."""
     found: list[RequestId] = []
     monkeypatch.setattr(
         RunContext, "cancel_requests", lambda self, requests: found.extend(requests) or set()
@@ -61,18 +61,18 @@ def failure(monkeypatch) -> list[RequestId]:
     return found
 
 
-def test_tune_tells_the_trials_of_studies_apart(tmp_path):
+def test_trials_of_different_studies_have_different_names_in_tune(tmp_path):
     from ray.tune.experiment import Experiment
 
-    memories = [searcher(tmp_path, seed=seed).memory for seed in (0, 1)]
-    functions = [trial_function(memory.study, memory.context) for memory in memories]
+    states = [searcher(tmp_path, seed=seed).state for seed in (0, 1)]
+    functions = [trial_function(state.study, state.context) for state in states]
     names = {Experiment.get_trainable_name(function) for function in functions}
     assert len(names) == 2, "all studies of a driver share Tune's registry of functions"
 
 
-def end(of: ProposalSearcher, trial_id: str, **told: Any) -> None:
-    """Tell a study that one of its trials has ended."""
-    of.on_trial_complete(trial_id, {"ended": True, "study": of.memory.study.id, **told})
+def end(of: ProposalSearcher, trial_id: str, **fields: Any) -> None:
+    """Report the end of a trial to its study."""
+    of.on_trial_complete(trial_id, {"ended": True, "study": of.state.study.id, **fields})
 
 
 def done(of: ProposalSearcher, trial_id: str, value: float) -> None:
@@ -83,17 +83,17 @@ def lose(of: ProposalSearcher, trial_id: str, cause: str) -> None:
     end(of, trial_id, objective=float("nan"), cause=cause, reason=cause)
 
 
-def test_a_study_refuses_figures_of_another_studys_trial(tmp_path):
+def test_a_study_rejects_reports_of_another_studys_trial(tmp_path):
     one, other = searcher(tmp_path, seed=0), searcher(tmp_path, seed=1)
     one.suggest("t0")
-    told = {"objective": 0.9, "study": other.memory.study.id}
-    with pytest.raises(RuntimeError, match=other.memory.study.id):
-        RungScheduler(one.memory).on_trial_result(
-            None, SimpleNamespace(trial_id="t0"), {**told, "ended": False}
+    fields = {"objective": 0.9, "study": other.state.study.id}
+    with pytest.raises(RuntimeError, match=other.state.study.id):
+        RungScheduler(one.state).on_trial_result(
+            None, SimpleNamespace(trial_id="t0"), {**fields, "ended": False}
         )
-    with pytest.raises(RuntimeError, match=other.memory.study.id):
-        one.on_trial_complete("t0", {**told, "ended": True})
-    assert one.memory.store.trials(one.memory.study.id) == []
+    with pytest.raises(RuntimeError, match=other.state.study.id):
+        one.on_trial_complete("t0", {**fields, "ended": True})
+    assert one.state.store.trials(one.state.study.id) == []
 
 
 @pytest.mark.parametrize("cause", ["worker_died", "node_lost", "store", "disk_full"])
@@ -113,7 +113,7 @@ def test_a_trial_lost_to_a_fault_is_proposed_again_and_changes_nothing(tmp_path,
         done(disturbed, f"t{n}", n / 10)
     assert found == expected
     assert disturbed.suggest("none left") == Searcher.FINISHED
-    assert [t["state"] for t in disturbed.memory.store.trials(disturbed.memory.study.id)] == [
+    assert [t["state"] for t in disturbed.state.store.trials(disturbed.state.study.id)] == [
         "complete"
     ] * 4
 
@@ -128,23 +128,23 @@ def test_later_trials_wait_for_a_lost_one(tmp_path):
     assert two.suggest("d")["number"] == 0
 
 
-def test_a_trial_that_diverged_or_ran_out_of_memory_is_told_as_failed(tmp_path):
+def test_a_trial_that_diverged_or_ran_out_of_memory_has_failed(tmp_path):
     one = searcher(tmp_path, trials=3, concurrent_trials=1)
     for n, cause in enumerate(("diverged", "out_of_memory")):
         one.suggest(f"t{n}")
         lose(one, f"t{n}", cause)
     assert one.suggest("t2")["number"] == 2
-    assert {t.state for t in one.memory.trials.values()} == {"failed"}
+    assert {t.state for t in one.state.trials.values()} == {"failed"}
 
 
-def test_a_study_gives_up_when_a_trial_is_lost_again_and_again(tmp_path):
+def test_a_study_fails_when_a_trial_is_lost_too_often(tmp_path):
     one = searcher(tmp_path, trials=2, concurrent_trials=1)
-    for n in range(MOST_LOSSES + 1):
-        assert one.memory.failure is None
+    for n in range(TRIAL_RETRIES + 1):
+        assert one.state.failure is None
         one.suggest(f"t{n}")
         lose(one, f"t{n}", "node_lost")
-    assert one.memory.failure is not None
-    assert one.memory.failure[0] == "node_lost"
+    assert one.state.failure is not None
+    assert one.state.failure[0] == "node_lost"
     assert one.suggest("more") == Searcher.FINISHED
 
 
@@ -159,17 +159,17 @@ def test_a_resumed_study_has_every_finished_trial_exactly_once(tmp_path):
         assert first.suggest(f"t{n}") == proposals[n]
         done(first, f"t{n}", n / 20)
     resumed = searcher(tmp_path / "b", trials=16, concurrent_trials=1)
-    assert sorted(resumed.memory.trials) == list(range(7))
-    assert resumed.memory.remaining == 9
+    assert sorted(resumed.state.trials) == list(range(7))
+    assert resumed.state.remaining == 9
     for n in range(7, 16):
         assert resumed.suggest(f"r{n}") == proposals[n]
         done(resumed, f"r{n}", n / 20)
     assert resumed.suggest("none left") == Searcher.FINISHED
-    assert len(resumed.memory.store.trials(resumed.memory.study.id)) == 16
+    assert len(resumed.state.store.trials(resumed.state.study.id)) == 16
 
 
 def trials_of(of: ProposalSearcher) -> list[dict[str, Any]]:
-    return of.memory.store.trials(of.memory.study.id)
+    return of.state.store.trials(of.state.study.id)
 
 
 def lr(trial: dict[str, Any]) -> float:
@@ -188,8 +188,8 @@ def test_no_two_trials_of_a_study_train_the_same_fits(tmp_path):
     assert len(trials_of(of)) == 12
     for trial in trials_of(of):
         first = own.get(trial["repeat_of"], trial)
-        told = ("settings", "fits", "state", "value", "intermediate")
-        assert [trial[key] for key in told] == [first[key] for key in told]
+        fields = ("settings", "fits", "state", "value", "intermediate")
+        assert [trial[key] for key in fields] == [first[key] for key in fields]
 
 
 def both_of_two(tmp_path, **settings: Any) -> tuple[ProposalSearcher, list[dict[str, Any]]]:
@@ -201,7 +201,7 @@ def both_of_two(tmp_path, **settings: Any) -> tuple[ProposalSearcher, list[dict[
     return of, first
 
 
-def test_a_trial_waits_for_an_equal_one_under_way_and_takes_its_result(tmp_path):
+def test_a_trial_waits_for_an_equal_running_one_and_gets_its_result(tmp_path):
     of, (first, second) = both_of_two(tmp_path)
     assert trials_of(of) == []
     done(of, "first", 0.7)
@@ -217,8 +217,8 @@ def test_a_trial_waits_for_an_equal_one_under_way_and_takes_its_result(tmp_path)
 def test_a_repeat_of_a_trial_that_was_not_complete_ends_as_that_one(tmp_path, failure, ends):
     of, (first, _) = both_of_two(tmp_path)
     if ends == "pruned":
-        of.memory.observe(first["number"], 1, 0.4)
-        of.on_trial_complete("first", {"ended": False, "study": of.memory.study.id})
+        of.state.observe(first["number"], 1, 0.4)
+        of.on_trial_complete("first", {"ended": False, "study": of.state.study.id})
     else:
         lose(of, "first", "diverged")
     found = trials_of(of)
@@ -226,7 +226,7 @@ def test_a_repeat_of_a_trial_that_was_not_complete_ends_as_that_one(tmp_path, fa
     assert {trial["state"] for trial in found} == {ends}
     assert {lr(trial) for trial in found} == {lr(first)}
     assert len({tuple(trial["intermediate"]) for trial in found}) == 1
-    assert {(r.queue, r.priority) for r in failure} == {(of.memory.study.id, first["number"])}
+    assert {(r.queue, r.priority) for r in failure} == {(of.state.study.id, first["number"])}
 
 
 def test_repeats_of_a_lost_trial_wait_until_it_has_run_again(tmp_path, failure):
@@ -257,22 +257,22 @@ def test_trials_that_were_stored_without_the_trial_they_repeat_are_read(tmp_path
     done(of, "first", 0.7)
     for trial in trials_of(of):
         del trial["repeat_of"]
-        of.memory.store.write_trial(of.memory.study.id, trial["number"], trial)
+        of.state.store.write_trial(of.state.study.id, trial["number"], trial)
     resumed = searcher(tmp_path, TWO, trials=12, concurrent_trials=12, sampler="random")
-    assert {trial.repeat_of for trial in resumed.memory.trials.values()} == {None}
+    assert {trial.repeat_of for trial in resumed.state.trials.values()} == {None}
 
 
-def test_a_study_says_how_many_of_its_trials_were_repeats(tmp_path, monkeypatch):
+def test_a_study_records_how_many_of_its_trials_were_repeats(tmp_path, monkeypatch):
     of, _ = both_of_two(tmp_path)
 
-    def tune(study: PlannedStudy, memory: StudyState, **options: Any) -> None:
-        searcher = ProposalSearcher(memory)
+    def tune(study: PlannedStudy, state: StudyState, **options: Any) -> None:
+        searcher = ProposalSearcher(state)
         assert [searcher.suggest(f"t{n}") is None for n in range(3)] == [False, False, True]
         for n in range(2):
             done(searcher, f"t{n}", 0.5 + n / 10)
 
     monkeypatch.setattr(study_module, "_tune", tune)
-    record = study_module.run_study(of.memory.study, context=of.memory.context, at_once=2)
+    record = study_module.run_study(of.state.study, context=of.state.context, at_once=2)
     assert {key: record.summary[key] for key in ("trials", "complete", "repeats")} == {
         "trials": 12,
         "complete": 12,
@@ -289,5 +289,5 @@ def test_a_study_of_which_repeats_alone_are_left_starts_nothing(tmp_path, monkey
             (path,) = tmp_path.glob(f"**/trials/{trial['number']}.json")
             path.unlink()
     monkeypatch.setattr(study_module, "_tune", None)
-    record = study_module.run_study(of.memory.study, context=of.memory.context, at_once=2)
+    record = study_module.run_study(of.state.study, context=of.state.context, at_once=2)
     assert record.summary["repeats"] == 10

@@ -1,4 +1,4 @@
-"""Who may start: within the cluster's room, parties by turns, warm hosts before new ones."""
+"""The worker pool: capacity, turns of the queues, warm workers before new ones, shared fits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from w2s_ray.execute import warm_workers as pool_module
-from w2s_ray.execute import worker_pool as floor_module
+from w2s_ray.execute import warm_workers as warm_module
+from w2s_ray.execute import worker_pool as pool_module
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.worker_pool import PoolClosed, RequestCancelled, WorkerPool
 from w2s_ray.plan import Nodes
 from w2s_ray.scheduling.requests import FitRequest, RequestId, WorkerSpec
 
-SEAT = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=0.0)
+SINGLE = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=0.0)
 PAIR = WorkerSpec(engine="deepspeed", workers=2, cpus=1.0, gpus=0.0)
 THIRD = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1 / 3)
 
 
 class PooledWorker:
-    """Stands for a host's actor handle."""
+    """A stub for a worker's actor handle."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -35,17 +35,28 @@ class PooledWorker:
 
 
 class ProgressTracker:
-    """Stands for the board's actor handle: keeps what it is told of each fit."""
+    """A stub for the progress tracker's actor handle: it keeps the calls for each fit."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.calls_of: list[tuple[str, str]] = []
+        self.replies: list[asyncio.Future[None]] = []
+        self.busy = False
+        """It replies to no call."""
 
     def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=lambda run_id: self.told.append((name, run_id)))
+        def remote(run_id: str) -> asyncio.Future[None]:
+            self.calls_of.append((name, run_id))
+            reply = asyncio.get_running_loop().create_future()
+            if not self.busy:
+                reply.set_result(None)
+            self.replies.append(reply)
+            return reply
+
+        return SimpleNamespace(remote=remote)
 
 
 class World:
-    """The hosts that a floor has opened and killed."""
+    """The workers that a pool has started and killed."""
 
     def __init__(self) -> None:
         self.opened: list[PooledWorker] = []
@@ -59,8 +70,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch) -> World:
     made = World()
-    monkeypatch.setattr(pool_module, "start_worker", made.open)
-    monkeypatch.setattr(pool_module.ray, "kill", made.killed.append)
+    monkeypatch.setattr(warm_module, "start_worker", made.open)
+    monkeypatch.setattr(warm_module.ray, "kill", made.killed.append)
     return made
 
 
@@ -69,12 +80,16 @@ ELASTIC = Cluster(Nodes((), autoscaled=True))
 
 
 def run(
-    scene: Callable[[WorkerPool], Any], *, cpus: float = 2, gpus: float = 0, cluster: Cluster = HERE
+    scenario: Callable[[WorkerPool], Any],
+    *,
+    cpus: float = 2,
+    gpus: float = 0,
+    cluster: Cluster = HERE,
 ) -> None:
-    async def play() -> None:
-        await scene(WorkerPool({"CPU": cpus, "GPU": gpus}, cluster))
+    async def main() -> None:
+        await scenario(WorkerPool({"CPU": cpus, "GPU": gpus}, cluster))
 
-    asyncio.run(play())
+    asyncio.run(main())
 
 
 def acquire(
@@ -82,7 +97,7 @@ def acquire(
     run_id: str,
     queue: str = "sweep",
     *,
-    spec: WorkerSpec = SEAT,
+    spec: WorkerSpec = SINGLE,
     priority: int = 0,
 ):
     progress_tracker = worker_pool._progress_tracker or ProgressTracker()
@@ -91,9 +106,9 @@ def acquire(
     )
 
 
-def told(worker_pool: WorkerPool) -> list[tuple[str, str]]:
-    """What the board was told, in order."""
-    return worker_pool._progress_tracker.told
+def calls_of(worker_pool: WorkerPool) -> list[tuple[str, str]]:
+    """The calls to the progress tracker, in order."""
+    return worker_pool._progress_tracker.calls_of
 
 
 def request(run_id: str, queue: str = "sweep", priority: int = 0) -> RequestId:
@@ -105,30 +120,30 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_no_more_start_than_there_is_room_for_and_hosts_are_used_again(world):
-    async def scene(worker_pool: WorkerPool) -> None:
-        asked = [acquire(worker_pool, f"f{i}") for i in range(5)]
+def test_no_more_fits_start_than_the_capacity_allows_and_workers_are_reused(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
+        requests = [acquire(worker_pool, f"f{i}") for i in range(5)]
         await settle()
-        assert [a.done() for a in asked] == [True, True, False, False, False]
-        first = asked[0].result()
+        assert [a.done() for a in requests] == [True, True, False, False, False]
+        first = requests[0].result()
         await worker_pool.release(request("f0"))
         await settle()
-        assert asked[2].result() is first
+        assert requests[2].result() is first
         assert len(world.opened) == 2
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_fit_that_asks_again_keeps_its_host(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_repeated_request_keeps_its_worker(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         assert await acquire(worker_pool, "f0") is await acquire(worker_pool, "f0")
         assert len(world.opened) == 1
 
-    run(scene)
+    run(scenario)
 
 
-def test_each_of_several_that_want_one_fit_gets_its_host_one_after_the_other(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_several_requests_for_one_fit_get_its_worker_one_after_the_other(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "other")
         trials = [acquire(worker_pool, "same", "study", priority=n) for n in range(3)]
         elsewhere = acquire(worker_pool, "same", "second-study")
@@ -145,11 +160,11 @@ def test_each_of_several_that_want_one_fit_gets_its_host_one_after_the_other(wor
         assert len(world.opened) == 1
         assert await acquire(worker_pool, "next") is worker
 
-    run(scene, cpus=1)
+    run(scenario, cpus=1)
 
 
-def test_two_calls_of_one_requester_get_the_same_answer(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_two_calls_for_one_request_get_the_same_worker(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "other")
         calls = [acquire(worker_pool, "same", "study") for _ in range(2)]
         await settle()
@@ -160,11 +175,11 @@ def test_two_calls_of_one_requester_get_the_same_answer(world):
         await worker_pool.release(request("same", "study"))
         assert not await worker_pool.has_request(request("same", "study"))
 
-    run(scene, cpus=1)
+    run(scenario, cpus=1)
 
 
-def test_a_fit_that_waits_for_its_equal_takes_no_turn_and_no_room(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_request_for_a_running_fit_uses_no_turn_and_no_capacity(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "same", "a")
         equal, next_in_line = (
             acquire(worker_pool, "same", "b"),
@@ -173,40 +188,38 @@ def test_a_fit_that_waits_for_its_equal_takes_no_turn_and_no_room(world):
         await settle()
         assert (equal.done(), next_in_line.done()) == (False, True)
 
-    run(scene)
+    run(scenario)
 
 
-def test_who_gives_a_fit_up_stops_it_for_nobody_else(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_cancelled_request_stops_no_fit_that_has_other_requests(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "same", "a")
         second, third = acquire(worker_pool, "same", "b"), acquire(worker_pool, "same", "c")
         await settle()
         assert await worker_pool.cancel_request(request("same", "c")), (
-            "it waited, and the fit goes on"
+            "it was queued, and the fit continues"
         )
         await settle()
         assert isinstance(third.exception(), RequestCancelled)
         assert await worker_pool.cancel_request(request("same", "a")), (
-            "it watched, and the fit goes on"
+            "it monitored, and the fit continues"
         )
         assert await second is first
-        assert await worker_pool.cancel_request(request("same", "a")), (
-            "said again, it changes nothing"
-        )
+        assert await worker_pool.cancel_request(request("same", "a")), "a second call has no effect"
         await worker_pool.release(request("same", "a"))
         assert await worker_pool.has_request(request("same", "b"))
-        assert told(worker_pool) == [("fit_admitted", "same")]
+        assert calls_of(worker_pool) == [("attempt_starting", "same")]
         assert not await worker_pool.cancel_request(request("same", "b")), (
-            "the last: nobody wants it any more"
+            "the last request: the fit stops"
         )
-        assert told(worker_pool) == [("fit_admitted", "same"), ("stop", "same")]
+        assert calls_of(worker_pool) == [("attempt_starting", "same"), ("stop", "same")]
         assert world.killed == []
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_fit_that_stops_keeps_its_host_until_it_has_ended_and_then_may_begin_anew(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_stopping_fit_keeps_its_worker_until_it_has_ended_and_may_then_restart(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "same", "a")
         assert not await worker_pool.cancel_request(request("same", "a"))
         anew, other = acquire(worker_pool, "same", "b"), acquire(worker_pool, "other")
@@ -216,26 +229,48 @@ def test_a_fit_that_stops_keeps_its_host_until_it_has_ended_and_then_may_begin_a
         worker.ended.set_result(None)
         await settle()
         assert anew.result() is worker
-        assert told(worker_pool)[-2:] == [("fit_ended", "same"), ("fit_admitted", "same")]
+        assert calls_of(worker_pool)[-2:] == [
+            ("attempt_ended", "same"),
+            ("attempt_starting", "same"),
+        ]
         assert not other.done()
 
-    run(scene, cpus=1)
+    run(scenario, cpus=1)
 
 
-def test_a_fit_that_does_not_stop_in_time_is_ended_with_its_host(world, monkeypatch):
-    monkeypatch.setattr(floor_module, "STOP_S", 0.01)
+def test_a_worker_is_assigned_once_the_last_attempts_stop_is_void(world):
+    """Else a busy progress tracker could give the new attempt the stop of the one before."""
 
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
+        worker = await acquire(worker_pool, "same", "a")
+        await worker_pool.cancel_request(request("same", "a"))
+        progress_tracker = worker_pool._progress_tracker
+        progress_tracker.busy = True
+        anew, again = acquire(worker_pool, "same", "b"), acquire(worker_pool, "same", "b")
+        worker.ended.set_result(None)
+        await settle()
+        assert calls_of(worker_pool)[-1] == ("attempt_starting", "same")
+        assert not anew.done()
+        progress_tracker.replies[-1].set_result(None)
+        assert await anew is await again is worker
+
+    run(scenario, cpus=1)
+
+
+def test_a_fit_that_does_not_stop_in_time_is_killed_with_its_worker(world, monkeypatch):
+    monkeypatch.setattr(pool_module, "STOP_S", 0.01)
+
+    async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "same", "a")
         await worker_pool.cancel_request(request("same", "a"))
         assert await asyncio.wait_for(acquire(worker_pool, "next"), 10) is not worker
         assert world.killed == [worker]
 
-    run(scene, cpus=1)
+    run(scenario, cpus=1)
 
 
-def test_a_lost_host_is_replaced_for_all_that_want_its_fit(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_lost_worker_is_replaced_for_all_requests_for_its_fit(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "same", "a")
         second = acquire(worker_pool, "same", "b")
         await settle()
@@ -248,13 +283,13 @@ def test_a_lost_host_is_replaced_for_all_that_want_its_fit(world):
         await worker_pool.release(request("same", "b"))
         assert await again is second.result()
 
-    run(scene)
+    run(scenario)
 
 
-def test_trials_that_share_a_step_of_a_chain_leave_it_to_each_other(world):
-    """A trial that ends withdraws all its fits: the step that another trains, and its student."""
+def test_a_shared_step_of_a_chain_continues_for_the_other_trials(world):
+    """An ended trial cancels all its requests: a step that another trial trains, its student."""
 
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
         step = await acquire(worker_pool, "step", "study", priority=0)
         waits = [acquire(worker_pool, "step", "study", priority=n) for n in (1, 2)]
         student = acquire(worker_pool, "student-1", "study", priority=1)
@@ -265,15 +300,15 @@ def test_trials_that_share_a_step_of_a_chain_leave_it_to_each_other(world):
         assert isinstance(waits[0].exception(), RequestCancelled)
         assert student.done()
         assert not waits[1].done()
-        assert ("stop", "step") not in told(worker_pool)
+        assert ("stop", "step") not in calls_of(worker_pool)
         await worker_pool.release(request("step", "study", 0))
         assert await waits[1] is step
 
-    run(scene)
+    run(scenario)
 
 
-def test_the_end_of_a_study_ends_no_fit_that_others_want(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_the_end_of_a_study_ends_no_fit_that_has_other_requests(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         shared = await acquire(worker_pool, "shared", "study", priority=3)
         own = await acquire(worker_pool, "own", "study", priority=4)
         other = acquire(worker_pool, "shared", "sweep")
@@ -282,40 +317,43 @@ def test_the_end_of_a_study_ends_no_fit_that_others_want(world):
         assert world.killed == [own]
         assert await other is shared
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_budget_that_is_spent_lets_a_fit_under_way_go_on_for_others_but_none_begin(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_draining_pool_continues_running_fits_and_starts_none(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         pruned, ended = (
             await acquire(worker_pool, "pruned", "a"),
             await acquire(worker_pool, "ended", "a"),
         )
-        goes_on, waits = acquire(worker_pool, "pruned", "b"), acquire(worker_pool, "ended", "b")
+        continues, waits = (
+            acquire(worker_pool, "pruned", "b"),
+            acquire(worker_pool, "ended", "b"),
+        )
         await settle()
         await worker_pool.drain()
         await worker_pool.cancel_request(request("pruned", "a"))
         await worker_pool.release(request("ended", "a"))
         await settle()
-        assert goes_on.result() is pruned
+        assert continues.result() is pruned
         assert not waits.done()
         await worker_pool.close()
         await settle()
         assert isinstance(waits.exception(), PoolClosed)
         assert sorted(map(id, world.killed)) == sorted(map(id, [pruned, ended]))
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(world, monkeypatch):
+def test_a_worker_that_cannot_be_started_is_the_failure_of_its_request(world, monkeypatch):
     def refuse(spec: WorkerSpec) -> PooledWorker:
         if spec == PAIR:
             raise ValueError("no such resource")
         return world.open(spec)
 
-    monkeypatch.setattr(pool_module, "start_worker", refuse)
+    monkeypatch.setattr(warm_module, "start_worker", refuse)
 
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "now")
         broken, fine = (
             acquire(worker_pool, "broken", spec=PAIR),
@@ -327,30 +365,30 @@ def test_a_host_that_cannot_be_opened_is_the_failure_of_the_fit_that_needs_it(wo
         assert isinstance(broken.exception(), ValueError)
         assert fine.done()
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again(world, monkeypatch):
-    monkeypatch.setattr(pool_module, "LOOK_S", 0.001)
-    answers = iter([ConnectionError("try again"), {"CPU": 2.0}])
+def test_a_failed_read_of_the_capacity_is_repeated(world, monkeypatch):
+    monkeypatch.setattr(warm_module, "REFRESH_S", 0.001)
+    replies = iter([ConnectionError("try again"), {"CPU": 2.0}])
 
-    def room(cluster: Cluster) -> dict[str, float]:
-        answer = next(answers, {"CPU": 2.0})
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def capacity(cluster: Cluster) -> dict[str, float]:
+        reply = next(replies, {"CPU": 2.0})
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
-    monkeypatch.setattr(Cluster, "room", room)
+    monkeypatch.setattr(Cluster, "capacity", capacity)
 
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "first")
         await asyncio.wait_for(acquire(worker_pool, "second"), 10)
 
-    run(scene, cpus=1)
+    run(scenario, cpus=1)
 
 
-def test_parties_take_turns_however_many_fits_one_of_them_has(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_queues_take_turns_however_long_one_of_them_is(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         many = [acquire(worker_pool, f"a{i}", "study-a") for i in range(20)]
         await settle()
         few = [acquire(worker_pool, f"b{i}", "study-b") for i in range(2)]
@@ -363,11 +401,11 @@ def test_parties_take_turns_however_many_fits_one_of_them_has(world):
         assert few[1].done()
         assert sum(a.done() for a in many) == 2
 
-    run(scene)
+    run(scenario)
 
 
-def test_rank_decides_within_a_party(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_priority_decides_within_a_queue(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         acquire(worker_pool, "now", spec=PAIR)
         late = acquire(worker_pool, "late", priority=5)
         early = acquire(worker_pool, "early", priority=1)
@@ -377,11 +415,11 @@ def test_rank_decides_within_a_party(world):
         await settle()
         assert (early.done(), late.done(), last.done()) == (True, True, False)
 
-    run(scene)
+    run(scenario)
 
 
 def test_a_large_fit_is_not_starved_by_small_ones(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
         acquire(worker_pool, "s0")
         acquire(worker_pool, "s1")
         large = acquire(worker_pool, "large", "study", spec=PAIR)
@@ -394,22 +432,22 @@ def test_a_large_fit_is_not_starved_by_small_ones(world):
         await settle()
         assert large.done()
 
-    run(scene)
+    run(scenario)
 
 
-def test_an_idle_host_of_another_layout_makes_room(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_an_idle_worker_with_another_spec_is_closed_where_capacity_is_needed(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         group = await acquire(worker_pool, "sharded", spec=PAIR)
         await worker_pool.release(request("sharded"))
         seat = await acquire(worker_pool, "single")
         assert world.killed == [group]
-        assert seat.spec == SEAT
+        assert seat.spec == SINGLE
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_group_that_has_ended_is_handed_to_nobody(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_an_ended_group_is_not_reused(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         group = await acquire(worker_pool, "one", spec=PAIR)
         await settle()
         await worker_pool.release(request("one"))
@@ -417,30 +455,30 @@ def test_a_group_that_has_ended_is_handed_to_nobody(world):
         await settle()
         assert await acquire(worker_pool, "two", spec=PAIR) is not group
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_host_that_did_not_live_is_replaced_and_its_room_is_free(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_dead_worker_is_replaced_and_its_capacity_is_free(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "one", spec=PAIR)
         await worker_pool.release(request("one"), worker_alive=False)
         assert world.killed == [first]
         assert await acquire(worker_pool, "two", spec=PAIR) is not first
 
-    run(scene)
+    run(scenario)
 
 
 def test_fractions_of_a_gpu_hold_several_fits(world):
-    async def scene(worker_pool: WorkerPool) -> None:
-        asked = [acquire(worker_pool, f"f{i}", spec=THIRD) for i in range(4)]
+    async def scenario(worker_pool: WorkerPool) -> None:
+        requests = [acquire(worker_pool, f"f{i}", spec=THIRD) for i in range(4)]
         await settle()
-        assert sum(a.done() for a in asked) == 3
+        assert sum(a.done() for a in requests) == 3
 
-    run(scene, cpus=8, gpus=1)
+    run(scenario, cpus=8, gpus=1)
 
 
-def test_a_party_that_nobody_watches_leaves_whole(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_cancelled_queue_loses_all_its_requests(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         gone = [acquire(worker_pool, f"a{i}", "study-a") for i in range(3)]
         stays = acquire(worker_pool, "b", "study-b", priority=9)
         await settle()
@@ -449,115 +487,115 @@ def test_a_party_that_nobody_watches_leaves_whole(world):
         assert stays.done()
         assert isinstance(gone[2].exception(), RequestCancelled)
 
-    run(scene)
+    run(scenario)
 
 
-def test_hosts_close_after_a_while_without_a_fit(world, monkeypatch):
-    monkeypatch.setattr(pool_module, "IDLE_S", 0.01)
+def test_idle_workers_are_closed_after_a_while(world, monkeypatch):
+    monkeypatch.setattr(warm_module, "IDLE_S", 0.01)
 
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "f0")
         await worker_pool.release(request("f0"))
         await asyncio.sleep(0.05)
         assert world.killed == [worker]
 
-    run(scene)
+    run(scenario)
 
 
-def test_room_follows_the_cluster_and_idle_hosts_go_where_it_shrinks(world):
-    async def scene(worker_pool: WorkerPool) -> None:
-        asked = [acquire(worker_pool, f"f{i}") for i in range(4)]
+def test_capacity_follows_the_cluster_and_idle_workers_close_where_it_shrinks(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
+        requests = [acquire(worker_pool, f"f{i}") for i in range(4)]
         await settle()
         worker_pool._workers.resize({"CPU": 3.0})
         await settle()
-        assert [a.done() for a in asked] == [True, True, True, False]
+        assert [a.done() for a in requests] == [True, True, True, False]
         worker_pool._workers.resize({"CPU": 1.0})
         await worker_pool.release(request("f0"))
         await settle()
         assert len(world.killed) == 1
-        assert not asked[3].done()
+        assert not requests[3].done()
         await worker_pool.release(request("f1"), worker_alive=False)
         await worker_pool.release(request("f2"), worker_alive=False)
         await settle()
-        assert asked[3].done()
+        assert requests[3].done()
 
-    run(scene)
+    run(scenario)
 
 
-def test_a_cluster_without_room_for_a_fit_still_lets_in_one(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_cluster_without_capacity_still_runs_one_fit(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         worker_pool._workers.resize({})
-        assert (await acquire(worker_pool, "f0")).spec == SEAT
+        assert (await acquire(worker_pool, "f0")).spec == SINGLE
 
-    run(scene)
+    run(scenario)
 
 
-def test_at_the_end_of_a_sweep_every_host_is_closed(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_at_the_end_of_a_sweep_every_worker_is_closed(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         workers = [await acquire(worker_pool, "idle"), await acquire(worker_pool, "busy")]
         await worker_pool.release(request("idle"))
         await worker_pool.close()
         assert sorted(map(id, world.killed)) == sorted(map(id, workers))
 
-    run(scene)
+    run(scenario)
 
 
 def test_shares_of_gpus_are_packed_into_whole_ones(world):
     large = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=0.6)
 
-    async def scene(worker_pool: WorkerPool) -> None:
-        asked = [acquire(worker_pool, f"f{i}", spec=large) for i in range(3)]
+    async def scenario(worker_pool: WorkerPool) -> None:
+        requests = [acquire(worker_pool, f"f{i}", spec=large) for i in range(3)]
         await settle()
-        assert sum(a.done() for a in asked) == 2, "1.8 GPUs in all, but no two on one of them"
+        assert sum(a.done() for a in requests) == 2, "1.8 GPUs in all, but no two on one of them"
         small = acquire(worker_pool, "small", spec=THIRD, priority=-1)
         await settle()
         assert small.done()
 
-    run(scene, cpus=8, gpus=2)
+    run(scenario, cpus=8, gpus=2)
 
 
 def test_one_accelerator_type_may_be_full_while_another_is_not(world):
     l4 = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1.0, accelerator="L4")
 
-    async def scene(worker_pool: WorkerPool) -> None:
+    async def scenario(worker_pool: WorkerPool) -> None:
         worker_pool._workers.resize(
             {"CPU": 8, "GPU": 4, "accelerator_type:L4": 1, "accelerator_type:A100": 3}
         )
-        asked = [acquire(worker_pool, f"f{i}", spec=l4) for i in range(2)]
+        requests = [acquire(worker_pool, f"f{i}", spec=l4) for i in range(2)]
         await settle()
-        assert [a.done() for a in asked] == [True, False]
+        assert [a.done() for a in requests] == [True, False]
 
-    run(scene)
+    run(scenario)
 
 
-def test_where_nodes_come_and_go_hosts_are_opened_before_fits_ask(world, monkeypatch):
-    monkeypatch.setattr(pool_module, "SPARE_S", 0.01)
+def test_on_a_cluster_that_autoscales_workers_are_started_before_the_requests(world, monkeypatch):
+    monkeypatch.setattr(warm_module, "SPARE_S", 0.01)
 
-    async def scene(worker_pool: WorkerPool) -> None:
-        await worker_pool.expect_demand({SEAT: 5})
-        assert len(world.opened) == 2, "as many as there will be room for"
+    async def scenario(worker_pool: WorkerPool) -> None:
+        await worker_pool.expect_demand({SINGLE: 5})
+        assert len(world.opened) == 2, "as many as there will be capacity for"
         first = await acquire(worker_pool, "f0")
         assert len(world.opened) == 2
         await asyncio.sleep(0.05)
-        assert world.killed == [], "fits are still to come"
-        await worker_pool.expect_demand({SEAT: 1})
+        assert world.killed == [], "more requests are expected"
+        await worker_pool.expect_demand({SINGLE: 1})
         await asyncio.sleep(0.05)
         assert len(world.killed) == 1
         assert first not in world.killed
 
-    run(scene, cluster=ELASTIC)
+    run(scenario, cluster=ELASTIC)
 
 
-def test_on_a_cluster_of_fixed_size_nothing_is_opened_ahead(world):
-    async def scene(worker_pool: WorkerPool) -> None:
-        await worker_pool.expect_demand({SEAT: 5})
+def test_on_a_cluster_of_fixed_size_no_worker_is_started_ahead(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
+        await worker_pool.expect_demand({SINGLE: 5})
         assert world.opened == []
 
-    run(scene)
+    run(scenario)
 
 
-def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_draining_pool_assigns_no_workers_and_waits_for_running_fits(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         busy = await acquire(worker_pool, "f0")
         idle = await acquire(worker_pool, "f1")
         await worker_pool.release(request("f1"))
@@ -570,11 +608,11 @@ def test_when_a_sweep_is_stopped_nobody_is_let_in_and_the_rest_is_waited_for(wor
         busy.ended.set_result(None)
         assert await worker_pool.wait_until_idle(1.0)
 
-    run(scene)
+    run(scenario)
 
 
-def test_whoever_waits_at_the_end_is_turned_away_and_so_is_who_comes_later(world):
-    async def scene(worker_pool: WorkerPool) -> None:
+def test_a_closed_pool_rejects_queued_and_later_requests(world):
+    async def scenario(worker_pool: WorkerPool) -> None:
         running, waiting = acquire(worker_pool, "f0"), acquire(worker_pool, "f1")
         await settle()
         await worker_pool.reject_all()
@@ -586,4 +624,4 @@ def test_whoever_waits_at_the_end_is_turned_away_and_so_is_who_comes_later(world
         await worker_pool.release(request("f0"))
         assert len(world.opened) == 1
 
-    run(scene, cpus=1)
+    run(scenario, cpus=1)

@@ -9,9 +9,9 @@ import pytest
 
 from tests.support import NoCheckpoints, make_model
 from w2s_ray.config import parse_sweep
+from w2s_ray.fits.forms import form_of
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.train_fit import FitTraining
-from w2s_ray.fits.training_data import material
 from w2s_ray.learn.tokens import tokenizer_of
 from w2s_ray.prepare import materialize, plan_sweep
 from w2s_ray.store import Store
@@ -78,7 +78,7 @@ def told(fit, store, monkeypatch) -> list[tuple[list[str], bool]]:
         return tokenize(texts, **how)
 
     monkeypatch.setattr(module, "tokenize", watched)
-    material(fit, SplitRows.of(store.splits.rows(fit.recipe.split)), store)
+    form_of(fit.recipe).training_data(fit, SplitRows.of(store.splits.rows(fit.recipe.split)), store)
     return given
 
 

@@ -18,7 +18,7 @@ from w2s_ray.config import (
     Training,
     XentLoss,
 )
-from w2s_ray.data.folders import check_model
+from w2s_ray.data.folders import check_model, check_reads, model_files
 from w2s_ray.data.models import model_source
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.plan import PlannedFit
@@ -155,7 +155,11 @@ def test_kept_weights_are_a_model_that_a_sweep_can_name(tmp_path, model, monkeyp
     kept = fit.execution.model_copy(update={"keep": "last"})
     carried(store, replace(fit, execution=kept))
     folder = store.fetch_weights(fit.id, tmp_path / "fetched")
-    check_model(model_source(Model(name=str(folder))), reads_text=True)
+    source = model_source(Model(name=str(folder)))
+    files = model_files(source)
+    assert files is not None
+    check_reads(source, files)
+    check_model(source, files, reads_text=True)
 
 
 def test_answers_too_long_for_a_completion_fail_before_training(tmp_path, model, monkeypatch):

@@ -22,7 +22,7 @@ from w2s_ray.data import load_split
 from w2s_ray.data.inputs import Inputs, SplitRef
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn import loop
-from w2s_ray.learn.contract import FitData
+from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.plan import Plan, PlannedCell, make_plan
 from w2s_ray.prepare import cells_of
 from w2s_ray.report.cell import objective
@@ -241,10 +241,10 @@ def test_a_student_is_trained_on_exactly_the_errors_that_are_planned(
     plan: Plan, stores, monkeypatch, method: str
 ) -> None:
     """What the loop is given, text by text, in training and on validation."""
-    given: list[FitData] = []
+    given: list[ClassData] = []
     train = loop.fit
 
-    def noted(recipe: FitRecipe, *, data: FitData, **more):
+    def noted(recipe: FitRecipe, *, data: ClassData, **more):
         given.append(data)
         return train(recipe, data=data, **more)
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.learn.test_vision import make_vit
 from w2s_ray.config import parse_sweep
+from w2s_ray.fits.forms import form_of
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.train_fit import FitTraining
-from w2s_ray.fits.training_data import material
 from w2s_ray.prepare import materialize, plan_sweep
 from w2s_ray.store import Store
 
@@ -45,7 +45,7 @@ def test_a_student_learns_the_supervisors_distribution(tmp_path):
     store, fits, records = trained(tmp_path, "pixels:8")
     rows = SplitRows.of(store.splits.rows(fits["student"].recipe.split))
     assert rows.classes == tuple("0123456789")
-    given = material(fits["student"], rows, store).data
+    given = form_of(fits["student"].recipe).training_data(fits["student"], rows, store).data
     told = store.predictions(records["supervisor"].id).to_pylist()
     by_id = {(row["part"], row["example_id"]): row for row in told}
     for part, targets in (

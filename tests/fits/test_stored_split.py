@@ -107,3 +107,11 @@ def test_the_command_says_it_in_one_line_and_the_remedy_works(folder, tmp_path) 
     (tmp_path / "results" / "splits" / split).rename(tmp_path / "away")
     materialize(plan, store)
     assert stored_split(store, split).num_rows == 80
+
+
+def test_the_same_rows_in_other_groups_are_refused(folder, tmp_path):
+    _, store, plan, split = planned(folder, tmp_path)
+    materialize(plan, store)
+    changed(store, split, "group", lambda group: "all in one")
+    with pytest.raises(InputError, match="in other groups; use another store"):
+        materialize(plan, store)

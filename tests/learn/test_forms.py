@@ -13,8 +13,10 @@ from tests.learn.tiny import Recorder, recipe_of, source_of
 from tests.support import WORDS, make_model
 from w2s_ray.config import EarlyStopping, Execution, FullTuning, LoraTuning, ModelSource, Training
 from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.contract import AnswerData, FitData, TextData
-from w2s_ray.learn.language import NONE, LanguageModel, completions
+from w2s_ray.learn.forms.answers import NONE, AnswerData, completions
+from w2s_ray.learn.forms.classes import ClassData
+from w2s_ray.learn.forms.language import LanguageModel
+from w2s_ray.learn.forms.text import TextData
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.models import build_model
 from w2s_ray.learn.rows import PairRows, SpanRows
@@ -56,10 +58,10 @@ def pairs(rows: int, seed: int) -> tuple[PairRows, np.ndarray]:
     return PairRows(*(TokenRows.of(side) for side in texts)), np.eye(2, dtype=np.float32)[label]
 
 
-def pair_data() -> FitData:
+def pair_data() -> ClassData:
     train, targets = pairs(96, 1)
     validation, validation_targets = pairs(24, 2)
-    return FitData(train, targets, validation, validation_targets, {"test": pairs(40, 3)[0]})
+    return ClassData(train, targets, validation, validation_targets, {"test": pairs(40, 3)[0]})
 
 
 def run(recipe: Any, data: Any, source: ModelSource, **more: Any) -> Any:

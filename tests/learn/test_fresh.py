@@ -7,7 +7,7 @@ import random
 import chess
 import pytest
 
-from w2s_ray.config import SAN_TOKENS, Architecture
+from w2s_ray.config import SAN_TOKENS, PretrainArchitecture
 from w2s_ray.learn.fresh import UNKNOWN, san_tokenizer
 
 
@@ -47,6 +47,6 @@ def test_a_game_is_read_move_by_move(played):
 
 
 def test_its_tokens_are_counted_in_estimates():
-    shape = Architecture(width=8, layers=1, heads=2, tokenizer="san")
+    shape = PretrainArchitecture(width=8, layers=1, heads=2, tokenizer="san")
     assert shape.most_tokens == SAN_TOKENS == san_tokenizer().get_vocab_size()
-    assert Architecture(width=8, layers=1, heads=2).most_tokens == 8000
+    assert PretrainArchitecture(width=8, layers=1, heads=2).most_tokens == 8000

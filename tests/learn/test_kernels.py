@@ -16,8 +16,9 @@ from w2s_ray.config import ConfidenceLoss, Execution, LoraTuning, ModelSource, X
 from w2s_ray.learn import engine as engines
 from w2s_ray.learn import torch_engine
 from w2s_ray.learn.batches import layout_by_tokens
-from w2s_ray.learn.contract import TextData
-from w2s_ray.learn.engine import build_engine
+from w2s_ray.learn.engines import build_engine
+from w2s_ray.learn.forms.language import span_nll
+from w2s_ray.learn.forms.text import TextData
 from w2s_ray.learn.kernels import (
     PLAIN_RMS_NORMS,
     RMSNorm,
@@ -26,7 +27,6 @@ from w2s_ray.learn.kernels import (
     repeated_layers,
     use_fused_kernels,
 )
-from w2s_ray.learn.language import span_nll
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.step import optimizer_step

@@ -16,7 +16,7 @@ from tests.learn.tiny import make_bert, make_gpt2, source_of
 from tests.support import make_model
 from w2s_ray.config import (
     Execution,
-    Form,
+    FormName,
     FullTuning,
     LastLayersTuning,
     LoraTuning,
@@ -26,7 +26,7 @@ from w2s_ray.config import (
 from w2s_ray.errors import InputError
 from w2s_ray.learn.activations import activations
 from w2s_ray.learn.loading import reading
-from w2s_ray.learn.models import build_model, check_files, export_model
+from w2s_ray.learn.models import build_model, check_files
 from w2s_ray.learn.padding import check_padding
 from w2s_ray.learn.tokens import TokenRows, check_answers, tokenize
 from w2s_ray.learn.torch_engine import TorchEngine
@@ -36,7 +36,7 @@ SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_atten
 DECODER = {**SHAPE, "num_key_value_heads": 2, "intermediate_size": 32, "head_dim": 8}
 
 
-def build(folder: Path, tuning: Any = None, form: Form = "classes") -> Any:
+def build(folder: Path, tuning: Any = None, form: FormName = "classes") -> Any:
     return build_model(source_of(folder, "m"), tuning=tuning or FullTuning(), seed=0, form=form)
 
 
@@ -144,7 +144,7 @@ def test_our_own_exports_load_again_in_every_form(tmp_path: Path) -> None:
     ):
         model = build(folder, tuning, form)  # type: ignore[arg-type]
         out = tmp_path / f"out-{number}"
-        export_model(model, dict(model.state_dict()), out)
+        model.export(dict(model.state_dict()), out)
         build(out)
         if form == "answers":
             build(out, form="answers")
@@ -251,7 +251,7 @@ def test_a_decoder_that_looks_to_the_right_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["classes", "answers", "pairs"])
-def test_a_decoder_that_looks_to_the_left_is_not(form: Form, tmp_path: Path) -> None:
+def test_a_decoder_that_looks_to_the_left_is_not(form: FormName, tmp_path: Path) -> None:
     model = build(made("Gemma3ForCausalLM", tmp_path), form=form)
     check_padding(model, source=source_of(tmp_path, "m"), device=torch.device("cpu"))
 
@@ -322,7 +322,7 @@ def test_adapters_of_every_layout_are_merged(targets: tuple[str, ...], tmp_path:
     wanted = model.pooled(ids, lengths)
     assert not torch.allclose(before, wanted, atol=1e-2)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    export_model(model, state, tmp_path / "out")
+    model.export(state, tmp_path / "out")
     torch.testing.assert_close(build(tmp_path / "out").pooled(ids, lengths), wanted)
     torch.testing.assert_close(model.pooled(ids, lengths), wanted)
 

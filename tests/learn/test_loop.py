@@ -26,8 +26,9 @@ from w2s_ray.config import (
     XentLoss,
 )
 from w2s_ray.learn.checkpoints import FolderCheckpoints
-from w2s_ray.learn.contract import FitData, FitResult, LeaveRequested, NonFiniteLoss, StopRequested
+from w2s_ray.learn.contract import FitResult, LeaveRequested, NonFiniteLoss, StopRequested
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
+from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.store import Store
@@ -354,7 +355,7 @@ def test_a_seed_changes_the_order_only(gpt2: ModelSource) -> None:
 
 def test_without_validation_nothing_is_evaluated(gpt2: ModelSource) -> None:
     whole = data_of()
-    data = FitData(
+    data = ClassData(
         train=whole.train,
         train_targets_NC=whole.train_targets_NC,
         validation=whole.validation.take([]),
@@ -373,7 +374,7 @@ def test_targets_must_be_distributions() -> None:
     wrong = whole.train_targets_NC.copy()
     wrong[7] = [0.5, 0.9]
     with pytest.raises(ValueError, match="train target 7"):
-        FitData(
+        ClassData(
             train=whole.train,
             train_targets_NC=wrong,
             validation=whole.validation,

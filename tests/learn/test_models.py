@@ -11,7 +11,8 @@ import torch
 
 from tests.learn.tiny import make_gpt2, source_of
 from w2s_ray.config import FullTuning, LoraTuning, ModelSource
-from w2s_ray.learn.models import TwoClass, build_model, export_model
+from w2s_ray.learn.forms.classes import TwoClass
+from w2s_ray.learn.models import build_model
 
 
 def build(source: ModelSource, tuning: Any = None, **more: Any) -> TwoClass:
@@ -118,7 +119,7 @@ def test_an_exported_model_computes_the_same(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and "head" not in name:
             parameter.data += 0.05 * torch.randn_like(parameter)
-    export_model(model, dict(model.state_dict()), tmp_path)
+    model.export(dict(model.state_dict()), tmp_path)
     again = build(source_of(tmp_path, "again"))
     again.head.load_state_dict(load_file(tmp_path / "head.safetensors"))
     torch.testing.assert_close(again(IDS, LENGTHS), model(IDS, LENGTHS))

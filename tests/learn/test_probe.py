@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 from scipy.optimize import minimize
 
 from w2s_ray.config import ConfidenceLoss, EarlyStopping, FitRecipe, Labels, Training, XentLoss
-from w2s_ray.learn.contract import FeatureData, StopRequested
-from w2s_ray.learn.probe import fit_probe
+from w2s_ray.learn.contract import StopRequested
+from w2s_ray.learn.forms.features import FeatureData, fit_probe
 
 CLASSES = ("0", "1", "2")
 

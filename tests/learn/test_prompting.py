@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.learn.tiny import Recorder, recipe_of
 from tests.support import make_model
 from w2s_ray.config import Execution, ModelSource, Prompt
-from w2s_ray.learn.prompting import PromptData, ask, asked, context, examples
+from w2s_ray.learn.prompting import PromptData, context, examples, predict_by_words, prompt_rows
 from w2s_ray.learn.tokens import tokenize_words
 
 PROMPT = Prompt(shots=3, question="w50", words=("w58", "w59"))
@@ -77,9 +77,9 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
         with torch.no_grad():
             logits = model(input_ids=ids).logits[0, -1]
         expected.append(float(torch.softmax(logits[[no, yes]], dim=0)[1]))
-    rows = asked(PROMPT, "w7 ", TEXTS, source=source, max_tokens=32)
+    rows = prompt_rows(PROMPT, "w7 ", TEXTS, source=source, max_tokens=32)
     recipe = recipe_of(prompt=PROMPT, predicts=("validation",))
-    result = ask(
+    result = predict_by_words(
         recipe,
         data=PromptData({"validation": rows}, labels(*([0.9] * 8))),
         source=source,
@@ -93,7 +93,7 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
 
 
 def test_a_prompt_that_is_too_long_loses_its_beginning(source: ModelSource, tmp_path: Path) -> None:
-    long = asked(PROMPT, " ".join(["w1"] * 100) + " ", ["w5"], source=source, max_tokens=8)
+    long = prompt_rows(PROMPT, " ".join(["w1"] * 100) + " ", ["w5"], source=source, max_tokens=8)
     tokens = long[1].tokens.row(0).tolist()
     assert len(tokens) == 8
     assert tokens[-3:] == [5, 50, 59]

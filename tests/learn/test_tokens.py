@@ -79,7 +79,7 @@ def use_cache(folder: Path) -> int:
 
 
 def test_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
-    with get_context("fork").WarmWorkers(3) as pool:
+    with get_context("fork").Pool(3) as pool:
         assert pool.map(use_cache, [tmp_path] * 9) == [10000] * 9
     assert len(list(tmp_path.iterdir())) == 1
 

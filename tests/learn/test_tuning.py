@@ -174,6 +174,8 @@ methods:
     ],
 )
 def test_what_deepspeed_cannot_do_is_refused_with_the_sweep_file(method: str) -> None:
-    with pytest.raises(ValueError, match=r"which DeepSpeed can't do; set execution.engine: torch"):
+    with pytest.raises(
+        ValueError, match=r"which the DeepSpeed engine doesn't support; set execution.engine: torch"
+    ):
         parse_sweep(SWEEP.format(method=method))
     parse_sweep(SWEEP.format(method=method).replace("deepspeed", "torch"))

@@ -13,7 +13,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 
 from w2s_ray.config import FitRecipe, ModelSource, Training, XentLoss
-from w2s_ray.learn.contract import Command, FitData
+from w2s_ray.learn.contract import Command
+from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.tokens import TokenRows
 
 VOCABULARY = 40
@@ -52,10 +53,10 @@ def rows_and_labels(rows: int, seed: int) -> tuple[TokenRows, np.ndarray]:
     return TokenRows.of(made), np.stack([1 - soft, soft], axis=1)
 
 
-def data_of(train: int = 44, validation: int = 21, test: int = 17) -> FitData:
+def data_of(train: int = 44, validation: int = 21, test: int = 17) -> ClassData:
     train_rows, train_targets = rows_and_labels(train, 1)
     validation_rows, validation_targets = rows_and_labels(validation, 2)
-    return FitData(
+    return ClassData(
         train=train_rows,
         train_targets_NC=train_targets,
         validation=validation_rows,

@@ -18,13 +18,13 @@ from w2s_ray.methods.transforms.errors import (
     UniformErrors,
 )
 from w2s_ray.methods.transforms.probes import Knn
-from w2s_ray.methods.transforms.transform import Labelled, Told
+from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows
 
 ROWS = 60
 KINDS = (UniformErrors(), LengthErrors(), ConfidenceErrors(), AdversarialErrors())
 
 
-def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2, draws: int = 0) -> Labelled:
+def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2, draws: int = 0) -> LabelledRows:
     """Two overlapping clouds of points, with soft labels that are wrong for about a fifth."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, classes, rows)
@@ -32,22 +32,22 @@ def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2, draws: int = 0) 
     raw = generator.random((rows, classes)) + 0.4 * np.eye(classes)[truth]
     weak = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
     words = generator.integers(1, 30, rows)
-    told = Told(truth, words, (draws, 1))
-    return Labelled(weak, np.arange(rows), lambda: activations, lambda: told)
+    ground_truth = GroundTruth(truth, words, (draws, 1))
+    return LabelledRows(weak, np.arange(rows), lambda: activations, lambda: ground_truth)
 
 
-def wrong_of(rows: Labelled) -> set[int]:
+def wrong_of(rows: LabelledRows) -> set[int]:
     """Places of the rows whose label isn't the truth, written out one by one."""
-    told = rows.told
+    ground_truth = rows.ground_truth
     return {
         i
         for i in range(len(rows.rows_N))
         if max(range(rows.labels_NC.shape[1]), key=lambda c: rows.labels_NC[i, c])
-        != told.truth_N[i]
+        != ground_truth.classes_N[i]
     }
 
 
-def made(errors, rows: Labelled) -> Labelled:
+def made(errors, rows: LabelledRows) -> LabelledRows:
     return Simulated(errors=errors).apply(rows)
 
 
@@ -74,13 +74,13 @@ def test_uniform_errors_fall_on_every_row_alike_and_change_with_the_seed():
     )
     share = np.array([found[i] / 400 for i in range(ROWS)])
     assert np.abs(share - errors / ROWS).max() < 0.12  # 5 standard errors
-    assert abs(np.corrcoef(share, before.told.words_N)[0, 1]) < 0.4
+    assert abs(np.corrcoef(share, before.ground_truth.words_N)[0, 1]) < 0.4
 
 
 def test_the_longest_texts_err_where_no_power_is_given():
     before = labelled()
     wrong = wrong_of(made(LengthErrors(power=None), before))
-    words = before.told.words_N
+    words = before.ground_truth.words_N
     assert min(words[i] for i in wrong) >= max(words[i] for i in set(range(ROWS)) - wrong)
 
 
@@ -90,11 +90,13 @@ def test_a_row_is_drawn_by_its_length(power):
     weak = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]], np.float32)
     draws = 4000
 
-    def told(seed: int) -> Labelled:
-        return Labelled(weak, np.arange(4), never, lambda: Told(truth, words, (seed,)))
+    def ground_truth(seed: int) -> LabelledRows:
+        return LabelledRows(weak, np.arange(4), never, lambda: GroundTruth(truth, words, (seed,)))
 
     found = Counter(
-        i for seed in range(draws) for i in wrong_of(made(LengthErrors(power=power), told(seed)))
+        i
+        for seed in range(draws)
+        for i in wrong_of(made(LengthErrors(power=power), ground_truth(seed)))
     )
     expected = words**power / (words**power).sum()
     assert [found[i] / draws for i in range(4)] == pytest.approx(expected, abs=0.04)
@@ -105,13 +107,13 @@ def never() -> np.ndarray:
 
 
 def test_the_least_sure_rows_err_to_the_next_class():
-    before = replace(labelled(classes=3), activate=never)
+    before = replace(labelled(classes=3), all_activations=never)
     after = made(ConfidenceErrors(), before)
     sure = before.labels_NC.max(axis=1)
     expected = set(np.argsort(sure)[: len(wrong_of(before))].tolist())
     assert wrong_of(after) == expected
     for i in expected:
-        others = [c for c in range(3) if c != before.told.truth_N[i]]
+        others = [c for c in range(3) if c != before.ground_truth.classes_N[i]]
         assert after.labels_NC[i].argmax() == max(others, key=lambda c: before.labels_NC[i, c])
 
 
@@ -131,7 +133,7 @@ def regression(points: np.ndarray, truth: np.ndarray, l2: float) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(4))
 def test_adversarial_errors_are_those_nearest_to_what_the_features_say(seed):
     before = labelled(seed)
-    truth = before.told.truth_N
+    truth = before.ground_truth.classes_N
     p = regression(before.activations_ND, truth, 1e-2)
     of_truth = np.where(truth == 1, p, 1 - p)
     expected = set(np.argsort(of_truth)[: len(wrong_of(before))].tolist())
@@ -154,11 +156,13 @@ def test_errors_are_counted_on_the_rows_that_are_left():
     assert len(rows.rows_N) < ROWS
     after = made(UniformErrors(), rows)
     assert len(wrong_of(after)) == len(wrong_of(rows))
-    assert np.array_equal(after.told.truth_N, labelled().told.truth_N[rows.rows_N])
+    assert np.array_equal(
+        after.ground_truth.classes_N, labelled().ground_truth.classes_N[rows.rows_N]
+    )
 
 
-def test_no_other_transform_is_told_of_the_truth():
+def test_no_other_transform_gets_ground_truth():
     assert sorted(ORACLES) == ["simulated"]
-    assert not Filter(by=Knn()).sees_truth
-    with pytest.raises(AssertionError, match="asks for the truth"):
-        made(UniformErrors(), replace(labelled(), tell=None))
+    assert not Filter(by=Knn()).uses_ground_truth
+    with pytest.raises(AssertionError, match="must set `uses_ground_truth`"):
+        made(UniformErrors(), replace(labelled(), all_ground_truth=None))

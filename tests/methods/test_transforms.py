@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from w2s_ray.methods.transforms import Confident, Filter, Hard, Relabel, Temperature, Transform
 from w2s_ray.methods.transforms.probes import Knn, Logistic, TopoFilter
-from w2s_ray.methods.transforms.transform import Labelled
+from w2s_ray.methods.transforms.transform import LabelledRows
 
 ROWS = 40
 
 
-def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2) -> Labelled:
+def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2) -> LabelledRows:
     """Two clouds of points, with soft labels that are wrong for some."""
     generator = np.random.default_rng(seed)
     side = generator.integers(0, 2, rows)
@@ -22,14 +22,14 @@ def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2) -> Labelled:
     raw = generator.random((rows, classes)) + 2.0 * np.eye(classes)[side]
     weak = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
     weak[: rows // 8] = weak[: rows // 8, ::-1]
-    return Labelled(weak, np.arange(rows), lambda: activations)
+    return LabelledRows(weak, np.arange(rows), lambda: activations)
 
 
 def never() -> np.ndarray:
     raise AssertionError("no transform of labels alone looks at activations")
 
 
-def applied(transform: Transform, rows: Labelled) -> tuple[np.ndarray, list[int]]:
+def applied(transform: Transform, rows: LabelledRows) -> tuple[np.ndarray, list[int]]:
     made = transform.apply(rows)
     assert made.labels_NC.dtype == np.float32
     assert made.labels_NC.sum(axis=1) == pytest.approx(np.ones(len(made.rows_N)), abs=1e-5)
@@ -38,7 +38,7 @@ def applied(transform: Transform, rows: Labelled) -> tuple[np.ndarray, list[int]
 
 def test_hard_labels_are_the_more_probable_class_and_a_tie_the_first():
     weak = np.array([[0.2, 0.8], [0.5, 0.5], [0.51, 0.49]], np.float32)
-    found, kept = applied(Hard(), Labelled(weak, np.arange(3), never))
+    found, kept = applied(Hard(), LabelledRows(weak, np.arange(3), never))
     assert found.tolist() == [[0, 1], [1, 0], [1, 0]]
     assert kept == [0, 1, 2]
 
@@ -46,7 +46,7 @@ def test_hard_labels_are_the_more_probable_class_and_a_tie_the_first():
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9), st.floats(0.25, 8))
 def test_temperature_divides_log_odds(values: list[float], by: float):
     p = np.array(values, np.float32)
-    rows = Labelled(np.stack([1 - p, p], axis=1), np.arange(len(p)), never)
+    rows = LabelledRows(np.stack([1 - p, p], axis=1), np.arange(len(p)), never)
     found, _ = applied(Temperature(by=by), rows)
     for one, made in zip(p.astype(float), found[:, 1], strict=True):
         if 1e-6 < one < 1 - 1e-6:
@@ -100,7 +100,7 @@ def test_more_neighbours_than_rows_are_all_others():
 
 def test_rows_in_one_place_are_never_their_own_neighbours():
     weak = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], np.float32)
-    rows = Labelled(weak, np.arange(4), lambda: np.zeros((4, 2)))
+    rows = LabelledRows(weak, np.arange(4), lambda: np.zeros((4, 2)))
     found, _ = applied(Relabel(by=Knn(k=3)), rows)
     assert found[0].tolist() == [1.0, 0.0]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from w2s_ray.config import (
+    FORMS,
     Execution,
     FitRecipe,
     FullTuning,
@@ -19,7 +20,8 @@ from w2s_ray.config import (
     Training,
     XentLoss,
 )
-from w2s_ray.data.architecture import Architecture, architecture_of, read_architecture
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import architecture_of, described
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.lengths import Lengths, note_tokens, quantiles, token_lengths
 from w2s_ray.data.shapes import Shapes
@@ -33,7 +35,6 @@ from w2s_ray.plan.estimates import (
     smallest,
 )
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
-from w2s_ray.plan.estimates.totals import FEATURES
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
@@ -52,21 +53,53 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("opt", {**HIDDEN, "ffn_dim": INNER, "word_embed_proj_dim": 16}),
     "bert": ("bert", MLP),
     "roberta": ("roberta", MLP),
+    "qwen3": ("qwen3", {**MLP, "num_key_value_heads": 2, "head_dim": 8}),
+    "gemma": ("gemma", {**MLP, "num_key_value_heads": 1, "head_dim": 16}),
+    "gemma3": ("gemma3_text", {**MLP, "num_key_value_heads": 2, "head_dim": 8}),
+    "olmo": ("olmo", {**MLP, "num_key_value_heads": 4}),
+    "olmo2": ("olmo2", {**MLP, "num_key_value_heads": 4}),
+    "phi3": ("phi3", {**MLP, "num_key_value_heads": 2, "pad_token_id": 0}),
+    "granite": ("granite", {**MLP, "num_key_value_heads": 2}),
+    "starcoder2": ("starcoder2", {**MLP, "num_key_value_heads": 2}),
+    "stablelm": ("stablelm", {**MLP, "num_key_value_heads": 2}),
+    "smollm3": ("smollm3", {**MLP, "pad_token_id": 0, "num_key_value_heads": 2}),
+    "glm4": ("glm4", {**MLP, "pad_token_id": 0, "num_key_value_heads": 2, "head_dim": 8}),
+    "nemotron": ("nemotron", {**MLP, "num_key_value_heads": 2}),
+    "modernbert": ("modernbert", {**MLP, "pad_token_id": 0}),
+    "distilbert": ("distilbert", {"dim": WIDTH, "n_heads": 4, "hidden_dim": INNER, **SHARED}),
+    "electra": ("electra", {**MLP, "embedding_size": WIDTH}),
 }
 LORA = LoraTuning(rank=4)
+
+
+def tuned(tuning: Any, model: Architecture) -> Any:
+    """`tuning`, with targets named where peft has none for the family."""
+    if tuning.kind != "lora" or model.adapted is not None:
+        return tuning
+    return LoraTuning(rank=4, targets=(model.of_attention[0].name,))
 
 
 def config_of(name: str, layers: int = 3) -> Any:
     from transformers import AutoConfig
 
+    from w2s_ray.learn import models
+
     family, settings = CONFIGS[name]
-    depth = {"n_layer": layers} if family == "gpt2" else {"num_hidden_layers": layers}
-    nothing = {"bos_token_id": 1, "eos_token_id": 2, "attention_dropout": 0.0}
-    return AutoConfig.for_model(family, **settings, **depth, **nothing)
+    depth = {"gpt2": "n_layer", "distilbert": "n_layers"}.get(family, "num_hidden_layers")
+    nothing = {"bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model(family, **{**nothing, **settings, depth: layers})
+    models._silence(config)
+    return config
 
 
 def shape(name: str, layers: int = 3) -> Architecture:
-    return read_architecture(config_of(name, layers).to_dict())
+    return known(config_of(name, layers).to_dict())
+
+
+def known(config: dict[str, Any]) -> Architecture:
+    found = described(config)
+    assert isinstance(found, Architecture), found
+    return found
 
 
 def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3) -> Any:
@@ -75,6 +108,7 @@ def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3
     from transformers import AutoModel
 
     from w2s_ray.learn import adapters, models
+    from w2s_ray.learn.forms.classes import TwoClass
 
     config = config_of(name, layers)
     backbone = AutoModel.from_config(config)
@@ -84,8 +118,7 @@ def built(name: str, *, tuning: Any, checkpointed: bool = False, layers: int = 3
         models._checkpoint_activations(backbone)
     if tuning.kind == "lora":
         backbone = adapters.with_adapters(backbone, tuning)
-    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
-    model = models.TwoClass(backbone, width=width, causal=shape(name).causal, pad_id=0)
+    model = TwoClass(backbone, width=shape(name).pooled, causal=shape(name).causal, pad_id=0)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
@@ -128,6 +161,7 @@ def test_parameters_of_the_ladder_are_those_of_its_weights(size):
 @pytest.mark.parametrize("tuning", [FullTuning(), LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_flops_are_those_that_torch_counts(name, tuning, checkpointed):
+    tuning = tuned(tuning, shape(name))
     model, (ids, lengths) = built(name, tuning=tuning, checkpointed=checkpointed), batch()
     outputs: list[Any] = []
     forward = counted(lambda: outputs.append(model(ids, lengths)))
@@ -142,6 +176,7 @@ def test_flops_are_those_that_torch_counts(name, tuning, checkpointed):
 @pytest.mark.parametrize("tuning", [FullTuning(), LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_saved_activations_are_those_that_autograd_keeps(name, tuning, precision):
+    tuning = tuned(tuning, shape(name))
     found = [saved_bytes(name, layers, tuning, precision) for layers in (2, 4)]
     a_layer = (found[1] - found[0]) / 2 / (ROWS * TOKENS)
     model = shape(name)
@@ -206,13 +241,29 @@ def test_memory_of_the_ladder_is_not_underestimated_nor_far_off():
         assert 0.97 <= guess / told <= 1.2
 
 
-def test_an_unknown_family_is_named_with_those_known(tmp_path):
+SMALL = {**MLP, "num_hidden_layers": 2, "pad_token_id": 0}
+OTHERS = (
+    ({"model_type": "mamba", "hidden_size": WIDTH, "num_hidden_layers": 2}, "two dimensions"),
+    ({"model_type": "qwen3_moe", **SMALL}, "as mixtures of experts have"),
+    ({"model_type": "gemma2", **SMALL}, "attention holds every score in memory (eager)"),
+    ({"model_type": "albert", **SMALL}, "not each attention and a dense MLP"),
+    ({"model_type": "t5"}, "encoder-decoder"),
+    ({"model_type": "gpt9"}, "transformers has no model_type 'gpt9'"),
+    ({"model_type": "llama", **SMALL, "hidden_size": 33}, "transformers can't build it (Strict"),
+    ({"model_type": "llama", **SMALL, "num_hidden_layers": 1_001}, "more than 1,000 layers"),
+    ({}, "transformers has no model_type None"),
+)
+
+
+def test_what_is_no_stack_of_attention_and_mlp_is_not_estimated(tmp_path):
     source = ModelSource(name="odd", location=str(tmp_path), identity="sha256:x")
     assert "not on this machine" in str(architecture_of(source))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    assert "'mamba' is not estimated; known are gpt2" in str(architecture_of(source))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    assert architecture_of(source) == "the config.json of odd (gpt2) has no n_embd"
+    for config, why in OTHERS:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        found = str(architecture_of(source))
+        assert found.startswith(f"odd ({config.get('model_type')}) is not estimated: ")
+        assert why in found
+        assert "\n" not in found
 
 
 def test_padding_is_that_of_sorted_draws():
@@ -239,26 +290,24 @@ def test_tokens_are_exact_where_this_machine_made_them(tmp_path, monkeypatch):
     assert (found().how, found().mean, found().at(1.0)) == ("tokenized", 6.0, 9.0)
 
 
-LARGE = read_architecture(
-    {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "vocab_size": 32000,
-    }
-)
+LARGE = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "vocab_size": 32000,
+}
 
 
 def of_large(**chosen: Any) -> Memory:
     execution = Execution.model_validate({"engine": "deepspeed", "workers": 8, **chosen})
-    return memory(LARGE, training=Training(), execution=execution, longest=512)
+    return memory(known(LARGE), training=Training(), execution=execution, longest=512)
 
 
 def test_a_stage_shards_what_it_says():
     stages = [of_large(zero_stage=stage) for stage in range(4)]
-    parameters = LARGE.parameters
+    parameters = known(LARGE).parameters
     assert [round(m.weights / parameters, 2) for m in stages] == [4, 4, 4, 0.5]
     assert [round(m.gradients / parameters, 2) for m in stages] == [4, 4, 0.5, 0.5]
     assert [round(m.optimizer / parameters, 2) for m in stages] == [8, 1.5, 1.5, 1.5]
@@ -269,7 +318,7 @@ def test_a_stage_shards_what_it_says():
 
 def least(device_gb: float, **training: Any) -> str:
     found = smallest(
-        LARGE,
+        known(LARGE),
         training=Training(**training),
         execution=Execution(engine="deepspeed", workers=2),
         longest=512,
@@ -333,6 +382,6 @@ def test_what_is_not_estimated_says_what_it_is_and_what_would_help():
     nowhere = ModelSource(name="big", location="org/big", identity="x", revision="abc")
     estimator = Estimator(Shapes(Inputs(splits={}, models={"big": nowhere})))
     why = estimator.fit(recipe(form="features"), nowhere, Execution())
-    assert why == FEATURES
+    assert why == FORMS["features"].not_estimated
     why = estimator.fit(recipe(), nowhere, Execution())
     assert "`hf download org/big config.json --revision abc` fetches it" in str(why)

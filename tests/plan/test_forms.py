@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.plan.test_plan import inputs
-from w2s_ray.config import Form, parse_sweep
+from w2s_ray.config import FormName, parse_sweep
 from w2s_ray.plan import Plan, check_forms, make_plan
 
 SWEEP = """
@@ -24,7 +24,7 @@ execution: {execution}
 
 
 def planned(
-    form: Form,
+    form: FormName,
     method: str = "",
     *,
     model: str = "label: m",

@@ -7,7 +7,7 @@ import pytest
 from tests.plan.test_plan import SWEEP
 from w2s_ray.config import Execution, parse_sweep
 from w2s_ray.plan import NodeKind, Nodes, ResourceError, check_nodes
-from w2s_ray.plan.nodes import asked_by
+from w2s_ray.plan.nodes import worker_resources
 
 HEAD = NodeKind("head", {"CPU": 0.0, "w2s_driver": 1.0}, 1, always=True)
 SPOT = NodeKind("l4-spot", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}, 8)
@@ -17,7 +17,7 @@ CLOUD = Nodes((HEAD, SPOT, DEMAND, LARGE), autoscaled=True, most=11)
 
 
 def holds(**execution: object) -> int:
-    return CLOUD.holds(asked_by(Execution.model_validate(execution), gpus=True))
+    return CLOUD.capacity(worker_resources(Execution.model_validate(execution), gpus=True))
 
 
 def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than_allowed():
@@ -36,28 +36,28 @@ def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than
     [
         (
             "{gpus_per_worker: 16}",
-            "execution.gpus_per_worker: model s asks for 16 GPU, 1 CPU on one node, but no node "
+            "execution.gpus_per_worker: model s needs 16 GPU, 1 CPU on one node, but no node "
             "type has that: the nearest, a100-8, has 96 CPU, 8 GPU .A100.; lower gpus_per_worker, "
             "or add one",
         ),
         (
             "{accelerator_type: H100}",
-            r"execution.accelerator_type: model s asks for 1 CPU, 1 GPU \(H100\) on one node, but "
+            r"execution.accelerator_type: model s needs 1 CPU, 1 GPU \(H100\) on one node, but "
             r"no node type has that: the nearest, .*; lower accelerator_type, or add one",
         ),
         (
             "{cpus_per_worker: 40, accelerator_type: L4}",
-            "execution.cpus_per_worker: model s asks for 40 CPU, 1 GPU .L4. on one node, but no "
+            "execution.cpus_per_worker: model s needs 40 CPU, 1 GPU .L4. on one node, but no "
             "node type has that: the nearest, l4-spot, has 8 CPU, 1 GPU .L4.",
         ),
         (
             "{engine: deepspeed, workers: 24, accelerator_type: A100}",
-            "execution.workers: model s asks for 24 workers with 1 CPU, 1 GPU .A100. each, but the "
-            "cluster may have room for 16; lower workers",
+            "execution.workers: model s needs 24 workers with 1 CPU, 1 GPU .A100. each, but the "
+            "cluster can have room for 16; lower workers",
         ),
     ],
 )
-def test_what_can_never_be_had_is_refused_with_the_nearest_node_type(execution, said):
+def test_impossible_resources_are_refused_with_the_nearest_node_type(execution, said):
     sweep = parse_sweep(SWEEP + f"execution: {execution}\n")
     with pytest.raises(ResourceError, match=said):
         check_nodes(sweep, CLOUD, remedy="add one")

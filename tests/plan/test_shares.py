@@ -15,7 +15,7 @@ from w2s_ray.execute.cluster import Cluster
 from w2s_ray.ladder import folder
 from w2s_ray.plan import NodeKind, Nodes, Plan, ResourceError, make_plan
 from w2s_ray.plan.estimates import gpu_fraction, memory, settled, whole_gpus
-from w2s_ray.scheduling.requests import FitRequest, WorkerSpec, has_room
+from w2s_ray.scheduling.requests import FitRequest, WorkerSpec, has_capacity
 
 AUTO = "execution: {gpus_per_worker: auto}\n"
 L4 = NodeKind("l4", {"CPU": 16.0, "GPU": 2.0, "accelerator_type:L4": 1.0}, 1)
@@ -110,8 +110,8 @@ def test_the_floor_packs_what_was_settled_onto_whole_gpus():
     assert cluster.slots(fits[0].execution) == 16, "by CPUs"
     many = round(1 / layout.gpus)
     one_gpu = {"CPU": 64.0, "GPU": 1.0}
-    assert has_room(layout, held=[layout] * (many - 1), room=one_gpu)
-    assert not has_room(layout, held=[layout] * many, room=one_gpu)
+    assert has_capacity(layout, held=[layout] * (many - 1), capacity=one_gpu)
+    assert not has_capacity(layout, held=[layout] * many, capacity=one_gpu)
 
 
 def test_the_plan_shows_the_share_and_why_some_get_a_whole_gpu(tmp_path):

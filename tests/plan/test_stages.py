@@ -200,13 +200,16 @@ def test_a_trial_trains_a_chain_for_each_cell_and_the_winner_is_laid_out_alike()
     [
         ("stages: [{kind: bootstrp}]", "stages"),
         ("stages: [{kind: hard}, {kind: hard}]", "'hard' more than once"),
-        ("stages: [{kind: ensemble}]", "has one supervisor; name more"),
+        ("stages: [{kind: ensemble}]", "has one supervisor; add more"),
         ("stages: [{kind: ensemble, supervisors: [xxl]}]", "unknown model 'xxl'"),
         ("stages: [{kind: bootstrap, through: [xxl]}]", "unknown model 'xxl'"),
-        ("stages: [{kind: simulated}, {kind: iterate}]", "simulated and iterate: .* leave iterate"),
-        ("stages: [{kind: simulated}, {kind: bootstrap}]", "leave bootstrap out"),
-        ("stages: [{kind: prompt}, {kind: simulated}]", "leave prompt out"),
-        ("stages: [{kind: prompt}, {kind: linear_probe}]", "prompt and linear_probe: .* keep one"),
+        (
+            "stages: [{kind: simulated}, {kind: iterate}]",
+            "simulated and iterate: .* remove iterate",
+        ),
+        ("stages: [{kind: simulated}, {kind: bootstrap}]", "remove bootstrap"),
+        ("stages: [{kind: prompt}, {kind: simulated}]", "remove prompt"),
+        ("stages: [{kind: prompt}, {kind: linear_probe}]", "prompt and linear_probe, .* keep one"),
         ("stages: [{kind: simulated, errors: {kind: longest}}]", "errors.*'longest'"),
         ("search: {stages.temperature.by: {uniform: [1, 2]}}", "add 'temperature' first"),
         (
@@ -219,7 +222,7 @@ def test_a_trial_trains_a_chain_for_each_cell_and_the_winner_is_laid_out_alike()
         ),
     ],
 )
-def test_what_cannot_be_is_refused(method, said):
+def test_impossible_stages_are_refused(method, said):
     with pytest.raises(ValueError, match=said):
         planned(method)
 
@@ -253,7 +256,7 @@ def test_a_prompt_asks_with_weak_labels_unless_told_to_use_the_truth():
 def test_a_linear_probe_stands_for_the_student_and_learns_the_truth_on_frozen_weights():
     plan = planned("stages: [{kind: linear_probe, lr: 0.1, epochs: 7}]")
     fit = student(plan)
-    taught = plan.fits[fit.recipe.begins_with or ""]
+    taught = plan.fits[fit.recipe.initial_run or ""]
     naive = student(plan, "naive")
     assert taught.recipe == naive.recipe.model_copy(update={"predicts": ()})
     assert (taught.roles, taught.execution.keep) == (("step",), "last")
@@ -280,7 +283,7 @@ def test_a_linear_probe_comes_after_all_other_stages():
         "{kind: bootstrap}, {kind: iterate}]"
     )
     fit = student(plan)
-    taught = plan.fits[fit.recipe.begins_with or ""]
+    taught = plan.fits[fit.recipe.initial_run or ""]
     assert fit.recipe.train_slice is None
     assert fit.recipe.early_stopping is not None
     assert not fit.recipe.early_stopping.oracle
@@ -291,7 +294,7 @@ def test_a_linear_probe_comes_after_all_other_stages():
 def test_generative_finetuning_of_a_probes_student_trains_every_weight():
     plan = planned("training: {tuning: {kind: probe}}, stages: [{kind: generative}]")
     fit = student(plan)
-    read = plan.fits[fit.recipe.begins_with or ""]
+    read = plan.fits[fit.recipe.initial_run or ""]
     assert read.recipe.training.tuning.kind == "full"
     assert fit.recipe.training.tuning.kind == "probe"
 

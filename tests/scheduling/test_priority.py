@@ -1,4 +1,4 @@
-"""What goes first where there is no room for all: what others wait for, and what takes longest."""
+"""Priorities: runs that others depend on, and long runs, go first."""
 
 from __future__ import annotations
 

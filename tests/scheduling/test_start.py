@@ -60,7 +60,7 @@ def test_trials_at_once_are_bounded_by_recipe_limit_and_cluster():
     assert found == [[2, 2, 3], [3, 2, 3]]
 
 
-def test_fits_in_line_are_three_times_those_that_there_is_room_for():
+def test_queued_and_running_fits_are_three_times_the_slots():
     plan = planned()
     fits, order = list(plan.fits.values()), priorities(plan)
     found = fits_to_start(fits, running=1, order=order, slots=lambda execution: 2)

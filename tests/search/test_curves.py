@@ -11,50 +11,50 @@ from w2s_ray.search.curves import TrialCurve
 
 def test_one_cell_is_its_own_curve():
     curve = TrialCurve((3,))
-    assert curve.observed(0, 1, 0.5) == [(1, 0.5)]
-    assert curve.observed(0, 2, 0.6) == [(2, 0.6)]
-    assert curve.observed(0, 3, 0.7) == [(3, 0.7)]
-    assert curve.cell_ended(0, 0.9) == []
+    assert curve.observe(0, 1, 0.5) == [(1, 0.5)]
+    assert curve.observe(0, 2, 0.6) == [(2, 0.6)]
+    assert curve.observe(0, 3, 0.7) == [(3, 0.7)]
+    assert curve.end_cell(0, 0.9) == []
     assert curve.values == [0.5, 0.6, 0.7]
 
 
 def test_a_later_cell_counts_with_what_earlier_ones_ended_at():
     curve = TrialCurve((2, 2))
-    curve.observed(0, 1, 0.1)
-    curve.observed(0, 2, 0.2)
-    curve.cell_ended(0, 0.4)
-    assert curve.observed(1, 1, 0.6) == [(3, 0.5)]
+    curve.observe(0, 1, 0.1)
+    curve.observe(0, 2, 0.2)
+    curve.end_cell(0, 0.4)
+    assert curve.observe(1, 1, 0.6) == [(3, 0.5)]
     assert curve.length == 4
 
 
 def test_a_cell_that_stops_early_fills_its_positions_with_its_final_value():
     curve = TrialCurve((3, 2))
-    curve.observed(0, 1, 0.1)
-    assert curve.cell_ended(0, 0.4) == [(2, 0.4), (3, 0.4)]
-    assert curve.cell_ended(1, 0.8) == [(4, pytest.approx(0.6)), (5, pytest.approx(0.6))]
+    curve.observe(0, 1, 0.1)
+    assert curve.end_cell(0, 0.4) == [(2, 0.4), (3, 0.4)]
+    assert curve.end_cell(1, 0.8) == [(4, pytest.approx(0.6)), (5, pytest.approx(0.6))]
 
 
 def test_cells_side_by_side_wait_for_their_turn():
     curve = TrialCurve((2, 2))
-    assert curve.observed(1, 1, 0.6) == []
-    assert curve.observed(0, 1, 0.1) == [(1, 0.1)]
-    assert curve.observed(0, 2, 0.2) == [(2, 0.2)]
-    assert curve.cell_ended(0, 0.2) == [(3, pytest.approx(0.4))]
+    assert curve.observe(1, 1, 0.6) == []
+    assert curve.observe(0, 1, 0.1) == [(1, 0.1)]
+    assert curve.observe(0, 2, 0.2) == [(2, 0.2)]
+    assert curve.end_cell(0, 0.2) == [(3, pytest.approx(0.4))]
 
 
 def test_a_fit_that_starts_again_changes_nothing():
     curve = TrialCurve((2, 1))
-    curve.observed(0, 1, 0.1)
-    assert curve.observed(0, 1, 0.7) == []
-    curve.cell_ended(0, 0.3)
-    assert curve.cell_ended(0, 0.9) == []
-    assert curve.observed(0, 2, 0.9) == []
+    curve.observe(0, 1, 0.1)
+    assert curve.observe(0, 1, 0.7) == []
+    curve.end_cell(0, 0.3)
+    assert curve.end_cell(0, 0.9) == []
+    assert curve.observe(0, 2, 0.9) == []
     assert curve.values == [0.1, 0.3]
 
 
 def test_an_evaluation_that_a_cell_cannot_have_is_refused():
     with pytest.raises(ValueError, match="evaluation 3 of cell 0, which has 2"):
-        TrialCurve((2,)).observed(0, 3, 0.5)
+        TrialCurve((2,)).observe(0, 3, 0.5)
 
 
 @given(
@@ -66,8 +66,8 @@ def test_the_curve_does_not_depend_on_the_order_in_which_cells_run(lengths, made
     cells = []
     for cell, most in enumerate(lengths):
         evaluations = made.draw(st.integers(1, most))
-        told = [("observed", cell, e, cell + e / 10) for e in range(1, evaluations + 1)]
-        cells.append([*told, ("cell_ended", cell, cell + 0.5)])
+        told = [("observe", cell, e, cell + e / 10) for e in range(1, evaluations + 1)]
+        cells.append([*told, ("end_cell", cell, cell + 0.5)])
 
     def played(events):
         curve, known = TrialCurve(lengths), []

@@ -85,7 +85,7 @@ def test_proposals_lie_in_any_space(space, sampler, seed):
 
 
 @every_study
-def test_a_stopped_study_goes_on_as_if_it_had_not(recipe):
+def test_a_resumed_study_proposes_the_same_as_one_that_was_never_stopped(recipe):
     """Stopped at trial 7, with those that still ran lost, and read back from the store."""
     whole = run(recipe)
     kept = run(recipe, ends=max, stop_after=7)
@@ -107,7 +107,7 @@ def test_a_study_stopped_at_trial_7_of_16_and_resumed_has_seen_each_ended_trial_
         assert [t.number for t in told] == list(range(number))
 
 
-def test_trials_are_told_as_they_ended():
+def test_optuna_gets_trials_with_the_state_in_which_they_ended():
     recipe = study()
     tried = propose(recipe, number=0, seen=[]).settings
     told = rebuilt(
@@ -128,7 +128,7 @@ def test_trials_are_told_as_they_ended():
     assert rebuilt(study(metric="log_loss"), []).directions[0].name == "MINIMIZE"
 
 
-def test_two_objectives_are_both_told_and_a_trial_without_a_cost_is_none():
+def test_optuna_gets_both_objectives_and_no_trial_without_a_cost():
     recipe = study(cost=True)
     tried = propose(recipe, number=0, seen=[]).settings
     told = rebuilt(
@@ -254,7 +254,7 @@ def test_a_warm_grid_visits_every_point_once():
 
 
 def test_settings_to_begin_with_must_lie_in_the_space():
-    with pytest.raises(ValueError, match=r"warm_start: the settings .* are none of the study's"):
+    with pytest.raises(ValueError, match=r"warm_start: the settings .* are outside the study's"):
         propose(study(space=KINDS), number=0, seen=[], first=[confidence(0.95)])
 
 

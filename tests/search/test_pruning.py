@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.search.recipes import study
-from w2s_ray.search.pruning import goes_on, rungs
+from w2s_ray.search.pruning import is_promising, rungs
 from w2s_ray.search.trials import Trial
 
 
@@ -23,38 +23,38 @@ def others(*values: float) -> list[Trial]:
     return [Trial(i, {}, "complete", intermediate=(v,)) for i, v in enumerate(values)]
 
 
-def test_a_trial_goes_on_if_it_is_among_the_best_third():
+def test_a_trial_continues_if_it_is_among_the_best_third():
     seen = others(0.1, 0.2, 0.3, 0.4, 0.5)
-    assert goes_on(study(), (0.45,), seen=seen, evaluations=9)
-    assert not goes_on(study(), (0.35,), seen=seen, evaluations=9)
-    assert goes_on(study(metric="log_loss"), (0.15,), seen=seen, evaluations=9)
-    assert not goes_on(study(metric="log_loss"), (0.35,), seen=seen, evaluations=9)
+    assert is_promising(study(), (0.45,), seen=seen, evaluations=9)
+    assert not is_promising(study(), (0.35,), seen=seen, evaluations=9)
+    assert is_promising(study(metric="log_loss"), (0.15,), seen=seen, evaluations=9)
+    assert not is_promising(study(metric="log_loss"), (0.35,), seen=seen, evaluations=9)
 
 
 def test_nothing_is_stopped_without_enough_rivals_between_rungs_or_without_a_scheduler():
-    assert goes_on(study(), (0.0,), seen=others(0.9), evaluations=9)
-    assert goes_on(study(), (0.0, 0.0), seen=others(0.9, 0.9, 0.9), evaluations=9)
-    assert goes_on(study(scheduler="none"), (0.0,), seen=others(0.9, 0.9, 0.9), evaluations=9)
+    assert is_promising(study(), (0.0,), seen=others(0.9), evaluations=9)
+    assert is_promising(study(), (0.0, 0.0), seen=others(0.9, 0.9, 0.9), evaluations=9)
+    assert is_promising(study(scheduler="none"), (0.0,), seen=others(0.9, 0.9, 0.9), evaluations=9)
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_a_trial_at_its_end_is_not_stopped(scheduler):
     seen = others(0.7, 0.8, 0.9)
-    assert not goes_on(study(scheduler=scheduler), (0.0,), seen=seen, evaluations=2)
-    assert goes_on(study(scheduler=scheduler), (0.0,), seen=seen, evaluations=1)
+    assert not is_promising(study(scheduler=scheduler), (0.0,), seen=seen, evaluations=2)
+    assert is_promising(study(scheduler=scheduler), (0.0,), seen=seen, evaluations=1)
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_a_trial_without_a_number_is_stopped_where_it_may_be(scheduler):
-    assert not goes_on(study(scheduler=scheduler), (math.nan,), seen=[], evaluations=3)
+    assert not is_promising(study(scheduler=scheduler), (math.nan,), seen=[], evaluations=3)
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 @settings(max_examples=50)
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=20))
-def test_better_is_never_stopped_where_worse_goes_on(scheduler, values):
+def test_a_better_trial_is_never_pruned_where_a_worse_one_continues(scheduler, values):
     recipe, ordered = study(scheduler=scheduler), sorted(values)
-    decisions = [goes_on(recipe, (v,), seen=others(*values), evaluations=9) for v in ordered]
+    decisions = [is_promising(recipe, (v,), seen=others(*values), evaluations=9) for v in ordered]
     assert all(b or not a for a, b in pairwise(decisions))
 
 
@@ -68,18 +68,18 @@ CURVES = [
 
 def test_the_best_so_far_is_held_against_the_median_of_the_others_means():
     """At the second evaluation the others' means are .3, .5 and .1: their median is .3."""
-    assert goes_on(MEDIAN, (0.1, 0.31), seen=CURVES, evaluations=3)
-    assert goes_on(MEDIAN, (0.31, 0.0), seen=CURVES, evaluations=3)
-    assert not goes_on(MEDIAN, (0.29, 0.28), seen=CURVES, evaluations=3)
+    assert is_promising(MEDIAN, (0.1, 0.31), seen=CURVES, evaluations=3)
+    assert is_promising(MEDIAN, (0.31, 0.0), seen=CURVES, evaluations=3)
+    assert not is_promising(MEDIAN, (0.29, 0.28), seen=CURVES, evaluations=3)
     low = study(scheduler="median", metric="log_loss")
-    assert not goes_on(low, (0.4, 0.31), seen=CURVES, evaluations=3)
-    assert goes_on(low, (0.4, 0.29), seen=CURVES, evaluations=3)
+    assert not is_promising(low, (0.4, 0.31), seen=CURVES, evaluations=3)
+    assert is_promising(low, (0.4, 0.29), seen=CURVES, evaluations=3)
 
 
 def test_the_median_rule_waits_for_the_grace_and_for_three_complete_trials():
     patient = study(scheduler="median", grace_evaluations=2)
-    assert goes_on(patient, (0.0,), seen=CURVES, evaluations=3)
-    assert not goes_on(patient, (0.0, 0.0), seen=CURVES, evaluations=3)
-    assert goes_on(MEDIAN, (0.0,), seen=CURVES[:2], evaluations=3)
+    assert is_promising(patient, (0.0,), seen=CURVES, evaluations=3)
+    assert not is_promising(patient, (0.0, 0.0), seen=CURVES, evaluations=3)
+    assert is_promising(MEDIAN, (0.0,), seen=CURVES[:2], evaluations=3)
     pruned = Trial(2, {}, "pruned", intermediate=(0.0, 0.2))
-    assert goes_on(MEDIAN, (0.0,), seen=[*CURVES[:2], pruned], evaluations=3)
+    assert is_promising(MEDIAN, (0.0,), seen=[*CURVES[:2], pruned], evaluations=3)

@@ -1,7 +1,8 @@
-"""A budget: what counts as spent, and what it ends, before Ray is started and while it runs."""
+"""A budget: the device time that counts, and the end, before Ray starts and while it runs."""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from w2s_ray.config.budget import Budget
 from w2s_ray.plan import make_plan
 from w2s_ray.prepare import plan_sweep
 from w2s_ray.status import budget as budget_module
-from w2s_ray.status.budget import BudgetGuard, fits_left, fits_under_way
+from w2s_ray.status.budget import BudgetGuard, fits_left, running_fits
 from w2s_ray.status.run_state import ProgressSnapshot, RunState
 from w2s_ray.store import Store
 
@@ -25,8 +26,8 @@ PLAN = make_plan(parse_sweep(SEARCH), inputs())
 FITS = list(PLAN.fits)
 
 
-def seen(**seconds: float) -> ProgressSnapshot:
-    """A board with fits of two devices that have run for so long, a study, and one that waits."""
+def snapshot(**seconds: float) -> ProgressSnapshot:
+    """A snapshot with fits of two devices with these durations, a study, and a queued fit."""
     now = time.time()
     return ProgressSnapshot(
         run_states={
@@ -43,34 +44,34 @@ def test_what_is_done_and_what_runs_count_together(tmp_path):
     store.write_run(a_record(id=FITS[0], device_seconds=1000.0))
     budget_guard = BudgetGuard(HOUR, store)
     budget_guard.count(PLAN)
-    assert not budget_guard.look(seen(x=600, y=600))
+    assert not budget_guard.is_spent(snapshot(x=600, y=600))
     assert budget_guard.seconds == pytest.approx(1000 + 2400, abs=5)
-    assert fits_under_way(seen(x=600, y=600)) == 2
-    assert not budget_guard.look(seen())
-    assert budget_guard.seconds == pytest.approx(3400, abs=5), "off the board, and not yet counted"
-    assert budget_guard.look(seen(z=1400))
-    assert budget_guard.look(seen()), "spent is spent"
-    assert budget_guard.said is not None
-    assert budget_guard.said.endswith("of 1 device-hours spent")
+    assert running_fits(snapshot(x=600, y=600)) == 2
+    assert not budget_guard.is_spent(snapshot())
+    assert budget_guard.seconds == pytest.approx(3400, abs=5), "ended, and not yet in the store"
+    assert budget_guard.is_spent(snapshot(z=1400))
+    assert budget_guard.is_spent(snapshot()), "spent is spent"
+    assert budget_guard.spent_text is not None
+    assert budget_guard.spent_text.endswith("of 1 device-hours spent")
 
 
 def test_without_a_budget_nothing_is_counted(tmp_path):
     budget_guard = BudgetGuard(None, Store.open(tmp_path))
-    with budget_guard.followed(lambda: PLAN):
-        assert not budget_guard.look(seen(x=1e9))
-    assert (budget_guard.said, budget_guard.seconds) == (None, 0.0)
+    with budget_guard.following(lambda: PLAN):
+        assert not budget_guard.is_spent(snapshot(x=1e9))
+    assert (budget_guard.spent_text, budget_guard.seconds) == (None, 0.0)
 
 
 def test_it_follows_a_plan_that_grows(tmp_path, monkeypatch):
-    monkeypatch.setattr(budget_module, "COUNT_S", 0.02)
+    monkeypatch.setattr(budget_module, "MIN_INTERVAL_S", 0.02)
     store = Store.open(tmp_path)
     budget_guard = BudgetGuard(HOUR, store)
-    with budget_guard.followed(lambda: PLAN):
+    with budget_guard.following(lambda: PLAN):
         store.write_run(a_record(id=FITS[1], device_seconds=3601.0))
         deadline = time.monotonic() + 30
-        while not budget_guard.look(seen()) and time.monotonic() < deadline:
+        while not budget_guard.is_spent(snapshot()) and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert budget_guard.empty
+    assert budget_guard.spent
 
 
 def test_what_is_left_counts_trials_and_refits(tmp_path):
@@ -91,9 +92,7 @@ def test_spent_by_earlier_calls_nothing_starts_not_even_ray(tmp_path: Path):
     store = Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     store.write_run(a_record(id=next(iter(plan.fits)), device_seconds=7200.0))
-    prices = tmp_path / "prices.yaml"
-    prices.write_text("currency: USD\nper_device_hour:\n  L4: {on_demand: 2.0}\n")
-    money = ("--accelerator", "L4", "--prices", prices)
+    money = ("--price-per-hour", "2", "--currency", "USD")
     ended = w2s("run", path, "--budget", "3 USD", *money)
     assert ended.returncode == 130
     left = len(plan.fits) - 1
@@ -105,20 +104,36 @@ def test_spent_by_earlier_calls_nothing_starts_not_even_ray(tmp_path: Path):
     assert "starting Ray" not in ended.stderr
 
 
-def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named(tmp_path):
-    prices = tmp_path / "prices.yaml"
-    prices.write_text("currency: USD\nper_device_hour:\n  L4: {on_demand: 2.0, spot: 1.0}\n")
-    money = {"accelerator": "L4", "prices": prices}
-    found = budget_of("3 USD", **money, spot=True)
+def test_a_bill_has_a_price_without_an_accelerator_and_an_estimate_has_none(tmp_path: Path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(sweep_text(tmp_path))
+    store = Store.open(load_sweep(path).store)
+    plan = plan_sweep(load_sweep(path), store=store)
+    store.write_run(a_record(id=next(iter(plan.fits)), device_seconds=7200.0))
+    price = ("--price-per-hour", "2", "--currency", "EUR")
+    bill = w2s("cost", path, *price)
+    assert " of one device = 4.00 EUR\n" in bill.stdout
+    assert json.loads(w2s("cost", path, *price, "--format", "json").stdout)["price"] == {
+        "per_hour": 2.0,
+        "currency": "EUR",
+    }
+    planned = w2s("plan", path, *price)
+    assert planned.returncode == 2
+    assert "--price-per-hour needs device time; add --accelerator NAME" in planned.stderr
+    assert "at 2 EUR for a device hour: " in w2s("plan", path, *price, "--accelerator", "L4").stdout
+
+
+def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named():
+    found = budget_of("3 USD", price_per_hour=1.0, currency="USD")
     assert found is not None
     assert found.device_seconds == 3 * 3600
-    assert budget_of(None, accelerator=None, prices=None, spot=False) is None
-    with pytest.raises(ValueError, match="are about a budget; add --budget"):
-        budget_of(None, **money, spot=False)
-    with pytest.raises(ValueError, match="needs both --accelerator NAME and --prices FILE"):
-        budget_of("3 USD", accelerator="L4", prices=None, spot=False)
-    with pytest.raises(ValueError, match="add --accelerator NAME and --prices FILE"):
-        budget_of("3 USD", accelerator=None, prices=None, spot=False)
+    assert budget_of(None, price_per_hour=None, currency=None) is None
+    with pytest.raises(ValueError, match="is the price of a budget; add --budget"):
+        budget_of(None, price_per_hour=1.0, currency="USD")
+    with pytest.raises(ValueError, match=r"of what\? add --currency"):
+        budget_of("3 USD", price_per_hour=1.0, currency=None)
+    with pytest.raises(ValueError, match="add --price-per-hour and --currency"):
+        budget_of("3 USD", price_per_hour=None, currency=None)
 
 
 @pytest.mark.ray
@@ -127,7 +142,9 @@ def test_at_its_budget_a_sweep_finishes_what_is_under_way_and_starts_nothing(tmp
     path = tmp_path / "sweep.yaml"
     text = sweep_text(tmp_path).replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]")
     assert "epochs: 2," in text
-    path.write_text(text.replace("epochs: 2,", "epochs: 60,"))  # long enough to be seen under way
+    path.write_text(
+        text.replace("epochs: 2,", "epochs: 60,")
+    )  # long enough to be snapshot under way
     store = Store.open(tmp_path / "results")
     ended = w2s("run", path, "--budget", "0.00001 device-hours")
     assert ended.returncode == 130, ended.stderr

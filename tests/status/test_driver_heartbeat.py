@@ -1,4 +1,4 @@
-"""A driver's voice: heard while it runs, gone afterwards, of no weight where the store fails."""
+"""A driver's heartbeat: written while it runs, then removed, harmless where the store fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from w2s_ray.status import driver_heartbeat as live_module
+from w2s_ray.status import driver_heartbeat as heartbeat_module
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat, driver_state
 from w2s_ray.status.run_state import ProgressSnapshot, RunState
 from w2s_ray.store import Store
@@ -20,7 +20,7 @@ from w2s_ray.store.leases import Holder
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
-    monkeypatch.setattr(live_module, "EVERY_S", 0.05)
+    monkeypatch.setattr(heartbeat_module, "EVERY_S", 0.05)
 
 
 def until(true: Callable[[], object]) -> None:
@@ -30,13 +30,13 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_it_says_what_it_was_told_last_and_takes_it_back(tmp_path: Path):
+def test_it_writes_the_last_state_and_removes_it_at_the_end(tmp_path: Path):
     store = Store.open(tmp_path)
     with DriverHeartbeat(store, sweep="tiny") as heartbeat:
         until(lambda: heard(store.files))
         (first,) = heard(store.files)
         assert (first.about["sweep"], first.about["phase"]) == ("tiny", "starting Ray")
-        heartbeat.tell({"phase": "running", "watched": ["run"]})
+        heartbeat.update({"phase": "running", "watched": ["run"]})
         until(lambda: heard(store.files)[0].about["phase"] == "running")
         assert heard(store.files)[0].about["watched"] == ["run"]
         beat = heard(store.files)[0].beat
@@ -47,48 +47,50 @@ def test_it_says_what_it_was_told_last_and_takes_it_back(tmp_path: Path):
 def test_a_store_that_fails_fails_nothing(tmp_path: Path):
     (tmp_path / "results").write_text("a file where the store should be")
     with DriverHeartbeat(Store(str(tmp_path / "results")), sweep="tiny") as heartbeat:
-        heartbeat.tell({"phase": "running"})
+        heartbeat.update({"phase": "running"})
         time.sleep(0.2)
 
 
 def test_a_store_that_does_not_answer_holds_up_the_end_for_a_moment_only(tmp_path, monkeypatch):
     never = threading.Event()
-    monkeypatch.setattr(live_module, "say", lambda files, news: never.wait())
-    monkeypatch.setattr(live_module, "LAST_WORD_S", 0.2)
+    monkeypatch.setattr(heartbeat_module, "say", lambda files, state: never.wait())
+    monkeypatch.setattr(heartbeat_module, "END_S", 0.2)
     began = time.monotonic()
     with DriverHeartbeat(Store.open(tmp_path), sweep="tiny") as heartbeat:
-        heartbeat.tell({"phase": "running"})
+        heartbeat.update({"phase": "running"})
     assert time.monotonic() - began < 5
     never.set()
 
 
-def test_what_dead_drivers_left_behind_is_cleared_away(tmp_path: Path):
+def test_states_of_dead_drivers_are_removed(tmp_path: Path):
     store = Store.open(tmp_path)
     with subprocess.Popen(["true"]) as process:
         process.wait()
     dead = Holder.here().model_copy(update={"pid": process.pid, "started": "1"})
     far = dead.model_copy(update={"host": "another/boot/namespace", "token": "far"})
-    now = live_module.utc_now()
+    now = heartbeat_module.utc_now()
     for holder, said_at in ((dead, now), (far, "2130-01-01T00:00:00Z"), (Holder.here(), now)):
-        news = DriverState(holder=holder, beat=1, written_at=said_at, about={"sweep": "other"})
-        say(store.files, news)
+        state = DriverState(holder=holder, beat=1, written_at=said_at, about={"sweep": "other"})
+        say(store.files, state)
     with DriverHeartbeat(store, sweep="tiny"):
         until(lambda: len({n.about["sweep"] for n in heard(store.files)}) == 2)
         until(lambda: not {dead.token, "far"} & {n.driver for n in heard(store.files)})
     assert [n.about["sweep"] for n in heard(store.files)] == ["other"]
 
 
-def test_news_join_what_a_run_is_with_how_far_it_is():
-    seen = ProgressSnapshot(
+def test_a_drivers_state_has_each_runs_description_and_progress():
+    snapshot = ProgressSnapshot(
         run_states={
             "fit": RunState({"task": "words"}, "running", 12.0, "node, GPU 0"),
             "other": RunState({"task": "words"}, "waiting", 13.0),
         },
         steps={"fit": (3, 16)},
     )
-    news = driver_state(seen, watched={"fit": 1, "other": 2}, failed={"lost": "why"}, at_once=2)
-    assert (news["watched"], news["failed"], news["at_once"]) == (["fit", "other"], ["lost"], 2)
-    fit, other = news["runs"]
+    state = driver_state(
+        snapshot, monitored={"fit": 1, "other": 2}, failed={"lost": "why"}, at_once=2
+    )
+    assert (state["watched"], state["failed"], state["at_once"]) == (["fit", "other"], ["lost"], 2)
+    fit, other = state["runs"]
     assert (fit["run"], fit["task"], fit["step"], fit["steps"]) == ("fit", "words", 3, 16)
     assert (fit["place"], fit["since"]) == ("node, GPU 0", 12.0)
     assert (other["state"], other["step"]) == ("waiting", None)

@@ -1,4 +1,4 @@
-"""How far a sweep is, from what a store and drivers say: states, reasons, trials, what is left."""
+"""The status of a sweep from a store and its drivers: states, reasons, trials, remaining work."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def status(
     plan: Plan = PLAN,
     done: tuple[PlannedFit, ...] = (),
     dead: tuple[DriverState, ...] = (),
-    tried: dict[str, tuple[Record, ...]] | None = None,
+    attempts: dict[str, tuple[Record, ...]] | None = None,
     trials: list[dict[str, Any]] | None = None,
     holder: Holder | None = None,
 ) -> Status:
@@ -77,11 +77,11 @@ def status(
         StoreState(
             plan=plan,
             store="results",
-            known=bool(records or tried or drivers or dead),
-            drivers=(*((news, True) for news in drivers), *((news, False) for news in dead)),
+            known=bool(records or attempts or drivers or dead),
+            drivers=(*((state, True) for state in drivers), *((state, False) for state in dead)),
             done=frozenset(records),
             records=records,
-            tried=tried or {},
+            attempts=attempts or {},
             trials={study: trials or [] for study in plan.studies},
             holder=lambda _: holder,
         )
@@ -110,7 +110,7 @@ def test_an_untouched_sweep_waits_for_a_driver_and_for_what_comes_first():
     assert {(w.why, w.of) for w in refits} == {("study", STUDY.id)}
 
 
-def test_running_fits_say_how_far_they_are_and_who_waits_for_them_says_so():
+def test_running_fits_have_steps_that_the_runs_waiting_for_them_show():
     first = SUPERVISORS[0]
     found = status(driver(said(first, "running", step=4, steps=16, place="node, GPU 1")))
     (fit,) = found.running
@@ -122,37 +122,37 @@ def test_running_fits_say_how_far_they_are_and_who_waits_for_them_says_so():
 
 
 @pytest.mark.parametrize(
-    ("news", "why", "words"),
+    ("state", "why", "words"),
     [
         (driver(phase="starting Ray"), "start", "Ray is starting"),
-        (driver(), "room", "room on the cluster"),
-        (driver(said(SUPERVISORS[0], "waiting")), "room", "room on the cluster"),
+        (driver(), "room", "free resources on the cluster"),
+        (driver(said(SUPERVISORS[0], "waiting")), "room", "free resources on the cluster"),
         (driver(watched=[SUPERVISORS[0].id]), "start", "its start"),
-        (driver(said(SUPERVISORS[0], "held")), "lease", "process 7 on far has claimed it"),
+        (driver(said(SUPERVISORS[0], "held")), "lease", "process 7 on far holds its lease"),
     ],
 )
-def test_a_run_that_could_run_says_why_it_does_not(news: DriverState, why: str, words: str):
+def test_a_run_that_has_not_started_has_a_reason(state: DriverState, why: str, words: str):
     holder = Holder(host="far/boot/pid", pid=7, started=None, token="t")
-    found = waiting(status(news, holder=holder), SUPERVISORS[0].id)
+    found = waiting(status(state, holder=holder), SUPERVISORS[0].id)
     assert found.why == why
     assert words in found.said
 
 
-def test_a_study_waits_for_a_place_among_the_studies_at_once():
+def test_a_study_waits_for_a_slot_among_the_concurrent_studies():
     found = waiting(status(driver(), done=tuple(SUPERVISORS)), STUDY.id)
     assert found.why == "turn"
     assert "limits.studies_at_once" in found.said
 
 
-def test_a_failure_counts_once_the_driver_has_given_up():
+def test_a_failure_counts_once_the_driver_reports_it_as_final():
     first = SUPERVISORS[0]
     tries = (failure(first, "worker_died"), failure(first, "stalled"))
-    again = status(driver(watched=[first.id]), tried={first.id: tries})
+    again = status(driver(watched=[first.id]), attempts={first.id: tries})
     assert again.failed == ()
-    assert waiting(again, first.id).said == "its next try, after stalled"
+    assert waiting(again, first.id).said == "its next attempt, after stalled"
     for found in (
-        status(driver(failed=[first.id]), tried={first.id: tries}),
-        status(tried={first.id: tries}),
+        status(driver(failed=[first.id]), attempts={first.id: tries}),
+        status(attempts={first.id: tries}),
     ):
         (lost,) = found.failed
         assert (lost.run, lost.cause, lost.reason) == (first.id, "stalled", "stalled!")
@@ -168,7 +168,7 @@ def test_a_failure_counts_once_the_driver_has_given_up():
 
 def test_a_sweep_whose_rest_is_lost_has_failed():
     lost = {fit.id: (failure(fit, "diverged"),) for fit in PLAN.fits.values() if not fit.parents}
-    found = status(tried=lost)
+    found = status(attempts=lost)
     assert found.state == "failed"
     assert found.waiting == ()
     assert found.left is None
@@ -183,13 +183,13 @@ def test_a_driver_that_is_gone_runs_nothing():
     assert waiting(found, SUPERVISORS[0].id).why == "driver"
 
 
-def test_a_record_outweighs_what_was_said_before_it():
+def test_a_record_takes_precedence_over_an_earlier_heartbeat():
     found = status(driver(said(SUPERVISORS[0], "running")), done=(SUPERVISORS[0],))
     assert found.running == ()
     assert found.done == 1
 
 
-def test_of_two_drivers_the_one_that_runs_a_fit_is_heard():
+def test_of_two_drivers_the_one_that_runs_a_fit_takes_precedence():
     held, runs = said(SUPERVISORS[0], "held"), said(SUPERVISORS[0], "running")
     for drivers in ((driver(held), driver(runs)), (driver(runs), driver(held))):
         assert [fit.run for fit in status(*drivers).running] == [SUPERVISORS[0].id]
@@ -204,11 +204,11 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
     ]
     (fit,) = STUDY.trial_fits({"loss.alpha": 0.5})
     about = {"queue": STUDY.id, "priority": 3, "method": "found", "model": "m", "weak": "s"}
-    news = driver(
+    state = driver(
         {"run": STUDY.id, "state": "running", "since": NOW.timestamp()},
         said(fit, "running", **about),
     )
-    found = status(news, done=tuple(SUPERVISORS), trials=trials)
+    found = status(state, done=tuple(SUPERVISORS), trials=trials)
     (study,) = found.studies
     assert (study.state, study.trials, study.best) == ("running", 5, 0.8)
     assert (study.complete, study.pruned, study.failed, study.running) == (2, 2, 0, 1)
@@ -241,13 +241,13 @@ def test_nothing_is_left_of_a_complete_sweep():
     assert (found.state, found.left, found.waiting) == ("complete", None, ())
 
 
-def test_what_a_driver_has_spent_of_its_budget_is_told():
-    news = driver()
-    told = {**news.about, "budget": "3.00 of 50 USD spent (1.5 device-hours)"}
-    bounded = status(news.model_copy(update={"about": told}))
+def test_the_spent_part_of_a_drivers_budget_is_shown():
+    state = driver()
+    told = {**state.about, "budget": "3.00 of 50 USD spent (1.5 device-hours)"}
+    bounded = status(state.model_copy(update={"about": told}))
     assert bounded.drivers[0].budget == told["budget"]
     assert told["budget"] in shown(bounded)
-    assert status(news).drivers[0].budget is None
+    assert status(state).drivers[0].budget is None
 
 
 def shown(found: Status) -> str:

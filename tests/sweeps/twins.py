@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tests.support import WORDS, NoCheckpoints, make_model, make_task
-from w2s_ray.config import Form, Sweep, load_sweep, parse_sweep
+from w2s_ray.config import FormName, Sweep, load_sweep, parse_sweep
 from w2s_ray.data.inputs import resolve
 from w2s_ray.data.sources import form_of
 from w2s_ray.fits.train_fit import FitTraining
@@ -81,14 +81,14 @@ def _method(given: dict[str, Any]) -> dict[str, Any]:
     return method
 
 
-def _model(label: str, place: int, forms: list[Form], folder: Path) -> dict[str, Any]:
+def _model(label: str, place: int, forms: list[FormName], folder: Path) -> dict[str, Any]:
     if forms == ["features"]:
         return {"name": f"pixels:{2 * (place + 1)}", "label": label}
     made = make_model(folder / label, width=8 * (place + 1), seed=place, eos=True)
     return {"name": str(made), "label": label}
 
 
-def _task(form: Form, folder: Path) -> dict[str, Any]:
+def _task(form: FormName, folder: Path) -> dict[str, Any]:
     if form == "features":
         return {"name": "digits", **SIZES}
     path = folder / f"{form}.csv"

@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """Tag -> step -> value, from every event file in `folder`; a value told twice is an error."""
+    """Tag -> step -> value, from every event file in `folder`; duplicates are an error."""
     found: dict[str, dict[int, float]] = {}
     for path in folder.glob("events.out.tfevents.*"):
         for event in _events(path.read_bytes()):

@@ -19,9 +19,9 @@ from w2s_ray.cli.plan import plan
 from w2s_ray.cli.query import query
 from w2s_ray.cli.report import report
 from w2s_ray.cli.run import run
+from w2s_ray.cli.standard_streams import replace_unencodable
 from w2s_ray.cli.status import status
 from w2s_ray.cli.tables import compare, table
-from w2s_ray.cli.terminal import replace_unencodable
 
 app = typer.Typer(
     name="w2s",

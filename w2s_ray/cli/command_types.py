@@ -14,7 +14,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from w2s_ray.cli.errors import error_boundary
-from w2s_ray.cli.terminal import exit_on_closed_pipe
+from w2s_ray.cli.standard_streams import exits_on_closed_pipe
 
 STORE = "w2s_ray.store"
 MAX_NOTES = 20
@@ -25,7 +25,7 @@ class CommandGroup(TyperGroup):
     """The commands; the warnings of each are printed when it ends."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        with exit_on_closed_pipe():
+        with exits_on_closed_pipe():
             return super().main(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:

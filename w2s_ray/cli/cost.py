@@ -6,9 +6,9 @@ from w2s_ray.cli.inputs import cells_of, load_sweep, open_snapshot, output_conso
 from w2s_ray.cli.options import (
     AcceleratorOption,
     AcceleratorsOption,
+    CurrencyOption,
     FormatOption,
-    PricesOption,
-    SpotOption,
+    PriceOption,
     StoreOption,
     SweepFile,
     UtilisationOption,
@@ -22,13 +22,14 @@ def cost(
     accelerator: AcceleratorOption = None,
     accelerators: AcceleratorsOption = None,
     utilisation: UtilisationOption = 0.4,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
     format: FormatOption = "table",
 ) -> None:
     """Show what a sweep has cost so far, beside the estimate, and what each cell cost."""
-    from w2s_ray.cli.cost_options import device_and_rate
+    from w2s_ray.cli.cost_options import device_of
     from w2s_ray.cli.cost_view import print_bill
+    from w2s_ray.config.budget import read_price
     from w2s_ray.data.shapes import Shapes
     from w2s_ray.plan.estimates import estimate_plan
     from w2s_ray.report.bill import bill
@@ -36,7 +37,8 @@ def cost(
     from w2s_ray.status.spending import SpendingReader
 
     check_choice(format, ("table", "json"), option="--format")
-    device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
+    device = device_of(accelerator, accelerators, utilisation)
+    price = read_price(price_per_hour, currency)
     sweep = load_sweep(sweep_file)
     results = open_snapshot(store, sweep)
     plan = plan_of(sweep, results)
@@ -45,4 +47,4 @@ def cost(
     spending = SpendingReader(results).of_plan(plan)
     billed = bill(cells[sweep.name], table_of(cells, results), spending)
     estimate = estimate_plan(plan, Shapes(plan.inputs), done=done, device=device)
-    print_bill(billed, estimate, rate=rate, format=format, console=output_console())
+    print_bill(billed, estimate, price=price, format=format, console=output_console())

@@ -12,26 +12,27 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from w2s_ray.cli.estimate_view import Rate, flops, hours
+from w2s_ray.cli.estimate_view import flops, hours
+from w2s_ray.config.budget import Price
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan.estimates import PlanEstimate
 from w2s_ray.report.bill import Bill, CellCost
 from w2s_ray.status.spending import Spent
-from w2s_ray.terminal import PlainConsole
 
 
 def print_bill(
-    bill: Bill, estimate: PlanEstimate, *, rate: Rate | None, format: str, console: PlainConsole
+    bill: Bill, estimate: PlanEstimate, *, price: Price | None, format: str, console: PlainConsole
 ) -> None:
     """Print a sweep's bill beside its estimate."""
     run_flops = _flops_per_run(estimate)
     if format == "json":
-        typer.echo(json.dumps(_as_json(bill, estimate, run_flops, rate), indent=1))
+        typer.echo(json.dumps(_as_json(bill, estimate, run_flops, price), indent=1))
         return
-    console.print(_by_role(bill, run_flops, rate))
+    console.print(_by_role(bill, run_flops, price))
     console.print()
-    console.print(_by_cell(bill, rate))
+    console.print(_by_cell(bill, price))
     console.print()
-    for line in _lines(bill, estimate, run_flops, rate):
+    for line in _lines(bill, estimate, run_flops, price):
         console.print(line, soft_wrap=True)
 
 
@@ -53,19 +54,19 @@ def _done_flops(bill: Bill, run_flops: dict[tuple[str, str], float]) -> tuple[fl
     )
 
 
-def _by_role(bill: Bill, run_flops: dict[tuple[str, str], float], rate: Rate | None) -> Table:
+def _by_role(bill: Bill, run_flops: dict[tuple[str, str], float], price: Price | None) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("spent")
     table.add_column("model")
     names = ["done", "device time", "failed tries", "pruned (guessed)", "a run", "estimate a run"]
-    for name in (*names, "FLOP/s reached", *([rate.currency] if rate else [])):
+    for name in (*names, "FLOP/s reached", *([price.currency] if price else [])):
         table.add_column(name, justify="right")
     for row in bill.spent:
-        table.add_row(*_role_row(row, run_flops.get((row.what, row.model)), rate))
+        table.add_row(*_role_row(row, run_flops.get((row.what, row.model)), price))
     return table
 
 
-def _role_row(row: Spent, flops_each: float | None, rate: Rate | None) -> list[str]:
+def _role_row(row: Spent, flops_each: float | None, price: Price | None) -> list[str]:
     total_flops = (flops_each or 0) * row.runs
     reached = total_flops / row.device_seconds if total_flops and row.device_seconds else None
     texts = [
@@ -79,22 +80,22 @@ def _role_row(row: Spent, flops_each: float | None, rate: Rate | None) -> list[s
         flops(flops_each) if flops_each is not None else "–",
         f"{flops(reached)}/s" if reached is not None else "–",
     ]
-    return [*texts, f"{rate.of(row.total):,.2f}"] if rate else texts
+    return [*texts, f"{price.of(row.total):,.2f}"] if price else texts
 
 
-def _by_cell(bill: Bill, rate: Rate | None) -> Table:
+def _by_cell(bill: Bill, price: Price | None) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("task", "weak → strong", "method"):
         table.add_column(name)
     names = ("student", "whole cell", "PGR", "PGR per device hour")
-    for name in (*names, *([rate.currency] if rate else [])):
+    for name in (*names, *([price.currency] if price else [])):
         table.add_column(name, justify="right")
     for cell in bill.cells:
-        table.add_row(*_cell_row(cell, rate))
+        table.add_row(*_cell_row(cell, price))
     return table
 
 
-def _cell_row(cell: CellCost, rate: Rate | None) -> list[str]:
+def _cell_row(cell: CellCost, price: Price | None) -> list[str]:
     texts = [
         cell.task,
         f"{cell.weak} → {cell.strong}",
@@ -104,23 +105,23 @@ def _cell_row(cell: CellCost, rate: Rate | None) -> list[str]:
         f"{cell.pgr:.2f}" if cell.pgr is not None else "–",
         f"{cell.pgr_per_hour:.3g}" if cell.pgr_per_hour is not None else "–",
     ]
-    return [*texts, f"{rate.of(cell.cell_seconds):,.2f}"] if rate else texts
+    return [*texts, f"{price.of(cell.cell_seconds):,.2f}"] if price else texts
 
 
 def _lines(
     bill: Bill,
     estimate: PlanEstimate,
     run_flops: dict[tuple[str, str], float],
-    rate: Rate | None,
+    price: Price | None,
 ) -> list[str]:
-    money = f" = {rate.of(bill.device_seconds):,.2f} {rate.currency}" if rate else ""
+    money = f" = {price.of(bill.device_seconds):,.2f} {price.currency}" if price else ""
     lines = [f"spent so far: {hours(bill.device_seconds)} of one device{money}"]
     done, seconds = _done_flops(bill, run_flops)
     if done and estimate.flops_left:
         left = estimate.flops_left * seconds / done
-        price = f" = {rate.of(left):,.2f} {rate.currency}" if rate else ""
+        cost = f" = {price.of(left):,.2f} {price.currency}" if price else ""
         lines.append(
-            f"left: {flops(estimate.flops_left)}, {hours(left)} at the speed reached so far{price}"
+            f"left: {flops(estimate.flops_left)}, {hours(left)} at the speed reached so far{cost}"
         )
     if estimate.device_seconds:
         lines.append(f"estimated for the whole plan: {hours(estimate.device_seconds)}")
@@ -135,7 +136,7 @@ def _as_json(
     bill: Bill,
     estimate: PlanEstimate,
     run_flops: dict[tuple[str, str], float],
-    rate: Rate | None,
+    price: Price | None,
 ) -> dict[str, Any]:
     content: dict[str, Any] = {
         "spent": [
@@ -147,7 +148,7 @@ def _as_json(
         "flops_left": estimate.flops_left,
         "device_hours_estimated": estimate.device_seconds / 3600 or None,
     }
-    if rate is not None:
-        content["cost"] = rate.of(bill.device_seconds)
-        content["price"] = vars(rate)
+    if price is not None:
+        content["cost"] = price.of(bill.device_seconds)
+        content["price"] = vars(price)
     return content

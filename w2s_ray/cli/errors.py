@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import typer
 
-from w2s_ray.cli.terminal import reader_left
+from w2s_ray.cli.standard_streams import pipe_closed
 from w2s_ray.errors import InputError
 
 DEBUG = "W2S_DEBUG"
@@ -51,7 +51,7 @@ def error_boundary() -> Iterator[None]:
         typer.echo("stopped; the same command goes on from here", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        if reader_left():
+        if pipe_closed():
             raise
         _report_bug()
     except typer.Exit:

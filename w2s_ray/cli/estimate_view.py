@@ -6,7 +6,6 @@ Owns wording and units; `--format json` has the same figures unrounded. Computes
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -14,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.config import Execution
-from w2s_ray.config.prices import Market
+from w2s_ray.config.budget import Price
 from w2s_ray.data.lengths import TOKENS_PER_WORD
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
 from w2s_ray.plan.estimates.memory import GIB, RESERVE
-from w2s_ray.terminal import PlainConsole
 
 LENGTH_SOURCES = {
     "tokenized": "from tokens counted on this machine",
@@ -27,37 +26,23 @@ LENGTH_SOURCES = {
 }
 
 
-@dataclass(frozen=True)
-class Rate:
-    """The price of a device hour."""
-
-    price: float
-    currency: str
-    market: Market
-    as_of: str
-
-    def of(self, seconds: float) -> float:
-        """The price of `seconds` of one device."""
-        return self.price * seconds / 3600
-
-
 def print_estimate(
-    estimate: PlanEstimate, *, device: Device | None, rate: Rate | None, console: PlainConsole
+    estimate: PlanEstimate, *, device: Device | None, price: Price | None, console: PlainConsole
 ) -> None:
     """Print an estimate."""
-    console.print(_table(estimate, device, rate))
+    console.print(_table(estimate, device, price))
     console.print()
-    for line in _lines(estimate, device, rate):
+    for line in _lines(estimate, device, price):
         console.print(line, soft_wrap=True)
 
 
 def print_json(
-    estimate: PlanEstimate, *, plan: dict[str, Any], device: Device | None, rate: Rate | None
+    estimate: PlanEstimate, *, plan: dict[str, Any], device: Device | None, price: Price | None
 ) -> None:
     """Print a plan's counts and its estimate as JSON."""
     content: dict[str, Any] = {
         **plan,
-        "kinds": [_as_json(kind, rate) for kind in estimate.kinds],
+        "kinds": [_as_json(kind, price) for kind in estimate.kinds],
         "flops": vars(estimate.flops),
         "flops_left": estimate.flops_left,
         "lengths": estimate.how,
@@ -71,10 +56,10 @@ def print_json(
         }
         content["device_hours"] = estimate.device_seconds / 3600
         content["device_hours_left"] = estimate.seconds_left / 3600
-    if rate is not None:
-        content["price"] = vars(rate)
-        content["cost"] = rate.of(estimate.device_seconds)
-        content["cost_left"] = rate.of(estimate.seconds_left)
+    if price is not None:
+        content["price"] = vars(price)
+        content["cost"] = price.of(estimate.device_seconds)
+        content["cost_left"] = price.of(estimate.seconds_left)
     typer.echo(json.dumps(content, indent=1))
 
 
@@ -96,7 +81,7 @@ def hours(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds:,.1f} s"
 
 
-def _table(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> Table:
+def _table(estimate: PlanEstimate, device: Device | None, price: Price | None) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("estimate")
     table.add_column("model")
@@ -107,14 +92,14 @@ def _table(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> 
         table.add_column("smallest that fits")
         table.add_column("of a GPU", justify="right")
         table.add_column("device time", justify="right")
-    if rate is not None:
-        table.add_column(rate.currency, justify="right")
+    if price is not None:
+        table.add_column(price.currency, justify="right")
     for kind in estimate.kinds:
-        table.add_row(*_row(kind, device, rate))
+        table.add_row(*_row(kind, device, price))
     return table
 
 
-def _row(kind: Kind, device: Device | None, rate: Rate | None) -> list[str]:
+def _row(kind: Kind, device: Device | None, price: Price | None) -> list[str]:
     each = kind.each
     if each is None:
         return [kind.what, kind.model, str(kind.runs), "–", "–", "–", "–", "–"]
@@ -134,8 +119,8 @@ def _row(kind: Kind, device: Device | None, rate: Rate | None) -> list[str]:
         smallest = kind.smallest.said if kind.smallest else "nothing tried fits"
         share = f"{kind.fraction:.2g}" if kind.fraction is not None else "–"
         texts += [smallest + too_large, share, hours(kind.device_seconds or 0.0)]
-    if rate is not None:
-        texts.append(f"{rate.of(kind.device_seconds or 0.0):,.2f}")
+    if price is not None:
+        texts.append(f"{price.of(kind.device_seconds or 0.0):,.2f}")
     return texts
 
 
@@ -147,7 +132,7 @@ def layout(execution: Execution) -> str:
     return f"on {execution.workers}, ZeRO-{execution.zero_stage}{offload}"
 
 
-def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> list[Text]:
+def _lines(estimate: PlanEstimate, device: Device | None, price: Price | None) -> list[Text]:
     total = estimate.flops
     lines = [
         f"in all {flops(total.total)}: forward {flops(total.forward)}, backward "
@@ -160,12 +145,11 @@ def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> 
             f"on {device.name} at {device.utilisation:.0%} of its peak ({source}): "
             f"{hours(estimate.device_seconds)} of one device, left {hours(estimate.seconds_left)}"
         )
-    if rate is not None:
+    if price is not None:
         lines.append(
-            f"at {rate.price:g} {rate.currency} for a device hour ({rate.market}"
-            f"{', ' + rate.as_of if rate.as_of else ''}): "
-            f"{rate.of(estimate.device_seconds):,.2f} {rate.currency}, left "
-            f"{rate.of(estimate.seconds_left):,.2f}"
+            f"at {price.per_hour:g} {price.currency} for a device hour: "
+            f"{price.of(estimate.device_seconds):,.2f} {price.currency}, left "
+            f"{price.of(estimate.seconds_left):,.2f}"
         )
     lengths = "; ".join(
         f"{count:,} runs {LENGTH_SOURCES[how]}" for how, count in estimate.how.items()
@@ -182,7 +166,7 @@ def _lines(estimate: PlanEstimate, device: Device | None, rate: Rate | None) -> 
     return [*map(Text, lines), *unknown]
 
 
-def _as_json(kind: Kind, rate: Rate | None) -> dict[str, Any]:
+def _as_json(kind: Kind, price: Price | None) -> dict[str, Any]:
     each = kind.each
     content: dict[str, Any] = {
         "what": kind.what,
@@ -204,6 +188,6 @@ def _as_json(kind: Kind, rate: Rate | None) -> dict[str, Any]:
         content["fits"] = kind.fits
         content["smallest_that_fits"] = kind.smallest.said if kind.smallest else None
         content["gpu_fraction"] = kind.fraction
-        if rate is not None:
-            content["cost"] = rate.of(kind.device_seconds)
+        if price is not None:
+            content["cost"] = price.of(kind.device_seconds)
     return content

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.store import Record, Store, StoreError
-from w2s_ray.terminal import PlainConsole
 
 _HEADING = "bold white"
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2s_ray.places import checked_place
-from w2s_ray.terminal import PlainConsole
+from w2s_ray.paths import checked_folder_or_uri
+from w2s_ray.plain_console import PlainConsole
 
 if TYPE_CHECKING:
     from w2s_ray.config import Sweep
@@ -41,7 +41,7 @@ def open_store(uri: str | None, sweep: Sweep) -> Store:
     """The store at `uri`, by default that of the sweep; it need not exist yet."""
     from w2s_ray.store import Store
 
-    return Store.open(checked_place(uri or sweep.store))
+    return Store.open(checked_folder_or_uri(uri or sweep.store))
 
 
 def open_snapshot(uri: str | None, sweep: Sweep | None) -> Store:
@@ -55,7 +55,9 @@ def open_snapshot(uri: str | None, sweep: Sweep | None) -> Store:
     # A command that only reads keeps nearly all of its objects: collecting garbage at Python's
     # usual rate would traverse 100,000 records again and again.
     gc.set_threshold(200_000)
-    store = Store.open(checked_place(uri or (sweep.store if sweep is not None else "results")))
+    store = Store.open(
+        checked_folder_or_uri(uri or (sweep.store if sweep is not None else "results"))
+    )
     store.check_readable()
     return store.snapshot()
 

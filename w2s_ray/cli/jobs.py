@@ -11,10 +11,9 @@ import typer
 
 from w2s_ray.cli.inputs import load_sweep, open_store
 from w2s_ray.cli.options import (
-    AcceleratorOption,
     BudgetOption,
-    PricesOption,
-    SpotOption,
+    CurrencyOption,
+    PriceOption,
     StoreOption,
     SweepFile,
 )
@@ -52,15 +51,14 @@ def submit(
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Don't follow the log.")] = False,
     budget: BudgetOption = None,
-    accelerator: AcceleratorOption = None,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
 ) -> None:
     """Run a sweep as a job on a cluster, and follow it. The same command follows it again."""
     from w2s_ray.cli.cost_options import budget_of
     from w2s_ray.execute.job_submission import submission
 
-    limit = budget_of(budget, accelerator=accelerator, prices=prices, spot=spot)
+    limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
     job = submission(
         load_sweep(sweep_file),
         sweep_file=sweep_file,
@@ -68,9 +66,6 @@ def submit(
         shared=shared,
         variables=env or (),
         budget=limit,
-        accelerator=accelerator,
-        prices=prices,
-        spot=spot,
     )
     code = _submit(
         job, sweep_file=sweep_file, address=address, package=not image_has_package, detach=detach

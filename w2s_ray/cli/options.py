@@ -36,15 +36,22 @@ AcceleratorsOption = Annotated[
 UtilisationOption = Annotated[
     float, typer.Option(help="Share of the accelerator's peak that fits reach.")
 ]
-PricesOption = Annotated[
-    Path | None, typer.Option(help="A price file: accelerator -> price.", show_default=False)
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        help="What one device costs for an hour, with --currency.",
+        metavar="NUMBER",
+        show_default=False,
+    ),
 ]
-SpotOption = Annotated[bool, typer.Option("--spot", help="At spot prices, not on demand.")]
+CurrencyOption = Annotated[
+    str | None, typer.Option(help="What prices are in: USD, EUR, ...", show_default=False)
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
         help="Start nothing new once the sweep has spent this: '12 device-hours', or '50 USD' with "
-        "--accelerator and --prices.",
+        "--price-per-hour and --currency.",
         show_default=False,
     ),
 ]

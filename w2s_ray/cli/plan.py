@@ -11,14 +11,15 @@ from w2s_ray.cli.inputs import load_sweep, open_store, output_console, plan_of
 from w2s_ray.cli.options import (
     AcceleratorOption,
     AcceleratorsOption,
+    CurrencyOption,
     FormatOption,
-    PricesOption,
-    SpotOption,
+    PriceOption,
     StoreOption,
     SweepFile,
     UtilisationOption,
     check_choice,
 )
+from w2s_ray.errors import InputError
 
 
 def plan(
@@ -28,8 +29,8 @@ def plan(
     accelerator: AcceleratorOption = None,
     accelerators: AcceleratorsOption = None,
     utilisation: UtilisationOption = 0.4,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
     cluster: Annotated[
         Path | None,
         typer.Option(
@@ -39,11 +40,15 @@ def plan(
     format: FormatOption = "table",
 ) -> None:
     """Print what a sweep will run: fits of each kind, what it needs, takes and costs."""
-    from w2s_ray.cli.cost_options import device_and_rate
+    from w2s_ray.cli.cost_options import device_of
     from w2s_ray.cli.plan_view import place_plan, print_plan
+    from w2s_ray.config.budget import read_price
 
     check_choice(format, ("table", "json"), option="--format")
-    device, rate = device_and_rate(accelerator, accelerators, utilisation, prices, spot=spot)
+    device = device_of(accelerator, accelerators, utilisation)
+    price = read_price(price_per_hour, currency)
+    if price is not None and device is None:
+        raise InputError("--price-per-hour needs device time; add --accelerator NAME")
     sweep = load_sweep(sweep_file)
     results = open_store(store, sweep)
     placed, capacity = place_plan(
@@ -57,7 +62,7 @@ def plan(
         console=output_console(),
         every_run=runs,
         device=device,
-        rate=rate,
+        price=price,
         format=format,
     )
     for line in capacity if format == "table" else ():

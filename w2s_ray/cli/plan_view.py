@@ -9,14 +9,23 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.cli.estimate_view import Rate, print_estimate, print_json
+from w2s_ray.cli.estimate_view import print_estimate, print_json
 from w2s_ray.config import OneOf, StudyRecipe
+from w2s_ray.config.budget import Price
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.plan import NodeKind, Nodes, Plan, PlannedFit, asked_by, check_nodes, doubts
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.plan import (
+    NodeKind,
+    Nodes,
+    Plan,
+    PlannedFit,
+    check_nodes,
+    model_order_warnings,
+    worker_resources,
+)
 from w2s_ray.plan.cluster_file import read_cluster_file
 from w2s_ray.plan.estimates import Device, estimate_plan, settled, whole_gpus
 from w2s_ray.plan.nodes import ACCELERATOR
-from w2s_ray.terminal import PlainConsole
 
 
 def print_plan(
@@ -27,7 +36,7 @@ def print_plan(
     console: PlainConsole,
     every_run: bool = False,
     device: Device | None = None,
-    rate: Rate | None = None,
+    price: Price | None = None,
     format: str = "table",
 ) -> None:
     """Print `plan` and its estimate; `done` are the ids of runs that `store` has."""
@@ -45,7 +54,7 @@ def print_plan(
             "refits": plan.waiting,
             "done": len(done),
         }
-        print_json(estimate, plan=counts, device=device, rate=rate)
+        print_json(estimate, plan=counts, device=device, price=price)
         return
     console.print(
         Text.assemble((sweep.name, "bold"), f": {_size(plan)}, results in {store}\n"),
@@ -56,9 +65,9 @@ def print_plan(
     for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
         console.print(line, soft_wrap=True)
     console.print()
-    print_estimate(estimate, device=device, rate=rate, console=console)
-    for doubt in doubts(plan, shapes):
-        console.print(Text(doubt, style="yellow"), soft_wrap=True)
+    print_estimate(estimate, device=device, price=price, console=console)
+    for warning in model_order_warnings(plan, shapes):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     if every_run:
         console.print()
         console.print(_runs(plan, done))
@@ -98,7 +107,7 @@ def _capacity(plan: Plan, nodes: Nodes, cluster_file: Path) -> list[str]:
     for model in plan.sweep.models:
         of_model = [f.execution for f in plan.fits.values() if f.source.name == model.label]
         executions = of_model or [plan.sweep.execution_of(model)]
-        count = min(nodes.holds(asked_by(e, gpus=gpus)) // e.workers for e in executions)
+        count = min(nodes.capacity(worker_resources(e, gpus=gpus)) // e.workers for e in executions)
         lines.append(f"{cluster_file} has room for {count} fits of {model.label} at once")
     return lines
 

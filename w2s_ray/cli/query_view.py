@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.cli.terminal import reader_left
+from w2s_ray.cli.standard_streams import pipe_closed
 from w2s_ray.errors import InputError
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.printable import printable
 from w2s_ray.store import Store
 from w2s_ray.store.sql_query import stream
-from w2s_ray.terminal import PlainConsole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -255,7 +255,7 @@ def _atomic(out: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and reader_left():
+        if isinstance(error, BrokenPipeError) and pipe_closed():
             raise
         raise InputError(f"can't write {out}: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ import typer
 from w2s_ray.cli.inputs import open_snapshot, optional_sweep
 from w2s_ray.cli.options import OptionalSweepFile, StoreOption
 from w2s_ray.errors import InputError
-from w2s_ray.terminal import PlainConsole
+from w2s_ray.plain_console import PlainConsole
 
 
 def report(

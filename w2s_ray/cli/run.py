@@ -9,14 +9,13 @@ from rich.text import Text
 
 from w2s_ray.cli.inputs import load_sweep, open_store
 from w2s_ray.cli.options import (
-    AcceleratorOption,
     BudgetOption,
-    PricesOption,
-    SpotOption,
+    CurrencyOption,
+    PriceOption,
     StoreOption,
     SweepFile,
 )
-from w2s_ray.terminal import PlainConsole
+from w2s_ray.plain_console import PlainConsole
 
 if TYPE_CHECKING:
     from w2s_ray.execute.driver import Outcome
@@ -34,9 +33,8 @@ def run(
         ),
     ] = None,
     budget: BudgetOption = None,
-    accelerator: AcceleratorOption = None,
-    prices: PricesOption = None,
-    spot: SpotOption = False,
+    price_per_hour: PriceOption = None,
+    currency: CurrencyOption = None,
 ) -> None:
     """Run a sweep, or what is left of it, and print its table. Ctrl-C stops it cleanly."""
     from w2s_ray.cli.cost_options import budget_of
@@ -44,7 +42,7 @@ def run(
     from w2s_ray.cli.tables_view import print_table
     from w2s_ray.execute.driver import run_sweep
 
-    limit = budget_of(budget, accelerator=accelerator, prices=prices, spot=spot)
+    limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
     sweep = load_sweep(sweep_file)
     results = open_store(store, sweep)
     outcome = run_sweep(

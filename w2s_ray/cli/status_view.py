@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.config import Sweep
-from w2s_ray.durations import clock
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.printable import clock
 from w2s_ray.status.values import Driver, Remaining, Status, StudySeen, Waiting
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 
 MAX_ROWS = 12
 """Rows of a list; further ones are counted."""

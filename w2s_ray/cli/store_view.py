@@ -10,9 +10,9 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.store import Record, Store
 from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
-from w2s_ray.terminal import PlainConsole
 
 _NOUNS = {"fit": ("fit", "fits"), "study": ("study", "studies")}
 """Kind of run -> singular and plural."""

@@ -10,6 +10,7 @@ from rich.text import Text
 from w2s_ray.cli.inputs import cells_of, output_console
 from w2s_ray.config import SweepError, parse_sweep
 from w2s_ray.errors import InputError
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan
 from w2s_ray.report import (
     comparison_sheets,
@@ -24,7 +25,6 @@ from w2s_ray.report.pivot import pivot
 from w2s_ray.report.savings import savings_of
 from w2s_ray.report.table import table_of
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 
 
 def print_table(store: Store, plan: Plan | None, *, format: str, by_seed: bool = False) -> None:

@@ -1,6 +1,6 @@
-"""What a user declares: the sweep file, and the recipes that it is made into.
+"""The sweep file, and the recipes that runs are made of, as frozen pydantic models.
 
-Owns frozen pydantic models and their errors. It reads nothing but the sweep file itself.
+Owns these models, their checks and their error messages. It reads the sweep file and no other file.
 """
 
 from w2s_ray.config.chain import Link, chain
@@ -14,11 +14,11 @@ from w2s_ray.config.declared import (
     Task,
 )
 from w2s_ray.config.execution import Execution, Limits
+from w2s_ray.config.forms import FORMS, Form, FormName
 from w2s_ray.config.load import SweepError, load_sweep, parse_sweep
 from w2s_ray.config.recipe import (
     PARTS,
     FitRecipe,
-    Form,
     Labels,
     ModelSource,
     Part,
@@ -26,9 +26,9 @@ from w2s_ray.config.recipe import (
 from w2s_ray.config.search import Pair, Search, TaskPair
 from w2s_ray.config.settings import (
     SAN_TOKENS,
-    Architecture,
     EarlyStopping,
     FitSettings,
+    PretrainArchitecture,
     Training,
 )
 from w2s_ray.config.space import Branch, Distribution, OneOf, branch, branches, grid_size
@@ -65,9 +65,9 @@ from w2s_ray.methods.losses import (
 )
 
 __all__ = [
+    "FORMS",
     "PARTS",
     "SAN_TOKENS",
-    "Architecture",
     "BootstrapStage",
     "Bounds",
     "Branch",
@@ -83,6 +83,7 @@ __all__ = [
     "FitRecipe",
     "FitSettings",
     "Form",
+    "FormName",
     "FullTuning",
     "GenerativeStage",
     "IterateStage",
@@ -103,6 +104,7 @@ __all__ = [
     "Pair",
     "Part",
     "Pretrain",
+    "PretrainArchitecture",
     "ProbeTuning",
     "ProductLoss",
     "Prompt",

@@ -1,7 +1,7 @@
-"""A student's chain: the fits that a method's stages make of it, in order, itself the last.
+"""A student's chain: the fits that a method's stages add before the student, and the student.
 
-Owns what each stage adds. It is a function of recipes and settings: whose labels the first fit
-learns from, which models stand in between and where they lie is said by the caller.
+Owns what each stage adds or changes. It is a function of recipes and settings. The caller chooses
+the supervisors and the intermediate models.
 """
 
 from __future__ import annotations
@@ -33,66 +33,66 @@ class Link:
 
     recipe: FitRecipe
     rung: int | None
-    """Which of the models in between it trains; None = the student's own."""
+    """Index of the intermediate model that it trains; None = the student's model."""
 
 
 def chain(
     student: FitRecipe, *, between: Sequence[FitRecipe] = (), stages: Iterable[Stage] = ()
 ) -> tuple[Link, ...]:
-    """The fits of `student`, whose labels are its supervisors', under `stages`.
+    """The fits of `student`, whose labels come from its supervisors, under `stages`.
 
-    `between` are the students that models in between would be, weakest first; a bootstrap stage
-    chooses among them.
+    `between` are the recipes of the intermediate models as students, weakest first. A bootstrap
+    stage chooses among them.
     """
     stages = tuple(stages)
     transforms = tuple(stage for stage in stages if isinstance(stage, Transform))
-    generative = _the(GenerativeStage, stages)
-    bootstrap, iterate = _the(BootstrapStage, stages), _the(IterateStage, stages)
+    generative = _first_of(GenerativeStage, stages)
+    bootstrap, iterate = _first_of(BootstrapStage, stages), _first_of(IterateStage, stages)
     rungs = [*_rungs(bootstrap, between), None]
     fresh = bootstrap is not None and bootstrap.fresh and len(rungs) > 1
-    prompt = _the(PromptStage, stages)
+    prompt = _first_of(PromptStage, stages)
     links: list[Link] = []
     labels = student.labels.runs
-    for place, rung in enumerate(rungs):
+    for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
-        update: dict[str, object] = {"train_slice": (place, len(rungs))} if fresh else {}
+        update: dict[str, object] = {"train_slice": (index, len(rungs))} if fresh else {}
         if generative is not None:
-            read = generative_fit(base, generative)
-            links.append(Link(read, rung))
-            update["model"] = f"run:{read.run_id}"
-        for left in reversed(range(1 + (iterate.times if iterate and rung is None else 0))):
-            reported = rung is None and left == 0
+            language_model = generative_fit(base, generative)
+            links.append(Link(language_model, rung))
+            update["model"] = f"run:{language_model.run_id}"
+        for remaining in reversed(range(1 + (iterate.times if iterate and rung is None else 0))):
+            reported = rung is None and remaining == 0
             update |= {
                 "labels": Labels(source=labels, transforms=transforms),
-                **_asked(prompt),
+                **_prompt_update(prompt),
                 "predicts": base.predicts if reported else ("student_half", *base.predicts),
             }
             links.append(Link(base.model_copy(update=update), rung))
             labels = (links[-1].recipe.run_id,)
-    probe = _the(LinearProbeStage, stages)
+    probe = _first_of(LinearProbeStage, stages)
     return tuple(links) if probe is None else _probed(student, links, probe)
 
 
 def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) -> tuple[Link, ...]:
-    """`links`, whose last is `student` under its stages, with a probe in its place or after it."""
+    """`links` with a probe instead of the last fit, the student, or after it."""
     *before, last = links
     if stage.of == "pretrained":
-        begins = last.recipe.model
-        before = [link for link in before if begins == f"run:{link.recipe.run_id}"]
+        initial_model = last.recipe.model
+        before = [link for link in before if initial_model == f"run:{link.recipe.run_id}"]
     else:
-        taught = last.recipe.model_copy(update={"predicts": ()})
-        before.append(Link(taught, None))
-        begins = f"run:{taught.run_id}"
-    chosen: dict[str, object] = {"epochs": stage.epochs, "lr": stage.lr, "tuning": ProbeTuning()}
+        probed_student = last.recipe.model_copy(update={"predicts": ()})
+        before.append(Link(probed_student, None))
+        initial_model = f"run:{probed_student.run_id}"
+    training: dict[str, object] = {"epochs": stage.epochs, "lr": stage.lr, "tuning": ProbeTuning()}
     if stage.batch_size is not None:
-        chosen["batch_size"] = stage.batch_size
+        training["batch_size"] = stage.batch_size
     stopping = student.early_stopping
     if stopping is not None:
-        stopping = stopping.model_copy(update={"oracle": False})  # its labels are the truth
+        stopping = stopping.model_copy(update={"oracle": False})  # its labels are ground truth
     update: dict[str, object] = {
-        "model": begins,
+        "model": initial_model,
         "labels": Labels(source="ground_truth"),
-        "training": student.training.model_copy(update=chosen),
+        "training": student.training.model_copy(update=training),
         "loss": XentLoss(),
         "early_stopping": stopping,
     }
@@ -100,16 +100,16 @@ def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) 
 
 
 def generative_fit(student: FitRecipe, stage: GenerativeStage) -> FitRecipe:
-    """Language modelling on the texts that `student` trains on; it leaves weights."""
-    chosen = {"epochs": stage.epochs, "lr": stage.lr, "batch_size": stage.batch_size}
-    given: dict[str, object] = {n: value for n, value in chosen.items() if value is not None}
+    """Language modelling on the texts that `student` trains on. Its weights are kept."""
+    settings = {"epochs": stage.epochs, "lr": stage.lr, "batch_size": stage.batch_size}
+    training: dict[str, object] = {n: value for n, value in settings.items() if value is not None}
     if student.training.tuning.kind in ("probe", "lp_ft"):
-        given["tuning"] = FullTuning()  # there is no head to probe with
+        training["tuning"] = FullTuning()  # a language model has no head to probe
     return student.model_copy(
         update={
             "form": "text",
             "labels": Labels(source="none"),
-            "training": student.training.model_copy(update=given),
+            "training": student.training.model_copy(update=training),
             "loss": XentLoss(),
             "early_stopping": None,
             "predicts": (),
@@ -117,23 +117,23 @@ def generative_fit(student: FitRecipe, stage: GenerativeStage) -> FitRecipe:
     )
 
 
-def _asked(stage: PromptStage | None) -> dict[str, object]:
-    """What a prompt stage changes in a student's recipe."""
+def _prompt_update(stage: PromptStage | None) -> dict[str, object]:
+    """The fields of a student's recipe that a prompt stage changes."""
     if stage is None:
         return {}
     prompt = Prompt(**{name: getattr(stage, name) for name in Prompt.model_fields})
-    truth = {"labels": Labels(source="ground_truth")} if stage.labels == "ground_truth" else {}
-    return {"prompt": prompt, "loss": XentLoss(), "early_stopping": None, **truth}
+    labels = {"labels": Labels(source="ground_truth")} if stage.labels == "ground_truth" else {}
+    return {"prompt": prompt, "loss": XentLoss(), "early_stopping": None, **labels}
 
 
 def _rungs(bootstrap: BootstrapStage | None, between: Sequence[FitRecipe]) -> list[int]:
-    """Places in `between` of the models that a bootstrap goes through."""
+    """Indices in `between` of the intermediate models of a bootstrap."""
     if bootstrap is None:
         return []
-    every = len(between)
-    steps = every if bootstrap.through else min(bootstrap.between, every)
-    return [(2 * step + 1) * every // (2 * steps) for step in range(steps)]
+    available = len(between)
+    steps = available if bootstrap.through else min(bootstrap.between, available)
+    return [(2 * step + 1) * available // (2 * steps) for step in range(steps)]
 
 
-def _the(kind: type[S], stages: Iterable[Stage]) -> S | None:
+def _first_of(kind: type[S], stages: Iterable[Stage]) -> S | None:
     return next((stage for stage in stages if isinstance(stage, kind)), None)

@@ -1,25 +1,26 @@
-"""What a sweep file declares one by one: tasks, models, methods.
+"""The tasks, models and methods of a sweep file.
 
-Owns their shape and the checks of each for itself. It reads no data, and knows nothing of the
-sweep that they stand in.
+Owns their fields and the checks of each entry alone. `sweep` checks them against each other. It
+reads no data.
 """
 
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from w2s_ray.config.names import Line, LocalPath, Name, Rows, Seed
-from w2s_ray.config.settings import Architecture, EarlyStopping, Training
+from w2s_ray.config.forms import FORMS, FormName
+from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
+from w2s_ray.config.settings import EarlyStopping, PretrainArchitecture, Training
 from w2s_ray.config.space import Choices
 from w2s_ray.config.stages import Stage
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
 
-Number = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 
 
@@ -67,75 +68,52 @@ class Columns(Frozen):
     group: Line | None = None
     """Column of the row's group. All rows of a group go to the same part of the split; null = each
     row is a group of its own."""
-    positive: Line | Number | bool | None = None
+    positive: Line | Int64 | bool | None = None
     """The label value that is class 1; null = 1, true, or the second of two values in sorted
     order."""
 
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
-        pair = self.first is not None and self.second is not None
-        ranked = self.chosen is not None and self.rejected is not None
-        whole = {
-            "classes": self.text and self.label,
-            "pairs": ranked or (pair and (self.label or self.preferred)),
-            "answers": self.text and self.answer,
-            "text": self.text,
-            "features": self.category,
-        }
-        given = {
+        given = self._given()
+        if any(form.is_made_by(given) for form in FORMS.values()):
+            return self
+        for form in FORMS.values():
+            mistake = form.mistake(given)
+            if mistake is not None:
+                raise InputError(mistake)
+        raise InputError(
+            f"{', '.join(sorted(given)) or 'no columns'} don't declare a task; give "
+            + ", or ".join(form.columns_in_words for form in FORMS.values())
+        )
+
+    def _given(self) -> set[str]:
+        """The columns that are named and decide the form."""
+        return {
             name
-            for name in (
-                *("text", "label", "first", "second", "preferred", "chosen", "rejected"),
-                *("answer", "category", "image", "id"),
-            )
-            if getattr(self, name) is not None
+            for name in type(self).model_fields
+            if name not in ("difficulty", "group", "positive") and getattr(self, name) is not None
         }
-        judged = {"first", "second", "label" if self.label else "preferred"}
-        allowed = {
-            "classes": {"text", "label"},
-            "pairs": ({"chosen", "rejected"} if ranked else judged) | ({"text"} & given),
-            "answers": {"text", "answer"},
-            "text": {"text"},
-            "features": {"category", *({"image", "id"} & given)},
-        }
-        if self.category is not None and given - allowed["features"]:
-            raise InputError(
-                f"category makes a task of images or of features, which has no "
-                f"{', '.join(sorted(given - allowed['features']))}; for two classes of texts write "
-                "label in place of category, or keep category alone"
-            )
-        if not any(whole[form] and given == allowed[form] for form in whole):
-            raise InputError(
-                f"{', '.join(sorted(given)) or 'no columns'} don't make a task; give text and "
-                "label, or first, second and label or preferred, or chosen and rejected, or text "
-                "and answer, or text alone, or category"
-            )
-        return self
 
     @property
-    def form(self) -> Literal["classes", "pairs", "answers", "text", "features"]:
-        """What the columns make a row."""
-        if self.category is not None:
-            return "features"
-        if self.first is not None or self.chosen is not None:
-            return "pairs"
-        if self.answer is not None:
-            return "answers"
-        return "classes" if self.label is not None else "text"
+    def form(self) -> FormName:
+        """The form of task that the columns make."""
+        given = self._given()
+        return next(name for name, form in FORMS.items() if form.is_made_by(given))
 
 
-Bound = Annotated[float, Field(ge=-1e12, le=1e12)]
-Bounds = tuple[Bound | None, Bound | None]
+DifficultyBound = Annotated[float, Field(ge=-1e12, le=1e12)]
+Bounds = tuple[DifficultyBound | None, DifficultyBound | None]
+"""Lowest and highest difficulty, both included; null = no bound."""
 
 
-def _in_order(bounds: Bounds) -> Bounds:
+def _ordered(bounds: Bounds) -> Bounds:
     least, most = bounds
     if least is not None and most is not None and least > most:
-        raise InputError(f"the least, {least:g}, is above the greatest, {most:g}; swap them")
+        raise InputError(f"the lower bound {least:g} is above the upper bound {most:g}; swap them")
     return bounds
 
 
-OrderedBounds = Annotated[Bounds, AfterValidator(_in_order)]
+OrderedBounds = Annotated[Bounds, AfterValidator(_ordered)]
 
 
 class Difficulty(Frozen):
@@ -148,7 +126,7 @@ class Difficulty(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _alike(cls, value: Any) -> Any:
+    def _same_for_all(cls, value: Any) -> Any:
         return {"train": value, "test": value} if isinstance(value, list | tuple) else value
 
 
@@ -163,12 +141,12 @@ class Task(Frozen):
     """Column names, for a Parquet, JSON-lines, CSV, TSV or .npz file of your own at `path`."""
     revision: Line | None = None
     """Hub commit, tag or branch; null = the newest commit at the time of planning."""
-    train: Rows
+    train: RowCount
     """Training rows in all. One half trains the supervisor, the other half the student. A corpus
     has no halves."""
-    validation: Rows
+    validation: RowCount
     """Validation rows. They occur in no other part."""
-    test: Rows
+    test: RowCount
     """Test rows, for the reported accuracy. They occur in no other part."""
     balance: bool = True
     """Undersample each part, after shuffling, to as many positive as negative rows. Without effect
@@ -185,7 +163,7 @@ class Task(Frozen):
     @model_validator(mode="after")
     def _columns_need_a_file(self) -> Task:
         if self.columns is not None and self.path is None:
-            raise InputError(f"task {self.name!r} has columns but no path; name the file in `path`")
+            raise InputError(f"task {self.name!r} has columns but no path; give the file as `path`")
         return self
 
 
@@ -195,7 +173,7 @@ class Pretrain(Frozen):
     All seeds of the sweep share it, and so do other sweeps on the same store that declare the same.
     """
 
-    architecture: Architecture
+    architecture: PretrainArchitecture
     """The architecture and the tokenizer."""
     corpus: Task
     """The text to train on: `texts`, `chess_games`, `chess_positions`, or a file with the column
@@ -232,7 +210,7 @@ class Model(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _from_name(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = {"name": value}
         if isinstance(value, dict) and isinstance(value.get("name"), str):

@@ -1,7 +1,7 @@
-"""How runs are carried out: engine, workers, memory, checkpoints, retries, limits.
+"""How fits run: engine, workers, memory, checkpoints, retries, limits.
 
-Nothing here may change a number beyond floating-point rounding, so nothing here is hashed. It is
-recorded beside each result instead. It knows nothing of what is trained.
+Owns the settings that change results by no more than floating-point rounding. They are not part of
+a run's id and are recorded with each result. It declares nothing about what is trained.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Execution(Frozen):
         gpus = 0 if self.gpus_per_worker == "auto" else self.gpus_per_worker or 0
         if gpus != int(gpus) and (gpus > 1 or self.workers > 1):
             raise InputError(
-                f"gpus_per_worker is {gpus}; a fraction of a GPU is possible only below 1 and with "
-                "one worker"
+                f"gpus_per_worker is {gpus}, but a fraction of a GPU must be below 1 and needs "
+                "workers: 1; give a whole number"
             )
         if self.accelerator_type is not None and self.gpus_per_worker == 0:
             raise InputError(
-                f"accelerator_type is {self.accelerator_type}, but gpus_per_worker is 0; leave out "
+                f"accelerator_type is {self.accelerator_type}, but gpus_per_worker is 0; remove "
                 "one of them"
             )
         if self.offload == "cpu" and (self.engine != "deepspeed" or self.zero_stage < 2):

@@ -1,7 +1,7 @@
-"""Named ladders of open models: hub names, sizes, learning rates and LoRA targets in one place.
+"""Named ladders of open models: hub names, sizes, learning rates and LoRA targets.
 
-Owns the numbers, each with where it is from, and the step from `{ladder: pythia, from: 70m}` to the
-models that a sweep file could have listed. It asks no hub and knows nothing of the rest of a sweep.
+Owns these values with their sources, and the expansion of `{ladder: pythia, from: 70m}` to entries
+of `models`. It makes no request to the hub and reads no other part of a sweep file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from w2s_ray.config.merge import first_error, unknown
+from w2s_ray.config.merge import first_error, unknown_key
 from w2s_ray.config.names import Line
 from w2s_ray.config.settings import Frozen
 from w2s_ray.errors import InputError
@@ -30,7 +30,7 @@ class Rung:
     name: str
     """Hub name."""
     parameters: float
-    """Weights, embeddings included, rounded as the model's card has it; recalled."""
+    """Weights including embeddings, rounded as on the model's card; recalled."""
     lr: float
     """Peak learning rate when every weight is trained, at batch size 32."""
     lr_source: str
@@ -41,16 +41,16 @@ class OpenLadder:
     """One architecture at several sizes, smallest first."""
 
     rungs: Mapping[str, Rung]
-    """Size as its name has it -> model."""
+    """Size, as in the model's name -> model."""
     targets: tuple[str, ...]
     """Modules that get an adapter under LoRA."""
     targets_source: str
     note: str = ""
-    """What a user should know before starting."""
+    """A limitation of these models."""
 
 
 def _rungs(name: str, sizes: Mapping[str, tuple[float, float, str]]) -> dict[str, Rung]:
-    return {size: Rung(name.format(size), *facts) for size, facts in sizes.items()}
+    return {size: Rung(name.format(size), *values) for size, values in sizes.items()}
 
 
 SMALL, LARGE = (5e-5, ALIKE), (1e-5, ALIKE)
@@ -98,7 +98,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
             },
         ),
         ("gate_proj", "down_proj", "up_proj", "q_proj", "k_proj", "v_proj", "o_proj"),
-        f"{ELEUTHER}, where it is said of Llama, Mistral and Qwen",
+        f"{ELEUTHER}, for Llama, Mistral and Qwen",
     ),
     "opt": OpenLadder(
         _rungs(
@@ -116,15 +116,15 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
         ),
         ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
         "recalled: every linear layer of a block, as for the other ladders",
-        "weights on the hub's main branch are pickles, which are never loaded (recalled); name "
+        "weights on the hub's main branch are pickles, which are never loaded (recalled); give the "
         "`revision` of a converted branch, or a local folder",
     ),
 }
-"""Name -> ladder. What is said to be recalled was not checked against the hub."""
+"""Name -> ladder. Values marked as recalled were not checked against the hub."""
 
 LORA_RANK, LORA_LR, LORA_LR_LARGE, LORA_LARGE = 8, 5e-4, 8e-5, 1e9
-"""Rank 8; 5e-4 for its 0.5B model and 8e-5 for its 8B one (EleutherAI/w2s); where between these
-sizes the rate changes is our choice."""
+"""EleutherAI/w2s uses rank 8, and learning rates of 5e-4 at 0.5B weights and 8e-5 at 8B. The size
+between them at which the learning rate changes is our choice."""
 
 
 class LadderRange(Frozen):
@@ -149,80 +149,80 @@ class LadderRange(Frozen):
     """Hub commit, tag or branch of all of these models."""
 
 
-def expanded(models: Any) -> Any:
-    """What a sweep file says of `models` with every ladder in it replaced by its models.
+def with_ladders_expanded(models: Any) -> Any:
+    """The value of the key `models` with every ladder replaced by its models.
 
     Raises:
-        InputError: no such ladder or size, or a range that ends before it begins.
+        InputError: an unknown_key ladder or size, or a range that ends before it begins.
     """
     if isinstance(models, dict) and "ladder" in models:
         models = [models]
     if not isinstance(models, list | tuple):
         return models
-    found: list[Any] = []
+    entries: list[Any] = []
     for entry in models:
         is_ladder = isinstance(entry, dict) and "ladder" in entry
-        found += _models(_range(entry)) if is_ladder else [entry]
-    return found
+        entries += _models(_range(entry)) if is_ladder else [entry]
+    return entries
 
 
 def _range(entry: Mapping[str, Any]) -> LadderRange:
     known = [field.alias or name for name, field in LadderRange.model_fields.items()]
     for key in entry:
         if key not in known:
-            raise InputError(f"models.{key}: {unknown(str(key), known)}")
+            raise InputError(f"models.{key}: {unknown_key(str(key), known)}")
     try:
         return LadderRange.model_validate(entry)
     except ValidationError as error:
         raise InputError(f"models.{first_error(error)}") from None
 
 
-def _models(asked: LadderRange) -> list[dict[str, Any]]:
-    if asked.ladder not in OPEN_LADDERS:
-        said = unknown(asked.ladder, OPEN_LADDERS, what="ladder")
-        raise InputError(f"models.ladder: {said}")
-    ladder = OPEN_LADDERS[asked.ladder]
+def _models(span: LadderRange) -> list[dict[str, Any]]:
+    if span.ladder not in OPEN_LADDERS:
+        problem = unknown_key(span.ladder, OPEN_LADDERS, what="ladder")
+        raise InputError(f"models.ladder: {problem}")
+    ladder = OPEN_LADDERS[span.ladder]
     sizes = list(ladder.rungs)
-    first = 0 if asked.first is None else _place(asked.first, sizes, "from", asked.ladder)
-    last = len(sizes) - 1 if asked.last is None else _place(asked.last, sizes, "to", asked.ladder)
+    first = 0 if span.first is None else _index(span.first, sizes, "from", span.ladder)
+    last = len(sizes) - 1 if span.last is None else _index(span.last, sizes, "to", span.ladder)
     if first > last:
         raise InputError(
-            f"models.to: {asked.last} is smaller than `from: {asked.first}` on the ladder "
-            f"{asked.ladder}; it has, smallest first: {', '.join(sizes)}"
+            f"models.to: {span.last} is smaller than `from: {span.first}`; swap them (sizes of "
+            f"{span.ladder}, smallest first: {', '.join(sizes)})"
         )
-    return [_model(ladder, ladder.rungs[size], asked) for size in sizes[first : last + 1]]
+    return [_model(ladder, ladder.rungs[size], span) for size in sizes[first : last + 1]]
 
 
-def _model(ladder: OpenLadder, rung: Rung, asked: LadderRange) -> dict[str, Any]:
+def _model(ladder: OpenLadder, rung: Rung, span: LadderRange) -> dict[str, Any]:
     training: dict[str, Any] = {"lr": rung.lr}
-    if asked.tuning == "lora":
+    if span.tuning == "lora":
         training["lr"] = LORA_LR if rung.parameters < LORA_LARGE else LORA_LR_LARGE
         adapters = {"kind": "lora", "rank": LORA_RANK, "targets": list(ladder.targets)}
         training["tuning"] = adapters
     return {
         "name": rung.name,
-        "revision": asked.revision,
-        "training": {**training, **asked.training},
-        "execution": asked.execution,
+        "revision": span.revision,
+        "training": {**training, **span.training},
+        "execution": span.execution,
     }
 
 
-def _place(size: str, sizes: list[str], key: str, ladder: str) -> int:
-    by_name = {name.lower(): place for place, name in enumerate(sizes)}
+def _index(size: str, sizes: list[str], key: str, ladder: str) -> int:
+    by_name = {name.lower(): index for index, name in enumerate(sizes)}
     if size.lower() in by_name:
         return by_name[size.lower()]
     raise InputError(
-        f"models.{key}: the ladder {ladder} has no size {size!r}; nearest: "
-        f"{_nearest(size, sizes)}; it has {', '.join(sizes)}"
+        f"models.{key}: the ladder {ladder} has no size {size!r}; did you mean "
+        f"{_nearest(size, sizes)!r}? known: {', '.join(sizes)}"
     )
 
 
 def _nearest(size: str, sizes: list[str]) -> str:
-    """The size nearest by ratio; the smallest where `size` is no number."""
-    asked = _number(size)
-    if asked is None or asked <= 0:
+    """The nearest size by ratio; the smallest if `size` is not a number."""
+    number = _number(size)
+    if number is None or number <= 0:
         return sizes[0]
-    return min(sizes, key=lambda name: abs(math.log((_number(name) or 1.0) / asked)))
+    return min(sizes, key=lambda name: abs(math.log((_number(name) or 1.0) / number)))
 
 
 def _number(size: str) -> float | None:

@@ -1,6 +1,7 @@
 """Sweep files: YAML to a `Sweep`, with errors that name the file, the line, the key and the remedy.
 
-Owns the wording of what is wrong in a file that is YAML: one line for each place in it.
+Owns the conversion of pydantic's errors to messages, one for each place in the file. `yaml_files`
+owns the errors of the YAML itself.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from w2s_ray.config.merge import given, unknown, worded
+from w2s_ray.config.merge import error_message, given_value, unknown_key
 from w2s_ray.config.sweep import Sweep
 from w2s_ray.config.yaml_files import SweepError, load_yaml, read_text
 
 TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
-"""Parts of pydantic's locations that no file has: validators, and tags of unions."""
+"""Parts of pydantic's locations that are not keys of a file: validators, and tags of unions."""
 
 
 Declared = TypeVar("Declared", bound=BaseModel)
@@ -29,13 +30,13 @@ def load_sweep(path: str | Path) -> Sweep:
     """The sweep in the YAML file at `path`.
 
     Raises:
-        SweepError: the file is missing, is no YAML, or says something that a sweep can't.
+        SweepError: the file is missing, is not YAML, or is not a valid sweep.
     """
     return parse_sweep(read_text(path, what="sweep file"), name=str(path))
 
 
 def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: str) -> Declared:
-    """The `model` in the YAML file at `path`; `what` it is and `needs` are for errors.
+    """The YAML file at `path` as a `model`; `what` and `needs` describe the file in errors.
 
     Raises:
         SweepError: as for `load_sweep`.
@@ -45,7 +46,7 @@ def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: 
 
 
 def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
-    """The sweep in the YAML `text`; `name` stands for the file in errors.
+    """The sweep in the YAML `text`; `name` is the file's name in errors.
 
     Raises:
         SweepError: as for `load_sweep`.
@@ -73,37 +74,38 @@ class _Problem:
 
     line: int
     key: str
-    """Dotted, as the user wrote it; empty for the whole file."""
+    """Dotted, as in the file; empty for the whole file."""
     message: str
-    given: str = ""
-    is_of_type: bool = False
-    """Whether the value is none of the right type, which each member of a union says of it."""
+    value: str = ""
+    """The wrong value, formatted as the end of the message."""
+    is_wrong_type: bool = False
+    """Whether the value has the wrong type; pydantic reports this for each member of a union."""
     is_too_short: bool = False
-    """Whether a list is too short, which pydantic also says where its items are wrong."""
+    """Whether a list is too short; pydantic also reports this if an item is invalid."""
 
 
 def _lines(problems: Sequence[_Problem]) -> list[str]:
-    """A line for each place: pydantic tries every member of a union, and reports each."""
-    above, at = set[str](), set[str]()
+    """One line for each place: pydantic reports one error for each member of a union."""
+    parents, keys = set[str](), set[str]()
     for problem in problems:
         if not problem.is_too_short:
             parts = problem.key.split(".")
-            at.add(problem.key)
-            above |= {".".join(parts[:i]) for i in range(1, len(parts))}
+            keys.add(problem.key)
+            parents |= {".".join(parts[:i]) for i in range(1, len(parts))}
     kept = [
         problem
         for problem in problems
-        if not (problem.is_of_type and problem.key in above)
-        and not (problem.is_too_short and (problem.key in above or problem.key in at))
+        if not (problem.is_wrong_type and problem.key in parents)
+        and not (problem.is_too_short and (problem.key in parents or problem.key in keys))
     ]
     places: dict[tuple[int, str], list[_Problem]] = {}
     for problem in kept:
         places.setdefault((problem.line, problem.key), []).append(problem)
     lines = []
-    for (line, key), here in places.items():
-        said = "; or ".join(dict.fromkeys(problem.message for problem in here))
-        at = f"{line}: {key}: " if key else f"{line}: "
-        lines.append(f"{at}{said}{here[-1].given}")
+    for (line, key), group in places.items():
+        message = "; or ".join(dict.fromkeys(problem.message for problem in group))
+        prefix = f"{line}: {key}: " if key else f"{line}: "
+        lines.append(f"{prefix}{message}{group[-1].value}")
     return lines
 
 
@@ -113,19 +115,20 @@ def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) ->
         loc = ["task", *loc[2:]]
     kind = detail["type"]
     line, key = _locate(root, loc, with_last=kind == "missing")
-    message = worded(detail)
+    message = error_message(detail)
     if kind == "extra_forbidden":
-        message = unknown(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
+        message = unknown_key(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
     if not key:
         line = _line_of_mention(root, message) or line
-    is_of_type = kind == "literal_error" or kind.endswith("_type")
-    return _Problem(line, key, message, given(detail), is_of_type, kind == "too_short")
+    is_wrong_type = kind == "literal_error" or kind.endswith("_type")
+    value = given_value(detail)
+    return _Problem(line, key, message, value, is_wrong_type, kind == "too_short")
 
 
 def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[int, str]:
-    """Line of the deepest node that `loc` leads to, and the path as the user wrote it.
+    """Line of the deepest node on the path `loc`, and this path as in the file.
 
-    `with_last`: the last part of `loc` is a key that the file doesn't have.
+    `with_last`: the last part of `loc` is a key that is missing in the file.
     """
     node, line, shown = root, 1, []
     for part in loc:
@@ -151,7 +154,7 @@ def _child(node: yaml.Node, part: Any) -> tuple[yaml.Node, int] | None:
 
 
 def _line_of_mention(root: yaml.Node, message: str) -> int | None:
-    """The line of the dotted key that a whole-file check named first."""
+    """The line of the first dotted key in the message of a check of the whole file."""
     match = re.match(r"([a-z_]+(?:\.[^\s:]+)?)", message)
     if match is None or not isinstance(root, yaml.MappingNode):
         return None
@@ -161,14 +164,15 @@ def _line_of_mention(root: yaml.Node, message: str) -> int | None:
     for i, key in enumerate(keys):
         step = _child(node, ".".join(keys[i:])) or _child(node, key)
         if step is None and isinstance(node, yaml.SequenceNode):
-            step = next(((n, n.start_mark.line + 1) for n in node.value if _named(n, key)), None)
+            entries = (n for n in node.value if _has_name(n, key))
+            step = next(((n, n.start_mark.line + 1) for n in entries), None)
         if step is None:
             break
         node, line = step
     return line
 
 
-def _named(node: yaml.Node, label: str) -> bool:
+def _has_name(node: yaml.Node, label: str) -> bool:
     if isinstance(node, yaml.ScalarNode):
         return node.value == label
     return isinstance(node, yaml.MappingNode) and any(
@@ -177,7 +181,7 @@ def _named(node: yaml.Node, label: str) -> bool:
 
 
 def _siblings(model: Any, loc: Any, data: Any) -> list[str]:
-    """The keys that are allowed where pydantic met an unknown one."""
+    """The keys that are allowed where pydantic found an unknown one."""
     for part in loc:
         models = _models_in(model) if not _is_model(model) else [model]
         tagged = [

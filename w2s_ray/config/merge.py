@@ -1,4 +1,8 @@
-"""Putting partial settings over whole ones, with errors that name the key and the remedy."""
+"""Partial settings merged into complete ones, with errors that name the key and the remedy.
+
+Owns both ways of merging (top-level keys and dotted settings) and the wording of pydantic's errors.
+It reads no files.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,13 @@ def merged(base: M, overrides: Mapping[str, Any], *, where: str) -> M:
     """`base` with the top-level keys of `overrides` replaced.
 
     Raises:
-        InputError: a key that `base` doesn't have or a value it refuses, named with `where`.
+        InputError: an unknown key or an invalid value; the message begins with `where`.
     """
     if not overrides:
         return base
     for key in overrides:
         if key not in type(base).model_fields:
-            raise InputError(f"{where}: {unknown(key, type(base).model_fields)}")
+            raise InputError(f"{where}: {unknown_key(key, type(base).model_fields)}")
     try:
         return type(base).model_validate({**base.model_dump(), **overrides})
     except ValidationError as error:
@@ -36,11 +40,11 @@ def merged(base: M, overrides: Mapping[str, Any], *, where: str) -> M:
 def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
     """`base` with each dotted setting in `chosen` replaced, all at once.
 
-    A setting that is null and has fields of its own (early stopping) comes into being. A chosen
-    kind (`loss.kind`) begins with that kind's defaults, whatever `base` has.
+    A section that is null in `base` (early stopping) is created with its defaults. A chosen kind
+    (`loss.kind`) starts from the defaults of that kind, not from the settings in `base`.
 
     Raises:
-        InputError: a path names no setting, a value is refused, or they don't go together.
+        InputError: an unknown setting, an invalid value, or values that contradict each other.
     """
     if not chosen:
         return base
@@ -50,22 +54,22 @@ def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
     try:
         return type(base).model_validate(data)
     except ValidationError as error:
-        said = ", ".join(f"{path} = {shown(value)}" for path, value in sorted(chosen.items()))
-        raise InputError(f"{where}: {said}: {first_error(error)}") from None
+        values = ", ".join(f"{path} = {shown(value)}" for path, value in sorted(chosen.items()))
+        raise InputError(f"{where}: {values}: {first_error(error)}") from None
 
 
 def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
-    """Kind -> its model, of the setting at the dotted `path`; empty where there are no kinds."""
+    """Kind -> its model, for the setting at the dotted `path`; empty if it has no kinds."""
     models = [model]
     for key in path.split("."):
-        named = [m for m in models if "kind" in m.model_fields and _kind(m) == key]
+        of_kind = [m for m in models if "kind" in m.model_fields and _kind(m) == key]
         annotations = [m.model_fields[key].annotation for m in models if key in m.model_fields]
-        models = named or [found for a in annotations for found in _models_in(a)]
+        models = of_kind or [m for annotation in annotations for m in _models_in(annotation)]
     return {_kind(m): m for m in models if "kind" in m.model_fields}
 
 
-def unknown(key: str, known: Any, *, what: str = "key") -> str:
-    """A sentence for an unknown key or other `what`, with the nearest known ones."""
+def unknown_key(key: str, known: Any, *, what: str = "key") -> str:
+    """The message for an unknown key, or other `what`, with the nearest known one."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(key[:LONGEST], names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
@@ -76,12 +80,12 @@ def first_error(error: ValidationError) -> str:
     """The first of pydantic's errors as `key: message`."""
     detail = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in detail["loc"])
-    message = worded(detail) + given(detail)
+    message = error_message(detail) + given_value(detail)
     return f"{key}: {message}" if key else message
 
 
-def worded(detail: Any) -> str:
-    """One of pydantic's errors as what is wrong or what to write."""
+def error_message(detail: Any) -> str:
+    """The message for one of pydantic's errors: what is wrong, or what to write instead."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in _WRITE:
         return f"write {_WRITE[kind]}"
@@ -92,7 +96,7 @@ def worded(detail: Any) -> str:
             return f"write {context['expected']}"
         case "union_tag_invalid":
             known = re.findall(r"'([^']*)'", context["expected_tags"])
-            return unknown(str(context["tag"]), known, what=context["discriminator"].strip("'"))
+            return unknown_key(str(context["tag"]), known, what=context["discriminator"].strip("'"))
         case "missing" | "union_tag_not_found":
             key = context.get("discriminator", "").strip("'")
             return f"its {key} is missing; add it" if key else "missing; add it"
@@ -106,15 +110,15 @@ def worded(detail: Any) -> str:
             return detail["msg"]
 
 
-def given(detail: Any) -> str:
-    """What stands there instead, where that is a short value."""
+def given_value(detail: Any) -> str:
+    """The value that caused one of pydantic's errors, in brackets, if it is a scalar."""
     value = detail.get("input")
     simple = isinstance(value, str | int | float | bool)
-    return f" (got {shown(value)})" if simple and detail["type"] not in _SAYS_WHAT else ""
+    return f" (got {shown(value)})" if simple and detail["type"] not in _WITH_VALUE else ""
 
 
-_SAYS_WHAT = ("value_error", "union_tag_invalid", "missing", "extra_forbidden")
-"""Types of pydantic's errors whose words name the value, or have none."""
+_WITH_VALUE = ("value_error", "union_tag_invalid", "missing", "extra_forbidden")
+"""Types of pydantic's errors whose message includes the value, or that have no value."""
 
 _MAPPING, _LIST = "a mapping, {key: value, ...}", "a list, [value, ...]"
 _WRITE = {
@@ -131,7 +135,7 @@ _WRITE = {
 
 
 def _grouped(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """`chosen` by path, with a kind and its settings as one value."""
+    """`chosen` by path, where a kind and its settings are one mapping."""
     kinds = [path.removesuffix(".kind") for path in chosen if path.endswith(".kind")]
     grouped: dict[str, Any] = {kind: {} for kind in kinds}
     for path, value in chosen.items():
@@ -149,7 +153,7 @@ def _put(
     key, rest = keys[0], keys[1:]
     fields = type(base).model_fields if isinstance(base, BaseModel) else model.model_fields
     if key not in fields:
-        raise InputError(f"{where} names no setting: {unknown(key, fields)}")
+        raise InputError(f"{where} is not a setting: {unknown_key(key, fields)}")
     if not rest:
         data[key] = value
         return
@@ -159,7 +163,7 @@ def _put(
         return
     inner_model = type(inner) if isinstance(inner, BaseModel) else _model_in(fields[key].annotation)
     if inner_model is None:
-        raise InputError(f"{where} names no setting: {key!r} has no settings of its own")
+        raise InputError(f"{where} is not a setting: {key!r} has no settings; remove it")
     if data.get(key) is None:
         data[key] = {}
     _put(data[key], inner_model, inner, rest, value, where)
@@ -168,13 +172,15 @@ def _put(
 def _put_in_list(
     data: list[dict[str, Any]], base: tuple[Any, ...], keys: list[str], value: Any, where: str
 ) -> None:
-    """Put a setting into the one of several that is of the kind `keys` begins with."""
-    kinds = [one.kind for one in base]
+    """Set a setting of the list's entry whose kind is `keys[0]`."""
+    kinds = [entry.kind for entry in base]
     if keys[0] not in kinds or len(keys) == 1:
-        there = ", ".join(kinds) or "none"
-        raise InputError(f"{where} names no setting of those there: {there}; add {keys[0]!r} first")
-    place = kinds.index(keys[0])
-    _put(data[place], type(base[place]), base[place], keys[1:], value, where)
+        listed = ", ".join(kinds) or "none"
+        raise InputError(
+            f"{where} is not a setting of the kinds listed there: {listed}; add {keys[0]!r} first"
+        )
+    index = kinds.index(keys[0])
+    _put(data[index], type(base[index]), base[index], keys[1:], value, where)
 
 
 def _kind(model: type[BaseModel]) -> str:
@@ -182,13 +188,13 @@ def _kind(model: type[BaseModel]) -> str:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The one model class in an optional annotation, if there is exactly one."""
-    found = _models_in(annotation)
-    return found[0] if len(found) == 1 else None
+    """The model class in an annotation, if there is exactly one."""
+    models = _models_in(annotation)
+    return models[0] if len(models) == 1 else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The model classes in an annotation: itself, or members of a union."""
+    """The model classes in an annotation: the annotation itself, or members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Union, types.UnionType, tuple, Annotated):

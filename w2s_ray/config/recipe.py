@@ -1,8 +1,8 @@
-"""Recipes: the hashed description of a run, and the unhashed facts needed to carry it out.
+"""Recipes: the hashed description of a run. And model sources, which are not hashed.
 
-Identity is decided by type: a field that stands in a recipe is hashed, one that stands anywhere
-else is not. A recipe names data by fingerprint and models by content, never by a path; where they
-lie is a `ModelSource` or a store's business. It knows nothing of execution and of results.
+Owns what a run's id depends on: every field of a recipe is hashed, and nothing else is. A recipe
+refers to data by fingerprint and to models by content, never by path; a `ModelSource` holds the
+path. It holds no execution settings and no results.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from w2s_ray.config.settings import Architecture, EarlyStopping, FitSettings, Training
+from w2s_ray.config.forms import FormName
+from w2s_ray.config.settings import EarlyStopping, FitSettings, PretrainArchitecture, Training
 from w2s_ray.config.stages import Prompt
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
@@ -22,26 +23,21 @@ from w2s_ray.methods.transforms import AnyTransform
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
 
-Form = Literal["classes", "pairs", "answers", "text", "features"]
-"""What a row is, and so which head and loss a model gets: a text of one of two classes; two texts,
-one of them the better; a prompt and its answer; running text; features of one of several classes.
-"""
-
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
 
 
 class Labels(Frozen):
-    """What a fit learns from. A run id says the same as a source of that one run."""
+    """The labels that a fit is trained on. A run id is short for a source of that one run."""
 
     source: Literal["ground_truth", "none"] | tuple[str, ...]
-    """`ground_truth`; `none`, for a fit on text alone; or the ids of the fits whose predictions are
-    the labels: the mean of their probabilities, where there are several."""
+    """`ground_truth`; `none`, for language modelling; or the ids of the fits whose predictions are
+    the labels. With several fits, the label is the mean of their probabilities."""
     transforms: tuple[AnyTransform, ...] = ()
-    """What is done with the training rows' labels, in this order."""
+    """Transforms of the training rows' labels, applied in this order."""
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _from_source(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"source": value if value in ("ground_truth", "none") else (value,)}
         return value
@@ -50,7 +46,7 @@ class Labels(Frozen):
     def _only_weak_labels_change(self) -> Labels:
         if self.transforms and not self.runs:
             raise InputError(
-                f"transforms change weak labels, but the labels are {self.source}; leave them out"
+                f"transforms change weak labels, but the labels are {self.source}; remove them"
             )
         return self
 
@@ -68,44 +64,49 @@ class FitRecipe(Frozen):
 
     split: str
     """Fingerprint of the task's split: its rows, labels and parts."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
     train_on: Part
-    """The half whose texts are trained on."""
+    """The half of the training rows that is trained on."""
     train_slice: tuple[int, int] | None = None
-    """(i, n): the i-th, from 0, of n disjoint slices of that half, whole groups each; null = all of
-    it."""
+    """(i, n): slice i, from 0, of n disjoint slices of that half. Groups of rows are not divided.
+    null = the whole half."""
     model: str
-    """Identity of the model that training begins with: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
-    `run:ID` (`run:ID@STEP`): the weights that a run left (at a step of it)."""
+    """Identity of the model that training starts from: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
+    `run:ID` (`run:ID@STEP`), the weights of a run at its end (at a step)."""
     labels: Labels
-    """Where its labels come from."""
+    """The labels that it is trained on."""
     training: Training
     loss: AnyLoss
     early_stopping: EarlyStopping | None = None
     seed: int
     """Seeds data order and every random draw of the fit."""
     prompt: Prompt | None = None
-    """How the model is asked, where it is asked and not trained; null = it is trained."""
+    """The prompt, if the model is prompted and not trained; null = it is trained."""
     predicts: tuple[Part, ...] = ("validation", "test")
-    """Parts that the trained model predicts at its end; a supervisor adds the student's half. None:
-    it is trained for its weights, which it leaves."""
+    """Parts that the trained model predicts at the end; a supervisor adds the student's half.
+    Empty = the fit is trained only for its weights, which are kept."""
 
-    architecture: Architecture | None = None
-    """What is pretrained, where training begins with no model's weights: `model` is then `new`."""
+    architecture: PretrainArchitecture | None = None
+    """The architecture to pretrain from random weights; `model` is then `new`."""
     checkpoints: tuple[int, ...] = ()
-    """Steps after which weights are left along the way, for models named `run:ID@STEP`."""
+    """Steps whose weights are kept, for models named `run:ID@STEP`."""
 
     @property
     def run_id(self) -> str:
         return run_id(kind="fit", recipe=self.model_dump(mode="json"))
 
     @property
-    def leaves_weights(self) -> bool:
-        """Whether other fits may begin with its weights: a language model of running text, and what
-        predicts nothing, for it is there for its weights alone.
+    def keeps_weights(self) -> bool:
+        """Whether other fits may start from its weights: true for language models of running text
+        and for fits that predict nothing.
         """
-        return self.form == "text" or not self.predicts
+        return not self.has_labels or not self.predicts
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it learns labels; a fit on running text has none."""
+        return self.labels.source != "none"
 
     @property
     def settings(self) -> FitSettings:
@@ -120,17 +121,17 @@ class FitRecipe(Frozen):
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the fits that it begins with or learns from."""
-        return (*((self.begins_with,) if self.begins_with else ()), *self.labels.runs)
+        """Ids of the fits that it starts from or whose predictions are its labels."""
+        return (*((self.initial_run,) if self.initial_run else ()), *self.labels.runs)
 
     @property
-    def begins_with(self) -> str | None:
-        """Id of the fit whose weights it begins with; None for a pretrained model."""
+    def initial_run(self) -> str | None:
+        """Id of the fit whose weights it starts from; None for a pretrained model."""
         name, _, run = self.model.partition(":")
         return run.partition("@")[0] if name == "run" else None
 
     def with_settings(self, settings: FitSettings) -> FitRecipe:
-        """The same fit under other settings."""
+        """The same fit with other settings."""
         return self.model_copy(
             update={
                 "training": settings.training,
@@ -150,7 +151,7 @@ class ModelSource(Frozen):
     revision: str | None = None
     """The hub commit; null for a folder."""
     identity: str = Field(min_length=1)
-    """What the recipe holds: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
+    """The model in a recipe: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
     trust_remote_code: bool = False
     provisional: bool = False
-    """True where a hub name could not be resolved to a commit; such a plan can't be run."""
+    """True if a hub name could not be resolved to a commit; such a plan can't be run."""

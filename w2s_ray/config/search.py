@@ -1,7 +1,7 @@
-"""How settings are searched: objective, cells, sampler, scheduler.
+"""The `search` section of a sweep file: objective, cells, sampler, scheduler.
 
-Owns the `search` section of a sweep file and the checks that need nothing but that section. What
-is tried stands with each method; how trials run is no business of this room.
+Owns this section and the checks of it alone. The spaces to search belong to the methods
+(`declared`). It runs no trials.
 """
 
 from __future__ import annotations
@@ -84,25 +84,25 @@ class Search(Frozen):
     def _on_is_a_list(cls, value: Any) -> Any:
         on = value.get("on") if isinstance(value, dict) else None
         if isinstance(on, list) and any(isinstance(entry, str) for entry in on):
-            raise InputError(f"on: {on} is no list of pairs; write [[small, medium]]")
+            raise InputError(f"on: {on} is not a list of pairs; write [[small, medium]]")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
         if self.cost and self.scheduler != "none":
             raise InputError(
-                f"scheduler is {self.scheduler}, but cost: true asks for two objectives, and a "
-                "trial can't be stopped early by one of them; set scheduler: none or cost: false"
+                f"scheduler is {self.scheduler}, but cost: true adds a second objective, and "
+                "schedulers stop trials by one objective; set scheduler: none or cost: false"
             )
         if self.sampler == "nsga2" and not self.cost:
             raise InputError(
-                "sampler nsga2 weighs two objectives, and there is one; add cost: true, or set "
+                "sampler nsga2 needs two objectives, and there is one; add cost: true, or set "
                 "sampler: tpe"
             )
         if self.warm_start != "none" and self.objective == "transfer":
             raise InputError(
-                f"warm_start: {self.warm_start} is for a study of each cell, but objective is "
-                "transfer; set objective: weak_validation or oracle, or warm_start: none"
+                f"warm_start: {self.warm_start} needs a study for each cell, but objective: "
+                "transfer has none; set objective: weak_validation or oracle, or warm_start: none"
             )
         with_task = [isinstance(entry, TaskPair) for entry in self.on or ()]
         if any(with_task) and not all(with_task):
@@ -113,5 +113,5 @@ class Search(Frozen):
 
     @property
     def across_tasks(self) -> bool:
-        """Whether a transfer study serves all tasks, not one."""
+        """Whether one transfer study is for all tasks, instead of one study for each task."""
         return any(isinstance(entry, TaskPair) for entry in self.on or ())

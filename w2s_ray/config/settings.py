@@ -1,8 +1,8 @@
 """The settings of one fit: training schedule, loss, early stopping.
 
-Owns the models that a sweep file and a recipe share, so that what a user writes is what is hashed.
-The docstrings of the fields are the manual. It refuses unknown keys, and knows nothing of grids,
-of execution or of files.
+Owns the models that sweep files and recipes share, so that the settings in the file are the
+settings that are hashed. The docstrings of the fields are the reference (docs/sweep-file.md). It
+holds no execution settings and reads no files.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class Training(Frozen):
 
     @property
     def evaluations(self) -> int:
-        """How often a whole training evaluates at most."""
+        """Largest number of evaluations of one fit."""
         return self.epochs * self.evaluations_per_epoch
 
 
 SAN_TOKENS = 199
-"""Of the tokenizer `san`."""
+"""Tokens of the tokenizer `san`."""
 
 
-class Architecture(Frozen):
+class PretrainArchitecture(Frozen):
     """A language model to pretrain from random weights, with a tokenizer made from the corpus."""
 
     kind: Literal["gpt2", "llama", "gpt_neox"] = "gpt2"
@@ -88,21 +88,21 @@ class Architecture(Frozen):
     vocabulary of 199 tokens."""
 
     @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> Architecture:
+    def _heads_divide_the_width(self) -> PretrainArchitecture:
         if self.width % (2 * self.heads):
             raise InputError(
-                f"width {self.width} can't be cut into {self.heads} heads of an even width; "
-                "choose a multiple of twice the heads"
+                f"width {self.width} is not divisible by twice the number of heads "
+                f"({self.heads}); choose a multiple of {2 * self.heads}"
             )
         return self
 
     @property
     def most_tokens(self) -> int:
-        """Tokens that the tokenizer has at most."""
+        """Largest number of tokens that the tokenizer can have."""
         return SAN_TOKENS if self.tokenizer == "san" else self.vocabulary
 
     def config(self, vocabulary: int) -> dict[str, Any]:
-        """What the model's config.json says of its shape, with so many tokens."""
+        """The shape as in the model's config.json, with a vocabulary of this size."""
         if self.kind == "gpt2":
             shape = {"n_positions": self.context, "n_embd": self.width}
             shape |= {"n_layer": self.layers, "n_head": self.heads}
@@ -152,26 +152,26 @@ class FitSettings(Frozen):
         for kind in kinds:
             if kinds.count(kind) > 1:
                 raise InputError(
-                    f"stages has {kind!r} more than once, and settings are named by kind; keep one"
+                    f"stages has {kind!r} more than once, and each kind may occur once; keep one"
                 )
         return self
 
     @model_validator(mode="after")
-    def _what_is_asked_is_not_probed(self) -> FitSettings:
+    def _prompt_or_probe(self) -> FitSettings:
         if {"prompt", "linear_probe"} <= {kind_of(stage) for stage in self.stages}:
             raise InputError(
-                "stages has prompt and linear_probe: each stands for the student that is reported; "
-                "keep one"
+                "stages has prompt and linear_probe, and each replaces the reported student; keep "
+                "one"
             )
         return self
 
     @model_validator(mode="after")
-    def _a_simulated_supervisor_teaches_one_student(self) -> FitSettings:
+    def _simulated_supervisor_labels_for_one_student(self) -> FitSettings:
         kinds = [kind_of(stage) for stage in self.stages]
         for kind in ("bootstrap", "iterate", "prompt"):
             if "simulated" in kinds and kind in kinds:
                 raise InputError(
-                    f"stages has simulated and {kind}: a simulated supervisor stands for the real "
-                    f"one, and labels for one student that is trained; leave {kind} out"
+                    f"stages has simulated and {kind}: a simulated supervisor labels for exactly "
+                    f"one trained student; remove {kind}"
                 )
         return self

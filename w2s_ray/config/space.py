@@ -1,7 +1,7 @@
-"""What a search may try: distributions of single settings, and kinds with settings of their own.
+"""Search spaces: distributions of single settings, and choices between kinds with their settings.
 
-Owns the shape of a search space and the ways through it. It proposes nothing (samplers live where
-studies run) and knows no setting: whether a path names one is checked where settings are known.
+Owns the form of a search space and its branches (one kind chosen for each setting with kinds). It
+proposes no values; `check_space` checks that the settings exist.
 """
 
 from __future__ import annotations
@@ -21,33 +21,35 @@ from w2s_ray.printable import shown
 
 MOST_CHOICES = 10_000
 WIDEST = 10**12
-"""Greatest absolute value of an integer's bounds."""
+"""Largest absolute value of an integer's bounds."""
 
 
 def _value(value: Any) -> Any:
-    """A setting's value, or a list of such: a list as a tuple, so that it can be looked up."""
+    """A setting's value; a list as a tuple, so that it is hashable."""
     if isinstance(value, list | tuple):
         return tuple(_value(part) for part in value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{value} is no finite number")
+        raise InputError(f"{value} is not a finite number; correct it")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise InputError(f"{shown(value)} is no value; write a number, text, true, false, null or list")
+    raise InputError(
+        f"{shown(value)} is not a value; write a number, text, true, false, null or list"
+    )
 
 
 Value = Annotated[Any, AfterValidator(_value)]
-Number = Annotated[float, Field(ge=-1e30, le=1e30)]
-Bound = Annotated[int, Field(ge=-WIDEST, le=WIDEST)]
+FloatBound = Annotated[float, Field(ge=-1e30, le=1e30)]
+IntegerBound = Annotated[int, Field(ge=-WIDEST, le=WIDEST)]
 
 
 class Distribution(Frozen):
     """Values to try for one setting: exactly one of these keys."""
 
-    uniform: tuple[Number, Number] | None = None
+    uniform: tuple[FloatBound, FloatBound] | None = None
     """Any float between the two bounds."""
-    loguniform: tuple[Number, Number] | None = None
+    loguniform: tuple[FloatBound, FloatBound] | None = None
     """Any float between the two bounds, log-uniformly."""
-    integer: tuple[Bound, Bound] | None = None
+    integer: tuple[IntegerBound, IntegerBound] | None = None
     """Any integer between the two bounds, both included."""
     choice: tuple[Value, ...] | None = Field(default=None, min_length=1, max_length=MOST_CHOICES)
     """One of the values; a value may be a list, as for `training.betas`."""
@@ -61,30 +63,33 @@ class Distribution(Frozen):
             )
         bounds = self.uniform or self.loguniform or self.integer
         if bounds is not None and not bounds[0] < bounds[1]:
-            raise InputError(f"{given[0]}: {shown(list(bounds))} is no range; write [low, high]")
+            raise InputError(f"{given[0]}: {shown(list(bounds))} is not a range; write [low, high]")
         if self.loguniform is not None and self.loguniform[0] <= 0:
-            raise InputError(f"loguniform: {list(self.loguniform)} must lie above 0")
+            raise InputError(
+                f"loguniform: {list(self.loguniform)} must be above 0; raise the lower bound, or "
+                "use uniform"
+            )
         return self
 
     def examples(self) -> tuple[Any, ...]:
-        """Values that stand for the whole: the bounds, or every choice."""
+        """Values to validate: the bounds, or every choice."""
         return self.choice or self.uniform or self.loguniform or self.integer or ()
 
     def extremes(self) -> tuple[Any, ...]:
-        """The least and the greatest value; of choices that have no order, the first."""
+        """The smallest and the largest value; the first of choices that aren't numbers."""
         values = self.examples()
         if all(isinstance(value, int | float) for value in values):
             return tuple(dict.fromkeys((min(values), max(values))))
         return values[:1]
 
     def grid(self) -> Sequence[Any] | None:
-        """Every value, or None where there are infinitely many."""
+        """Every value; None if there are infinitely many."""
         if self.integer is not None:
             return range(self.integer[0], self.integer[1] + 1)
         return self.choice
 
     def holds(self, value: Any) -> bool:
-        """Whether `value` may be tried."""
+        """Whether `value` is in the distribution."""
         values = self.grid()
         if values is not None:
             return _value(value) in values
@@ -103,7 +108,7 @@ Entry = Annotated[
 
 
 def listed(value: Any) -> Any:
-    """A value of a space as it is recorded: a tuple is a list there."""
+    """A value as in JSON records: a tuple becomes a list."""
     return [listed(part) for part in value] if isinstance(value, tuple) else value
 
 
@@ -116,10 +121,12 @@ class OneOf(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _alone(cls, value: Any) -> Any:
+    def _only_key(cls, value: Any) -> Any:
         if isinstance(value, dict) and len(value) > 1:
             others = ", ".join(str(key) for key in value if key != "one_of")
-            raise InputError(f"one_of stands alone; remove {others}, or put it into an entry")
+            raise InputError(
+                f"one_of must be the only key; remove {others}, or move it into an entry"
+            )
         return value
 
     @model_validator(mode="after")
@@ -137,9 +144,9 @@ class OneOf(Frozen):
         return tuple(entry.get("kind") for entry in self.one_of)  # type: ignore[misc]
 
     def entry(self, kind: str) -> dict[str, Entry]:
-        """What stands beside `kind` in its entry."""
-        found = self.one_of[self.kinds().index(kind)]
-        return {key: value for key, value in found.items() if key != "kind"}
+        """The settings of `kind`, without the key `kind`."""
+        entry = self.one_of[self.kinds().index(kind)]
+        return {key: value for key, value in entry.items() if key != "kind"}
 
 
 def _tag(value: Any) -> str:
@@ -151,31 +158,31 @@ Choices = Annotated[
     Annotated[Distribution, Tag("(distribution)")] | Annotated[OneOf, Tag("(one_of)")],
     Discriminator(_tag),
 ]
-"""What to try for one dotted setting."""
+"""The values to try for one dotted setting."""
 
 Space = Mapping[str, Distribution | OneOf]
-"""Dotted setting -> what to try."""
+"""Dotted setting -> values to try."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One way through a space: a kind is chosen wherever there are kinds."""
+    """The part of a space in which each setting with kinds has one chosen kind."""
 
     kinds: dict[str, str]
-    """Dotted setting that has kinds -> the kind."""
+    """Dotted setting with kinds -> the chosen kind."""
     fixed: dict[str, Any]
-    """Dotted setting -> its value; the kinds are among them, as `loss.kind`."""
+    """Dotted setting -> its fixed value, including the kinds as `loss.kind`."""
     free: dict[str, Distribution]
-    """Dotted setting -> what to try."""
+    """Dotted setting -> values to try."""
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """Every point of the branch's grid; every free setting must have one."""
+        """Every point of the branch's grid; every free setting must be finite."""
         paths = sorted(self.free)
         for values in itertools.product(*(self.free[path].grid() or () for path in paths)):
             yield {**self.fixed, **dict(zip(paths, map(listed, values), strict=True))}
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a trial of this branch may have `settings`."""
+        """Whether `settings` is a point of this branch."""
         return settings.keys() == {*self.fixed, *self.free} and all(
             self.free[path].holds(value) if path in self.free else value == self.fixed[path]
             for path, value in settings.items()
@@ -183,32 +190,33 @@ class Branch:
 
 
 def branches(space: Space) -> tuple[Branch, ...]:
-    """Every way through `space`; one where no setting has kinds."""
-    forks = {path: found for path, found in sorted(space.items()) if isinstance(found, OneOf)}
+    """Every branch of `space`; exactly one if no setting has kinds."""
+    one_ofs = {path: one_of for path, one_of in sorted(space.items()) if isinstance(one_of, OneOf)}
     return tuple(
-        branch(space, dict(zip(forks, kinds, strict=True)))
-        for kinds in itertools.product(*(fork.kinds() for fork in forks.values()))
+        branch(space, dict(zip(one_ofs, kinds, strict=True)))
+        for kinds in itertools.product(*(one_of.kinds() for one_of in one_ofs.values()))
     )
 
 
 def branch(space: Space, kinds: Mapping[str, str]) -> Branch:
-    """The way through `space` that takes `kinds`."""
-    found = Branch(kinds=dict(kinds), fixed={}, free={})
-    for path, declared in sorted(space.items()):
-        if isinstance(declared, Distribution):
-            found.free[path] = declared
+    """The branch of `space` with these kinds."""
+    result = Branch(kinds=dict(kinds), fixed={}, free={})
+    for path, choices in sorted(space.items()):
+        if isinstance(choices, Distribution):
+            result.free[path] = choices
             continue
-        found.fixed[f"{path}.kind"] = kinds[path]
-        for key, entry in sorted(declared.entry(kinds[path]).items()):
+        result.fixed[f"{path}.kind"] = kinds[path]
+        for key, entry in sorted(choices.entry(kinds[path]).items()):
             if isinstance(entry, Distribution):
-                found.free[f"{path}.{key}"] = entry
+                result.free[f"{path}.{key}"] = entry
             else:
-                found.fixed[f"{path}.{key}"] = listed(entry)
-    return found
+                result.fixed[f"{path}.{key}"] = listed(entry)
+    return result
 
 
 def grid_size(space: Space) -> int:
-    """Points of the space's grid; every free setting must have one."""
+    """Number of points of the space's grid; every free setting must be finite."""
     return sum(
-        math.prod(len(free.grid() or ()) for free in way.free.values()) for way in branches(space)
+        math.prod(len(distribution.grid() or ()) for distribution in branch.free.values())
+        for branch in branches(space)
     )

@@ -1,7 +1,7 @@
-"""The stages of a method: what happens between the supervisor and the student that is reported.
+"""The stages of a method: steps between the supervisor and the reported student.
 
-Owns the settings of each stage. Label transforms are stages too, and stand with what they compute.
-How stages become fits is `chain`'s business.
+Owns the settings of each stage. Label transforms are stages too; `w2s_ray.methods.transforms` has
+them. `chain` makes fits of the stages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from w2s_ray.methods.transforms import Transform
 
 
 def kind_of(stage: Frozen) -> str:
-    """The name of a stage in a sweep file."""
+    """The kind of a stage in a sweep file."""
     return str(type(stage).model_fields["kind"].default)
 
 
@@ -51,7 +51,7 @@ class EnsembleStage(Frozen):
     @model_validator(mode="after")
     def _more_than_one(self) -> EnsembleStage:
         if not self.supervisors and not self.seeds:
-            raise InputError("ensemble has one supervisor; name more in supervisors or seeds")
+            raise InputError("ensemble has one supervisor; add more in supervisors or seeds")
         return self
 
 

@@ -1,7 +1,7 @@
 """The recipe of a study: the hashed description of a search over one method's settings.
 
-Owns what a trial trains: for each cell the chain of fits that the method's stages and the trial's
-settings make of its student. It proposes nothing and knows nothing of results.
+Owns the fits of a trial: for each cell, the chain of fits under the method's stages and the trial's
+settings. It proposes no settings and holds no results.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from w2s_ray.identity import run_id
 
 
 class StudyRecipe(Frozen):
-    """The search of one method's settings over one cell or several.
+    """The search of one method's settings over one or several cells.
 
-    A trial trains one fit for each cell, and each fit has an id of its own. The study's result is
-    the winner's settings.
+    A trial trains one chain of fits for each cell, and each fit has an id. The study's result is
+    the settings of the best trial.
     """
 
     cells: tuple[FitRecipe, ...] = Field(min_length=1)
-    """The students that a trial trains, before stages and the trial's settings are put in."""
+    """The students of a trial, before stages and the trial's settings are applied."""
     between: tuple[tuple[FitRecipe, ...], ...] = ()
-    """For each cell what models in between would train; empty where no stage asks for them."""
+    """For each cell the recipes of the intermediate models; empty if no stage has any."""
     stages: tuple[Stage, ...] = ()
-    """The method's stages, before the trial's settings are put in."""
+    """The method's stages, before the trial's settings are applied."""
     space: dict[str, Choices]
-    """Dotted setting -> what to try."""
+    """Dotted setting -> values to try."""
     trials: int
     objective: Literal["transfer", "weak_validation", "oracle"]
     metric: Literal["accuracy", "log_loss"]
@@ -47,14 +47,14 @@ class StudyRecipe(Frozen):
     concurrent_trials: int
     seed: int
     warm_start: tuple[str, ...] = ()
-    """Ids of the studies whose winners' settings are tried first, in this order."""
+    """Ids of the studies whose best settings are tried first, in this order."""
 
     @property
     def run_id(self) -> str:
         return run_id(kind="study", recipe=self.model_dump(mode="json"))
 
     def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[Link, ...], ...]:
-        """Each cell's fits of the trial that tries `settings` (dotted), the student last."""
+        """Each cell's fits of the trial with `settings` (dotted), the student last."""
         return tuple(
             self._chain(cell, between, settings)
             for cell, between in zip(
@@ -63,20 +63,20 @@ class StudyRecipe(Frozen):
         )
 
     def trial_fits(self, settings: dict[str, Any]) -> tuple[FitRecipe, ...]:
-        """All fits of the trial that tries `settings` (dotted), cell after cell."""
+        """All fits of the trial with `settings` (dotted), cell after cell."""
         return tuple(link.recipe for links in self.trial_chains(settings) for link in links)
 
     def _chain(
         self, cell: FitRecipe, between: Sequence[FitRecipe], settings: dict[str, Any]
     ) -> tuple[Link, ...]:
-        student, stages = self._tried(cell, settings)
-        others = [self._tried(fit, settings)[0] for fit in between]
+        student, stages = self._with_trial_settings(cell, settings)
+        others = [self._with_trial_settings(fit, settings)[0] for fit in between]
         return chain(student, between=others, stages=stages)
 
-    def _tried(
+    def _with_trial_settings(
         self, fit: FitRecipe, settings: dict[str, Any]
     ) -> tuple[FitRecipe, tuple[Stage, ...]]:
-        """`fit` under the trial's settings, and the stages that it then has."""
+        """`fit` under the trial's settings, and the stages under the same settings."""
         base = fit.settings.model_copy(update={"stages": self.stages})
-        tried = with_settings(base, settings, where="search")
-        return fit.with_settings(tried), tried.stages
+        trial = with_settings(base, settings, where="search")
+        return fit.with_settings(trial), trial.stages

@@ -1,8 +1,7 @@
-"""The sweep file as a whole: what it declares, and how its parts fit together.
+"""The whole sweep file: its sections, and the checks of the sections against each other.
 
-Owns every check that needs nothing but the file itself, and the settings that a model has as a
-supervisor or as a method's student. It reads no data, and knows nothing of how the grid becomes
-runs or where they run.
+Owns every check that needs only the file, and the settings of a model as a supervisor or as a
+method's student. It reads no data and plans no runs.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 from w2s_ray.config.check_space import check_space
 from w2s_ray.config.declared import Method, Model, Task
 from w2s_ray.config.execution import Execution, Limits
-from w2s_ray.config.ladders import expanded
+from w2s_ray.config.ladders import with_ladders_expanded
 from w2s_ray.config.merge import merged, with_settings
-from w2s_ray.config.names import LONGEST_NAME, Name, Place, Seed
+from w2s_ray.config.names import LONGEST_NAME, FolderOrUri, Name, Seed
 from w2s_ray.config.search import Pair, Search, TaskPair
 from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
 from w2s_ray.config.space import branches
@@ -32,7 +31,7 @@ MOST_CELLS = 1_000_000
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) != len(seeds):
-        raise InputError(f"seeds {shown(list(seeds))} repeat a seed; each seed is one replicate")
+        raise InputError(f"seeds {shown(list(seeds))} repeat a seed; list each seed once")
     return seeds
 
 
@@ -72,7 +71,7 @@ class Sweep(Frozen):
     """How much runs at the same time."""
     trackers: Trackers = Trackers()
     """Which experiment trackers get the curves: `[tensorboard]`, or a mapping with settings."""
-    store: Place = "results"
+    store: FolderOrUri = "results"
     """Folder or URI of the results. A relative folder starts at the current directory. Several
     sweeps can share a store."""
 
@@ -90,7 +89,7 @@ class Sweep(Frozen):
     @classmethod
     def _ladders(cls, value: Any) -> Any:
         if isinstance(value, dict) and "models" in value:
-            value = {**value, "models": expanded(value["models"])}
+            value = {**value, "models": with_ladders_expanded(value["models"])}
         return value
 
     @model_validator(mode="after")
@@ -98,7 +97,7 @@ class Sweep(Frozen):
         self._check_names()
         self._check_size()
         for model in self.models:
-            self.pretrained(model)
+            self.pretraining_of(model)
             self.execution_of(model)
             self.ground_truth_settings(model)
             for name, method in self.methods.items():
@@ -107,13 +106,13 @@ class Sweep(Frozen):
             self._check_searched()
             if self.search.seed in self.seeds:
                 raise InputError(
-                    f"search.seed {self.search.seed} is also in seeds; choose another, so that "
-                    "winners are refitted on fresh seeds"
+                    f"search.seed {self.search.seed} is also in seeds; choose another, because "
+                    "the best settings must be refitted on seeds that the search didn't use"
                 )
         return self
 
     def model(self, label: str) -> Model:
-        """The model called `label` (or, where that is unambiguous, named so).
+        """The first model with this label or name.
 
         Raises:
             InputError: no such model; the message lists the known ones.
@@ -124,11 +123,13 @@ class Sweep(Frozen):
         known = ", ".join(model.label for model in self.models)
         raise InputError(f"unknown model {shown(label)}; the sweep's models are: {known}")
 
-    def pretrained(self, model: Model) -> tuple[Model, int | None] | None:
-        """The model whose pretraining makes `model`, and the step of it; None = it exists.
+    def pretraining_of(self, model: Model) -> tuple[Model, int | None] | None:
+        """The entry of `models` whose pretraining makes `model`, and the step (None = the last).
+
+        None = `model` is not pretrained by the sweep.
 
         Raises:
-            InputError: a checkpoint that no pretraining leaves.
+            InputError: a checkpoint that no pretraining keeps.
         """
         if model.checkpoint is None:
             return (model, None) if model.pretrain is not None else None
@@ -136,10 +137,10 @@ class Sweep(Frozen):
         source = self.model(name)
         steps = source.pretrain.checkpoints if source.pretrain is not None else ()
         if not step.isdecimal() or int(step) not in steps:
-            left = ", ".join(f"{name}@{n}" for n in steps) or "none"
+            kept = ", ".join(f"{name}@{n}" for n in steps) or "none"
             raise InputError(
-                f"models.{model.label}.checkpoint: {model.checkpoint!r} is not left by a "
-                f"pretraining (it leaves {left}); name MODEL@STEP of its pretrain.checkpoints"
+                f"models.{model.label}.checkpoint: {model.checkpoint!r} is not kept by a "
+                f"pretraining (kept: {kept}); give MODEL@STEP with a step of pretrain.checkpoints"
             )
         return source, int(step)
 
@@ -151,20 +152,20 @@ class Sweep(Frozen):
         order = range(len(labels))
         match self.pairs:
             case "weaker_to_stronger":
-                found = [(labels[i], labels[j]) for i in order for j in order if i < j]
+                pairs = [(labels[i], labels[j]) for i in order for j in order if i < j]
             case "weaker_or_same":
-                found = [(labels[i], labels[j]) for i in order for j in order if i <= j]
+                pairs = [(labels[i], labels[j]) for i in order for j in order if i <= j]
             case "adjacent":
-                found = [(labels[i], labels[i + 1]) for i in order if i + 1 < len(labels)]
-        if not found:
+                pairs = [(labels[i], labels[i + 1]) for i in order if i + 1 < len(labels)]
+        if not pairs:
             raise InputError(
                 f"pairs: {self.pairs} gives no pair with {len(labels)} model(s); "
-                "add a model, or say weaker_or_same"
+                "add a model, or write weaker_or_same"
             )
-        return tuple(found)
+        return tuple(pairs)
 
     def searched_cells(self, task: str) -> tuple[TaskPair, ...]:
-        """What the transfer study trains whose settings `task`'s students get."""
+        """The cells of the transfer study that chooses the settings of `task`'s students."""
         if not self.search.across_tasks:
             on = self.search.on if self.search.on is not None else self.cells()[:1]
             pairs = self._pairs(
@@ -173,8 +174,8 @@ class Sweep(Frozen):
             return tuple(TaskPair(task=task, pair=pair) for pair in pairs)
         entries = [entry for entry in self.search.on or () if isinstance(entry, TaskPair)]
         pairs = [self._pairs([entry.pair], where="search.on")[0] for entry in entries]
-        found = [TaskPair(task=e.task, pair=p) for e, p in zip(entries, pairs, strict=True)]
-        return tuple(dict.fromkeys(found))
+        cells = [TaskPair(task=e.task, pair=p) for e, p in zip(entries, pairs, strict=True)]
+        return tuple(dict.fromkeys(cells))
 
     def ground_truth_settings(self, model: Model) -> FitSettings:
         """Settings of `model` as a supervisor or ceiling."""
@@ -187,10 +188,10 @@ class Sweep(Frozen):
     def student_settings(
         self, method: str, model: Model, chosen: dict[str, Any] | None = None
     ) -> FitSettings:
-        """Settings of `model` as a student of `method`, with `chosen` dotted settings put in.
+        """Settings of `model` as a student of `method`, overridden by `chosen` (dotted).
 
         Raises:
-            InputError: a dotted name that is no setting, or a value that it can't have.
+            InputError: an unknown dotted setting, or an invalid value.
         """
         declared = self.methods[method]
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
@@ -205,7 +206,7 @@ class Sweep(Frozen):
         return with_settings(settings, chosen or {}, where=f"methods.{method}.search")
 
     def between(self, method: str, pair: Pair) -> tuple[Model, ...]:
-        """Models that a bootstrap of `method` may go through for `pair`, weakest first."""
+        """Candidates for the intermediate models of `method`'s bootstrap, weakest first."""
         stages = self.methods[method].stages
         stage = next((s for s in stages if isinstance(s, BootstrapStage)), None)
         if stage is None:
@@ -221,12 +222,12 @@ class Sweep(Frozen):
 
     def _pairs(self, pairs: Iterable[Pair], *, where: str) -> tuple[Pair, ...]:
         try:
-            named = [(self.model(weak).label, self.model(strong).label) for weak, strong in pairs]
+            labels = [(self.model(weak).label, self.model(strong).label) for weak, strong in pairs]
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
-        if not named:
-            raise InputError(f"{where} is empty; name a pair such as [small, medium]")
-        return tuple(dict.fromkeys(named))
+        if not labels:
+            raise InputError(f"{where} is empty; add a pair such as [small, medium]")
+        return tuple(dict.fromkeys(labels))
 
     def _searched(self) -> bool:
         return any(method.search for method in self.methods.values())
@@ -242,7 +243,7 @@ class Sweep(Frozen):
                     raise InputError(f"{what} has {name!r} more than once; {hint}")
 
     def _check_size(self) -> None:
-        """Refuse more cells than a plan can hold, before any are made."""
+        """Refuse more cells than a plan can hold, before they are made."""
         models = len(self.models)
         match self.pairs:
             case "adjacent":
@@ -251,13 +252,13 @@ class Sweep(Frozen):
                 pairs = models * (models - 1) // 2
             case "weaker_or_same":
                 pairs = models * (models + 1) // 2
-            case named:
-                pairs = len(named)
+            case listed:
+                pairs = len(listed)
         cells = len(self.tasks) * pairs * len(self.methods) * len(self.seeds)
         if cells > MOST_CELLS:
             raise InputError(
                 f"the sweep has {cells:,} cells (tasks x pairs x methods x seeds), and at most "
-                f"{MOST_CELLS:,} are possible; make several sweeps of it"
+                f"{MOST_CELLS:,} are possible; divide it into several sweeps"
             )
         self.cells()
 
@@ -277,27 +278,28 @@ class Sweep(Frozen):
         )
 
     def _check_engine(self, name: str, method: Method, model: Model) -> None:
-        """Refuse what only the torch engine can do for a model that runs on another."""
+        """Refuse settings that need the torch engine for a model with another engine."""
         if self.execution_of(model).engine == "torch":
             return
         training = self.student_settings(name, model).training
         kinds, decays = [str(training.tuning.kind)], [str(training.weight_decay_to)]
-        for way in branches(method.search):
-            kinds.append(str(way.fixed.get("training.tuning.kind")))
-            free = way.free.get("training.weight_decay_to")
-            decays += free.examples() if free else ()
+        for branch in branches(method.search):
+            kinds.append(str(branch.fixed.get("training.tuning.kind")))
+            decay = branch.free.get("training.weight_decay_to")
+            decays += decay.examples() if decay else ()
         for key, value, values in (
             ("tuning.kind", "lp_ft", kinds),
             ("weight_decay_to", "initial", decays),
         ):
             if value in values:
                 raise InputError(
-                    f"methods.{name}: training.{key} is {value}, which DeepSpeed can't do; set "
-                    f"execution.engine: torch for {model.label}, or choose another {key}"
+                    f"methods.{name}: training.{key} is {value}, which the DeepSpeed engine "
+                    f"doesn't support; set execution.engine: torch for {model.label}, or choose "
+                    f"another {key}"
                 )
 
     def _check_searched(self) -> None:
-        """Refuse cells to search that aren't there or don't go together."""
+        """Refuse cells to search that don't exist or that can't be searched together."""
         searched = self.searched_cells(self.tasks[0].name)
         names = [task.name for task in self.tasks]
         for cell in searched:
@@ -309,8 +311,8 @@ class Sweep(Frozen):
         engines = {self.execution_of(self.model(cell.pair[1])).engine for cell in searched}
         if len(engines) > 1:
             raise InputError(
-                "search.on names students with different engines; name pairs whose students all "
-                "run on one of torch and deepspeed"
+                "search.on has students with different engines; list pairs whose students all use "
+                "the same engine"
             )
         if self.search.scheduler == "none" or len(searched) == 1:
             return
@@ -318,7 +320,7 @@ class Sweep(Frozen):
             for path in ("training.epochs", "training.evaluations_per_epoch"):
                 if self.search.objective == "transfer" and path in method.search:
                     raise InputError(
-                        f"methods.{name}.search.{path} changes when a trial's cells are evaluated, "
-                        f"and {self.search.scheduler} compares trials over several cells at equal "
-                        "evaluations; search one pair, or set scheduler: none"
+                        f"methods.{name}.search.{path} changes when a trial is evaluated, and "
+                        f"scheduler: {self.search.scheduler} with several pairs needs trials with "
+                        "the same evaluations; search one pair, or set scheduler: none"
                     )

@@ -1,6 +1,6 @@
-"""Where a sweep's curves are shown besides the store: trackers of experiments, all optional.
+"""The `trackers` section of a sweep file: optional experiment trackers besides the store.
 
-Nothing here changes a number, so nothing here is hashed. It knows nothing of how a tracker is told.
+Owns their settings, which change no result and are not hashed. It sends nothing to a tracker.
 """
 
 from __future__ import annotations
@@ -63,30 +63,30 @@ class Trackers(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
-        """`[tensorboard, {mlflow: {...}}]` says the same as a mapping."""
+    def _from_list(cls, value: Any) -> Any:
+        """The list form `[tensorboard, {mlflow: {...}}]` as a mapping."""
         if isinstance(value, str):
             value = [value]
         if isinstance(value, list):
             entries = [{entry: None} if isinstance(entry, str) else entry for entry in value]
             if not all(isinstance(entry, dict) for entry in entries):
-                raise InputError(f"{shown(value)} is no list of trackers; {REMEDY}")
+                raise InputError(f"{shown(value)} is not a list of trackers; {REMEDY}")
             names = [str(name) for entry in entries for name in entry]
             if len(set(names)) != len(names):
-                raise InputError(f"{', '.join(names)}: a tracker stands twice; keep one")
+                raise InputError(f"{', '.join(names)}: a tracker occurs twice; keep one")
             value = {name: settings for entry in entries for name, settings in entry.items()}
         if isinstance(value, dict):
             return {name: {} if settings is None else settings for name, settings in value.items()}
         if not isinstance(value, Trackers):
-            raise InputError(f"{shown(value)} names no trackers; {REMEDY}")
+            raise InputError(f"{shown(value)} is not a list of trackers; {REMEDY}")
         return value
 
     @model_serializer(mode="wrap")
-    def _chosen_alone(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Read again, a tracker that is named is told; so one that isn't chosen isn't named."""
+    def _only_chosen(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit trackers that aren't chosen, because a key with null chooses a tracker."""
         return {name: settings for name, settings in dump(self).items() if settings is not None}
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """Names of the trackers that are told."""
+        """Names of the chosen trackers."""
         return tuple(name for name, settings in self if settings is not None)

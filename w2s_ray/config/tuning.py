@@ -1,6 +1,6 @@
-"""What of a model is trained: everything, adapters, the head, or its last layers.
+"""The key `training.tuning`: train all weights, adapters, the head, or the last layers.
 
-Owns the settings alone; how weights are frozen is the business of the room that trains.
+Owns the settings. `w2s_ray.learn` freezes the other weights.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""Reads what a sweep names: tasks into splits, models into identities.
+"""Reads the tasks and models of a sweep: tasks become splits, models become identities.
 
-Owns formats, splitting and resolving names to content. It never imports torch, Ray or transformers,
-and the libraries of the Hugging Face hub only where a hub name must be read.
+Owns file formats, splitting, and resolving names to content. It imports no torch, Ray or
+transformers, and the libraries of the Hugging Face hub only to read from the hub.
 """
 
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.inputs import Inputs, SplitRef, load_split, resolve, split_ref
 from w2s_ray.data.models import model_source
 from w2s_ray.data.sources import SourceUnavailable
-from w2s_ray.data.split import BALANCED, Split, make_split
+from w2s_ray.data.split import Split, make_split
 from w2s_ray.data.tasks import EMBEDDED, TASKS
 
 __all__ = [
-    "BALANCED",
     "EMBEDDED",
     "TASKS",
     "Example",

@@ -1,7 +1,7 @@
-"""How many tokens a task's answers have for a model, from the tokenizer's file alone.
+"""Lengths of a task's answers in tokens, counted with the model's tokenizer.json.
 
-Owns the counting with the tokenizers library and its note. Models whose tokenizer is not a file on
-this machine are not counted. It knows nothing of training.
+Owns the counting with the tokenizers library, and its cache. It loads no models, and counts nothing
+for models whose tokenizer file is not on this machine.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from w2s_ray.data.split import Split
 from w2s_ray.errors import InputError
 
 _AT_ONCE = 4096
-"""Answers that are tokenized together."""
+"""Answers per call of the tokenizer."""
 
 AnswerLengths = Mapping[int, int]
-"""Tokens of an answer with its end -> rows."""
+"""Tokens of an answer, including the end token -> number of rows."""
 
 
 def answer_lengths(
     fingerprint: str, source: ModelSource, *, split: Callable[[], Split]
 ) -> AnswerLengths | None:
-    """The lengths of a split's answers as a model reads them; None where they can't be counted.
+    """The lengths of a split's answers for a model; None if they can't be counted.
 
-    `split` gives the rows, if no note has the lengths.
+    `split` returns the rows; it is called if the lengths are not in the cache.
     """
     path = Path(source.location) / TOKENIZER
     if not path.is_file():
@@ -40,9 +40,9 @@ def answer_lengths(
     if note is not None:
         return {int(tokens): rows for tokens, rows in note.items()}
     rows = [row for part in split().parts.values() for row in part]
-    found = _counted([normal_answer(row.answer) for row in rows if row.answer is not None], path)
-    write_note("answer_lengths", key=key, note={str(tokens): n for tokens, n in found.items()})
-    return found
+    lengths = _counted([normal_answer(row.answer) for row in rows if row.answer is not None], path)
+    write_note("answer_lengths", key=key, note={str(tokens): n for tokens, n in lengths.items()})
+    return lengths
 
 
 def _counted(answers: list[str], path: Path) -> AnswerLengths:
@@ -51,12 +51,14 @@ def _counted(answers: list[str], path: Path) -> AnswerLengths:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-        raise InputError(f"{path} can't be read by the tokenizers library: {error}") from None
+        raise InputError(
+            f"{path} can't be read by the tokenizers library: {error}; download it again"
+        ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    found: Counter[int] = Counter()
+    lengths: Counter[int] = Counter()
     for start in range(0, len(answers), _AT_ONCE):
-        given = [f" {answer}" for answer in answers[start : start + _AT_ONCE]]
-        made = tokenizer.encode_batch(given, add_special_tokens=False)
-        found.update(len(each.ids) + 1 for each in made)
-    return found
+        texts = [f" {answer}" for answer in answers[start : start + _AT_ONCE]]
+        encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
+        lengths.update(len(encoding.ids) + 1 for encoding in encodings)
+    return lengths

@@ -1,9 +1,9 @@
 """Chat messages in a cell: `[{role, content}, ...]`, and their plain text.
 
-Owns the check of messages, how a prompt and a completion become one conversation, and the plain
-form `Human: ...`, blank line, `Assistant: ...`, which models without a chat template read. A row
-keeps its messages as canonical JSON beside the plain text; the tokenizer's own chat template is
-applied where rows are tokenized. It knows no files, no tasks and no tokenizers.
+Owns the checks of messages, the joining of a prompt and a completion, and the plain form
+(`Human: ...`, blank line, `Assistant: ...`) for models without a chat template. A row has its
+messages as canonical JSON besides the plain text; `w2s_ray.learn` applies the tokenizer's chat
+template. It reads no files and imports no tokenizer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.data.cells import called, is_missing, text_of
+from w2s_ray.data.cells import is_missing, text_of, type_name
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, canonical_json, digest
 
@@ -21,11 +21,11 @@ Messages = list[dict[str, str]]
 
 ROLES = ("system", "user", "assistant")
 _PLAIN_NAMES = {"user": "Human", "assistant": "Assistant", "system": "System"}
-_FORM = "messages are [{role: system, user or assistant, content: text}, ...]"
+_FORM = "write messages as [{role: system, user or assistant, content: text}, ...]"
 
 
 def is_chat(value: Any) -> bool:
-    """Whether a cell holds messages, well formed or not: a list of structs with roles."""
+    """Whether a cell has messages, valid or not: a list with a mapping with role or content."""
     return isinstance(value, list) and any(
         isinstance(item, dict) and ("role" in item or "content" in item) for item in value
     )
@@ -35,39 +35,39 @@ def messages_of(value: Any, *, where: str, text_role: str = "user") -> Messages:
     """The messages of a cell; a text is one message of `text_role`.
 
     Raises:
-        InputError: a message without a known role or without text, or with a call of a tool.
+        InputError: a message with an unknown role, without text, or with a tool call.
     """
     if not is_chat(value):
         return [{"role": text_role, "content": text_of(value, where=where)}]
-    made = (_message(item, f"{where}, message {i}") for i, item in enumerate(value, start=1))
-    found = [message for message in made if message is not None]
-    if not found:
-        raise InputError(f"{where} holds no message with text; fill it in or remove the row")
-    return found
+    items = (_message(item, f"{where}, message {i}") for i, item in enumerate(value, start=1))
+    messages = [message for message in items if message is not None]
+    if not messages:
+        raise InputError(f"{where} has no message with text; fill it in or remove the row")
+    return messages
 
 
 def conversation(prompt: Messages, completion: Messages) -> Messages:
-    """A prompt with what follows it; a completion that repeats the prompt stands for both."""
+    """Prompt and completion joined; a completion that repeats the prompt is returned alone."""
     return completion if prompt and prompt[-1] in completion else prompt + completion
 
 
 def plain_text(messages: Messages) -> str:
-    """Messages as text: each turn after its speaker's name, with a blank line between turns."""
+    """Messages as text: each turn begins with the speaker's name; blank lines separate turns."""
     turns = (f"{_PLAIN_NAMES[m['role']]}: {m['content'].strip()}" for m in messages)
     return "\n\n".join(turns).strip()
 
 
 def to_json(text: Messages, second: Messages | None = None) -> str:
-    """What a row keeps of its messages, those of the second text of a pair included."""
+    """The messages of a row, and of the second text of a pair, as canonical JSON."""
     return canonical_json({"text": text} if second is None else {"text": text, "second": second})
 
 
 _TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates/*")
-"""Files of a model's folder that hold templates and aren't part of the model's identity."""
+"""Files with chat templates in a model's folder that are not part of the model's identity."""
 
 
 def template_digest(folder: Path) -> str | None:
-    """What tells a folder's chat templates from others, beyond its identity; None = it has none."""
+    """A digest of a folder's chat template files; None if it has none."""
     files = sorted(path for pattern in _TEMPLATES for path in folder.glob(pattern))
     contents = [[path.name, path.read_text("utf-8", "replace")] for path in files if path.is_file()]
     return digest(contents)[:ID_LENGTH] if contents else None
@@ -76,12 +76,12 @@ def template_digest(folder: Path) -> str | None:
 def _message(item: Any, where: str) -> dict[str, str] | None:
     """One message; None for a system message without text."""
     if not isinstance(item, dict):
-        raise InputError(f"{where} is {called(item)}; {_FORM}")
+        raise InputError(f"{where} is {type_name(item)}; {_FORM}")
     role, content = item.get("role"), item.get("content")
     if role not in ROLES:
         raise InputError(f"{where} has the role {role!r}; {_FORM}")
     if any(item.get(name) for name in ("tool_calls", "function_call")):
-        raise InputError(f"{where} calls a tool, which is no text; remove the row")
+        raise InputError(f"{where} has a tool call, which is not text; remove the row")
     text = _content(content, where)
     if not text:
         if role == "system":
@@ -91,7 +91,7 @@ def _message(item: Any, where: str) -> dict[str, str] | None:
 
 
 def _content(content: Any, where: str) -> str:
-    """The text of a message, which may come in parts of type text."""
+    """The text of a message, or of its parts of type text."""
     if is_missing(content):
         return ""
     if isinstance(content, Sequence) and not isinstance(content, str | bytes):

@@ -1,8 +1,8 @@
-"""Chess: puzzles into prompts and answers, games into running text, and whether a move is legal.
+"""Chess rows: puzzles as prompts with answers, games as running text, and legality of moves.
 
-Owns what a model reads of a position and how a move is written: the position as the first four
-fields of its FEN, a move in standard algebraic notation, moves separated by spaces and without
-numbers. The rules are python-chess's. It knows no files and no models.
+Owns the text of positions and moves: a position is the first four fields of its FEN, a move is in
+standard algebraic notation, and moves are separated by spaces without numbers. python-chess has the
+rules of the game. It reads no files.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from w2s_ray.data.cells import is_missing, number_of
 from w2s_ray.data.example import Example, Row
-from w2s_ray.data.forms import KEYS
+from w2s_ray.data.row_formats import KEYS
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
     import chess
 
 POSITIONS = 20
-"""Positions of a game that become text, at most."""
+"""Largest number of positions of a game that become texts."""
 
 _NUMBERS = re.compile(r"\d+\.(\.\.)?\s*")
 _GAME = re.compile(r"lichess\.org/(\w{8})")
@@ -29,21 +29,21 @@ _GAME = re.compile(r"lichess\.org/(\w{8})")
 def puzzle(row: Row, *, id: str) -> list[Example]:
     """A puzzle of the Lichess database: the position after the opponent's move, and the best reply.
 
-    Puzzles of one game, or with a position in common, are tied together (see `linked`).
+    Puzzles of one game, or with a common position, are in one group (see `linked`).
     """
-    board, answer = _opened(row, id)
+    board, answer = _puzzle_start(row, id)
     before, prompt = _position(row["FEN"]), board.epd()
     return [_example(row, id, prompt, answer, (before, prompt))]
 
 
 def puzzle_by_moves(row: Row, *, id: str) -> list[Example]:
-    """The same with the game's moves as the prompt, the opponent's last: column `Game` has them."""
-    board, answer = _opened(row, id)
+    """A puzzle with the game's moves (column `Game`) and the opponent's move as the prompt."""
+    board, answer = _puzzle_start(row, id)
     played = replay(movetext(row["Game"]))
     if played.epd() != _position(row["FEN"]):
         raise InputError(
             f"{id}: the moves in column 'Game' don't lead to the position in column 'FEN'; write "
-            "the moves before the puzzle's first"
+            "the moves before the puzzle's first move"
         )
     prompt = f"{movetext(row['Game'])} {_last_san(board)}".strip()
     return [_example(row, id, prompt, answer, (played.epd(), board.epd()))]
@@ -56,17 +56,17 @@ def game(row: Row, *, id: str) -> list[Example]:
 
 
 def positions(row: Row, *, id: str) -> list[Example]:
-    """Positions of a game, each with the move that was played in it, as texts of one group.
+    """Positions of a game, each with the move that was played, as texts of one group.
 
-    Which ones depends on the game alone. A game with an illegal move gives those before it.
+    The choice of positions depends only on the game. Positions after an illegal move are omitted.
     """
     import chess
 
     text = movetext(row["moves"])
     moves = text.split()
-    order = sorted(range(len(moves)), key=lambda ply: _rank(f"{ply} {text}"))
+    order = sorted(range(len(moves)), key=lambda ply: _hash(f"{ply} {text}"))
     chosen = set(order[:POSITIONS])
-    board, made = chess.Board(), []
+    board, examples = chess.Board(), []
     for ply, san in enumerate(moves[: max(chosen, default=-1) + 1]):
         position = board.epd() if ply in chosen else None
         try:
@@ -74,8 +74,8 @@ def positions(row: Row, *, id: str) -> list[Example]:
         except ValueError:
             break
         if position is not None:
-            made.append(Example(f"{id}:{ply}", f"{position} {san}", 0, text))
-    return made
+            examples.append(Example(f"{id}:{ply}", f"{position} {san}", 0, text))
+    return examples
 
 
 def movetext(moves: str) -> str:
@@ -109,41 +109,41 @@ def is_legal(prompt: str, answer: str) -> bool:
     return True
 
 
-def _opened(row: Row, id: str) -> tuple[chess.Board, str]:
-    """The board after the puzzle's first move, and its second in SAN."""
+def _puzzle_start(row: Row, id: str) -> tuple[chess.Board, str]:
+    """The board after the puzzle's first move, and the second move in SAN."""
     import chess
 
     moves = row["Moves"].split()
     if len(moves) < 2:
         raise InputError(
-            f"{id}: column 'Moves' holds {row['Moves']!r}; a puzzle has the opponent's move and "
-            "the answer at least"
+            f"{id}: column 'Moves' has {row['Moves']!r}; write at least the opponent's move and "
+            "the answer"
         )
     try:
         board = chess.Board(row["FEN"])
         board.push_uci(moves[0])
         return board, board.san(board.parse_uci(moves[1]))
     except ValueError as error:
-        raise InputError(f"{id}: not a chess puzzle ({error}); correct or drop the row") from None
+        raise InputError(f"{id}: not a chess puzzle ({error}); correct or remove the row") from None
 
 
-def _example(row: Row, id: str, prompt: str, answer: str, shared: tuple[str, ...]) -> Example:
+def _example(row: Row, id: str, prompt: str, answer: str, positions: tuple[str, ...]) -> Example:
     game = row.get("GameId") or _game_of(row.get("GameUrl") or "")
-    ties = (f"game {game}",) if game else ()
+    game_key = (f"game {game}",) if game else ()
     rating, where = row.get("Rating"), f"{id}: column 'Rating'"
     return Example(
         id,
         prompt,
         0,
-        KEYS.join((*ties, *shared)),
+        KEYS.join((*game_key, *positions)),
         answer=answer,
         difficulty=None if is_missing(rating) else number_of(rating, where=where),
     )
 
 
 def _game_of(url: str) -> str | None:
-    found = _GAME.search(url)
-    return found[1] if found else None
+    match = _GAME.search(url)
+    return match[1] if match else None
 
 
 def _position(fen: str) -> str:
@@ -159,5 +159,5 @@ def _last_san(board: chess.Board) -> str:
     return san
 
 
-def _rank(text: str) -> bytes:
+def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()

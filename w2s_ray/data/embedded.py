@@ -1,10 +1,9 @@
-"""Generated text: what the embedded ladder is pretrained on, and a binary task about it.
+"""Generated text: the pretraining corpus of the embedded ladder, and a binary task.
 
-Owns an invented language and its rows. A text takes a side on each of several themes; it is a
-run of phrases, each about one theme, in words that only that theme and side use. A model can learn
-from the running text alone which words belong together; the task asks which side of the rarest
-theme a text takes, as told by a few of its words. Knows nothing of models, tokenizers, files,
-splits and weak labels.
+Owns an artificial language. A text has a side on each of several themes. It is a sequence of
+phrases; each phrase is about one theme, and its words occur only with this theme and side. Running
+text therefore teaches which words belong together. The label of a row is the side on the rarest
+theme, which only a few words of the row show. It reads no files and makes no split.
 """
 
 from __future__ import annotations
@@ -14,54 +13,54 @@ from itertools import product
 import numpy as np
 
 THEMES = 4
-"""Themes of falling frequency; the task asks for the last, rarest one."""
+"""Themes, by decreasing frequency; labels are about the last, the rarest."""
 WORDS = 256
-"""Words for each theme and side, of falling frequency."""
+"""Words for each theme and side, by decreasing frequency."""
 FILLERS = 40
-"""Words that tell nothing."""
+"""Words without a theme."""
 LONGEST = 32
-"""Words in a pretraining text, and at most in a row."""
+"""Words of a pretraining text, and largest number of words of a row."""
 SHORTEST = 20
-"""Words in a row, at least."""
+"""Smallest number of words of a row."""
 
 _THEME_FALL, _WORD_FALL, _FILLER_FALL = 0.5, 0.7, 1.0  # exponents of frequency by rank
-_NEW_PHRASE = 0.35  # chance that a word begins a phrase: 2.9 words each
-_FILLER = 0.1  # chance that a word is a filler
-_STRAY = 0.05  # chance that a phrase takes the side that its text does not
-_TOLD_BY = range(1, 4)  # words on the asked theme in a row of the task
-_PRETRAINING, _TASK = 0, 1  # streams of random numbers that never meet, whatever their seeds
+_NEW_PHRASE = 0.35  # probability that a word begins a phrase: 2.9 words each
+_FILLER = 0.1  # probability that a word is a filler
+_STRAY = 0.05  # probability that a phrase has the other side than its text
+_LABEL_WORDS = range(1, 4)  # words on the label's theme in a row of the task
+_PRETRAINING, _TASK = 0, 1  # independent random streams for the same seed
 
 
 def vocabulary() -> list[str]:
     """Every word of the language, in the order of its ids: fillers, then theme by theme."""
     syllables = [a + b for a, b in product("bdfgklmnprstvz", "aeiou")]
     words = [a + b for a, b in product(syllables, syllables)]
-    # A stride prime to the number of words scatters them: no syllable tells a theme or a side.
+    # The stride is coprime to the number of words: no syllable is typical for a theme or a side.
     return [words[(1 + i * 2741) % len(words)] for i in range(FILLERS + THEMES * 2 * WORDS)]
 
 
 def pretraining_ids(*, texts: int, seed: int, part: int = 0) -> np.ndarray:
-    """Word ids, int64 [texts, LONGEST]: id i is word i of `vocabulary()`; each part is new."""
+    """Word ids, int64 [texts, LONGEST]: id i is word i of `vocabulary()`; parts are independent."""
     return _texts(np.random.default_rng([_PRETRAINING, seed, part]), texts)[0]
 
 
 def task_rows(*, rows: int, seed: int) -> list[tuple[str, int]]:
-    """Distinct rows (text, label), about as many of label 1 as of label 0.
+    """Distinct rows (text, label), with about equal numbers of both labels.
 
-    The label is the side that the text takes on the rarest theme. Phrases stray and words
-    contradict each other, so that knowing every word is worth about 95 % accuracy, not 100.
+    The label is the side of the text on the rarest theme. Some phrases have the other side, so that
+    the best possible accuracy is about 95 %.
     """
     rng = np.random.default_rng([_TASK, seed])
     words = np.array(vocabulary(), dtype=object)
-    found: dict[str, int] = {}
-    while len(found) < rows:
-        ids, about, sides = _texts(rng, 1000 + 4 * (rows - len(found)))
+    labels: dict[str, int] = {}
+    while len(labels) < rows:
+        ids, themes, sides = _texts(rng, 1000 + 4 * (rows - len(labels)))
         lengths = rng.integers(SHORTEST, LONGEST + 1, len(ids))
         inside = np.arange(LONGEST) < lengths[:, None]
-        told = ((about == THEMES - 1) & inside).sum(axis=1)
-        for i in np.flatnonzero(np.isin(told, list(_TOLD_BY))):
-            found[" ".join(words[ids[i, : lengths[i]]])] = int(sides[i, -1])
-    return list(found.items())[:rows]
+        label_words = ((themes == THEMES - 1) & inside).sum(axis=1)
+        for i in np.flatnonzero(np.isin(label_words, list(_LABEL_WORDS))):
+            labels[" ".join(words[ids[i, : lengths[i]]])] = int(sides[i, -1])
+    return list(labels.items())[:rows]
 
 
 def _texts(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,8 +79,8 @@ def _texts(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _ranks(rng: np.random.Generator, shape: tuple[int, int], n: int, fall: float) -> np.ndarray:
-    """Ranks below n, int64 [shape]; rank r is drawn with a chance proportional to (r + 1)^-fall."""
-    chances = np.arange(1, n + 1) ** -fall
-    # Rounded, so that the last digit of a platform's power function cannot change a draw.
-    bounds = np.round(np.cumsum(chances / chances.sum()), 9)[:-1]
+    """Ranks below n, int64 [shape]; the probability of rank r is proportional to (r + 1)^-fall."""
+    weights = np.arange(1, n + 1) ** -fall
+    # Rounded, so that a platform's rounding in the power function can't change a draw.
+    bounds = np.round(np.cumsum(weights / weights.sum()), 9)[:-1]
     return np.searchsorted(bounds, rng.random(shape), side="right")

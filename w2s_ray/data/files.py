@@ -1,8 +1,8 @@
-"""Files of a task on disk: a file, a folder or an archive (zip, tar), each seen as named members.
+"""Files of a task: a file, a folder or an archive (zip, tar), as a list of named members.
 
-Owns opening (plain, .gz, inside an archive), finding a member by pattern, the error for a file that
-can't be read, and the stamp (path, size, modification time) by which caches know that nothing
-changed. It knows no format and no task.
+Owns opening members (plain, .gz, in an archive), finding members by pattern, the errors for
+unreadable files, and the stamp (path, size, modification time) that caches use to detect changes.
+It parses no contents.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
-from w2s_ray.data.cells import shortened
 from w2s_ray.errors import InputError
+from w2s_ray.printable import one_line
 
 Stamp = tuple[str, int, int]
 """Absolute path, size in bytes, modification time in ns."""
@@ -33,15 +33,15 @@ class Member:
     """One file of a task's data."""
 
     name: str
-    """Its path inside the folder or archive, with `/`."""
+    """Its path in the folder or archive, with `/`."""
     path: Path
-    """The file on disk; the archive for a member of one."""
+    """The file on disk; for a member of an archive, the archive."""
     inside: str | None = None
-    """The name within the archive at `path`."""
+    """Its name in the archive at `path`; None for a plain file."""
 
     @property
     def kind(self) -> str:
-        """The extension below a `.gz`, in lower case: `.csv`."""
+        """The extension without `.gz`, in lower case: `.csv`."""
         return Path(_plain(self.name)).suffix.lower()
 
     @property
@@ -62,7 +62,7 @@ class Member:
         return io.BytesIO(gzip.decompress(content) if zipped else content)
 
     def text(self, *, encoding: str = "utf-8-sig") -> io.TextIOWrapper:
-        """The content as text; line ends as they are."""
+        """The content as text, with its line ends unchanged."""
         return io.TextIOWrapper(self.open(), encoding=encoding, newline="")
 
 
@@ -70,13 +70,13 @@ _DAMAGED = (
     *(EOFError, zlib.error, lzma.LZMAError),
     *(gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError),
 )
-"""What the standard library raises for compressed files that are damaged or something else."""
+"""Exceptions of the standard library for damaged or wrong compressed files."""
 _LONGEST_REASON = 200
 
 
 @contextlib.contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Within it, a file that can't be read or unpacked is an `InputError` that names `where`."""
+    """Context in which errors of reading or unpacking become an `InputError` with `where`."""
     try:
         yield
     except InputError:
@@ -85,48 +85,50 @@ def reading(where: object) -> Iterator[None]:
         raise InputError(f"{where}: not UTF-8 ({error.reason}); convert the file") from None
     except _DAMAGED as error:
         raise InputError(
-            f"{where}: damaged, cut short or not what its name says ({reason(error)}); download "
-            "or write the file again"
+            f"{where}: damaged, truncated or not of its extension's format ({reason(error)}); "
+            "download or write the file again"
         ) from None
     except RecursionError:
-        raise InputError(f"{where}: nested too deeply to be read; write plain rows") from None
-    except (OSError, RuntimeError, MemoryError) as error:  # no access, encrypted, unknown packing
+        raise InputError(f"{where}: nested too deeply; write plain rows") from None
+    except (OSError, RuntimeError, MemoryError) as error:  # access, encryption, compression method
         raise InputError(f"{where}: can't be read ({reason(error)}); correct the file") from None
 
 
 def reason(error: BaseException) -> str:
-    """What a library says of a file, as a short part of one line."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return shortened(said or type(error).__name__, most=_LONGEST_REASON)
+    """A library's error message as one short line."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return one_line(message or type(error).__name__, most=_LONGEST_REASON)
 
 
 def local(path: str, *, where: str) -> Path:
     """`path` as an absolute path of a file or folder that exists.
 
     Raises:
-        InputError: nothing is there, or something that is neither.
+        InputError: the path doesn't exist, or is neither a file nor a folder.
     """
-    shown = shortened(path, most=_LONGEST_REASON)
+    shown = one_line(path, most=_LONGEST_REASON)
     try:
-        found = Path(path).expanduser().absolute()
-        exists, plain = found.exists(), found.is_file() or found.is_dir()
+        absolute = Path(path).expanduser().absolute()
+        exists, plain = absolute.exists(), absolute.is_file() or absolute.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{where}: {shown} is no path ({reason(error)}); correct `path`") from None
-    if not exists:
-        looked = shortened(str(found), most=_LONGEST_REASON)
         raise InputError(
-            f"{where}: no such file or folder: {shown} (looked at {looked}); "
-            "correct `path`, or leave it out to read from the Hugging Face hub"
+            f"{where}: {shown} is not a valid path ({reason(error)}); correct `path`"
+        ) from None
+    if not exists:
+        full_path = one_line(str(absolute), most=_LONGEST_REASON)
+        raise InputError(
+            f"{where}: no such file or folder: {shown} ({full_path}); "
+            "correct `path`, or remove it to read from the Hugging Face hub"
         )
     if not plain:
         raise InputError(
-            f"{where}: {shown} is a pipe, a socket or a device; name a file or folder in `path`"
+            f"{where}: {shown} is a pipe, a socket or a device; give a file or folder as `path`"
         )
-    return found
+    return absolute
 
 
 def members(path: Path) -> tuple[Member, ...]:
-    """The files at `path`: itself, an archive's, or a folder's down to its subfolders."""
+    """The files at `path`: the file itself, or the files of the archive or folder (two levels)."""
     if path.is_dir():
         files = sorted(p for p in (*path.glob("*"), *path.glob("*/*")) if p.is_file())
         return tuple(Member(p.relative_to(path).as_posix(), p) for p in files)
@@ -142,27 +144,27 @@ def members(path: Path) -> tuple[Member, ...]:
 def matching(
     found: tuple[Member, ...], patterns: tuple[str, ...], *, where: str
 ) -> tuple[Member, ...]:
-    """The members whose stem fits the first of `patterns` that any fits.
+    """The members whose stem matches the first of `patterns` that has a match.
 
     Raises:
-        InputError: two files for a pattern that names one (`train.csv` and `train.csv.gz`).
+        InputError: two files for a pattern without wildcard (`train.csv` and `train.csv.gz`).
     """
     for pattern in patterns:
-        hits = tuple(
+        matches = tuple(
             m
             for m in found
             if fnmatchcase(m.stem, pattern) and pattern.count("/") == m.stem.count("/")
         )
-        if len(hits) > 1 and "*" not in pattern:
-            names = ", ".join(m.name for m in hits)
+        if len(matches) > 1 and "*" not in pattern:
+            names = ", ".join(m.name for m in matches)
             raise InputError(f"{where}: more than one file for {pattern!r}: {names}; keep one")
-        if hits:
-            return hits
+        if matches:
+            return matches
     return ()
 
 
 def stamps(path: Path) -> list[Stamp]:
-    """What must be unchanged for the content at `path` to be taken as unchanged."""
+    """The stamps of all files at `path`. If they are unchanged, so is the content."""
     return [stamp(p) for p in sorted({member.path for member in members(path)} or {path})]
 
 
@@ -173,7 +175,7 @@ def stamp(path: Path) -> Stamp:
 
 
 class _Archive:
-    """An archive that stays open for its next member: thousands of them may be documents."""
+    """An archive that stays open, because it may have thousands of members to read."""
 
     def __init__(self, path: str) -> None:
         zipped = path.lower().endswith(".zip")
@@ -183,7 +185,7 @@ class _Archive:
     def names(self) -> list[str]:
         """The files' names."""
         if self._tar is not None:
-            return [found.name for found in self._tar.getmembers() if found.isfile()]
+            return [member.name for member in self._tar.getmembers() if member.isfile()]
         assert self._zip is not None
         return [name for name in self._zip.namelist() if not name.endswith("/")]
 
@@ -204,7 +206,7 @@ def _archive(stamp: Stamp) -> _Archive:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file at `path` is read as a folder of its members."""
+    """Whether the file at `path` is an archive, by its extension."""
     return path.name.lower().endswith((".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2"))
 
 

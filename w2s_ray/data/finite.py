@@ -1,7 +1,7 @@
-"""Tensors with NaN or infinite values in a safetensors file, found as the file is hashed.
+"""Finds tensors with NaN or infinite values in a safetensors file while it is hashed.
 
-Owns the one pass over the file's bytes and what NaN and infinity look like in each type of values.
-It knows no models and remembers nothing.
+Owns the single pass over the file's bytes, and the bit patterns of NaN and infinity for each data
+type. It caches nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from w2s_ray.data.headers import Stored, stored_in
 from w2s_ray.errors import InputError
 
 _CHUNK = 1 << 20
-"""Bytes read at once; a multiple of every value's size."""
+"""Bytes per read; a multiple of every data type's size."""
 _EXPONENTS = {
     "F64": ("<u8", 0x7FF0_0000_0000_0000),
     "F32": ("<u4", 0x7F80_0000),
@@ -22,48 +22,48 @@ _EXPONENTS = {
     "BF16": ("<u2", 0x7F80),
     "F16": ("<u2", 0x7C00),
     "F8_E5M2": ("u1", 0x7C),
-    "F8_E4M3": ("u1", 0x7F),  # it has no infinity: NaN alone has all bits but the sign's
+    "F8_E4M3": ("u1", 0x7F),  # no infinity; NaN has all bits set except the sign
     "F8_E8M0": ("u1", 0xFF),
 }
-"""Type of values -> unsigned integers of its size, and the bits that are all set in a value that is
-NaN or infinite."""
+"""Data type -> unsigned integer type of the same size, and the exponent bits, which are all set in
+NaN and infinity."""
 
 
 def hashed(path: Path) -> tuple[str, list[str]]:
     """SHA-256 of the safetensors file at `path`, and its tensors with NaN or infinite values.
 
-    Of a damaged file the hash alone, and no tensors.
+    For a damaged file, the list of tensors is empty.
     """
-    digest, found = hashlib.sha256(), dict[str, None]()
+    digest, not_finite = hashlib.sha256(), dict[str, None]()
     with path.open("rb") as file:
-        for name, kind, end in _stretches(path):
+        for name, kind, end in _segments(path):
             while content := file.read(min(_CHUNK, end - file.tell())):
                 digest.update(content)
-                if kind in _EXPONENTS and name not in found and _not_finite(content, kind):
-                    found[name] = None
+                if kind in _EXPONENTS and name not in not_finite and _not_finite(content, kind):
+                    not_finite[name] = None
         while content := file.read(_CHUNK):
             digest.update(content)
-    return digest.hexdigest(), list(found)
+    return digest.hexdigest(), list(not_finite)
 
 
-def _stretches(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Stretches of the file in their order: tensor, type of values, place after the last byte.
+def _segments(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Segments of the file in order: tensor, data type, offset after the last byte.
 
-    What is no tensor's has no name.
+    Bytes that belong to no tensor are segments without a name.
     """
     try:
         stored = stored_in(path)
-    except InputError:  # whoever reads its header says so
+    except InputError:  # reported where the header is read
         return
-    place = 0
-    for name, tensor in sorted(stored.items(), key=lambda item: _place(item[1])):
-        if tensor.first >= place:  # of tensors that overlap, the first is looked at
+    offset = 0
+    for name, tensor in sorted(stored.items(), key=lambda item: _offsets(item[1])):
+        if tensor.first >= offset:  # only the first of overlapping tensors is checked
             yield "", "", tensor.first
             yield name, tensor.kind, tensor.end
-            place = tensor.end
+            offset = tensor.end
 
 
-def _place(tensor: Stored) -> tuple[int, int]:
+def _offsets(tensor: Stored) -> tuple[int, int]:
     return tensor.first, tensor.end
 
 

@@ -1,7 +1,8 @@
-"""How a raw row of each named task becomes examples: the wording, and the choice of groups.
+"""Formatters of the named tasks: from a raw row to examples.
 
-Owns one formatter per task, most of them a form filled in. Rows come in the columns of the hub's
-data set; `originals` brings other layouts into them. It knows nothing of files, hubs and splits.
+Owns the text templates and the groups of each task; most formatters are instances of the classes in
+`forms`. Rows have the columns of the hub's dataset; `originals` converts other layouts. It reads no
+files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from w2s_ray.data.chat import (
     to_json,
 )
 from w2s_ray.data.example import Example, Row
-from w2s_ray.data.forms import (
+from w2s_ray.data.row_formats import (
     BINARY,
     Choice,
     Compared,
@@ -38,7 +39,7 @@ from w2s_ray.errors import InputError
 _SEPARATOR = "[SEP]"
 _ON_CONTEXT = "{context}\n\n{question}"
 
-# Multiple choice: a row says whether an answer is right.
+# Multiple choice: an example's label is whether the answer is right.
 
 cosmos_qa = Choice(
     _ON_CONTEXT,
@@ -47,7 +48,7 @@ cosmos_qa = Choice(
 )
 dream = Choice("{dialogue}\n\n{question}", among("choice", "answer"), group="{dialogue}")
 hellaswag = Choice(
-    # Segments of one video or article follow on from each other.
+    # Segments of one video or article continue each other.
     "{ctx}",
     listed("endings", "label"),
     group="{source_id}",
@@ -70,14 +71,14 @@ social_i_qa = Choice(
     group="{context}",
 )
 
-# Pairs of sentences. WiC and PAWS reuse sentences, so pairs are tied by them.
+# Pairs of sentences. WiC and PAWS reuse sentences, so rows with a common sentence are a group.
 
 anli_r2 = Labelled(
     "Premise: {premise}\nHypothesis: {hypothesis}",
     group=("premise",),
     classes={"0": 1, "1": 0, "2": 0, "e": 1, "n": 0, "c": 0, "-1": None},
 )
-"""1 where the premise entails the hypothesis: neutral counts as contradiction."""
+"""1 if the premise entails the hypothesis; 0 for neutral and contradiction."""
 paws = Labelled(
     "Sentence 1: {sentence1}\nSentence 2: {sentence2}", group=("sentence1", "sentence2")
 )
@@ -90,8 +91,8 @@ wic = Labelled(
 
 cola = Labelled("{sentence}")
 creak = Labelled("{sentence}", group=("entity",))
-"""Claims on one entity share the knowledge that decides them; the authors' train and dev sets are
-disjoint in entities too."""
+"""Claims on one entity depend on the same knowledge, so an entity is a group. The authors' train
+and dev sets have no common entities either."""
 ethics_justice = Labelled("{scenario}")
 ethics_deontology = Labelled("{scenario} {excuse}", group=("scenario",))
 sentiment = Labelled("{text}")
@@ -110,7 +111,7 @@ ukpconvarg1 = Preferred("{better}", "{worse}", group=("debate",))
 
 
 def boolq(row: Row, *, id: str) -> list[Example]:
-    """Yes/no questions on a passage; all questions on one passage are a group."""
+    """Yes/no questions on a passage; the questions on one passage are a group."""
     label = class_of(row["answer"], BINARY, where=f"{id}: column 'answer'")
     cells = Cells(row, id=id)
     text = f"Passage: {cells['passage']}\nQuestion: {cells['question']}"
@@ -118,7 +119,7 @@ def boolq(row: Row, *, id: str) -> list[Example]:
 
 
 def amazon_polarity(row: Row, *, id: str) -> list[Example]:
-    """Product reviews; the original files say 1 and 2 for negative and positive."""
+    """Product reviews; the original files use 1 for negative and 2 for positive."""
     label = int(row["polarity"]) - 1 if "polarity" in row else int(row["label"])
     cells = Cells(row, id=id)
     text = f"{cells['title']}\n{cells['content']}"
@@ -126,10 +127,9 @@ def amazon_polarity(row: Row, *, id: str) -> list[Example]:
 
 
 def anthropic_hh(row: Row, *, id: str) -> list[Example]:
-    """Dialogs, as texts or as chat messages: the chosen one is 1, the rejected one 0.
+    """Dialogs, as texts or as chat messages: the chosen one is class 1, the rejected one class 0.
 
-    Dialogs with the same opening turn are a group, so that a pair, and a dialog that recurs with
-    more turns, stay together.
+    Dialogs with the same first turn are a group, because many dialogs repeat with more turns.
     """
     chosen, rejected = (_dialog(row, side, id) for side in ("chosen", "rejected"))
     return [
@@ -139,7 +139,7 @@ def anthropic_hh(row: Row, *, id: str) -> list[Example]:
 
 
 def anthropic_hh_pairs(row: Row, *, id: str) -> list[Example]:
-    """The same dialogs as pairs: the chosen one is the better one."""
+    """The same dialogs as pairs: the chosen one is better."""
     chosen, rejected = (_dialog(row, side, id) for side in ("chosen", "rejected"))
     both = (chosen.messages, rejected.messages)
     chats = None if both[0] is None or both[1] is None else (both[0], both[1])
@@ -147,7 +147,7 @@ def anthropic_hh_pairs(row: Row, *, id: str) -> list[Example]:
 
 
 def summarize_from_feedback(row: Row, *, id: str) -> list[Example]:
-    """Two summaries of a post, and which of them a reader preferred; a post is a group."""
+    """Two summaries of a post, one preferred by a human rater; a post is a group."""
     info = row["info"]
     post = info.get("post") or info.get("article") or ""
     texts = [f"{post.strip()}\n\nTL;DR: {s['text'].strip()}" for s in row["summaries"]]
@@ -163,19 +163,19 @@ def text(row: Row, *, id: str) -> list[Example]:
 
 
 def ethics_virtue(row: Row, *, id: str) -> list[Example]:
-    """Scenario and character trait, 1 where the trait is shown; grouped by scenario."""
+    """Scenario and character trait, 1 if the scenario shows the trait; grouped by scenario."""
     scenario, separator, trait = row["scenario"].rpartition(_SEPARATOR)
     if not separator:
         raise InputError(
             f"{id}: the scenario {row['scenario']!r} has no {_SEPARATOR}; "
-            "ETHICS-Virtue rows are 'scenario [SEP] trait'"
+            "write it as 'scenario [SEP] trait'"
         )
     scenario = scenario.strip()
     return [Example(id, f"{scenario} {_SEPARATOR} {trait.strip()}", int(row["label"]), scenario)]
 
 
 def twitter_sentiment(row: Row, *, id: str) -> list[Example]:
-    """Tweets, 1 where positive; the original files say 0, 2 and 4, and neutral 2 is left out."""
+    """Tweets, 1 if positive. The original files use 0, 2 and 4; 2 (neutral) is omitted."""
     return (_polarity if "polarity" in row else sentiment)(row, id=id)
 
 
@@ -183,9 +183,9 @@ def twitter_sentiment(row: Row, *, id: str) -> list[Example]:
 class _Dialog:
     text: str
     opening: str
-    """The opening turn of a dialog; all of it where it has no turns."""
+    """The first turn of the dialog, or the whole text if it has no turns."""
     messages: Messages | None = None
-    """Null where the source holds a text."""
+    """None if the source has a text."""
 
     @property
     def chat(self) -> str | None:
@@ -193,7 +193,7 @@ class _Dialog:
 
 
 def _dialog(row: Row, side: str, id: str) -> _Dialog:
-    """A dialog: a text with `Human:` and `Assistant:`, or messages with or without their prompt."""
+    """A dialog: a text with `Human:` and `Assistant:`, or messages with or without the prompt."""
     where = f"{id}: column {side!r}"
     if not is_chat(row[side]):
         text = text_of(row[side], where=where)

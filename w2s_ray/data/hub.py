@@ -1,8 +1,8 @@
-"""Names on the Hugging Face hub to commits.
+"""Resolves names on the Hugging Face hub to commits.
 
-Owns the order in which a name is resolved: an explicit commit, the local cache, the network. One
-failed look-up is enough for a process: after it nothing waits for the network again. It downloads
-nothing, and knows nothing of tasks and models beyond their names.
+Owns the order of resolution: an explicit commit, the local cache, a request to the hub. After one
+failed request the process makes no more, so that it waits for a timeout only once. It downloads no
+files.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from typing import Any, Literal
 
 from w2s_ray.errors import InputError
 
-Kind = Literal["model", "dataset"]
+RepoType = Literal["model", "dataset"]
 
 TIMEOUT_S = 5.0
-"""Longest wait for one answer of the hub."""
+"""Timeout of a request to the hub."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TRUE = {"1", "on", "yes", "true"}
 
 
 class Lookups:
-    """Resolves names, and remembers that the hub could not be reached."""
+    """Resolves names until the first request fails."""
 
     def __init__(self) -> None:
         self.failure: str | None = None
-        """Why the hub can't be asked; null while it can."""
+        """Why the hub can't be reached; None while it can."""
 
     def commit(
-        self, name: str, *, kind: Kind, revision: str | None, online: bool = True
+        self, name: str, *, kind: RepoType, revision: str | None, online: bool = True
     ) -> str | None:
-        """The commit that `revision` of `name` stands for (null = the newest), or None.
+        """The commit of `revision` of `name` (None = the newest); None if it can't be resolved.
 
         Raises:
-            InputError: the hub was asked, and has no such name or revision.
+            InputError: the hub has no such name or revision.
         """
         if revision is not None and _COMMIT.fullmatch(revision):
             return revision
         cached = cached_commit(name, kind=kind, revision=revision)
         if cached is not None:
             return cached
-        return self._ask(name, kind, revision) if online and self.reachable() else None
+        return self._request(name, kind, revision) if online and self.reachable() else None
 
     def reachable(self) -> bool:
-        """Whether the network may be asked."""
+        """Whether requests to the hub are possible."""
         if self.failure is None and os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
             self.failure = "HF_HUB_OFFLINE is set"
         return self.failure is None
 
-    def _ask(self, name: str, kind: Kind, revision: str | None) -> str | None:
+    def _request(self, name: str, kind: RepoType, revision: str | None) -> str | None:
         from huggingface_hub import HfApi, errors
 
         api = HfApi()
@@ -63,7 +63,7 @@ class Lookups:
         except errors.RevisionNotFoundError:
             raise InputError(
                 f"{kind} {name!r} has no revision {revision!r} on the Hugging Face "
-                "hub; name a commit, a tag or a branch, or leave it out"
+                "hub; give a commit, a tag or a branch, or remove it"
             ) from None
         except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
             raise InputError(
@@ -71,8 +71,8 @@ class Lookups:
                 f"({type(error).__name__}); correct the name, or log in with "
                 "`hf auth login`"
             ) from None
-        except Exception as error:  # noqa: BLE001 - whatever else fails, the hub did not answer
-            self.failure = f"the Hugging Face hub did not answer ({type(error).__name__})"
+        except Exception as error:  # noqa: BLE001 - any other error counts as unreachable
+            self.failure = f"the Hugging Face hub can't be reached ({type(error).__name__})"
             return None
 
 
@@ -80,9 +80,9 @@ LOOKUPS = Lookups()
 """The look-ups of this process."""
 
 
-def cached_commit(name: str, *, kind: Kind, revision: str | None) -> str | None:
-    """The commit of `name` that the local Hugging Face cache has, or None."""
-    folder = cache_folder() / f"{kind}s--{name.replace('/', '--')}" / "refs"
+def cached_commit(name: str, *, kind: RepoType, revision: str | None) -> str | None:
+    """The commit of `name` in the local Hugging Face cache, or None."""
+    folder = _repo_folder(name, kind=kind) / "refs"
     try:
         text = (folder / (revision or "main")).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -91,7 +91,7 @@ def cached_commit(name: str, *, kind: Kind, revision: str | None) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where the Hugging Face hub client keeps what it downloaded."""
+    """The cache folder of the Hugging Face hub client."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return Path(os.environ[variable]).expanduser()
@@ -100,21 +100,30 @@ def cache_folder() -> Path:
     return (Path(home) if home else base).expanduser() / "hub"
 
 
+def snapshot_folder(name: str, commit: str) -> Path:
+    """The folder of a model's files at `commit` in the hub client's cache; it may not exist."""
+    return _repo_folder(name, kind="model") / "snapshots" / commit
+
+
+def _repo_folder(name: str, *, kind: RepoType) -> Path:
+    return cache_folder() / f"{kind}s--{name.replace('/', '--')}"
+
+
 @contextlib.contextmanager
 def without_network(offline: bool) -> Iterator[None]:
-    """Within it, if `offline`, the hub's libraries use their caches and don't try the network."""
+    """Context in which the hub's libraries use only their caches, if `offline`."""
     if not offline:
         yield
         return
     import datasets.config
     import huggingface_hub.constants
 
-    places = [(huggingface_hub.constants, "HF_HUB_OFFLINE"), (datasets.config, "HF_HUB_OFFLINE")]
-    before = [getattr(module, name, False) for module, name in places]
-    for module, name in places:
+    flags = [(huggingface_hub.constants, "HF_HUB_OFFLINE"), (datasets.config, "HF_HUB_OFFLINE")]
+    before = [getattr(module, name, False) for module, name in flags]
+    for module, name in flags:
         setattr(module, name, True)
     try:
         yield
     finally:
-        for (module, name), value in zip(places, before, strict=True):
+        for (module, name), value in zip(flags, before, strict=True):
             setattr(module, name, value)

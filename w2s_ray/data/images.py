@@ -1,8 +1,8 @@
-"""Tasks of images, or of features alone, of several classes; and the files that features lie in.
+"""Tasks of images or features with several classes, and feature files.
 
-Owns the rows of such a task, the pixels behind them, and a feature file's arrays by the names of
-rows. scikit-learn's digits come from the file that it brings along, which is read without importing
-the library. It computes no feature; a worker asks for pixels by the ids of the rows that it needs.
+Owns the rows of these tasks, their pixels by row id, and the features in a feature file by row id.
+The digits are read from scikit-learn's data file without importing the library. It computes no
+features.
 """
 
 from __future__ import annotations
@@ -16,50 +16,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import Columns, Task
-from w2s_ray.data.cells import names, plain_label, shortened
+from w2s_ray.data.cells import name_list, plain_label
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import Member, Stamp, local, members, reading, reason, stamp
 from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
 from w2s_ray.data.table import npz_arrays, raw_rows
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
+from w2s_ray.printable import shown
 
 if TYPE_CHECKING:
     import numpy as np
 
 FEATURE_FILES = (".npz", ".parquet")
 FEATURES, ID = "features", "id"
-"""The columns of a feature file; without ids its rows are the task's, in order."""
+"""The columns of a feature file; without ids its rows are in the order of the task's rows."""
 _GREY_LEVELS = 16
 
 
 def category_rows(member: Member, *, columns: Columns) -> Rows:
-    """A generic task of features: the classes of one file's rows, as one pool.
+    """A generic task of features: the rows of one file, as one pool.
 
-    A row's text is a hash of its image, so that a picture that stands twice is one row and another
-    picture is another split; without images it is the row's id.
+    A row's text is a hash of its image, so that equal images are duplicates and a changed image
+    changes the split. Without images it is the row's id.
 
     Raises:
-        InputError: a missing or empty cell, an image that isn't there, or fewer than two classes.
+        InputError: an empty cell, a missing column or image, or fewer than two classes.
     """
     made: list[Example] = []
     for i, row in enumerate(raw_rows(member)):
         if i == 0:
             check_columns(member, row, columns)
-        given = None if columns.id is None else label_cell(row, columns.id, member, i)
-        text = id_ = given or f"row:{i}"
+        name = None if columns.id is None else label_cell(row, columns.id, member, i)
+        text = id_ = name or f"row:{i}"
         if columns.image is not None:
-            text = _content(cell(row, columns.image, member, i), member)
+            text = _image_hash(cell(row, columns.image, member, i), member)
         group = text if columns.group is None else text_cell(row, columns.group, member, i)
         answer = label_cell(row, columns.category or "", member, i)
         made.append(Example(id_, text, 0, group, answer=answer))
     if len({row.id for row in made}) < len(made):
-        raise InputError(f"{member}: column {columns.id!r} has an id twice; give each row its own")
-    found = sorted({row.answer or "" for row in made})
-    if len(found) < 2:
+        raise InputError(f"{member}: column {columns.id!r} repeats an id; give each row its own")
+    classes = {row.answer for row in made}
+    if len(classes) < 2:
         raise InputError(
-            f"{member}: column {columns.category!r} has {len(found)} class(es); a task has two or "
-            "more"
+            f"{member}: column {columns.category!r} has {len(classes)} class(es), a task has at "
+            "least two; give another column as `columns.category`, or add rows"
         )
     return Rows(tuple(made), form="features")
 
@@ -75,12 +76,12 @@ def digit_rows() -> Rows:
 
 
 def has_images(task: Task) -> bool:
-    """Whether pixels stand behind the rows of a task of features."""
+    """Whether the rows of a task of features have images."""
     return task.name == DIGITS if task.columns is None else task.columns.image is not None
 
 
 def image_stamps(task: Task) -> list[Stamp]:
-    """The stamps of the image files that a task's table names, in order."""
+    """The stamps of the image files in a task's table, in order."""
     if task.columns is None or task.columns.image is None:
         return []
     member, column = (
@@ -94,16 +95,16 @@ def image_stamps(task: Task) -> list[Stamp]:
 def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> list[np.ndarray]:
     """The pixels of rows, by id: uint8 [H, W] or [H, W, 3] each.
 
-    `contents` are the rows' texts: hashes of the images that the split was made of.
+    `contents` are the rows' texts: the hashes of the images at the time of planning.
 
     Raises:
-        InputError: a row without an image, another image, or Pillow is needed and not installed.
+        InputError: a row without an image, a changed image, or Pillow isn't installed.
     """
     if task.columns is None:
         pixels_NHW = _digits()[0]
-        found = [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
-        _check_contents([_hash(image.tobytes()) for image in found], ids, contents, "scikit-learn")
-        return found
+        images = [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
+        _check_contents([_hash(image.tobytes()) for image in images], ids, contents, "scikit-learn")
+        return images
     member = members(local(task.path or "", where=f"task {task.name}"))[0]
     name, column = task.columns.id, task.columns.image or ""
     by_id = {
@@ -113,17 +114,17 @@ def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> lis
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:
         raise InputError(
-            f"{member}: no row {missing[0]!r} any more; the file changed since it was planned: "
+            f"{member}: row {missing[0]!r} is missing; the file changed since it was planned: "
             "plan again"
         )
-    _check_contents([_content(by_id[id_], member) for id_ in ids], ids, contents, member)
+    _check_contents([_image_hash(by_id[id_], member) for id_ in ids], ids, contents, member)
     return [_pixels(by_id[id_], member) for id_ in ids]
 
 
 def _check_contents(
-    found: Sequence[str], ids: Sequence[str], contents: Sequence[str], where: object
+    hashes: Sequence[str], ids: Sequence[str], contents: Sequence[str], where: object
 ) -> None:
-    for id_, now, planned in zip(ids, found, contents, strict=True):
+    for id_, now, planned in zip(ids, hashes, contents, strict=True):
         if now != planned:
             raise InputError(
                 f"{where}: the image of row {id_!r} changed since it was planned: plan again"
@@ -134,7 +135,7 @@ def features_in(path: Path, ids: Sequence[str]) -> np.ndarray:
     """The features of rows, by id, from a feature file: float32 [N, D].
 
     Raises:
-        InputError: no such columns, a row without features, or features that aren't finite.
+        InputError: a missing column, a row without features, or features that aren't finite.
     """
     import numpy as np
 
@@ -145,32 +146,41 @@ def features_in(path: Path, ids: Sequence[str]) -> np.ndarray:
             arrays = _columns(path)
     if FEATURES not in arrays:
         raise InputError(
-            f"{path}: no array {FEATURES!r}; it has {names(arrays) or 'none'}. A feature file "
-            f"has {FEATURES!r} [rows, width] and, unless its rows are the task's in order, {ID!r}"
+            f"{path}: no array {FEATURES!r} (it has {name_list(arrays) or 'none'}); store the "
+            f"features as {FEATURES!r} [rows, width], and the row ids as {ID!r}"
         )
     try:
         all_ND = np.asarray(arrays[FEATURES], dtype=np.float32)
     except (TypeError, ValueError):
-        raise InputError(f"{path}: {FEATURES} aren't numbers; give [rows, width]") from None
-    if all_ND.ndim != 2:
-        raise InputError(f"{path}: {FEATURES} has shape {all_ND.shape}; give [rows, width]")
-    given = arrays.get(ID)
-    known = [f"row:{i}" for i in range(len(all_ND))] if given is None else list(given)
-    if len(known) != len(all_ND):
-        raise InputError(f"{path}: {len(known)} ids for {len(all_ND)} rows of {FEATURES}")
-    place = {plain_label(name): i for i, name in enumerate(known)}
-    missing = [id_ for id_ in ids if id_ not in place]
-    if missing:
-        has = "has no array 'id', so its rows are row:0 and on" if given is None else "lacks it"
         raise InputError(
-            f"{path}: no features for row {missing[0]!r} ({len(missing)} of {len(ids)} rows); the "
-            f"file {has}"
+            f"{path}: {FEATURES} aren't numbers; store an array of numbers [rows, width]"
+        ) from None
+    if all_ND.ndim != 2:
+        raise InputError(
+            f"{path}: {FEATURES} has shape {all_ND.shape}; store an array [rows, width]"
         )
-    found_ND = all_ND[[place[id_] for id_ in ids]]
-    if not np.isfinite(found_ND).all():
-        row = int((~np.isfinite(found_ND)).any(axis=1).argmax())
-        raise InputError(f"{path}: the features of row {ids[row]!r} aren't all finite numbers")
-    return found_ND
+    file_ids = arrays.get(ID)
+    known = [f"row:{i}" for i in range(len(all_ND))] if file_ids is None else list(file_ids)
+    if len(known) != len(all_ND):
+        raise InputError(
+            f"{path}: {len(known)} ids for {len(all_ND)} rows of {FEATURES}; store one id for each "
+            "row"
+        )
+    index = {plain_label(name): i for i, name in enumerate(known)}
+    missing = [id_ for id_ in ids if id_ not in index]
+    if missing:
+        remedy = f"store the rows' ids as {ID!r}" if file_ids is None else "add them to the file"
+        raise InputError(
+            f"{path}: no features for row {missing[0]!r} ({len(missing)} of {len(ids)} rows); "
+            f"{remedy}"
+        )
+    rows_ND = all_ND[[index[id_] for id_ in ids]]
+    if not np.isfinite(rows_ND).all():
+        row = int((~np.isfinite(rows_ND)).any(axis=1).argmax())
+        raise InputError(
+            f"{path}: the features of row {ids[row]!r} aren't all finite; correct the file"
+        )
+    return rows_ND
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +189,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise InputError(f"task {DIGITS} is scikit-learn's; pip install scikit-learn")
+        raise InputError(f"task {DIGITS} needs scikit-learn; pip install scikit-learn")
     with gzip.open(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz") as file:
         table = np.loadtxt(file, delimiter=",")
     pixels_NHW = np.round(table[:, :-1] * (255 / _GREY_LEVELS)).astype(np.uint8)
@@ -191,29 +201,33 @@ def _columns(path: Path) -> Mapping[str, Any]:
     import pyarrow.parquet as pq
 
     try:
-        wanted = [name for name in (FEATURES, ID) if name in pq.read_schema(path).names]
-        table = pq.read_table(path, columns=wanted)
+        present = [name for name in (FEATURES, ID) if name in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=present)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
-            f"{path}: not a whole Parquet file ({reason(error)}); write or download it again"
+            f"{path}: not a complete Parquet file ({reason(error)}); write or download it again"
         ) from None
-    found: dict[str, Any] = {}
-    if FEATURES in wanted:
+    arrays: dict[str, Any] = {}
+    if FEATURES in present:
         column = table[FEATURES].combine_chunks()
         if not hasattr(column, "flatten") or not pa.types.is_nested(column.type):
-            raise InputError(f"{path}: {FEATURES} is no column of lists; give [rows, width]")
+            raise InputError(
+                f"{path}: {FEATURES} is not a column of lists; store a list of numbers for each row"
+            )
         flat = column.flatten().to_numpy(zero_copy_only=False)
         width = len(flat) // max(1, len(column))
         if column.null_count or {len(row) for row in column} != {width}:
-            raise InputError(f"{path}: {FEATURES} differ in length; give every row as many")
-        found[FEATURES] = flat.reshape(len(column), width)
-    if ID in wanted:
-        found[ID] = table[ID].to_pylist()
-    return found
+            raise InputError(
+                f"{path}: {FEATURES} differ in length; store as many numbers for every row"
+            )
+        arrays[FEATURES] = flat.reshape(len(column), width)
+    if ID in present:
+        arrays[ID] = table[ID].to_pylist()
+    return arrays
 
 
-def _content(image: Any, member: Member) -> str:
-    """A hash of what a cell shows: of the file it names, or of its own pixels."""
+def _image_hash(image: Any, member: Member) -> str:
+    """A hash of a cell's image: of the image file, or of the pixels."""
     import numpy as np
 
     if isinstance(image, np.ndarray):
@@ -228,12 +242,12 @@ def _hash(content: bytes) -> str:
 def _file(name: Any, member: Member) -> Path:
     path = member.path.parent / str(name)
     try:
-        there = path.is_file()
+        exists = path.is_file()
     except (OSError, ValueError):
-        there = False
-    if not there:
+        exists = False
+    if not exists:
         raise InputError(
-            f"{member}: no image file {shortened(repr(name))}; names are relative to the table's "
+            f"{member}: no image file {shown(name)}; write file names relative to the table's "
             "folder"
         )
     return path
@@ -248,8 +262,8 @@ def _pixels(image: Any, member: Member) -> np.ndarray:
         pillow = import_module("PIL.Image")
     except ImportError:
         raise InputError(
-            "image files are read by Pillow; pip install 'w2s_ray[vision]', or give the images as "
-            "an array in an .npz file"
+            "image files need Pillow; pip install 'w2s_ray[vision]', or store the images as an "
+            "array in an .npz file"
         ) from None
     path = _file(image, member)
     try:
@@ -257,5 +271,5 @@ def _pixels(image: Any, member: Member) -> np.ndarray:
             return np.asarray(opened.convert("RGB"))
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
         raise InputError(
-            f"{path}: not a whole image ({reason(error)}); write or download it again"
+            f"{path}: not a complete image ({reason(error)}); write or download it again"
         ) from None

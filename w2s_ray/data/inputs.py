@@ -1,25 +1,38 @@
-"""Everything a sweep names, resolved: splits to fingerprints, models to identities.
+"""Resolves a sweep's tasks to split fingerprints and its models to identities.
 
-Owns what a plan needs to know of its inputs, and the notes that make it instant the second time.
-What can't be resolved without a network is provisional: such a plan can be printed, not run. It
-knows nothing of runs.
+Owns the data that planning needs about inputs, and the cache that makes repeated planning fast.
+Inputs that can't be resolved offline are provisional: their plan can be printed but not run. It
+plans no runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import PARTS, Architecture, Form, Model, ModelSource, Part, Sweep, Task
+from w2s_ray.config import (
+    FORMS,
+    PARTS,
+    FormName,
+    Model,
+    ModelSource,
+    Part,
+    PretrainArchitecture,
+    Sweep,
+    Task,
+    forms,
+)
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import template_digest
+from w2s_ray.data.descriptions import describe
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
-from w2s_ray.data.folders import NEW, check_model
+from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
 from w2s_ray.data.hub import LOOKUPS
 from w2s_ray.data.images import has_images, image_stamps
 from w2s_ray.data.lengths import quantiles
@@ -30,34 +43,38 @@ from w2s_ray.data.models import (
     needs_images,
 )
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
-from w2s_ray.data.split import Split, make_split, part_sizes
+from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
 from w2s_ray.data.templates import check_template
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 
+_CODE = (Path(__file__).parent, Path(forms.__file__).parent)
+"""Folders of the code that makes splits: this package and the facts about forms."""
 FORMAT_VERSION = 3
-"""Raised whenever the same source gives another split, so that old notes are forgotten."""
+"""Incremented whenever the same source gives a different split, so that old notes are ignored."""
 
 
 @dataclass(frozen=True)
 class SplitRef:
-    """What a plan knows of a split without holding its rows."""
+    """A split without its rows: what planning needs."""
 
     fingerprint: str
-    """The split's fingerprint; `unresolved-...` where it is provisional."""
+    """The split's fingerprint; `unresolved-...` if it is provisional."""
     provisional: bool
-    """True where the data couldn't be had; such a plan can't be run."""
+    """True if the data is unavailable; such a plan can't be run."""
     counts: Mapping[Part, int]
     """Rows of each part."""
     note: str = ""
-    """What a reader of the plan should know: rows dropped, or why it is provisional."""
+    """A note for the printed plan: rows dropped, or why the split is provisional."""
     words: Mapping[Part, tuple[float, ...]] = field(default_factory=dict)
     """Words of each part's rows, as quantiles (see `lengths`); empty where it is provisional."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
     chat: bool = False
-    """Whether texts are chat messages, which each model reads in its own template."""
+    """Whether texts are chat messages, rendered with each model's chat template."""
+    groups: str = ""
+    """Digest of the rows' groups, which no fingerprint contains; empty if it is provisional."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +86,13 @@ class Inputs:
     models: Mapping[str, ModelSource]
     """Model label -> source."""
     corpora: Mapping[str, SplitRef] = field(default_factory=dict)
-    """Label of a model that is pretrained -> split of its corpus."""
-    architectures: Mapping[str, Architecture] = field(default_factory=dict)
-    """Identity of a model that is pretrained -> what it is."""
+    """Label of a model that the sweep pretrains -> split of its corpus."""
+    architectures: Mapping[str, PretrainArchitecture] = field(default_factory=dict)
+    """Identity of a model that the sweep pretrains -> its architecture."""
     templates: Mapping[str, str] = field(default_factory=dict)
-    """Model label -> what tells its chat template from others, where its identity doesn't."""
+    """Model label -> digest of its chat template files, if it has files outside its identity."""
     answers: Mapping[tuple[str, str], AnswerLengths] = field(default_factory=dict)
-    """(fingerprint, identity of a model) -> tokens of the answers, where they can be counted."""
+    """(fingerprint, identity of a model) -> tokens of the answers, if they can be counted."""
 
     @property
     def provisional(self) -> tuple[str, ...]:
@@ -86,19 +103,22 @@ class Inputs:
 
 
 def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
-    """The splits and models that `sweep` names.
+    """The splits and models of `sweep`.
 
-    Without `online` the network isn't asked; with it, once in vain is enough for a process.
+    Without `online`, no request is made. With it, the process makes no more requests after one
+    failed.
 
     Raises:
-        InputError: anything that is wrong with a task or model, before any compute.
+        InputError: an invalid task or model.
     """
     models, corpora, architectures = {}, {}, {}
+    files: dict[str, ModelFiles] = {}
+    reads_text = any(FORMS[form_of(task)].has_texts for task in sweep.tasks)
     for model in sweep.models:
         for task in sweep.tasks:
             _check_reads(model, task)
-        try:
-            made = sweep.pretrained(model)
+        with errors_of_model(model.label):
+            made = sweep.pretraining_of(model)
             if made is not None and made[0].pretrain is not None:
                 architecture = made[0].pretrain.architecture
                 new = f"{NEW}{digest(architecture.model_dump())[:ID_LENGTH]}"
@@ -110,25 +130,43 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                     corpora[model.label] = split_ref(model.pretrain.corpus, online=online)
                 continue
             models[model.label] = model_source(model, online=online)
-            if not makes_features_only(model):
-                reads_text = any(form_of(task) != "features" for task in sweep.tasks)
-                check_model(models[model.label], reads_text=reads_text)
-                if models[model.label].revision is None:  # else its weights needn't be read now
+            found = None if makes_features_only(model) else model_files(models[model.label])
+            if found is not None:
+                files[model.label] = found
+                if reads_text:
+                    check_reads(models[model.label], found)
+                if models[model.label].revision is None:  # weights of hub models are read later
                     check_values(models[model.label])
-        except InputError as error:
-            raise InputError(f"models.{model.label}: {error}") from None
+    describe(
+        [
+            *(found.config for found in files.values() if not found.own_code),
+            *(new.config(new.most_tokens) for new in architectures.values()),
+        ]
+    )
+    for label, found in files.items():
+        with errors_of_model(label):
+            check_model(models[label], found, reads_text=reads_text)
     splits, answers = {}, {}
     for task in sweep.tasks:
         splits[task.name], made = _resolved(task, online)
         if splits[task.name].chat:
             _check_templates(task, splits[task.name].fingerprint, made, models, online)
-        if splits[task.name].form == "answers" and not splits[task.name].provisional:
+        if FORMS[form_of(task)].is_completed and not splits[task.name].provisional:
             answers |= _answers(task, splits[task.name].fingerprint, made, models, online)
     templates: dict[str, str] = {}
     if any(split.chat for split in splits.values()):
-        found = {label: template_digest(Path(model.location)) for label, model in models.items()}
-        templates = {label: name for label, name in found.items() if name is not None}
+        digests = {label: template_digest(Path(m.location)) for label, m in models.items()}
+        templates = {label: name for label, name in digests.items() if name is not None}
     return Inputs(splits, models, corpora, architectures, templates, answers)
+
+
+@contextmanager
+def errors_of_model(label: str) -> Iterator[None]:
+    """Within it, an error names the model."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"models.{label}: {error}") from None
 
 
 def _answers(
@@ -157,18 +195,16 @@ def _check_templates(
     """Refuse models whose chat template can't render a split; `made` is the split, if it was read.
 
     Raises:
-        InputError: names the model, the task, the row and what the template says.
+        InputError: names the model, the task, the row and the template's error.
     """
     split = _read_once(task, made, online)
     for label, source in models.items():
-        try:
+        with errors_of_model(label):
             check_template(source, task=task.name, fingerprint=fingerprint, split=split)
-        except InputError as error:
-            raise InputError(f"models.{label}: {error}") from None
 
 
 def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Split]:
-    """Gives the split of `task`, which is read where it is not `made` yet."""
+    """A function that returns the split of `task`: `made`, or read at the first call."""
 
     @cache
     def split() -> Split:
@@ -179,30 +215,31 @@ def _read_once(task: Task, made: Split | None, online: bool) -> Callable[[], Spl
 
 def _check_reads(model: Model, task: Task) -> None:
     """Refuse a model of images for a task of texts, and the reverse where that is plain."""
-    form = form_of(task)
-    if form != "features" and makes_features_only(model):
+    has_texts = FORMS[form_of(task)].has_texts
+    if has_texts and makes_features_only(model):
         raise InputError(
-            f"models.{model.label}: {model.name} makes features of images, and task {task.name} is "
-            "one of texts; name a language model"
+            f"models.{model.label}: {model.name} computes features of images, but task "
+            f"{task.name} has texts; give a language model"
         )
-    if form == "features" and needs_images(model) and not has_images(task):
+    if not has_texts and needs_images(model) and not has_images(task):
         raise InputError(
-            f"models.{model.label}: {model.name} makes features of images, and task {task.name} "
-            "has none; name a feature file (.npz or .parquet), or the images in `columns.image`"
+            f"models.{model.label}: {model.name} computes features of images, but task "
+            f"{task.name} has none; give a feature file (.npz or .parquet), or the images as "
+            "`columns.image`"
         )
 
 
 def split_ref(task: Task, *, online: bool = True) -> SplitRef:
-    """The fingerprint and counts of the split of `task`, from a note where there is one.
+    """The fingerprint and counts of the split of `task`, from the cache if possible.
 
     Raises:
-        InputError: as for `load_split`, except where a hub dataset can't be had.
+        InputError: as for `load_split`, but an unavailable hub dataset gives a provisional split.
     """
     return _resolved(task, online)[0]
 
 
 def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
-    """What a plan knows of the split of `task`, and the split where it had to be made."""
+    """The reference to the split of `task`, and the split itself if it was not in the cache."""
     commit, unresolved = _commit(task, online)
     if unresolved:
         return _provisional(task, unresolved), None
@@ -220,13 +257,14 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     }
     note = _note(split, on_hub(task))
     chat = any(row.chat is not None for row in split.parts["test"])
-    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat)
+    groups = groups_digest(row for rows in split.parts.values() for row in rows)
+    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
     write_note("splits", key=key, note=asdict(found))
     return found, split
 
 
 def _read(row: Example) -> tuple[str, ...]:
-    """What a model reads of a row, one pass each: its text, and the second of a pair."""
+    """The texts of a row, each of which is one forward pass: one text, or both texts of a pair."""
     text = row.text if row.answer is None else f"{row.text} {row.answer}"
     return (text,) if row.second is None else (text, row.second)
 
@@ -241,14 +279,14 @@ def load_split(task: Task, *, expected: str | None = None, online: bool = True) 
     split = make_split(_rows(task, commit, online), task=task)
     if expected is not None and split.fingerprint != expected:
         raise InputError(
-            f"task {task.name}: the split is {split.fingerprint}, the plan says {expected}; the "
+            f"task {task.name}: the split is {split.fingerprint}, but {expected} in the plan; the "
             "data changed since it was planned: plan again"
         )
     return split
 
 
 def _commit(task: Task, online: bool) -> tuple[str | None, str]:
-    """The hub commit of a hub task, and why there is none where it needs one."""
+    """The commit of a hub dataset, and the reason if it can't be resolved."""
     hub = on_hub(task)
     if hub is None:
         return None, ""
@@ -256,10 +294,10 @@ def _commit(task: Task, online: bool) -> tuple[str | None, str]:
     commit = LOOKUPS.commit(hub.name, kind="dataset", revision=revision, online=online)
     if commit is not None:
         return commit, ""
-    why = LOOKUPS.failure or "the network was not asked"
+    why = LOOKUPS.failure or "planning is offline"
     return None, (
         f"the dataset {hub.name} can't be resolved to a commit: {why}; connect to the "
-        "Hugging Face hub, or download the original files and name their folder in "
+        "Hugging Face hub, or download the original files and give their folder as "
         "`path`"
     )
 
@@ -269,9 +307,10 @@ def _rows(task: Task, commit: str | None, online: bool) -> Rows:
 
 
 def _key(task: Task, commit: str | None) -> dict[str, Any]:
-    """What a split depends on: declaration, data, and the code that makes it.
+    """The cache key of a split: the declaration, the data, and the code that makes the split.
 
-    A folder and the only file in it have the same files, and are read differently.
+    The path is included because a folder and the only file in it have the same stamps but are read
+    differently.
     """
     path = None if task.path is None else local(task.path, where=f"task {task.name}")
     return {
@@ -281,7 +320,7 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
         "path": None if path is None else str(path),
         "files": None if path is None else [list(s) for s in stamps(path)],
         "images": [list(s) for s in image_stamps(task)],
-        "code": [list(stamp(p)) for p in sorted(Path(__file__).parent.glob("*.py"))],
+        "code": [list(stamp(p)) for folder in _CODE for p in sorted(folder.glob("*.py"))],
     }
 
 
@@ -293,7 +332,7 @@ def _provisional(task: Task, why: str) -> SplitRef:
     return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why, form=form)
 
 
-def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
+def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
     match note:
         case {
             "fingerprint": str(name),
@@ -301,9 +340,10 @@ def _from_note(note: dict[str, Any] | None, form: Form) -> SplitRef | None:
             "note": str(text),
             "words": dict(words),
             "chat": bool(chat),
+            "groups": str(groups),
         } if set(counts) == set(words) == set(PARTS):
             quantiles_of = {part: tuple(found) for part, found in words.items()}
-            return SplitRef(name, False, counts, text, quantiles_of, form, chat)
+            return SplitRef(name, False, counts, text, quantiles_of, form, chat, groups)
         case _:
             return None
 

@@ -1,8 +1,7 @@
-"""How long rows are: quantiles of words, known for every split, and of tokens where they were made.
+"""Lengths of rows: quantiles of words for every split, and of tokens for tokenized splits.
 
-Owns the two notes' form and the guess from one to the other. Exact tokens are known for what this
-machine has tokenized; a plan reads no rows and loads no tokenizer. It knows nothing of models
-beyond their identity and the most tokens that a row may have.
+Owns the estimate of tokens from words, and the cache of exact lengths of rows that this machine has
+tokenized. It reads no rows and loads no tokenizer.
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ from w2s_ray.config import ModelSource
 from w2s_ray.data.cache import read_note, write_note
 
 STEPS = 64
-"""Lengths are kept at 0, 1/64, ..., 1 of the rows."""
+"""Lengths are stored as quantiles at 0, 1/64, ..., 1."""
 TOKENS_PER_WORD = 1.4
-"""Of a tokenizer of subwords on English, without its count of special tokens; see
+"""For a subword tokenizer on English text, without special tokens; see
 `benchmarks/estimates.py lengths`."""
 _NOTE = 1
 
 How = Literal["tokenized", "words", "longest"]
-"""Where lengths come from: this machine's tokens, the rows' words, or only the most allowed."""
+"""Source of the lengths: tokens counted on this machine, the rows' words, or only the maximum."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of the rows of one part, as one model reads them."""
+    """Tokens of the rows of one part for one model."""
 
     rows: int
     quantiles: tuple[float, ...]
-    """Tokens of the rows at 0, 1/n, ..., 1 of them in order of length."""
+    """Quantiles of the rows' tokens at 0, 1/n, ..., 1."""
     mean: float
     how: How
 
     def at(self, share: float) -> float:
-        """Tokens of the row that so large a share of rows isn't longer than."""
+        """The quantile of the rows' tokens at `share`, interpolated."""
         place = share * (len(self.quantiles) - 1)
         low = min(int(place), len(self.quantiles) - 2)
         a, b = self.quantiles[low], self.quantiles[low + 1]
@@ -52,7 +51,7 @@ class Lengths:
 
 
 def quantiles(lengths: Sequence[int]) -> tuple[float, ...]:
-    """The lengths at 0, 1/STEPS, ..., 1 of the rows."""
+    """The quantiles of `lengths` at 0, 1/STEPS, ..., 1."""
     ordered = sorted(lengths)
     if not ordered:
         return (0.0,) * (STEPS + 1)
@@ -70,7 +69,7 @@ def token_lengths(
     max_tokens: int,
     longest: int | None = None,
 ) -> Lengths:
-    """The lengths of a part's rows: exact where this machine tokenized them, else guessed."""
+    """The lengths of a part's rows: exact if this machine has tokenized them, else estimated."""
     note = read_note("lengths", key=_key(split, part, source, max_tokens))
     if note is not None and note.get("rows") == rows:
         return Lengths(rows, tuple(note["quantiles"]), float(note["mean"]), "tokenized")
@@ -85,7 +84,7 @@ def token_lengths(
 def note_tokens(
     lengths: Iterable[int], *, split: str, part: str, source: ModelSource, max_tokens: int
 ) -> None:
-    """Remember on this machine how long the tokenized rows of a part are."""
+    """Cache the lengths of a part's tokenized rows on this machine."""
     key = _key(split, part, source, max_tokens)
     if read_note("lengths", key=key) is None:
         counts = [int(length) for length in lengths]
@@ -95,12 +94,12 @@ def note_tokens(
 
 
 def tokens_per_word(source: ModelSource) -> float:
-    """Tokens that a word becomes: 1 for a tokenizer of whole words, else a usual figure."""
+    """Tokens per word: 1 for a tokenizer of whole words, else `TOKENS_PER_WORD`."""
     try:
-        found = json.loads((Path(source.location) / "tokenizer.json").read_text(encoding="utf-8"))
+        content = json.loads((Path(source.location) / "tokenizer.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return TOKENS_PER_WORD
-    kind = found.get("model", {}).get("type") if isinstance(found, dict) else None
+    kind = content.get("model", {}).get("type") if isinstance(content, dict) else None
     return 1.0 if kind == "WordLevel" else TOKENS_PER_WORD
 
 

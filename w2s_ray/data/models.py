@@ -1,7 +1,7 @@
-"""A sweep's model names to content identities.
+"""Resolves a sweep's model names to identities.
 
-Owns the digest over a local model's files and which of them count. A hub model is its name and
-commit, a feature file its content. It loads no weights and knows nothing of architectures.
+Owns the digest over a local model's files, and the set of files that it covers. The identity of a
+hub model is its name and commit, of a feature file its content. It loads no models.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PIXELS = "pixels:"
 _TIMM = "timm:"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
-"""The identity of a model that is its files' content."""
+"""The identity of a local model: the digest of its files."""
 _COUNTED = (
     "config.json",
     "preprocessor_config.json",
@@ -43,17 +43,18 @@ _COUNTED = (
     "*.tiktoken",
     "*.py",
 )
-"""Files that change what a model computes: configuration, weights, tokenizer, and its own code."""
+"""Files in the digest: configuration, weights, tokenizer and code, which determine the output."""
 
 _NOT_READ = frozenset({"pooler", "masked_bias"})
-"""Parts of the names of tensors that no fit reads; the latter is infinite in half precision."""
+"""Parts of the names of tensors that no fit uses; `masked_bias` is infinite in half precision."""
 
 
 def model_source(model: Model, *, online: bool = True) -> ModelSource:
-    """Where `model` is loaded from, and what a recipe calls it.
+    """The location and the identity of `model`.
 
     Raises:
-        InputError: no such folder, no configuration or safetensors weights in it, no such hub name.
+        InputError: no such folder or hub name, or a folder without configuration or safetensors
+            weights.
     """
     name = model.name
     if name.startswith(_EMBEDDED):
@@ -70,35 +71,35 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
         return _local(model, Path(name).expanduser().absolute())
     if not _HUB_NAME.fullmatch(name):
         raise InputError(
-            f"model {name!r} is neither a folder that exists nor a hub name like "
-            "'org/name'; a local folder starts with ./, / or ~"
+            f"model {name!r} is neither an existing folder nor a hub name; write a hub name as "
+            "'org/name', or a folder with ./, / or ~ at the beginning"
         )
     commit = LOOKUPS.commit(name, kind="model", revision=model.revision, online=online)
-    known = f"hub:{name}@{commit}"
+    resolved = f"hub:{name}@{commit}"
     return ModelSource(
         name=model.label or name,
         location=name,
         revision=commit or model.revision,
-        identity=known if commit else f"hub:{name}@unresolved:{model.revision or 'main'}",
+        identity=resolved if commit else f"hub:{name}@unresolved:{model.revision or 'main'}",
         trust_remote_code=model.trust_remote_code,
         provisional=commit is None,
     )
 
 
 def makes_features_only(model: Model) -> bool:
-    """Whether `model` is none that reads text."""
+    """Whether `model` computes or stores features and reads no text."""
     return model.name.startswith((_PIXELS, _TIMM)) or Path(model.name).suffix in FEATURE_FILES
 
 
 def needs_images(model: Model) -> bool:
-    """Whether `model` computes features of images; a feature file has them."""
+    """Whether `model` computes features of images; a feature file needs no images."""
     return Path(model.name).suffix not in FEATURE_FILES
 
 
 def _pixels(model: Model, blocks: str) -> ModelSource:
     if not blocks.isdecimal() or int(blocks) == 0:
         raise InputError(
-            f"model {model.name!r}: {_PIXELS} is followed by the number of blocks a side, as in "
+            f"model {model.name!r}: write the number of blocks a side after {_PIXELS}, such as "
             f"{_PIXELS}8"
         )
     name = f"{_PIXELS}{int(blocks)}"
@@ -118,7 +119,7 @@ def _timm(model: Model, name: str, online: bool) -> ModelSource:
     if find_spec("timm") is None:
         raise InputError(
             f"model {model.name!r} needs timm, which is not installed; pip install "
-            "'w2s_ray[vision]', or name a transformers model or a feature file"
+            "'w2s_ray[vision]', or give a transformers model or a feature file"
         )
     revision = model.revision
     commit = LOOKUPS.commit(f"timm/{name}", kind="model", revision=revision, online=online)
@@ -133,9 +134,9 @@ def _timm(model: Model, name: str, online: bool) -> ModelSource:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over names and contents of the files that make the model in `folder`.
+    """SHA-256 over the names and contents of the model's files in `folder`.
 
-    The same files give the same digest in any place.
+    It doesn't depend on the folder's path.
 
     Raises:
         InputError: no folder, no config.json, or no safetensors weights.
@@ -163,7 +164,7 @@ def check_values(source: ModelSource) -> None:
             others = f" and {len(wrong) - 1} others have" if len(wrong) > 1 else " has"
             raise InputError(
                 f"tensor {wrong[0]}{others} NaN or infinite values in {path}; the file is damaged "
-                "or its training diverged: fetch or save it again, or name another model"
+                "or its training diverged: download or save it again, or give another model"
             )
 
 
@@ -171,7 +172,7 @@ def check_unchanged(source: ModelSource) -> None:
     """Refuse a local model or feature file that changed since it was planned.
 
     Raises:
-        InputError: its content is no longer that of its identity.
+        InputError: its content doesn't match its identity.
     """
     if not _CONTENT.fullmatch(source.identity):
         return
@@ -180,8 +181,8 @@ def check_unchanged(source: ModelSource) -> None:
     found = _file_digest(path) if one_file else folder_digest(path)
     if f"sha256:{found}" != source.identity:
         raise InputError(
-            f"{path} changed since the sweep was planned; run the sweep again, which plans anew, "
-            "or restore the files"
+            f"{path} changed since the sweep was planned; run the sweep again to plan it again, or "
+            "restore the files"
         )
 
 
@@ -206,7 +207,7 @@ def _check(folder: Path) -> None:
     refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"the model folder {folder} has no config.json; name a folder that "
+            f"the model folder {folder} has no config.json; give a folder that "
             "save_pretrained wrote"
         )
     if not any(folder.glob("*.safetensors")):
@@ -214,9 +215,9 @@ def _check(folder: Path) -> None:
         remedy = "save the model with save_pretrained"
         if pickled:
             remedy = (
-                f"it has {', '.join(pickled)}, which are pickles and are not loaded; "
-                "convert them once: load the model with transformers from a source that you "
-                "trust and call save_pretrained, which writes safetensors"
+                f"its {', '.join(pickled)} are pickles, which are never loaded: if you trust them, "
+                "load the model with transformers and call save_pretrained, which writes "
+                "safetensors"
             )
         raise InputError(f"the model folder {folder} has no *.safetensors weights; {remedy}")
 
@@ -227,7 +228,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _note(path: Path) -> dict[str, Any]:
-    """What one pass over a file finds, remembered as long as its stamp stays the same."""
+    """Digest and tensors that aren't finite of a file, from the cache if its stamp is unchanged."""
     key = [list(stamp(path.resolve()))]
     weights = path.suffix == ".safetensors"
     match read_note("file_digests", key=key):

@@ -1,8 +1,8 @@
-"""Original files of the named tasks into raw rows with the columns of the hub's data sets.
+"""Readers of the named tasks' original files: raw rows with the columns of the hub's data sets.
 
-Owns the layouts in which authors publish: tables without a header, labels in a file or a folder
-name of their own, questions nested in passages, documents, XML. It knows no wording, no hub and no
-split.
+Owns the layouts in which authors publish their data: tables without a header, labels in a separate
+file or in a folder's name, questions nested in passages, documents, XML. `formatters` makes
+examples of the rows. It reads nothing from the hub.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from w2s_ray.data.table import json_values, raw_rows
 from w2s_ray.errors import InputError
 
 PASSAGE_WORDS = 200
-"""Words after which a passage of a document ends with its paragraph."""
+"""Words after which a passage ends at the end of a paragraph."""
 
 Reader = Callable[[Member, Sequence[Member]], Iterator[Row]]
 """A file, and all files of its folder or archive -> the file's raw rows."""
@@ -30,56 +30,56 @@ def table(
     quoted: bool = True,
     encoding: str = "utf-8-sig",
 ) -> Reader:
-    """A table or JSON objects; `columns` names those of a table without a header line.
+    """A reader of a table or of JSON objects; `columns` are for a table without a header line.
 
-    `renamed` says how a column is called on the hub; without `quoted` a quotation mark in a table
-    is a character like any other.
+    `renamed` maps columns to their names on the hub. Without `quoted`, quotation marks in a table
+    have no special meaning.
     """
-    names = renamed or {}
+    hub_names = renamed or {}
 
     def read(member: Member, _: Sequence[Member]) -> Iterator[Row]:
         rows = raw_rows(member, columns=columns, quoted=quoted, encoding=encoding)
         for row in rows:
-            yield {names.get(column, column): value for column, value in row.items()}
+            yield {hub_names.get(column, column): value for column, value in row.items()}
 
     return read
 
 
 plain: Reader = table()
-"""A table with a header line, JSON objects or Parquet, in the hub's columns."""
+"""Reads a table with a header line, JSON objects or Parquet, with the hub's columns."""
 
 
 def labels_beside(member: Member, found: Sequence[Member]) -> Iterator[Row]:
     """JSON objects of `train.jsonl` with the labels of `train-labels.lst`, line by line.
 
-    A file whose objects hold their label is read as it is.
+    A file whose objects have a label is read without the labels file.
 
     Raises:
-        InputError: no such file of labels, or another number of them.
+        InputError: a missing labels file, or a different number of labels.
     """
     rows = list(raw_rows(member))
     if rows and "label" in rows[0]:
         yield from rows
         return
     name = f"{member.stem}-labels.lst"
-    beside = next((other for other in found if other.name in (name, f"{name}.gz")), None)
-    if beside is None:
+    labels_file = next((other for other in found if other.name in (name, f"{name}.gz")), None)
+    if labels_file is None:
         raise InputError(
-            f"{member}: the rows hold no label and there is no {name} beside the file; name the "
-            "folder that holds both in `path`"
+            f"{member}: the rows have no label, and its folder has no {name}; give a folder with "
+            "both as `path`"
         )
-    with beside.text() as lines:
+    with labels_file.text() as lines:
         labels = lines.read().split()
     if len(labels) != len(rows):
         raise InputError(
-            f"{beside}: {len(labels):,} labels for {len(rows):,} rows of {member.name}; "
+            f"{labels_file}: {len(labels):,} labels for {len(rows):,} rows of {member.name}; "
             "download both files again"
         )
     yield from ({**row, "label": label} for row, label in zip(rows, labels, strict=True))
 
 
 def lines_of(classes: Mapping[str, int]) -> Reader:
-    """A text a line, latin-1; the file's name says the class (pattern -> class)."""
+    """A reader of texts, one a line, latin-1. The class follows from the file's name."""
 
     def read(member: Member, _: Sequence[Member]) -> Iterator[Row]:
         label = _named_class(member, classes)
@@ -90,7 +90,7 @@ def lines_of(classes: Mapping[str, int]) -> Reader:
 
 
 def documents_of(classes: Mapping[str, int]) -> Reader:
-    """A text a file, latin-1; the file's name or folder says the class (pattern -> class)."""
+    """A reader of texts, one a file, latin-1. The class follows from the name or folder."""
 
     def read(member: Member, _: Sequence[Member]) -> Iterator[Row]:
         with member.text(encoding="latin-1") as file:
@@ -100,7 +100,7 @@ def documents_of(classes: Mapping[str, int]) -> Reader:
 
 
 def either(first: Reader, *, kinds: tuple[str, ...], other: Reader) -> Reader:
-    """`first` for files of these extensions, else `other`."""
+    """A reader that is `first` for files of these extensions, else `other`."""
 
     def read(member: Member, found: Sequence[Member]) -> Iterator[Row]:
         return (first if member.kind in kinds else other)(member, found)
@@ -172,7 +172,7 @@ def quail_texts(member: Member, _: Sequence[Member]) -> Iterator[Row]:
 
 
 def ukp_arguments(member: Member, _: Sequence[Member]) -> Iterator[Row]:
-    """UKPConvArg1: tables without quoting whose names begin with the debate's, or JSON objects."""
+    """UKPConvArg1: JSON objects, or tables without quoting, named after the debate."""
     if member.kind == ".csv":
         rows = raw_rows(member, quoted=False, separator="\t")
         keys, debate = ("label", "a1", "a2"), member.stem.rpartition("/")[2].rpartition("_")[0]
@@ -199,11 +199,11 @@ PUZZLES = (
 )
 """Columns of the Lichess puzzle database."""
 FEWER_PUZZLE_COLUMNS = ("PuzzleId", "FEN", "Moves", "Rating", "Popularity", "Themes", "Level")
-"""Columns of a public extract of it that has no header line."""
+"""Columns of a public extract of this database, which has no header line."""
 
 
 def puzzles(member: Member, _: Sequence[Member]) -> Iterator[Row]:
-    """Chess puzzles in the CSV format of the Lichess database, with its header line or without."""
+    """Chess puzzles in the CSV format of the Lichess database, with or without a header line."""
     if member.kind != ".csv":
         yield from raw_rows(member)
         return
@@ -217,7 +217,7 @@ def puzzles(member: Member, _: Sequence[Member]) -> Iterator[Row]:
 
 
 def passages(member: Member, _: Sequence[Member]) -> Iterator[Row]:
-    """A text file as passages: paragraphs, together until they have `PASSAGE_WORDS` words."""
+    """A text file as passages of whole paragraphs with at least `PASSAGE_WORDS` words."""
     if member.kind not in (".txt", ".md", ""):
         return
     with member.text() as file:
@@ -243,4 +243,6 @@ def _named_class(member: Member, classes: Mapping[str, int]) -> int:
         if fnmatchcase(name, pattern):
             return label
     known = ", ".join(classes)
-    raise InputError(f"{member}: its name says no class, none of {known} fits; rename the file")
+    raise InputError(
+        f"{member}: the class doesn't follow from its name, which fits none of {known}; rename it"
+    )

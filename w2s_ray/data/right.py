@@ -1,8 +1,8 @@
-"""When a prediction is right: the one definition, for fits' own figures and for reports.
+"""When a prediction is right: the only definition, for the metrics of fits and for reports.
 
-Owns the rule alone. With answers: the completion is the right answer, both in their normal form.
-Else: class 1 has more than half the probability where it is the label; a tie is class 0. Shapes: N
-rows.
+Owns this rule. For tasks with answers, the completion equals the right answer, both in normal form.
+For classes, the prediction is class 1 if its probability is above one half, and class 0 otherwise.
+Shapes: N rows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Truth:
     """Ground truth of N rows."""
 
     labels_N: np.ndarray | None = None
-    """Classes, 0 or 1; null where there are none."""
+    """Classes, 0 or 1; None if rows have none."""
     answers: tuple[str, ...] | None = None
-    """Right answers in their normal form; null where rows have classes."""
+    """Right answers in their normal form; None if rows have classes."""
 
     def __post_init__(self) -> None:
         if self.answers is not None:
@@ -35,11 +35,11 @@ def right(
     """Whether each prediction is right, bool [N].
 
     Raises:
-        ValueError: rows without classes and answers have no right prediction.
+        ValueError: rows with neither classes nor answers.
     """
     if truth.answers is not None:
         if answers is None:
-            raise ValueError("there are right answers, but no completions to compare with them")
+            raise ValueError("there are answers, but no completions to compare with them")
         return np.array([a == b for a, b in zip(answers, truth.answers, strict=True)], dtype=bool)
     if truth.labels_N is None:
         raise ValueError("rows without classes and answers have no right prediction")

@@ -6,7 +6,8 @@ Owns the look-ups that estimates need, each made once. It knows nothing of what 
 from __future__ import annotations
 
 from w2s_ray.config import ModelSource, Part
-from w2s_ray.data.architecture import Architecture, architecture_of, read_architecture
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import architecture_of, describe, described
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.lengths import Lengths, token_lengths
 
@@ -17,10 +18,9 @@ class Shapes:
     def __init__(self, inputs: Inputs) -> None:
         splits = (*inputs.splits.values(), *inputs.corpora.values())
         self._splits = {split.fingerprint: split for split in splits}
-        self._models: dict[str, Architecture | str] = {
-            identity: read_architecture(new.config(new.most_tokens))
-            for identity, new in inputs.architectures.items()
-        }
+        made = {name: new.config(new.most_tokens) for name, new in inputs.architectures.items()}
+        describe(made.values())
+        self._models = {identity: described(config) for identity, config in made.items()}
         self._lengths: dict[tuple[str, Part, str, int], Lengths] = {}
 
     def model(self, source: ModelSource) -> Architecture | str:

@@ -1,11 +1,11 @@
-"""Examples to the four parts of a split.
+"""Divides a task's examples into the four parts of a split.
 
-Owns cleaning, shuffling, balancing and dealing out, and the fingerprint over the outcome. The order
-of everything is that of hashes of seed and text, never of a file, so no source's sorting survives
-and every platform gives the same split. It reads no file and knows no task's format.
+Owns cleaning, shuffling, balancing, the division, and the fingerprint of the result. Rows are
+ordered by hashes of seed and text, never by their order in a file, so that the split is the same on
+every platform. It reads no files.
 
-Test is dealt first, then validation, then the halves. Each part takes whole groups, from which
-rows that it has no need of are dropped.
+The test part is filled first, then validation, then the halves. Each part gets whole groups; rows
+of these groups that it doesn't need are dropped.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
-from w2s_ray.config import PARTS, Bounds, Difficulty, Form, Part, Task
+from w2s_ray.config import FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.errors import InputError
-from w2s_ray.identity import ID_LENGTH
+from w2s_ray.identity import ID_LENGTH, digest
 
 _Need = dict[int | None, int]
-"""Rows still needed, by label; by None where parts aren't balanced."""
+"""Label -> rows still needed; the label is None if parts aren't balanced."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Split:
 
     task: str
     fingerprint: str
-    """Hash over form, and part, id, texts, label, answer and difficulty of every row, in order: 20
-    hexadecimal digits."""
+    """20 hexadecimal digits of a hash over the form and, in order, every row's part, id, texts,
+    label, answer and difficulty."""
     parts: Mapping[Part, tuple[Example, ...]]
     """The rows of each part, shuffled."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> rows dropped before dealing; those that balance or size left over aren't counted"""
+    """Reason -> rows dropped by cleaning, without those that balance or size dropped."""
     own_test: bool = False
     """True where test rows are from the source's own test split."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
 
     @property
@@ -51,9 +51,9 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     """The split of `rows` that `task` declares.
 
     Raises:
-        InputError: fewer rows than asked for; names the part, the rows asked and available.
+        InputError: too few rows; names the part, the rows needed and the rows available.
     """
-    balance = task.balance and rows.form in BALANCED
+    balance = task.balance and FORMS[rows.form].has_two_classes
     task = task.model_copy(update={"balance": balance})
     pool, test, dropped = _clean(rows, task)
     sizes = part_sizes(task, form=rows.form)
@@ -62,52 +62,49 @@ def make_split(rows: Rows, *, task: Task) -> Split:
         test = [row for row in pool if _within(row, hard.test)]
         pool = [row for row in pool if _within(row, hard.train)]
     if test is None:
-        dealt = _deal(pool, sizes, task, _Source("{} are available", hard.train))
+        parts = _divide(pool, sizes, task, _Source("{} are available", hard.train))
     else:
-        found = "the source's own test split has {}" if own_test else "{} are available"
-        named = _Source(found, hard.test, "difficulty.test")
-        dealt = _deal(test, {"test": sizes.pop("test")}, task, named)
-        taken = {row.group for row in dealt["test"]}
-        left = [row for row in pool if row.group not in taken]
+        available = "the source's own test split has {}" if own_test else "{} are available"
+        source = _Source(available, hard.test, "difficulty.test")
+        parts = _divide(test, {"test": sizes.pop("test")}, task, source)
+        test_groups = {row.group for row in parts["test"]}
+        remaining = [row for row in pool if row.group not in test_groups]
         outside = "the source's own test split" if own_test else "the groups of test rows"
-        named = _Source(f"{{}} are available outside {outside}", hard.train, "difficulty.train")
-        dealt |= _deal(left, sizes, task, named)
-    ordered: dict[Part, tuple[Example, ...]] = {part: dealt[part] for part in PARTS}
+        source = _Source(f"{{}} are available outside {outside}", hard.train, "difficulty.train")
+        parts |= _divide(remaining, sizes, task, source)
+    ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
     name = fingerprint(ordered, form=rows.form)
     return Split(task.name, name, ordered, dropped, own_test, rows.form)
 
 
-BALANCED: tuple[Form, ...] = ("classes", "pairs")
-"""Forms whose rows have one of two classes."""
-
-
 @dataclass(frozen=True)
 class _Source:
-    """What rows are dealt out of, for errors."""
+    """The source of a part's rows, described for errors."""
 
     has: str
-    """That it has `{}` rows, in words."""
+    """The number of rows that it has, in words; `{}` is the number."""
     bounds: Bounds
     """The difficulty of its rows."""
     key: str = "difficulty"
-    """Where the sweep file says so."""
+    """The key of these bounds in the sweep file."""
 
 
-def part_sizes(task: Task, *, form: Form = "classes") -> dict[Part, int]:
+def part_sizes(task: Task, *, form: FormName = "classes") -> dict[Part, int]:
     """Rows of each part, as they are dealt; each half gets half of `train`, rounded down.
 
-    A corpus has nothing to label, so all its training rows stand in the first half.
+    A corpus has no labels, so all its training rows are in the first half.
     """
-    first = task.train if form == "text" else task.train // 2
+    halves = FORMS[form].has_halves
+    first = task.train // 2 if halves else task.train
     return {
         "test": task.test,
         "validation": task.validation,
         "supervisor_half": first,
-        "student_half": 0 if form == "text" else first,
+        "student_half": first if halves else 0,
     }
 
 
-def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: Form = "classes") -> str:
+def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "classes") -> str:
     """The identity of a split: changes with its form, any part, id, text, label or their order."""
     hashed = hashlib.sha256(f"{form}\n".encode())
     for part, rows in parts.items():
@@ -120,6 +117,18 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: Form = "classe
                 line += f"{row.chat}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
+
+
+def groups_digest(rows: Iterable[Example]) -> str:
+    """A digest of which rows share a group: 20 hexadecimal digits.
+
+    It depends neither on the order of the rows nor on the names of the groups.
+    """
+    numbers: dict[str, int] = {}
+    members = sorted((row.id, row.group or f"row {row.id}") for row in rows)
+    return digest([[id_, numbers.setdefault(group, len(numbers))] for id_, group in members])[
+        :ID_LENGTH
+    ]
 
 
 def are_rows_of(table: Any, *, expected: str) -> bool:
@@ -139,7 +148,7 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     labelled = all(label is not None for label in columns["label"])
     if not labelled:
         parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}
-    forms = [form for form in get_args(Form) if (form in BALANCED) is labelled]
+    forms = [name for name, form in FORMS.items() if form.has_two_classes is labelled]
     return expected in (fingerprint(parts, form=form) for form in forms)
 
 
@@ -151,33 +160,33 @@ _REASONS = (
     *("too_long", "too_easy_or_hard", "same_text_twice", "contradictory"),
     *("duplicate", "near_duplicate", "shared_with_test"),
 )
-"""`near_duplicate`: of a generic task's rows, one that differs from another in case, spaces or
-Unicode form alone and has the same label or answer."""
+"""`near_duplicate`: a row of a generic task that differs from an earlier row only in case, white
+space or Unicode form, and has the same label or answer."""
 
 
 def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None, dict[str, int]]:
-    """Pool and own test rows without the rows that must not be in a split, and how many went why.
+    """The cleaned pool, the cleaned rows of the source's test split, and rows dropped by reason.
 
-    A text that stands with two labels or answers is dropped in all its copies, since it can be
-    neither learnt nor scored; of other duplicates the first stays. The own test split goes first,
-    and what shares a text or a group with it leaves the pool.
+    A text with two different labels or answers is dropped in all copies, because it can be neither
+    learned nor scored. The first of other duplicates is kept. The source's test split is cleaned
+    first; rows of the pool that share a text or a group with it are dropped.
     """
     dropped: dict[str, int] = dict.fromkeys(_REASONS, 0)
     verdicts: dict[str, set[str]] = {}
     for row in (*(rows.test or ()), *rows.pool):
         verdicts.setdefault(row.content, set()).add(row.verdict)
-    seen: set[str] = set()
-    alike: set[tuple[str, str]] = set()
-    generic = task.columns is not None and rows.form != "features"
+    contents: set[str] = set()
+    near_contents: set[tuple[str, str]] = set()
+    generic = task.columns is not None and FORMS[rows.form].has_texts
     test_groups = {row.group for row in rows.test or ()}
 
     def is_near(row: Example) -> bool:
-        """Whether a row before it is like it; it counts as one for those after it."""
-        before = len(alike)
-        alike.add((row.folded.content, row.folded.verdict))
-        return len(alike) == before
+        """Whether it is a near-duplicate of an earlier row; it is stored for later calls."""
+        before = len(near_contents)
+        near_contents.add((row.folded.content, row.folded.verdict))
+        return len(near_contents) == before
 
-    def kept(source: Iterable[Example], barred: set[str], *allowed: Bounds) -> list[Example]:
+    def kept(source: Iterable[Example], test_groups: set[str], *allowed: Bounds) -> list[Example]:
         result: list[Example] = []
         for row in source:
             if task.max_words is not None and _words(row) > task.max_words:
@@ -188,14 +197,14 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
                 dropped["same_text_twice"] += 1
             elif len(verdicts[row.content]) > 1:
                 dropped["contradictory"] += 1
-            elif row.group in barred:
+            elif row.group in test_groups:
                 dropped["shared_with_test"] += 1
-            elif row.content in seen:
+            elif row.content in contents:
                 dropped["duplicate"] += 1
             elif generic and is_near(row):
                 dropped["near_duplicate"] += 1
             else:
-                seen.add(row.content)
+                contents.add(row.content)
                 result.append(row)
         return result
 
@@ -208,11 +217,11 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
     return kept(rows.pool, test_groups, hard.train), test, dropped
 
 
-def _deal(
-    source: Sequence[Example], sizes: dict[Part, int], task: Task, where: _Source
+def _divide(
+    rows: Sequence[Example], sizes: dict[Part, int], task: Task, source: _Source
 ) -> dict[Part, tuple[Example, ...]]:
-    """The parts of `sizes`, dealt out of `source` in order."""
-    by_content = {row.content: row for row in source}
+    """`rows` divided into parts of `sizes`, one part after the other."""
+    by_content = {row.content: row for row in rows}
     ordered = [by_content[name] for name in _shuffled(by_content, seed=task.split_seed)]
     needs: dict[Part, _Need] = {
         part: _need(size, balance=task.balance) for part, size in sizes.items()
@@ -220,22 +229,22 @@ def _deal(
     available = _available(ordered, balance=task.balance)
     total = {label: sum(need[label] for need in needs.values()) for label in available}
     if any(total[label] > available[label] for label in total):
-        raise InputError(_too_few(task, sizes, available, where))
+        raise InputError(_too_few(task, sizes, available, source))
     if task.balance:
         ordered = _undersampled(ordered, keep=max(min(available.values()), *total.values()))
     groups: dict[str, list[int]] = {}
-    for place, row in enumerate(ordered):
-        groups.setdefault(row.group, []).append(place)
-    waiting = [groups[name] for name in _shuffled(groups, seed=task.split_seed)]
+    for index, row in enumerate(ordered):
+        groups.setdefault(row.group, []).append(index)
+    remaining = [groups[name] for name in _shuffled(groups, seed=task.split_seed)]
     parts: dict[Part, tuple[Example, ...]] = {}
     for part, need in needs.items():
-        taken, waiting = _take(waiting, need, ordered)
+        taken, remaining = _take(remaining, need, ordered)
         if len(taken) < sizes[part]:
             raise InputError(
-                f"task {task.name}: {part} asks for {sizes[part]:,} rows and gets {len(taken):,} "
-                "since whole groups stay in one part; lower " + " or ".join(_fields(sizes))
+                f"task {task.name}: {part} needs {sizes[part]:,} rows and gets {len(taken):,}, "
+                "because groups are not divided; lower " + " or ".join(_fields(sizes))
             )
-        parts[part] = tuple(ordered[place] for place in sorted(taken))
+        parts[part] = tuple(ordered[index] for index in sorted(taken))
     return parts
 
 
@@ -247,8 +256,8 @@ def _check_difficulty(rows: Rows, task: Task) -> None:
     for row in (*rows.pool, *(rows.test or ())):
         if row.difficulty is None:
             raise InputError(
-                f"task {task.name}: its rows have no difficulty; leave out `difficulty`, or name a "
-                "column of one in `columns.difficulty`"
+                f"task {task.name}: its rows have no difficulty; remove `difficulty`, or give the "
+                "column as `columns.difficulty`"
             )
 
 
@@ -258,39 +267,39 @@ def _difficulty(task: Task) -> Difficulty:
 
 def _within(row: Example, bounds: Bounds) -> bool:
     least, most = bounds
-    if row.difficulty is None:  # then there are no bounds
+    if row.difficulty is None:  # only without bounds, see `_check_difficulty`
         return True
     return (least is None or row.difficulty >= least) and (most is None or row.difficulty <= most)
 
 
 def _take(
-    waiting: list[list[int]], need: _Need, ordered: Sequence[Example]
+    groups: list[list[int]], need: _Need, ordered: Sequence[Example]
 ) -> tuple[list[int], list[list[int]]]:
-    """The places of rows that fill `need`, and the groups left; one without a needed row stays."""
-    need, taken, left = dict(need), [], []
+    """Indices of the rows that fill `need`, and the groups from which no row was taken."""
+    need, taken, unused = dict(need), [], []
     balance = None not in need
-    for number, group in enumerate(waiting):
+    for number, group in enumerate(groups):
         if not any(need.values()):
-            left += waiting[number:]
+            unused += groups[number:]
             break
         before = len(taken)
-        for place in group:
-            label = ordered[place].label if balance else None
+        for index in group:
+            label = ordered[index].label if balance else None
             if need[label]:
                 need[label] -= 1
-                taken.append(place)
+                taken.append(index)
         if len(taken) == before:
-            left.append(group)
-    return taken, left
+            unused.append(group)
+    return taken, unused
 
 
 def _undersampled(rows: Sequence[Example], *, keep: int) -> list[Example]:
-    """`rows` with at most `keep` of each label, the first ones."""
-    left = {0: keep, 1: keep}
+    """The first `keep` rows of each label."""
+    remaining = {0: keep, 1: keep}
     result: list[Example] = []
     for row in rows:
-        if left[row.label]:
-            left[row.label] -= 1
+        if remaining[row.label]:
+            remaining[row.label] -= 1
             result.append(row)
     return result
 
@@ -305,18 +314,18 @@ def _available(rows: Sequence[Example], *, balance: bool) -> _Need:
 
 
 def _shuffled(texts: Iterable[str], *, seed: int) -> list[str]:
-    """Distinct texts in the order of their hashes with `seed`: the same for any order given."""
+    """Distinct texts in the order of their hashes with `seed`, whatever the order of `texts`."""
     prefix = f"{seed}\n".encode()
 
-    def rank(text: str) -> bytes:
+    def hashed(text: str) -> bytes:
         content = prefix + text.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(content, digest_size=16).digest()
 
-    return sorted(texts, key=rank)
+    return sorted(texts, key=hashed)
 
 
 def _fields(sizes: Mapping[Part, int]) -> list[str]:
-    """The sweep file's keys that `sizes` come from."""
+    """The sweep file's keys for the parts of `sizes`."""
     return list(
         dict.fromkeys(
             "train" if part.endswith("_half") else part for part in PARTS if part in sizes
@@ -324,19 +333,19 @@ def _fields(sizes: Mapping[Part, int]) -> list[str]:
     )
 
 
-def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, where: _Source) -> str:
-    fields, asked = _fields(sizes), sum(sizes.values())
+def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, source: _Source) -> str:
+    fields, needed = _fields(sizes), sum(sizes.values())
     balanced = "balanced " if task.balance else ""
     count = 2 * min(available.values()) if task.balance else available[None]
-    verb = "asks" if len(fields) == 1 else "ask"
-    there, detail, remedy = where.has.format(f"{count:,}"), "", f"lower {' or '.join(fields)}"
-    if where.bounds != (None, None):
-        least, most = ("null" if bound is None else f"{bound:g}" for bound in where.bounds)
-        there += f" within {where.key} [{least}, {most}]"
-        remedy += f", or widen {where.key}"
+    verb = "needs" if len(fields) == 1 else "need"
+    has, detail, remedy = source.has.format(f"{count:,}"), "", f"lower {' or '.join(fields)}"
+    if source.bounds != (None, None):
+        least, most = ("null" if bound is None else f"{bound:g}" for bound in source.bounds)
+        has += f" within {source.key} [{least}, {most}]"
+        remedy += f", or widen {source.key}"
     if task.balance:
         detail = f" ({available[1]:,} of class 1, {available[0]:,} of class 0)"
     return (
-        f"task {task.name}: {' + '.join(fields)} {verb} for {asked:,} {balanced}rows, "
-        f"{there}{detail}; {remedy}"
+        f"task {task.name}: {' + '.join(fields)} {verb} {needed:,} {balanced}rows, "
+        f"{has}{detail}; {remedy}"
     )

@@ -1,7 +1,7 @@
-"""Raw rows of a file: CSV, TSV, JSON, JSON lines, Parquet and NumPy's .npz.
+"""Raw rows of a table file: CSV, TSV, JSON, JSON lines, Parquet and NumPy's .npz.
 
-Owns the formats and the errors for content that isn't what the file's name says: any bytes give
-rows or one `InputError`. It knows no columns that a task needs, no named task, no hub and no split.
+Owns these formats, and the errors for content that doesn't match the file's extension: any bytes
+give rows or one `InputError`. It interprets no columns.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.data.cells import names, shortened
+from w2s_ray.data.cells import name_list
 from w2s_ray.data.example import Row
 from w2s_ray.data.files import Member, reading, reason
 from w2s_ray.errors import InputError
+from w2s_ray.printable import one_line, shown
 
 if TYPE_CHECKING:
     import numpy as np
 
 _LONGEST_FIELD = 2**31 - 1
 _OTHER_SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar", ",": "a comma"}
-_RECORDS = "one object a row is needed; in pandas: df.to_json(path, orient='records', lines=True)"
+_RECORDS = "write one object a row; in pandas: df.to_json(path, orient='records', lines=True)"
 
 
 def raw_rows(
@@ -35,14 +36,13 @@ def raw_rows(
     separator: str = ",",
     encoding: str = "utf-8-sig",
 ) -> Iterator[Row]:
-    """The rows of one file, by its extension.
+    """The rows of one file, read by its extension.
 
-    `columns` names those of a CSV or TSV file that has no header line; `separator` is that of a CSV
-    file. Without `quoted` such a
-    file's quotation marks are characters like any other.
+    `columns` are the columns of a CSV or TSV file without a header line. `separator` is for CSV
+    files. Without `quoted`, quotation marks in CSV and TSV files have no special meaning.
 
     Raises:
-        InputError: an extension that isn't known, or content that isn't what it says.
+        InputError: an unknown extension, or content of another format.
     """
     with reading(member):
         match member.kind:
@@ -85,14 +85,14 @@ def _separated(
                     continue
                 if len(line) != len(header):
                     raise InputError(
-                        f"{member}: row {number} has {len(line)} fields where "
-                        f"{len(header)} are expected ({names(header)}); quote fields that hold "
+                        f"{member}: row {number} has {len(line)} fields instead of "
+                        f"{len(header)} ({name_list(header)}); quote fields that contain "
                         f"{separator!r} or line breaks"
                     )
                 yield dict(zip(header, line, strict=True))
         except csv.Error as error:
             raise InputError(
-                f"{member}: {error}; quote fields that hold quotes, separators or line "
+                f"{member}: {error}; quote fields that contain quotes, separators or line "
                 "breaks, and double the quotes in them"
             ) from None
 
@@ -101,20 +101,20 @@ def _check_header(member: Member, header: Sequence[str], separator: str) -> None
     if len(header) == 1:
         for other, name in _OTHER_SEPARATORS.items():
             if other != separator and other in header[0]:
-                remedy = "call it .tsv" if other == "\t" else f"write it with {separator!r}"
+                remedy = "rename it to .tsv" if other == "\t" else f"write it with {separator!r}"
                 raise InputError(
-                    f"{member}: its columns seem to be separated by {name} ({other!r}), and a "
-                    f"{member.kind} file's are separated by {separator!r}; {remedy}"
+                    f"{member}: its columns seem to be separated by {name} ({other!r}), but those "
+                    f"of a {member.kind} file are separated by {separator!r}; {remedy}"
                 )
     _check_distinct(member, (name for name in header if name))
 
 
 def _check_distinct(member: Member, columns: Iterable[str]) -> None:
-    """Refuse two columns of one name, of which either could be meant."""
+    """Refuse columns with the same name."""
     for name, count in Counter(columns).items():
         if count > 1:
             raise InputError(
-                f"{member}: {count} columns are called {shortened(name)!r}; rename all but one"
+                f"{member}: {count} columns have the name {shown(name)}; rename all but one"
             )
 
 
@@ -145,7 +145,8 @@ def _json(member: Member) -> Iterator[Row]:
     second = next(rows, None)
     if second is None and _by_column(first):
         raise InputError(
-            f"{member}: column-oriented JSON ({names(first)}), one object for all rows; {_RECORDS}"
+            f"{member}: column-oriented JSON ({name_list(first)}), one object for all rows; "
+            f"{_RECORDS}"
         )
     yield first
     if second is not None:
@@ -154,7 +155,7 @@ def _json(member: Member) -> Iterator[Row]:
 
 
 def _by_column(row: Row) -> bool:
-    """Whether an object holds the columns of a table, or an object for each row's name."""
+    """Whether an object is a whole table: a list for each column, or an object for each row."""
     values = list(row.values())
     if not values:
         return False
@@ -166,14 +167,14 @@ def _by_column(row: Row) -> bool:
 
 def _parsed(text: str, member: Member, line: int) -> Any:
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
+            repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
             raise InputError(
-                f"{member}: line {line} has the key {shortened(twice)!r} more than once; rename "
-                "all but one"
+                f"{member}: line {line} has the key {shown(repeated)} more than once; rename all "
+                "but one"
             )
-        return found
+        return mapping
 
     try:
         return json.loads(text, object_pairs_hook=distinct)
@@ -190,7 +191,7 @@ def _mapping(row: Any, member: Member, number: int) -> Row:
     if not isinstance(row, dict):
         raise InputError(
             f"{member}: row {number} is a {type(row).__name__}; "
-            "each row is an object with named columns"
+            "write each row as an object, {column: value, ...}"
         )
     return row
 
@@ -208,21 +209,23 @@ def _parquet(member: Member) -> Iterator[Row]:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{member}: not a whole Parquet file, or one of values that can't be read "
+            f"{member}: not a complete Parquet file, or it has unreadable values "
             f"({reason(error)}); write or download it again"
         ) from None
 
 
 def _arrays(member: Member) -> Iterator[Row]:
-    """Rows of arrays of one length: the i-th row has the i-th entry of each."""
+    """Rows of arrays of equal length: row i has entry i of each array."""
     arrays = npz_arrays(member)
     for name, array in arrays.items():
         if array.ndim == 0:
-            raise InputError(f"{member}: array {name!r} is one value; give an entry for each row")
+            raise InputError(f"{member}: array {name!r} is one value; store one entry for each row")
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{shortened(name)} {length}" for name, length in lengths.items())
-        raise InputError(f"{member}: its arrays have different numbers of rows: {said}")
+        listed = ", ".join(f"{one_line(name)} {length}" for name, length in lengths.items())
+        raise InputError(
+            f"{member}: its arrays have different lengths ({listed}); store one entry for each row"
+        )
     for i in range(max(lengths.values(), default=0)):
         yield {
             name: array[i].item() if array.ndim == 1 else array[i] for name, array in arrays.items()
@@ -230,28 +233,31 @@ def _arrays(member: Member) -> Iterator[Row]:
 
 
 def npz_arrays(member: Member, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, or those of the names `only`; pickled objects are refused.
+    """The arrays of an .npz file, or those with the names `only`. Pickled objects are refused.
 
     Raises:
-        InputError: a damaged file, or one with arrays of objects.
+        InputError: a damaged file, or arrays of objects.
     """
     import numpy as np
 
     with reading(member):
         try:
             with member.open() as file:
-                found = np.load(file, allow_pickle=False)
-                if not isinstance(found, np.lib.npyio.NpzFile):
-                    raise InputError(f"{member}: one array and no .npz file; write it by np.savez")
-                _check_distinct(member, found.files)
-                wanted = (name for name in found.files if only is None or name in only)
-                return {name: found[name] for name in wanted}
+                arrays = np.load(file, allow_pickle=False)
+                if not isinstance(arrays, np.lib.npyio.NpzFile):
+                    raise InputError(
+                        f"{member}: a single array, not an .npz file; write it with np.savez"
+                    )
+                _check_distinct(member, arrays.files)
+                names = (name for name in arrays.files if only is None or name in only)
+                return {name: arrays[name] for name in names}
         except InputError:
             raise
         except (ValueError, KeyError, SyntaxError, TypeError, TokenError) as error:
             remedy = "download or write the file again"
             if "allow_pickle" in str(error):
-                remedy = "save objects as an array of text or of numbers: pickles are not loaded"
+                remedy = "store arrays of text or numbers; pickled objects are not loaded"
             raise InputError(
-                f"{member}: not a whole .npz file of numbers and texts ({reason(error)}); {remedy}"
+                f"{member}: not a complete .npz file of numbers and texts ({reason(error)}); "
+                f"{remedy}"
             ) from None

@@ -1,9 +1,9 @@
-"""The named tasks: where each lies on the hub, how its original files are called, how it is read.
+"""The named tasks: for each its hub dataset, the names of its original files, and its formatter.
 
-Owns one frozen declaration per task, in a plain dict. It reads nothing. `own test` is the labelled
-split that the reported accuracy comes from; where the official test set has no public labels, the
-official validation set takes its place. Hub names, splits, columns and labels were checked against
-the hub's public pages and the data sets' public loading scripts; `unconfirmed` says what could not.
+Owns one frozen declaration per task, and reads no data. The test split is the labelled split for
+the reported accuracy: the official test set, or the official validation set if the labels of the
+test set are not public. Hub names, splits, columns and labels were checked against the hub's public
+pages and the public loading scripts; `unconfirmed` lists what could not be checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from w2s_ray.config import Form
+from w2s_ray.config import FormName
 from w2s_ray.data import chess_rows, formatters
 from w2s_ray.data.example import Example
 from w2s_ray.data.originals import (
@@ -36,33 +36,33 @@ from w2s_ray.errors import InputError
 DIGITS = "digits"
 """scikit-learn's 1,797 images of handwritten digits, 8 x 8."""
 EMBEDDED = "embedded"
-"""The task that is generated, for examples and tests that need no download."""
+"""The generated task, for examples and tests without downloads."""
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A dataset on the Hugging Face hub. No code of a dataset is ever run."""
+    """A dataset on the Hugging Face hub. Its code is never run."""
 
     name: str
     config: str | None = None
     pool: tuple[str, ...] = ("train",)
-    """Splits that are training and validation rows."""
+    """Splits with training and validation rows."""
     test: str | None = "test"
-    """The labelled split that is test rows; null = test rows come from the pool."""
+    """The labelled split with test rows; None = test rows are taken from the pool."""
     revision: str | None = None
-    """Commit or branch where a task names no revision: the commit whose pages were checked, or the
-    hub's Parquet conversion, for a set that is otherwise made by a script."""
+    """Default commit or branch: the commit whose pages were checked, or the hub's Parquet
+    conversion if the dataset is made by a script."""
     files: dict[str, str] | None = None
-    """Split -> files in the repository, for sets whose files lie beside a script."""
+    """Split -> files in the repository, for datasets that also have a script."""
     unconfirmed: str = ""
-    """What is recalled or inferred, not checked."""
+    """What was recalled or inferred and not checked."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """The names of a task's original files, without extension; the first pattern that fits counts.
+    """Name patterns of a task's original files, without extension; the first match is used.
 
-    A folder needs the first of `pool`; the rest is used where present.
+    A folder must have the first file of `pool`; the other files are optional.
     """
 
     pool: tuple[tuple[str, ...], ...] = (("train",),)
@@ -72,35 +72,34 @@ class Files:
 
 @dataclass(frozen=True)
 class NamedTask:
-    """All there is to know about a named task."""
+    """The declaration of a named task."""
 
     format: Callable[..., list[Example]]
     """Raw row, `id` -> examples."""
     hub: Hub | None
-    """Null = not on the hub in a form that can be read without a script."""
+    """None = not on the hub, or readable only with a script."""
     files: Files = Files()
     question: tuple[str, ...] = ()
-    """Columns that make a question where each row holds one of its answers (`forms.gathered`)."""
+    """Columns that identify a question, if each row has one of its answers (`forms.gathered`)."""
     grouped_runs: bool = False
-    """Neighbouring variants of one sentence are a group (`forms.grouped_runs`)."""
+    """Consecutive variants of one sentence are a group (`forms.grouped_runs`)."""
     linked: bool = False
-    """Rows that have a sentence in common are a group (`forms.linked`)."""
+    """Rows with a common sentence are a group (`forms.linked`)."""
     large: bool = False
-    """Millions of rows: a pseudo-random sample of them is read, many times what is asked for."""
+    """True for millions of rows: a pseudo-random sample is read, many times the rows needed."""
     rows_each: int = 0
     """Rows that a raw row gives where reading one is slow, so that no more are read than needed; 0
     = all are read."""
-    form: Form = "classes"
+    form: FormName = "classes"
     """What a row is."""
     legal: Callable[[str, str], bool] | None = None
-    """Prompt and completion -> whether the completion is possible at all, where that can be told.
-    """
+    """Prompt, completion -> whether the completion is legal; None if the task has no such rule."""
 
 
 _ETHICS = "hendrycks/ethics"
-_BRANCH = "that the converted branch is there"
+_BRANCH = "that the converted branch exists"
 _DEV = (("train",), ("dev", "validation"))
-"""Training rows and the authors' development rows: both are the pool where test has labels."""
+"""Training and development rows; both are the pool if the test rows have labels."""
 
 
 def _converted(
@@ -111,9 +110,9 @@ def _converted(
     test: str = "validation",
     unconfirmed: str = "",
 ) -> Hub:
-    """A set made by a script, read from the hub's own Parquet conversion of it.
+    """A dataset made by a script, read from the hub's Parquet conversion.
 
-    Its files are `config/split/0000.parquet` and on; the name of a set's only config is left open.
+    Its files are `config/split/0000.parquet` and so on; `config` is `*` if there is only one.
     """
     files = {split: f"{config}/{split}/*.parquet" for split in (*pool, test)}
     return Hub(name, None, pool, test, "refs/convert/parquet", files, unconfirmed)
@@ -221,7 +220,7 @@ TASKS: dict[str, NamedTask] = {
     ),
     "mc_taco": NamedTask(
         formatters.mc_taco,
-        # There is no training set; the test set is the larger of the two, and trains.
+        # There is no training set; the test set, the larger one, is used for training.
         _converted("CogComp/mc_taco", pool=("test",), unconfirmed=_BRANCH),
         Files(
             (("test", "test_9442"),),
@@ -378,8 +377,8 @@ TASKS: dict[str, NamedTask] = {
         form="text",
     ),
 }
-"""Named tasks. The original files of sentence_polarity, subjectivity and movie_reviews have no
-split, so on the hub all of a set's splits are one pool too; the hard test sets of ETHICS, QuAIL's
+"""Name -> task. The original files of sentence_polarity, subjectivity and movie_reviews have no
+split, so all splits of their hub datasets are one pool. The hard test sets of ETHICS, QuAIL's
 challenge set and the contrast set of creak are not used."""
 
 
@@ -387,7 +386,7 @@ def named_task(name: str) -> NamedTask:
     """The declaration of the task called `name`.
 
     Raises:
-        InputError: no such task; the message has the nearest and the known names.
+        InputError: no such task; the message has the nearest name and all names.
     """
     if name in TASKS:
         return TASKS[name]

@@ -1,8 +1,8 @@
-"""A model's chat template, tried on a task's messages before anything runs.
+"""Checks that a model's chat template can render a task's messages, at planning time.
 
-Owns where a folder keeps its template, the rendering with Jinja in the sandbox that transformers
-uses, and the note of what has been tried. One row is tried of each sequence of roles, since roles
-are what templates refuse. Texts for training are rendered by the tokenizer itself.
+Owns the lookup of the template in a folder, the rendering with Jinja in the sandbox that
+transformers uses, and the cache of finished checks. One row of each sequence of roles is rendered,
+because templates fail on roles. For training, the tokenizer renders the messages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import ModelSource
+from w2s_ray.config import FORMS, ModelSource
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.chat import Messages
 from w2s_ray.data.example import Example
@@ -22,6 +22,7 @@ from w2s_ray.data.folders import TOKENIZER_CONFIG, folder_of
 from w2s_ray.data.headers import read_object
 from w2s_ray.data.split import Split
 from w2s_ray.errors import InputError
+from w2s_ray.printable import one_line
 
 _TEMPLATE = "chat_template.jinja"
 _SPECIAL = "special_tokens_map.json"
@@ -34,10 +35,10 @@ def check_template(
 ) -> None:
     """Refuse a model on this machine whose chat template can't render the messages of a split.
 
-    `split` gives the rows, if no note says that they have been tried.
+    `split` returns the rows; it is called if the check is not in the cache.
 
     Raises:
-        InputError: names the task, the row, the template and what it says.
+        InputError: names the task, the row, the template and the template's error.
     """
     folder = folder_of(source)
     if folder is None or (source.trust_remote_code and any(folder.glob("*.py"))):
@@ -50,46 +51,50 @@ def check_template(
     key = [fingerprint, [list(stamp(path.resolve())) for path in files]]
     if read_note("chat_templates", key=key) is not None:
         return
-    found = _template(folder)
-    if found is not None:
-        where, text = found
-        _try(text, where, _special_tokens(folder), split(), task)
+    template = _template(folder)
+    if template is not None:
+        path, text = template
+        _check_rendering(text, path, _special_tokens(folder), split(), task)
     write_note("chat_templates", key=key, note={})
 
 
 def _template(folder: Path) -> tuple[Path, str] | None:
-    """The template that the tokenizer in `folder` uses, and its file."""
+    """The file and the text of the template that the tokenizer in `folder` uses."""
     path = folder / _TEMPLATE
     if path.is_file():
         try:
             return path, path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            raise InputError(f"{path} is not UTF-8; fetch or write the file again") from None
+            raise InputError(f"{path} is not UTF-8; download or write the file again") from None
     path = folder / TOKENIZER_CONFIG
     match read_object(path).get("chat_template") if path.is_file() else None:
         case str(text):
             return path, text
-        case [*named] if named:
-            by_name = {each.get("name"): each for each in named if isinstance(each, dict)}
+        case [*templates] if templates:
+            by_name = {each.get("name"): each for each in templates if isinstance(each, dict)}
             text = by_name.get("default", {}).get("template")
             if not isinstance(text, str):
-                raise InputError(f"{path} has chat templates and none named default; name one so")
+                raise InputError(
+                    f"{path} has several chat templates, but none with the name default; rename one"
+                )
             return path, text
     return None
 
 
 def _special_tokens(folder: Path) -> dict[str, str]:
-    """What a template may name: tokens that no file names are empty."""
-    found = dict.fromkeys(_TOKENS, "")
+    """Special token -> its text, for the template's variables; empty if no file has it."""
+    tokens = dict.fromkeys(_TOKENS, "")
     for path in (folder / _SPECIAL, folder / TOKENIZER_CONFIG):
         for name, token in (read_object(path) if path.is_file() else {}).items():
             text = token.get("content") if isinstance(token, dict) else token
             if name.endswith("_token") and isinstance(text, str):
-                found[name] = text
-    return found
+                tokens[name] = text
+    return tokens
 
 
-def _try(text: str, where: Path, tokens: dict[str, str], split: Split, task: str) -> None:
+def _check_rendering(
+    text: str, path: Path, tokens: dict[str, str], split: Split, task: str
+) -> None:
     """Render one row of each sequence of roles."""
     from jinja2 import TemplateError, TemplateSyntaxError
 
@@ -97,24 +102,24 @@ def _try(text: str, where: Path, tokens: dict[str, str], split: Split, task: str
         template = _environment().from_string(text)
     except TemplateSyntaxError as error:
         raise InputError(
-            f"the chat template in {where} is no Jinja template (line {error.lineno}: "
-            f"{_said(error)}); correct it, or fetch the file again"
+            f"the chat template in {path} is not a Jinja template (line {error.lineno}: "
+            f"{_described(error)}); correct it, or download the file again"
         ) from None
-    to_answer = split.form == "answers"
-    given = {"tools": None, "documents": None, **tokens}
-    for row, messages in _each_of_roles(split):
+    for_generation = FORMS[split.form].is_completed
+    variables = {"tools": None, "documents": None, **tokens}
+    for row, messages in _one_row_per_roles(split):
         try:
-            template.render(messages=messages, add_generation_prompt=to_answer, **given)
+            template.render(messages=messages, add_generation_prompt=for_generation, **variables)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages)
             raise InputError(
-                f"task {task}: the chat template in {where} refuses the messages of example "
-                f"{row.id}, of the roles {roles} ({_said(error)}); change the data, or name a "
-                "model whose template takes them"
+                f"task {task}: the chat template in {path} can't render the messages of example "
+                f"{row.id} with the roles {roles} ({_described(error)}); change the data, or give "
+                "a model whose template can"
             ) from None
 
 
-def _each_of_roles(split: Split) -> Iterator[tuple[Example, Messages]]:
+def _one_row_per_roles(split: Split) -> Iterator[tuple[Example, Messages]]:
     """The first row of each sequence of roles, with its messages."""
     seen = set[tuple[str, ...]]()
     for row in (row for rows in split.parts.values() for row in rows):
@@ -126,13 +131,13 @@ def _each_of_roles(split: Split) -> Iterator[tuple[Example, Messages]]:
 
 
 def _environment() -> Any:
-    """Jinja as transformers sets it up for chat templates."""
+    """The Jinja environment of transformers for chat templates."""
     from jinja2 import TemplateError, nodes
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """`{% generation %}`, which marks what the assistant said and changes no text."""
+        """`{% generation %}`, which marks the assistant's text and doesn't change the output."""
 
         tags = {"generation"}
 
@@ -147,15 +152,14 @@ def _environment() -> Any:
     def to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
-    made = ImmutableSandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
-    made.filters["tojson"] = to_json
-    made.globals["raise_exception"] = raise_exception
-    made.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return made
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment
 
 
-def _said(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]}..."
+def _described(error: Exception) -> str:
+    return one_line(str(error), most=_LONGEST_REASON) or type(error).__name__

@@ -1,8 +1,8 @@
-"""What a running cluster has, what its autoscaler may start, and what it is starting now.
+"""The nodes of a running cluster, those that its autoscaler may start, and those being started.
 
-Owns the questions to Ray about nodes. Ray tells nobody which node types its autoscaler knows, so
-that is read where the autoscaler reads it: on the head node, from the file that it was started
-with, or from Kubernetes. It asks for nothing and decides nothing.
+Owns the queries to Ray about nodes. Ray has no function that lists the autoscaler's node types, so
+they are read where the autoscaler reads them: on the head node, from the autoscaler's configuration
+file or from Kubernetes. It requests no nodes.
 """
 
 from __future__ import annotations
@@ -17,61 +17,58 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from w2s_ray.execute.ray_internals import HEAD_NODE, autoscaler_report, kuberay_config
 from w2s_ray.plan import NodeKind, Nodes
-from w2s_ray.plan.cluster_file import nodes_of, own
+from w2s_ray.plan.cluster_file import nodes_of, user_resources
 from w2s_ray.plan.nodes import ACCELERATOR
 
-HEAD = "node:__internal_head__"
-"""The resource that only the head node has."""
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
-class Starting:
-    """What the autoscaler is at."""
+class AutoscalerStatus:
+    """The nodes that the autoscaler is starting, and the demand that they are for."""
 
     nodes: dict[str, int] = field(default_factory=dict)
-    """Node type -> nodes that it has asked for and that aren't there yet."""
+    """Node type -> nodes that are being started."""
     refused: dict[str, str] = field(default_factory=dict)
     """Node type -> why the last attempt to start one failed."""
     unplaced: int = 0
-    """Tasks, actors and groups of them that found no node yet, of all who use the cluster."""
+    """Tasks, actors and placement groups of all users of the cluster that have no node yet."""
 
 
-def nodes_there() -> Nodes:
-    """The nodes that are there."""
-    alive = [own(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+def current_nodes() -> Nodes:
+    """The nodes that are alive."""
+    alive = [user_resources(node["Resources"]) for node in ray.nodes() if node["Alive"]]
     kinds = Counter(tuple(sorted(resources.items())) for resources in alive)
     return Nodes(tuple(NodeKind("node", dict(kind), most) for kind, most in kinds.items()))
 
 
 def node_types() -> Nodes | None:
-    """The nodes that the cluster's autoscaler may start, its head with them; None without one."""
-    head = next((n for n in ray.nodes() if n["Alive"] and HEAD in n["Resources"]), None)
+    """The head node and the nodes that the cluster's autoscaler may start; None without one."""
+    head = next((n for n in ray.nodes() if n["Alive"] and HEAD_NODE in n["Resources"]), None)
     if head is None:
         return None
-    ask = ray.remote(num_cpus=0)(_config_here).options(
+    read_config = ray.remote(num_cpus=0)(_autoscaler_config).options(
         scheduling_strategy=NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
     )
-    config: Any = ray.get(ask.remote(ray.get_runtime_context().gcs_address))
-    return nodes_of(config, head=own(head["Resources"])) if config else None
+    config: Any = ray.get(read_config.remote(ray.get_runtime_context().gcs_address))
+    return nodes_of(config, head=user_resources(head["Resources"])) if config else None
 
 
-def room_of(nodes: Nodes) -> dict[str, float]:
+def capacity_of(nodes: Nodes) -> dict[str, float]:
     """CPUs and GPUs of all nodes, and the GPUs of each accelerator type."""
-    room = {"CPU": nodes.total("CPU"), "GPU": nodes.total("GPU")}
+    capacity = {"CPU": nodes.total("CPU"), "GPU": nodes.total("GPU")}
     for name in {name for kind in nodes.kinds for name in kind.resources}:
         if name.startswith(ACCELERATOR):
             having = tuple(kind for kind in nodes.kinds if name in kind.resources)
-            room[name] = Nodes(having, most=nodes.most).total("GPU")
-    return room
+            capacity[name] = Nodes(having, most=nodes.most).total("GPU")
+    return capacity
 
 
-def starting() -> Starting:
-    """What the autoscaler is at now."""
-    from ray.autoscaler.v2.sdk import get_cluster_status
-
-    status = get_cluster_status(ray.get_runtime_context().gcs_address)
+def autoscaler_status() -> AutoscalerStatus:
+    """The autoscaler's present status."""
+    status = autoscaler_report()
     nodes: Counter[str] = Counter()
     for launch in status.pending_launches:
         nodes[launch.ray_node_type_name] += launch.count
@@ -80,19 +77,19 @@ def starting() -> Starting:
     failed = sorted(status.failed_launches, key=lambda launch: launch.failed_ts_s or 0)
     refused = {launch.ray_node_type_name: str(launch.details or "refused") for launch in failed}
     demands = status.resource_demands
-    found = [*demands.ray_task_actor_demand, *demands.placement_group_demand]
-    unplaced = sum(bundle.count for demand in found for bundle in demand.bundles_by_count)
-    return Starting(dict(nodes), refused, unplaced)
+    unmet = [*demands.ray_task_actor_demand, *demands.placement_group_demand]
+    unplaced = sum(bundle.count for demand in unmet for bundle in demand.bundles_by_count)
+    return AutoscalerStatus(dict(nodes), refused, unplaced)
 
 
-def _config_here(gcs_address: str) -> dict[str, Any] | None:
-    """The configuration of the autoscaler that serves `gcs_address`, on its own machine.
+def _autoscaler_config(gcs_address: str) -> dict[str, Any] | None:
+    """The configuration of the autoscaler of `gcs_address`, read on the head node.
 
     None where there is no autoscaler, or this user may not read its file.
     """
     cluster = os.environ.get("RAY_CLUSTER_NAME")
     if cluster and os.environ.get("KUBERNETES_SERVICE_HOST") and _NAMESPACE.exists():
-        return _config_of_kubernetes(cluster)
+        return _kubernetes_config(cluster)
     import psutil
     import yaml
 
@@ -106,15 +103,15 @@ def _config_here(gcs_address: str) -> dict[str, Any] | None:
     return None
 
 
-def _config_of_kubernetes(cluster: str) -> dict[str, Any] | None:
-    """As KubeRay's autoscaler reads it beside the head, with the head pod's own account.
+def _kubernetes_config(cluster: str) -> dict[str, Any] | None:
+    """The configuration from Kubernetes, read with the head pod's service account.
 
-    None where that account may not (the cluster doesn't autoscale) or nobody answers.
+    None where that account has no permission (the cluster doesn't autoscale) or Kubernetes doesn't
+    answer.
     """
     import requests
-    from ray.autoscaler._private.kuberay.autoscaling_config import AutoscalingConfigProducer
 
     try:
-        return AutoscalingConfigProducer(cluster, _NAMESPACE.read_text().strip())()
+        return kuberay_config(cluster, _NAMESPACE.read_text().strip())
     except (requests.RequestException, OSError):
         return None

@@ -1,7 +1,7 @@
-"""Getting a Ray cluster, and asking what it has.
+"""Starting or joining a Ray cluster, and the resources that it has.
 
-Owns starting Ray on this machine or joining a running cluster, what it has or may come to have, and
-the check that every fit of a plan can be placed there. It runs nothing.
+Owns starting Ray on this machine or joining a running cluster, the resources of its nodes, and the
+check that every fit of a plan can be placed there. It starts no fits.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from w2s_ray.config import Execution
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.errors import InputError
-from w2s_ray.execute.autoscaler import node_types, nodes_there, room_of
+from w2s_ray.execute.autoscaler import capacity_of, current_nodes, node_types
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.local_ray import local_ray, quiet_stderr
-from w2s_ray.plan import Nodes, Plan, ResourceError, asked_by, check_nodes
+from w2s_ray.plan import Nodes, Plan, ResourceError, check_nodes, worker_resources
 from w2s_ray.plan.estimates import settled
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the nodes of a cluster hold: those that are there, or may be started."""
+    """The nodes of a cluster: those that are alive or may be started."""
 
     nodes: Nodes
 
     @property
     def autoscales(self) -> bool:
-        """Whether nodes come and go by themselves."""
+        """Whether an autoscaler starts and removes nodes."""
         return self.nodes.autoscaled
 
     def resources(self, execution: Execution) -> dict[str, float]:
-        """What one worker of a fit asks for."""
-        return asked_by(execution, gpus=self.nodes.total("GPU") > 0)
+        """The resources of one worker of a fit."""
+        return worker_resources(execution, gpus=self.nodes.total("GPU") > 0)
 
     def slots(self, execution: Execution) -> int:
-        """How many fits of this kind the cluster holds at once."""
-        return max(1, self.nodes.holds(self.resources(execution)) // execution.workers)
+        """How many fits with this execution the cluster runs at once."""
+        return max(1, self.nodes.capacity(self.resources(execution)) // execution.workers)
 
     def check(self, plan: Plan) -> None:
-        """Refuse a plan that asks for what the cluster neither has nor may come to have.
+        """Reject a plan that needs more resources than the cluster has or may start.
 
         Raises:
-            ResourceError: it names the model, what is asked for, what there is, and the remedy.
+            ResourceError: it names the model, its resources, those of the cluster, and the remedy.
         """
         remedy = (
             "add such a node type to the cluster's file"
@@ -58,45 +58,45 @@ class Cluster:
         check_nodes(plan.sweep, self.nodes, remedy=remedy)
 
     def settled(self, plan: Plan) -> Plan:
-        """`plan` with every `gpus_per_worker: auto` settled by what the cluster has.
+        """`plan` with every `gpus_per_worker: auto` replaced by a share of the cluster's GPUs.
 
         Raises:
-            ResourceError: it has GPUs whose memory isn't known.
+            ResourceError: the memory of the cluster's GPUs is unknown.
         """
         return settled(plan, Shapes(plan.inputs), self.nodes)
 
-    def room(self) -> dict[str, float]:
-        """What hosts may hold in all, now; it changes where nodes come and go."""
-        return room_of(self.nodes if self.autoscales else nodes_there())
+    def capacity(self) -> dict[str, float]:
+        """The resources that all workers together may hold, at this moment."""
+        return capacity_of(self.nodes if self.autoscales else current_nodes())
 
 
 def alive_nodes() -> set[str]:
-    """Ids of the nodes that are there."""
+    """Ids of the nodes that are alive."""
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def here() -> dict[str, Any]:
-    """Options of what belongs on the driver's node: all else may run on machines that go away."""
+def on_this_node() -> dict[str, Any]:
+    """Options that place an actor or task on this node: other nodes may be removed."""
     node = ray.get_runtime_context().get_node_id()
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 @contextlib.contextmanager
 def ray_cluster(address: str | None = None, *, types: Nodes | None = None) -> Iterator[Cluster]:
-    """A Ray cluster for the time of the context: the one at `address`, else this machine.
+    """A Ray cluster within the context: the one at `address`, else a new one on this machine.
 
     `address` is `RAY_ADDRESS` unless given. `types` are the node types that an autoscaler may
-    start, where the cluster itself doesn't tell. On this machine nothing listens beyond 127.0.0.1,
-    and everything asks for the token. A cluster that was joined, or that the caller had started
-    already, is left running.
+    start, where the cluster doesn't report them. On this machine Ray listens at 127.0.0.1 only, and
+    every connection needs the token. A cluster that was joined, or that the caller has started,
+    is left running.
 
     Raises:
-        ResourceError: there is no Ray to be reached.
+        ResourceError: Ray can't be started or reached.
     """
     address = ray_address(address)
     variables = set_variables(joins=address is not None)
     if ray.is_initialized():
-        yield Cluster(types or nodes_there())
+        yield Cluster(types or current_nodes())
         return
     with contextlib.ExitStack() as stack:
         try:
@@ -104,12 +104,12 @@ def ray_cluster(address: str | None = None, *, types: Nodes | None = None) -> It
         except InputError:
             raise
         except Exception as error:  # Ray raises many kinds, bare `Exception` among them
-            raise ResourceError(_unreached(address, error)) from error
-        found = types or (None if address is None else node_types())
-        yield Cluster(found or nodes_there())
+            raise ResourceError(_connection_error(address, error)) from error
+        startable = types or (None if address is None else node_types())
+        yield Cluster(startable or current_nodes())
 
 
-def _unreached(address: str | None, error: Exception) -> str:
+def _connection_error(address: str | None, error: Exception) -> str:
     why = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if address is None:
         return f"Ray did not start on this machine: {why}; the same command tries again"
@@ -121,7 +121,7 @@ def _unreached(address: str | None, error: Exception) -> str:
 
 @contextlib.contextmanager
 def _joined(address: str, variables: dict[str, str]) -> Iterator[None]:
-    """This process as a driver of the cluster at `address`, for the time of the context."""
+    """This process is a driver of the cluster at `address` within the context."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     with quiet_stderr():
         ray.init(

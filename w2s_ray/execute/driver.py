@@ -1,7 +1,7 @@
-"""Running a sweep: what is refused first, then Ray, a walk over the graph, and its end.
+"""Running a sweep: the checks before it, Ray's start, the graph's run, and the end.
 
-Owns what surrounds the walk. The same sweep run again goes on where a killed driver was. It trains
-nothing itself and imports no torch.
+Owns the steps around `graph_runner`. The same sweep run again resumes where a killed driver was. It
+imports no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from w2s_ray.data.shapes import Shapes
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.graph_runner import GraphRunner, Outcome
 from w2s_ray.execute.stopping import Stop
-from w2s_ray.plan import Nodes, Plan, doubts
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.plan import Nodes, Plan, model_order_warnings
 from w2s_ray.prepare import (
     materialize,
     plan_sweep,
@@ -31,7 +32,6 @@ from w2s_ray.prepare import (
 from w2s_ray.status.budget import BudgetGuard, fits_left
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
-from w2s_ray.terminal import PlainConsole
 from w2s_ray.trackers.check import check_trackers
 
 
@@ -46,23 +46,22 @@ def run_sweep(
     on_ray_lost: Callable[[str], None] | None = None,
     budget: Budget | None = None,
 ) -> Outcome:
-    """Carry out everything in `sweep` that the store (by default its own) doesn't hold yet.
+    """Run everything in `sweep` that the store (by default its own) doesn't hold yet.
 
-    On the Ray cluster at `address` (by default `RAY_ADDRESS`, else this machine). `types` are the
-    node types that its autoscaler may start, where the cluster itself doesn't tell.
+    It runs on the Ray cluster at `address` (by default `RAY_ADDRESS`, else this machine). `types`
+    are the node types that its autoscaler may start, where the cluster doesn't report them.
 
-    Everything that can be refused is refused before any training: trackers whose packages are
-    missing, inputs that can't be read, a store that can't be written, resources that the cluster
-    doesn't have.
+    Trackers whose packages are missing, unreadable inputs, a store that can't be written and
+    resources that the cluster lacks are errors before any training.
 
-    Once the sweep's runs have taken `budget`, those of earlier calls included, nothing new starts:
-    fits under way are trained to their end, and the walk ends as one that was stopped.
+    Once the sweep's runs have spent `budget`, those of earlier calls included, nothing new starts:
+    running fits are trained to their end, and the outcome is that of a stopped sweep.
 
-    `on_ray_lost` is called, and told what died, where the Ray that was started for this call can't
-    go on; without it the call ends with an error in time.
+    `on_ray_lost` is called with the name of the process where a vital process of the Ray that was
+    started for this call dies; without it the call ends with an error after some time.
 
     Raises:
-        ValueError: one of those; the message names the remedy.
+        InputError: one of those; the message names the remedy.
     """
     check_trackers(sweep.trackers)
     address = ray_address(address)
@@ -70,8 +69,8 @@ def run_sweep(
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     refuse_provisional(plan)
-    for doubt in doubts(plan, Shapes(plan.inputs)):
-        console.print(Text(doubt, style="yellow"), soft_wrap=True)
+    for warning in model_order_warnings(plan, Shapes(plan.inputs)):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     store.check_writable()
     materialize(plan, store)
     write_manifest(plan, store, sweep_text)
@@ -83,27 +82,28 @@ def run_sweep(
     budget_guard, stop = BudgetGuard(budget, store), Stop()
     if budget is not None:
         budget_guard.count(plan)
-    if budget_guard.empty:
-        return _spent(Outcome(plan, done=len(store.done(runs)), trained=0), budget_guard, store)
+    if budget_guard.spent:
+        outcome = Outcome(plan, done=len(store.done(runs)), trained=0)
+        return _with_budget(outcome, budget_guard, store)
     set_variables(joins=address is not None)  # Ray reads some of them when it is imported
     with DriverHeartbeat(store, sweep=sweep.name, stop=stop.request) as heartbeat, stop:
-        signs = _vital_signs(on_ray_lost, stop)
-        with signs, _cluster(console, address, types) as cluster:
+        monitor = _process_monitor(on_ray_lost, stop)
+        with monitor, _cluster(console, address, types) as cluster:
             cluster.check(plan)
-            with _walk(plan, store, sweep_text, console, cluster, budget_guard) as walk:
-                outcome = walk.to_end(heartbeat, stop)
-        walk.tidy()
-    return _spent(outcome, budget_guard, store)
+            with _runner(plan, store, sweep_text, console, cluster, budget_guard) as runner:
+                outcome = runner.run(heartbeat, stop)
+        runner.clear_work()
+    return _with_budget(outcome, budget_guard, store)
 
 
-def _spent(outcome: Outcome, budget_guard: BudgetGuard, store: Store) -> Outcome:
-    """The outcome with what its budget, if it had one, has to do with it."""
+def _with_budget(outcome: Outcome, budget_guard: BudgetGuard, store: Store) -> Outcome:
+    """The outcome with the spent part of its budget, if it had one."""
     if budget_guard.budget is None:
         return outcome
     budget_guard.count(outcome.plan)
     left = fits_left(outcome.plan, store, lost={*outcome.failed, *outcome.blocked})
-    why = outcome.stopped or (budget_guard.why if budget_guard.empty and left else None)
-    return replace(outcome, stopped=why, spent=budget_guard.said, left=left)
+    reason = outcome.stopped or (budget_guard.stop_reason if budget_guard.spent and left else None)
+    return replace(outcome, stopped=reason, spent=budget_guard.spent_text, left=left)
 
 
 @contextlib.contextmanager
@@ -120,7 +120,7 @@ def _cluster(console: PlainConsole, address: str | None, types: Nodes | None) ->
 
 
 @contextlib.contextmanager
-def _walk(
+def _runner(
     plan: Plan,
     store: Store,
     sweep_text: str,
@@ -128,20 +128,20 @@ def _walk(
     cluster: Any,
     budget_guard: BudgetGuard,
 ) -> Iterator[GraphRunner]:
-    walk = GraphRunner(plan, store, sweep_text, console, cluster, budget_guard)
+    runner = GraphRunner(plan, store, sweep_text, console, cluster, budget_guard)
     try:
-        yield walk
+        yield runner
     finally:
-        walk.tracking.close()
-        walk.context.close()
+        runner.tracking.close()
+        runner.context.close()
 
 
-def _vital_signs(
-    lost: Callable[[str], None] | None, stop: Stop
+def _process_monitor(
+    on_ray_lost: Callable[[str], None] | None, stop: Stop
 ) -> contextlib.AbstractContextManager[None]:
-    """The watch over this call's own Ray; whoever is asked to stop doesn't begin again."""
-    if lost is None:
+    """Monitors this call's own Ray; a loss after a stop request is ignored."""
+    if on_ray_lost is None:
         return contextlib.nullcontext()
-    from w2s_ray.execute.local_ray import vital_signs
+    from w2s_ray.execute.local_ray import monitor_processes
 
-    return vital_signs(lambda dead: lost(dead) if stop.why is None else None)
+    return monitor_processes(lambda dead: on_ray_lost(dead) if stop.reason is None else None)

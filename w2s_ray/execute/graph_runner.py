@@ -1,8 +1,8 @@
-"""The walk over a sweep's graph: what is ready starts, what ends is taken, until nothing is left.
+"""Running a sweep's graph: ready runs start, ended runs are recorded, until none is left.
 
-Owns the order of events between the floor, the display, the budget and whoever asks for an end. A
-run that is done is never started again; a failed one blocks only what depends on it. It holds no
-state that the store doesn't. It trains nothing itself and imports no torch.
+Owns the main loop between the worker pool, the display, the budget and stop requests. A done run is
+never started again; a failed run blocks only the runs that depend on it. All state can be restored
+from the store. It imports no torch.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from rich.text import Text
 
 from w2s_ray.config import Execution
 from w2s_ray.execute.stopping import Stop, shut_down
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan, PlannedStudy
 from w2s_ray.prepare import plan_sweep, write_manifest
 from w2s_ray.scheduling.priority import priorities
 from w2s_ray.scheduling.requests import WorkerSpec
 from w2s_ray.scheduling.start import at_once, fits_to_start, studies_to_start
-from w2s_ray.status.budget import BudgetGuard, fits_under_way
+from w2s_ray.status.budget import BudgetGuard, running_fits
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat, driver_state
 from w2s_ray.store import Record, Store, utc_now
-from w2s_ray.terminal import PlainConsole
 
 TICK_S = 0.5
-UNWATCH_S = 30.0
-"""How long the end waits for the watches over runs: one that asks a Ray which is gone takes this
-process along."""
+THREADS_END_S = 30.0
+"""How long the end waits for monitoring threads: a call of one to a Ray that has been shut down
+crashes this process."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Outcome:
 
     plan: Plan
     done: int
-    """Runs of the plan that the store holds now."""
+    """Runs of the plan that the store holds."""
     trained: int
     """Fits trained by this call, trials included."""
     failed: dict[str, str] = field(default_factory=dict)
     """Run id -> why it failed."""
     blocked: dict[str, str] = field(default_factory=dict)
-    """Run id -> the failed run that it waits for."""
+    """Run id -> the failed run that it depends on."""
     stopped: str | None = None
-    """What ended it before everything was done: `Ctrl-C`, `SIGTERM`, `w2s cancel`, its budget."""
+    """What stopped it before the end: `Ctrl-C`, `SIGTERM`, `w2s cancel`, its budget."""
     spent: str | None = None
-    """What of its budget is spent, in words; None without one."""
+    """The spent part of its budget, as text; None without a budget."""
     left: int = 0
-    """Fits that its budget left undone, trials included."""
+    """Fits that were not trained because the budget was spent, trials included."""
 
     @property
     def complete(self) -> bool:
@@ -61,7 +61,7 @@ class Outcome:
 
 
 class GraphRunner:
-    """One walk over one plan."""
+    """Runs one plan once."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class GraphRunner:
         self.budget_guard = budget_guard
         self.done = store.done([*plan.fits, *plan.studies])
         self.failed: dict[str, str] = {}
-        self.began = utc_now()
+        self.started_at = utc_now()
         progress_tracker = start_progress_tracker()
         self.tracking = Tracking(plan.sweep, console)
         self.context = RunContext(
@@ -101,37 +101,37 @@ class GraphRunner:
         )
         self.run_threads = RunThreads(self.context)
         self.display = ProgressDisplay(console, progress_tracker)
-        self.tally = ProgressCounts(names={}, kinds={})
+        self.counts = ProgressCounts(names={}, kinds={})
         self.nodes = PendingNodes()
         self.expected: Counter[Execution] = Counter()
-        self.halted: int | None = None
-        """How many fits were under way when they were last counted after the budget's end."""
+        self.finishing: int | None = None
+        """Running fits at the last count since the budget was spent; None before."""
 
-    def to_end(self, heartbeat: DriverHeartbeat, stop: Stop) -> Outcome:
-        """Start what is ready and take what ends, until nothing runs and nothing is ready.
+    def run(self, heartbeat: DriverHeartbeat, stop: Stop) -> Outcome:
+        """Start ready runs and record ended ones, until none runs and none is ready.
 
-        Or until it is asked to stop: then what is under way writes a checkpoint and ends. Or until
-        its budget is spent: then what is under way is trained to its end.
+        After a stop request, running fits write a checkpoint and end. After the budget is spent,
+        running fits are trained to their end.
         """
         nodes = self.nodes if self.cluster.autoscales else contextlib.nullcontext()
-        with self.display, nodes, self.budget_guard.followed(lambda: self.plan):
+        with self.display, nodes, self.budget_guard.following(lambda: self.plan):
             self._start_ready()
-            while self.run_threads.running and stop.why is None:
+            while self.run_threads.running and stop.reason is None:
                 self._count()
-                self.nodes.tell(self.display.seen)
-                self.tally.wanted = self.nodes.now
-                self.display.show(self.tally)
-                heartbeat.tell(self._news())
-                self.tracking.look()
-                if self.budget_guard.look(self.display.seen):
-                    self._let_finish(stop)
+                self.nodes.update(self.display.snapshot)
+                self.counts.pending = self.nodes.current
+                self.display.update(self.counts)
+                heartbeat.update(self._driver_state())
+                self.tracking.poll()
+                if self.budget_guard.is_spent(self.display.snapshot):
+                    self._finish(stop)
                 ended = self.run_threads.next_ended(TICK_S)
                 while ended is not None:
-                    self._take(*ended)
+                    self._record(*ended)
                     ended = self.run_threads.next_ended(0)
                     if ended is None:
                         self._start_ready()
-            stopped = stop.why if self.run_threads.running else None
+            stopped = stop.reason if self.run_threads.running else None
             if stopped is not None:
                 self._stop(heartbeat, stopped)
         self.tracking.finish()
@@ -144,46 +144,49 @@ class GraphRunner:
             stopped=stopped,
         )
 
-    def _let_finish(self, stop: Stop) -> None:
-        """Nothing new starts; once no fit is under way any more, the walk ends.
+    def _finish(self, stop: Stop) -> None:
+        """Start nothing new; once no fit is running, stop.
 
-        The floor is told each time, since one that was restarted lets fits in again.
+        The worker pool is drained each time, since a restarted one would assign workers again.
         """
         self.context.worker_pool.drain.remote()
-        fits = fits_under_way(self.display.seen)
-        if self.halted is None:
-            said = f"{self.budget_guard.said}: nothing new starts, fits under way finish: {fits}"
-            self.display.line(said, self.tally)
-        elif not (fits or self.halted):
-            stop.request(self.budget_guard.why)
-        self.halted = fits
+        fits = running_fits(self.display.snapshot)
+        if self.finishing is None:
+            spent = self.budget_guard.spent_text
+            line = f"{spent}: nothing new starts, running fits finish: {fits}"
+            self.display.print_line(line, self.counts)
+        elif not (fits or self.finishing):
+            stop.request(self.budget_guard.stop_reason)
+        self.finishing = fits
 
-    def _stop(self, heartbeat: DriverHeartbeat, why: str) -> None:
-        """End what is under way, and take what was done by then."""
-        fits = len(self.display.seen.steps)
-        leaving = f": {fits} fits write a checkpoint" if fits else ""
-        self.display.line(f"stopping ({why}){leaving}", self.tally)
-        heartbeat.tell({**self._news(), "phase": "stopping"})
+    def _stop(self, heartbeat: DriverHeartbeat, reason: str) -> None:
+        """End all runs, and record those that are done by then."""
+        fits = len(self.display.snapshot.steps)
+        checkpoints = f": {fits} fits write a checkpoint" if fits else ""
+        self.display.print_line(f"stopping ({reason}){checkpoints}", self.counts)
+        heartbeat.update({**self._driver_state(), "phase": "stopping"})
         if not shut_down(self.context, self.run_threads):
-            self.display.line("some fits left none and go on from an earlier one", self.tally)
-        deadline = time.monotonic() + UNWATCH_S
+            line = "some fits wrote no checkpoint and will resume from an earlier one"
+            self.display.print_line(line, self.counts)
+        deadline = time.monotonic() + THREADS_END_S
         while self.run_threads.running and time.monotonic() < deadline:
             ended = self.run_threads.next_ended(TICK_S)
             if ended is not None:
-                self._take(*ended)
+                self._record(*ended)
 
-    def tidy(self) -> None:
-        """Throw away what nobody resumes: what stopped fits wrote at the last moment."""
-        left = self.store.work.fit_ids()
-        over = left & self.done
-        for study in self.plan.studies if left else ():
-            over |= left & {fit for trial in self.store.trials(study) for fit in trial["fits"]}
-        for fit in over:
-            self.context.forget(fit)
+    def clear_work(self) -> None:
+        """Delete checkpoints of done fits and ended trials, which stopped fits wrote at the end."""
+        fits_with_work = self.store.work.fit_ids()
+        unneeded = fits_with_work & self.done
+        for study in self.plan.studies if fits_with_work else ():
+            trials = self.store.trials(study)
+            unneeded |= fits_with_work & {fit for trial in trials for fit in trial["fits"]}
+        for fit in unneeded:
+            self.context.clear_work(fit)
 
     def _start_ready(self) -> None:
-        """Watch over what is ready; the floor lets in what there is room for."""
-        if self.budget_guard.empty:
+        """Start monitoring ready runs; the worker pool assigns workers as resources are free."""
+        if self.budget_guard.spent:
             return
         plan, running, slots = self.plan, self.run_threads.running, self.cluster.slots
         ready = list(plan.ready(done=self.done, excluded={*self.failed, *running}))
@@ -208,7 +211,7 @@ class GraphRunner:
         self._expect(ready)
 
     def _expect(self, ready: Iterable[str]) -> None:
-        """Tell the floor what is about to ask, so that nodes for it are started now."""
+        """Send the worker pool the expected requests, so that nodes for them are started now."""
         if not self.cluster.autoscales:
             return
         expected: Counter[Execution] = Counter()
@@ -221,42 +224,43 @@ class GraphRunner:
                 expected[study.executions[0]] += most
         if expected != self.expected:
             self.expected = expected
-            layouts: Counter[WorkerSpec] = Counter()
+            workers: Counter[WorkerSpec] = Counter()
             for execution, count in expected.items():
-                layouts[WorkerSpec.of(execution, self.cluster.resources(execution))] += count
-            self.context.worker_pool.expect_demand.remote(dict(layouts))
+                workers[WorkerSpec.of(execution, self.cluster.resources(execution))] += count
+            self.context.worker_pool.expect_demand.remote(dict(workers))
 
-    def _news(self) -> dict[str, Any]:
-        """What there is to say of this walk, for other processes."""
+    def _driver_state(self) -> dict[str, Any]:
+        """The state of this driver, for other processes."""
+        pending = self.nodes.current
         return driver_state(
-            self.display.seen,
-            watched=self.run_threads.running,
+            self.display.snapshot,
+            monitored=self.run_threads.running,
             failed=self.failed,
-            at_once=self.tally.at_once,
-            nodes=self.nodes.now.news() if self.nodes.now is not None else None,
-            budget=self.budget_guard.said,
-            phase="running" if self.halted is None else "ending: its budget is spent",
+            at_once=self.counts.at_once,
+            nodes=pending.as_json() if pending is not None else None,
+            budget=self.budget_guard.spent_text,
+            phase="running" if self.finishing is None else "ending: its budget is spent",
         )
 
-    def _take(self, run_id: str, record: Record) -> None:
-        """Note how a run ended, and plan again where that tells more."""
+    def _record(self, run_id: str, record: Record) -> None:
+        """Record how a run ended; after a study, plan its refits."""
         run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
         if record.status == "stopped":
             return
         if record.status != "done":
             self.failed[run_id] = record.reason or record.status
             failed = Text.assemble(("failed", "red"), f" {run.called}: {record.reason}")
-            self.display.line(failed, self.tally)
+            self.display.print_line(failed, self.counts)
             return
         self.done.add(run_id)
         if isinstance(run, PlannedStudy):
             self._plan_again()
         self._count()
-        done = Text.assemble(("done", "green"), f"   {run.called}{_figure(record)}")
-        self.display.line(done, self.tally)
+        done = Text.assemble(("done", "green"), f"   {run.called}{_result_text(record)}")
+        self.display.print_line(done, self.counts)
 
     def _trained(self) -> int:
-        """Fits that this call trained or began to train, trials included."""
+        """Fits that this call trained or started to train, trials included."""
         trials = {
             fit
             for study in self.plan.studies
@@ -264,10 +268,10 @@ class GraphRunner:
             for fit in trial["fits"]
         }
         latest = self.store.latest({*self.plan.fits, *trials})
-        return sum(record.started_at >= self.began for record in latest)
+        return sum(record.started_at >= self.started_at for record in latest)
 
     def _plan_again(self) -> None:
-        """A study has ended: its refits are known now."""
+        """Plan the refits of a study that has ended."""
         plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
         self.plan = self.cluster.settled(plan)
         self.order = priorities(self.plan)
@@ -275,30 +279,30 @@ class GraphRunner:
         write_manifest(self.plan, self.store, self.sweep_text)
 
     def _count(self) -> None:
-        """Bring the tally up to date."""
-        plan, tally, seen = self.plan, self.tally, self.display.seen
+        """Update the counts."""
+        plan, counts, snapshot = self.plan, self.counts, self.display.snapshot
         blocked = plan.blocked_by(self.failed)
         lost = {*self.failed, *blocked}
         left = [f for f in plan.fits.values() if f.id not in self.done and f.id not in lost]
         studies = [s for s in plan.studies.values() if s.id not in self.done]
         trials, ended = [], plan.trials
         for study in studies:
-            to_go = study.recipe.trials - seen.ended_trials(study.id)
+            to_go = study.recipe.trials - snapshot.ended_trials(study.id)
             ended -= to_go * len(study.trial_models)
             trials += study.trial_models * to_go if study.id not in lost else []
         waiting = [c.strong for c in plan.cells if c.student is None and c.study not in lost]
-        tally.todo = [fit.source.name for fit in left] + trials + waiting
-        tally.done = sum(fit in self.done for fit in plan.fits) + ended
-        tally.total = len(plan.fits) + plan.trials + plan.waiting
-        tally.failed = len(self.failed)
-        tally.blocked = len(blocked)
-        tally.running = list(self.run_threads.running)
-        tally.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
-        tally.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
-        tally.at_once = max(1, self.cluster.slots(plan.sweep.execution))
+        counts.todo = [fit.source.name for fit in left] + trials + waiting
+        counts.done = sum(fit in self.done for fit in plan.fits) + ended
+        counts.total = len(plan.fits) + plan.trials + plan.waiting
+        counts.failed = len(self.failed)
+        counts.blocked = len(blocked)
+        counts.running = list(self.run_threads.running)
+        counts.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
+        counts.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
+        counts.at_once = max(1, self.cluster.slots(plan.sweep.execution))
 
 
-def _figure(record: Record) -> str:
+def _result_text(record: Record) -> str:
     accuracy = record.summary.get("test_accuracy")
     if isinstance(accuracy, float):
         return f": {accuracy:.1%}"

@@ -1,7 +1,7 @@
-"""The other end: a cluster's dashboard, and the jobs of sweeps that it has, starts and ends.
+"""Ray Jobs: a client of a cluster's dashboard, which lists, starts and stops jobs of sweeps.
 
-Owns the connection, the token that goes with it, and the words for what can be wrong with either.
-Ray reads tokens in several ways and warns in several more; here one is read, and sent.
+Owns the connection, its token, and the error messages for both. Ray looks for a token in several
+places and prints warnings about each; this client reads one token and sends it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from w2s_ray.execute.job_submission import BUDGET, STORE, SWEEP, TEXT, Submissio
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
-ANSWER_S = 30.0
-"""How long a request may take."""
+REQUEST_S = 30.0
+"""Time limit for a request."""
 AGENT_S = 180.0
-"""How long a head may take after its start until its agent listens, and it takes jobs: a process
-that imports for long on a busy machine."""
+"""How long a head node may take after its start until its job agent listens. The agent's imports
+take long on a busy machine."""
 NO_AGENT = "No available agent"
-"""What it says until then."""
+"""Ray's error until then."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 class JobError(InputError):
-    """The cluster can't be reached, or refuses what it is asked."""
+    """The cluster can't be reached, or refuses a request."""
 
 
 class Jobs:
@@ -41,7 +41,7 @@ class Jobs:
         """Connect.
 
         Raises:
-            JobError: no cluster there, or it refuses the token.
+            JobError: no cluster has that address, or it refuses the token.
         """
         if urlsplit(address).scheme not in ("http", "https"):
             raise JobError(
@@ -61,44 +61,45 @@ class Jobs:
             if job.metadata and job.metadata.get(SWEEP) == sweep and job.status not in ENDED
         ]
 
-    def running_alike(self, wanted: Submission) -> str | None:
-        """The job that runs what is `wanted` already, if there is one.
+    def running_alike(self, submission: Submission) -> str | None:
+        """The running job of the same sweep, store and budget, if there is one.
 
         Raises:
             JobError: a job runs another version of the sweep, or with another budget, in the same
                 store.
         """
-        for job in self.under_way(wanted.metadata[SWEEP]):
+        for job in self.under_way(submission.metadata[SWEEP]):
             about, name = job.metadata or {}, str(job.submission_id)
-            if about.get(STORE) != wanted.metadata[STORE]:
+            if about.get(STORE) != submission.metadata[STORE]:
                 continue
-            same, budgets = about.get(TEXT) == wanted.metadata[TEXT], (about, wanted.metadata)
-            theirs, ours = (told.get(BUDGET) for told in budgets)
-            if same and theirs == ours:
+            same_sweep = about.get(TEXT) == submission.metadata[TEXT]
+            its_budget, budget = about.get(BUDGET), submission.metadata.get(BUDGET)
+            if same_sweep and its_budget == budget:
                 return name
-            other = f"budget ({theirs}, not {ours})" if same else "sweep file"
+            other = f"budget ({its_budget}, not {budget})" if same_sweep else "sweep file"
             raise JobError(
-                f"job {name} runs {wanted.metadata[SWEEP]} with another {other} in the same store; "
-                f"`w2s cancel {name} --address {self.address}` stops it, with its results kept"
+                f"job {name} runs {submission.metadata[SWEEP]} with another {other} in the same "
+                f"store; `w2s cancel {name} --address {self.address}` stops it, with its results "
+                "kept"
             )
         return None
 
-    def start(self, wanted: Submission, *, package: bool) -> str:
-        """Send a job; its name."""
+    def start(self, submission: Submission, *, package: bool) -> str:
+        """Submit a job; its name."""
         with tempfile.TemporaryDirectory(prefix="w2s-job-") as folder:
-            pack(wanted.files, into=Path(folder), package=package)
-            return self._call(lambda: self._submitted(wanted, folder))
+            pack(submission.files, into=Path(folder), package=package)
+            return self._call(lambda: self._submit(submission, folder))
 
-    def _submitted(self, wanted: Submission, folder: str) -> str:
-        """A job's name, once the cluster takes it: a head that has just started takes none yet."""
+    def _submit(self, submission: Submission, folder: str) -> str:
+        """A job's name, once the cluster accepts it: a head that has just started accepts none."""
         deadline = time.monotonic() + AGENT_S
         while True:
             try:
                 return self.client.submit_job(
-                    entrypoint=wanted.entrypoint,
-                    submission_id=wanted.name,
-                    runtime_env={"working_dir": folder, "env_vars": dict(wanted.variables)},
-                    metadata=dict(wanted.metadata),
+                    entrypoint=submission.entrypoint,
+                    submission_id=submission.name,
+                    runtime_env={"working_dir": folder, "env_vars": dict(submission.variables)},
+                    metadata=dict(submission.metadata),
                 )
             except RuntimeError as error:
                 if NO_AGENT not in str(error) or time.monotonic() > deadline:
@@ -106,18 +107,18 @@ class Jobs:
             time.sleep(1)
 
     def details(self, job: str) -> JobDetails:
-        """How a job stands."""
+        """A job's details."""
         return self._call(lambda: self.client.get_job_info(job), job=job)
 
     def stop(self, job: str) -> None:
-        """Have a job's driver end as on SIGTERM: fits write a checkpoint first."""
+        """Send SIGTERM to a job's driver: its fits write a checkpoint first."""
         self._call(lambda: self.client.stop_job(job), job=job)
 
     def refusal(self, status: int) -> JobError:
         """The error for an HTTP status 401 or 403."""
         if status == 401 or self._token is None:
             return JobError(
-                f"the cluster at {self.address} asks for a token; put its token into "
+                f"the cluster at {self.address} needs a token; put its token into "
                 "~/.ray/auth_token (mode 600) or RAY_AUTH_TOKEN"
             )
         return JobError(
@@ -125,12 +126,12 @@ class Jobs:
             "cluster's own there (`ray get-auth-token` on its head)"
         )
 
-    def _call(self, ask: Any, *, job: str | None = None) -> Any:
-        """What the cluster answers, with its refusals in one line."""
+    def _call(self, request: Any, *, job: str | None = None) -> Any:
+        """The cluster's reply; its errors become a `JobError` of one line."""
         import ray.exceptions
 
         try:
-            return ask()
+            return request()
         except ray.exceptions.AuthenticationError as error:
             status = 401 if "required" in str(error).partition("\n")[0] else 403
             raise self.refusal(status) from None
@@ -140,14 +141,16 @@ class Jobs:
                 "that the cluster runs and that its port 8265 is forwarded here"
             ) from error
         except RuntimeError as error:
-            said = str(error).splitlines()[0]
-            if job is not None and "404" in said:
+            first_line = str(error).splitlines()[0]
+            if job is not None and "404" in first_line:
                 raise JobError(f"{self.address} has no job {job}") from None
-            raise JobError(f"the cluster at {self.address} refuses: {said}") from error
+            raise JobError(f"the cluster at {self.address} refuses: {first_line}") from error
 
 
 def token() -> str | None:
-    """The token as Ray would find it: a variable, a file that one names, or the file at home."""
+    """The token that Ray would use: of a variable, of a file that one names, or of the home
+    folder's file.
+    """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return os.environ["RAY_AUTH_TOKEN"].strip()
     path = _token_file()
@@ -155,7 +158,7 @@ def token() -> str | None:
 
 
 def token_source() -> str:
-    """Where `token` found it."""
+    """The variable or file that `token` reads."""
     return "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else str(_token_file())
 
 
@@ -165,9 +168,9 @@ def _token_file() -> Path:
 
 
 def _client(address: str, token: str | None) -> Any:
-    """Ray's client, which sends the token and waits no longer than it should."""
+    """Ray's client, with the token and a time limit for each request."""
     os.environ["RAY_AUTH_MODE"] = "disabled"  # of this process: the token is sent as a header
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they would win over `address`
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they take precedence over `address`
         os.environ.pop(name, None)
     import requests
     from ray.job_submission import JobSubmissionClient
@@ -175,7 +178,7 @@ def _client(address: str, token: str | None) -> Any:
     class Client(JobSubmissionClient):
         def _do_request(self, *arguments: Any, **options: Any) -> Any:
             try:
-                return super()._do_request(*arguments, **{"timeout": ANSWER_S, **options})
+                return super()._do_request(*arguments, **{"timeout": REQUEST_S, **options})
             except requests.RequestException as error:
                 raise ConnectionError(str(error)) from error
 

@@ -1,7 +1,6 @@
-"""Following a job's log from afar, over a connection that may break.
+"""Following a job's log over a connection that may break.
 
-Owns the stream: it goes on where it was after a loss, however long that took, until the job has
-ended. It starts and stops nothing.
+Owns the stream: after a lost connection it resumes at the same position, until the job has ended.
 """
 
 from __future__ import annotations
@@ -12,41 +11,41 @@ from collections.abc import Callable
 
 from w2s_ray.execute.job_client import ENDED, JobError, Jobs
 
-QUIET_S = 60.0
-"""A log that says nothing for so long is asked for again: the connection may be dead unnoticed."""
+SILENCE_S = 60.0
+"""After this time without output the connection is opened anew: it may be dead."""
 LONGEST_PAUSE_S = 30.0
 STOPPED = 130
-"""The exit code of a job that was stopped, as of a driver that was."""
+"""The exit code of a stopped job, equal to that of a stopped driver."""
 
 
 def follow(
     jobs: Jobs, job: str, *, write: Callable[[str], object], say: Callable[[str], object]
 ) -> int:
-    """Hand the job's log to `write` as it grows; its exit code.
+    """Pass the job's log to `write` as it grows; the job's exit code.
 
-    `say` is told of a lost connection, once for each loss.
+    `say` gets a line for each lost connection.
 
     Raises:
-        JobError: the cluster has no such job, or no longer takes the token.
+        JobError: the cluster has no such job, or no longer accepts the token.
     """
-    seen, pause_s, lost = 0, 1.0, False
+    received, pause_s, lost = 0, 1.0, False
     while True:
 
-        def fresh(text: str) -> None:
-            nonlocal seen, pause_s, lost
-            seen, pause_s, lost = seen + len(text), 1.0, False
+        def receive(text: str) -> None:
+            nonlocal received, pause_s, lost
+            received, pause_s, lost = received + len(text), 1.0, False
             write(text)
 
         try:
-            asyncio.run(_stream(jobs, job, skip=seen, write=fresh))
+            asyncio.run(_stream(jobs, job, skip=received, write=receive))
             details = jobs.details(job)
             if details.status in ENDED:
-                return _code(details.status, details.driver_exit_code)
+                return _exit_code(details.status, details.driver_exit_code)
         except (OSError, RuntimeError, TimeoutError, JobError) as error:
             if isinstance(error, JobError) and not isinstance(error.__cause__, OSError):
                 raise
             if not lost:
-                say(f"the connection is lost ({str(error).splitlines()[0]}); the job goes on")
+                say(f"the connection is lost ({str(error).splitlines()[0]}); the job continues")
             lost = True
             time.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
@@ -55,14 +54,14 @@ def follow(
 
 
 async def _stream(jobs: Jobs, job: str, *, skip: int, write: Callable[[str], object]) -> None:
-    """One connection's worth of log, without its first `skip` characters."""
+    """Pass on the log of one connection, without its first `skip` characters."""
     import aiohttp
 
     stream = jobs.client.tail_job_logs(job)
     try:
         while True:
             try:
-                text = await asyncio.wait_for(anext(stream), QUIET_S)
+                text = await asyncio.wait_for(anext(stream), SILENCE_S)
             except (StopAsyncIteration, TimeoutError):
                 return
             rest = text[skip:]
@@ -77,7 +76,7 @@ async def _stream(jobs: Jobs, job: str, *, skip: int, write: Callable[[str], obj
         raise ConnectionError(str(error)) from error
 
 
-def _code(status: str, driver: int | None) -> int:
+def _exit_code(status: str, driver: int | None) -> int:
     if status == "SUCCEEDED":
         return 0
     if status == "STOPPED":
@@ -86,7 +85,7 @@ def _code(status: str, driver: int | None) -> int:
 
 
 def wait_until_ended(jobs: Jobs, job: str) -> str:
-    """How a job that is about to end has ended."""
+    """Wait for the end of a job that has been stopped; its status."""
     while True:
         status = str(jobs.details(job).status)
         if status in ENDED:

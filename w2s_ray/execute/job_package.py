@@ -1,8 +1,8 @@
-"""What is sent with a job: the package as it is installed here, the sweep file, a price file.
+"""A job's working directory: the installed package, the sweep file, and a price file.
 
-Owns the folder that becomes the job's working directory, which Ray puts before what the image has
-on every node. It holds what a wheel of the package would hold, unpacked: Ray installs wheels with
-all they depend on, torch among it, and the image has that already. It sends nothing.
+Owns the folder that becomes the job's working directory, which precedes the image's packages on
+every node. It has the contents of a wheel, unpacked: Ray would install a wheel with all its
+dependencies, torch included, which the image has already.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PACKAGE = "w2s_ray"
 
 
 def pack(files: Mapping[str, Path], *, into: Path, package: bool) -> None:
-    """Put `files` under their names, and the package unless the image has it, into a folder."""
+    """Copy `files` by their names, and the package unless the image has it, into a folder."""
     for name, file in files.items():
         shutil.copyfile(file, into / name)
     if not package:
@@ -27,7 +27,7 @@ def pack(files: Mapping[str, Path], *, into: Path, package: bool) -> None:
     about = importlib.metadata.distribution(PACKAGE)
     folder = into / f"{PACKAGE}-{about.version}.dist-info"
     folder.mkdir()
-    # Run from its source folder, the package is known by an egg-info, whose METADATA is PKG-INFO.
+    # Run from its source folder, the package has an egg-info, whose METADATA is PKG-INFO.
     texts = {name: about.read_text(name) for name in ("METADATA", "entry_points.txt", "WHEEL")}
     texts["METADATA"] = texts["METADATA"] or about.read_text("PKG-INFO")
     for name, text in texts.items():

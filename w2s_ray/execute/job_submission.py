@@ -1,7 +1,7 @@
-"""What a job is to be: its command, its environment, and what is refused before it is sent.
+"""A job before its submission: its command, its environment, and its checks.
 
-Owns the checks of what the cluster will not see: folders of this machine, variables that aren't
-set. Functions of values and of this process's environment; it knows no cluster.
+Owns the checks for what the cluster can't read: folders of this machine, variables that aren't set.
+It depends on values and this process's environment alone, and connects to no cluster.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from w2s_ray.config import Sweep
-from w2s_ray.config.budget import Budget
+from w2s_ray.config.budget import DEVICE_HOURS, Budget
 from w2s_ray.errors import InputError
 from w2s_ray.status.cancel import LEAVE_S
 from w2s_ray.store.files import absolute
@@ -23,20 +23,18 @@ from w2s_ray.store.files import absolute
 SWEEP, TEXT, STORE, BUDGET = "w2s_sweep", "w2s_text", "w2s_store", "w2s_budget"
 """Keys of a job's metadata: the sweep's name, a digest of its file, its store, its budget."""
 UNBOUNDED = "none"
-PRICES = "w2s-prices.yaml"
-"""What a job's price file is called where it runs."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that is about to be sent."""
+    """A job to be submitted."""
 
     name: str
     entrypoint: str
     metadata: Mapping[str, str]
     variables: Mapping[str, str]
     files: Mapping[str, Path]
-    """What travels with it: name there -> file here."""
+    """Files that are sent with it: name in its working directory -> file here."""
 
 
 def submission(
@@ -47,34 +45,27 @@ def submission(
     shared: bool = False,
     variables: Iterable[str] = (),
     budget: Budget | None = None,
-    accelerator: str | None = None,
-    prices: Path | None = None,
-    spot: bool = False,
 ) -> Submission:
     """The job that runs `sweep`, with the named `variables` of this process's environment.
 
-    A `budget` in money is one by `prices` of the `accelerator`, which travel with the job.
-
-    `shared`: folders of this machine are the same ones on every node of the cluster.
+    `shared`: every node of the cluster has the folders of this machine at the same paths.
 
     Raises:
-        InputError: the cluster would not see the store or an input, or a variable isn't set.
+        InputError: the cluster can't read the store or an input, or a variable isn't set.
     """
-    uri = _seen(store or sweep.store, "store", shared=shared, relative=True)
+    uri = _cluster_path(store or sweep.store, "store", shared=shared, relative=True)
     for task in sweep.tasks:
         if task.path is not None:
-            _seen(task.path, f"task {task.name}: path", shared=shared)
+            _cluster_path(task.path, f"task {task.name}: path", shared=shared)
     for model in sweep.models:
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
-            _seen(model.name, f"model {model.label}: folder", shared=shared)
+            _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
     digest = hashlib.sha256(sweep_file.read_bytes()).hexdigest()[:16]
     run = ["python", "-m", "w2s_ray", "run", sweep_file.name, "--store", uri]
-    files = {sweep_file.name: sweep_file}
     if budget is not None:
         run += ["--budget", f"{budget.amount:.15g} {budget.unit}"]
-        if accelerator is not None and prices is not None:
-            files[PRICES] = prices
-            run += ["--accelerator", accelerator, "--prices", PRICES, *(["--spot"] * spot)]
+        if budget.unit != DEVICE_HOURS:
+            run += ["--price-per-hour", f"{budget.price:.15g}", "--currency", budget.unit]
     return Submission(
         name=f"w2s-{sweep.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         entrypoint=f"exec {shlex.join(run)}",
@@ -85,28 +76,28 @@ def submission(
             BUDGET: budget.said if budget is not None else UNBOUNDED,
         },
         variables={
-            # how long Ray waits for checkpoints between its SIGTERM and its SIGKILL
+            # how long Ray waits for checkpoints between SIGTERM and SIGKILL
             "RAY_JOB_STOP_WAIT_TIME_S": f"{LEAVE_S + 60:.0f}",
             **{name: _variable(name) for name in variables},
         },
-        files=files,
+        files={sweep_file.name: sweep_file},
     )
 
 
-def _seen(where: str, what: str, *, shared: bool, relative: bool = False) -> str:
-    """`where` as the cluster sees it."""
-    if "://" in where:
-        return where
+def _cluster_path(path: str, what: str, *, shared: bool, relative: bool = False) -> str:
+    """`path` as the cluster reads it."""
+    if "://" in path:
+        return path
     if not shared:
         raise InputError(
-            f"{what} {where} is a folder of this machine, which the cluster doesn't see; name a "
-            "URI such as s3://bucket/results, or say --shared if all nodes have it at that path"
+            f"{what} {path} is a folder of this machine, which the cluster can't read; give a "
+            "URI such as s3://bucket/results, or add --shared if all nodes have it at that path"
         )
-    if not relative and not Path(where).is_absolute():
+    if not relative and not Path(path).is_absolute():
         raise InputError(
-            f"{what} {where} is relative, and a job starts elsewhere; make it absolute"
+            f"{what} {path} is relative, and a job runs in another folder; make it absolute"
         )
-    return absolute(where)
+    return absolute(path)
 
 
 def _variable(name: str) -> str:

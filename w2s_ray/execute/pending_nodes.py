@@ -1,7 +1,7 @@
-"""What a run waits for where its cluster starts nodes for it.
+"""The nodes that a sweep waits for, where its cluster starts nodes.
 
-Owns the watch over nodes that are wanted, in a thread of its own, since a cluster that grows may
-answer late. It starts nothing: hosts that wait in Ray are the demand that an autoscaler follows.
+Owns the regular query of the autoscaler, on a thread of its own, since a growing cluster may reply
+late. It starts no nodes: the autoscaler starts them for workers that are pending in Ray.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING, Any
 
 import ray.exceptions
 
-from w2s_ray.durations import clock
-from w2s_ray.execute.autoscaler import starting
+from w2s_ray.execute.autoscaler import autoscaler_status
+from w2s_ray.printable import clock
 
 if TYPE_CHECKING:
     from w2s_ray.status.run_state import ProgressSnapshot
 
-LOOK_S = 2.0
-AT_ONCE_S = 3.0
-"""A host that is up after so long did not wait for a node."""
+POLL_S = 2.0
+START_S = 3.0
+"""A worker that has started within this time did not wait for a node."""
 
 
 @dataclass(frozen=True)
 class PendingCapacity:
-    """Fits that have room on nodes which aren't there yet."""
+    """Fits whose workers wait for nodes."""
 
     since: float
     """When the first of them began to wait, in seconds since the epoch."""
     asks: dict[str, int]
-    """What a fit asks for, in words -> how many fits."""
+    """Resources of a fit, as text -> number of fits."""
     starting: dict[str, int] = field(default_factory=dict)
     """Node type -> nodes that are being started."""
     refused: dict[str, str] = field(default_factory=dict)
-    """Node type -> why the cloud gave none when it was last asked."""
+    """Node type -> why the cloud refused the last request."""
 
     @property
-    def said(self) -> str:
-        """All of it in words, without how long."""
+    def text(self) -> str:
+        """All of it, without the duration."""
         asks = "; ".join(f"{n} of {ask}" for ask, n in self.asks.items())
         fits = sum(self.asks.values())
         coming = ", ".join(f"{n} {kind}" for kind, n in self.starting.items())
@@ -49,24 +49,24 @@ class PendingCapacity:
         return (
             f"nodes for {fits} fit{'s' * (fits != 1)} ({asks})"
             + (f"; being started: {coming}" if coming else "")
-            + (f"; not to be had: {refused}" if refused and not coming else "")
+            + (f"; unavailable: {refused}" if refused and not coming else "")
         )
 
-    def said_at(self, now: float) -> str:
-        """All of it in words, for a display at `now`."""
-        return f"waiting for {self.said}, for {clock(now - self.since)}"
+    def text_at(self, now: float) -> str:
+        """All of it, for a display at `now`."""
+        return f"waiting for {self.text}, for {clock(now - self.since)}"
 
-    def news(self) -> dict[str, Any]:
-        """All of it, for other processes."""
-        return {**asdict(self), "said": self.said}
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for the driver's heartbeat."""
+        return {**asdict(self), "said": self.text}
 
 
 class PendingNodes:
-    """Follows what is wanted; a context manager. `now` is None while nothing is."""
+    """Queries the autoscaler; a context manager. `current` is None while no fit waits for nodes."""
 
     def __init__(self) -> None:
-        self.now: PendingCapacity | None = None
-        self._seen: ProgressSnapshot | None = None
+        self.current: PendingCapacity | None = None
+        self._snapshot: ProgressSnapshot | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="w2s-nodes", daemon=True)
 
@@ -76,33 +76,34 @@ class PendingNodes:
 
     def __exit__(self, *details: object) -> None:
         self._over.set()
-        self._thread.join(LOOK_S)
+        self._thread.join(POLL_S)
 
-    def tell(self, seen: ProgressSnapshot) -> None:
-        """What the board shows."""
-        self._seen = seen
+    def update(self, snapshot: ProgressSnapshot) -> None:
+        """Set the newest snapshot of the progress tracker."""
+        self._snapshot = snapshot
 
     def _run(self) -> None:
-        while not self._over.wait(LOOK_S):
+        while not self._over.wait(POLL_S):
             with contextlib.suppress(ray.exceptions.RayError, RuntimeError, OSError):
-                self.now = wanted(self._seen, time.time()) if self._seen is not None else None
+                snapshot = self._snapshot
+                self.current = pending_capacity(snapshot, time.time()) if snapshot else None
 
 
-def wanted(seen: ProgressSnapshot, now: float) -> PendingCapacity | None:
-    """What fits wait for that have been let in for a while and don't run."""
+def pending_capacity(snapshot: ProgressSnapshot, now: float) -> PendingCapacity | None:
+    """The fits that have had a worker assigned for a while and whose worker has not started."""
     late = [
-        run_states
-        for run_states in list(seen.run_states.values())
-        if run_states.state == "starting" and now - run_states.since > AT_ONCE_S
+        run_state
+        for run_state in list(snapshot.run_states.values())
+        if run_state.state == "starting" and now - run_state.since > START_S
     ]
     if not late:
         return None
-    doing = starting()
-    if not doing.unplaced:
+    status = autoscaler_status()
+    if not status.unplaced:
         return None
     return PendingCapacity(
-        since=min(run_states.since for run_states in late),
-        asks=dict(Counter(str(run_states.about.get("asks")) for run_states in late)),
-        starting=doing.nodes,
-        refused=doing.refused,
+        since=min(run_state.since for run_state in late),
+        asks=dict(Counter(str(run_state.about.get("asks")) for run_state in late)),
+        starting=status.nodes,
+        refused=status.refused,
     )

@@ -1,7 +1,7 @@
-"""One progress display: how far each running fit is, how much is left, how long it will take.
+"""The progress display: the steps of running fits, the number of fits left, and the time left.
 
-Owns the estimate of the time left, and what the terminal shows of the board (live on a terminal,
-one line per ended run elsewhere). It decides nothing.
+Owns the estimate of the time left, and what is printed of the progress tracker's snapshot (live on
+a terminal, one line per ended run elsewhere).
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from w2s_ray.durations import clock
 from w2s_ray.execute.pending_nodes import PendingCapacity
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.printable import clock
 from w2s_ray.status.run_state import ProgressSnapshot
-from w2s_ray.terminal import PlainConsole
 
-SAY_AGAIN_S = 60.0
-"""How often a log that is no terminal is told of the same wait for nodes."""
+REPEAT_S = 60.0
+"""How often the same wait for nodes is printed where the output is no terminal."""
 
 
 @dataclass
 class ProgressCounts:
-    """What the driver knows of the whole sweep at one moment."""
+    """The counts of a whole sweep at one moment."""
 
     names: dict[str, str]
-    """Run id -> what to call it."""
+    """Run id -> its name."""
     kinds: dict[str, str]
-    """Run id -> the kind of fit that durations are compared within (its model)."""
+    """Run id -> the kind of fit (its model), within which durations are averaged."""
     total: int = 0
-    """Fits in all, trials and refits included, as far as is known."""
+    """Known fits in all, trials and refits included."""
     done: int = 0
     failed: int = 0
     blocked: int = 0
@@ -46,36 +46,36 @@ class ProgressCounts:
     todo: list[str] = field(default_factory=list)
     """Kinds of the fits still to do, those running among them."""
     at_once: int = 1
-    wanted: PendingCapacity | None = None
+    pending: PendingCapacity | None = None
     """The nodes that fits wait for."""
 
-    def left_s(self, seen: ProgressSnapshot) -> float | None:
+    def left_s(self, snapshot: ProgressSnapshot) -> float | None:
         """Estimated seconds left, or None before the first fit has ended."""
-        every = [s for durations in seen.seconds.values() for s in durations]
+        every = [s for durations in snapshot.seconds.values() for s in durations]
         if not every:
             return None
-        usual = {kind: statistics.fmean(d) for kind, d in seen.seconds.items() if d}
+        means = {kind: statistics.fmean(d) for kind, d in snapshot.seconds.items() if d}
         overall = statistics.fmean(every)
-        work = sum(usual.get(kind, overall) for kind in self.todo)
+        work = sum(means.get(kind, overall) for kind in self.todo)
         work -= sum(
-            usual.get(self.kinds.get(run, ""), overall) * step / max(total, 1)
-            for run, (step, total) in seen.steps.items()
+            means.get(self.kinds.get(run, ""), overall) * step / max(total, 1)
+            for run, (step, total) in snapshot.steps.items()
         )
         return max(0.0, work / max(1, min(self.at_once, len(self.todo) or 1)))
 
 
 class ProgressDisplay:
-    """Shows a tally; a context manager."""
+    """Displays a sweep's counts and running fits; a context manager."""
 
     def __init__(self, console: PlainConsole, progress_tracker: Any) -> None:
         self._console = console
         self._progress_tracker = progress_tracker
         self._live: Live | None = None
-        self.seen = ProgressSnapshot()
-        self._asked: Any = None
+        self.snapshot = ProgressSnapshot()
+        self._call: Any = None
         self._started = time.monotonic()
-        self._said = ""
-        self._said_at = 0.0
+        self._printed_pending = ""
+        self._printed_at = 0.0
 
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal:
@@ -88,63 +88,64 @@ class ProgressDisplay:
             self._live.__exit__(*details)
             self._live = None
 
-    def show(self, tally: ProgressCounts) -> None:
-        """Bring what the terminal shows up to date."""
-        self._ask_board()
+    def update(self, counts: ProgressCounts) -> None:
+        """Update the display."""
+        self._update_snapshot()
         if self._live is not None:
-            self._live.update(self._picture(tally))
-        elif tally.wanted is not None and self._due(tally.wanted):
-            self.line(Text(tally.wanted.said_at(time.time()), style="yellow"), tally)
+            self._live.update(self._picture(counts))
+        elif counts.pending is not None and self._is_due(counts.pending):
+            self.print_line(Text(counts.pending.text_at(time.time()), style="yellow"), counts)
 
-    def line(self, text: str | Text, tally: ProgressCounts) -> None:
-        """Say that something has ended."""
-        left = tally.left_s(self.seen)
+    def print_line(self, text: str | Text, counts: ProgressCounts) -> None:
+        """Print a line that stays, with the counts and the time left."""
+        left = counts.left_s(self.snapshot)
         when = f"{clock(time.monotonic() - self._started)}"
         rest = f", about {clock(left)} left" if left and left >= 1 else ""
-        counts = f"({tally.done}/{tally.total} after {when}{rest})"
-        self._console.print(Text.assemble(text, "  ", (counts, "dim")), soft_wrap=True)
+        suffix = f"({counts.done}/{counts.total} after {when}{rest})"
+        self._console.print(Text.assemble(text, "  ", (suffix, "dim")), soft_wrap=True)
 
-    def _due(self, wanted: PendingCapacity) -> bool:
-        """Whether a log is told of nodes again: they are others now, or it has been long."""
+    def _is_due(self, pending: PendingCapacity) -> bool:
+        """Whether pending nodes are printed again: they have changed, or `REPEAT_S` has passed."""
         now = time.monotonic()
-        due = wanted.said != self._said or now - self._said_at > SAY_AGAIN_S
+        due = pending.text != self._printed_pending or now - self._printed_at > REPEAT_S
         if due:
-            self._said, self._said_at = wanted.said, now
+            self._printed_pending, self._printed_at = pending.text, now
         return due
 
-    def _ask_board(self) -> None:
-        """Take the board's last answer, without ever waiting for one."""
-        if self._asked is None:
-            self._asked = self._progress_tracker.snapshot.remote()
-        answered, _ = ray.wait([self._asked], timeout=0)
-        if answered:
-            with contextlib.suppress(ray.exceptions.RayActorError):  # it comes back, empty
-                answer: Any = ray.get(self._asked)
-                self.seen = answer
-            self._asked = None
+    def _update_snapshot(self) -> None:
+        """Take the progress tracker's last reply; never waits for one."""
+        if self._call is None:
+            self._call = self._progress_tracker.snapshot.remote()
+        ready, _ = ray.wait([self._call], timeout=0)
+        if ready:
+            with contextlib.suppress(ray.exceptions.RayActorError):  # it restarts empty
+                snapshot: Any = ray.get(self._call)
+                self.snapshot = snapshot
+            self._call = None
 
-    def _picture(self, tally: ProgressCounts) -> Group:
-        left = tally.left_s(self.seen)
+    def _picture(self, counts: ProgressCounts) -> Group:
+        left = counts.left_s(self.snapshot)
         head = Text.assemble(
-            (f"{tally.done} done", "green"),
-            f" of {tally.total}  ",
-            (f"{len(self.seen.steps)} running  ", "cyan"),
-            (f"{tally.failed} failed  ", "red" if tally.failed else "dim"),
-            (f"{tally.blocked} blocked  " if tally.blocked else "", "yellow"),
+            (f"{counts.done} done", "green"),
+            f" of {counts.total}  ",
+            (f"{len(self.snapshot.steps)} running  ", "cyan"),
+            (f"{counts.failed} failed  ", "red" if counts.failed else "dim"),
+            (f"{counts.blocked} blocked  " if counts.blocked else "", "yellow"),
             (f"{clock(time.monotonic() - self._started)} so far", "dim"),
             (f", about {clock(left)} left" if left is not None else "", "dim"),
         )
         bars = Table.grid(padding=(0, 1))
-        for run_id in tally.running:
-            if run_id in self.seen.trials:
-                states = self.seen.trials[run_id]
-                said = ", ".join(f"{n} {state}" for state, n in states.items() if n)
-                bars.add_row(tally.names.get(run_id, run_id), "", f"trials: {said}")
-        for run_id, (step, total) in list(self.seen.steps.items())[:12]:
-            name = tally.names.get(run_id, f"trial {run_id[:8]}")
+        for run_id in counts.running:
+            if run_id in self.snapshot.trials:
+                states = self.snapshot.trials[run_id]
+                trials = ", ".join(f"{n} {state}" for state, n in states.items() if n)
+                bars.add_row(counts.names.get(run_id, run_id), "", f"trials: {trials}")
+        for run_id, (step, total) in list(self.snapshot.steps.items())[:12]:
+            name = counts.names.get(run_id, f"trial {run_id[:8]}")
             bars.add_row(
                 name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}"
             )
-        whole = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=50)
-        waits = [Text(tally.wanted.said_at(time.time()), style="yellow")] if tally.wanted else []
+        whole = ProgressBar(total=max(counts.total, 1), completed=counts.done, width=50)
+        pending = counts.pending
+        waits = [Text(pending.text_at(time.time()), style="yellow")] if pending else []
         return Group(head, whole, *waits, bars)

@@ -1,8 +1,7 @@
 """The progress tracker: an actor to which fits report progress, and from which they get commands.
 
 Owns steps, evaluations and stop commands between fits and the processes that monitor them. It holds
-no results: if it is lost, the progress display starts anew and a stop comes later. It decides
-nothing.
+no results: if it is lost, the progress display starts anew and a stop command arrives later.
 """
 
 from __future__ import annotations
@@ -14,24 +13,25 @@ from typing import Any, Literal
 
 import ray
 
-from w2s_ray.execute.cluster import here
+from w2s_ray.execute.cluster import on_this_node
+from w2s_ray.execute.ray_internals import draining_nodes
 from w2s_ray.status.run_state import STATES, ProgressSnapshot, RunState, State
 
 Command = Literal["go", "stop", "leave"]
-"""What a fit is asked to do: go on; stop, since nobody wants it any more; leave its machine."""
-LOOK_FOR_DRAINING_S = 2.0
-MOST_CALLS = 100_000
-"""Calls at once: each watch over a running fit is one, which waits for news."""
+"""The command for a fit: continue; stop, since it has no requests; write a checkpoint and leave."""
+DRAINING_CHECK_S = 2.0
+CONCURRENT_CALLS = 100_000
+"""Each monitored fit is a call in progress, which waits for the next evaluation."""
 
 
 def start_progress_tracker() -> Any:
-    """A board, as an actor that comes back empty if its process dies."""
-    options = {"max_restarts": -1, "max_task_retries": 3, "max_concurrency": MOST_CALLS}
-    return ray.remote(num_cpus=0, **options, **here())(ProgressTracker).remote()
+    """The progress tracker, as an actor that restarts empty if its process dies."""
+    options = {"max_restarts": -1, "max_task_retries": 3, "max_concurrency": CONCURRENT_CALLS}
+    return ray.remote(num_cpus=0, **options, **on_this_node())(ProgressTracker).remote()
 
 
 class ProgressTracker:
-    """Where fits say how far they are."""
+    """Holds the progress of fits and the commands for them."""
 
     def __init__(self) -> None:
         self._steps: dict[str, tuple[int, int]] = {}
@@ -40,43 +40,43 @@ class ProgressTracker:
         self._counted: set[str] = set()
         """Fits in `_seconds`."""
         self._evaluations: dict[str, dict[int, Mapping[str, Any]]] = {}
-        self._unwanted: set[str] = set()
-        self._signs: dict[str, float] = {}
+        self._stopped: set[str] = set()
+        self._last_report: dict[str, float] = {}
         self._nodes: dict[str, set[str]] = {}
         self._run_states: dict[str, dict[str, RunState]] = {}
-        """Run -> requester -> how the run stands for it."""
+        """Run -> requester -> the state of that request."""
         self._running: dict[str, tuple[float, str]] = {}
-        """Running fit -> since when, and its place."""
+        """Running fit -> its start, and its place."""
         self._draining: set[str] = set()
-        self._dismissed = False
-        self._looked = 0.0
-        self._news = asyncio.Condition()
+        self._draining_checked = 0.0
+        self._stopping = False
+        self._evaluation_added = asyncio.Condition()
 
-    async def fit_admitted(self, run_id: str) -> None:
-        """An attempt at a fit is about to begin; it is wanted, whatever was said of an earlier."""
-        self._unwanted.discard(run_id)
-        self._signs.pop(run_id, None)
+    async def attempt_starting(self, run_id: str) -> None:
+        """An attempt at a fit is about to start; a stop of an earlier attempt is void."""
+        self._stopped.discard(run_id)
+        self._last_report.pop(run_id, None)
         self._nodes.pop(run_id, None)
 
     async def set_state(
         self, run_id: str, state: State, about: Mapping[str, Any], requester: str = ""
     ) -> None:
-        """How a run stands for one of those that want it."""
+        """Set the state of one request for a run."""
         run_states = self._run_states.setdefault(run_id, {})
         before = run_states.get(requester)
         since = before.since if before is not None and before.state == state else time.time()
         run_states[requester] = RunState(about, state, since)
 
     async def clear_state(self, run_id: str, requester: str = "") -> None:
-        """A requester no longer watches over a run."""
+        """A requester no longer monitors a run."""
         run_states = self._run_states.get(run_id, {})
         run_states.pop(requester, None)
         if not run_states:
             self._run_states.pop(run_id, None)
 
     async def fit_started(self, run_id: str, node: str, place: str) -> None:
-        """An attempt at a fit begins on a host of `node`: the first sign of life."""
-        self._signs[run_id] = time.monotonic()
+        """An attempt at a fit starts on a worker of `node`; this is its first report."""
+        self._last_report[run_id] = time.monotonic()
         await self.add_node(run_id, node)
         self._running[run_id] = time.time(), place
 
@@ -85,30 +85,30 @@ class ProgressTracker:
         self._nodes.setdefault(run_id, set()).add(node)
 
     async def nodes_of(self, run_id: str) -> set[str]:
-        """The nodes that the newest attempt at a fit which has not ended is, or was, on."""
+        """The nodes of the newest attempt at a fit that has not ended."""
         return self._nodes.get(run_id, set())
 
     async def step(self, run_id: str, step: int, total: int, node: str) -> Command:
-        """A fit whose first worker is on `node` is at `step` of `total`."""
+        """A fit whose first worker is on `node` is at `step` of `total`; the command for it."""
         self._steps[run_id] = (step, total)
-        self._signs[run_id] = time.monotonic()
-        if run_id in self._unwanted:
+        self._last_report[run_id] = time.monotonic()
+        if run_id in self._stopped:
             return "stop"
-        self._look_for_draining()
-        on = {node, *self._nodes.get(run_id, ())}
-        return "leave" if self._dismissed or self._draining & on else "go"
+        self._refresh_draining()
+        nodes = {node, *self._nodes.get(run_id, ())}
+        return "leave" if self._stopping or self._draining & nodes else "go"
 
     async def evaluated(self, run_id: str, evaluation: Mapping[str, Any]) -> None:
-        """A fit has evaluated; `evaluations` counts from 1."""
-        self._signs[run_id] = time.monotonic()
-        async with self._news:
+        """Add a fit's evaluation; `evaluations` counts from 1."""
+        self._last_report[run_id] = time.monotonic()
+        async with self._evaluation_added:
             self._evaluations.setdefault(run_id, {})[evaluation["evaluations"]] = evaluation
-            self._news.notify_all()
+            self._evaluation_added.notify_all()
 
     async def evaluations(self, run_id: str, after: int, wait_s: float) -> list[Mapping[str, Any]]:
-        """A fit's evaluations past number `after`, in order; waits for one, but not for ever."""
+        """A fit's evaluations after number `after`, in order; waits up to `wait_s` for one."""
         deadline = time.monotonic() + wait_s
-        async with self._news:
+        async with self._evaluation_added:
             while True:
                 known = self._evaluations.get(run_id, {})
                 found = [known[number] for number in sorted(known) if number > after]
@@ -116,47 +116,47 @@ class ProgressTracker:
                 if found or left <= 0:
                     return found
                 try:
-                    await asyncio.wait_for(self._news.wait(), left)
+                    await asyncio.wait_for(self._evaluation_added.wait(), left)
                 except TimeoutError:
                     return []
 
     async def stop(self, run_id: str) -> None:
-        """Nobody wants this fit any more."""
-        self._unwanted.add(run_id)
+        """Stop a fit: it has no requests."""
+        self._stopped.add(run_id)
 
     async def stop_all(self) -> None:
-        """Every fit is asked to leave: the sweep is being stopped."""
-        self._dismissed = True
+        """Have every fit write a checkpoint and leave: the sweep is being stopped."""
+        self._stopping = True
 
     async def is_stopping(self) -> bool:
-        """Whether the sweep is being stopped, so that what ends now has not failed."""
-        return self._dismissed
+        """Whether the sweep is being stopped, so that a run that ends now has not failed."""
+        return self._stopping
 
-    async def silent_s(self, run_id: str) -> float | None:
-        """Seconds since a fit's last sign of life; None before its first."""
-        sign = self._signs.get(run_id)
-        return None if sign is None else time.monotonic() - sign
+    async def idle_s(self, run_id: str) -> float | None:
+        """Seconds since a fit's last report; None before its first."""
+        last = self._last_report.get(run_id)
+        return None if last is None else time.monotonic() - last
 
-    async def fit_ended(self, run_id: str) -> None:
-        """An attempt at a fit has ended, however."""
+    async def attempt_ended(self, run_id: str) -> None:
+        """An attempt at a fit has ended."""
         self._running.pop(run_id, None)
         self._steps.pop(run_id, None)
-        self._signs.pop(run_id, None)
+        self._last_report.pop(run_id, None)
         self._evaluations.pop(run_id, None)
 
     async def fit_done(self, run_id: str, kind: str, seconds: float) -> None:
-        """A fit is done and took `seconds`, which count once however many wanted it."""
+        """A fit is done and took `seconds`, which count once for any number of requests."""
         self._nodes.pop(run_id, None)
         if run_id not in self._counted:
             self._counted.add(run_id)
             self._seconds.setdefault(kind, []).append(seconds)
 
     async def trial_ended(self, study_id: str, states: dict[str, int]) -> None:
-        """A study has so many trials in each state."""
+        """Set a study's number of trials in each state."""
         self._trials[study_id] = states
 
     async def snapshot(self) -> ProgressSnapshot:
-        """All of it."""
+        """The progress of all runs."""
         return ProgressSnapshot(
             run_states={run_id: self._state_of(run_id) for run_id in self._run_states},
             steps=self._steps,
@@ -165,27 +165,15 @@ class ProgressTracker:
         )
 
     def _state_of(self, run_id: str) -> RunState:
-        """How a run stands, for whichever of its requesters has got furthest."""
+        """A run's state: the furthest of its requests."""
         first = min(self._run_states[run_id].values(), key=lambda each: STATES.index(each.state))
         if run_id not in self._running:
             return first
         since, place = self._running[run_id]
         return RunState(first.about, "running", since, place)
 
-    def _look_for_draining(self) -> None:
+    def _refresh_draining(self) -> None:
         now = time.monotonic()
-        if now - self._looked > LOOK_FOR_DRAINING_S:
-            self._looked = now
+        if now - self._draining_checked > DRAINING_CHECK_S:
+            self._draining_checked = now
             self._draining = draining_nodes()
-
-
-def draining_nodes() -> set[str]:
-    """Ids of the nodes that Ray has announced the end of: preempted, or scaled down.
-
-    The way Ray Serve asks; Ray has no public one.
-    """
-    from ray._private.worker import global_worker
-
-    worker: Any = global_worker
-    nodes = worker.gcs_client.get_draining_nodes(timeout=5)
-    return {node.hex() if isinstance(node, bytes) else str(node) for node in nodes}

@@ -1,8 +1,8 @@
-"""The folder that a Ray on this machine keeps its sockets and logs in.
+"""The folder of the sockets and logs of a Ray on this machine.
 
-Owns where it lies, that only this user can open it, and that it is removed: at the end, or, where
-its process was killed, by the next one. Unix sockets lie in it, whose paths have a limit, so it is
-below the system's temporary folder where that is short enough, else below `/tmp`.
+Owns its place, its permissions (this user only), and its removal: at the end, or, where its process
+was killed, by the next one. The paths of Unix sockets are limited, so it is below the system's
+temporary folder where that path is short enough, else below `/tmp`.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ SOCKET_BYTES = 107 if sys.platform.startswith("linux") else 103
 LONGEST = "/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
 """What Ray appends to its folder."""
 BASE_BYTES = SOCKET_BYTES - len(f"/{PREFIX}12345678/{NAME}") - len(LONGEST)
-"""Longest path of the folder that ours may be in."""
+"""Longest path of the parent folder."""
 LISTENER = "/pymp-12345678/listener-12345678"
 """What Python's multiprocessing, which Ray's dashboard uses, appends to `TMPDIR`."""
 FREE_BYTES = 64 * 2**20
-"""Without so much space for its logs Ray's processes end as they start."""
+"""With less space for logs Ray's processes end at their start."""
 NEW_S = 60.0
-"""A folder so young may not be locked yet."""
+"""A folder younger than this may not be locked yet."""
 
 
 @contextlib.contextmanager
 def ray_folder() -> Iterator[Path]:
-    """A folder for Ray's files, of mode 700 as a whole, for the time of the context.
+    """A folder for Ray's files, of mode 700, within the context.
 
-    Where `TMPDIR` is too long for the sockets of others, processes that are started in the context
+    Where the path of `TMPDIR` is too long for sockets, processes that are started in the context
     get a short link to it.
 
     Raises:
         InputError: no folder with a short path can be written; the message names the remedy.
     """
     base = _base()
-    _remove_left(base)
+    _remove_abandoned(base)
     try:
         free = shutil.disk_usage(base).free
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
@@ -58,14 +58,14 @@ def ray_folder() -> Iterator[Path]:
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with _short_tmpdir(folder / "tmp"):
-            yield folder / NAME  # Ray opens its own folder to everybody, and can't open ours
+            yield folder / NAME  # Ray makes its own folder public; its parent stays private
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
 def _base() -> Path:
-    """Where the folder is made: `RAY_TMPDIR`, else the system's temporary folder, else `/tmp`."""
+    """The parent folder: `RAY_TMPDIR`, else the system's temporary folder, else `/tmp`."""
     if named := os.environ.get("RAY_TMPDIR"):
         base = Path(named).absolute()
         if not _is_short(base):
@@ -114,8 +114,8 @@ def _short_tmpdir(link: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = before
 
 
-def _remove_left(base: Path) -> None:
-    """Remove folders of ours whose process was killed: nobody holds their lock."""
+def _remove_abandoned(base: Path) -> None:
+    """Remove such folders of killed processes: those that are not locked."""
     for folder in base.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, in use, or just removed
             if time.time() - folder.stat().st_mtime < NEW_S:

@@ -1,7 +1,7 @@
-"""What carrying out a fit needs besides the fit: the store, the cluster, who watches, a claim.
+"""The run context: the store, the cluster and the actors of a sweep, for every process of it.
 
-Owns the value that travels to every process that takes part, and claims on runs. It trains
-nothing and knows nothing of the order of runs.
+Owns the value that is sent to each process that takes part, and the leases on runs. Scheduling and
+training are elsewhere.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What carrying out a fit needs besides the fit; travels to other processes by value."""
+    """What running a fit needs besides the fit; it is sent to other processes by value."""
 
     store: str
     """URI of the store."""
     cluster: Cluster
     progress_tracker: Any = None
-    """The board's actor handle."""
+    """Actor handle of the progress tracker."""
     worker_pool: Any = None
-    """The floor's actor handle."""
+    """Actor handle of the worker pool."""
     tracker_actor: Any = None
-    """The actor handle of the one that tells trackers, if there are any."""
+    """Actor handle of the process that reports to trackers, if there are any."""
     lease_s: float = 60.0
-    """Seconds without a heartbeat after which a claim is free."""
+    """Seconds without a heartbeat after which a lease expires."""
 
     def open_store(self) -> Store:
         """The store, opened in this process."""
         return Store.open(self.store)
 
     def resources(self, execution: Execution) -> dict[str, float]:
-        """What Ray must hold for one worker of a fit."""
+        """The resources of one worker of a fit."""
         return self.cluster.resources(execution)
 
-    def placed(self, fit: PlannedFit) -> PlannedFit:
-        """`fit` with its GPUs settled by what the cluster has."""
+    def with_gpus(self, fit: PlannedFit) -> PlannedFit:
+        """`fit` with the GPUs that this cluster gives each of its workers."""
         gpus = self.resources(fit.execution).get("GPU", 0.0)
         execution = fit.execution.model_copy(update={"gpus_per_worker": gpus})
         return replace(fit, execution=execution)
 
     @contextlib.contextmanager
-    def claimed(self, run_id: str) -> Iterator[bool]:
-        """Hold a run, so that nobody else who shares the store is at work on it.
+    def lease(self, run_id: str) -> Iterator[bool]:
+        """Hold the lease on a run, so that no other process that shares the store works on it.
 
-        False where somebody else holds it. A claim outlives its process by `lease_s` at most.
+        False where another process holds it. A lease outlives its process by `lease_s` at most.
         """
         lease = _leases(self.store, self.lease_s).take(run_id)
         if lease is None:
@@ -67,10 +67,10 @@ class RunContext:
         with lease:
             yield True
 
-    def forget(self, run_id: str) -> None:
-        """Throw away what resuming a fit would need, unless somebody is at work on it."""
-        with self.claimed(run_id) as claimed:
-            if claimed:
+    def clear_work(self, run_id: str) -> None:
+        """Delete a fit's checkpoints, unless another process works on the fit."""
+        with self.lease(run_id) as leased:
+            if leased:
                 self.open_store().work.clear(run_id)
 
     def is_stopping(self) -> bool:
@@ -79,41 +79,43 @@ class RunContext:
         import ray.exceptions
 
         try:
-            answer: Any = ray.get(self.progress_tracker.is_stopping.remote(), timeout=10)
+            stopping: Any = ray.get(self.progress_tracker.is_stopping.remote(), timeout=10)
         except ray.exceptions.GetTimeoutError:
             return False
-        except (ray.exceptions.RayError, RuntimeError):  # there is nobody to ask any more
+        except (ray.exceptions.RayError, RuntimeError):  # the progress tracker is gone
             return True
-        return answer
+        return stopping
 
     def close(self) -> None:
-        """End the floor, its hosts and the board: a cluster that was joined gets all of it back."""
+        """End the worker pool, its workers and the progress tracker, which frees their resources
+        on a cluster that was joined.
+        """
         import ray
         import ray.exceptions
 
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.worker_pool.close.remote(), timeout=10)
-        with contextlib.suppress(ray.exceptions.RayError):  # have it hear what was said last
+        with contextlib.suppress(ray.exceptions.RayError):  # it processes the calls sent before
             ray.get(self.progress_tracker.nodes_of.remote(""), timeout=10)
         for actor in (self.worker_pool, self.progress_tracker):
             ray.kill(actor)
 
     def cancel_requests(self, requests: Iterable[RequestId]) -> set[str]:
-        """Withdraw requests; the fits that others still want, which go on for them.
+        """Cancel requests; the fits that continue, since there are other requests for them.
 
-        A floor that is lost has no fits any more.
+        Where the worker pool is lost, no fit continues.
         """
         import ray
         import ray.exceptions
 
-        asked = {
+        replies = {
             request.run_id: self.worker_pool.cancel_request.remote(request) for request in requests
         }
         try:
-            answers: Any = ray.get(list(asked.values()), timeout=30)
+            continues: Any = ray.get(list(replies.values()), timeout=30)
         except ray.exceptions.RayError:
             return set()
-        return {run_id for run_id, wanted in zip(asked, answers, strict=True) if wanted}
+        return {run_id for run_id, others in zip(replies, continues, strict=True) if others}
 
     def set_run_state(
         self,
@@ -123,24 +125,23 @@ class RunContext:
         *,
         requester: str = "",
     ) -> None:
-        """Tell the board how a run under watch stands; `about` is said beside what it is."""
+        """Report a run's state to the progress tracker, with `about` added to its description."""
         if self.progress_tracker is not None:
-            said = {**about_run(run), **(about or {})}
-            self.progress_tracker.set_state.remote(run.id, state, said, requester)
+            description = {**about_run(run), **(about or {})}
+            self.progress_tracker.set_state.remote(run.id, state, description, requester)
 
 
 @cache
 def _leases(uri: str, lease_s: float) -> Leases:
-    """One for a process, since it remembers whose heart it saw beat."""
+    """One per process, since it keeps the heartbeats that it has seen."""
     return Leases(Store.open(uri).files, ttl_s=lease_s)
 
 
 def checkpoint_layout(execution: Execution) -> str:
-    """A name for what a checkpoint depends on: it serves the same layout of workers only.
+    """The name of the worker layout that a checkpoint depends on: it is valid for no other.
 
-    Checkpoints of DeepSpeed have `-tensors` in it since they are no pickles any more, so that an
-    older one is not found and its fit begins anew.
+    DeepSpeed's has `-tensors` in it, so that checkpoints of the earlier pickle format are ignored.
     """
     e = execution
-    form = ("tensors",) if e.engine == "deepspeed" else ()
-    return "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload, *form))
+    file_format = ("tensors",) if e.engine == "deepspeed" else ()
+    return "-".join((e.engine, str(e.workers), f"zero{e.zero_stage}", e.offload, *file_format))

@@ -1,7 +1,7 @@
-"""Watching over runs in the driver: each in a thread of its own, its end put into one queue.
+"""The threads that monitor runs in the driver: one per run, with one queue of results.
 
-Owns the threads, and the watch over a study whose process may die. It decides nothing about which
-run comes next.
+Owns the threads, and the retries of a study whose process has died. Which run starts next is
+decided in `graph_runner`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
 import ray.exceptions
 
-from w2s_ray.execute.cluster import here
+from w2s_ray.execute.cluster import on_this_node
 from w2s_ray.execute.run_context import RunContext
 from w2s_ray.execute.run_fit import run_fit
 from w2s_ray.execute.study import study_task
@@ -27,25 +28,25 @@ from w2s_ray.store import Record
 
 
 class RunThreads:
-    """The runs under way."""
+    """The runs that this driver runs at present."""
 
     def __init__(self, context: RunContext) -> None:
-        self._carrier = context
+        self._context = context
         self._ended: queue.SimpleQueue[tuple[str, Record]] = queue.SimpleQueue()
         self.running: dict[str, PlannedFit | PlannedStudy] = {}
         self._studies: dict[str, Any] = {}
-        """Study -> the task that carries it out."""
+        """Study -> its Ray task."""
 
     def start_fit(self, fit: PlannedFit, *, priority: int) -> None:
-        """Begin to carry out a fit; a smaller rank goes first where there is no room for all."""
-        self._start(fit, lambda: run_fit(self._carrier, fit, queue=SWEEP, priority=priority))
+        """Start a fit; a smaller priority goes first where resources are scarce."""
+        self._start(fit, partial(run_fit, self._context, fit, queue=SWEEP, priority=priority))
 
     def start_study(self, study: PlannedStudy, *, at_once: int) -> None:
-        """Begin a study with at most `at_once` trials at a time."""
-        self._start(study, lambda: self._run_study(study, at_once))
+        """Start a study with at most `at_once` concurrent trials."""
+        self._start(study, partial(self._run_study, study, at_once))
 
     def end_studies(self) -> None:
-        """Kill what carries out studies; they go on from the store another time."""
+        """Kill the processes of studies; later they resume from the store."""
         tasks = list(self._studies.values())
         for task in tasks:
             ray.cancel(task, force=True)
@@ -54,7 +55,7 @@ class RunThreads:
                 ray.get(task, timeout=10)
 
     def next_ended(self, timeout_s: float) -> tuple[str, Record] | None:
-        """A run that has ended, with its record; None if none does in time."""
+        """A run that has ended, with its record; None if none ends in time."""
         try:
             run_id, record = self._ended.get(timeout=timeout_s)
         except queue.Empty:
@@ -63,7 +64,7 @@ class RunThreads:
         return run_id, record
 
     def _start(self, run: PlannedFit | PlannedStudy, work: Callable[[], Record]) -> None:
-        def watch() -> None:
+        def monitor() -> None:
             try:
                 record = work()
             except Exception as error:  # noqa: BLE001 - the driver's boundary: it becomes a record
@@ -71,20 +72,20 @@ class RunThreads:
             self._ended.put((run.id, record))
 
         self.running[run.id] = run
-        threading.Thread(target=watch, name=run.id, daemon=True).start()
+        threading.Thread(target=monitor, name=run.id, daemon=True).start()
 
     def _run_study(self, study: PlannedStudy, at_once: int) -> Record:
-        """Carry out a study; one whose process dies goes on from the store."""
-        context = self._carrier
+        """Run a study; one whose process dies resumes from the store."""
+        context = self._context
 
         def attempt() -> Record | RunningElsewhere:
             try:
-                task = study_task.options(**here()).remote(study, context, at_once)
+                task = study_task.options(**on_this_node()).remote(study, context, at_once)
                 self._studies[study.id] = task
-                ended: Any = ray.get(task)
-                if isinstance(ended, RunningElsewhere):
+                result: Any = ray.get(task)
+                if isinstance(result, RunningElsewhere):
                     context.set_run_state(study, "held")
-                return ended
+                return result
             finally:
                 self._studies.pop(study.id, None)
                 context.worker_pool.cancel_queue.remote(study.id)

@@ -1,7 +1,7 @@
-"""What the watch over a fit has trackers told, by way of the scribe.
+"""What the process that monitors a fit sends to the tracker actor.
 
-Owns which fits they are told of: those that this very watch had trained, so that none is told
-twice. Nothing is waited for, and nothing comes back.
+Owns which fits are sent: those whose attempt this process has started, so that no fit is sent
+twice. It waits for no reply.
 """
 
 from __future__ import annotations
@@ -13,44 +13,45 @@ from w2s_ray.plan import PlannedFit
 from w2s_ray.scheduling.requests import SWEEP, FitRequest
 from w2s_ray.store import Record
 from w2s_ray.trackers.tracked import (
-    Tracked,
-    evaluation_figures,
-    final_figures,
-    tracked,
+    TrackedFit,
+    evaluation_metrics,
+    final_metrics,
+    tracked_fit,
 )
 
 
-class Log:
-    """What trackers are told of one fit."""
+class FitLog:
+    """Sends one fit's evaluations and end to the tracker actor."""
 
-    def __init__(self, fit: Tracked, tracker_actor: Any) -> None:
+    def __init__(self, fit: TrackedFit, tracker_actor: Any) -> None:
         self._fit = fit
-        self._scribe = tracker_actor
+        self._tracker_actor = tracker_actor
         self._step = 0
-        self.ours = False
-        """Whether it is this watch that has the fit trained, or had it trained last."""
+        self.owner = False
+        """Whether this process started the fit's newest attempt."""
 
     @classmethod
-    def of(cls, request: FitRequest, fit: PlannedFit, tracker_actor: Any) -> Log | None:
-        """None where there are no trackers."""
+    def of(cls, request: FitRequest, fit: PlannedFit, tracker_actor: Any) -> FitLog | None:
+        """None where the sweep has no trackers."""
         if tracker_actor is None:
             return None
         study, trial = (None, None) if request.queue == SWEEP else (request.queue, request.priority)
-        return cls(tracked(fit, study=study, trial=trial), tracker_actor)
+        return cls(tracked_fit(fit, study=study, trial=trial), tracker_actor)
 
     def evaluated(self, evaluation: Mapping[str, Any]) -> None:
-        """An evaluation of the fit."""
-        if self.ours:
+        """Send an evaluation."""
+        if self.owner:
             self._step = evaluation["step"]
-            number, figures = evaluation["evaluations"], evaluation_figures(evaluation)
-            self._scribe.evaluated.remote(self._fit, number, self._step, figures)
+            number, metrics = evaluation["evaluations"], evaluation_metrics(evaluation)
+            self._tracker_actor.evaluated.remote(self._fit, number, self._step, metrics)
 
     def pruned(self) -> None:
-        """The fit's study has given it up."""
-        self._scribe.ended.remote(self._fit, "pruned", self._step, {})
+        """Send that the fit's trial was pruned."""
+        self._tracker_actor.ended.remote(self._fit, "pruned", self._step, {})
 
     def ended(self, record: Record) -> None:
-        """The fit is settled."""
-        if self.ours:
+        """Send how the fit ended."""
+        if self.owner:
             step = int(record.summary.get("steps") or self._step)
-            self._scribe.ended.remote(self._fit, record.status, step, final_figures(record.summary))
+            metrics = final_metrics(record.summary)
+            self._tracker_actor.ended.remote(self._fit, record.status, step, metrics)

@@ -1,7 +1,7 @@
-"""One trial: the watch over its fits, cell after cell, and what Tune is told of them.
+"""One trial: the monitoring of its fits, cell after cell, and its reports to Tune.
 
-Owns the objective, which decides the one measurement that a study may look at, and a trial's state
-from what it told. The watch holds no resources: its fits run on hosts. It proposes nothing.
+Owns the objective, which is the one metric that a study may use, and a trial's state from its last
+report. A trial's process reserves no CPU or GPU: its fits run on workers. It proposes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from w2s_ray.execute.run_fit import run_fit
 from w2s_ray.fits.failures import cause_of
 from w2s_ray.fits.outcome import reason_of
 from w2s_ray.plan import PlannedStudy
-from w2s_ray.search.curves import Known, TrialCurve
+from w2s_ray.search.curves import Points, TrialCurve
 from w2s_ray.search.trials import COST
 from w2s_ray.store import Record
 
@@ -27,57 +27,57 @@ def trial_function(study: PlannedStudy, context: RunContext) -> Callable[[dict[s
 
     def trial(config: dict[str, Any]) -> None:
         try:
-            report({**watched(config), "ended": True})
-        except Exception as error:  # noqa: BLE001 - told to the study, which records it
-            told = {"cause": cause_of(error), "reason": reason_of(error)}
-            report({"objective": float("nan"), "ended": True, **told})
+            report({**run_cells(config), "ended": True})
+        except Exception as error:  # noqa: BLE001 - reported to the study, which records it
+            failure = {"cause": cause_of(error), "reason": reason_of(error)}
+            report({"objective": float("nan"), "ended": True, **failure})
 
-    def watched(config: dict[str, Any]) -> dict[str, Any]:
+    def run_cells(config: dict[str, Any]) -> dict[str, Any]:
         number, chains = config["number"], study.trial_chains(config["settings"])
         curve = TrialCurve([fits[-1].recipe.training.evaluations for fits in chains])
         key, cost, finals = objective_key(study), 0.0, list[float]()
 
-        def tell(evaluation: Mapping[str, Any]) -> None:
+        def on_evaluation(evaluation: Mapping[str, Any]) -> None:
             cell, count = len(finals), evaluation["evaluations"]
-            report_known(curve.observed(cell, count, evaluation[key]), curve)
+            report_points(curve.observe(cell, count, evaluation[key]), curve)
 
         for *steps, student in chains:
             records: list[Record] = []
             for fit in (*steps, student):
-                of_student = tell if fit is student else None
+                callback = on_evaluation if fit is student else None
                 records.append(
-                    run_fit(context, fit, queue=study.id, priority=number, tell=of_student)
+                    run_fit(context, fit, queue=study.id, priority=number, on_evaluation=callback)
                 )
                 if records[-1].status != "done":
-                    told = {"cause": records[-1].cause, "reason": records[-1].reason}
-                    return {"objective": float("nan"), **told}
+                    failure = {"cause": records[-1].cause, "reason": records[-1].reason}
+                    return {"objective": float("nan"), **failure}
             cost += sum(float(record.summary[COST] or 0.0) for record in records)
             final = final_objective(study, records[-1])
-            known = curve.cell_ended(len(finals), final)
+            points = curve.end_cell(len(finals), final)
             finals.append(final)
             if len(finals) < len(chains):  # a trial that has trained everything isn't pruned
-                report_known(known, curve)
+                report_points(points, curve)
         return {"objective": fmean(finals), "cost": cost, "curve": curve.values}
 
-    def report_known(known: Known, curve: TrialCurve) -> None:
-        for position, value in known:
+    def report_points(points: Points, curve: TrialCurve) -> None:
+        for position, value in points:
             of_curve = {"position": position, "of_positions": curve.length}
             report({"objective": value, "ended": False, **of_curve})
 
-    def report(told: dict[str, Any]) -> None:
-        tune.report({**told, "study": study.id})
+    def report(result: dict[str, Any]) -> None:
+        tune.report({**result, "study": study.id})
 
-    # Tune hands functions to its actors by name, through one registry for all studies of a driver:
-    # under one name, a study that starts at the same moment would have its trials run here.
+    # Tune passes functions to its actors by name, through one registry for all studies of a driver:
+    # with equal names, a study that starts at the same moment would run its trials here.
     trial.__name__ = f"trial_{study.id}"
     return trial
 
 
 def objective_key(study: PlannedStudy) -> str:
-    """The one measurement that the study may look at, by its objective.
+    """The one metric of an evaluation that the study may use, by its objective.
 
-    `weak_validation` sees agreement or cross-entropy with the cell's own weak labels; `transfer`
-    and `oracle` see ground truth, of other cells and of the cell itself.
+    `weak_validation` uses agreement or cross-entropy with the cell's own weak labels; `transfer`
+    and `oracle` use ground truth, of other cells and of the cell itself.
     """
     if study.recipe.objective == "weak_validation":
         return "agreement" if study.recipe.metric == "accuracy" else "loss"
@@ -90,13 +90,13 @@ def final_objective(study: PlannedStudy, record: Record) -> float:
 
 
 def check_own(study: PlannedStudy, result: Mapping[str, Any]) -> None:
-    """Refuse what a trial of another study told: its figures would choose this study's settings.
+    """Reject a report of another study's trial: it would choose this study's settings.
 
     Raises:
-        RuntimeError: it did.
+        RuntimeError: the report is another study's.
     """
     if result and result.get("study") != study.id:
-        raise RuntimeError(f"study {study.id} was told of a trial of {result.get('study')}")
+        raise RuntimeError(f"study {study.id} got a report of a trial of {result.get('study')}")
 
 
 def state_of(
@@ -104,8 +104,8 @@ def state_of(
 ) -> tuple[Literal["complete", "pruned", "failed"], str | None, str | None]:
     """A trial's state by its last report, with the cause and the reason of a failure."""
     if error or not result:
-        why = "its watcher died too often" if error else "it reported nothing"
-        return "failed", "worker_died", why
+        reason = "its process died too often" if error else "it reported nothing"
+        return "failed", "worker_died", reason
     if not result.get("ended"):
         return "pruned", None, None
     value = result["objective"]

@@ -1,8 +1,8 @@
-"""The pool of hosts: warm processes between fits, opened where there is room and closed when idle.
+"""Warm workers: started where resources are free, kept between fits, closed when idle.
 
-Owns the hosts and what the cluster has room for. A host without a fit stays warm for fits of its
-layout, and is closed when another layout needs its room, or after a while. It knows nothing of
-fits and of who waits for a host.
+Owns the workers and the cluster's capacity. An idle worker stays warm for fits with its spec. It is
+closed when a worker with another spec needs its resources, or after a while. Requests and fits are
+in `worker_pool`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import ray.exceptions
 
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.execute.workers import start_worker
-from w2s_ray.scheduling.requests import NOTHING, WorkerSpec, has_room
+from w2s_ray.scheduling.requests import NOTHING, WorkerSpec, has_capacity
 
 _log = logging.getLogger(__name__)
 
 IDLE_S = 60.0
-"""How long a host without a fit stays warm."""
+"""How long an idle worker stays warm."""
 SPARE_S = 10.0
-"""How long, on a cluster that autoscales, where no fit of its layout is to be expected."""
-LOOK_S = 3.0
-"""Seconds between two looks at what the cluster has."""
+"""How long, on a cluster that autoscales, where no fit with its spec is expected."""
+REFRESH_S = 3.0
+"""Seconds between two reads of the cluster's capacity."""
 
 
 @dataclass(eq=False)
 class PooledWorker:
-    """A host and the layout that it serves."""
+    """A worker and its spec."""
 
     actor: Any
     spec: WorkerSpec
@@ -42,135 +42,136 @@ class PooledWorker:
     gone: bool = False
 
     async def wait_until_idle(self) -> bool:
-        """Wait until it has no fit under way; False where it is gone, and its fit with it."""
+        """Wait until it runs no fit; False where it is lost, and its fit with it."""
         with contextlib.suppress(ray.exceptions.RayError):
             await self.actor.wait_until_idle.remote()
             return True
         return False
 
     def kill(self) -> None:
-        """End it; Ray frees what it holds, a worker group's placement group included."""
+        """End it; Ray frees its resources, those of a group's placement group included."""
         self.gone = True
         ray.kill(self.actor)
 
 
 class WarmWorkers:
-    """The hosts of a cluster that has `room` for them."""
+    """The workers of a cluster with this `capacity`."""
 
     def __init__(
-        self, room: Mapping[str, float], cluster: Cluster, *, changed: Callable[[], None]
+        self, capacity: Mapping[str, float], cluster: Cluster, *, on_change: Callable[[], None]
     ) -> None:
-        """`changed` is called when there may be room that there was not."""
-        self.room = dict(room)
+        """`on_change` is called when resources may have become free."""
+        self.capacity = dict(capacity)
         self._cluster = cluster
-        self._changed = changed
+        self._on_change = on_change
         self._expected: dict[WorkerSpec, int] = {}
         self._idle: list[PooledWorker] = []
         self._busy: list[PooledWorker] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._follows = False
+        self._follows_cluster = False
 
     @property
     def workers(self) -> list[PooledWorker]:
-        """All hosts."""
+        """All workers."""
         return [*self._idle, *self._busy]
 
     def take(self, spec: WorkerSpec) -> PooledWorker | None:
-        """A warm host of this layout, a new one where there is room, else None."""
+        """A warm worker with this spec, else a new one where resources are free, else None."""
         worker = next((worker for worker in self._idle if worker.spec == spec), None)
         if worker is not None:
             self._idle.remove(worker)
         else:
-            while not self._has_room(spec) and self._idle:
+            while not self._has_capacity(spec) and self._idle:
                 self._close(min(self._idle, key=lambda worker: worker.idle_since))
-            if not self._has_room(spec):
+            if not self._has_capacity(spec):
                 return None
-            worker = self._open(spec)
+            worker = self._start(spec)
         self._busy.append(worker)
         return worker
 
     def give_back(self, worker: PooledWorker) -> None:
-        """Keep a host whose fit has ended warm for a while, if there is still room for it."""
+        """Keep a worker whose fit has ended warm for a while, if its resources still exist."""
         self._busy.remove(worker)
         if worker.gone:
             worker.kill()
             return
-        self._rest(worker)
+        self._keep_warm(worker)
         self._shrink()
 
     def end(self, worker: PooledWorker) -> None:
-        """End a host that has a fit."""
+        """End a worker that has a fit."""
         self._busy.remove(worker)
         worker.kill()
 
     def expect_demand(self, workers: Mapping[WorkerSpec, int], *, ahead: bool) -> None:
-        """So many hosts of each layout will be taken soon.
+        """Set how many workers with each spec will be taken soon.
 
-        With `ahead` they are opened now, where nodes must be started for them.
+        With `ahead` they are started now, where nodes must be started for them.
         """
         self._expected = dict(workers)
         for spec, count in workers.items() if ahead and self._cluster.autoscales else ():
-            there = sum(worker.spec == spec for worker in self.workers)
-            for _ in range(count - there):
-                if not self._has_room(spec):
+            existing = sum(worker.spec == spec for worker in self.workers)
+            for _ in range(count - existing):
+                if not self._has_capacity(spec):
                     break
-                self._rest(self._open(spec))
+                self._keep_warm(self._start(spec))
 
     def close_idle(self) -> None:
-        """Close all hosts without a fit."""
+        """Close all idle workers."""
         while self._idle:
             self._close(self._idle[0])
 
     def close(self) -> None:
-        """Close all hosts, whatever they do."""
+        """Close all workers, busy ones as well."""
         for worker in self.workers:
             worker.kill()
         self._idle, self._busy = [], []
 
     def follow_cluster(self) -> None:
-        """Keep up with nodes that come and go, from now on."""
-        if not self._follows:
-            self._follows = True
-            self.later(self._follow_cluster())
+        """Update the capacity regularly from now on, as nodes join and leave."""
+        if not self._follows_cluster:
+            self._follows_cluster = True
+            self.run_later(self._refresh_capacity())
 
     def resize(self, resources: Mapping[str, float]) -> None:
-        """The cluster has these resources now; hosts without a fit go if they are too many."""
-        self.room = {**dict.fromkeys(self.room, 0.0), **resources}
+        """Set the cluster's resources; idle workers are closed if there are too many."""
+        self.capacity = {**dict.fromkeys(self.capacity, 0.0), **resources}
         self._shrink()
-        self._changed()
+        self._on_change()
 
-    def later(self, work: Any) -> None:
-        """Run a coroutine beside all else."""
+    def run_later(self, work: Any) -> None:
+        """Run a coroutine in the background."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _open(self, spec: WorkerSpec) -> PooledWorker:
+    def _start(self, spec: WorkerSpec) -> PooledWorker:
         worker = PooledWorker(start_worker(spec), spec)
         if spec.workers > 1 or spec.engine == "deepspeed":
-            self.later(self._notice_end(worker))
+            self.run_later(self._serve_group(worker))
         return worker
 
-    def _has_room(self, spec: WorkerSpec) -> bool:
-        return has_room(spec, held=[worker.spec for worker in self.workers], room=self.room)
+    def _has_capacity(self, spec: WorkerSpec) -> bool:
+        held = [worker.spec for worker in self.workers]
+        return has_capacity(spec, held=held, capacity=self.capacity)
 
-    async def _follow_cluster(self) -> None:
+    async def _refresh_capacity(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
             try:
-                room = await asyncio.to_thread(self._cluster.room)
+                capacity = await asyncio.to_thread(self._cluster.capacity)
             except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
-                _log.warning("the cluster's nodes are unknown for now: %s", error)
+                _log.warning("the cluster's nodes can't be read at present: %s", error)
                 continue
-            self.resize(room)
+            self.resize(capacity)
 
     def _shrink(self) -> None:
-        """Close hosts without a fit as long as all together take more than there is."""
-        while self._idle and not self._has_room(NOTHING):
+        """Close idle workers while all together hold more than the capacity."""
+        while self._idle and not self._has_capacity(NOTHING):
             self._close(min(self._idle, key=lambda worker: worker.idle_since))
 
-    async def _notice_end(self, worker: PooledWorker) -> None:
-        """A worker group that has ended is handed to nobody."""
+    async def _serve_group(self, worker: PooledWorker) -> None:
+        """Run a worker group, and remove it once it has ended."""
         try:
             await worker.actor.serve.remote()
         except ray.exceptions.RayError:
@@ -179,16 +180,16 @@ class WarmWorkers:
             worker.gone = True
             if worker in self._idle:
                 self._idle.remove(worker)
-            self._changed()
+            self._on_change()
 
-    def _rest(self, worker: PooledWorker) -> None:
-        """Keep a host without a fit, for a while."""
+    def _keep_warm(self, worker: PooledWorker) -> None:
+        """Keep an idle worker for a while."""
         worker.idle_since = time.monotonic()
         self._idle.append(worker)
-        self.later(self._close_if_still_idle(worker, worker.idle_since))
+        self.run_later(self._close_if_still_idle(worker, worker.idle_since))
 
     async def _close_if_still_idle(self, worker: PooledWorker, since: float) -> None:
-        """Close a host that nobody wants: its node may have nothing else to stay for."""
+        """Close a worker that no fit uses, so that its node may be removed."""
         spare_s = min(SPARE_S, IDLE_S)
         await asyncio.sleep(spare_s)
         if self._cluster.autoscales:
@@ -200,7 +201,7 @@ class WarmWorkers:
             self._close(worker)
 
     def _is_expected(self, worker: PooledWorker) -> bool:
-        """Whether fits are about to ask for more hosts of this layout than there would be."""
+        """Whether fits will soon request more workers with this spec than would be left."""
         others = sum(other.spec == worker.spec for other in self.workers) - 1
         return self._expected.get(worker.spec, 0) > others
 

@@ -1,7 +1,7 @@
 """Why an attempt at a run ended without a result, and whether it is tried again.
 
-Owns the causes and how an exception is told apart: what comes again with the same settings (an
-error, a diverged loss) is final, what the machine did is not. It starts and retries nothing.
+Owns the causes, and the cause of an exception: what would happen again with the same settings (an
+error, a diverged loss) is final, a failure of the machine is not. It starts and retries nothing.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Cause = Literal[
 NOT_ITS_FAULT: frozenset[str | None] = frozenset({"preempted", "node_lost"})
 """Causes that don't count against a run's retries: its machine was taken away."""
 MOST_MOVES = 100
-"""How often a run follows to another machine before it is given up."""
+"""How often a run moves to another machine before it fails."""
 FINAL: frozenset[str | None] = frozenset({"diverged", "error", None})
-"""Causes that come again with the same settings; None is the cause of a run that is done."""
+"""Causes that would recur with the same settings; None is the cause of a run that is done."""
 OUTSIDE: frozenset[str | None] = frozenset(
     {"worker_died", "node_lost", "preempted", "store", "disk_full"}
 )
-"""Causes that say nothing of what was tried: a study must not learn from them."""
+"""Causes independent of the settings: a study must not learn from them."""
 LONGEST_PAUSE_S = 30.0
 
 _WEIGHT: tuple[Cause, ...] = (
@@ -47,7 +47,7 @@ _WEIGHT: tuple[Cause, ...] = (
     "stalled",
     "error",
 )
-"""Which cause counts where several workers failed: a lost one makes the others fail as well."""
+"""Order of causes when several workers failed: a lost one makes the others fail as well."""
 _BY_NAME: dict[str, Cause] = {
     "NonFiniteLoss": "diverged",
     "MemoryError": "out_of_memory",
@@ -71,12 +71,12 @@ _BY_NAME: dict[str, Cause] = {
     "HostLost": "worker_died",
 }
 _OTHERS_GONE = re.compile(r"gloo|NCCL|ProcessGroup|Connection (?:closed|reset) by peer")
-"""What a worker says when another of its group is gone."""
+"""The message of a worker when another of its group is gone."""
 _NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|Cannot allocate memory")
 
 
 class Stalled(RuntimeError):
-    """A fit made no progress for as long as it may."""
+    """A fit made no progress within its time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
@@ -107,7 +107,7 @@ class Retries:
         self.counts: Counter[str | None] = Counter()
 
     def allow(self, cause: str | None) -> bool:
-        """Whether a run that ended by `cause` is tried again; each time asked counts."""
+        """Whether a run that ended by `cause` is tried again; each call counts."""
         if cause in FINAL:
             return False
         limit = MOST_MOVES if cause in NOT_ITS_FAULT else self._limit
@@ -117,14 +117,14 @@ class Retries:
         return True
 
     def pause_s(self, cause: str | None) -> float:
-        """Seconds to wait first: a disk or store in trouble needs time, a lost process does not."""
+        """Seconds to wait before the retry: a full disk or a failing store needs time."""
         if cause not in ("store", "disk_full"):
             return 0.0
         return min(LONGEST_PAUSE_S, 2.0 ** (self.counts[cause] - 1))
 
 
 def _innermost(error: BaseException) -> Iterator[BaseException]:
-    """The errors that `error` stands for."""
+    """The errors that `error` wraps."""
     failures = getattr(error, "worker_failures", None)
     if failures:
         for failure in failures.values():
@@ -150,9 +150,9 @@ def _cause(error: BaseException) -> Cause:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
         return "disk_full" if full else "error" if missing else "store"
-    said = str(error)
-    if _NO_MEMORY.search(said):
+    message = str(error)
+    if _NO_MEMORY.search(message):
         return "out_of_memory"
-    if isinstance(error, RuntimeError) and _OTHERS_GONE.search(said):
+    if isinstance(error, RuntimeError) and _OTHERS_GONE.search(message):
         return "worker_died"
     return "error"

@@ -1,10 +1,10 @@
-"""Which labels a fit sees: the one place where ground truth and weak labels are told apart.
+"""Which labels a fit sees: the one place that chooses between ground truth and weak labels.
 
-Owns the making of a fit's data from a split's rows and its supervisor's predictions. A student's
-training and validation labels are its supervisor's probabilities; ground truth takes their place
-on validation only where the recipe says `oracle`, and is told to no transform but one that
-simulates a supervisor, whose students the table shows as oracles. Ground truth for reported figures
-goes to the ledger, from which nothing flows back into training.
+Owns the labels of a fit, made from a split's rows and its supervisor's predictions. A student's
+training and validation labels are its supervisor's probabilities. Ground truth replaces them on
+validation only if the recipe says `oracle`, and reaches no transform but one that simulates a
+supervisor, whose students the table shows as oracles. Ground truth for reported figures goes to the
+metrics recorder, from which nothing flows back into training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from w2s_ray.config import PARTS, FitRecipe, Part
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
-from w2s_ray.methods.transforms.transform import Labelled, Told, Transform
+from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Transform
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
 SECOND, ANSWER, CHAT = "second", "answer", "chat"
@@ -83,7 +83,7 @@ def _truth(labels: list[int | None], answers: list[str | None]) -> Truth:
 
 
 Activate = Callable[[Part, np.ndarray], np.ndarray]
-"""Gives the pretrained model's activations of rows of a part, by their places."""
+"""Part, places of rows -> the pretrained model's activations of them."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def targets(
 
     `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
     classes. `activate` gives the pretrained model's activations of rows of a part, to transforms
-    that ask for them. Validation labels are transformed by a simulated supervisor alone.
+    that need them. Validation labels are transformed by a simulated supervisor alone.
 
     Raises:
         InputError: a row that the supervisor did not label, or transforms that leave no row.
@@ -125,7 +125,7 @@ def targets(
     if recipe.early_stopping is not None and recipe.early_stopping.oracle:
         validation_MC = _true(rows, "validation")
     else:
-        simulated = tuple(transform for transform in every if transform.sees_truth)
+        simulated = tuple(transform for transform in every if transform.uses_ground_truth)
         weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
         among_M = np.arange(len(weak_MC))
         labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
@@ -196,32 +196,32 @@ def _labelled(
     weak_NC: np.ndarray,
     among_N: np.ndarray,
     activate: Activate | None,
-) -> Labelled:
+) -> LabelledRows:
     """The rows `among_N` of a part with their weak labels, before any transform."""
 
     def activations() -> np.ndarray:
-        assert activate is not None, "a transform asks for activations"
+        assert activate is not None, "a transform needs activations"
         return activate(part, among_N)
 
-    def told() -> Told:
+    def truth() -> GroundTruth:
         both = zip(rows.texts[part], rows.seconds[part], strict=True)
         words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
         truth_N = _true(rows, part).argmax(axis=1)
         seed = (recipe.seed % 2**63, PARTS.index(part))
-        return Told(truth_N[among_N], words[among_N], seed)
+        return GroundTruth(truth_N[among_N], words[among_N], seed)
 
-    return Labelled(weak_NC, np.arange(len(among_N)), cache(activations), told)
+    return LabelledRows(weak_NC, np.arange(len(among_N)), cache(activations), truth)
 
 
-def _transformed(transforms: Sequence[Transform], labelled: Labelled) -> Labelled:
+def _transformed(transforms: Sequence[Transform], labelled: LabelledRows) -> LabelledRows:
     """The rows after `transforms`, which see nothing but weak labels and activations.
 
-    A simulated supervisor alone is told of ground truth.
+    Only a simulated supervisor gets ground truth.
     """
     made = labelled
     for transform in transforms:
-        tell = labelled.tell if transform.sees_truth else None
-        made = transform.apply(replace(made, tell=tell))
+        ground_truth = labelled.all_ground_truth if transform.uses_ground_truth else None
+        made = transform.apply(replace(made, all_ground_truth=ground_truth))
         if len(made.rows_N) == 0:
             count = len(labelled.rows_N)
             raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")
@@ -237,9 +237,9 @@ def _weak(
     among_N: np.ndarray | None = None,
 ) -> np.ndarray:
     ids = rows.ids[part]
-    asked = ids if among_N is None else [ids[i] for i in among_N]
+    chosen = ids if among_N is None else [ids[i] for i in among_N]
     try:
-        given = np.asarray([weak[part, row_id] for row_id in asked], dtype=np.float32)
+        given = np.asarray([weak[part, row_id] for row_id in chosen], dtype=np.float32)
     except KeyError as missing:
         raise _unlabelled(missing, runs) from None
     return given if given.ndim == 2 else np.stack([1 - given, given], axis=1)

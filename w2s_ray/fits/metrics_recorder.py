@@ -1,9 +1,9 @@
-"""What is written down while a fit runs: curves, and how they stand against ground truth.
+"""Metrics of a fit while it runs: curves, and figures against ground truth.
 
-Owns the observer that the loop tells its steps and evaluations, and the note of what stopping by
-ground truth would have given. Its methods return nothing, so the ground truth that it holds can't
-reach training, stopping or restoring. What it notes travels with checkpoints, so that a resumed fit
-has it whole.
+Owns the observer of the loop's steps and evaluations, and the result that stopping by ground truth
+would have given. Its methods return nothing, so the ground truth that it holds can't reach
+training, stopping or restoring. Its metrics are saved with checkpoints, so that a resumed fit has
+them all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MetricsRecorder:
     """An observer of one fit.
 
     With `test_truth_N` it predicts test whenever validation accuracy by ground truth is the best
-    so far, and notes what a fit stopped there would have got.
+    so far, and records what a fit stopped there would have reached.
     """
 
     def __init__(
@@ -48,20 +48,20 @@ class MetricsRecorder:
         self._of_evaluations = evaluations
         self._on_step = on_step
         self._on_evaluation = on_evaluation
-        self._told = 0.0
+        self._reported_at = 0.0
         self.rows: list[tuple[int, str, float]] = []
         """(step, metric, value)."""
         self.evaluations: list[dict[str, Any]] = []
         self.oracle: dict[str, Any] = {}
         """oracle_step, oracle_validation_accuracy and oracle_test_accuracy of the first best
-        evaluation; empty where none are noted."""
+        evaluation; empty where none are recorded."""
 
     def trained(self, *, step: int, total_steps: int, loss: float, lr: float) -> None:
-        """Note a step's training loss and learning rate."""
+        """Record a step's training loss and learning rate."""
         self.rows += [(step, "train/loss", loss), (step, "train/lr", lr)]
         now = time.monotonic()
-        if self._on_step is not None and now - self._told > 0.5:
-            self._told = now
+        if self._on_step is not None and now - self._reported_at > 0.5:
+            self._reported_at = now
             self._on_step(step, total_steps)
 
     def evaluated(
@@ -74,7 +74,7 @@ class MetricsRecorder:
         loss: float,
         predict: Predict,
     ) -> None:
-        """Note validation: against the labels that may steer, and against ground truth."""
+        """Record validation: against the labels of early stopping, and against ground truth."""
         evaluation: dict[str, Any] = {
             "step": step,
             **({} if agreement is None else {"agreement": float(agreement)}),
@@ -89,27 +89,27 @@ class MetricsRecorder:
         ]
         if "accuracy" in evaluation:
             self._note_oracle(step, evaluation["accuracy"], predict)
-        self._tell(len(self.evaluations))
+        self._report(len(self.evaluations))
 
     def replay(self) -> None:
-        """Tell the evaluations that a checkpoint brought along once more."""
+        """Report the evaluations of a checkpoint once more."""
         for number in range(1, len(self.evaluations) + 1):
-            self._tell(number)
+            self._report(number)
 
     def save(self, folder: Path) -> None:
-        """Write what is noted so far beside a checkpoint."""
+        """Write the metrics so far beside a checkpoint."""
         data = {"rows": self.rows, "evaluations": self.evaluations, "oracle": self.oracle}
         (folder / FILE).write_text(json.dumps(data), encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        """Take up what a checkpoint's fit had noted."""
+        """Read the metrics of a checkpoint."""
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         self.rows = [(int(step), name, value) for step, name, value in data["rows"]]
         self.evaluations = data["evaluations"]
         self.oracle = data["oracle"]
 
     def _note_oracle(self, step: int, accuracy: float, predict: Predict) -> None:
-        """What stopping here would give, if ground truth finds it the best evaluation so far."""
+        """Record the result of stopping here, if it is the best evaluation by ground truth."""
         if self._test_truth_N is None:
             return
         if self.oracle and accuracy <= self.oracle["oracle_validation_accuracy"]:
@@ -122,16 +122,16 @@ class MetricsRecorder:
             "oracle_test_accuracy": on_test,
         }
 
-    def _tell(self, number: int) -> None:
+    def _report(self, number: int) -> None:
         if self._on_evaluation is not None:
             evaluation = self.evaluations[number - 1]
             before = self.evaluations[number - 2]["step"] if number > 1 else 0
-            told = {
+            progress = {
                 "train_loss": mean_loss(self.rows, after=before, until=evaluation["step"]),
                 "evaluations": number,
                 "of_evaluations": self._of_evaluations,
             }
-            self._on_evaluation({**evaluation, **told})
+            self._on_evaluation({**evaluation, **progress})
 
 
 def mean_loss(rows: Iterable[tuple[int, str, float]], *, after: int, until: int) -> float | None:

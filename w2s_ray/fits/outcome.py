@@ -94,8 +94,8 @@ def reason_of(error: BaseException) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     wrapped = len(lines) > 1 and ("Traceback" in plain or lines[0].startswith("ray::"))
-    said = (lines[-1] if wrapped else lines[0]) if lines else ""
-    return said if wrapped else f"{type(error).__name__}: {said}".rstrip(": ")
+    line = (lines[-1] if wrapped else lines[0]) if lines else ""
+    return line if wrapped else f"{type(error).__name__}: {line}".rstrip(": ")
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Trying a run until it is settled: done, failed for good, or tried as often as it may be.
+"""Retries of a run until it is done, has failed for good, or has no retry left.
 
-Owns the one loop of attempts that fits and studies share. What an attempt is, is the caller's. It
-knows nothing of Ray.
+Owns the one loop of attempts that fits and studies share. The caller gives the attempt; Ray is
+handled elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from w2s_ray.plan import PlannedFit, PlannedStudy
 from w2s_ray.store import Record, Store
 
 ELSEWHERE_S = 2.0
-"""Seconds between two looks at a run that somebody else is at work on."""
+"""Seconds between two checks of a run that another process works on."""
 
 
 STOPPED = "the sweep was stopped"
@@ -25,7 +25,7 @@ STOPPED = "the sweep was stopped"
 
 @dataclass(frozen=True)
 class RunningElsewhere:
-    """Somebody else is at work on this run."""
+    """Another process works on this run."""
 
 
 def settled(
@@ -66,10 +66,10 @@ def settled(
 
 
 def _write(attempts: list[Record], store: Store) -> None:
-    """Write `attempts` and forget them, as far as the store takes them now.
+    """Write `attempts` and drop those that were written.
 
-    What made an attempt fail may keep its record from being written, too: the next attempt counts
-    it all the same.
+    The failure of an attempt may keep its record from being written, too; the record is written
+    with the next attempt's.
     """
     with contextlib.suppress(OSError):
         while attempts:

@@ -1,7 +1,7 @@
 """A split's rows as a fit reads them from the store, checked against their fingerprint.
 
 Owns the check alone: a run's id contains the fingerprint of its rows, so other rows under that name
-would train under a false id. It repairs nothing, and knows nothing of what the rows are used for.
+would train under a false id. It repairs nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training one planned fit in this process, from the store's rows to the store's record.
 
-Owns the way in (rows, tokens, labels), the loop's call, and the way out (figures, predictions,
-curves), and the boundary at which a failure becomes a record. It may be alone or one worker of a
-group; it knows nothing of claims, of the order of runs and of Ray.
+Owns the order within a fit (data, training, record) and the boundary at which a failure becomes a
+record. It may run alone or as one worker of a group. Leases, the order of runs and Ray are handled
+elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
-from w2s_ray.config import Architecture, Execution, FitRecipe, ModelSource
+from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource, PretrainArchitecture
 from w2s_ray.data import TASKS
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.models import check_unchanged
@@ -34,7 +34,6 @@ from w2s_ray.fits.stored_split import stored_split
 from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import (
     Control,
-    FeatureData,
     FitResult,
     LeaveRequested,
     Predicted,
@@ -50,14 +49,14 @@ if TYPE_CHECKING:
 
 
 class Reporter(Control, Protocol):
-    """A control that is told how far a fit is."""
+    """A control that gets the fit's progress."""
 
     def step(self, number: int, total: int) -> None:
-        """The fit is at step `number` of `total`; told every half second at most."""
+        """The fit is at step `number` of `total`; called every half second at most."""
         ...
 
     def evaluated(self, evaluation: Mapping[str, Any]) -> None:
-        """The fit has evaluated."""
+        """The fit has evaluated validation."""
         ...
 
 
@@ -67,7 +66,7 @@ class FitTraining:
 
     fit: PlannedFit
     control: Reporter | None = None
-    """Is told how far the fit is, and says whether it goes on."""
+    """Gets the fit's progress, and decides whether it goes on."""
     writes: bool = True
     """Whether this worker writes the results (worker 0 does)."""
     started: float = field(default_factory=time.time)
@@ -76,7 +75,8 @@ class FitTraining:
         """Train, predict, record. A failure becomes a record, which is returned, not written.
 
         Raises:
-            Stopped, Left: `control` ended the fit, which is no failure and leaves no record.
+            StopRequested, LeaveRequested: `control` ended the fit, which is not a failure and
+                leaves no record.
         """
         try:
             return self._train(store, checkpoints)
@@ -99,61 +99,37 @@ class FitTraining:
     def _train(self, store: Store, checkpoints: Any) -> Record:
         import torch
 
-        from w2s_ray.fits.training_data import material
+        from w2s_ray.fits.forms import form_of
 
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
-        fit = replace(self.fit, source=self._begun(store, rows))
-        given = material(fit, rows, store)
-        recorder = self._ledger(rows)
+        fit = replace(self.fit, source=self._source(store, rows))
+        recipe, form = fit.recipe, form_of(fit.recipe)
+        training_data = form.training_data(fit, rows, store)
+        recorder = self._recorder(rows)
         weights = Path(tempfile.mkdtemp(prefix="w2s-weights-")) / "weights"
         setup_s = time.time() - self.started
         try:
-            result = self._learn(fit.source, given, recorder, checkpoints, weights)
+            result = form.train(
+                recipe,
+                data=training_data.data,
+                source=fit.source,
+                execution=fit.execution,
+                observer=recorder,
+                checkpoints=RecordedCheckpoints(checkpoints, recorder),
+                control=self.control,
+                weights=weights,
+            )
             kept = weights if weights.exists() else None
-            if kept is not None and self.writes and not isinstance(given.data, FeatureData):
+            if kept is not None and self.writes and FORMS[recipe.form].has_texts:
                 save_tokenizer(fit.source, kept)  # so that a sweep can name the folder as a model
-            return self._record(store, rows, given, recorder, result, kept, setup_s)
+            return self._record(store, rows, training_data, recorder, result, kept, setup_s)
         finally:
             shutil.rmtree(weights.parent, ignore_errors=True)
 
-    def _learn(
-        self,
-        source: ModelSource,
-        given: TrainingData,
-        recorder: MetricsRecorder,
-        checkpoints: Any,
-        weights: Path,
-    ) -> FitResult:
-        """Train: a probe by itself, a prompt not at all, everything else by the loop."""
-        from w2s_ray.learn.loop import fit as train
-        from w2s_ray.learn.probe import fit_probe
-        from w2s_ray.learn.prompting import PromptData, ask
-
-        recipe, execution = self.fit.recipe, self.fit.execution
-        if isinstance(given.data, FeatureData):
-            kept = weights if execution.keep != "none" else None
-            return fit_probe(
-                recipe, data=given.data, observer=recorder, control=self.control, weights=kept
-            )
-        if isinstance(given.data, PromptData):
-            return ask(
-                recipe, data=given.data, source=source, execution=execution, observer=recorder
-            )
-        return train(
-            recipe,
-            data=given.data,
-            source=source,
-            execution=execution,
-            observer=recorder,
-            checkpoints=RecordedCheckpoints(checkpoints, recorder),
-            control=self.control,
-            weights=weights,
-        )
-
-    def _begun(self, store: Store, rows: SplitRows) -> ModelSource:
-        """What training begins with: the pretrained model, or the weights that another fit left."""
-        begun, recipe = self.fit.recipe.begins_with, self.fit.recipe
+    def _source(self, store: Store, rows: SplitRows) -> ModelSource:
+        """The model that training begins with: pretrained, or the weights of another fit."""
+        begun, recipe = self.fit.recipe.initial_run, self.fit.recipe
         if recipe.architecture is not None:
             return self._fresh(recipe.architecture, rows)
         if begun is None:
@@ -169,7 +145,7 @@ class FitTraining:
         folder = folder / f"step-{step}" if step else folder
         return self.fit.source.model_copy(update={"location": str(folder), "revision": None})
 
-    def _fresh(self, architecture: Architecture, rows: SplitRows) -> ModelSource:
+    def _fresh(self, architecture: PretrainArchitecture, rows: SplitRows) -> ModelSource:
         """A model of first weights, whose tokenizer is made of the texts that are trained on."""
         from w2s_ray.learn.fresh import fresh_model
 
@@ -183,9 +159,9 @@ class FitTraining:
         )
         return self.fit.source.model_copy(update={"location": str(folder)})
 
-    def _ledger(self, rows: SplitRows) -> MetricsRecorder:
+    def _recorder(self, rows: SplitRows) -> MetricsRecorder:
         recipe = self.fit.recipe
-        truth = {} if recipe.form == "text" else rows.truth
+        truth = rows.truth if recipe.has_labels else {}
         noted = "test" in recipe.predicts and bool(recipe.labels.runs)
         return MetricsRecorder(
             truth_M=truth.get("validation", Truth()),
@@ -207,19 +183,19 @@ class FitTraining:
         self,
         store: Store,
         rows: SplitRows,
-        given: TrainingData,
+        training_data: TrainingData,
         recorder: MetricsRecorder,
         result: FitResult,
         weights: Path | None,
         setup_s: float,
     ) -> Record:
         against = {
-            part: against_truth(told, rows.truth[part]) | self._legality(told, rows.texts[part])
-            for part, told in result.predicted.items()
+            part: against_truth(found, rows.truth[part]) | self._legality(found, rows.texts[part])
+            for part, found in result.predicted.items()
         }
         summary = {
-            "train_rows": given.train_rows,
-            "dropped_rows": given.dropped,
+            "train_rows": training_data.train_rows,
+            "dropped_rows": training_data.dropped,
             "parameters": result.parameters,
             "trained_parameters": result.trained_parameters,
             "steps": result.steps,
@@ -265,7 +241,7 @@ class FitTraining:
 
 
 def _kept(store: Store, record: Record, **results: Any) -> Record:
-    """The record that counts; if somebody else's does, that this one was for nothing is noted."""
+    """The record that is kept; if another process wrote one first, this attempt is recorded too."""
     first = store.write_run(record, **results)
     if first.environment.get("attempt") != record.environment.get("attempt"):
         late = {"status": "stopped", "reason": "somebody else had finished it by then"}
@@ -274,11 +250,11 @@ def _kept(store: Store, record: Record, **results: Any) -> Record:
 
 
 class RecordedCheckpoints:
-    """Checkpoints that hold the ledger's rows beside the fit's state."""
+    """Checkpoints that hold the recorder's rows beside the fit's state."""
 
     def __init__(self, inner: Any, recorder: MetricsRecorder) -> None:
         self._inner = inner
-        self._ledger = recorder
+        self._recorder = recorder
 
     def due(self) -> bool:
         return self._inner.due()
@@ -286,15 +262,15 @@ class RecordedCheckpoints:
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         def both(folder: Path) -> None:
             write(folder)
-            self._ledger.save(folder)
+            self._recorder.save(folder)
 
         self._inner.save(step, both)
 
     def latest(self) -> Path | None:
         folder = self._inner.latest()
         if folder is not None:
-            self._ledger.load(folder)
-            self._ledger.replay()
+            self._recorder.load(folder)
+            self._recorder.replay()
         return folder
 
 
@@ -343,11 +319,11 @@ def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {name: [] for name in PREDICTIONS.names}
-    for part, told in predicted.items():
+    for part, found in predicted.items():
         columns["example_id"] += rows.ids[part]
         columns["part"] += [part] * len(rows.ids[part])
-        columns["probability"] += told.probabilities.tolist()
-        columns["answer"] += told.answers or [None] * len(rows.ids[part])
-        each = told.distribution
+        columns["probability"] += found.probabilities.tolist()
+        columns["answer"] += found.answers or [None] * len(rows.ids[part])
+        each = found.distribution
         columns["probabilities"] += [None] * len(rows.ids[part]) if each is None else each.tolist()
     return pa.table(columns, schema=PREDICTIONS)

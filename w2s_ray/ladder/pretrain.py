@@ -1,8 +1,8 @@
 """Pretrains the embedded ladder: `python -m w2s_ray.ladder.pretrain --out DIR [--only m]`.
 
-Owns the sizes and the recipe that made the weights, and writes each model as an ordinary Hugging
-Face folder with a record of how its pretraining went. A tool of its own: nothing imports it. It
-sees running text only, never a row or a label of the task that the models are finetuned on.
+Owns the sizes and the training settings of these models, and writes each model as a Hugging Face
+folder with a record of its pretraining. It is a separate program that nothing imports. It trains on
+running text only, without rows or labels of the task that the models are finetuned on.
 Shapes: B texts, L words, V vocabulary, D width, N predicted words, C words of one chunk.
 """
 
@@ -37,9 +37,9 @@ class Size:
     layers: int
     heads: int
     learning_rate: float
-    """At the peak; found for each size by the loss it reaches."""
+    """Peak learning rate; chosen for each size by the final loss."""
     steps: int
-    """Batches of `BATCH` fresh texts: no text is read twice."""
+    """Batches of `BATCH` new texts: no text is repeated."""
 
 
 SIZES = {
@@ -54,20 +54,20 @@ WARMUP = 0.05
 """Share of the steps in which the learning rate rises; a cosine then takes it to 0."""
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
 HELD_OUT = 2_000
-"""Texts on which the reached loss is measured."""
+"""Texts for measuring the final loss."""
 
 _PAD, _UNK = "[pad]", "[unk]"
 _SPECIAL = 2  # word i of the vocabulary is token i + 2
-_MEASURING = 1_000_000_000  # parts of the texts from here on are never trained on
-_CHUNK = 64  # predicted words whose logits lie in the processor's cache together
+_MEASURING = 1_000_000_000  # parts of the texts from this number on are not used for training
+_CHUNK = 64  # predicted words per chunk; their logits fit in the processor's cache
 _DRAWN = 50  # batches drawn at once
 
 
 class TiedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of states_ND @ embedding_VD.T, never holding all of its logits.
+    """Mean cross-entropy of states_ND @ embedding_VD.T, without all logits in memory.
 
-    Gradients are found chunk by chunk on the way forward, which is several times faster on a
-    processor than to write N x V logits out and read them back.
+    Gradients are computed chunk by chunk in the forward pass, which is several times faster on a
+    CPU than writing and reading N x V logits.
     """
 
     @staticmethod
@@ -115,7 +115,9 @@ def new_model(size: Size) -> GPT2LMHeadModel:
 
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, split at white space; padding and unknown words are no words."""
+    """A tokenizer with one token per word, split at white space, and tokens for padding and unknown
+    words.
+    """
     words = {word: i for i, word in enumerate([_PAD, _UNK, *vocabulary()])}
     splitter = Tokenizer(WordLevel(words, unk_token=_UNK))
     splitter.pre_tokenizer = WhitespaceSplit()
@@ -130,7 +132,7 @@ def texts(n: int, *, part: int) -> torch.Tensor:
 
 
 def batches(steps: int) -> Iterator[torch.Tensor]:
-    """Token ids, int64 [BATCH, LONGEST], once for each step; every size reads the same ones."""
+    """Token ids, int64 [BATCH, LONGEST], for each step; the same for every size."""
     for start in range(0, steps, _DRAWN):
         yield from texts(BATCH * _DRAWN, part=start).split(BATCH)[: steps - start]
 
@@ -143,14 +145,14 @@ def loss_of(model: GPT2LMHeadModel, ids_BL: torch.Tensor) -> torch.Tensor:
 
 
 def rate(step: int, *, size: Size) -> float:
-    """Learning rate at `step`: a linear rise, then a cosine to 0."""
+    """Learning rate at `step`: linear warm-up, then cosine decay to 0."""
     rise = WARMUP * size.steps
     fall = max(0.0, (step - rise) / (size.steps - rise))
     return size.learning_rate * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * fall))
 
 
 def pretrain(model: GPT2LMHeadModel, *, size: Size, name: str) -> None:
-    """Next-word prediction on `size.steps` batches of fresh texts."""
+    """Train next-word prediction on `size.steps` batches of new texts."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=size.learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY
     )
@@ -167,7 +169,7 @@ def pretrain(model: GPT2LMHeadModel, *, size: Size, name: str) -> None:
 
 
 def measure(model: GPT2LMHeadModel) -> dict[str, float]:
-    """Loss on held-out texts, and what the words' frequencies alone would reach there."""
+    """The loss on held-out texts, and the loss of predicting words by their frequencies."""
     ids_BL = texts(HELD_OUT, part=_MEASURING)
     with torch.no_grad():
         reached = np.mean([loss_of(model, part).item() for part in ids_BL.split(100)])
@@ -203,7 +205,7 @@ def make(name: str, *, out: Path) -> None:
         "torch": torch.__version__,
     }
     model.save_pretrained(out / name)
-    (out / name / "model.safetensors").chmod(0o644)  # it is shipped, so others must read it
+    (out / name / "model.safetensors").chmod(0o644)  # readable for all users of the package
     new_tokenizer().save_pretrained(out / name)
     (out / name / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"{name}: {json.dumps(record)}", flush=True)
@@ -215,7 +217,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the models' folders")
     parser.add_argument("--only", choices=MODELS, action="append", help="may be given repeatedly")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # sums in one order: the same weights every time
+    torch.set_num_threads(1)  # a fixed order of sums gives the same weights every time
     for name in arguments.only or MODELS:
         make(name, out=arguments.out)
 

@@ -1,7 +1,7 @@
-"""Activations of a pretrained model: what transforms of labels look at besides the labels.
+"""Activations of a pretrained model, which transforms of labels can use besides the labels.
 
-Owns the one pass over rows, on one device, without training anything, and its file cache. It knows
-no labels. Shapes: N rows, D width of the model.
+Owns the one pass over rows, on one device, without training anything, and its file cache. It reads
+no labels. Shapes: B rows of a pass, N rows in all, D width of the model.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from w2s_ray.config import Execution, FullTuning, ModelSource, Training
+from w2s_ray.config import Execution, FormName, FullTuning, ModelSource, Training
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
 
 
 def activations(
-    rows: TokenRows | PairRows, *, source: ModelSource, training: Training, execution: Execution
+    rows: TokenRows | PairRows,
+    *,
+    source: ModelSource,
+    training: Training,
+    execution: Execution,
+    form: FormName = "classes",
 ) -> np.ndarray:
     """The pretrained model's last hidden state of each row where its head would read it, fp32.
 
@@ -29,12 +34,13 @@ def activations(
 
     from w2s_ray.learn.batches import layout
     from w2s_ray.learn.engine import to_device
-    from w2s_ray.learn.models import TwoClass, build_model
+    from w2s_ray.learn.forms.classes import TwoClass
+    from w2s_ray.learn.models import build_model
     from w2s_ray.learn.padding import check_padding
 
     on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
     device = torch.device("cuda" if on_gpu else "cpu")
-    model = build_model(source, tuning=FullTuning(), seed=0).to(device)
+    model = build_model(source, tuning=FullTuning(), seed=0, form=form).to(device)
     assert isinstance(model, TwoClass)
     check_padding(model, source=source, device=device)
     found_ND: np.ndarray | None = None
@@ -42,13 +48,11 @@ def activations(
     with torch.no_grad(), mixed:
         for micro in layout(rows.lengths, workers=1, micro_batch=execution.evaluation_batch)[0]:
             input_ids_BL, lengths_B = rows.pad(micro.positions, model.pad_id)
-            pooled_BD = model.pooled(to_device(input_ids_BL, device), to_device(lengths_B, device))
-            if isinstance(rows, PairRows):
-                first_BD, second_BD = pooled_BD.chunk(2)
-                pooled_BD = first_BD - second_BD
+            inputs = (to_device(input_ids_BL, device), to_device(lengths_B, device))
+            found_BD = model.activations(*inputs).float().numpy(force=True)
             if found_ND is None:
-                found_ND = np.zeros((len(rows), pooled_BD.shape[1]), dtype=np.float32)
-            found_ND[micro.positions] = pooled_BD.float().numpy(force=True)
+                found_ND = np.zeros((len(rows), found_BD.shape[1]), dtype=np.float32)
+            found_ND[micro.positions] = found_BD
     assert found_ND is not None, "there are no rows"
     return found_ND
 

@@ -1,7 +1,7 @@
 """Low-rank adapters, made and merged by the peft library.
 
 Owns which modules get one, and the merge of trained adapters into the weights that they adapt. What
-can't be merged is refused before training. It knows nothing of heads, engines and files.
+can't be merged is refused before training. Heads, engines and files are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def with_adapters(backbone: Any, tuning: LoraTuning) -> nn.Module:
             warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
             adapted = get_peft_model(backbone, adapters, autocast_adapter_dtype=False)
     except ValueError as error:
-        said = " ".join(str(error).split()).partition("(")[0]
+        reason = " ".join(str(error).split()).partition("(")[0]
         raise InputError(
-            f"training.tuning.targets is {targets}: {said.strip()}; name modules of the model, "
+            f"training.tuning.targets is {targets}: {reason.strip()}; name modules of the model, "
             f"which has {known}"
         ) from error
     _check_mergeable(adapted, shared, known)

@@ -14,12 +14,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one worker sees in one forward pass."""
+    """The rows of one worker in one forward pass."""
 
     positions: np.ndarray
     """Places in the batch, int64 [b], sorted by length."""
     real: bool
-    """False: one row that stands in where the batch has too few; it weighs 0."""
+    """False: a placeholder row where the batch has too few; it has weight 0."""
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
@@ -30,7 +30,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 def epoch_batches(
     lengths_N: np.ndarray, *, batch_size: int, bucket_batches: int, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """The batches of one epoch as arrays of row indices; every row stands in exactly one.
+    """The batches of one epoch as arrays of row indices; every row is in exactly one.
 
     Rows are shuffled, drawn `bucket_batches` batches at a time, sorted by length within such a
     draw and cut into batches, whose order is shuffled. Rows that fill no batch make a short one at
@@ -84,7 +84,7 @@ def layout_by_tokens(
 def _dealt(
     by_length: np.ndarray, runs: list[np.ndarray], *, workers: int
 ) -> list[list[MicroBatch]]:
-    """Runs of rows to workers in turn; one row stands in for an empty run."""
+    """Runs of rows to workers in turn; an empty run gets a placeholder row."""
     stand_in = MicroBatch(by_length[:1], real=False)
     dealt = [MicroBatch(run, real=True) if len(run) else stand_in for run in runs]
     return [dealt[worker::workers] for worker in range(workers)]

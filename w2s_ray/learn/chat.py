@@ -1,7 +1,7 @@
-"""Chat messages as the text that a model reads: in its tokenizer's own template.
+"""Chat messages as the text that a model reads: rendered in its tokenizer's template.
 
 Owns the rendering alone. A model whose tokenizer has no template reads the plain form that the
-split's texts already are. It knows no splits, no labels and no token arrays.
+split's texts already are. Splits, labels and token arrays are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def _rendered(
         )
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         roles = ", ".join(message["role"] for message in messages)
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the chat template of {source.name} refuses messages of the roles {roles} ({said}); "
+            f"the chat template of {source.name} refuses messages of the roles {roles} ({reason}); "
             "change the data, or name a model whose template takes them"
         ) from None

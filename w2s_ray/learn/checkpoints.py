@@ -1,7 +1,7 @@
-"""Where a running fit leaves what it needs to go on after its process died.
+"""Checkpoints: what a running fit writes so that it can resume after its process died.
 
-Owns the `Checkpoints` protocol and its form for one process, a folder. What is written is the
-loop's and the engine's business; when, and where it is kept, is the caller's.
+Owns the `Checkpoints` protocol and its form for one process, a folder. The loop
+and the engine decide what is written, the caller when and where.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Floating-point operations of a fit, estimated from its parameters and tokens.
 
-Owns the two formulas, by which fits of different models and lengths can be compared. What depends
+Owns the two formulas, which make fits of different models and lengths comparable. What depends
 on execution alone (recomputed activations, a loss's first pass under accumulation, padding) is not
 counted, so that equal recipes cost the same. It measures nothing.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 def training_flops(
     *, parameters: int, passed_parameters: int, trained_parameters: int, tokens: int
 ) -> float:
-    """What training on `tokens` real tokens takes, by parameters alone.
+    """Operations of training on `tokens` real tokens, by parameters alone.
 
     Kaplan et al. 2020 (arXiv 2001.08361, section 2.1): per token and parameter 2 forward and 4
     backward, of which 2 are for the gradients of activations and 2 for those of weights. Weights

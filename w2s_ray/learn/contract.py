@@ -1,20 +1,17 @@
-"""What goes into a fit and what comes out: its data, its result, who may watch and who may end it.
+"""What a fit gives its callers, and how they observe and end it: predictions, result, protocols.
 
-Owns the values and protocols between the loop and its callers, without torch. An observer's
-methods return None, so that nothing it knows (ground truth above all) can flow back into training.
-Shapes: N training rows, M validation rows, C two classes.
+Owns the values and protocols between training and its callers, without torch. An observer's methods
+return None, so that nothing it holds (above all ground truth) can flow back into training. The data
+of a fit stands with its form, in `forms/`. Shapes: N rows, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
-
-from w2s_ray.learn.rows import PairRows, SpanRows
-from w2s_ray.learn.tokens import TokenRows
 
 Command = Literal["go", "stop", "leave"]
 """go: train on. stop: the fit is no longer wanted. leave: its machine is being taken away."""
@@ -26,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model says of the N rows of a part."""
+    """A model's predictions of the N rows of a part."""
 
     probabilities: np.ndarray
     """float32 [N]: class 1's; of a pair, that the first text is better; of an answer, its own."""
@@ -58,7 +55,7 @@ class NonFiniteLoss(RuntimeError):
 
 
 class EndRequested(Exception):
-    """A fit was ended from outside after `step` of `total_steps` steps; that is no failure."""
+    """A fit was ended from outside after `step` of `total_steps` steps, which is not a failure."""
 
     why: ClassVar[str]
 
@@ -78,125 +75,31 @@ class StopRequested(EndRequested):
 
 
 class LeaveRequested(EndRequested):
-    """Its machine is being taken away; it goes on from the checkpoint that it left."""
+    """The machine is being taken away; the fit resumes from the checkpoint that it wrote."""
 
     why = "left its machine"
 
 
 class Control(Protocol):
-    """Says whether a fit goes on. Worker 0's answer counts; the others need no control."""
+    """Decides whether a fit goes on. Worker 0's decision counts; the others need no control."""
 
     def asked(self) -> Command:
-        """What is asked of the fit now. It is called at every step, so it must be cheap."""
+        """The command to the fit now. It is called at every step, so it must be cheap."""
         ...
 
 
 @dataclass(frozen=True)
-class FitData:
-    """Texts or pairs and labels of one fit. Labels are distributions over the two classes."""
-
-    train: TokenRows | PairRows
-    train_targets_NC: np.ndarray
-    """float32 [N, 2]; rows sum to 1."""
-    validation: TokenRows | PairRows
-    validation_targets_MC: np.ndarray
-    """float32 [M, 2]; what early stopping looks at: weak labels for a student."""
-    predict: Mapping[str, TokenRows | PairRows] = field(default_factory=dict)
-    """Parts that the trained model predicts, by name."""
-
-    def __post_init__(self) -> None:
-        if self.predict.get("validation", self.validation) is not self.validation:
-            raise ValueError("predict has other validation rows; give `validation` itself there")
-        _check("train", self.train, self.train_targets_NC)
-        _check("validation", self.validation, self.validation_targets_MC)
-        if len(self.train) == 0:
-            raise ValueError("there are no training rows; give the split at least one")
-
-    def part(self, name: str) -> TokenRows | PairRows:
-        """The rows of a part that can be predicted: validation, or one of `predict`."""
-        return self.validation if name == "validation" else _predicted(self.predict, name)
-
-
-@dataclass(frozen=True)
-class AnswerData:
-    """Prompts and answers of one fit. The answers are ground truth or a supervisor's completions.
-
-    Nothing else of a row's answer is here: predictions are compared with ground truth elsewhere.
-    """
-
-    train: SpanRows
-    """Prompts, and the answers to learn."""
-    validation: SpanRows
-    """The same of validation; what early stopping looks at."""
-    validation_answers: tuple[str, ...]
-    """The answers of validation as text."""
-    predict: Mapping[str, TokenRows]
-    """Prompts of the parts that the trained model completes, by name; validation among them."""
-    texts: Callable[[np.ndarray], tuple[str, ...]]
-    """Completions as tokens, int32 [M, K], -1 after the last one -> as text."""
-    stop_id: int
-    """The token that ends an answer."""
-    most: int
-    """Tokens of an answer at most."""
-
-    def part(self, name: str) -> TokenRows:
-        """The prompts of a part."""
-        return _predicted(self.predict, name)
-
-
-@dataclass(frozen=True)
-class TextData:
-    """Running text to learn; there are no labels."""
-
-    train: SpanRows
-    validation: SpanRows
-    predict: Mapping[str, SpanRows] = field(default_factory=dict)
-    """Parts whose loss is asked for, by name."""
-
-    def part(self, name: str) -> SpanRows:
-        """The rows of a part."""
-        return self.validation if name == "validation" else _predicted(self.predict, name)
-
-
-@dataclass(frozen=True)
-class FeatureData:
-    """Features of images, and labels: distributions over C classes. D is the features' width."""
-
-    classes: tuple[str, ...]
-    train_ND: np.ndarray
-    """float32 [N, D]."""
-    train_targets_NC: np.ndarray
-    """float32 [N, C]; rows sum to 1."""
-    validation_MD: np.ndarray
-    validation_targets_MC: np.ndarray
-    """What early stopping looks at: weak labels for a student."""
-    predict: Mapping[str, np.ndarray]
-    """Part -> features of the rows that the trained probe predicts, float32 [M, D]."""
-
-
-AnyData = FitData | AnswerData | TextData
-
-R = TypeVar("R")
-
-
-def _predicted(parts: Mapping[str, R], name: str) -> R:
-    if name not in parts:
-        raise ValueError(f"no part {name!r} is predicted; choose one of {sorted(parts)}")
-    return parts[name]
-
-
-@dataclass(frozen=True)
 class FitResult:
-    """What a fit leaves behind, besides weights."""
+    """The result of a fit, besides weights."""
 
     predicted: dict[str, Predicted]
     """Part -> predictions, in the rows' order."""
     steps: int
     """Optimizer steps taken."""
     total_steps: int
-    """Optimizer steps that the schedule held."""
+    """Optimizer steps of the whole schedule."""
     best_step: int
-    """Steps after which the weights were what they are now: the best evaluation's, else `steps`."""
+    """Step of the final weights: the best evaluation's with early stopping, else `steps`."""
     stopped_early: bool
     validation_agreement: float | None
     """Share of validation rows whose prediction is the label's; None without labels or rows."""
@@ -211,7 +114,7 @@ class FitResult:
     tokens: int
     """Real tokens trained on, over all steps."""
     planned_tokens: int
-    """Real tokens of the whole schedule, had the fit not stopped early."""
+    """Real tokens of the whole schedule."""
     evaluated_tokens: int
     """Real tokens predicted, for evaluations, observers and the result."""
     seconds: float = field(default=0.0, compare=False)
@@ -219,7 +122,7 @@ class FitResult:
 
 
 class Observer(Protocol):
-    """Watches a fit. Called on every worker, in the same order, with the same values."""
+    """Observes a fit. Called on every worker, in the same order, with the same values."""
 
     def trained(self, *, step: int, total_steps: int, loss: float, lr: float) -> None:
         """After optimizer step `step` (from 1); on a GPU a few steps late."""
@@ -235,25 +138,9 @@ class Observer(Protocol):
         loss: float,
         predict: Predict,
     ) -> None:
-        """After a validation pass: predictions of it, and what the labels say of them.
+        """After a validation pass: its predictions, and their agreement with the labels.
 
-        `predict` gives other parts by the same weights while the call lasts; all workers'
-        observers must call it alike.
+        `predict` predicts other parts with the same weights during the call; the observers of all
+        workers must call it alike.
         """
         ...
-
-
-def _check(part: str, rows: TokenRows | PairRows, targets: np.ndarray) -> None:
-    if targets.shape != (len(rows), 2):
-        raise ValueError(
-            f"{part} has {len(rows)} rows, but targets of shape {targets.shape}; "
-            f"give probabilities of shape ({len(rows)}, 2)"
-        )
-    if targets.dtype != np.float32:
-        raise ValueError(f"{part} targets are {targets.dtype}; give float32")
-    wrong = ~(np.abs(targets.sum(axis=1) - 1.0) < 1e-3) | ~(targets >= 0).all(axis=1)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise ValueError(
-            f"{part} target {row} is {targets[row].tolist()}; give two probabilities that sum to 1"
-        )

@@ -19,11 +19,12 @@ import torch.distributed as distributed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from w2s_ray.config import Execution, Form, ModelSource, Training
+from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.errors import InputError
+from w2s_ray.learn.forms.language import LanguageModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.kernels import prepare_for_gpu
-from w2s_ray.learn.language import LanguageModel
-from w2s_ray.learn.models import AnyModel, build_model, check_files, export_model
+from w2s_ray.learn.models import build_model, check_files
 from w2s_ray.learn.padding import check_padding
 
 TAG = "deepspeed"
@@ -44,7 +45,7 @@ class DeepSpeedEngine:
         source: ModelSource,
         execution: Execution,
         seed: int,
-        form: Form = "classes",
+        form: FormName = "classes",
     ) -> None:
         if training.tuning.kind == "lp_ft" or training.weight_decay_to == "initial":
             raise InputError(
@@ -69,7 +70,7 @@ class DeepSpeedEngine:
         if self._stage == 3:
             check_files(source, form=form)
         keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
-        self.model: AnyModel = build_model(
+        self.model: FormModel = build_model(
             source,
             tuning=training.tuning,
             seed=seed,
@@ -133,9 +134,9 @@ class DeepSpeedEngine:
     def agree(self, decision: int) -> int:
         if self.workers == 1:
             return decision
-        told = torch.tensor([decision], dtype=torch.int32, device=self.device)
-        distributed.broadcast(told, src=0)
-        return int(told.item())
+        decided = torch.tensor([decision], dtype=torch.int32, device=self.device)
+        distributed.broadcast(decided, src=0)
+        return int(decided.item())
 
     def snapshot(self) -> None:
         if self._best is None:
@@ -184,7 +185,7 @@ class DeepSpeedEngine:
                 if self.rank == 0:
                     state[name] = parameter.detach().to("cpu", copy=True)
         if self.rank == 0:
-            export_model(self.model, state, folder)
+            self.model.export(state, folder)
         if self.workers > 1:
             distributed.barrier()
 
@@ -210,7 +211,7 @@ class DeepSpeedEngine:
 
 
 def _deepspeed(on_gpu: bool) -> Any:
-    """The deepspeed module, told not to compile anything on a machine without a GPU.
+    """The deepspeed module, set to compile nothing on a machine without a GPU.
 
     Its CPU communication op takes minutes to build, and a build that is killed half-way leaves a
     lock that hangs the next one.

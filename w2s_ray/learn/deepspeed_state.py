@@ -1,8 +1,8 @@
 """DeepSpeed's checkpoint files in a form that runs no code when it is loaded.
 
 Owns the format: one safetensors file for each state that DeepSpeed saves, with its tensors and, as
-JSON in the header, the plain values around them. DeepSpeed's own format is a pickle. It decides
-neither what is saved nor where.
+JSON in the header, the plain values around them. DeepSpeed's own format is a pickle. The
+caller decides what is saved and where.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from w2s_ray.errors import InputError
 
 _VALUES = "values"
-"""Key of the header under which the JSON stands."""
+"""Key of the header that holds the JSON."""
 _OBJECTS = frozenset({"loss_scaler", "param_slice_mappings"})
 """Keys whose values are objects: the engine makes the first anew, only DeepSpeed's converter to
 universal checkpoints reads the second."""
@@ -42,7 +42,7 @@ class TensorCheckpoints(CheckpointEngine):
         save_file(tensors, path, metadata={_VALUES: json.dumps(values)})
 
     def load(self, path: str, map_location: Any = None) -> Any:
-        """The state in `path`, its tensors on the CPU whatever `map_location` says.
+        """The state in `path`, its tensors on the CPU whatever `map_location` is.
 
         Raises:
             InputError: it is damaged, or a pickle.

@@ -1,27 +1,25 @@
 """The contract between the loop and what computes: one protocol, two engines.
 
-Owns the `Engine` protocol and the choice between its implementations. An engine knows devices,
-precision, optimizers and other workers; it knows nothing of losses, schedules, early stopping or
-data order. Shapes: B rows of one micro-batch, L tokens, C classes.
+Owns the `Engine` protocol, and how rows are padded and passes are cut for an engine's device. An
+engine handles devices, precision, optimizers and other workers; losses, schedules, early stopping
+and data order are the loop's. Shapes: B rows of one micro-batch, L tokens, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from w2s_ray.config import Execution, Form, ModelSource, Training
 from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
-from w2s_ray.learn.rows import AnyRows, SpanRows
+from w2s_ray.learn.rows import AnyRows
 from w2s_ray.learn.tokens import position_limit
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
-    from w2s_ray.learn.models import AnyModel
+    from w2s_ray.learn.forms.model import FormModel
 
 
 class Engine(Protocol):
@@ -33,14 +31,14 @@ class Engine(Protocol):
     rank: int
     workers: int
     device: device
-    model: AnyModel
+    model: FormModel
     parameters: int
     """Weights of the whole model, head included."""
     trained_parameters: int
     """Those of them that the optimizer changes."""
 
     def forward(self, *inputs: Any) -> Tensor:
-        """What the model makes of `inputs` in fp32, with gradients unless they are turned off.
+        """The model's output for `inputs` in fp32, with gradients unless they are turned off.
 
         Texts: input_ids_BL, lengths_B -> logits_BC. Pairs: the same of 2 B texts. Language models:
         starts_B and the number of learned tokens too -> nll_B.
@@ -64,7 +62,7 @@ class Engine(Protocol):
         ...
 
     def expect(self, tokens: int) -> None:
-        """Get ready to train on so many tokens in all; called once, before the first pass."""
+        """Prepare to train on so many tokens in all; called once, before the first pass."""
         ...
 
     def train_head_alone(self, alone: bool) -> None:
@@ -100,34 +98,8 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what outlives the object, such as a process group of its own."""
+        """Release what outlives the object, such as its process group."""
         ...
-
-
-EngineFactory = Callable[..., Engine]
-"""`build_engine` or a stand-in with its signature."""
-
-
-def build_engine(
-    training: Training,
-    *,
-    source: ModelSource,
-    execution: Execution,
-    seed: int,
-    form: Form = "classes",
-) -> Engine:
-    """The engine that `execution` names, with the model at `source` loaded into it."""
-    match execution.engine:
-        case "torch":
-            from w2s_ray.learn.torch_engine import TorchEngine
-
-            return TorchEngine(training, source=source, execution=execution, seed=seed, form=form)
-        case "deepspeed":
-            from w2s_ray.learn.deepspeed_engine import DeepSpeedEngine
-
-            return DeepSpeedEngine(
-                training, source=source, execution=execution, seed=seed, form=form
-            )
 
 
 PADDED_TO = {"cuda": 32}
@@ -137,10 +109,7 @@ BY_TOKENS = {"cuda"}
 
 
 def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any, ...]:
-    """What the forward pass takes of the rows at `picked`: tensors on the engine's device.
-
-    For language models also the number of learned tokens.
-    """
+    """The rows at `picked` as the forward pass takes them: tensors on the engine's device."""
     input_ids_BL, *others = rows.pad(picked, engine.model.pad_id)
     multiple, width = PADDED_TO.get(engine.device.type, 1), input_ids_BL.shape[1]
     if width % multiple:
@@ -148,8 +117,7 @@ def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any
         more = min(-width % multiple, max(0, limit - width))
         pad_id = engine.model.pad_id
         input_ids_BL = np.pad(input_ids_BL, ((0, 0), (0, more)), constant_values=pad_id)
-    inputs = tuple(to_device(array, engine.device) for array in (input_ids_BL, *others))
-    return (*inputs, int(rows.learned[picked].sum())) if isinstance(rows, SpanRows) else inputs
+    return tuple(to_device(array, engine.device) for array in (input_ids_BL, *others))
 
 
 def evaluation_passes(lengths_M: np.ndarray, engine: Engine, *, batch: int) -> list[MicroBatch]:

@@ -1,7 +1,8 @@
-"""Predictions of a model over many rows, and what labels say of them, for every form.
+"""Predictions of two classes over many rows, and their agreement with labels.
 
-Owns the batched pass without gradients, spread over workers, in the rows' own order. It knows
-nothing of ground truth: labels are whatever it is handed. Shapes: M rows, C two classes.
+Owns the batched pass without gradients, spread over workers, in the rows' own order, and the
+figures that follow from its margins. It reads no ground truth: labels are arguments. Shapes: M
+rows, C two classes.
 """
 
 from __future__ import annotations
@@ -9,35 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from w2s_ray.learn.contract import AnyData, Arrays, FitData, Predicted
+from w2s_ray.learn.contract import Arrays
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
-from w2s_ray.learn.language import judge_language, noted_language, predict_language
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
-
-MARGIN = "margin"
-
-
-def predict(engine: Engine, data: AnyData, part: str, *, batch: int) -> Arrays:
-    """What the present weights make of a part."""
-    if isinstance(data, FitData):
-        return {MARGIN: predict_margins(engine, data.part(part), batch=batch)}
-    return predict_language(engine, data, part, batch=batch)
-
-
-def judge(data: AnyData, found: Arrays) -> tuple[float | None, float]:
-    """Validation against the labels that steer: agreement, where there are labels, and loss."""
-    if isinstance(data, FitData):
-        labels_MC = data.validation_targets_MC
-        return agreement(found[MARGIN], labels_MC), cross_entropy(found[MARGIN], labels_MC)
-    return judge_language(data, found)
-
-
-def told(data: AnyData, found: Arrays) -> Predicted:
-    """Predictions as a caller sees them."""
-    if isinstance(data, FitData):
-        return Predicted(probabilities(found[MARGIN]))
-    return noted_language(data, found)
 
 
 def not_finite(found: Arrays) -> float | None:

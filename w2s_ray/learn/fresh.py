@@ -1,7 +1,7 @@
-"""A model to pretrain: its architecture with first weights, and a tokenizer made of the corpus.
+"""A model to pretrain: random weights of its architecture, and a tokenizer made of the corpus.
 
 Owns both, as a folder in the pretrained format. The same corpus, architecture and seed give the
-same folder. It knows nothing of training.
+same folder. Training is handled elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from w2s_ray.config import SAN_TOKENS, Architecture
+from w2s_ray.config import SAN_TOKENS, PretrainArchitecture
 from w2s_ray.learn.loading import no_progress_bars
 
 PAD, UNKNOWN, END = "[pad]", "[unk]", "[end]"
@@ -41,7 +41,7 @@ _SAN = (
 
 
 def fresh_model(
-    architecture: Architecture, texts: Sequence[str], *, seed: int, folder: Path
+    architecture: PretrainArchitecture, texts: Sequence[str], *, seed: int, folder: Path
 ) -> Path:
     """`folder` with the model and its tokenizer, made unless it is there; whole or not at all."""
     if folder.is_dir():
@@ -59,7 +59,7 @@ def fresh_model(
     return folder
 
 
-def train_tokenizer(architecture: Architecture, texts: Sequence[str]) -> Any:
+def train_tokenizer(architecture: PretrainArchitecture, texts: Sequence[str]) -> Any:
     """The tokenizer that `architecture` names, of the texts' most frequent tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -100,7 +100,7 @@ def san_tokenizer() -> Any:
     return tokenizer
 
 
-def _pretrained(tokenizer: Any, architecture: Architecture) -> Any:
+def _pretrained(tokenizer: Any, architecture: PretrainArchitecture) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(
@@ -112,7 +112,7 @@ def _pretrained(tokenizer: Any, architecture: Architecture) -> Any:
     )
 
 
-def _model(architecture: Architecture, vocabulary: int, *, seed: int) -> Any:
+def _model(architecture: PretrainArchitecture, vocabulary: int, *, seed: int) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -1,9 +1,9 @@
 """Fewer and faster kernels for a model on a GPU, with the same arithmetic up to rounding.
 
 Owns what is replaced in a model of transformers: activations and norms that are written as many
-small operations get torch's single kernels, looks at values that make the CPU wait for the GPU are
-left out, and repeated layers are compiled. On a CPU none of it is used, so that numbers there stay
-as they are to the bit. It knows no engines and no data.
+small operations get torch's single kernels, checks of values that make the CPU wait for the GPU are
+skipped, and repeated layers are compiled. On a CPU none of it is used, so that numbers there stay
+as they are to the bit. Engines and data are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def use_fused_kernels(model: nn.Module) -> None:
 
 
 def never_wait(backbone: nn.Module) -> None:
-    """Leave out the looks that transformers takes at ids and positions, for each waits for the GPU.
+    """Skip the checks of ids and positions in transformers, each of which waits for the GPU.
 
     They warn of padding without a mask, which a causal model needs none for, and find several
     sequences in a row of position ids, which our rows never have.

@@ -1,8 +1,8 @@
 """Pretrained models from their files: configuration and weights, or one line on what is wrong.
 
 Owns the calls that read a model's folder, the loading report and the check of the loaded values. A
-tensor that the model needs and the files lack is never replaced by random numbers. It knows nothing
-of heads, adapters and training.
+tensor that the model needs and the files lack is never replaced by random numbers. Heads,
+adapters and training are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -83,18 +83,18 @@ def reading(source: ModelSource) -> Iterator[None]:
     except of_files as error:
         if _is_of_the_machine(error, source):
             raise
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, OSError | ValueError):
-            said = f"{type(error).__name__}: {said}"
-        said = said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]}..."
+            reason = f"{type(error).__name__}: {reason}"
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
         raise InputError(
-            f"{called(source)} can't be loaded: {said.rstrip('.')}; name a folder that "
+            f"{called(source)} can't be loaded: {reason.rstrip('.')}; name a folder that "
             "save_pretrained wrote, or a hub model"
         ) from error
 
 
 def called(source: ModelSource) -> str:
-    """What to call a model in an error."""
+    """The name of a model in an error."""
     where = "" if source.location == source.name else f" ({source.location})"
     return f"model {source.name}{where}"
 
@@ -114,7 +114,7 @@ def no_progress_bars() -> Iterator[None]:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Within it, transformers logs errors alone: its table of tensors is one line of ours."""
     from transformers.utils import logging
 
@@ -132,7 +132,7 @@ def _at(source: ModelSource) -> dict[str, Any]:
 
 def _load(loader: Any, source: ModelSource, config: Any, **more: Any) -> Any:
     """A model whose loading report is clean."""
-    with reading(source), no_progress_bars(), _no_warnings():
+    with reading(source), no_progress_bars(), no_warnings():
         model, report = loader.from_pretrained(
             source.location,
             config=config,
@@ -158,7 +158,7 @@ def _load(loader: Any, source: ModelSource, config: Any, **more: Any) -> Any:
 
 
 def _misfit(model: Any, report: dict[str, Any]) -> str:
-    """What a loading report says that isn't deliberately left out; empty where all is well."""
+    """The problems in a loading report, without those that are expected; empty = none."""
     missing = [name for name in report["missing_keys"] if not _is_pooler(name)]
     unexpected = [name for name in report["unexpected_keys"] if _belongs(name, model)]
     shapes = [

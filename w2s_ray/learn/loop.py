@@ -1,8 +1,8 @@
 """The one training loop, for every loss, engine and role.
 
-Owns the order of things in a fit: steps, evaluations, early stopping, checkpoints, predictions,
-and an end that is asked for from outside. It refuses to know where labels came from, what is
-shared between workers, and who watches. Shapes: M rows, B rows of a batch.
+Owns the order within a fit: steps, evaluations, early stopping, checkpoints, predictions, and an
+end by command from outside. The origin of labels, the sharing of work between workers and the use
+of what observers see are handled elsewhere; each form has its own step and predictions.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.checkpoints import Checkpoints
 from w2s_ray.learn.contract import (
-    AnyData,
     Arrays,
     Command,
     Control,
-    FitData,
     FitResult,
     LeaveRequested,
     NonFiniteLoss,
     Observer,
     StopRequested,
-    TextData,
 )
-from w2s_ray.learn.engine import Engine, EngineFactory, build_engine
-from w2s_ray.learn.evaluate import judge, not_finite, predict, told
+from w2s_ray.learn.engine import Engine
+from w2s_ray.learn.engines import EngineFactory, build_engine
+from w2s_ray.learn.evaluate import not_finite
+from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.progress import Progress, resume, save
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.learn.step import optimizer_step
@@ -44,9 +43,9 @@ from w2s_ray.methods.losses import Loss
 LOSSES_AT_ONCE = 8
 """Steps whose losses are read together on a GPU, where reading one waits for it."""
 POLL_STEPS = 16
-"""Steps between two questions that workers must agree on, besides evaluations: whether a checkpoint
+"""Steps between two decisions that workers must agree on, besides evaluations: whether a checkpoint
 is due, and whether the fit goes on."""
-ANSWERS: tuple[Command, ...] = ("go", "stop", "leave")
+COMMANDS: tuple[Command, ...] = ("go", "stop", "leave")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class _Fit:
     recipe: FitRecipe
     source: ModelSource
     loss: Loss
-    data: AnyData
+    data: FormData
     execution: Execution
     engine: Engine
     observer: Observer
@@ -71,7 +70,7 @@ class _Fit:
 def fit(
     recipe: FitRecipe,
     *,
-    data: AnyData,
+    data: FormData,
     source: ModelSource,
     execution: Execution,
     observer: Observer,
@@ -80,35 +79,33 @@ def fit(
     weights: Path | None = None,
     engine: EngineFactory = build_engine,
 ) -> FitResult:
-    """Train the model at `source` by `recipe` on `data`, and predict every part asked for.
+    """Train the model at `source` by `recipe` on `data`, and predict the parts of `data.predict`.
 
     Every worker of the fit calls it with the same arguments. Weights go to the folder `weights` if
     `execution.keep` or the recipe asks for them, those along the way to `step-N` in it. With
     `checkpoints` it goes on from the newest one.
 
     Raises:
-        Stopped: `control` asked to stop.
-        Left: `control` asked to leave; a checkpoint was written, if `checkpoints` were given.
+        StopRequested: by a command of `control`.
+        LeaveRequested: the same; a checkpoint was written, if `checkpoints` were given.
         NonFiniteLoss: the loss or a prediction became NaN or infinite.
         InputError: a model that can't be used, or a checkpoint of another fit.
     """
     training = recipe.training
     if recipe.early_stopping is not None and len(data.validation) == 0:
         raise InputError("early_stopping needs validation rows; give some, or set it to null")
-    keep = "best" if recipe.leaves_weights and execution.keep == "none" else execution.keep
+    keep = "best" if recipe.keeps_weights and execution.keep == "none" else execution.keep
     if keep != "none" and weights is None:
         raise InputError(f"weights are to be kept ({keep}); name the folder for them")
     stopping = recipe.early_stopping
-    if stopping is not None and stopping.metric == "accuracy" and isinstance(data, TextData):
+    if stopping is not None and stopping.metric == "accuracy" and not recipe.has_labels:
         raise InputError("early_stopping.metric is accuracy, and text has no labels; say loss")
     built = engine(training, source=source, execution=execution, seed=recipe.seed, form=recipe.form)
     try:
         this = _Fit(
             recipe,
             source,
-            recipe.loss.prepared(data.train_targets_NC)
-            if isinstance(data, FitData)
-            else recipe.loss,
+            data.prepared(recipe.loss),
             data,
             execution,
             built,
@@ -137,7 +134,7 @@ def fit(
 def _export(this: _Fit, folder: Path) -> None:
     """Write the weights to `folder`; with the tokenizer, where other fits may begin with them."""
     this.engine.export(folder)
-    if this.recipe.leaves_weights and this.engine.rank == 0:
+    if this.recipe.keeps_weights and this.engine.rank == 0:
         save_tokenizer(this.source, folder)
 
 
@@ -179,11 +176,11 @@ def _train(this: _Fit, progress: Progress) -> None:
                 _report_losses(this, pending, progress)
             if evaluates:
                 _evaluate(this, progress)
-            asked = _asked(this, together=evaluates or polls)
-            if asked == "leave":
+            command = _command(this, together=evaluates or polls)
+            if command == "leave":
                 _report_losses(this, pending, progress)
             saves = evaluates or (polls and this.execution.checkpoint_every_s > 0)
-            _save_or_end(this, progress, asked, may_save=saves)
+            _save_or_end(this, progress, command, may_save=saves)
             if progress.stopped:
                 break
 
@@ -202,27 +199,27 @@ def _step(this: _Fit, rows: np.ndarray, progress: Progress) -> Tensor:
     )
 
 
-def _asked(this: _Fit, *, together: bool) -> Command:
-    """What is asked of the fit; several workers can be asked only where they come `together`."""
+def _command(this: _Fit, *, together: bool) -> Command:
+    """The command to the fit; several workers agree on one only at steps taken `together`."""
     if this.engine.workers > 1 and not together:
         return "go"
-    asked = this.control.asked() if this.control is not None else "go"
-    return ANSWERS[this.engine.agree(ANSWERS.index(asked))]
+    command = this.control.asked() if this.control is not None else "go"
+    return COMMANDS[this.engine.agree(COMMANDS.index(command))]
 
 
-def _save_or_end(this: _Fit, progress: Progress, asked: Command, *, may_save: bool) -> None:
-    """Write a checkpoint where one is due or the fit is to leave, and end it if that is asked."""
-    if asked == "stop":
+def _save_or_end(this: _Fit, progress: Progress, command: Command, *, may_save: bool) -> None:
+    """Write a checkpoint where one is due or the fit is to leave, and end the fit by command."""
+    if command == "stop":
         raise StopRequested(progress.step, this.total_steps)
     kept = this.checkpoints
-    if kept is not None and (asked == "leave" or (may_save and this.engine.agree(kept.due()))):
+    if kept is not None and (command == "leave" or (may_save and this.engine.agree(kept.due()))):
         save(progress, this.engine, kept, weights=this.weights)
-    if asked == "leave":
+    if command == "leave":
         raise LeaveRequested(progress.step, this.total_steps)
 
 
 def _report_losses(this: _Fit, pending: list[Tensor], progress: Progress) -> None:
-    """Read the losses of the newest steps, raise at the first that is not finite, tell the rest."""
+    """Read the losses of the newest steps and report them; the first that isn't finite raises."""
     if not pending:
         return
     losses = this.engine.sum_over_workers(torch.stack(pending)).tolist()
@@ -237,24 +234,28 @@ def _report_losses(this: _Fit, pending: list[Tensor], progress: Progress) -> Non
 
 
 def _evaluate(this: _Fit, progress: Progress) -> None:
-    """A validation pass, what early stopping makes of it, and a call to the observer."""
+    """A validation pass, the decision about early stopping, and a call to the observer."""
     found = _predicted(this, progress, "validation")
-    agrees, loss = judge(this.data, found)
+    agreement, loss = this.data.judge(found)
     stopping = this.recipe.early_stopping
     if stopping is not None:
-        _watch(this.engine, stopping, progress, -loss if stopping.metric == "loss" else agrees)
+        _watch(this.engine, stopping, progress, -loss if stopping.metric == "loss" else agreement)
     this.observer.evaluated(
         step=progress.step,
         total_steps=this.total_steps,
-        predicted=told(this.data, found),
-        agreement=agrees,
+        predicted=this.data.predicted(found),
+        agreement=agreement,
         loss=loss,
-        predict=lambda part: told(this.data, _arrays(this, progress, part)),
+        predict=lambda part: this.data.predicted(_arrays(this, progress, part)),
     )
 
 
 def _predicted(this: _Fit, progress: Progress, part: str) -> Arrays:
-    """Predictions of a part by the present weights; NaN or infinity = they diverged."""
+    """Predictions of a part by the present weights.
+
+    Raises:
+        NonFiniteLoss: NaN or infinity among them.
+    """
     found = _arrays(this, progress, part)
     wrong = not_finite(found)
     if wrong is not None:
@@ -263,10 +264,10 @@ def _predicted(this: _Fit, progress: Progress, part: str) -> Arrays:
 
 
 def _arrays(this: _Fit, progress: Progress, part: str) -> Arrays:
-    """Predictions of a part by the present weights, made once however often they are asked for."""
+    """Predictions of a part by the present weights, made once for all callers."""
     if part not in progress.predicted:
         batch = this.execution.evaluation_batch
-        progress.predicted[part] = predict(this.engine, this.data, part, batch=batch)
+        progress.predicted[part] = this.data.predictions(this.engine, part, batch=batch)
         progress.evaluated_tokens += this.data.part(part).size
     return progress.predicted[part]
 
@@ -286,25 +287,19 @@ def _watch(
 
 
 def _result(this: _Fit, progress: Progress) -> FitResult:
-    predicted = {part: _predicted(this, progress, part) for part in this.data.predict}
-    agrees = loss = None
+    found = {part: _predicted(this, progress, part) for part in this.data.predict}
+    agreement = loss = None
     if len(this.data.validation):
-        agrees, loss = judge(this.data, _predicted(this, progress, "validation"))
-    losses = {}
-    if isinstance(this.data, TextData):
-        losses = {
-            part: float(found["nll"].sum() / this.data.part(part).learned.sum())
-            for part, found in predicted.items()
-        }
-        predicted = {}
+        agreement, loss = this.data.judge(_predicted(this, progress, "validation"))
+    predicted, losses = this.data.results(found)
     return FitResult(
-        predicted={part: told(this.data, found) for part, found in predicted.items()},
+        predicted=predicted,
         losses=losses,
         steps=progress.step,
         total_steps=this.total_steps,
         best_step=progress.best_step if this.recipe.early_stopping else progress.step,
         stopped_early=progress.stopped and progress.step < this.total_steps,
-        validation_agreement=agrees,
+        validation_agreement=agreement,
         validation_loss=loss,
         train_loss=progress.train_loss,
         parameters=this.engine.parameters,

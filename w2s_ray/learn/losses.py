@@ -1,8 +1,8 @@
 """A loss over rows, for every loss: the sum that an optimizer step is made of.
 
-Owns the sum alone; what a row's loss is stands with the loss. A statistic that rows share is one
-of the **global** batch, so that workers, micro-batches and accumulation never change it. It knows
-nothing of models, devices or who the labels came from. Shapes: B rows, C two classes.
+Owns the sum alone; a row's loss is computed by the loss itself. A statistic that rows share is one
+of the **global** batch, so that workers, micro-batches and accumulation never change it. Models,
+devices and the origin of labels are handled elsewhere. Shapes: B rows, C two classes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Models of every form: a pretrained backbone with a head of our own, or its own.
+"""Models of every form: a pretrained backbone, loaded, with the form's head and what is trained.
 
-Owns loading, the head, pooling, adapters and the switching off of dropout. It knows nothing of
-losses, data order or devices, and asks DeepSpeed for nothing but access to sharded weights.
-Shapes: B rows, L tokens, D width of the backbone, C two classes.
+Owns loading, frozen layers, adapters and the switching off of dropout. The heads stand with their
+forms; losses, data order and devices are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from w2s_ray.config import (
-    Form,
+    FORMS,
+    FormName,
     LastLayersTuning,
     LoraTuning,
     LpFtTuning,
@@ -23,80 +23,10 @@ from w2s_ray.config import (
     Tuning,
 )
 from w2s_ray.errors import InputError
-from w2s_ray.learn.adapters import merged_adapters, with_adapters
-from w2s_ray.learn.language import LanguageModel, export_language
-from w2s_ray.learn.loading import check_weights, load_config, load_weights, no_progress_bars
-
-CLASSES = 2
-
-
-class Head(nn.Module):
-    """A linear map without bias from D to C, zero at first, so that the first loss is ln 2.
-
-    It computes in fp32 whatever the backbone's precision is: bf16 logits would tie, and a
-    threshold over a batch needs an order.
-    """
-
-    def __init__(self, width: int, *, outputs: int = CLASSES) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(outputs, width))
-
-    def forward(self, pooled_BD: Tensor) -> Tensor:
-        with torch.autocast(pooled_BD.device.type, enabled=False):
-            return nn.functional.linear(pooled_BD.float(), self.weight.float())
-
-
-class TwoClass(nn.Module):
-    """Backbone and head. Rows are padded on the right and known by their lengths, never by an id.
-
-    A causal decoder is read at its last real token and needs no attention mask: no real token
-    looks to its right, where the padding is. An encoder (BERT-like) is read at its first token,
-    [CLS], and gets a mask built from the lengths.
-    """
-
-    def __init__(self, backbone: nn.Module, *, width: int, causal: bool, pad_id: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = Head(width)
-        self.causal = causal
-        self.pad_id = pad_id
-
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """logits_BC in fp32."""
-        return self.head(self.pooled(input_ids_BL, lengths_B))
-
-    def pooled(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """pooled_BD, the hidden state that the head reads."""
-        if self.causal:
-            hidden_BLD = self.backbone(input_ids=input_ids_BL, use_cache=False).last_hidden_state
-            row_B = torch.arange(len(lengths_B), device=lengths_B.device)
-            return hidden_BLD[row_B, lengths_B - 1]
-        column_L = torch.arange(input_ids_BL.shape[1], device=lengths_B.device)
-        mask_BL = (column_L < lengths_B[:, None]).long()
-        hidden_BLD = self.backbone(input_ids=input_ids_BL, attention_mask=mask_BL).last_hidden_state
-        return hidden_BLD[:, 0]
-
-
-class Pairwise(TwoClass):
-    """Two texts, each read by itself and given one number: the better one gets the higher.
-
-    Class 1 = the first text is the better one, with the sigmoid of the difference as probability.
-    """
-
-    def __init__(self, backbone: nn.Module, *, width: int, causal: bool, pad_id: int) -> None:
-        super().__init__(backbone, width=width, causal=causal, pad_id=pad_id)
-        self.head = Head(width, outputs=1)
-
-    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """logits_BC in fp32 of B pairs: the first B rows' texts against the last B rows'."""
-        first_B1, second_B1 = self.head(self.pooled(input_ids_BL, lengths_B)).chunk(2)
-        difference_B1 = first_B1 - second_B1
-        return torch.cat([torch.zeros_like(difference_B1), difference_B1], dim=1)
-
-
-AnyModel = TwoClass | LanguageModel
-LANGUAGE = ("answers", "text")
-"""Forms whose rows a language model reads and writes."""
+from w2s_ray.learn.adapters import with_adapters
+from w2s_ray.learn.forms import MODELS
+from w2s_ray.learn.forms.model import FormModel
+from w2s_ray.learn.loading import check_weights, load_config, load_weights
 
 
 def build_model(
@@ -104,9 +34,9 @@ def build_model(
     *,
     tuning: Tuning,
     seed: int,
-    form: Form = "classes",
+    form: FormName = "classes",
     activation_checkpointing: bool = False,
-) -> AnyModel:
+) -> FormModel:
     """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
 
     Dropout is off everywhere, as in the reference implementation; and the pass that measures a
@@ -123,7 +53,7 @@ def build_model(
     causal = is_causal(config, source=source)
     _silence(config)
     torch.manual_seed(seed)
-    language = form in LANGUAGE
+    language = FORMS[form].is_language
     if language and not causal:
         raise InputError(
             f"{source.location} is an encoder ({config.model_type}), and rows of the form {form} "
@@ -155,19 +85,14 @@ def build_model(
             _freeze_below(backbone, tuning.layers, every=text.num_hidden_layers)
         case _:
             pass
-    pad_id = max(pad_id, 0)
-    if language:
-        model: AnyModel = LanguageModel(backbone, pad_id=pad_id)
-    else:
-        kind = Pairwise if form == "pairs" else TwoClass
-        model = kind(backbone, width=width, causal=causal, pad_id=pad_id)
+    model = MODELS[form](backbone, width=width, causal=causal, pad_id=max(pad_id, 0))
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
     return model.train()
 
 
-def check_files(source: ModelSource, *, form: Form = "classes") -> None:
+def check_files(source: ModelSource, *, form: FormName = "classes") -> None:
     """Refuse files that don't fit their configuration, before a model is made of them.
 
     Raises:
@@ -177,17 +102,17 @@ def check_files(source: ModelSource, *, form: Form = "classes") -> None:
     check_weights(_loader(form), source, load_config(source))
 
 
-def _loader(form: Form) -> Any:
+def _loader(form: FormName) -> Any:
     from transformers import AutoModel, AutoModelForCausalLM
 
-    return AutoModelForCausalLM if form in LANGUAGE else AutoModel
+    return AutoModelForCausalLM if FORMS[form].is_language else AutoModel
 
 
 def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
-    """Freeze all but the last `layers` of `every` layers and what stands after them."""
+    """Freeze all but the last `layers` of `every` layers and what comes after them."""
     if layers > every:
         raise InputError(f"training.tuning.layers is {layers}, but the model has {every} layers")
-    parent, name = _layer_list(backbone, every)
+    parent, name = layer_list(backbone, every)
     names = [child for child, _ in parent.named_children()]
     backbone.requires_grad_(False)
     for after in names[names.index(name) + 1 :]:
@@ -196,7 +121,7 @@ def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
         layer.requires_grad_(True)
 
 
-def _layer_list(backbone: Any, every: int) -> tuple[nn.Module, str]:
+def layer_list(backbone: Any, every: int) -> tuple[nn.Module, str]:
     """The text model's list of `every` layers: the module that holds it, and its name there.
 
     Lists within a layer are none, and a wrapper may have a tower of images as deep as its text.
@@ -235,34 +160,6 @@ def is_causal(config: Any, *, source: ModelSource) -> bool:
     remote = getattr(config, "auto_map", None) or {}
     masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return not (masked or "AutoModelForMaskedLM" in remote)
-
-
-def merged_weights(model: AnyModel, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's weights under their pretrained names, adapters merged into what they adapt.
-
-    `state` holds the whole model's weights by `model`'s parameter names.
-    """
-    prefix = "backbone."
-    weights = {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
-    return merged_adapters(model.backbone, weights)
-
-
-def export_model(model: AnyModel, state: dict[str, Tensor], folder: Path) -> None:
-    """Write `state` to `folder` as a pretrained model, with the head in `head.safetensors`.
-
-    The folder can be a `ModelSource`'s location again; its head is then a new one.
-    """
-    from safetensors.torch import save_file
-
-    if isinstance(model, LanguageModel):
-        export_language(model, state, folder)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    backbone: Any = model.backbone
-    inner = backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
-    with no_progress_bars():
-        inner.save_pretrained(folder, state_dict=merged_weights(model, state))
-    save_file({"weight": state["head.weight"].contiguous()}, folder / "head.safetensors")
 
 
 def _check_weights(source: ModelSource) -> None:

@@ -10,22 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
-from w2s_ray.learn.language import LanguageModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loading import called
-from w2s_ray.learn.models import AnyModel
 
 _REAL = 2
-"""Tokens of the row that is tried."""
+"""Tokens of the row that is read."""
 _TOLERANCE = 1e-4
 """Largest difference, relative to the largest value, that is rounding: both rows have one shape."""
 
 
 @torch.no_grad()
-def check_padding(model: AnyModel, *, source: ModelSource, device: torch.device) -> None:
+def check_padding(model: FormModel, *, source: ModelSource, device: torch.device) -> None:
     """Read one row with two paddings; all workers of a fit call it alike.
 
     Raises:
@@ -34,8 +32,9 @@ def check_padding(model: AnyModel, *, source: ModelSource, device: torch.device)
     config: Any = model.backbone.config
     rows = config.get_text_config().vocab_size
     input_ids_BL = torch.tensor([[1, 2, 3, 3], [1, 2, 4, 4]], device=device) % rows
+    lengths_B = torch.full((len(input_ids_BL),), _REAL, device=device)
     try:
-        found_BD = _read(model, input_ids_BL)
+        found_BD = model.pooled(input_ids_BL, lengths_B)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{called(source)} can't be read from tokens alone: {' '.join(str(error).split())}; "
@@ -48,11 +47,3 @@ def check_padding(model: AnyModel, *, source: ModelSource, device: torch.device)
             f"changes its output by {difference:.2g}; name a causal language model or a BERT-like "
             "encoder"
         )
-
-
-def _read(model: AnyModel, input_ids_BL: Tensor) -> Tensor:
-    """What is read at the last real token, one vector a row."""
-    if isinstance(model, LanguageModel):
-        return model.backbone(input_ids=input_ids_BL, use_cache=False).logits[:, _REAL - 1]
-    lengths_B = torch.full((len(input_ids_BL),), _REAL, device=input_ids_BL.device)
-    return model.pooled(input_ids_BL, lengths_B)

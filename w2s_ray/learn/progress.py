@@ -1,8 +1,8 @@
-"""What the loop remembers between steps, and how it is written to and read from a checkpoint.
+"""The state of the loop between steps, and its files in a checkpoint.
 
-Owns `Progress` and its files beside the engine's state in a checkpoint's folder. It knows nothing
-of data or losses: the place in the data follows from the step, since the order of rows is a
-function of the seed.
+Owns `Progress` and its files beside the engine's state in a checkpoint's folder. The
+place in the data is not stored: it follows from the step, since the order of rows is a function of
+the seed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ WEIGHTS = "weights"
 
 @dataclass
 class Progress:
-    """All that the loop remembers; with the engine's state, all that resuming needs."""
+    """The state of the loop; with the engine's state, all that resuming needs."""
 
     fit: str
-    """Run id of the fit, so that no fit goes on from another's state."""
+    """Run id of the fit, so that no fit resumes from another's state."""
     step: int = 0
     tokens: int = 0
     evaluated_tokens: int = 0
@@ -40,7 +40,7 @@ class Progress:
     """Evaluations since the best."""
     stopped: bool = False
     recent: list[float] = field(default_factory=list)
-    """The latest predictions in training, for a loss that remembers them."""
+    """The latest predictions in training, for a loss that needs them."""
     predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """Part -> predictions of its rows by the present weights, where they were made."""
     best_predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Progress:
 
     @classmethod
     def load(cls, folder: Path) -> Progress:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         found = cls(**json.loads((folder / FILE).read_text()))
         for place, array in load_file(folder / PREDICTED).items():
             when, part, name = place.split("/")

@@ -1,7 +1,7 @@
-"""Asking a language model for a row's class, in words, without training it.
+"""A language model prompted for a row's class, in words, without training it.
 
 Owns the layout of a prompt, the choice of its examples, and the one pass that compares the
-probabilities of the two words. It knows no ground truth: examples' labels are what it is handed.
+probabilities of the two words. It reads no ground truth: the labels of examples are arguments.
 Shapes: M rows of a part, N rows that examples may be of, C two classes.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 
 from w2s_ray.config import Execution, FitRecipe, FullTuning, ModelSource, Prompt
 from w2s_ray.learn.contract import FitResult, Observer, Predicted
-from w2s_ray.learn.engine import build_engine
+from w2s_ray.learn.engines import build_engine
 from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
-from w2s_ray.learn.language import span_nll
+from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import tokenize, tokenize_words
 
@@ -29,7 +29,7 @@ class PromptData:
     parts: Mapping[str, tuple[SpanRows, SpanRows]]
     """Part -> its rows with the word of class 0, and with that of class 1."""
     validation_targets_MC: np.ndarray
-    """What agreement on validation is measured with."""
+    """Labels that agreement on validation is measured with."""
 
 
 def examples(labels_NC: np.ndarray, *, shots: int, seed: int) -> list[int]:
@@ -50,19 +50,19 @@ def context(prompt: Prompt, texts: Sequence[str], labels_NC: np.ndarray, *, seed
     return "".join(f"{texts[i]}\n{prompt.question} {word}\n\n" for i, word in shown)
 
 
-def asked(
+def prompt_rows(
     prompt: Prompt, before: str, texts: Sequence[str], *, source: ModelSource, max_tokens: int
 ) -> tuple[SpanRows, SpanRows]:
-    """Rows of texts with the question after them, and either word. Too long: the beginning goes."""
+    """Rows of texts with the question after them, and either word, truncated from the left."""
     words = tokenize_words(prompt.words, source=source)
-    given = [f"{before}{text}\n{prompt.question}" for text in texts]
+    questions = [f"{before}{text}\n{prompt.question}" for text in texts]
     room = max(len(word) for word in words)
-    read = tokenize(given, source=source, max_tokens=max_tokens, less=room)
+    read = tokenize(questions, source=source, max_tokens=max_tokens, less=room)
     no, yes = (SpanRows.of((read.row(i), word) for i in range(len(read))) for word in words)
     return no, yes
 
 
-def ask(
+def predict_by_words(
     recipe: FitRecipe,
     *,
     data: PromptData,
@@ -70,7 +70,7 @@ def ask(
     execution: Execution,
     observer: Observer,
 ) -> FitResult:
-    """Predict every part by the words' probabilities; the observer sees one evaluation."""
+    """Predict every part by the probabilities of the words; the observer gets one evaluation."""
     began = time.perf_counter()
     training = recipe.training.model_copy(update={"tuning": FullTuning()})
     engine = build_engine(
@@ -87,13 +87,13 @@ def ask(
         engine.close()
     predicted = {part: Predicted(probabilities(found)) for part, found in margins.items()}
     labels_MC = data.validation_targets_MC
-    agrees = agreement(margins["validation"], labels_MC)
+    share = agreement(margins["validation"], labels_MC)
     loss = cross_entropy(margins["validation"], labels_MC)
     observer.evaluated(
         step=0,
         total_steps=0,
         predicted=predicted["validation"],
-        agreement=agrees,
+        agreement=share,
         loss=loss,
         predict=lambda part: predicted[part],
     )
@@ -104,7 +104,7 @@ def ask(
         total_steps=0,
         best_step=0,
         stopped_early=False,
-        validation_agreement=agrees,
+        validation_agreement=share,
         validation_loss=loss,
         train_loss=loss,
         parameters=parameters,

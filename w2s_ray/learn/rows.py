@@ -1,7 +1,7 @@
 """Rows that are more than one text: pairs, and texts of which only some tokens are learned.
 
 Owns how such rows are laid out for a model; like `TokenRows` they have lengths, and pad any of
-their rows into the arrays that the model's forward pass takes. They know no labels and no batches.
+their rows into the arrays that the model's forward pass takes. Labels and batches are no part.
 Shapes: B rows, L tokens of the longest row, N rows in all.
 """
 
@@ -72,7 +72,9 @@ class SpanRows:
     @classmethod
     def of(cls, rows: Iterable[tuple[ArrayLike, ArrayLike]]) -> SpanRows:
         """Rows of (tokens that are read, tokens that are learned)."""
-        pairs = [(np.asarray(read, np.int32), np.asarray(told, np.int32)) for read, told in rows]
+        pairs = [
+            (np.asarray(read, np.int32), np.asarray(learned, np.int32)) for read, learned in rows
+        ]
         starts = np.asarray([len(read) for read, _ in pairs], np.int64)
         return cls(TokenRows.of([np.concatenate(pair) for pair in pairs]), starts)
 

@@ -1,8 +1,8 @@
 """Texts as token arrays: tokenizing, padding, and a file cache.
 
-Owns `TokenRows`, the only form in which the loop sees data, and the rule for over-long texts: they
-lose their beginning, since a question's end or an answer matters more than its opening. It knows
-no labels, no splits and no batches. Shapes: B rows, L tokens of the longest row, N rows in all.
+Owns `TokenRows`, in which the loop has its texts, and the rule that over-long texts are truncated
+from the left, since a question's end or an answer matters more than its beginning. Labels, splits
+and batches are handled elsewhere. Shapes: B rows, L tokens of the longest row, N rows in all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
 
 CHUNK = 4096
-"""Texts given to the tokenizer at once: enough for its threads, little enough for memory."""
+"""Texts per call of the tokenizer: enough for its threads, few enough for memory."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def tokenize(
     """`texts` as the model's own tokenizer reads them, with the special tokens that it adds.
 
     At most `max_tokens` tokens a row, or the model's position limit where that is less. A longer
-    text loses its beginning; special tokens at either end stay. An empty text gives one token.
-    `less` tokens of the limit are left free. Texts that hold their special tokens get none where
-    `special` is false.
+    text is truncated from the left; special tokens at either end stay. An empty text gives one
+    token. `less` tokens of the limit are left free. Texts that hold their special tokens get none
+    where `special` is false.
 
     Raises:
         InputError: nothing is left.
@@ -234,7 +234,7 @@ def stop_token(source: ModelSource) -> int | None:
 
 
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
-    """What decides how a text is read: models of one family share it, and so their tokens."""
+    """A key of all that tokens depend on: models of one family share it, and so their tokens."""
     tokenizer, limit = _tokenizer(source, max_tokens)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -349,7 +349,7 @@ def _read(path: Path) -> TokenRows | None:
 
 
 def _stand_in(tokenizer: Any) -> int:
-    """The token that stands for a text without any."""
+    """The token that represents a text without any."""
     for name in ("bos_token_id", "eos_token_id", "cls_token_id", "pad_token_id"):
         token = getattr(tokenizer, name, None)
         if token is not None:

@@ -1,7 +1,7 @@
 """The one-device engine: plain PyTorch on a GPU or on the CPU.
 
 Owns AdamW, clipping, autocast and its own resume format: tensors as safetensors, never a pickle.
-Weights and optimizer state are fp32; `bf16` is autocast over them. It knows no other workers.
+Weights and optimizer state are fp32; `bf16` is autocast over them. It has no other workers.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from w2s_ray.config import Execution, Form, ModelSource, Training
+from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
+from w2s_ray.learn.forms.language import LanguageModel
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
-from w2s_ray.learn.language import LanguageModel
-from w2s_ray.learn.models import AnyModel, build_model, export_model
+from w2s_ray.learn.models import build_model
 from w2s_ray.learn.padding import check_padding
 
 STATE = "state.safetensors"
@@ -37,11 +38,11 @@ class TorchEngine:
         source: ModelSource,
         execution: Execution,
         seed: int,
-        form: Form = "classes",
+        form: FormName = "classes",
     ) -> None:
         on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
         self.device = torch.device("cuda" if on_gpu else "cpu")
-        self.model: AnyModel = build_model(
+        self.model: FormModel = build_model(
             source,
             tuning=training.tuning,
             seed=seed,
@@ -162,7 +163,7 @@ class TorchEngine:
 
     def export(self, folder: Path) -> None:
         state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
-        export_model(self.model, state, folder)
+        self.model.export(state, folder)
 
     @torch.no_grad()
     def _decay_to_initial(self, lr: float) -> None:

@@ -1,8 +1,8 @@
-"""Features of images by frozen vision models: what a linear probe learns on.
+"""Features of images by frozen vision models, which linear probes are trained on.
 
 Owns preparing pixels as a model's own configuration says, and one pass without gradients. Models
-come from transformers or timm; `pixels:N` is no model but the means of N x N blocks. It knows no
-labels and no files of rows. Shapes: N images, H and W pixels, D width.
+come from transformers or timm; `pixels:N` is no model but the means of N x N blocks. Labels
+and files of rows are handled elsewhere. Shapes: N images, H and W pixels, D width.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Preparation:
     size: tuple[int, int]
     """Height and width of the input."""
     resize: tuple[int, int] | int | None
-    """What an image is resized to before its middle is cut out: a size, or its shorter side; null =
+    """Size that an image is resized to before its middle is cropped, or its shorter side; null =
     `size` itself."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float = 1 / 255
-    """What a pixel's value is multiplied with."""
+    """Factor of a pixel's value."""
 
 
 def pixel_blocks(images: Sequence[np.ndarray], *, blocks: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def pixel_blocks(images: Sequence[np.ndarray], *, blocks: int) -> np.ndarray:
 def features_of(
     images: Sequence[np.ndarray], *, source: ModelSource, on_gpu: bool, batch: int = 32
 ) -> np.ndarray:
-    """The features that the model at `source` gives images, float32 [N, D].
+    """The features of images by the model at `source`, float32 [N, D].
 
     Of a transformer the first token's last state, of a convolutional network the mean over places.
 
@@ -87,7 +87,7 @@ def prepared(image: np.ndarray, how: Preparation) -> Tensor:
 
 
 def _middle(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """The middle of an image, filled up with black where it is too small."""
+    """The middle of an image, padded with black where it is too small."""
     down, right = (max(0, want - have) for want, have in zip(size, pixels.shape[1:], strict=True))
     pixels = F.pad(pixels, (right // 2, right - right // 2, down // 2, down - down // 2))
     top, left = ((have - want) // 2 for want, have in zip(size, pixels.shape[1:], strict=True))
@@ -117,7 +117,7 @@ def _transformers(source: ModelSource) -> tuple[Any, Preparation]:
 
 
 def _own_preparation(source: ModelSource, config: Any) -> Preparation:
-    """What the model's preprocessor_config.json says; half and half where it has none."""
+    """The preparation in the model's preprocessor_config.json; mean and std 0.5 without one."""
     from transformers.utils.hub import cached_file
 
     file = cached_file(
@@ -130,20 +130,20 @@ def _own_preparation(source: ModelSource, config: Any) -> Preparation:
         size = _pair(getattr(config, "image_size", None) or 224)
         return Preparation(size, None, (0.5,) * 3, (0.5,) * 3)
     with open(file, encoding="utf-8") as opened:
-        said = json.load(opened)
-    resize = said.get("size", getattr(config, "image_size", None) or 224)
+        settings = json.load(opened)
+    resize = settings.get("size", getattr(config, "image_size", None) or 224)
     if isinstance(resize, dict):
         resize = resize.get("shortest_edge") or _pair(resize)
-    elif isinstance(resize, int) and not said.get("do_center_crop", False):
+    elif isinstance(resize, int) and not settings.get("do_center_crop", False):
         resize = _pair(resize)
-    crop = said.get("crop_size", resize) if said.get("do_center_crop", False) else resize
-    plain = said.get("do_normalize", True) is False
+    crop = settings.get("crop_size", resize) if settings.get("do_center_crop", False) else resize
+    plain = settings.get("do_normalize", True) is False
     return Preparation(
         size=_pair(crop),
-        resize=resize if said.get("do_resize", True) else _pair(crop),
-        mean=(0.0,) * 3 if plain else tuple(said.get("image_mean", (0.5,) * 3)),
-        std=(1.0,) * 3 if plain else tuple(said.get("image_std", (0.5,) * 3)),
-        scale=said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 1.0,
+        resize=resize if settings.get("do_resize", True) else _pair(crop),
+        mean=(0.0,) * 3 if plain else tuple(settings.get("image_mean", (0.5,) * 3)),
+        std=(1.0,) * 3 if plain else tuple(settings.get("image_std", (0.5,) * 3)),
+        scale=settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0,
     )
 
 
@@ -165,14 +165,16 @@ def _timm(source: ModelSource) -> tuple[Any, Preparation]:
     at = f"@{source.revision}" if source.revision else ""
     name = f"hf-hub:timm/{source.location.removeprefix('timm:')}{at}"
     model = timm.create_model(name, pretrained=True, num_classes=0)
-    said = timm.data.resolve_model_data_config(model)
-    height, width = said["input_size"][1:]
-    resize = round(min(height, width) / said.get("crop_pct", 1.0))
-    return model, Preparation((height, width), resize, tuple(said["mean"]), tuple(said["std"]))
+    settings = timm.data.resolve_model_data_config(model)
+    height, width = settings["input_size"][1:]
+    resize = round(min(height, width) / settings.get("crop_pct", 1.0))
+    return model, Preparation(
+        (height, width), resize, tuple(settings["mean"]), tuple(settings["std"])
+    )
 
 
 def _pooled(output: Any, source: ModelSource) -> Tensor:
-    """One vector for each image from what a model gives: [N, D]."""
+    """One vector for each image from a model's output: [N, D]."""
     states = getattr(output, "last_hidden_state", output)
     if not isinstance(states, Tensor):
         raise InputError(f"{source.location} gives no hidden state; name a vision backbone")

@@ -1,7 +1,6 @@
-"""What methods are made of: losses and label transforms, each one file with its settings.
+"""Losses and label transforms: one file for each, with its settings and its computation.
 
-Owns what each of them computes, beside the settings that a sweep file gives it, so that one more
-is one file and one line. Losses compute with the tensors' own methods and import no torch;
-transforms import NumPy and scikit-learn when they are applied. It knows no models, no training and
-no sweeps, and ground truth only as what a simulated supervisor is told.
+Owns both, so that a new loss or transform is one file and one import. Losses use the methods of
+tensors and import no torch; transforms import NumPy and scikit-learn when they are applied. It
+trains nothing, and only simulated supervisors use ground truth.
 """

@@ -1,16 +1,16 @@
-"""The plan: a sweep as a graph of runs, each planned once however many cells use it.
+"""The plan: a sweep as a graph of runs. A run that several cells use is planned once.
 
-Owns the way from (sweep, resolved inputs, settings that finished studies chose) to fits, studies
-and cells, with ids, dependencies and totals. It is a pure function: asked again after a study
-has ended, it knows that study's refits. It reads no data and no store, and knows no Ray and no
-torch.
+Owns the function from (sweep, resolved inputs, settings that finished studies chose) to fits,
+studies and cells, with ids, dependencies and totals. After a study is done, the sweep is planned
+again, and the plan then has the study's refits. It reads no data and no store, and imports neither
+Ray nor torch.
 """
 
-from w2s_ray.plan.doubts import doubts
 from w2s_ray.plan.forms import check_forms
 from w2s_ray.plan.graph import Plan, PlannedCell, PlannedFit, PlannedStudy, Role
 from w2s_ray.plan.make import Outcomes, make_plan
-from w2s_ray.plan.nodes import NodeKind, Nodes, ResourceError, asked_by, check_nodes
+from w2s_ray.plan.model_order import model_order_warnings
+from w2s_ray.plan.nodes import NodeKind, Nodes, ResourceError, check_nodes, worker_resources
 
 __all__ = [
     "NodeKind",
@@ -22,9 +22,9 @@ __all__ = [
     "PlannedStudy",
     "ResourceError",
     "Role",
-    "asked_by",
     "check_forms",
     "check_nodes",
-    "doubts",
     "make_plan",
+    "model_order_warnings",
+    "worker_resources",
 ]

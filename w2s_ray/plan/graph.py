@@ -1,7 +1,7 @@
-"""The graph of runs: fits, studies and cells, with what each depends on.
+"""The graph of runs: fits, studies and cells, with their dependencies.
 
-Owns what is ready, what a failure blocks, and the totals. It doesn't know how a sweep becomes a
-graph, where results are or where runs run.
+Owns which runs are ready, which runs a failure blocks, and the totals. `make` makes the graph. It
+reads no results and starts no runs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from w2s_ray.config import Execution, FitRecipe, Link, ModelSource, Pair, StudyR
 from w2s_ray.data.inputs import Inputs
 
 Role = Literal["supervisor", "step", "ceiling", "student"]
-"""What a fit is to a cell. A step stands between the supervisor and the student, or before the
-student or the ceiling."""
+"""The role of a fit in a cell. A step is any other fit of a chain: an intermediate model, an
+earlier student, or the language modelling before the student or the ceiling."""
 ROLES: tuple[Role, ...] = ("supervisor", "step", "ceiling", "student")
 
 
 @dataclass(frozen=True)
 class PlannedFit:
-    """A fit with all that is needed to carry it out."""
+    """A fit with everything that is needed to run it."""
 
     id: str
     recipe: FitRecipe
@@ -32,33 +32,33 @@ class PlannedFit:
     task: str
     """The task's name in tables."""
     roles: tuple[Role, ...] = ()
-    """What cells use it as; more than one where cells share it."""
+    """Its roles; several if cells share it."""
     weak: str | None = None
-    """A student's supervisor's model, by its name in tables."""
+    """For students: the supervisor's model, by its name in tables."""
     methods: tuple[str, ...] = ()
-    """The methods that it is a student of; more than one where their settings are the same."""
+    """For students: the methods; several if their settings are the same."""
 
     @property
     def what(self) -> str:
-        """Its roles, with the methods of a student."""
+        """Its roles, and a student's methods: `student naive`."""
         return " and ".join(self.roles) + (f" {'/'.join(self.methods)}" if self.methods else "")
 
     @property
     def called(self) -> str:
-        """What to call it on a terminal."""
+        """Its description on a terminal."""
         taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
         model, seed = self.source.name, self.recipe.seed
         return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Fits that it begins with or learns from."""
+        """Ids of the fits that it starts from or whose predictions are its labels."""
         return self.recipe.parents
 
 
-def keeping(execution: Execution, recipe: FitRecipe) -> Execution:
-    """How a fit runs; one that others begin with leaves its weights."""
-    if not recipe.leaves_weights:
+def with_kept_weights(execution: Execution, recipe: FitRecipe) -> Execution:
+    """`execution`, with `keep` set for fits whose weights other fits need."""
+    if not recipe.keeps_weights:
         return execution
     keep = "last" if recipe.early_stopping is None else "best"
     return execution.model_copy(update={"keep": keep})
@@ -66,7 +66,7 @@ def keeping(execution: Execution, recipe: FitRecipe) -> Execution:
 
 @dataclass(frozen=True)
 class PlannedStudy:
-    """A search with all that is needed to carry it out."""
+    """A study with everything that is needed to run it."""
 
     id: str
     recipe: StudyRecipe
@@ -80,36 +80,35 @@ class PlannedStudy:
     executions: tuple[Execution, ...]
     """One for each of the recipe's cells."""
     between: tuple[tuple[tuple[ModelSource, Execution], ...], ...] = ()
-    """For each of the recipe's cells what its models in between are and how they run."""
+    """For each of the recipe's cells its intermediate models and how they run."""
 
     @property
     def task(self) -> str:
-        """What to call its task or tasks."""
+        """The names of its tasks."""
         return "/".join(dict.fromkeys(self.tasks))
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Supervisors of the cells searched, and studies whose winners are tried first.
+        """Ids of the supervisors of its cells, and of studies whose settings are tried first.
 
-        A study whose predecessor failed is blocked like any run whose parent failed: what it tries
-        would otherwise depend on a fault, not on its recipe.
+        A failed predecessor blocks the study, because its trials must depend only on its recipe.
         """
-        every = (*self.recipe.cells, *(fit for fits in self.recipe.between for fit in fits))
-        supervisors = dict.fromkeys(parent for fit in every for parent in fit.parents)
+        fits = (*self.recipe.cells, *(fit for fits in self.recipe.between for fit in fits))
+        supervisors = dict.fromkeys(parent for fit in fits for parent in fit.parents)
         return (*supervisors, *self.recipe.warm_start)
 
     def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[PlannedFit, ...], ...]:
-        """Each cell's fits of the trial that tries `settings` (dotted), the student last."""
+        """Each cell's fits of the trial with `settings` (dotted), the student last."""
         chains = self.recipe.trial_chains(settings)
         return tuple(self._planned(cell, links) for cell, links in enumerate(chains))
 
     def trial_fits(self, settings: dict[str, Any]) -> tuple[PlannedFit, ...]:
-        """All fits of the trial that tries `settings` (dotted), cell after cell."""
+        """All fits of the trial with `settings` (dotted), cell after cell."""
         return tuple(fit for fits in self.trial_chains(settings) for fit in fits)
 
     @cached_property
     def trial_models(self) -> tuple[str, ...]:
-        """The models of the fits of one trial, as the sweep file has the stages."""
+        """The models of the fits of one trial, with the stages as in the sweep file."""
         return tuple(fit.source.name for fit in self.trial_fits({}))
 
     def _planned(self, cell: int, links: tuple[Link, ...]) -> tuple[PlannedFit, ...]:
@@ -123,7 +122,7 @@ class PlannedStudy:
                     id=link.recipe.run_id,
                     recipe=link.recipe,
                     source=source,
-                    execution=keeping(execution, link.recipe),
+                    execution=with_kept_weights(execution, link.recipe),
                     task=self.tasks[cell],
                     roles=("student" if link is links[-1] else "step",),
                     weak=self.pairs[cell][0],
@@ -134,12 +133,12 @@ class PlannedStudy:
 
     @property
     def called(self) -> str:
-        """What to call it on a terminal."""
+        """Its description on a terminal."""
         return f"study of {self.method} on {self.cells}"
 
     @property
     def cells(self) -> str:
-        """What it trains, in words: each task with its pairs."""
+        """Its cells in words: each task with its pairs."""
         by_task: dict[str, list[str]] = {}
         for task, (weak, strong) in zip(self.tasks, self.pairs, strict=True):
             by_task.setdefault(task, []).append(f"{weak} → {strong}")
@@ -148,7 +147,7 @@ class PlannedStudy:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One replicate of (task, pair, method): what a PGR is computed from."""
+    """One replicate of (task, pair, method), for which a PGR is computed."""
 
     task: str
     weak: str
@@ -156,9 +155,9 @@ class PlannedCell:
     method: str
     seed: int
     objective: str
-    """`none` for a method without search, else what its study may look at."""
+    """`none` for a method without search, else the objective of its study."""
     searched: bool
-    """A transfer study looked at this very cell's ground truth (its task and its pair)."""
+    """Whether a transfer study used the ground truth of this cell (its task and pair)."""
     study: str | None
     supervisor: str
     ceiling: str
@@ -168,7 +167,7 @@ class PlannedCell:
 
 @dataclass
 class Plan:
-    """The graph. Keys are run ids; the order of insertion is an order of execution."""
+    """The graph. Keys are run ids; their order is a possible order of execution."""
 
     sweep: Sweep
     inputs: Inputs
@@ -176,28 +175,28 @@ class Plan:
     studies: dict[str, PlannedStudy] = field(default_factory=dict)
     cells: list[PlannedCell] = field(default_factory=list)
     uses: Counter[Role] = field(default_factory=Counter)
-    """How many fits of each role a run of one cell after the other would train."""
+    """Number of fits of each role if cells didn't share fits."""
 
     @property
     def waiting(self) -> int:
-        """Refits whose recipes are known only when their study has ended."""
+        """Number of refits whose recipes are not known yet, because their study isn't done."""
         return len(
             {(c.study, c.task, c.weak, c.strong, c.seed) for c in self.cells if c.student is None}
         )
 
     @property
     def trials(self) -> int:
-        """Fits that the studies may train at most."""
+        """Largest number of fits that the studies train."""
         return sum(s.recipe.trials * len(s.trial_models) for s in self.studies.values())
 
     def ready(self, *, done: Set[str], excluded: Set[str]) -> Iterator[str]:
-        """Ids of runs whose parents are all done, without those done or excluded."""
+        """Ids of runs that are neither done nor excluded and whose parents are all done."""
         for run in (*self.fits.values(), *self.studies.values()):
             if run.id not in done and run.id not in excluded and done >= set(run.parents):
                 yield run.id
 
     def blocked_by(self, failed: Collection[str]) -> dict[str, str]:
-        """Run id -> the failed run that it can't do without."""
+        """Run id -> the failed run that it depends on."""
         blocked: dict[str, str] = {}
         for run in (*self.fits.values(), *self.studies.values()):
             cause = next((p for p in run.parents if p in failed or p in blocked), None)

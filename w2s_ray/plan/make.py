@@ -1,7 +1,7 @@
-"""From a sweep to its graph: which fits and studies its cells need.
+"""Makes the graph of a sweep: the fits and studies that its cells need.
 
-Owns the walk over seeds, pairs, methods and tasks, and the recipe of each run. A run that several
-cells need is added once. It decides nothing about when or where a run runs.
+Owns the iteration over tasks, seeds, pairs and methods, and the recipe of each run. A run that
+several cells need is added once. It schedules no runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from w2s_ray.plan.graph import (
     PlannedFit,
     PlannedStudy,
     Role,
-    keeping,
+    with_kept_weights,
 )
 from w2s_ray.plan.tuned import check_models
 
@@ -42,15 +42,15 @@ Outcomes = Mapping[str, Mapping[str, Any]]
 """Study id -> the dotted settings that it chose."""
 
 WARM_SHARE = 4
-"""One trial in so many may be given to what smaller pairs chose; at least one is."""
+"""At most one trial in this many tries the settings of a smaller pair's study, but at least one."""
 
 
 def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None) -> Plan:
-    """The graph of `sweep`; `outcomes` are the settings that ended studies chose.
+    """The graph of `sweep`; `outcomes` are the settings that finished studies chose.
 
     Raises:
-        InputError: a search whose settings contradict the sweep's, or a fit that its model can't be
-            trained for.
+        InputError: a search whose settings contradict the sweep's, or a fit with settings that its
+            model doesn't support.
     """
     plan = Plan(sweep=sweep, inputs=inputs)
     planner = _Planner(plan, dict(outcomes or {}))
@@ -61,30 +61,31 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
 
 
 class _Planner:
-    """Adds to a graph what its cells need."""
+    """Adds the cells of a sweep and the runs that they need to a plan."""
 
     def __init__(self, plan: Plan, outcomes: dict[str, Mapping[str, Any]]) -> None:
         self.plan = plan
         self.sweep = plan.sweep
         self.outcomes = outcomes
-        self.known: dict[tuple[str, TaskPair], str] = {}
+        self.studies: dict[tuple[str, TaskPair], str] = {}
+        """(method, cell) -> id of its study."""
 
     def add_task(self, task: str) -> None:
         for seed in self.sweep.seeds:
             for pair in self.sweep.cells():
-                supervisor, ceiling = self.anchors(task, pair, seed)
+                supervisor, ceiling = self.supervisor_and_ceiling(task, pair, seed)
                 for name, method in self.sweep.methods.items():
                     self.add_cell(task, name, method, pair, seed, supervisor, ceiling)
 
-    def anchors(self, task: str, pair: Pair, seed: int) -> tuple[str, str]:
+    def supervisor_and_ceiling(self, task: str, pair: Pair, seed: int) -> tuple[str, str]:
         """Ids of the pair's supervisor and ceiling."""
         weak, strong = (self.sweep.model(label) for label in pair)
         supervisor = self.ground_truth_fit(task, weak, seed, "supervisor_half")
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
-        first = self.add_fit(supervisor, weak, "supervisor", task=task)
-        if all(_generates(method) for method in self.sweep.methods.values()):
-            return first, ceiling.run_id
-        return first, self.add_fit(ceiling, strong, "ceiling", task=task)
+        supervisor_id = self.add_fit(supervisor, weak, "supervisor", task=task)
+        if all(_has_generative_stage(method) for method in self.sweep.methods.values()):
+            return supervisor_id, ceiling.run_id
+        return supervisor_id, self.add_fit(ceiling, strong, "ceiling", task=task)
 
     def add_cell(
         self,
@@ -97,7 +98,7 @@ class _Planner:
         ceiling: str,
     ) -> None:
         study = self.study_of(name, TaskPair(task=task, pair=pair)) if method.search else None
-        if _generates(method):
+        if _has_generative_stage(method):
             ceiling = self.generative_ceiling(task, name, pair, seed)
         student = None
         if study is None or study in self.outcomes:
@@ -120,7 +121,7 @@ class _Planner:
         )
 
     def add_chain(self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]) -> str:
-        """Plan a cell's student and the steps to it; the student's id."""
+        """Plan a cell's student and its chain; returns the student's id."""
         strong, between = self.sweep.model(pair[1]), self.sweep.between(name, pair)
         links = self.chain(task, name, pair, seed, chosen)
         for link in links:
@@ -132,7 +133,7 @@ class _Planner:
     def chain(
         self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]
     ) -> tuple[Link, ...]:
-        """The fits of a cell, after its supervisors, under the settings `chosen`."""
+        """The fits of a cell after its supervisors, with the settings `chosen`."""
         supervisors = self.supervisors(task, name, pair, seed)
         strong = self.sweep.model(pair[1])
         student, *between = (
@@ -145,43 +146,43 @@ class _Planner:
         return chain(student, between=between, stages=stages)
 
     def supervisors(self, task: str, name: str, pair: Pair, seed: int) -> tuple[str, ...]:
-        """Ids of the supervisors that label for a cell, which are planned: its own first."""
+        """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first."""
         weak = self.sweep.model(pair[0])
-        found = [(weak, seed)]
+        labellers = [(weak, seed)]
         for stage in self.sweep.methods[name].stages:
             if isinstance(stage, EnsembleStage):
-                found += [(self.sweep.model(label), seed) for label in stage.supervisors]
-                found += [(weak, other) for other in stage.seeds]
+                labellers += [(self.sweep.model(label), seed) for label in stage.supervisors]
+                labellers += [(weak, other) for other in stage.seeds]
         ids = []
-        for model, its_seed in dict.fromkeys((model.label, seed) for model, seed in found):
-            declared = self.sweep.model(model)
-            recipe = self.ground_truth_fit(task, declared, its_seed, "supervisor_half")
-            ids.append(self.add_fit(recipe, declared, "supervisor", task=task, counted=False))
+        for label, its_seed in dict.fromkeys((model.label, seed) for model, seed in labellers):
+            model = self.sweep.model(label)
+            recipe = self.ground_truth_fit(task, model, its_seed, "supervisor_half")
+            ids.append(self.add_fit(recipe, model, "supervisor", task=task, counted=False))
         return tuple(ids)
 
     def generative_ceiling(self, task: str, name: str, pair: Pair, seed: int) -> str:
-        """Plan the ceiling that begins with the weights that the method's student begins with."""
+        """Plan the ceiling that starts from the same weights as the method's student."""
         strong = self.sweep.model(pair[1])
         links = self.chain(task, name, pair, seed, {})
-        read = next(k.recipe for k in links if k.rung is None and k.recipe.form == "text")
-        self.add_fit(read, strong, "step", task=task)
+        language_model = next(k.recipe for k in links if k.rung is None and not k.recipe.has_labels)
+        self.add_fit(language_model, strong, "step", task=task)
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
-        begun = ceiling.model_copy(update={"model": f"run:{read.run_id}"})
-        return self.add_fit(begun, strong, "ceiling", task=task)
+        ceiling = ceiling.model_copy(update={"model": f"run:{language_model.run_id}"})
+        return self.add_fit(ceiling, strong, "ceiling", task=task)
 
     def is_searched(self, task: str, pair: Pair) -> bool:
         searched = self.sweep.searched_cells(task)
-        here = TaskPair(task=task, pair=pair)
-        return self.sweep.search.objective == "transfer" and here in searched
+        cell = TaskPair(task=task, pair=pair)
+        return self.sweep.search.objective == "transfer" and cell in searched
 
     def study_of(self, name: str, cell: TaskPair) -> str:
-        """The study that finds `name`'s settings for `cell`."""
-        if (name, cell) not in self.known:
-            self.known[name, cell] = self.add_study(name, cell)
-        return self.known[name, cell]
+        """Id of the study that chooses the settings of the method `name` for `cell`."""
+        if (name, cell) not in self.studies:
+            self.studies[name, cell] = self.add_study(name, cell)
+        return self.studies[name, cell]
 
     def add_study(self, name: str, cell: TaskPair) -> str:
-        """Plan the study that finds `name`'s settings for `cell`, after what it waits for."""
+        """Plan the study for `cell`, and the runs that it needs; returns its id."""
         search = self.sweep.search
         transfer = search.objective == "transfer"
         searched = self.sweep.searched_cells(cell.task) if transfer else (cell,)
@@ -223,21 +224,21 @@ class _Planner:
         return recipe.run_id
 
     def add_predecessors(self, name: str, cell: TaskPair) -> tuple[str, ...]:
-        """The studies whose winners the study of `cell` tries first, the nearest pair first."""
+        """Ids of the studies whose settings the study of `cell` tries first, nearest pair first."""
         search = self.sweep.search
         if search.warm_start == "none":
             return ()
         most = max(1, search.trials // WARM_SHARE)
         smaller = sorted(
             (pair for pair in self.sweep.cells() if self._is_smaller(pair, cell.pair)),
-            key=lambda pair: [self._rank(label) for label in reversed(pair)],
+            key=lambda pair: [self._position(label) for label in reversed(pair)],
             reverse=True,
         )
         nearest = [TaskPair(task=cell.task, pair=pair) for pair in smaller[:most]]
         return tuple(dict.fromkeys(self.study_of(name, where) for where in nearest))
 
     def searched_fit(self, name: str, where: TaskPair, label: str) -> FitRecipe:
-        """What a trial begins with on one cell for the model `label`, before stages.
+        """The recipe of `label` as a student in a trial, before stages and the trial's settings.
 
         Its supervisors are those of the first seed.
         """
@@ -247,9 +248,9 @@ class _Planner:
         return self.student_fit(where.task, model, supervisors, self.sweep.search.seed, settings)
 
     def ground_truth_fit(self, task: str, model: Model, seed: int, train_on: Any) -> FitRecipe:
-        labelled = ("student_half",) if train_on == "supervisor_half" else ()
+        weak_labels = ("student_half",) if train_on == "supervisor_half" else ()
         settings = self.sweep.ground_truth_settings(model)
-        predicts = (*labelled, "validation", "test")
+        predicts = (*weak_labels, "validation", "test")
         labels = Labels(source="ground_truth")
         return self.fit(task, model, labels, seed, settings, train_on, predicts)
 
@@ -278,7 +279,7 @@ class _Planner:
             split=self.plan.inputs.splits[task].fingerprint,
             form=self.plan.inputs.splits[task].form,
             train_on=train_on,
-            model=self.begins_with(model, task),
+            model=self.initial_model(model, task),
             labels=labels,
             training=settings.training,
             loss=settings.loss,
@@ -287,17 +288,17 @@ class _Planner:
             predicts=predicts,
         )
 
-    def begins_with(self, model: Model, task: str) -> str:
-        """The identity of the model's first weights; a pretraining that makes them is planned.
+    def initial_model(self, model: Model, task: str) -> str:
+        """The identity of the model's initial weights; a pretraining of them is planned.
 
-        For chat messages it names the model's chat template, too.
+        For chat messages it includes the digest of the model's chat template.
         """
-        found, inputs = self.sweep.pretrained(model), self.plan.inputs
-        if found is None:
+        pretraining, inputs = self.sweep.pretraining_of(model), self.plan.inputs
+        if pretraining is None:
             identity = inputs.models[model.label].identity
             template = inputs.templates.get(model.label) if inputs.splits[task].chat else None
             return identity if template is None else f"{identity} chat:{template}"
-        source, step = found
+        source, step = pretraining
         pretrain = source.pretrain
         assert pretrain is not None
         recipe = FitRecipe(
@@ -331,14 +332,14 @@ class _Planner:
         if counted:
             self.plan.uses[role] += 1
         known = self.plan.fits.get(run_id)
-        had = known.roles if known else ()
+        roles = known.roles if known else ()
         self.plan.fits[run_id] = PlannedFit(
             id=run_id,
             recipe=recipe,
             source=self.plan.inputs.models[model.label],
-            execution=keeping(self.sweep.execution_of(model), recipe),
+            execution=with_kept_weights(self.sweep.execution_of(model), recipe),
             task=task,
-            roles=tuple(r for r in ROLES if r == role or r in had),
+            roles=tuple(r for r in ROLES if r == role or r in roles),
             weak=weak or (known.weak if known else None),
             methods=tuple(
                 dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
@@ -346,20 +347,22 @@ class _Planner:
         )
         return run_id
 
-    def _rank(self, label: str) -> int:
+    def _position(self, label: str) -> int:
         return [model.label for model in self.sweep.models].index(label)
 
     def _is_smaller(self, pair: Pair, than: Pair) -> bool:
-        no_larger = all(self._rank(a) <= self._rank(b) for a, b in zip(pair, than, strict=True))
+        no_larger = all(
+            self._position(a) <= self._position(b) for a, b in zip(pair, than, strict=True)
+        )
         return no_larger and pair != than
 
 
-def _generates(method: Method) -> bool:
+def _has_generative_stage(method: Method) -> bool:
     return any(isinstance(stage, GenerativeStage) for stage in method.stages)
 
 
 def _trials(recipe: StudyRecipe) -> int:
-    """Trials that the study will have: a grid has no more than its points."""
+    """Number of trials of the study: at most the points of a grid."""
     if recipe.sampler != "grid":
         return recipe.trials
     return min(grid_size(recipe.space), recipe.trials)

@@ -1,7 +1,7 @@
-"""What fits ask of their models' files: layers, modules for adapters, a head, room for answers.
+"""Checks of a plan's fits against their models' files: layers, adapters, head, answer length.
 
-Owns these checks of a finished plan, where the files say it. What only a loaded model can tell is
-refused when it is loaded, before it is trained.
+Owns the checks that are possible with the files on this machine. The others are made when a model
+is loaded, before it is trained.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from w2s_ray.config import (
+    FORMS,
     FitRecipe,
     LastLayersTuning,
     LoraTuning,
@@ -21,24 +22,23 @@ from w2s_ray.config import (
 )
 from w2s_ray.config.merge import with_settings
 from w2s_ray.config.space import Space
-from w2s_ray.data.architecture import Architecture, read_architecture
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import described
 from w2s_ray.data.folders import ModelFiles, model_files
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.data.skeletons import SKELETONS, lacks_head
+from w2s_ray.data.skeletons import lacks_head
 from w2s_ray.errors import InputError
 from w2s_ray.plan.graph import Plan
 
-_LANGUAGE = ("answers", "text")
-"""Forms that a language model reads and writes."""
 _SHOWN = 12
-"""Modules that a line names."""
+"""Largest number of modules in a message."""
 
 
 def check_models(plan: Plan) -> None:
-    """Refuse fits that their models can't be trained for.
+    """Refuse fits with settings that their models don't support.
 
     Raises:
-        InputError: names the setting, the model and what there is.
+        InputError: names the setting, the model and what the model has.
     """
     known: dict[str, _Known] = {}
     seen: set[tuple[Any, ...]] = set()
@@ -53,7 +53,7 @@ def check_models(plan: Plan) -> None:
 
 
 class _Known:
-    """What this machine has on one model."""
+    """A model's files and shape, as far as they are on this machine."""
 
     def __init__(self, source: ModelSource, inputs: Inputs) -> None:
         self.source = source
@@ -67,7 +67,8 @@ class _Known:
     def shape(self) -> Architecture | None:
         new = self._inputs.architectures.get(self.source.identity)
         if new is not None:
-            return read_architecture(new.config(new.most_tokens))
+            found = described(new.config(new.most_tokens))
+            return None if isinstance(found, str) else found
         return None if self.files is None else self.files.architecture
 
     @property
@@ -78,26 +79,22 @@ class _Known:
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
-        """Names of the modules that can have an adapter; empty where they aren't known."""
-        if self.files is not None and self.files.tensors:
-            named = (n.rpartition(".") for n, shape in self.files.tensors.items() if len(shape) > 1)
-            return tuple(module for module, _, leaf in named if leaf == "weight")
-        if self.shape is None:
-            return ()
-        skeleton = SKELETONS[self.shape.family]
-        within = (f"{skeleton.layers}.0.{name}" for name in skeleton.matrices)
-        return (*within, skeleton.embedding, *skeleton.outside, *skeleton.head)
+        """Names of the modules that can have an adapter; empty if they aren't known."""
+        tensors, head = (self.files.tensors if self.files is not None else {}), ()
+        if not tensors and self.shape is not None:
+            tensors, head = self.shape.skeleton.tensors, self.shape.skeleton.head
+        named = (name.rpartition(".") for name, shape in tensors.items() if len(shape) > 1)
+        return (*(module for module, _, leaf in named if leaf == "weight"), *head)
 
     @property
-    def tied(self) -> bool | None:
-        """Whether config.json says that the head is the embedding."""
-        if self.source.identity in self._inputs.architectures:
-            return True
-        return None if self.files is None else self.files.text.get("tie_word_embeddings")
+    def shown(self) -> str:
+        """Some of the modules, by the last parts of their names."""
+        last = dict.fromkeys(name.rpartition(".")[2] for name in self.modules)
+        return ", ".join([name for name in last if not name.isdecimal()][:_SHOWN])
 
 
 def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
-    """Every fit of the plan with its settings, and every search with those that it may try."""
+    """Every fit of the plan with its settings, and every cell of a study with those to try."""
     for fit in plan.fits.values():
         yield fit.recipe, fit.source, fit.recipe.training
     for study in plan.studies.values():
@@ -107,7 +104,7 @@ def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
 
 
 def _tried(training: Training, space: Space) -> Iterator[Training]:
-    """`training` with each kind of tuning, and each bound of its settings, that `space` has."""
+    """`training` with each kind of tuning in `space`, and each bound of the kind's settings."""
     path = "training.tuning"
     for way in branches(space):
         fixed = {name: value for name, value in way.fixed.items() if name.startswith(path)}
@@ -119,43 +116,44 @@ def _tried(training: Training, space: Space) -> Iterator[Training]:
 
 
 def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs) -> None:
-    language = recipe.form in _LANGUAGE or recipe.prompt is not None
+    language = FORMS[recipe.form].is_language or recipe.prompt is not None
     match training.tuning:
         case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
             raise InputError(
-                f"training.tuning.layers is {layers}, more than {model.source.name} has "
-                f"({model.layers}); lower it"
+                f"training.tuning.layers is {layers}, but {model.source.name} has {model.layers} "
+                "layers; lower it"
             )
         case LoraTuning(targets=[*targets]) if model.modules:
             _check_targets(targets, model, language=language)
+        case LoraTuning(targets=None) if model.shape is not None and model.shape.adapted is None:
+            raise InputError(
+                f"training.tuning.targets is null, and peft has no default for {model.source.name} "
+                f"({model.shape.family}); name modules of [{model.shown}]"
+            )
         case _:
             pass
     if language and recipe.model == model.source.identity:
         _check_head(model)
-    if recipe.form == "answers" and recipe.learns_from_ground_truth:
+    if recipe.learns_from_ground_truth:
         _check_answers(recipe, training, model.source, inputs)
 
 
 def _check_targets(targets: Collection[str], model: _Known, *, language: bool) -> None:
-    skeleton = SKELETONS[model.shape.family] if model.shape is not None else None
+    skeleton = model.shape.skeleton if model.shape is not None else None
     for target in targets:
         found = [n for n in model.modules if n == target or n.endswith(f".{target}")]
         if not found:
-            last = dict.fromkeys(name.rpartition(".")[2] for name in model.modules)
-            shown = [name for name in last if not name.isdecimal()][:_SHOWN]
             raise InputError(
-                f"training.tuning.targets: {target!r} matches no module of {model.source.name}; it "
-                f"has [{', '.join(shown)}]"
+                f"training.tuning.targets: {target!r} matches no module of {model.source.name}; "
+                f"choose from [{model.shown}]"
             )
-        if not language or skeleton is None:
+        if not language or skeleton is None or not skeleton.tied:
             continue
-        shared = {skeleton.embedding, *skeleton.head}
-        tied = model.tied if model.tied is not None else skeleton.tied
-        if tied and any(name.endswith(tuple(shared)) for name in found):
+        if any(name.endswith((skeleton.embedding, *skeleton.head)) for name in found):
             raise InputError(
-                f"training.tuning.targets: {target} of {model.source.name} is the embedding and "
-                "the language model's head at once (tie_word_embeddings), and an adapter would "
-                "change one of them alone; leave it out"
+                f"training.tuning.targets: {target} of {model.source.name} is both the embedding "
+                "and the language model's head (tie_word_embeddings), and an adapter would change "
+                "only one of them; remove it"
             )
 
 
@@ -163,11 +161,11 @@ def _check_head(model: _Known) -> None:
     files, shape = model.files, model.shape
     if files is None or shape is None or not files.tensors or not shape.causal:
         return
-    if lacks_head(files.tensors, shape.family, tied=model.tied):
+    if lacks_head(files.tensors, shape.skeleton):
         raise InputError(
             f"{model.source.name}: its files have no language model's head "
-            f"({SKELETONS[shape.family].head[0]}.weight), and config.json doesn't tie it to the "
-            "embedding, so it can't write; name a causal language model"
+            f"({shape.skeleton.head[0]}.weight), and config.json doesn't tie it to the "
+            "embedding, so it can't generate text; give a causal language model"
         )
 
 
@@ -178,7 +176,7 @@ def _check_answers(
     longer = sum(rows for tokens, rows in lengths.items() if tokens > training.answer_tokens)
     if longer:
         raise InputError(
-            f"training.answer_tokens is {training.answer_tokens}, and {longer:,} of "
-            f"{sum(lengths.values()):,} answers are longer for {source.name}, the longest "
-            f"{max(lengths)} tokens with its end; raise it to {max(lengths)}"
+            f"training.answer_tokens is {training.answer_tokens}, but {longer:,} of "
+            f"{sum(lengths.values()):,} answers are longer for {source.name} (the longest has "
+            f"{max(lengths)} tokens, including the end token); raise it to {max(lengths)}"
         )

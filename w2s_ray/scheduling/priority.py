@@ -1,8 +1,8 @@
-"""Which run goes first where there is no room for all: the one with the longest work behind it.
+"""The priority of runs where resources are scarce: the longest remaining path goes first.
 
-Owns the order alone, by critical path: a run that others wait for, and a long one, start before a
-short one that nobody waits for, so that the last processors end together. Sizes are guessed from
-the order of the sweep's models, weakest first. It changes no result.
+Owns the order, by critical path: long runs, and runs that others depend on, start before short runs
+without dependents, so that the last processors end together. Durations are guessed from the order
+of the sweep's models, weakest first. The order changes no result.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ GROWTH = 2.0
 
 
 def priorities(plan: Plan) -> dict[str, int]:
-    """Fit or study -> its place in the order, from 0."""
+    """Fit or study -> its position in the order, from 0."""
     size = {model.label: GROWTH**i for i, model in enumerate(plan.sweep.models)}
 
-    def own(run: PlannedFit | PlannedStudy) -> float:
+    def duration(run: PlannedFit | PlannedStudy) -> float:
         if isinstance(run, PlannedFit):
             return size.get(run.source.name, 1.0)
         rounds = -(-run.recipe.trials // run.recipe.concurrent_trials)
         return sum(size.get(model, 1.0) for model in run.trial_models) * rounds
 
     runs = {run.id: run for run in (*plan.fits.values(), *plan.studies.values())}
-    waiting = dict.fromkeys(runs, 0.0)
+    after = dict.fromkeys(runs, 0.0)
+    """Run -> duration of the longest chain of runs that depend on it."""
     for run_id in _children_first(runs):
-        behind = waiting[run_id] + own(runs[run_id])
+        path = after[run_id] + duration(runs[run_id])
         for parent in runs[run_id].parents:
-            if parent in waiting:
-                waiting[parent] = max(waiting[parent], behind)
-    places = {run_id: place for place, run_id in enumerate(runs)}
-    order = sorted(runs, key=lambda run_id: (-waiting[run_id] - own(runs[run_id]), places[run_id]))
+            if parent in after:
+                after[parent] = max(after[parent], path)
+    position = {run_id: i for i, run_id in enumerate(runs)}
+    order = sorted(runs, key=lambda run: (-after[run] - duration(runs[run]), position[run]))
     return {run_id: priority for priority, run_id in enumerate(order)}
 
 

@@ -1,7 +1,7 @@
-"""Requests for workers: the resources that a fit needs, whether they are free, and which is next.
+"""Requests for workers: the resources of a fit, whether they are free, and which request is next.
 
-Owns the rule, as functions of values: the worker pool applies it to a running cluster, and a
-simulation to an imagined one. No request is granted without free resources, and queues (the sweep's
+Owns the rule, as functions of values: the worker pool applies it to a running cluster, and
+simulations to a model of one. No request is granted without free resources, and queues (the sweep's
 own fits, each study) take turns, so that none starves another. It holds no workers and no clock.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from w2s_ray.config import Execution
-from w2s_ray.plan.nodes import ACCELERATOR, said
+from w2s_ray.plan.nodes import ACCELERATOR, resources_text
 
 SWEEP = "sweep"
 """The queue of the fits that belong to no study."""
@@ -50,12 +50,12 @@ class WorkerSpec:
         return self.workers * (self.cpus if kind == "CPU" else self.gpus)
 
     @property
-    def said(self) -> str:
-        """What it holds, in words."""
-        asked = {"CPU": self.cpus, "GPU": self.gpus, f"{ACCELERATOR}{self.accelerator}": 1.0}
-        if self.accelerator is None:
-            asked = {"CPU": self.cpus, "GPU": self.gpus}
-        one = said({name: need for name, need in asked.items() if need})
+    def resources_text(self) -> str:
+        """Its resources, as text."""
+        resources = {"CPU": self.cpus, "GPU": self.gpus}
+        if self.accelerator is not None:
+            resources[f"{ACCELERATOR}{self.accelerator}"] = 1.0
+        one = resources_text({name: amount for name, amount in resources.items() if amount})
         return one if self.workers == 1 else f"{self.workers} workers x {one}"
 
 
@@ -71,71 +71,75 @@ class RequestId(NamedTuple):
 
     @property
     def requester(self) -> str:
-        """Who wants the fit, as one word."""
+        """The request's queue and priority, as one word."""
         return f"{self.queue}#{self.priority}"
 
 
 @dataclass(frozen=True)
 class FitRequest:
-    """A fit that wants to start."""
+    """A request for a worker for a fit."""
 
     run_id: str
     queue: str
-    """Whose turn it takes: a study's id, or the sweep's own fits."""
+    """A study's id, or the queue of the sweep's own fits."""
     spec: WorkerSpec
     priority: int = 0
-    """Smaller goes first within its party; in a study it is the trial's number."""
+    """The smaller goes first within its queue; in a study it is the trial's number."""
 
     @property
     def id(self) -> RequestId:
-        """Who wants which fit: the same again where a requester asks once more."""
+        """Its identity, equal for a repeated request."""
         return RequestId(self.run_id, self.queue, self.priority)
 
 
 def next_request(
-    waiting: Sequence[FitRequest], *, busy: Iterable[FitRequest], room: Mapping[str, float]
+    queued: Sequence[FitRequest], *, busy: Iterable[FitRequest], capacity: Mapping[str, float]
 ) -> int:
-    """The place in `waiting` of the ask whose turn it is; nobody overtakes it.
+    """The index in `queued` of the next request; no later request overtakes it.
 
-    The party with the smallest share of the cluster goes first, then the smaller rank, then who has
-    waited longer.
+    The queue with the smallest share of the cluster goes first, then the smaller priority, then the
+    older request.
     """
     held: dict[str, float] = {}
     for (queue, spec), count in Counter((request.queue, request.spec) for request in busy).items():
-        held[queue] = held.get(queue, 0.0) + count * share(spec, room=room)
+        held[queue] = held.get(queue, 0.0) + count * share(spec, capacity=capacity)
     return min(
-        range(len(waiting)),
-        key=lambda i: (held.get(waiting[i].queue, 0.0), waiting[i].priority, i),
+        range(len(queued)),
+        key=lambda i: (held.get(queued[i].queue, 0.0), queued[i].priority, i),
     )
 
 
-def has_room(spec: WorkerSpec, *, held: Iterable[WorkerSpec], room: Mapping[str, float]) -> bool:
-    """Whether `spec` fits beside what is `held`; where nothing is, one layout always does.
+def has_capacity(
+    spec: WorkerSpec, *, held: Iterable[WorkerSpec], capacity: Mapping[str, float]
+) -> bool:
+    """Whether a worker fits beside those that are `held`; the only one on a cluster always does.
 
-    No fit spans two GPUs with a share of each, so shares are packed into whole ones.
+    No fit uses shares of two GPUs, so shares are packed into whole GPUs.
     """
     others = list(held)
     every = [*others, spec]
     return not others or all(
         (sum(each.total(kind) for each in every) if kind == "CPU" else whole_gpus(every, kind))
-        <= there + 1e-9
-        for kind, there in room.items()
+        <= amount + 1e-9
+        for kind, amount in capacity.items()
     )
 
 
 def whole_gpus(specs: Iterable[WorkerSpec], kind: str = "GPU") -> float:
     """How many GPUs `specs` need: shares by first fit, largest first."""
     totals = [total for each in specs if (total := each.total(kind))]
-    left: list[float] = []
+    free_shares: list[float] = []
     for need in sorted((total for total in totals if total < 1), reverse=True):
-        place = next((i for i, free in enumerate(left) if free >= need - 1e-9), None)
-        if place is None:
-            left.append(1.0 - need)
+        gpu = next((i for i, free in enumerate(free_shares) if free >= need - 1e-9), None)
+        if gpu is None:
+            free_shares.append(1.0 - need)
         else:
-            left[place] -= need
-    return sum(total for total in totals if total >= 1) + len(left)
+            free_shares[gpu] -= need
+    return sum(total for total in totals if total >= 1) + len(free_shares)
 
 
-def share(spec: WorkerSpec, *, room: Mapping[str, float]) -> float:
-    """The part of the cluster's scarcest resource that a layout takes."""
-    return max((spec.total(kind) / there for kind, there in room.items() if there), default=0.0)
+def share(spec: WorkerSpec, *, capacity: Mapping[str, float]) -> float:
+    """The share of the cluster's scarcest resource that a worker holds."""
+    return max(
+        (spec.total(kind) / amount for kind, amount in capacity.items() if amount), default=0.0
+    )

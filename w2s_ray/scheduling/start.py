@@ -1,8 +1,8 @@
-"""What the driver takes up next of all that is ready; the floor then decides who gets room when.
+"""Which ready runs the driver starts next; the worker pool then decides when each gets a worker.
 
-Owns how many runs are under watch at once: enough to keep the cluster full, few enough for the
-driver's machine, since every study and every fit under watch is a process or a thread there. The
-longest work goes first. It is a function of values and knows no Ray.
+Owns how many runs are monitored at once: enough to keep the cluster busy, few enough for the
+driver's machine, where every monitored study is a process and every monitored fit a thread. Runs
+with the highest priority go first. All functions depend on values alone.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from w2s_ray.config import Execution, Limits
 from w2s_ray.plan import PlannedFit, PlannedStudy
 
 AHEAD = 2
-"""Fits that wait for room while others run, as a multiple of those that there is room for; and
-trials of the studies at once."""
+"""Queued fits, as a multiple of those that the cluster runs at once; likewise concurrent trials."""
 
 Slots = Callable[[Execution], int]
-"""How many fits of one execution the cluster holds at once."""
+"""How many fits of one execution the cluster runs at once."""
 
 
 def at_once(study: PlannedStudy, *, limits: Limits, slots: Slots) -> int:
-    """Trials of a study that run at once at most."""
+    """The most concurrent trials of a study."""
     most = limits.trials_at_once or slots(study.executions[0])
     return max(1, min(most, study.recipe.concurrent_trials))
 
@@ -34,14 +33,14 @@ def studies_to_start(
     limits: Limits,
     slots: Slots,
 ) -> list[PlannedStudy]:
-    """The studies to begin now, besides those `running`."""
+    """The studies to start now, besides those `running`."""
     started: list[PlannedStudy] = []
     for study in sorted(ready, key=lambda study: order[study.id]):
-        under_way = [*running, *started]
+        current = [*running, *started]
         if limits.studies_at_once is not None:
-            full = len(under_way) >= limits.studies_at_once
+            full = len(current) >= limits.studies_at_once
         else:
-            trials = sum(at_once(other, limits=limits, slots=slots) for other in under_way)
+            trials = sum(at_once(other, limits=limits, slots=slots) for other in current)
             full = trials >= AHEAD * slots(study.executions[0])
         if full:
             break
@@ -56,7 +55,7 @@ def fits_to_start(
     order: Mapping[str, int],
     slots: Slots,
 ) -> list[PlannedFit]:
-    """The fits to put in line now, where `running` are in line or under way already."""
+    """The fits to queue now, where `running` are queued or running already."""
     started: list[PlannedFit] = []
     for fit in sorted(ready, key=lambda fit: order[fit.id]):
         if running + len(started) < (1 + AHEAD) * slots(fit.execution):

@@ -1,9 +1,9 @@
-"""Which settings a study's n-th trial tries: a pure function of the study's recipe and its trials.
+"""The settings of a study's n-th trial: a pure function of the study's recipe and its trials.
 
 Owns the sampling, by Optuna. Trial n is proposed from the trials up to n - concurrent_trials alone,
 however many have ended by then, with a sampler seeded by (study seed, n), in an Optuna study that
-is rebuilt from them. So a study proposes the same whatever finishes first, and a resumed study goes
-on as if it had never stopped. It knows no Ray and no store.
+is rebuilt from them. So the proposals don't depend on the order in which trials end, and a resumed
+study proposes the same as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from w2s_ray.config import Distribution, OneOf, StudyRecipe, branch, branches
 from w2s_ray.config.space import listed
 from w2s_ray.errors import InputError
-from w2s_ray.search.trials import Trial, figures
+from w2s_ray.search.trials import Trial, objectives
 
 if TYPE_CHECKING:
     import optuna
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a trial tries."""
+    """The settings of a proposed trial."""
 
     settings: dict[str, Any]
-    """Dotted setting -> the value to try; a chosen kind is among them, as `loss.kind`."""
+    """Dotted setting -> its value; a chosen kind is among them, as `loss.kind`."""
     attrs: dict[str, Any] = field(default_factory=dict)
-    """What the ended trial's `attrs` must be: `sampler`, Optuna's notes on the trial (nsga2: its
+    """The ended trial's `attrs`: `sampler`, Optuna's system attributes of the trial (nsga2: its
     generation), and `inactive`, values drawn for kinds that were not chosen (nsga2)."""
 
 
@@ -43,14 +43,14 @@ def propose(
     seen: Sequence[Trial],
     first: Sequence[Mapping[str, Any]] = (),
 ) -> Proposal:
-    """What trial `number` tries, given the trials it may learn from.
+    """The settings of trial `number`, given the trials that are visible to it.
 
-    `first` are settings to begin with, those that the studies in `recipe.warm_start` chose: the
-    first trials try them, each once. The samplers are Optuna's; a grid is walked in an order
-    shuffled by the study's seed.
+    `first` are the settings of the first trials, each once: those that the studies in
+    `recipe.warm_start` chose. The samplers are Optuna's; a grid's points are in an order shuffled
+    by the study's seed.
 
     Raises:
-        InputError: settings in `first` that the recipe's space doesn't hold.
+        InputError: settings in `first` that are outside the recipe's space.
     """
     given = _checked(recipe, first)
     if recipe.sampler == "grid":
@@ -60,16 +60,16 @@ def propose(
     if number < len(given):
         study.enqueue_trial(_params(recipe, given[number]), skip_if_exists=False)
     trial = study.ask()
-    trial.relative_params  # noqa: B018 - drawn now, so that a given trial gets its notes too
+    trial.relative_params  # noqa: B018 - drawn now, so that an enqueued trial has attributes too
     drawn = _drawn(recipe, trial)
     settings = _settings(recipe, drawn)
     return Proposal(settings, _attrs(recipe, drawn, settings, study.trials[-1].system_attrs))
 
 
 def rebuilt(recipe: StudyRecipe, seen: Sequence[Trial]) -> optuna.Study:
-    """Optuna's study as it would be had it run the trials `seen`, in their order.
+    """Optuna's study as if it had run the trials `seen`, in their order.
 
-    A pruned trial is told as pruned, with its curve; a failed one, or one whose objective is no
+    A pruned trial is added as pruned, with its curve; a failed one, or one whose objective is no
     number, as failed.
     """
     import optuna
@@ -84,12 +84,12 @@ def rebuilt(recipe: StudyRecipe, seen: Sequence[Trial]) -> optuna.Study:
 
 
 def _frozen(recipe: StudyRecipe, trial: Trial, distributions: Mapping[str, Any]) -> Any:
-    """An ended trial as Optuna wants it told."""
+    """An ended trial as an Optuna trial."""
     import optuna
     from optuna.trial import TrialState
 
     params = {**_params(recipe, trial.settings), **trial.attrs.get("inactive", {})}
-    values = figures(recipe, trial)
+    values = objectives(recipe, trial)
     ended = TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE if values else ended,
@@ -125,7 +125,7 @@ def _sampler(recipe: StudyRecipe, number: int) -> Any:
 
 
 def _parameters(recipe: StudyRecipe) -> dict[str, Distribution]:
-    """Every parameter's name in Optuna -> what to try: all kinds' settings, each by its kind."""
+    """Every parameter's name in Optuna -> its distribution, the settings of all kinds included."""
     return {
         _name(path, way.kinds): free
         for way in branches(recipe.space)
@@ -138,7 +138,7 @@ def _parameters(recipe: StudyRecipe) -> dict[str, Distribution]:
 
 
 def _name(path: str, kinds: Mapping[str, str]) -> str:
-    """A setting's name in Optuna, where each kind's `alpha` is a parameter of its own."""
+    """A setting's name in Optuna, where each kind's `alpha` is a separate parameter."""
     for fork, kind in kinds.items():
         if path.startswith(f"{fork}."):
             return f"{fork}[{kind}].{path.removeprefix(f'{fork}.')}"
@@ -151,28 +151,28 @@ def _kinds(recipe: StudyRecipe, settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _params(recipe: StudyRecipe, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's settings as Optuna's parameters; what its kinds fix is none."""
+    """A trial's settings as Optuna's parameters, without those that its kinds fix."""
     kinds = _kinds(recipe, settings)
     free = branch(recipe.space, kinds).free
     return {
         **{f"{path}.kind": kind for path, kind in kinds.items()},
-        **{_name(path, kinds): _told(settings[path]) for path in free},
+        **{_name(path, kinds): _encode(settings[path]) for path in free},
     }
 
 
-def _told(value: Any) -> Any:
-    """A value as Optuna has it, which chooses among plain values: a list is JSON there."""
+def _encode(value: Any) -> Any:
+    """A setting's value for Optuna, whose choices are plain values: a list becomes JSON."""
     return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
-def _meant(declared: Distribution, value: Any) -> Any:
-    """The setting's value that Optuna's `value` stands for."""
+def _decode(declared: Distribution, value: Any) -> Any:
+    """The setting's value of Optuna's `value`."""
     lists = (choice for choice in declared.choice or () if isinstance(choice, tuple))
-    return next((listed(choice) for choice in lists if _told(choice) == value), value)
+    return next((listed(choice) for choice in lists if _encode(choice) == value), value)
 
 
 def _drawn(recipe: StudyRecipe, trial: Any) -> dict[str, Any]:
-    """Values of Optuna's parameters for a new trial, asked for in a fixed order.
+    """Values of Optuna's parameters for a new trial, drawn in a fixed order.
 
     A genetic algorithm draws for kinds that are not chosen as well, so that children can inherit.
     """
@@ -193,16 +193,16 @@ def _settings(recipe: StudyRecipe, drawn: Mapping[str, Any]) -> dict[str, Any]:
     way = branch(recipe.space, _kinds(recipe, drawn))
     return {
         **way.fixed,
-        **{path: _meant(free, drawn[_name(path, way.kinds)]) for path, free in way.free.items()},
+        **{path: _decode(free, drawn[_name(path, way.kinds)]) for path, free in way.free.items()},
     }
 
 
 def _attrs(
-    recipe: StudyRecipe, drawn: Mapping[str, Any], settings: Mapping[str, Any], notes: Any
+    recipe: StudyRecipe, drawn: Mapping[str, Any], settings: Mapping[str, Any], system_attrs: Any
 ) -> dict[str, Any]:
     active = _params(recipe, settings)
     inactive = {name: value for name, value in drawn.items() if name not in active}
-    attrs = {"sampler": dict(notes), "inactive": inactive}
+    attrs = {"sampler": dict(system_attrs), "inactive": inactive}
     return {key: value for key, value in attrs.items() if value}
 
 
@@ -213,7 +213,7 @@ def _suggested(trial: Any, name: str, declared: Distribution) -> Any:
         return trial.suggest_float(name, *declared.loguniform, log=True)
     if declared.integer is not None:
         return trial.suggest_int(name, *declared.integer)
-    return trial.suggest_categorical(name, [_told(choice) for choice in declared.choice or ()])
+    return trial.suggest_categorical(name, [_encode(choice) for choice in declared.choice or ()])
 
 
 def _distribution(declared: Distribution) -> Any:
@@ -225,17 +225,17 @@ def _distribution(declared: Distribution) -> Any:
         return distributions.FloatDistribution(*declared.loguniform, log=True)
     if declared.integer is not None:
         return distributions.IntDistribution(*declared.integer)
-    return distributions.CategoricalDistribution([_told(c) for c in declared.choice or ()])
+    return distributions.CategoricalDistribution([_encode(c) for c in declared.choice or ()])
 
 
 def _checked(recipe: StudyRecipe, first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Settings to begin with, each once."""
+    """The settings of the first trials, each once."""
     given: list[dict[str, Any]] = []
     for settings in first:
         if not any(way.holds(settings) for way in branches(recipe.space)):
             raise InputError(
-                f"warm_start: the settings {dict(settings)} are none of the study's space; give "
-                "what a study of the same space chose"
+                f"warm_start: the settings {dict(settings)} are outside the study's space; give "
+                "a study with the same space"
             )
         if settings not in given:
             given.append(dict(settings))

@@ -1,4 +1,4 @@
-"""How far a sweep is, what it has cost and what is left: a plan joined with a store.
+"""The status of a sweep, its cost and its remaining work: a plan joined with a store.
 
 Owns what `w2s status`, `w2s cost`, budgets and heartbeats read and write. It imports no Ray and
 trains nothing.

@@ -1,7 +1,6 @@
-"""Stopping a sweep from another process that reaches its store.
+"""Stopping a sweep from another process with access to its store.
 
-Owns the asking and the waiting; what the driver does then is its own (see `stopping`). It imports
-no Ray.
+Owns the stop request and the wait for the driver's end; `execute.stopping` has the driver's part.
 """
 
 from __future__ import annotations
@@ -12,29 +11,33 @@ from w2s_ray.store import Store
 from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, ask_to_stop, heard
 
 LEAVE_S = 120.0
-"""How long fits under way have to write a checkpoint; afterwards they go on from an earlier one."""
-LOOK_S = 0.5
+"""How long running fits have to write a checkpoint; after that they resume from an earlier one."""
+POLL_S = 0.5
 
 
 def drivers_of(sweep: str, store: Store) -> list[DriverState]:
-    """The sweep's drivers that are at work, or may be."""
-    hearts = LivenessMonitor()
+    """The sweep's drivers that are alive, or may be."""
+    liveness = LivenessMonitor()
     return [
-        news
-        for news in heard(store.files)
-        if news.about.get("sweep") == sweep and hearts.heart(news) != "silent"
+        driver
+        for driver in heard(store.files)
+        if driver.about.get("sweep") == sweep and liveness.heart(driver) != "silent"
     ]
 
 
 def cancel(drivers: list[DriverState], store: Store) -> list[DriverState]:
-    """Ask `drivers` to stop, and wait until they have; those that have not in time."""
-    for news in drivers:
-        ask_to_stop(store.files, news.driver)
+    """Request that `drivers` stop, and wait for their end; those that have not ended in time."""
+    for driver in drivers:
+        ask_to_stop(store.files, driver.driver)
     deadline = time.monotonic() + LEAVE_S + 30
-    hearts = LivenessMonitor()
-    asked = {news.driver for news in drivers}
+    liveness = LivenessMonitor()
+    ids = {driver.driver for driver in drivers}
     while True:
-        left = [n for n in heard(store.files) if n.driver in asked and hearts.heart(n) != "silent"]
+        left = [
+            driver
+            for driver in heard(store.files)
+            if driver.driver in ids and liveness.heart(driver) != "silent"
+        ]
         if not left or time.monotonic() > deadline:
             return left
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)

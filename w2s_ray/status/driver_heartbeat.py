@@ -1,7 +1,7 @@
-"""What a running driver says of itself in the store, and hears there that it should stop.
+"""The heartbeat of a running driver in the store, with its state, and the stop requests there.
 
-Owns the words, and the thread that says them, so that a slow or failing store never holds the
-driver up. No run depends on what is said. It imports no Ray.
+Owns the contents of a heartbeat, and the thread that writes it, so that a slow or failing store
+never delays the driver. No run depends on it.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
     from w2s_ray.status.run_state import ProgressSnapshot
 
 EVERY_S = 2.0
-"""Seconds between two words."""
-LAST_WORD_S = 5.0
+"""Seconds between two heartbeats."""
+END_S = 5.0
 """How long the driver's end waits for the store."""
 
 
 def driver_state(
-    seen: ProgressSnapshot,
+    snapshot: ProgressSnapshot,
     *,
-    watched: Collection[str],
+    monitored: Collection[str],
     failed: Collection[str],
     at_once: int,
     nodes: Mapping[str, Any] | None = None,
     budget: str | None = None,
     phase: str = "running",
 ) -> dict[str, Any]:
-    """What a driver says: `watched` are runs under way, `failed` those lost in this call.
+    """The state in a heartbeat: `monitored` are started runs, `failed` those that failed.
 
-    `nodes` are those that it waits for, `budget` what of it is spent.
+    `nodes` are the pending ones, `budget` is the spent part of it as text.
     """
     runs = []
-    for run_id, run_states in list(seen.run_states.items()):
-        step, steps = seen.steps.get(run_id, (None, None))
+    for run_id, run_state in list(snapshot.run_states.items()):
+        step, steps = snapshot.steps.get(run_id, (None, None))
         runs.append(
             {
-                **run_states.about,
+                **run_state.about,
                 "run": run_id,
-                "state": run_states.state,
-                "since": run_states.since,
-                "place": run_states.place,
+                "state": run_state.state,
+                "since": run_state.since,
+                "place": run_state.place,
                 "step": step,
                 "steps": steps,
             }
@@ -64,7 +64,7 @@ def driver_state(
     return {
         "phase": phase,
         "runs": runs,
-        "watched": list(watched),
+        "watched": list(monitored),
         "failed": list(failed),
         "at_once": at_once,
         "nodes": nodes,
@@ -73,19 +73,19 @@ def driver_state(
 
 
 class DriverHeartbeat:
-    """Says in the store what it was told last, until it is closed; a context manager."""
+    """Writes the driver's last state to the store regularly; a context manager."""
 
     def __init__(
-        self, store: Store, *, sweep: str, stop: Callable[[str], None] = lambda why: None
+        self, store: Store, *, sweep: str, stop: Callable[[str], None] = lambda reason: None
     ) -> None:
-        """`stop` is called when somebody asks in the store that the driver stop."""
+        """`stop` is called when the store has a stop request for this driver."""
         self._store = store
         self._stop = stop
         self._holder = Holder.here()
-        self._about: Mapping[str, Any] = {"phase": "starting Ray"}
-        self._fixed = {"sweep": sweep, "started_at": utc_now()}
+        self._state: Mapping[str, Any] = {"phase": "starting Ray"}
+        self._constant = {"sweep": sweep, "started_at": utc_now()}
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="w2s-live", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="w2s-heartbeat", daemon=True)
 
     def __enter__(self) -> DriverHeartbeat:
         self._thread.start()
@@ -98,39 +98,39 @@ class DriverHeartbeat:
         traceback: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join(LAST_WORD_S)
+        self._thread.join(END_S)
 
-    def tell(self, about: Mapping[str, Any]) -> None:
-        """What is to be said from now on; JSON-able, and not changed by the caller afterwards."""
-        self._about = about
+    def update(self, state: Mapping[str, Any]) -> None:
+        """Set the state to write from now on; it must be valid JSON and stay unchanged."""
+        self._state = state
 
     def _run(self) -> None:
         beat = 0
-        self._forget_the_dead()
+        self._remove_dead_drivers()
         while True:
             beat += 1
-            news = DriverState(
+            state = DriverState(
                 holder=self._holder,
                 beat=beat,
                 written_at=utc_now(),
-                about={**self._fixed, **self._about},
+                about={**self._constant, **self._state},
             )
-            with contextlib.suppress(OSError, StoreError):  # said again in a moment
-                say(self._store.files, news)
+            with contextlib.suppress(OSError, StoreError):  # the next heartbeat follows soon
+                say(self._store.files, state)
                 if is_asked_to_stop(self._store.files, self._holder.token):
                     self._stop("w2s cancel")
             if self._over.wait(EVERY_S):
                 break
-        with contextlib.suppress(OSError, StoreError):  # then its silence says so
+        with contextlib.suppress(OSError, StoreError):  # without heartbeats it counts as ended
             remove_driver_state(self._store.files, self._holder.token)
 
-    def _forget_the_dead(self) -> None:
-        """Take away what drivers left behind that ended without a word."""
+    def _remove_dead_drivers(self) -> None:
+        """Remove the states of drivers that were killed."""
         with contextlib.suppress(OSError, StoreError):
-            for news in heard(self._store.files):
-                age_s = _age_s(news.written_at)
-                if news.holder.is_dead() or abs(age_s) > 2 * CLOCKS_S:
-                    remove_driver_state(self._store.files, news.driver)
+            for state in heard(self._store.files):
+                age_s = _age_s(state.written_at)
+                if state.holder.is_dead() or abs(age_s) > 2 * CLOCKS_S:
+                    remove_driver_state(self._store.files, state.driver)
 
 
 def _age_s(moment: str) -> float:

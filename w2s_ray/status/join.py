@@ -1,8 +1,8 @@
-"""From what was found in a store to how far a sweep is.
+"""A sweep's status, computed from the contents of a store.
 
-Owns which of a run's states counts where the store, the plan and a driver's words meet: a record
-outweighs what a driver said before it, and a failure counts while a driver lives only if that
-driver has given the run up. It reads and writes nothing.
+Owns the precedence between the store, the plan and the heartbeats of drivers: a record takes
+precedence over an earlier heartbeat, and while a driver lives a failure counts only if that driver
+reports it as final. It reads and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 from typing import Any
 
 from w2s_ray.plan import Plan, PlannedCell, PlannedFit, PlannedStudy
-from w2s_ray.status.reasons import WaitContext, waits
-from w2s_ray.status.remaining import Todo, left_of, todo_of
+from w2s_ray.status.reasons import WaitContext, wait_reason
+from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
 from w2s_ray.status.values import (
     Blocked,
     Driver,
@@ -34,30 +34,30 @@ from w2s_ray.store.leases import Holder
 
 @dataclass(frozen=True)
 class StoreState:
-    """What one look at a store found."""
+    """The contents of a store at one moment."""
 
     plan: Plan
     store: str
     """Its URI."""
     known: bool
-    """Whether the store has anything of any planned run."""
+    """Whether the store has files of any planned run."""
     drivers: tuple[tuple[DriverState, bool], ...]
-    """The sweep's drivers, and whether each lives."""
+    """The sweep's drivers, and whether each is alive."""
     done: frozenset[str]
     """Planned runs that are done."""
     records: Mapping[str, Record]
     """Those of done runs, trials' fits included."""
-    tried: Mapping[str, tuple[Record, ...]]
-    """Run that is not done -> its attempts, of which the last one failed."""
+    attempts: Mapping[str, tuple[Record, ...]]
+    """Run that is not done and whose last attempt failed -> its attempts."""
     trials: Mapping[str, list[dict[str, Any]]]
     """Study -> its ended trials."""
     holder: Callable[[str], Holder | None]
-    """Who has claimed a run."""
+    """The holder of a run's lease."""
 
     @cached_property
     def alive(self) -> list[DriverState]:
-        """The last words of drivers that live."""
-        return [news for news, lives in self.drivers if lives]
+        """The last heartbeats of live drivers."""
+        return [driver for driver, is_alive in self.drivers if is_alive]
 
     @cached_property
     def runs(self) -> dict[str, PlannedFit | PlannedStudy]:
@@ -65,43 +65,43 @@ class StoreState:
         return {run.id: run for run in (*self.plan.fits.values(), *self.plan.studies.values())}
 
     @cached_property
-    def said(self) -> dict[str, dict[str, Any]]:
-        """Run that has not ended -> what a living driver says of it; one that runs it is heard."""
-        found: dict[str, dict[str, Any]] = {}
-        for news in self.alive:
-            for run in news.about.get("runs", ()):
-                known = found.get(run["run"], {}).get("state") == "running"
+    def run_states(self) -> dict[str, dict[str, Any]]:
+        """Run that has not ended -> its state in a live driver's heartbeat; `running` ones win."""
+        states: dict[str, dict[str, Any]] = {}
+        for driver in self.alive:
+            for run in driver.about.get("runs", ()):
+                known = states.get(run["run"], {}).get("state") == "running"
                 if run["run"] not in self.records and not known:
-                    found[run["run"]] = {**run, "for_s": _seconds(run["since"], news)}
-        return found
+                    states[run["run"]] = {**run, "for_s": _seconds(run["since"], driver)}
+        return states
 
     @cached_property
     def failed(self) -> set[str]:
-        """Runs that are given up: a living driver tries those again that failed before it."""
-        failure = {run for news in self.alive for run in news.about.get("failed", ())}
-        return {run for run in self.tried if not self.alive or run in failure}
+        """Runs whose failure is final: a live driver tries those again that failed before it."""
+        final = {run for driver in self.alive for run in driver.about.get("failed", ())}
+        return {run for run in self.attempts if not self.alive or run in final}
 
     @cached_property
     def blocked(self) -> dict[str, str]:
-        """Run -> the failed run that it can't do without."""
-        found = self.plan.blocked_by(self.failed)
-        return {run: by for run, by in found.items() if run not in self.done}
+        """Run -> the failed run that it depends on."""
+        blocked = self.plan.blocked_by(self.failed)
+        return {run: by for run, by in blocked.items() if run not in self.done}
 
     @cached_property
     def pending(self) -> set[str]:
-        """Planned runs that are still to end."""
+        """Planned runs that have not ended."""
         return self.runs.keys() - self.done - self.failed - self.blocked.keys()
 
     @cached_property
-    def under_way(self) -> set[str]:
-        """Runs that a living driver has under way, trials' fits included."""
-        return {run for run, said in self.said.items() if said["state"] == "running"}
+    def running(self) -> set[str]:
+        """Runs that a live driver is running, trials' fits included."""
+        return {run for run, state in self.run_states.items() if state["state"] == "running"}
 
 
 def status_of(found: StoreState) -> Status:
-    """How far the sweep is."""
+    """The sweep's status."""
     running = tuple(
-        _running(found.said[run], found) for run in found.under_way - found.plan.studies.keys()
+        _running(found.run_states[run], found) for run in found.running - found.plan.studies.keys()
     )
     running = tuple(sorted(running, key=lambda fit: -fit.for_s))
     return Status(
@@ -110,11 +110,11 @@ def status_of(found: StoreState) -> Status:
         state=_state(found),
         total=len(found.runs) + found.plan.waiting,
         done=len(found.done),
-        drivers=tuple(_driver(news, lives) for news, lives in found.drivers),
+        drivers=tuple(_driver(driver, is_alive) for driver, is_alive in found.drivers),
         running=running,
         waiting=_waiting(found),
         blocked=_blocked(found),
-        failed=tuple(_failed(found.runs[run], found.tried[run]) for run in sorted(found.failed)),
+        failed=tuple(_failed(found.runs[run], found.attempts[run]) for run in sorted(found.failed)),
         studies=tuple(_study(s, found, running) for s in found.plan.studies.values()),
         retried=_retried(found),
         left=_left(found, running),
@@ -129,23 +129,23 @@ def _state(found: StoreState) -> Any:
     if not found.known and not found.drivers:
         return "untouched"
     lost = found.failed | found.blocked.keys()
-    refits = any(cell.study not in lost for cell in _unknown(found.plan))
+    refits = any(cell.study not in lost for cell in _unplanned_refits(found.plan))
     return "unfinished" if found.pending or refits else "failed"
 
 
 def _waiting(found: StoreState) -> tuple[Waiting, ...]:
-    facts = WaitContext(
+    context = WaitContext(
         plan=found.plan,
         done=found.done,
-        said=found.said,
-        watched={run for news in found.alive for run in news.about.get("watched", ())},
-        tried={run: attempts[-1] for run, attempts in found.tried.items()},
-        at_work=bool(found.alive),
-        starting=all(news.about.get("phase") == "starting Ray" for news in found.alive),
+        run_states=found.run_states,
+        monitored={run for driver in found.alive for run in driver.about.get("watched", ())},
+        last_failures={run: attempts[-1] for run, attempts in found.attempts.items()},
+        has_driver=bool(found.alive),
+        starting=all(driver.about.get("phase") == "starting Ray" for driver in found.alive),
         holder=found.holder,
-        nodes=next((n.about["nodes"]["said"] for n in found.alive if n.about.get("nodes")), None),
+        nodes=next((d.about["nodes"]["said"] for d in found.alive if d.about.get("nodes")), None),
     )
-    idle = found.pending - found.under_way
+    idle = found.pending - found.running
     refits = [
         Waiting(
             run=None,
@@ -154,16 +154,17 @@ def _waiting(found: StoreState) -> tuple[Waiting, ...]:
             of=cell.study,
             said=f"the {found.plan.studies[cell.study or ''].called}",
         )
-        for cell in _unknown(found.plan)
+        for cell in _unplanned_refits(found.plan)
         if cell.study in found.pending
     ]
-    return (*(waits(run, facts) for run in found.runs.values() if run.id in idle), *refits)
+    planned = (wait_reason(run, context) for run in found.runs.values() if run.id in idle)
+    return (*planned, *refits)
 
 
 def _blocked(found: StoreState) -> tuple[Blocked, ...]:
     refits = [
         (None, _refit(cell), found.blocked.get(cell.study or "", cell.study or ""))
-        for cell in _unknown(found.plan)
+        for cell in _unplanned_refits(found.plan)
         if cell.study in found.failed or cell.study in found.blocked
     ]
     planned = [(run, found.runs[run].called, by) for run, by in found.blocked.items()]
@@ -172,7 +173,7 @@ def _blocked(found: StoreState) -> tuple[Blocked, ...]:
     )
 
 
-def _unknown(plan: Plan) -> list[PlannedCell]:
+def _unplanned_refits(plan: Plan) -> list[PlannedCell]:
     """One cell for each refit whose study has not ended."""
     cells = [cell for cell in plan.cells if cell.student is None]
     by_fit = {(c.study, c.task, c.weak, c.strong, c.seed): c for c in cells}
@@ -186,53 +187,53 @@ def _refit(cell: PlannedCell) -> str:
     )
 
 
-def _driver(news: DriverState, lives: bool) -> Driver:
-    now = datetime.now(UTC).timestamp()
-    said_at = datetime.fromisoformat(news.written_at).timestamp()
-    began = datetime.fromisoformat(news.about.get("started_at", news.written_at)).timestamp()
-    nodes = news.about.get("nodes")
+def _driver(driver: DriverState, is_alive: bool) -> Driver:
+    about, now = driver.about, datetime.now(UTC).timestamp()
+    written = datetime.fromisoformat(driver.written_at).timestamp()
+    started = datetime.fromisoformat(about.get("started_at", driver.written_at)).timestamp()
+    nodes = about.get("nodes")
     return Driver(
-        host=news.host,
-        pid=news.holder.pid,
-        alive=lives,
-        said_s=max(0.0, now - said_at),
-        running_s=max(0.0, said_at - began),
-        phase=str(news.about.get("phase")),
+        host=driver.host,
+        pid=driver.holder.pid,
+        alive=is_alive,
+        said_s=max(0.0, now - written),
+        running_s=max(0.0, written - started),
+        phase=str(about.get("phase")),
         nodes=nodes["said"] if nodes else None,
-        nodes_s=_seconds(nodes["since"], news) if nodes else None,
-        budget=news.about.get("budget"),
+        nodes_s=_seconds(nodes["since"], driver) if nodes else None,
+        budget=about.get("budget"),
     )
 
 
-def _running(said: Mapping[str, Any], found: StoreState) -> Running:
-    planned = found.plan.fits.get(said["run"])
-    queue = said.get("queue")
+def _running(state: Mapping[str, Any], found: StoreState) -> Running:
+    planned = found.plan.fits.get(state["run"])
+    queue = state.get("queue")
     study = queue if queue in found.plan.studies else None
-    roles = said.get("roles") or (planned.roles if planned else ())
+    roles = state.get("roles") or (planned.roles if planned else ())
     return Running(
-        run=said["run"],
-        called=planned.called if planned and study is None else _trial_called(said, study),
-        task=said.get("task"),
-        model=said.get("model"),
+        run=state["run"],
+        called=planned.called if planned and study is None else _trial_called(state, study),
+        task=state.get("task"),
+        model=state.get("model"),
         role="trial" if study else "/".join(roles) or None,
-        method=said.get("method"),
-        seed=said.get("seed"),
+        method=state.get("method"),
+        seed=state.get("seed"),
         study=study,
-        trial=said.get("priority") if study else None,
-        place=said.get("place") or "",
-        for_s=said["for_s"],
-        step=said.get("step"),
-        steps=said.get("steps"),
+        trial=state.get("priority") if study else None,
+        place=state.get("place") or "",
+        for_s=state["for_s"],
+        step=state.get("step"),
+        steps=state.get("steps"),
     )
 
 
-def _trial_called(said: Mapping[str, Any], study: str | None) -> str:
+def _trial_called(state: Mapping[str, Any], study: str | None) -> str:
     if study is None:
-        return f"fit {said['run'][:8]}"
-    taught = f" taught by {said['weak']}" if said.get("weak") else ""
+        return f"fit {state['run'][:8]}"
+    taught = f" taught by {state['weak']}" if state.get("weak") else ""
     return (
-        f"trial {said.get('priority')} of {said.get('method')}: {said.get('model')}{taught} "
-        f"on {said.get('task')}"
+        f"trial {state.get('priority')} of {state.get('method')}: {state.get('model')}{taught} "
+        f"on {state.get('task')}"
     )
 
 
@@ -275,37 +276,37 @@ def _study_state(study: str, found: StoreState) -> Any:
         return "failed"
     if study in found.blocked:
         return "blocked"
-    return "running" if study in found.under_way else "waiting"
+    return "running" if study in found.running else "waiting"
 
 
 def _retried(found: StoreState) -> dict[str, int]:
     counts = [Counter(found.records[run].retries) for run in found.done]
     counts += [
         Counter(attempt.cause for attempt in attempts[:-1] if attempt.cause)
-        for attempts in found.tried.values()
+        for attempts in found.attempts.values()
     ]
     return dict(sum(counts, Counter[str]()))
 
 
 def _left(found: StoreState, running: tuple[Running, ...]) -> Remaining | None:
-    todo = todo_of(
+    todo = fits_to_do(
         found.plan,
         pending=found.pending,
         lost=found.failed | found.blocked.keys(),
         ended={study: len(trials) for study, trials in found.trials.items()},
     )
-    return left_of(
+    return estimate_remaining(
         todo,
         finished=[record for record in found.records.values() if record.kind == "fit"],
-        under_way=[
-            (Todo(str(fit.task), str(fit.model), fit.method), fit.step / fit.steps)
+        running=[
+            (FitToDo(str(fit.task), str(fit.model), fit.method), fit.step / fit.steps)
             for fit in running
             if fit.step and fit.steps
         ],
-        at_once=max((news.about.get("at_once") or 1 for news in found.alive), default=None),
+        at_once=max((driver.about.get("at_once") or 1 for driver in found.alive), default=None),
     )
 
 
-def _seconds(since: float, news: DriverState) -> float:
-    """Seconds from `since` to what the driver said last, both by its own clock."""
-    return max(0.0, datetime.fromisoformat(news.written_at).timestamp() - since)
+def _seconds(since: float, driver: DriverState) -> float:
+    """Seconds from `since` to the driver's last heartbeat, both by its own clock."""
+    return max(0.0, datetime.fromisoformat(driver.written_at).timestamp() - since)

@@ -1,7 +1,7 @@
-"""Looking at a sweep: once, or again and again, from any process that reaches its store.
+"""Reading a sweep's status, once or regularly, from any process with access to its store.
 
-Owns what is read from the store and when: a second look reads only what is new. It writes nothing,
-and leaves to `join` what the findings mean.
+Owns what is read from the store and when: a second read loads only what is new. `join` computes the
+status.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from w2s_ray.store import Record, Store
 from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
 from w2s_ray.store.leases import Leases
 
-LOOK_AGAIN_S = 1.0
+LIVENESS_POLL_S = 1.0
 
 
 class StatusReader:
-    """Looks at one sweep in one store."""
+    """Reads the status of one sweep from one store."""
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         self._sweep = sweep
         self._store = store
         self._plan: Plan | None = None
         self._studies_done: set[str] = set()
-        """Those that the plan has the refits of."""
+        """Those whose refits the plan has."""
         self._records: dict[str, Record] = {}
         """Those of done runs, which never change."""
         self._trials: dict[str, list[dict[str, Any]]] = {}
         """Those of studies that are done."""
         self._attempts: dict[str, tuple[set[str], tuple[Record, ...]]] = {}
-        """Failed run -> its files when its attempts were read, and those."""
-        self._hearts = LivenessMonitor()
+        """Failed run -> its files when its attempts were read, and the attempts."""
+        self._liveness = LivenessMonitor()
         self._leases = Leases(store.files)
 
     def look(self, *, patient: bool = False) -> Status:
-        """How far the sweep is now.
+        """The sweep's present status.
 
-        `patient`: where it can't be told whether a driver on another machine lives, wait until it
-        can (half a minute at most); else it is taken for alive.
+        Whether a driver on another machine is alive can be uncertain for half a minute. `patient`
+        waits until it is certain; otherwise such a driver counts as alive.
         """
         drivers = self._drivers(patient)
         files = self._store.run_files()
@@ -55,6 +55,7 @@ class StatusReader:
         of_trials = {fit for found in trials.values() for trial in found for fit in trial["fits"]}
         self._read_records((runs | of_trials) & done)
         done -= (runs | of_trials) - self._records.keys()  # their records are damaged
+        not_done = runs & files.keys() - done
         return status_of(
             StoreState(
                 plan=plan,
@@ -63,7 +64,7 @@ class StatusReader:
                 drivers=tuple(drivers),
                 done=frozenset(runs & done),
                 records=self._records,
-                tried=self._tried({id_: files[id_] for id_ in runs & files.keys() - done}),
+                attempts=self._failed_attempts({id_: files[id_] for id_ in not_done}),
                 trials=trials,
                 holder=self._leases.held,
             )
@@ -79,29 +80,30 @@ class StatusReader:
         return plan
 
     def _drivers(self, patient: bool) -> list[tuple[DriverState, bool]]:
-        """The sweep's drivers, and whether each lives."""
+        """The sweep's drivers, and whether each is alive."""
         while True:
-            news = [n for n in heard(self._store.files) if n.about.get("sweep") == self._sweep.name]
-            hearts = [self._hearts.heart(each) for each in news]
-            if not patient or "unsure" not in hearts:
-                return [(n, heart != "silent") for n, heart in zip(news, hearts, strict=True)]
-            time.sleep(LOOK_AGAIN_S)
+            every = heard(self._store.files)
+            drivers = [driver for driver in every if driver.about.get("sweep") == self._sweep.name]
+            states = [self._liveness.heart(driver) for driver in drivers]
+            if not patient or "unsure" not in states:
+                return [(d, state != "silent") for d, state in zip(drivers, states, strict=True)]
+            time.sleep(LIVENESS_POLL_S)
 
     def _trials_of(self, study: str, done: set[str]) -> list[dict[str, Any]]:
         if study in self._trials:
             return self._trials[study]
-        found = self._store.trials(study)
+        trials = self._store.trials(study)
         if study in done:
-            self._trials[study] = found
-        return found
+            self._trials[study] = trials
+        return trials
 
     def _read_records(self, done: set[str]) -> None:
         new = done - self._records.keys()
         if new:
             self._records.update({record.id: record for record in self._store.records(new)})
 
-    def _tried(self, files: Mapping[str, set[str]]) -> dict[str, tuple[Record, ...]]:
-        """The attempts of runs with these files that are not done, where the last one failed."""
+    def _failed_attempts(self, files: Mapping[str, set[str]]) -> dict[str, tuple[Record, ...]]:
+        """The attempts of the runs with these `files` whose last attempt failed."""
         latest = self._store.latest(files) if files else ()
         failed = {record.id for record in latest if record.status == "failed"}
         for id_ in failed:

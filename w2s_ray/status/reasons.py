@@ -1,7 +1,7 @@
-"""Why a run is not under way: the first thing that it waits for.
+"""Why a run is not running: the first condition that it waits for.
 
-Owns the words and their order: what it depends on, whether anybody is at work at all, who else has
-claimed it, room. It knows the plan and what drivers say, and no store.
+Owns the conditions, their order and their texts: the runs that it depends on, a driver, another
+driver's lease, free resources. It uses the plan and the heartbeats of drivers.
 """
 
 from __future__ import annotations
@@ -15,78 +15,81 @@ from w2s_ray.status.values import Waiting, Why
 from w2s_ray.store import Record
 from w2s_ray.store.leases import Holder
 
+FREE_RESOURCES = "free resources on the cluster"
+
 
 @dataclass(frozen=True)
 class WaitContext:
-    """What decides why runs wait."""
+    """The conditions of all runs of a sweep."""
 
     plan: Plan
     done: Set[str]
-    said: Mapping[str, Mapping[str, Any]]
-    """Run -> what a living driver says of it: its state, step and steps."""
-    watched: Set[str]
-    """Runs that a living driver has begun with."""
-    tried: Mapping[str, Record]
-    """Run -> its last attempt that failed."""
-    at_work: bool
-    """Whether a driver lives."""
+    run_states: Mapping[str, Mapping[str, Any]]
+    """Run -> its state, step and steps in a live driver's heartbeat."""
+    monitored: Set[str]
+    """Runs that a live driver has started to monitor."""
+    last_failures: Mapping[str, Record]
+    """Run -> its last attempt, which failed."""
+    has_driver: bool
+    """Whether a driver is alive."""
     starting: bool
-    """Whether all that live are still starting Ray."""
+    """Whether all live drivers are still starting Ray."""
     holder: Callable[[str], Holder | None]
-    """Who has claimed a run."""
+    """The holder of a run's lease."""
     nodes: str | None = None
-    """The nodes that living drivers wait for, in words."""
+    """The nodes that live drivers wait for, as text."""
 
 
-def waits(run: PlannedFit | PlannedStudy, facts: WaitContext) -> Waiting:
+def wait_reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> Waiting:
     """What `run` waits for."""
-    why, of, said = _reason(run, facts)
-    return Waiting(run=run.id, called=run.called, why=why, of=of, said=said)
+    why, of, text = _reason(run, context)
+    return Waiting(run=run.id, called=run.called, why=why, of=of, said=text)
 
 
-def _reason(run: PlannedFit | PlannedStudy, facts: WaitContext) -> tuple[Why, str | None, str]:
-    parent = next((p for p in run.parents if p not in facts.done), None)
+def _reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> tuple[Why, str | None, str]:
+    parent = next((p for p in run.parents if p not in context.done), None)
     if parent is not None:
-        return _for_parent(parent, facts)
-    if not facts.at_work:
+        return _parent_reason(parent, context)
+    if not context.has_driver:
         return "driver", None, "no driver is running"
-    if facts.starting:
+    if context.starting:
         return "start", None, "Ray is starting"
-    state = facts.said.get(run.id, {}).get("state")
+    state = context.run_states.get(run.id, {}).get("state")
     if state == "held":
-        return "lease", None, _claimed_by(facts.holder(run.id))
-    if state == "starting" and facts.nodes is not None:
-        return "nodes", None, facts.nodes
+        return "lease", None, _lease_text(context.holder(run.id))
+    if state == "starting" and context.nodes is not None:
+        return "nodes", None, context.nodes
     if state == "waiting":
-        return "room", None, "room on the cluster"
-    if run.id in facts.watched:
-        if run.id in facts.tried:
-            return "retry", None, f"its next try, after {facts.tried[run.id].cause}"
+        return "room", None, FREE_RESOURCES
+    if run.id in context.monitored:
+        if run.id in context.last_failures:
+            cause = context.last_failures[run.id].cause
+            return "retry", None, f"its next attempt, after {cause}"
         return "start", None, "its start"
     if isinstance(run, PlannedStudy):
-        limit = facts.plan.sweep.limits.studies_at_once
+        limit = context.plan.sweep.limits.studies_at_once
         some = f"one of {limit}" if limit else "as many as the cluster needs"
         return "turn", None, f"its turn: {some} studies at once (limits.studies_at_once)"
-    return "room", None, "room on the cluster"
+    return "room", None, FREE_RESOURCES
 
 
-def _for_parent(parent: str, facts: WaitContext) -> tuple[Why, str, str]:
-    study = facts.plan.studies.get(parent)
+def _parent_reason(parent: str, context: WaitContext) -> tuple[Why, str, str]:
+    study = context.plan.studies.get(parent)
     if study is not None:
-        return "study", parent, f"the {study.called}, which it begins with"
-    return "supervisor", parent, _progress(facts.plan.fits[parent], facts)
+        return "study", parent, f"the {study.called}, whose settings it starts with"
+    return "supervisor", parent, _progress_text(context.plan.fits[parent], context)
 
 
-def _progress(fit: PlannedFit, facts: WaitContext) -> str:
-    said = facts.said.get(fit.id, {})
-    if said.get("state") != "running":
+def _progress_text(fit: PlannedFit, context: WaitContext) -> str:
+    state = context.run_states.get(fit.id, {})
+    if state.get("state") != "running":
         return f"{fit.called}, which waits too"
-    at = f" at step {said['step']} of {said['steps']}" if said.get("step") else ""
+    at = f" at step {state['step']} of {state['steps']}" if state.get("step") else ""
     return f"{fit.called}, running{at}"
 
 
-def _claimed_by(holder: Holder | None) -> str:
+def _lease_text(holder: Holder | None) -> str:
     if holder is None:
-        return "another driver's claim, which is about to be free"
+        return "another driver's lease, which is about to expire"
     host = holder.host.partition("/")[0]
-    return f"another driver, whose process {holder.pid} on {host} has claimed it"
+    return f"another driver, whose process {holder.pid} on {host} holds its lease"

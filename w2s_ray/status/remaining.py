@@ -1,7 +1,7 @@
-"""How much is left to do: time and compute, estimated from what finished fits took.
+"""The remaining time and compute, estimated from finished fits.
 
-Owns the choice of which finished fits a coming one is compared with: those of its task, model and
-method, else of its task and model, else of its model, else all. It knows no store and no driver.
+Owns the choice of finished fits for the estimate of a later one: those of its task, model and
+method, else of its task and model, else of its model, else all. It depends on values alone.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ Kind = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
-class Todo:
-    """A fit still to train."""
+class FitToDo:
+    """A fit that is not trained yet."""
 
     task: str
     model: str
     method: str | None
     """None for a supervisor or ceiling."""
     run: str | None = None
-    """None where it isn't known yet: a trial's, or a refit."""
+    """None for a trial's fit or a refit, which have no id yet."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a fit takes."""
+    """The time and compute of a fit."""
 
     seconds: float
     device_seconds: float
     flops: float
 
 
-def todo_of(
+def fits_to_do(
     plan: Plan, *, pending: Collection[str], lost: Collection[str], ended: Mapping[str, int]
-) -> list[Todo]:
-    """Every fit still to train: planned ones that are `pending`, trials, refits.
+) -> list[FitToDo]:
+    """Every fit that is not trained yet: `pending` planned ones, trials' fits, refits.
 
     `lost` are studies that failed or are blocked, `ended` the number of each study's ended trials.
     """
@@ -54,7 +54,7 @@ def todo_of(
         for todo in _cells(study) * max(0, study.recipe.trials - ended.get(study.id, 0))
     ]
     refits = {
-        (cell.task, cell.weak, cell.strong, cell.seed, cell.method): Todo(
+        (cell.task, cell.weak, cell.strong, cell.seed, cell.method): FitToDo(
             cell.task, cell.strong, cell.method
         )
         for cell in plan.cells
@@ -63,23 +63,23 @@ def todo_of(
     return [*fits, *trials, *refits.values()]
 
 
-def left_of(
-    todo: Collection[Todo],
+def estimate_remaining(
+    todo: Collection[FitToDo],
     *,
     finished: Iterable[Record],
-    under_way: Iterable[tuple[Todo, float]],
+    running: Iterable[tuple[FitToDo, float]],
     at_once: int | None,
 ) -> Remaining | None:
-    """The estimate; `under_way` are those of `todo` that run, with the share that they have done.
+    """The estimate; `running` are fits of `todo` with the share of each that is done.
 
-    None where nothing is to do or nothing has finished.
+    None where nothing is to do or no fit has finished.
     """
     costs = _costs(finished)
     if not todo or not costs:
         return None
-    usual = {kind: _mean(found) for kind, found in costs.items()}
-    each = [_usual(fit, usual) for fit in todo]
-    saved = [(_usual(fit, usual), share) for fit, share in under_way]
+    means = {kind: _mean(of_kind) for kind, of_kind in costs.items()}
+    each = [_expected(fit, means) for fit in todo]
+    saved = [(_expected(fit, means), share) for fit, share in running]
     seconds = sum(cost.seconds for cost in each) - sum(c.seconds * share for c, share in saved)
     return Remaining(
         fits=len(todo),
@@ -89,21 +89,21 @@ def left_of(
         flops=max(0.0, sum(c.flops for c in each) - sum(c.flops * s for c, s in saved)),
         seconds=max(0.0, seconds / min(at_once, len(todo))) if at_once else None,
         from_fits=len(costs[()]),
-        guessed=sum((None, fit.model) not in usual for fit in todo),
+        guessed=sum((None, fit.model) not in means for fit in todo),
     )
 
 
-def _planned(fit: PlannedFit) -> Todo:
-    return Todo(fit.task, fit.source.name, "/".join(fit.methods) or None, fit.id)
+def _planned(fit: PlannedFit) -> FitToDo:
+    return FitToDo(fit.task, fit.source.name, "/".join(fit.methods) or None, fit.id)
 
 
-def _cells(study: PlannedStudy) -> list[Todo]:
+def _cells(study: PlannedStudy) -> list[FitToDo]:
     """The fits of one of a study's trials."""
-    return [Todo(fit.task, fit.source.name, study.method) for fit in study.trial_fits({})]
+    return [FitToDo(fit.task, fit.source.name, study.method) for fit in study.trial_fits({})]
 
 
 def _kinds(task: str, model: str, method: str | None) -> tuple[Kind, ...]:
-    """What a fit is compared with, the nearest kind first."""
+    """The kinds of fits that a fit's estimate may come from, the nearest first."""
     return (task, model, method), (task, model), (None, model), ()
 
 
@@ -128,5 +128,5 @@ def _mean(costs: Collection[Cost]) -> Cost:
     )
 
 
-def _usual(fit: Todo, usual: Mapping[Kind, Cost]) -> Cost:
-    return next(usual[k] for k in _kinds(fit.task, fit.model, fit.method) if k in usual)
+def _expected(fit: FitToDo, means: Mapping[Kind, Cost]) -> Cost:
+    return next(means[k] for k in _kinds(fit.task, fit.model, fit.method) if k in means)

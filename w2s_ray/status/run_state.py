@@ -22,10 +22,10 @@ class RunState:
     """The state of a monitored run."""
 
     about: Mapping[str, Any]
-    """What it is, in words for a reader."""
+    """Its description: task, model, method, role."""
     state: State
     since: float
-    """When that began, in seconds since the epoch."""
+    """The start of this state, in seconds since the epoch."""
     place: str = ""
     """Machine and GPUs of a running fit."""
 
@@ -44,5 +44,5 @@ class ProgressSnapshot:
     """Kind (a model) -> durations of the fits that ended in this call."""
 
     def ended_trials(self, study: str) -> int:
-        """Trials of a study that have ended, however."""
+        """The number of ended trials of a study."""
         return sum(n for state, n in self.trials.get(study, {}).items() if state != "to go")

@@ -1,10 +1,9 @@
-"""What runs have cost: device seconds by role and model, of retries and of trials.
+"""Device seconds of runs: by role and model, of retries and of trials.
 
-Owns the sums over a store's records, for the bill afterwards and for a budget while a sweep runs.
-Seconds of runs that are done and of attempts that failed are measured, from the moment a fit has
-its device (setting up included, waiting for room not) to its end, times its workers. A trial that
-was pruned leaves no measured end: it counts by the evaluations that it reached, at the price of the
-finished fits of its study. It knows no prices and no estimates.
+Owns the sums over a store's records, for the cost report and for the budget of a running sweep.
+The seconds of done runs and failed attempts are measured, from the assignment of a worker (setup
+included, queue time not) to the end, times the number of workers. A pruned trial has no measured
+end: it counts by its evaluations, each at the mean of its study's finished fits.
 """
 
 from __future__ import annotations
@@ -25,86 +24,88 @@ Trials = Mapping[str, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Spent:
-    """What runs of one role and model took."""
+    """Device seconds of the runs of one role and model."""
 
     what: str
     """Role, or `trial`, with the method."""
     model: str
     runs: int
-    """Done."""
+    """Number of done runs."""
     device_seconds: float
-    """Of those that are done."""
+    """Of done runs."""
     failed_seconds: float
-    """Of their attempts, and others', that ended without a result."""
+    """Of attempts without a result, also of done runs."""
     pruned: int
     pruned_seconds: float
-    """Of trials that were pruned, guessed."""
+    """Of pruned trials, estimated."""
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all three."""
         return self.device_seconds + self.failed_seconds + self.pruned_seconds
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What a sweep's runs have taken so far; a run that several cells use counts once."""
+    """Device seconds of a sweep's runs so far; a run that several cells use counts once."""
 
     rows: tuple[Spent, ...] = ()
     of_runs: Mapping[str, float] = field(default_factory=dict)
     """Fit -> its device seconds, failed attempts included."""
     of_studies: Mapping[str, float] = field(default_factory=dict)
-    """Study -> those of its trials' fits."""
+    """Study -> device seconds of its trials' fits."""
 
     @property
     def device_seconds(self) -> float:
-        """All of it."""
+        """The sum over all rows."""
         return sum(row.total for row in self.rows)
 
 
 @dataclass
 class SpendingReader:
-    """What a store's runs have taken; asked again, it reads only what is new."""
+    """Reads device seconds from a store; a second read loads only what is new."""
 
     store: Store
     _done: dict[str, Record] = field(default_factory=dict)
-    """Those of done runs, which never change."""
-    _tried: dict[str, tuple[frozenset[str], list[Record]]] = field(default_factory=dict)
-    """Run -> the names of its attempts when they were read, and those."""
+    """Records of done runs, which never change."""
+    _attempts: dict[str, tuple[frozenset[str], list[Record]]] = field(default_factory=dict)
+    """Run -> the names of its attempts when they were read, and their records."""
 
     def of_plan(self, plan: Plan) -> Spending:
-        """What a sweep has taken: all fits of its plan, and of its studies' trials."""
+        """The spending of a sweep: all fits of its plan, and of its studies' trials."""
         runs = {fit.id: fit.what for fit in plan.fits.values()}
         return self.of(runs, {study.id: study.method for study in plan.studies.values()})
 
     def of(self, runs: Mapping[str, str], studies: Mapping[str, str]) -> Spending:
-        """What `runs` (fit -> what it is) and trials of `studies` (study -> method) have taken."""
+        """The spending of `runs` (fit -> role) and of trials of `studies` (study -> method)."""
         files = self.store.run_files()
         trials = {study: self.store.trials(study) for study in studies if study in files}
-        tried = {
+        of_trials = {
             fit: f"trial {studies[study]}"
             for study, of_study in trials.items()
             for trial in of_study
             for fit in trial["fits"]
         }
-        known = {**tried, **runs}
-        self._read({run: names for run, names in files.items() if run in known})
-        latest = {run: record for run in known if (record := self._latest(run)) is not None}
-        lost = {run: self._lost(run) for run in latest}
-        pruned = _pruned(trials, latest)
+        roles = {**of_trials, **runs}
+        self._read({run: names for run, names in files.items() if run in roles})
+        latest = {run: record for run in roles if (record := self._latest(run)) is not None}
+        failed = {run: self._failed_s(run) for run in latest}
+        pruned = _pruned_s(trials, latest)
         grouped: dict[tuple[str, str], list[Record]] = {}
         for run, record in sorted(latest.items()):
-            grouped.setdefault((known[run], str(record.about.get("model"))), []).append(record)
-        took = {
-            run: lost[run]
+            grouped.setdefault((roles[run], str(record.about.get("model"))), []).append(record)
+        totals = {
+            run: failed[run]
             + pruned.get(run, 0.0)
             + (record.device_seconds if record.status == "done" else 0.0)
             for run, record in latest.items()
         }
         return Spending(
-            tuple(_spent(*key, some, lost=lost, pruned=pruned) for key, some in grouped.items()),
-            of_runs=took,
-            of_studies={study: _of_study(found, took) for study, found in trials.items()},
+            tuple(
+                _spent(*key, some, failed=failed, pruned=pruned) for key, some in grouped.items()
+            ),
+            of_runs=totals,
+            of_studies={study: _study_s(of_study, totals) for study, of_study in trials.items()},
         )
 
     def _read(self, files: Mapping[str, set[str]]) -> None:
@@ -113,26 +114,26 @@ class SpendingReader:
             self._done.update({record.id: record for record in self.store.records(new)})
         for run, names in files.items():
             attempts = frozenset(name for name in names if name.startswith("attempt-"))
-            if attempts and self._tried.get(run, (frozenset(), []))[0] != attempts:
-                self._tried[run] = attempts, self.store.attempts(run)
+            if attempts and self._attempts.get(run, (frozenset(), []))[0] != attempts:
+                self._attempts[run] = attempts, self.store.attempts(run)
 
     def _latest(self, run: str) -> Record | None:
         """A run's record if it is done, else its last attempt."""
-        attempts = self._tried[run][1] if run in self._tried else []
+        attempts = self._attempts[run][1] if run in self._attempts else []
         return self._done.get(run) or (attempts[-1] if attempts else None)
 
-    def _lost(self, run: str) -> float:
-        attempts = self._tried[run][1] if run in self._tried else []
+    def _failed_s(self, run: str) -> float:
+        attempts = self._attempts[run][1] if run in self._attempts else []
         return sum(attempt.device_seconds for attempt in attempts if attempt.status != "done")
 
 
-def _of_study(trials: Iterable[Mapping[str, Any]], took: Mapping[str, float]) -> float:
-    return sum(took.get(fit, 0.0) for fit in dict.fromkeys(f for t in trials for f in t["fits"]))
+def _study_s(trials: Iterable[Mapping[str, Any]], totals: Mapping[str, float]) -> float:
+    return sum(totals.get(fit, 0.0) for fit in dict.fromkeys(f for t in trials for f in t["fits"]))
 
 
-def _pruned(trials: Trials, latest: Mapping[str, Record]) -> dict[str, float]:
-    """Fit of a pruned trial that isn't done -> the device seconds that it is taken to have had."""
-    found: dict[str, float] = {}
+def _pruned_s(trials: Trials, latest: Mapping[str, Record]) -> dict[str, float]:
+    """Unfinished fit of a pruned trial -> its estimated device seconds."""
+    seconds: dict[str, float] = {}
     for of_study in trials.values():
         done = [
             latest[fit]
@@ -140,20 +141,20 @@ def _pruned(trials: Trials, latest: Mapping[str, Record]) -> dict[str, float]:
             for fit in trial["fits"]
             if fit in latest and latest[fit].status == "done"
         ]
-        price = fmean(_an_evaluation(record) for record in done) if done else 0.0
+        mean_s = fmean(_seconds_per_evaluation(record) for record in done) if done else 0.0
         for trial in of_study:
-            reached = len(trial["intermediate"])
+            evaluations = len(trial["intermediate"])
             for fit in trial["fits"] if trial["state"] == "pruned" else ():
                 record = latest.get(fit)
                 if record is None or record.status == "done":
-                    reached -= _evaluations(record) if record else 0
+                    evaluations -= _evaluations(record) if record else 0
                     continue
-                found[fit] = price * max(0, min(reached, _evaluations(record)))
-                reached -= _evaluations(record)
-    return found
+                seconds[fit] = mean_s * max(0, min(evaluations, _evaluations(record)))
+                evaluations -= _evaluations(record)
+    return seconds
 
 
-def _an_evaluation(record: Record) -> float:
+def _seconds_per_evaluation(record: Record) -> float:
     return record.device_seconds / _evaluations(record)
 
 
@@ -166,7 +167,7 @@ def _spent(
     model: str,
     records: Sequence[Record],
     *,
-    lost: Mapping[str, float],
+    failed: Mapping[str, float],
     pruned: Mapping[str, float],
 ) -> Spent:
     done = [record for record in records if record.status == "done"]
@@ -175,7 +176,7 @@ def _spent(
         model=model,
         runs=len(done),
         device_seconds=sum(record.device_seconds for record in done),
-        failed_seconds=sum(lost[record.id] for record in records),
+        failed_seconds=sum(failed[record.id] for record in records),
         pruned=sum(record.id in pruned for record in records),
         pruned_seconds=sum(pruned.get(record.id, 0.0) for record in records),
     )

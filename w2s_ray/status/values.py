@@ -1,7 +1,7 @@
-"""What there is to say of a sweep at one moment: the values, and nothing that finds them out.
+"""The status of a sweep at one moment, as values.
 
-Every value can be written as JSON as it stands. Seconds are durations, never moments, so that the
-clocks of two machines don't mix.
+Owns the fields of `w2s status --format json`: every value is valid JSON. Seconds are durations,
+never points in time, so that the clocks of two machines aren't compared.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 Why = Literal["driver", "start", "nodes", "room", "turn", "supervisor", "study", "lease", "retry"]
-"""What a run waits for: any driver; Ray's start, or its host's; nodes that the cluster is starting;
-room on the cluster; a place among the studies at once; its supervisor; its study, or one that it
-begins with; somebody else's claim; its next try."""
+"""What a run waits for: any driver; the start of Ray or of its worker; nodes that the cluster is
+starting; free resources; a slot among the concurrent studies; its supervisor; its study, or one
+whose settings it starts with; another driver's lease; its next attempt."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A `w2s run` of this sweep that has not said goodbye."""
+    """A `w2s run` of this sweep that has not ended cleanly."""
 
     host: str
     pid: int
     alive: bool
-    """Whether it still says something; one that doesn't was killed, or its machine is gone."""
+    """Whether its heartbeat continues; otherwise it was killed, or its machine is gone."""
     said_s: float
-    """Seconds since it last said something, by the two machines' clocks."""
+    """Seconds since its last heartbeat, by the two machines' clocks."""
     running_s: float
-    """Seconds from its start to what it said last."""
+    """Seconds from its start to its last heartbeat."""
     phase: str
     nodes: str | None = None
-    """The nodes that it waits for, in words."""
+    """The nodes that it waits for, as text."""
     nodes_s: float | None = None
     """Seconds that it has waited for them."""
     budget: str | None = None
-    """What of its budget is spent, in words; None without one."""
+    """The spent part of its budget, as text; None without a budget."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A fit under way."""
+    """A running fit."""
 
     run: str
     called: str
@@ -48,12 +48,12 @@ class Running:
     method: str | None
     seed: int | None
     study: str | None
-    """The study that it is a trial's fit of."""
+    """The study of its trial."""
     trial: int | None
     place: str
     """Machine and GPUs."""
     for_s: float
-    """Seconds since its present attempt began."""
+    """Seconds since its present attempt started."""
     step: int | None
     """None before its first step."""
     steps: int | None
@@ -61,7 +61,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run that is not under way, and why."""
+    """A run that has not started, and why."""
 
     run: str | None
     """None for a refit, whose recipe is not known before its study has ended."""
@@ -70,32 +70,32 @@ class Waiting:
     of: str | None
     """The run that it waits for, if it waits for one."""
     said: str
-    """Why, in words."""
+    """The reason as text."""
 
 
 @dataclass(frozen=True)
 class Blocked:
-    """A run that can't be had without one that failed."""
+    """A run that depends on a failed one."""
 
     run: str | None
     called: str
     by: str
     said: str
-    """What the failed one is called."""
+    """The name of the failed run."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that failed, as often as it may."""
+    """A run that failed in all its attempts."""
 
     run: str
     called: str
     cause: str | None
     reason: str | None
     attempts: int
-    """How often it was tried in all."""
+    """Number of its attempts."""
     retries: dict[str, int]
-    """Cause -> how many earlier attempts it ended."""
+    """Cause of failure -> number of earlier attempts with it."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class StudySeen:
     called: str
     state: Literal["done", "running", "waiting", "failed", "blocked"]
     trials: int
-    """How many it will have at most."""
+    """Its planned number of trials."""
     complete: int
     pruned: int
     failed: int
     repeats: int
-    """How many of these took the result of an equal earlier trial."""
+    """How many of these have the result of an equal earlier trial."""
     running: int
     metric: str
     best: float | None
@@ -120,31 +120,31 @@ class StudySeen:
 
 @dataclass(frozen=True)
 class Remaining:
-    """What is still to do, estimated from what finished fits of the sweep took."""
+    """What is left to do, estimated from finished fits of the sweep."""
 
     fits: int
-    """Fits still to train at most: trials may be pruned or found done, and no fit may fail."""
+    """Fits left to train at most: trials may be pruned or repeat others."""
     device_seconds: float
     """Seconds times devices."""
     flops: float
     """Training FLOPs."""
     seconds: float | None
-    """By the clock, if the driver goes on with as many fits at once; None without a driver."""
+    """Wall-clock time, with the present number of concurrent fits; None without a driver."""
     from_fits: int
     """Finished fits that the estimate comes from."""
     guessed: int
-    """Fits still to train whose model has none finished: taken for the average of all."""
+    """Fits left to train whose model has no finished fit: estimated by the mean of all."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a sweep is."""
+    """The status of a sweep."""
 
     sweep: str
     store: str
     state: Literal["untouched", "running", "complete", "failed", "unfinished"]
-    """untouched: nothing was ever run. failed: what is left failed or is blocked. unfinished: there
-    is something to do, and nobody does it."""
+    """untouched: nothing has run. failed: all that is left has failed or is blocked. unfinished:
+    runs are left, and no driver is alive."""
     total: int
     """Planned runs: fits, studies, and refits of studies that have not ended."""
     done: int
@@ -155,11 +155,11 @@ class Status:
     failed: tuple[Failed, ...]
     studies: tuple[StudySeen, ...]
     retried: dict[str, int]
-    """Cause -> how often runs of the sweep were tried again for it."""
+    """Cause of failure -> number of retries for it."""
     left: Remaining | None
     """None where nothing is left, or no fit has finished yet."""
 
     @property
     def under_way(self) -> bool:
-        """Whether a driver is at work."""
+        """Whether a driver is alive."""
         return any(driver.alive for driver in self.drivers)

@@ -1,7 +1,7 @@
 """TensorBoard, MLflow and Weights & Biases through their own APIs: each fit is a run in each.
 
-Owns how a fit's settings, metrics and end are written in each tracker. It decides nothing about
-when they are written, and imports no Ray. A tracker's package is imported when it is used.
+Owns how a fit's settings, metrics and end are written in each tracker; the tracker actor decides
+when. A tracker's package is imported when it is used.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from w2s_ray.config import MLflow, TensorBoard, Trackers, Wandb
-from w2s_ray.trackers.tracked import Figures, Tracked
+from w2s_ray.trackers.tracked import Metrics, TrackedFit
 
-PARAMETERS_AT_ONCE = 100
-"""The most parameters that MLflow takes in one request."""
-WANDB_OPENS_S = 60
-"""How long a run may take to open; a sweep's end waits longer (`tracking.PATIENCE_S`)."""
+PARAMETERS_PER_REQUEST = 100
+"""MLflow's limit."""
+WANDB_INIT_S = 60
+"""How long a run may take to open; a sweep's end waits longer (`tracker_process.PATIENCE_S`)."""
 MLFLOW_STATUS = {"failed": "FAILED", "stopped": "KILLED"}
 
 
 class TrackerRun(Protocol):
     """One fit in one tracker. Making it opens the run and writes the fit's settings."""
 
-    def log(self, step: int, metrics: Figures) -> None: ...
+    def log(self, step: int, metrics: Metrics) -> None: ...
 
     def finish(self, status: str) -> None:
         """Write how the fit ended: done, failed, pruned or stopped."""
         ...
 
     def wait(self) -> None:
-        """Wait until what was logged of a finished run is written; raises the tracker's error."""
+        """Wait until all metrics of a finished run are written; raises the tracker's error."""
         ...
 
 
-def opener_of(name: str, trackers: Trackers, *, sweep: str) -> Callable[[Tracked], TrackerRun]:
-    """What opens a run for a fit in the tracker called `name`."""
+def run_factory(name: str, trackers: Trackers, *, sweep: str) -> Callable[[TrackedFit], TrackerRun]:
+    """A function that opens a run for a fit in the tracker called `name`."""
     match getattr(trackers, name):
         case TensorBoard() as settings:
             folder = Path(settings.folder).absolute() / sweep
@@ -56,14 +56,14 @@ def opener_of(name: str, trackers: Trackers, *, sweep: str) -> Callable[[Tracked
 class TensorBoardRun:
     """An event file in a folder of the fit's own."""
 
-    def __init__(self, folder: Path, fit: Tracked) -> None:
+    def __init__(self, folder: Path, fit: TrackedFit) -> None:
         from tensorboardX import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder / fit.name))
         self._settings = dict(fit.settings)
         self._logged: dict[str, float] = {}
 
-    def log(self, step: int, metrics: Figures) -> None:
+    def log(self, step: int, metrics: Metrics) -> None:
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, global_step=step)
         self._writer.flush()
@@ -81,7 +81,7 @@ class TensorBoardRun:
 
 
 def _mlflow(settings: MLflow, sweep: str) -> tuple[Any, str]:
-    """MLflow's client, and the id of the experiment, which is made if it isn't there."""
+    """MLflow's client, and the id of the experiment, which is created if it is missing."""
     from mlflow import MlflowClient
 
     name = settings.experiment or sweep
@@ -93,18 +93,18 @@ def _mlflow(settings: MLflow, sweep: str) -> tuple[Any, str]:
 
 
 class MLflowRun:
-    """A run in an MLflow server or database; every request is answered before the next."""
+    """A run in an MLflow server or database; each request waits for the one before."""
 
-    def __init__(self, client: Any, experiment: str, sweep: str, fit: Tracked) -> None:
+    def __init__(self, client: Any, experiment: str, sweep: str, fit: TrackedFit) -> None:
         from mlflow.entities import Param
 
         run = client.create_run(experiment, run_name=fit.name, tags={"sweep": sweep})
         self._client, self._id = client, run.info.run_id
         parameters = [Param(name, str(value)) for name, value in fit.settings.items()]
-        for first in range(0, len(parameters), PARAMETERS_AT_ONCE):
-            client.log_batch(self._id, params=parameters[first : first + PARAMETERS_AT_ONCE])
+        for first in range(0, len(parameters), PARAMETERS_PER_REQUEST):
+            client.log_batch(self._id, params=parameters[first : first + PARAMETERS_PER_REQUEST])
 
-    def log(self, step: int, metrics: Figures) -> None:
+    def log(self, step: int, metrics: Metrics) -> None:
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
@@ -118,22 +118,22 @@ class MLflowRun:
 
 
 def _wandb_options(settings: Wandb, sweep: str) -> dict[str, Any]:
-    """Options of `wandb.init`: offline unless the sweep or `WANDB_MODE` says otherwise."""
+    """Options of `wandb.init`: offline unless the sweep or `WANDB_MODE` sets another mode."""
     return {
         "project": settings.project or os.environ.get("WANDB_PROJECT") or sweep,
         "group": sweep,
         "entity": settings.entity,
         "mode": settings.mode or os.environ.get("WANDB_MODE") or "offline",
         "dir": os.environ.get("WANDB_DIR") or os.getcwd(),
-        "reinit": "create_new",  # runs of other fits are open
-        "settings": {"console": "off", "silent": True, "init_timeout": WANDB_OPENS_S},
+        "reinit": "create_new",  # runs of other fits stay open
+        "settings": {"console": "off", "silent": True, "init_timeout": WANDB_INIT_S},
     }
 
 
 class WandbRun:
     """A run of Weights & Biases, on its own thread, since opening and ending one takes seconds."""
 
-    def __init__(self, options: dict[str, Any], fit: Tracked) -> None:
+    def __init__(self, options: dict[str, Any], fit: TrackedFit) -> None:
         import wandb
 
         def start() -> None:
@@ -144,7 +144,7 @@ class WandbRun:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="w2s-wandb")
         self._last: Future[None] = self._thread.submit(start)
 
-    def log(self, step: int, metrics: Figures) -> None:
+    def log(self, step: int, metrics: Metrics) -> None:
         self._then(lambda: self._run.log(metrics, step=step))
 
     def finish(self, status: str) -> None:
@@ -159,13 +159,13 @@ class WandbRun:
         self._last.result()
 
     def _then(self, action: Callable[[], None]) -> None:
-        """Do `action` after what came before; where that failed, raise its error."""
+        """Queue `action` after the one before; where that one failed, raise its error."""
         before = self._last
         if before.done():
             before.result()
 
-        def do() -> None:
+        def run_after() -> None:
             before.result()
             action()
 
-        self._last = self._thread.submit(do)
+        self._last = self._thread.submit(run_after)

@@ -1,6 +1,6 @@
-"""A fit as trackers know it: its name, its settings, and the figures that they are told.
+"""A fit for trackers: its name, its settings, and its metrics.
 
-Owns names and shapes of what is told. It knows no tracker and no Ray.
+Owns the names that all trackers show. It imports no tracker.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 
 from w2s_ray.plan import PlannedFit
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
-NOT_A_NAME = re.compile(r"[^A-Za-z0-9.-]+")
-OF_VALIDATION = ("accuracy", "log_loss", "agreement", "loss")
-AT_THE_END = ("training_flops", "evaluation_flops", "training_seconds", "tokens", "best_step")
+INVALID_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")
+VALIDATION_METRICS = ("accuracy", "log_loss", "agreement", "loss")
+FINAL_METRICS = ("training_flops", "evaluation_flops", "training_seconds", "tokens", "best_step")
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """A fit for trackers; travels to their process by value."""
+class TrackedFit:
+    """A fit for trackers; it is sent to their process by value."""
 
     run: str
     """Run id."""
     name: str
-    """What it is called: role, task, models, method, seed, and the run id last."""
+    """Its name: role, task, models, method, seed, and the run id last."""
     settings: Mapping[str, Any]
-    """What it is, and its recipe: dotted name -> number, text or truth value."""
+    """Its description and its recipe: dotted name -> number, text or truth value."""
 
 
-def tracked(fit: PlannedFit, *, study: str | None, trial: int | None) -> Tracked:
-    """`fit` for trackers; `study` and `trial` where it is a trial's."""
+def tracked_fit(fit: PlannedFit, *, study: str | None, trial: int | None) -> TrackedFit:
+    """`fit` for trackers; `study` and `trial` where it belongs to a trial."""
     role = "trial" if study else "+".join(fit.roles)
     models = f"{fit.weak}-to-{fit.source.name}" if fit.weak else fit.source.name
     method = "+".join(fit.methods)
     parts = [role, fit.task, models, method, f"seed{fit.recipe.seed}", fit.id]
-    whose = {"study": study, "trial": trial} if study else {}
+    of_trial = {"study": study, "trial": trial} if study else {}
     settings = {
         "run": fit.id,
         "role": role,
@@ -45,34 +45,34 @@ def tracked(fit: PlannedFit, *, study: str | None, trial: int | None) -> Tracked
         "model_name": fit.source.name,
         "weak": fit.weak or "",
         "method": method,
-        **whose,
+        **of_trial,
         **_flat(fit.recipe.model_dump(mode="json")),
     }
-    name = "_".join(NOT_A_NAME.sub("-", part) for part in parts if part)
-    return Tracked(run=fit.id, name=name, settings=settings)
+    name = "_".join(INVALID_IN_NAMES.sub("-", part) for part in parts if part)
+    return TrackedFit(run=fit.id, name=name, settings=settings)
 
 
-def evaluation_figures(evaluation: Mapping[str, Any]) -> Figures:
-    """What a tracker is told of an evaluation."""
-    figures = {f"validation/{name}": evaluation.get(name) for name in OF_VALIDATION}
-    figures["train/loss"] = evaluation.get("train_loss")
-    return {name: float(value) for name, value in figures.items() if value is not None}
+def evaluation_metrics(evaluation: Mapping[str, Any]) -> Metrics:
+    """The metrics of an evaluation."""
+    metrics = {f"validation/{name}": evaluation.get(name) for name in VALIDATION_METRICS}
+    metrics["train/loss"] = evaluation.get("train_loss")
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def final_figures(summary: Mapping[str, Any]) -> Figures:
-    """What a tracker is told of a fit that is done, from its record's summary."""
+def final_metrics(summary: Mapping[str, Any]) -> Metrics:
+    """The metrics of a done fit, from its record's summary."""
     on_test = {f"test/{name}": summary.get(f"test_{name}") for name in ("accuracy", "log_loss")}
-    figures = {**on_test, **{name: summary.get(name) for name in AT_THE_END}}
-    return {name: float(value) for name, value in figures.items() if value is not None}
+    metrics = {**on_test, **{name: summary.get(name) for name in FINAL_METRICS}}
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name; what is no number, text or truth value as text."""
-    found: dict[str, Any] = {}
+    """Nested settings by dotted name; values other than number, text or truth value as text."""
+    flat: dict[str, Any] = {}
     for key, inner in value.items():
         if isinstance(inner, Mapping):
-            found.update(_flat(inner, f"{prefix}{key}."))
+            flat.update(_flat(inner, f"{prefix}{key}."))
         else:
             plain = isinstance(inner, int | float | str)
-            found[prefix + key] = inner if plain else str(inner)
-    return found
+            flat[prefix + key] = inner if plain else str(inner)
+    return flat

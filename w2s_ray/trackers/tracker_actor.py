@@ -1,8 +1,8 @@
-"""The scribe: one small process that tells trackers of fits, beside the sweep.
+"""The tracker actor: one small process beside the sweep that reports fits to trackers.
 
-Owns a queue and a thread for each tracker, so that one that hangs holds up neither the others nor
-any fit. The first error ends a tracker for this call, and is kept as a warning. What it is told
-twice, since a watch was begun again, it tells once.
+Owns a queue and a thread for each tracker, so that a slow tracker delays neither the others nor any
+fit. The first error ends a tracker for this run of the sweep, and becomes a warning. Evaluations
+that are sent twice, after a restart, are reported once.
 """
 
 from __future__ import annotations
@@ -17,65 +17,65 @@ from w2s_ray.config import Trackers
 from w2s_ray.fits.outcome import reason_of
 from w2s_ray.trackers import clients
 from w2s_ray.trackers.clients import TrackerRun
-from w2s_ray.trackers.tracked import Figures, Tracked
+from w2s_ray.trackers.tracked import Metrics, TrackedFit
 
 
 @dataclass(frozen=True)
-class Told:
-    """One thing to tell of a fit."""
+class FitUpdate:
+    """New metrics of a fit, or its end."""
 
-    fit: Tracked
+    fit: TrackedFit
     step: int
-    figures: Figures
+    metrics: Metrics
     ended: str | None = None
     """done, failed or pruned, where the fit has ended."""
 
 
 class TrackerActor:
-    """An actor: takes what there is to tell, and answers at once."""
+    """An actor that queues updates and returns at once."""
 
     def __init__(
         self, trackers: Trackers, *, sweep: str, folder: str, environment: Mapping[str, str]
     ) -> None:
         os.chdir(folder)
         os.environ.update(environment)
-        self._heard: dict[str, int] = {}
-        """Fit -> its last evaluation that was told."""
+        self._evaluations: dict[str, int] = {}
+        """Fit -> number of its last evaluation."""
         self._done: set[str] = set()
-        """Fits that were told to be done: several may watch over one, and each tells its end."""
-        self._desks = [TrackerThread(name, trackers, sweep=sweep) for name in trackers.chosen]
+        """Done fits: several processes may monitor one fit, and each sends its end."""
+        self._threads = [TrackerThread(name, trackers, sweep=sweep) for name in trackers.chosen]
 
-    def evaluated(self, fit: Tracked, number: int, step: int, figures: Figures) -> None:
-        """A fit has evaluated for the `number`-th time (from 1)."""
-        if fit.run not in self._done and number > self._heard.get(fit.run, 0):
-            self._heard[fit.run] = number
-            self._tell(Told(fit, step, figures))
+    def evaluated(self, fit: TrackedFit, number: int, step: int, metrics: Metrics) -> None:
+        """Add a fit's evaluation; `number` counts from 1."""
+        if fit.run not in self._done and number > self._evaluations.get(fit.run, 0):
+            self._evaluations[fit.run] = number
+            self._put(FitUpdate(fit, step, metrics))
 
-    def ended(self, fit: Tracked, status: str, step: int, figures: Figures) -> None:
-        """A fit has ended: done, failed or pruned."""
-        self._heard.pop(fit.run, None)
+    def ended(self, fit: TrackedFit, status: str, step: int, metrics: Metrics) -> None:
+        """Add a fit's end: done, failed or pruned."""
+        self._evaluations.pop(fit.run, None)
         if fit.run in self._done:
             return
         if status == "done":
             self._done.add(fit.run)
-        self._tell(Told(fit, step, figures, ended=status))
+        self._put(FitUpdate(fit, step, metrics, ended=status))
 
-    def troubles(self) -> dict[str, str]:
-        """Tracker -> what went wrong with it."""
-        return {desk.name: desk.trouble for desk in self._desks if desk.trouble}
+    def errors(self) -> dict[str, str]:
+        """Tracker -> its error."""
+        return {thread.name: thread.error for thread in self._threads if thread.error}
 
     def close(self) -> None:
-        """Nothing more will be told."""
-        for desk in self._desks:
-            desk.close()
+        """End each tracker's thread once its queue is empty."""
+        for thread in self._threads:
+            thread.close()
 
-    def busy(self) -> dict[str, int]:
-        """Tracker -> how much it is still to be told, of those that have not ended."""
-        return {desk.name: desk.waiting for desk in self._desks if desk.is_open}
+    def backlog(self) -> dict[str, int]:
+        """Tracker that has not ended -> number of its queued updates."""
+        return {thread.name: thread.backlog for thread in self._threads if thread.is_alive}
 
-    def _tell(self, told: Told) -> None:
-        for desk in self._desks:
-            desk.tell(told)
+    def _put(self, update: FitUpdate) -> None:
+        for thread in self._threads:
+            thread.put(update)
 
 
 class TrackerThread:
@@ -83,10 +83,10 @@ class TrackerThread:
 
     def __init__(self, name: str, trackers: Trackers, *, sweep: str) -> None:
         self.name = name
-        self.trouble = ""
+        self.error = ""
         self._trackers = trackers
         self._sweep = sweep
-        self._queue: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[FitUpdate | None] = queue.SimpleQueue()
         self._runs: dict[str, TrackerRun] = {}
         """Fit that has not ended -> its run in the tracker."""
         self._ended: list[TrackerRun] = []
@@ -94,44 +94,44 @@ class TrackerThread:
         self._thread.start()
 
     @property
-    def is_open(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it has not ended yet."""
         return self._thread.is_alive()
 
     @property
-    def waiting(self) -> int:
-        """How much it is still to be told."""
+    def backlog(self) -> int:
+        """Number of queued updates."""
         return self._queue.qsize()
 
-    def tell(self, told: Told) -> None:
-        """Have something told, in time."""
-        if not self.trouble:
-            self._queue.put(told)
+    def put(self, update: FitUpdate) -> None:
+        """Queue an update, unless the tracker has failed."""
+        if not self.error:
+            self._queue.put(update)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the thread after the queued updates."""
         self._queue.put(None)
 
     def _run(self) -> None:
         try:
-            start = clients.opener_of(self.name, self._trackers, sweep=self._sweep)
-            while (told := self._queue.get()) is not None:
-                self._write(start, told)
+            open_run = clients.run_factory(self.name, self._trackers, sweep=self._sweep)
+            while (update := self._queue.get()) is not None:
+                self._write(open_run, update)
             for fit in list(self._runs):
                 self._finish(fit, "stopped")
             for run in self._ended:
                 run.wait()
         except Exception as error:  # noqa: BLE001 - a tracker's failure is a warning
-            self.trouble = reason_of(error)
+            self.error = reason_of(error)
 
-    def _write(self, start: Callable[[Tracked], TrackerRun], told: Told) -> None:
-        fit = told.fit.run
+    def _write(self, open_run: Callable[[TrackedFit], TrackerRun], update: FitUpdate) -> None:
+        fit = update.fit.run
         if fit not in self._runs:
-            self._runs[fit] = start(told.fit)
-        if told.figures:
-            self._runs[fit].log(told.step, told.figures)
-        if told.ended is not None:
-            self._finish(fit, told.ended)
+            self._runs[fit] = open_run(update.fit)
+        if update.metrics:
+            self._runs[fit].log(update.step, update.metrics)
+        if update.ended is not None:
+            self._finish(fit, update.ended)
 
     def _finish(self, fit: str, status: str) -> None:
         run = self._runs.pop(fit)

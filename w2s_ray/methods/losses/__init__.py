@@ -1,7 +1,7 @@
-"""The losses. A new one is a file beside these, and a line here.
+"""The losses. A new loss is a file in this folder and an import here.
 
-A loss is found by its `kind`; a line here is all that makes it known to sweep files, recipes,
-searches and training.
+The import registers the loss for sweep files, recipes, searches and training; its `kind` selects
+it.
 """
 
 from functools import reduce

@@ -1,4 +1,4 @@
-"""The paper's auxiliary confidence loss, and its threshold over a window of predictions."""
+"""The paper's auxiliary confidence loss, with a threshold over a window of predictions."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ConfidenceLoss(Loss):
     """Compute the threshold from this many latest predictions, those of the current batch included.
     Useful for small batches (EleutherAI: 32). null = from the global batch alone."""
 
-    looks_at_batch: ClassVar[bool] = True
+    needs_whole_batch: ClassVar[bool] = True
 
     @property
-    def remembers(self) -> int:
+    def window_size(self) -> int:
         return self.window or 0
 
     def weight(self, progress: float) -> float:
@@ -39,11 +39,11 @@ class ConfidenceLoss(Loss):
         return warmed_up(self.alpha, warmup_fraction=self.warmup_fraction, progress=progress)
 
     def statistic(self, p1_W: Tensor, labels_BC: Tensor) -> Tensor:
-        """A probability of class 1 with exactly the `prior` share of predictions above it.
+        """The threshold: the `prior` share of the predictions of class 1 are above it.
 
-        It lies half way between the two neighbouring predictions, so that rounding that differs
-        between execution layouts moves no row across. The share is rounded half up to whole rows;
-        where predictions tie across the cut, fewer lie above.
+        It is the midpoint of the two neighbouring predictions, so that differences in rounding
+        between engines don't move a row across it. The share is rounded half up to whole rows; if
+        predictions are tied at the threshold, fewer are above it.
         """
         descending_W = p1_W.detach().double().sort(descending=True).values
         above = math.floor(self.prior * len(descending_W) + 0.5)

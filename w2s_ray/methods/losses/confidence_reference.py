@@ -25,14 +25,14 @@ class ConfidenceReferenceLoss(Loss):
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     """Share of training after which the weight jumps to `alpha`."""
 
-    looks_at_batch: ClassVar[bool] = True
+    needs_whole_batch: ClassVar[bool] = True
 
     def weight(self, progress: float) -> float:
         """The weight of the student's own hardened prediction."""
         return self.alpha * (1.0 if progress > self.warmup_fraction else progress)
 
     def statistic(self, p1_W: Tensor, labels_BC: Tensor) -> Tensor:
-        """The quantile of class 0's probabilities at the mean label of class 1."""
+        """The threshold: the quantile of class 0's probabilities at the mean label of class 1."""
         mean_label = labels_BC[:, 1].double().mean().clamp(0.0, 1.0)
         return (1.0 - p1_W.detach().double()).quantile(mean_label)
 

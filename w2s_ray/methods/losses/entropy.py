@@ -1,4 +1,4 @@
-"""EleutherAI's entropy loss: the student's own soft prediction as a part of the target."""
+"""EleutherAI's entropy loss: the target includes the student's own soft prediction."""
 
 from __future__ import annotations
 

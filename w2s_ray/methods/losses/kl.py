@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEAST = 1e-6
-"""Labels are kept so far from 0 and 1 where their logarithm is taken against the student."""
+"""Smallest distance of labels from 0 and 1 in the reverse divergence, which uses logarithms."""
 
 
 class KLLoss(Loss):

@@ -1,8 +1,8 @@
-"""What every loss is: settings, and what a row's loss is given its label and the model's logits.
+"""The base class of losses: settings, and the loss of each row from its label and its logits.
 
-Owns the contract between a loss and training, and the common case: a cross-entropy with some
-target. Shapes: B rows of a global batch or a part of it, W predictions, N training rows, C two
-classes (1 = positive).
+Owns the interface between losses and training, and the common case: cross-entropy with a target. It
+imports no torch. Shapes: B rows of a global batch or a part of it, W predictions, N training rows,
+C two classes (1 = positive).
 """
 
 from __future__ import annotations
@@ -17,37 +17,39 @@ if TYPE_CHECKING:
 
 
 class Loss(Frozen):
-    """A loss. A subclass names its `kind`, and gives `target` or, where that isn't enough, `each`.
+    """A loss. A subclass sets `kind`, and overrides `target` or, for other forms, `each`.
 
-    It computes with methods of the tensors that it is given and never imports torch.
+    It uses the methods of its tensors and never imports torch.
     """
 
-    looks_at_batch: ClassVar[bool] = False
-    """Whether `statistic` must see the whole global batch before any row's loss is known. With
+    needs_whole_batch: ClassVar[bool] = False
+    """Whether `statistic` needs the predictions of the whole global batch. With gradient
     accumulation, training then makes a first pass without gradients over all micro-batches."""
 
     @property
-    def remembers(self) -> int:
-        """How many predictions `statistic` wants to see, the batch's own last; 0 = the batch's."""
+    def window_size(self) -> int:
+        """Number of latest predictions that `statistic` gets, ending with the batch's own; 0 = only
+        the batch's.
+        """
         return 0
 
     def prepared(self, labels_NC: np.ndarray) -> Self:
-        """The loss that trains on these labels, where its settings depend on them."""
+        """The loss for training on these labels, if its settings depend on the labels."""
         return self
 
     def statistic(self, p1_W: Tensor, labels_BC: Tensor) -> Tensor | None:
-        """What rows share: a scalar of the predictions of class 1 and the batch's labels."""
+        """A scalar of the predictions of class 1 and the batch's labels, for all rows."""
         return None
 
     def target(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
     ) -> Tensor:
-        """target_BC, the distribution that a row's cross-entropy is taken with.
+        """target_BC, the target distribution of each row's cross-entropy.
 
-        `logits_BC` are detached: no gradient can flow through a target. `progress` is steps done
-        over all steps.
+        `logits_BC` are detached: no gradient flows through a target. `progress` is the share of all
+        steps that are done.
         """
-        raise NotImplementedError(f"{type(self).__name__} gives neither target nor each")
+        raise NotImplementedError(f"{type(self).__name__} overrides neither target nor each")
 
     def each(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
@@ -60,7 +62,7 @@ class Loss(Frozen):
 
 
 def cross_entropy(logits_BC: Tensor, target_BC: Tensor) -> Tensor:
-    """Cross-entropy of each row with a distribution, in fp32."""
+    """Cross-entropy of each row with its target distribution, in fp32."""
     return -(target_BC * logits_BC.float().log_softmax(dim=1)).sum(dim=1)
 
 
@@ -70,7 +72,7 @@ def class_1_probability(logits_BC: Tensor) -> Tensor:
 
 
 def mixed(labels_BC: Tensor, positive_B: Tensor, weight: float) -> Tensor:
-    """Labels with the hard classes `positive_B` mixed in by `weight`."""
+    """The mean of labels and hard classes `positive_B`, with this weight of the hard classes."""
     hard_BC = labels_BC.new_zeros(labels_BC.shape)
     hard_BC[:, 1] = positive_B.to(labels_BC.dtype)
     hard_BC[:, 0] = 1.0 - hard_BC[:, 1]

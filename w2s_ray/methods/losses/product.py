@@ -24,7 +24,7 @@ class ProductLoss(Loss):
     def target(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
     ) -> Tensor:
-        """By logarithms: a confident student must not give 0 / 0."""
+        """Computed with logarithms, because a confident student would give 0 / 0."""
         log_BC = self.beta * logits_BC.float().log_softmax(dim=1)
         if self.alpha > 0:
             log_BC = log_BC + self.alpha * labels_BC.log()

@@ -1,4 +1,4 @@
-"""EleutherAI's confidence window: only rows that the student is unsure of are trained on."""
+"""EleutherAI's confidence window: training only on rows with an uncertain prediction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class WindowLoss(Loss):
-    """Cross-entropy of the rows that the student is unsure of; others have loss 0 (EleutherAI)."""
+    """Cross-entropy of rows with an uncertain prediction; other rows have loss 0 (EleutherAI)."""
 
     kind: Literal["window"] = "window"
     radius: Annotated[float, Field(gt=0, le=0.5)] | Literal["median_weak"] = 0.15
@@ -32,6 +32,6 @@ class WindowLoss(Loss):
     def each(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
     ) -> Tensor:
-        assert isinstance(self.radius, float), "median_weak is known from prepared() only"
-        away_B = (class_1_probability(logits_BC.detach()).double() - 0.5).abs()
-        return cross_entropy(logits_BC, labels_BC) * (away_B <= self.radius)
+        assert isinstance(self.radius, float), "prepared() must replace median_weak"
+        distance_B = (class_1_probability(logits_BC.detach()).double() - 0.5).abs()
+        return cross_entropy(logits_BC, labels_BC) * (distance_B <= self.radius)

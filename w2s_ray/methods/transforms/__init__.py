@@ -1,7 +1,7 @@
-"""The label transforms. A new one is a file beside these, and a line here.
+"""The label transforms. A new transform is a file in this folder and an import here.
 
-A transform is found by its `kind`; a line here is all that makes it known to sweep files, recipes,
-searches and training.
+The import registers the transform for sweep files, recipes, searches and training; its `kind`
+selects it.
 """
 
 from functools import reduce
@@ -24,6 +24,8 @@ else:
     AnyTransform = Annotated[reduce(or_, Transform.__subclasses__()), Field(discriminator="kind")]
 
 ORACLES = frozenset(
-    str(kind.model_fields["kind"].default) for kind in Transform.__subclasses__() if kind.sees_truth
+    str(kind.model_fields["kind"].default)
+    for kind in Transform.__subclasses__()
+    if kind.uses_ground_truth
 )
-"""Kinds of the transforms that see ground truth."""
+"""Kinds of the transforms that use ground truth."""

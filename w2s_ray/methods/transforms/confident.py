@@ -1,4 +1,4 @@
-"""Only rows that the supervisor is sure of."""
+"""Keeps only rows with a confident weak label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from w2s_ray.methods.transforms.transform import Labelled, Transform
+from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
 class Confident(Transform):
@@ -16,5 +16,5 @@ class Confident(Transform):
     above: float = Field(default=0.75, ge=0, lt=1)
     """Keep a row if its most probable class has more than this probability."""
 
-    def apply(self, rows: Labelled) -> Labelled:
+    def apply(self, rows: LabelledRows) -> LabelledRows:
         return rows.keeping(rows.labels_NC.max(axis=1) > self.above)

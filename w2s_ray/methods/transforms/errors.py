@@ -1,7 +1,8 @@
-"""Kinds of errors that a simulated supervisor makes: which rows it errs on, and to which class.
+"""Kinds of errors of a simulated supervisor: the wrong rows, and their wrong classes.
 
-Owns the preference of each kind, not how many rows err. That supervisors of equal accuracy differ
-in their errors is the paper's study; how rows are chosen here is ours. Shapes: N rows, C classes.
+Owns the preference of each kind; `simulated` owns the number of errors. The paper compares
+supervisors of equal accuracy with different errors; the choice of rows here is ours. Shapes: N
+rows, C classes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from w2s_ray.methods.transforms.probes import Logistic
 if TYPE_CHECKING:
     import numpy as np
 
-    from w2s_ray.methods.transforms.transform import Labelled
+    from w2s_ray.methods.transforms.transform import LabelledRows
 
 
 @dataclass(frozen=True)
 class Preference:
-    """Where errors go: the rows that have most, each to the wrong class that has most there."""
+    """Scores of errors: rows with the highest scores become wrong, with the highest wrong class."""
 
     row_N: np.ndarray
     class_NC: np.ndarray
@@ -33,7 +34,7 @@ class UniformErrors(Frozen):
 
     kind: Literal["uniform"] = "uniform"
 
-    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
+    def preference(self, rows: LabelledRows, random: np.random.Generator) -> Preference:
         """Random rows and classes."""
         return Preference(random.random(len(rows.rows_N)), random.random(rows.labels_NC.shape))
 
@@ -46,11 +47,11 @@ class LengthErrors(Frozen):
     """Weight of a row: its number of words to this power. null = exactly the longest texts are
     wrong."""
 
-    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
+    def preference(self, rows: LabelledRows, random: np.random.Generator) -> Preference:
         """A weighted draw without replacement (Efraimidis and Spirakis 2006), to random classes."""
         import numpy as np
 
-        words_N = np.maximum(rows.told.words_N, 1).astype(np.float64)
+        words_N = np.maximum(rows.ground_truth.words_N, 1).astype(np.float64)
         row_N = words_N
         if self.power is not None:
             row_N = np.log(1 - random.random(len(words_N))) / words_N**self.power
@@ -62,8 +63,8 @@ class ConfidenceErrors(Frozen):
 
     kind: Literal["confidence"] = "confidence"
 
-    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
-        """The rows whose most probable class has least, to the class that is next."""
+    def preference(self, rows: LabelledRows, random: np.random.Generator) -> Preference:
+        """Rows with the lowest probability of the most probable class, to the next class."""
         return Preference(-rows.labels_NC.max(axis=1), rows.labels_NC)
 
 
@@ -80,14 +81,14 @@ class AdversarialErrors(Frozen):
     """Weight of the squared norm of the regression's coefficients. Larger values give simpler
     errors."""
 
-    def preference(self, rows: Labelled, random: np.random.Generator) -> Preference:
-        """The rows whose true class is least probable, to the class that is most."""
+    def preference(self, rows: LabelledRows, random: np.random.Generator) -> Preference:
+        """Rows with the lowest probability of the true class, to the most probable class."""
         import numpy as np
 
-        truth_N = rows.told.truth_N
-        certain_NC = np.eye(rows.labels_NC.shape[1])[truth_N]
-        said_NC = Logistic(l2=self.l2).predict(rows.activations_ND, certain_NC)
-        return Preference(-said_NC[np.arange(len(truth_N)), truth_N], said_NC)
+        truth_N = rows.ground_truth.classes_N
+        one_hot_NC = np.eye(rows.labels_NC.shape[1])[truth_N]
+        predicted_NC = Logistic(l2=self.l2).predict(rows.activations_ND, one_hot_NC)
+        return Preference(-predicted_NC[np.arange(len(truth_N)), truth_N], predicted_NC)
 
 
 Errors = Annotated[

@@ -1,4 +1,4 @@
-"""Rows whose label a probe on the pretrained strong model contradicts are dropped."""
+"""Drops rows whose label a probe on the pretrained strong model contradicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from w2s_ray.methods.transforms.probes import Knn, Probe
-from w2s_ray.methods.transforms.transform import Labelled, Transform
+from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
 class Filter(Transform):
@@ -19,5 +19,5 @@ class Filter(Transform):
     share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows to drop. topofilter may drop more."""
 
-    def apply(self, rows: Labelled) -> Labelled:
+    def apply(self, rows: LabelledRows) -> LabelledRows:
         return rows.keeping(self.by.kept(rows.activations_ND, rows.labels_NC, self.share))

@@ -1,10 +1,10 @@
-"""Hard labels: the more probable class, for certain."""
+"""Hard labels: the more probable class."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from w2s_ray.methods.transforms.transform import Labelled, Transform
+from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
 class Hard(Transform):
@@ -12,7 +12,7 @@ class Hard(Transform):
 
     kind: Literal["hard"] = "hard"
 
-    def apply(self, rows: Labelled) -> Labelled:
+    def apply(self, rows: LabelledRows) -> LabelledRows:
         import numpy as np
 
         classes = rows.labels_NC.shape[1]

@@ -1,8 +1,7 @@
-"""Probes: what activations say a row's label should be, given the labels of the others.
+"""Probes: predictions of a row's label from activations, fitted to the weak labels of all rows.
 
-Owns k nearest neighbours, logistic regression and TopoFilter (Wu et al. 2020), the last as
-EleutherAI uses it. They learn from the labels that they judge, and from nothing else. Shapes: N
-rows, D width, C classes, K neighbours.
+Owns k nearest neighbours, logistic regression and TopoFilter (Wu et al. 2020, as EleutherAI uses
+it). They use no ground truth. Shapes: N rows, D width, C classes, K neighbours.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Knn(Frozen):
     """Number of neighbours, by Euclidean distance. With fewer rows, all of them."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
-        """label_NC of each row by the others."""
+        """label_NC of each row, predicted from the other rows."""
         return labels_NC[_neighbours(activations_ND, self.k)].mean(axis=1)
 
     def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
@@ -41,7 +40,7 @@ class Logistic(Frozen):
     """Weight of the squared norm of the coefficients, added to the mean cross-entropy."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
-        """label_NC of each row; soft labels count as rows of each class with their weight."""
+        """label_NC of each row. A soft label is fitted as one row of each class, with weights."""
         import numpy as np
         from sklearn.linear_model import LogisticRegression
 
@@ -70,25 +69,25 @@ class TopoFilter(Frozen):
     """Number of neighbours, by Euclidean distance. With fewer rows, all of them."""
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
-        """label_NC of each row by its neighbours within the components, itself left out."""
+        """label_NC of each row, predicted from its neighbours in the components, without itself."""
         core_N = self.core(activations_ND, labels_NC)
         near_NK = _neighbours(activations_ND, self.k, among_N=core_N)
         return labels_NC[near_NK].mean(axis=1)
 
     def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
-        """kept_N: the components, without the rows of them that neighbours contradict most, until
-        the `share` is dropped; where more lie outside the components, all those are.
+        """kept_N, without the rows outside the components, and without the rows inside whose label
+        neighbours contradict most, until at least the `share` is dropped.
         """
         import numpy as np
 
         core_N = self.core(activations_ND, labels_NC)
-        left = max(round(share * len(core_N)) - int((~core_N).sum()), 0)
+        more = max(round(share * len(core_N)) - int((~core_N).sum()), 0)
         inside = np.flatnonzero(core_N)
         near_MK = _neighbours(activations_ND[inside], self.k)
         predicted_MC = labels_NC[inside][near_MK].mean(axis=1)
         distance_M = np.abs(predicted_MC - labels_NC[inside]).sum(axis=1)
         kept_N = core_N.copy()
-        kept_N[inside[np.argsort(-distance_M, kind="stable")[:left]]] = False
+        kept_N[inside[np.argsort(-distance_M, kind="stable")[:more]]] = False
         return kept_N
 
     def core(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
@@ -117,7 +116,7 @@ Probe = Annotated[Knn | Logistic | TopoFilter, Field(discriminator="kind")]
 def _neighbours(
     activations_ND: np.ndarray, k: int, *, among_N: np.ndarray | None = None
 ) -> np.ndarray:
-    """near_NK: the nearest rows of each row, of those `among_N`, itself left out."""
+    """near_NK: the nearest rows of each row among the rows `among_N`, without the row itself."""
     import numpy as np
     from sklearn.neighbors import NearestNeighbors
 
@@ -128,10 +127,10 @@ def _neighbours(
     most = min(k, len(inside) - 1)
     wide_ND = activations_ND.astype(np.float64)
     search = NearestNeighbors(n_neighbors=most + 1, algorithm="brute").fit(wide_ND[inside])
-    found_NK = inside[search.kneighbors(wide_ND, return_distance=False)]
-    own_NK = found_NK == np.arange(rows)[:, None]
-    own_NK[~own_NK.any(axis=1), -1] = True  # where it isn't among them, the farthest goes
-    return found_NK[~own_NK].reshape(rows, most)
+    near_NK = inside[search.kneighbors(wide_ND, return_distance=False)]
+    own_NK = near_NK == np.arange(rows)[:, None]
+    own_NK[~own_NK.any(axis=1), -1] = True  # else drop the farthest
+    return near_NK[~own_NK].reshape(rows, most)
 
 
 def _without_worst(predicted_NC: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Labels are replaced by what a probe on the pretrained strong model says."""
+"""Replaces labels by the predictions of a probe on the pretrained strong model."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from w2s_ray.methods.transforms.probes import Knn, Probe
-from w2s_ray.methods.transforms.transform import Labelled, Transform
+from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
 class Relabel(Transform):
@@ -15,5 +15,5 @@ class Relabel(Transform):
     by: Probe = Knn()
     """The probe, on the pretrained student's activations of the last token."""
 
-    def apply(self, rows: Labelled) -> Labelled:
+    def apply(self, rows: LabelledRows) -> LabelledRows:
         return rows.relabelled(self.by.predict(rows.activations_ND, rows.labels_NC))

@@ -1,11 +1,11 @@
-"""A simulated supervisor: as accurate as the real one on the rows it labels, with other errors."""
+"""A simulated supervisor: the same accuracy on the labelled rows, with errors on other rows."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
 from w2s_ray.methods.transforms.errors import Errors, UniformErrors
-from w2s_ray.methods.transforms.transform import Labelled, Transform
+from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
 class Simulated(Transform):
@@ -15,23 +15,23 @@ class Simulated(Transform):
     oracle. Validation rows get such labels too, so that early stopping uses the same supervisor.
     """
 
-    sees_truth: ClassVar[bool] = True
+    uses_ground_truth: ClassVar[bool] = True
     kind: Literal["simulated"] = "simulated"
     errors: Errors = UniformErrors()
     """Which rows have the errors."""
 
-    def apply(self, rows: Labelled) -> Labelled:
+    def apply(self, rows: LabelledRows) -> LabelledRows:
         import numpy as np
 
-        truth_N, (count, classes) = rows.told.truth_N, rows.labels_NC.shape
-        random = np.random.default_rng(rows.told.seed)
+        truth_N, (count, classes) = rows.ground_truth.classes_N, rows.labels_NC.shape
+        random = np.random.default_rng(rows.ground_truth.seed)
         errors = int((rows.labels_NC.argmax(axis=1) != truth_N).sum())
-        prefers = self.errors.preference(rows, random)
-        shuffled_N = random.permutation(count)  # so that equals are chosen at random
-        place_N = np.argsort(-prefers.row_N[shuffled_N], kind="stable")
-        wrong = shuffled_N[place_N[:errors]]
+        preference = self.errors.preference(rows, random)
+        shuffled_N = random.permutation(count)  # ties are chosen at random
+        order_N = np.argsort(-preference.row_N[shuffled_N], kind="stable")
+        wrong = shuffled_N[order_N[:errors]]
         truth_NC = np.eye(classes)[truth_N]
-        instead_N = np.where(truth_NC == 1, -np.inf, prefers.class_NC).argmax(axis=1)
+        wrong_class_N = np.where(truth_NC == 1, -np.inf, preference.class_NC).argmax(axis=1)
         label_N = truth_N.copy()
-        label_N[wrong] = instead_N[wrong]
+        label_N[wrong] = wrong_class_N[wrong]
         return rows.relabelled(np.eye(classes)[label_N])

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from w2s_ray.methods.transforms.transform import Labelled, Transform
+from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
 class Temperature(Transform):
@@ -16,10 +16,10 @@ class Temperature(Transform):
     by: float = Field(default=2.0, gt=0, le=1e6)
     """The temperature. Above 1 labels become softer, below 1 sharper."""
 
-    def apply(self, rows: Labelled) -> Labelled:
+    def apply(self, rows: LabelledRows) -> LabelledRows:
         import numpy as np
 
         with np.errstate(divide="ignore"):
             log_NC = np.log(rows.labels_NC.astype(np.float64)) / self.by
-        raised_NC = np.exp(log_NC - log_NC.max(axis=1, keepdims=True))
-        return rows.relabelled(raised_NC / raised_NC.sum(axis=1, keepdims=True))
+        scaled_NC = np.exp(log_NC - log_NC.max(axis=1, keepdims=True))
+        return rows.relabelled(scaled_NC / scaled_NC.sum(axis=1, keepdims=True))

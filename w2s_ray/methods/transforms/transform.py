@@ -1,8 +1,8 @@
-"""What every label transform is: settings, and what it makes of the labels of the rows.
+"""The base class of label transforms: settings, and a function of rows with labels.
 
-Owns the contract between a transform and the making of a fit's data. A transform sees labels and
-activations, never a text, and ground truth only where it is declared to. Shapes: N rows, D width of
-the activations, C classes.
+Owns the interface between transforms and `fits`, which makes a fit's training data. A transform
+gets labels and activations but no texts; it gets ground truth only if it declares its use. Shapes:
+N rows, D width of the activations, C classes.
 """
 
 from __future__ import annotations
@@ -19,49 +19,50 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a transform that `sees_truth` is told of rows besides their labels."""
+class GroundTruth:
+    """The input of a transform with `uses_ground_truth`, besides the labels."""
 
-    truth_N: np.ndarray
-    """Class of each row, int64."""
+    classes_N: np.ndarray
+    """True class of each row, int64."""
     words_N: np.ndarray
     """Whitespace-separated words of each row's texts, int64."""
     seed: tuple[int, ...]
-    """Seeds its random draws; of the fit and of the part of the split."""
+    """Seeds of the transform's random draws: the fit's seed and the part of the split."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Rows with their labels, as far as a transform may know them."""
+class LabelledRows:
+    """Rows with their labels: the input and the output of transforms."""
 
     labels_NC: np.ndarray
     """Class probabilities, float32."""
     rows_N: np.ndarray
-    """Places of these rows among those that there were at first, int64."""
-    activate: Callable[[], np.ndarray]
-    """Gives the pretrained model's activations of all rows that there were at first."""
-    tell: Callable[[], Told] | None = None
-    """Tells of all rows that there were at first; None for a transform that may not see truth."""
+    """Indices of these rows among all rows before the first transform, int64."""
+    all_activations: Callable[[], np.ndarray]
+    """Returns the pretrained model's activations of all rows before the first transform."""
+    all_ground_truth: Callable[[], GroundTruth] | None = None
+    """Returns the ground truth of all rows before the first transform; None for transforms without
+    `uses_ground_truth`."""
 
     @cached_property
     def activations_ND(self) -> np.ndarray:
         """The pretrained model's activations of these rows."""
-        return self.activate()[self.rows_N]
+        return self.all_activations()[self.rows_N]
 
     @property
-    def told(self) -> Told:
-        """What is told of these rows."""
-        assert self.tell is not None, "a transform without `sees_truth` asks for the truth"
-        every = self.tell()
+    def ground_truth(self) -> GroundTruth:
+        """The ground truth of these rows."""
+        assert self.all_ground_truth is not None, "the transform must set `uses_ground_truth`"
+        truth = self.all_ground_truth()
         return replace(
-            every, truth_N=every.truth_N[self.rows_N], words_N=every.words_N[self.rows_N]
+            truth, classes_N=truth.classes_N[self.rows_N], words_N=truth.words_N[self.rows_N]
         )
 
-    def keeping(self, kept_N: np.ndarray) -> Labelled:
-        """Only the rows where `kept_N` is true."""
+    def keeping(self, kept_N: np.ndarray) -> LabelledRows:
+        """The rows for which `kept_N` is true."""
         return replace(self, labels_NC=self.labels_NC[kept_N], rows_N=self.rows_N[kept_N])
 
-    def relabelled(self, labels_NC: np.ndarray) -> Labelled:
+    def relabelled(self, labels_NC: np.ndarray) -> LabelledRows:
         """The same rows with other labels."""
         import numpy as np
 
@@ -69,15 +70,15 @@ class Labelled:
 
 
 class Transform(Frozen):
-    """A change of weak labels before training. A subclass names its `kind`, and gives `apply`.
+    """A change of weak labels before training. A subclass sets `kind` and overrides `apply`.
 
-    Its settings are searched by `stages.KIND.SETTING`.
+    A search names its settings `stages.KIND.SETTING`.
     """
 
-    sees_truth: ClassVar[bool] = False
-    """Whether it stands for a supervisor and is made from ground truth: it is told of its rows,
-    labels validation too, and its student is an oracle."""
+    uses_ground_truth: ClassVar[bool] = False
+    """Whether it simulates a supervisor from ground truth. Such a transform gets the ground truth
+    of the rows, also labels the validation rows, and tables mark its students as oracle."""
 
-    def apply(self, rows: Labelled) -> Labelled:
-        """The rows that are left, with the labels that they have now."""
-        raise NotImplementedError(f"{type(self).__name__} gives no apply")
+    def apply(self, rows: LabelledRows) -> LabelledRows:
+        """The remaining rows with their new labels."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't override apply")

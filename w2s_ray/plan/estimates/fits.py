@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from w2s_ray.config import Execution, FitRecipe, Part, Prompt
+from w2s_ray.config import FORMS, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import How, Lengths
 from w2s_ray.plan.estimates.memory import Memory, all_parameters, memory, trained_parameters
 from w2s_ray.plan.estimates.work import Flops, Padded, backward_flops, forward_flops, padded
-
-TEXTS = {"pairs": 2}
-"""Texts of a row, by its form, where they aren't one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def estimate_fit(
     """The estimate of a fit of `model` on rows of these lengths."""
     if recipe.prompt is not None:
         return _asked(recipe, execution, recipe.prompt, model=model, lengths=lengths)
-    training, texts = recipe.training, TEXTS.get(recipe.form, 1)
+    training, texts = recipe.training, FORMS[recipe.form].texts
     rows = lengths(recipe.train_on)
     if recipe.train_slice is not None:
         rows = Lengths(rows.rows // recipe.train_slice[1], rows.quantiles, rows.mean, rows.how)
@@ -59,8 +56,8 @@ def estimate_fit(
     )
     if _passes_twice(recipe, execution):
         forward *= 2
-    if recipe.form in ("answers", "text"):  # the language model's head, over every token
-        head = 2.0 * model.vocabulary * (model.pooled or model.width) * trained.tokens
+    if FORMS[recipe.form].is_language:  # the language model's head, over every token
+        head = 2.0 * model.vocabulary * model.pooled * trained.tokens
         forward, backward = forward + head, backward + 2 * head
 
     def predicted(part: Part) -> float:
@@ -117,7 +114,7 @@ def _asked(
         batch = execution.evaluation_batch
         passed = padded(read, together=batch, sorted_rows=read.rows).times(2)
         evaluation += forward_flops(model, passed)
-        evaluation += 2.0 * model.vocabulary * (model.pooled or model.width) * passed.rows
+        evaluation += 2.0 * model.vocabulary * model.pooled * passed.rows
         longest = max(longest, read.at(1.0))
     return FitEstimate(
         flops=Flops(evaluation=evaluation),
@@ -147,4 +144,4 @@ def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:
     """Whether the loss needs a first pass over a batch of several micro-batches."""
     batch, workers = recipe.training.batch_size, execution.workers
     several = (execution.micro_batch or batch) * workers < batch
-    return several and recipe.loss.looks_at_batch
+    return several and recipe.loss.needs_whole_batch

@@ -79,12 +79,12 @@ def all_parameters(model: Architecture, tuning: Tuning) -> int:
     """Weights of the model with its head and what adapters add."""
     if tuning.kind == "lora":
         return model.parameters + trained_parameters(model, tuning)
-    return model.parameters + 2 * (model.pooled or model.width)
+    return model.parameters + 2 * model.pooled
 
 
 def trained_parameters(model: Architecture, tuning: Tuning) -> int:
     """Weights that the optimizer changes, head included."""
-    head = 2 * (model.pooled or model.width)
+    head = 2 * model.pooled
     match tuning.kind:
         case "full" | "lp_ft":
             return model.parameters + head
@@ -134,18 +134,13 @@ def saved_per_token(model: Architecture, *, training: Training) -> float:
     each = 2.0 if half else 4.0
     width, inner = model.width, model.matrices[-1].inner
     trained = model.matrices if tuning.kind != "lora" else adapted(model, tuning)
-    parallel = model.matrices[-1].before_attention
-    norms = 4.0 * width * (1 if parallel else 2)
     everything = tuning.kind != "lora"
-    if model.normed == "rms" and everything:
-        norms += 4.0 * width * 2
+    norms = 4.0 * (model.norm_inputs + (model.norm_copies if everything else 0))
     copies = [sum(m in trained for m in read) for read in (model.of_attention, model.of_mlp)]
     inputs = each * width * sum(copies if half else [min(1, n) for n in copies])
-    attention = each * (2 * model.attention + 2 * model.keys)
-    if model.family == "gpt_neox":  # the fused product is kept beside what is turned
-        attention += each * model.attention * (3 if everything else 2)
-    if model.family == "opt":
-        attention += each * 2 * width
+    attention = each * model.attended
+    if model.by_head and model.after_attention in trained:
+        attention += each * model.attention
     mlp = each * inner * _mlp_copies(model)
     if model.matrices[-1] in trained and model.activation != "relu":
         mlp += each * inner
@@ -155,9 +150,8 @@ def saved_per_token(model: Architecture, *, training: Training) -> float:
 
 def _mlp_copies(model: Architecture) -> int:
     """Tensors of the MLP's width that are saved whatever is trained."""
-    if model.gated:
-        return 3
-    return 4 if model.activation in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast") else 1
+    stepwise = model.activation in ("gelu_new", "gelu_fast")
+    return (4 if stepwise else 1) + (2 if model.gated else 0)
 
 
 def _through(model: Architecture, *, training: Training) -> float:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from w2s_ray.config import Execution, FitRecipe, ModelSource
-from w2s_ray.config.prices import accelerators_called
+from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
+from w2s_ray.config.accelerators import accelerators_called
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan.estimates.memory import memory
 from w2s_ray.plan.estimates.placing import gpu_fraction
-from w2s_ray.plan.estimates.totals import FEATURES
 from w2s_ray.plan.graph import Plan, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
 
@@ -98,8 +97,9 @@ def share(
         return Share(1.0)
     model = shapes.model(source)
     changed = [key for key in searched if key.startswith(CHANGES_MEMORY)]
-    if recipe.form == "features":
-        return Share(1.0, FEATURES)
+    not_estimated = FORMS[recipe.form].not_estimated
+    if not_estimated is not None:
+        return Share(1.0, not_estimated)
     if isinstance(model, str):
         return Share(1.0, model)
     if changed:

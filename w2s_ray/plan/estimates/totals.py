@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from w2s_ray.config import Execution, FitRecipe, Labels, ModelSource
-from w2s_ray.config.prices import Accelerator
+from w2s_ray.config import FORMS, Execution, FitRecipe, Labels, ModelSource
+from w2s_ray.config.accelerators import Accelerator
 from w2s_ray.data.lengths import How
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.errors import InputError
@@ -21,9 +21,6 @@ from w2s_ray.plan.estimates.memory import Memory
 from w2s_ray.plan.estimates.placing import Smallest, fits, gpu_fraction, smallest
 from w2s_ray.plan.estimates.work import Flops
 from w2s_ray.plan.graph import Plan, PlannedCell
-
-FEATURES = "probes on features aren't estimated; no language model runs, and they take little"
-"""Why fits on rows of features have no estimate."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +152,9 @@ class Estimator:
     def _made(
         self, recipe: FitRecipe, source: ModelSource, execution: Execution
     ) -> FitEstimate | str:
-        if recipe.form == "features":
-            return FEATURES
+        not_estimated = FORMS[recipe.form].not_estimated
+        if not_estimated is not None:
+            return not_estimated
         model = self._shapes.model(source)
         if isinstance(model, str):
             return model

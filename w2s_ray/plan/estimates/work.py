@@ -138,7 +138,7 @@ def adapted(model: Architecture, tuning: Tuning | None) -> tuple[Matrix, ...]:
     """The matrices of a layer that `tuning` gives an adapter."""
     if tuning is None or tuning.kind != "lora":
         return ()
-    names = tuning.targets if tuning.targets is not None else model.adapted
+    names = tuning.targets if tuning.targets is not None else model.adapted or ()
     return tuple(m for m in model.matrices if any(_names(name, m) for name in names))
 
 
@@ -161,4 +161,4 @@ def _attention(model: Architecture, rows: Padded) -> float:
 
 
 def _head(model: Architecture, rows: Padded) -> float:
-    return 2.0 * CLASSES * (model.pooled or model.width) * rows.rows
+    return 2.0 * CLASSES * model.pooled * rows.rows

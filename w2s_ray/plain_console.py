@@ -1,8 +1,8 @@
-"""The one kind of console that commands print with: whatever they print is text, never markup.
+"""The Rich console of all commands, which prints strings without interpreting markup.
 
-Owns that names, paths and reasons stay data: brackets are not styles, colons are not emoji, and
-control characters are shown as escapes. Styles are given as `Text` objects, `style=` or columns'
-styles. It decides nothing about what is printed.
+Owns how strings are printed: brackets are not styles, colons are not emoji, and control characters
+become escapes. Styles are given as `Text` objects, `style=` or columns' styles. It decides nothing
+about the content. `w2s_ray.cli.standard_streams` owns encodings and closed pipes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from w2s_ray.printable import printable
 
 
 class PlainConsole(Console):
-    """A console whose strings are data: no markup, no emoji codes, no highlighting."""
+    """A console without markup, emoji codes and highlighting."""
 
     def __init__(
         self,
@@ -39,17 +39,17 @@ class PlainConsole(Console):
         )
 
     def on_broken_pipe(self) -> None:
-        """Leave the error as it is; Rich would exit with the code of a failed run."""
+        """Raise the error again; Rich would exit with code 1."""
         raise  # noqa: PLE0704 - called while the error is handled
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """`text` as it is laid out: what is hidden in it takes the room of its escapes."""
+        """`text` for layout, with escapes for hidden characters, so that the width is right."""
         return super().render_str(printable(text, keep="\n\t"), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The segments of `renderable`; only Rich's own control sequences stay as they are."""
+        """The segments of `renderable`, with escapes for all but Rich's own control sequences."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

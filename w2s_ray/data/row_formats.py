@@ -1,8 +1,9 @@
-"""The forms that a task's rows take: a labelled text, a choice, a comparison, a preferred text.
+"""Formats of raw rows: a labelled text, a choice, a comparison, a preferred text.
 
-Owns what keeps a form from telling the label: both classes of a task get texts of one template, a
-question gives as many right answers as wrong ones, a comparison is put in both orders. Owns too
-which rows belong together where the source doesn't say it. It knows no task, file or split.
+Owns the rules that keep a format from revealing the label: both classes of a task get texts of one
+template, a question gives as many right answers as wrong ones, a comparison is given in both
+orders. Owns too which rows make a group where the source has no groups. Tasks, files and splits are
+handled elsewhere.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from w2s_ray.data.cells import Cells, is_missing, names, plain_label, shortened, text_of
+from w2s_ray.data.cells import Cells, is_missing, name_list, plain_label, text_of
 from w2s_ray.data.chat import Messages, to_json
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.errors import InputError
+from w2s_ray.printable import shown
 
 Answers = Callable[[Row], tuple[Sequence[str], Sequence[str]]]
 """The right and the wrong answers of a raw row; none right where the row has no label."""
@@ -27,7 +29,7 @@ BINARY: Mapping[str, int | None] = MappingProxyType(
 """Label as lower-case text -> class; null = the row has no label."""
 
 KEYS = "\x1f"
-"""What stands between the keys of a group that has several (see `linked`)."""
+"""Separator of the keys of a group that has several (see `linked`)."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def preferred(
     group: str = "",
     chats: tuple[Messages, Messages] | None = None,
 ) -> list[Example]:
-    """The pair of two texts, as `Preferred` says; none where they are equal or one is empty.
+    """The pair of two texts, as in `Preferred`; none where they are equal or one is empty.
 
     `chats` are the messages of the better text and of the worse one.
     """
@@ -148,14 +150,14 @@ def better_first(better: str, worse: str) -> bool:
 
 
 def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> int | None:
-    """The class that a label stands for; null for a label that says there is none.
+    """The class of a label; null for a label that means "none".
 
     Raises:
         InputError: a label that isn't among `classes`.
     """
     key = plain_label(value).lower()
     if key not in classes:
-        known, found = ", ".join(classes), shortened(repr(value))
+        known, found = ", ".join(classes), shown(value)
         raise InputError(f"{where} holds {found}, none of {known}; correct the row or drop it")
     return classes[key]
 
@@ -190,7 +192,7 @@ def keyed(choices: str, key: str) -> Answers:
     """A column holds letters and answers; column `key` is the right one's letter.
 
     Letters and answers are two lists under `label` and `text`, or one text (see `lettered`). A
-    letter that two answers carry, or none, gives no right answer.
+    letter that two answers have, or none, gives no right answer.
     """
 
     def split(row: Row) -> tuple[list[str], list[str]]:
@@ -233,7 +235,7 @@ def gathered(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
         missing = [column for column in (*by, "answer", "label") if column not in row]
         if missing:
             raise InputError(
-                f"row {number} has no column {missing[0]!r} (it has {names(row)}); "
+                f"row {number} has no column {missing[0]!r} (it has {name_list(row)}); "
                 "name the original files in `path`, or give `columns`"
             )
         key = tuple(text_of(row[column], where=f"row {number}: {column!r}") for column in by)

@@ -1,7 +1,7 @@
-"""What devices can do and what they cost: the table of accelerators, and a user's price file.
+"""What devices can do: the table of accelerators that ships, and a user's own.
 
-Owns both files' form and their reading. It ships figures of data sheets and no prices: those differ
-by cloud, region and day, and are the user's to give. It knows nothing of what is to be computed.
+Owns the form of the files and their reading. Figures are those of data sheets. It knows nothing of
+what is to be computed, and of prices.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from w2s_ray.config.load import load_declared
 from w2s_ray.config.names import Line, Name
 from w2s_ray.config.settings import Frozen
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
-
-Market = Literal["on_demand", "spot"]
 
 SHIPPED = Path(__file__).with_name("accelerators.yaml")
 
@@ -54,49 +52,6 @@ class Accelerators(Frozen):
     """Name -> device."""
 
 
-class Price(Frozen):
-    """What a device costs, for an hour."""
-
-    on_demand: float | None = Field(default=None, ge=0, le=1e12)
-    """As long as one likes."""
-    spot: float | None = Field(default=None, ge=0, le=1e12)
-    """As long as nobody else wants it."""
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Price:
-        if self.on_demand is None and self.spot is None:
-            raise InputError("there is no price; give on_demand, spot or both")
-        return self
-
-
-class Prices(Frozen):
-    """A price file."""
-
-    currency: Name
-    """What prices are in: USD, EUR, ..."""
-    as_of: Line = ""
-    """When they were looked up, and where."""
-    per_device_hour: dict[Name, Price] = Field(min_length=1)
-    """Accelerator -> what one of them costs for an hour."""
-
-    def of(self, accelerator: str, market: Market) -> float:
-        """The price of one device for an hour.
-
-        Raises:
-            InputError: no price of it; the message names the nearest.
-        """
-        found = self.per_device_hour.get(accelerator)
-        if found is None:
-            raise InputError(_unknown(accelerator, self.per_device_hour, "in the price file"))
-        price = found.spot if market == "spot" else found.on_demand
-        if price is None:
-            raise InputError(
-                f"per_device_hour.{accelerator} has no {market} price; add it, or choose the other "
-                "market"
-            )
-        return price
-
-
 def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
     """The accelerator called `name`, of the table that ships with the package and of `file`.
 
@@ -117,15 +72,6 @@ def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
 def accelerators_called(name: str) -> list[Accelerator]:
     """Accelerators that Ray's `name` may stand for: `A100` has two; none where it isn't known."""
     return [found for key, found in _shipped().items() if key == name or key.startswith(f"{name}-")]
-
-
-def load_prices(path: Path) -> Prices:
-    """The price file at `path`.
-
-    Raises:
-        InputError: it is missing or says something that a price file can't.
-    """
-    return load_declared(path, Prices, what="a price file", needs="currency and per_device_hour")
 
 
 def _shipped() -> Mapping[str, Accelerator]:

@@ -1,8 +1,8 @@
-"""Standard output and error: characters that the encoding lacks, and closed pipes.
+"""Standard output and error: limited encodings and closed pipes.
 
-Owns the replacements for characters that Latin-1, ASCII (the C locale) or another old encoding
-lacks, so that no command fails at printing its table after all is trained; UTF-8 lacks only lone
-surrogates. A command whose reader has closed the pipe, as `head` does, exits silently.
+Owns the replacements of characters that the encoding (ASCII in the C locale, Latin-1) lacks, so
+that printing a table never fails. Owns the exit of a command when the reader of its output has
+closed the pipe, as `head` does. It prints nothing; `w2s_ray.plain_console` does.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ REPLACEMENTS = {
     **{"→": ">", "–": "-", "·": ".", "±": "~", "×": "x", "…": "_", "↓": "v", "‖": "|"},
     **{"━": "-", "─": "-", "┃": "|", "│": "|", "╇": "+", "┼": "+"},
 }
-"""Character -> one of ASCII, for those that tables contain; every other one is escaped."""
-HANDLER = "w2s-replacements"
+"""Character that tables use -> ASCII character. All other characters are escaped."""
+NAME = "w2s-replacements"
 
 CLOSED = 128 + signal.SIGPIPE
-"""Exit code of a command whose reader has closed the pipe; shells give it for the signal."""
+"""Exit code of a command after a closed pipe; the code that shells report for SIGPIPE."""
 
 
 @contextlib.contextmanager
-def exit_on_closed_pipe() -> Iterator[None]:
-    """Exit with `CLOSED` and no message where the reader closes the pipe."""
+def exits_on_closed_pipe() -> Iterator[None]:
+    """Context in which a closed pipe ends the command without a message."""
     try:
         yield
-    except SystemExit as end:  # how Typer and Rich exit at such an error
+    except SystemExit as end:  # typer and Rich exit with code 1 at this error
         if end.code == 1 and isinstance(end.__context__, BrokenPipeError):
             _exit()
         raise
     except BrokenPipeError:
-        if not reader_left():
+        if not pipe_closed():
             raise
         _exit()
     finally:
@@ -48,7 +48,7 @@ def exit_on_closed_pipe() -> Iterator[None]:
             _exit()
 
 
-def reader_left() -> bool:
+def pipe_closed() -> bool:
     """Whether the reader of standard output or error has closed the pipe."""
     poll = select.poll()
     for number in (1, 2):
@@ -57,19 +57,19 @@ def reader_left() -> bool:
 
 
 def _exit() -> None:
-    """Exit, discarding buffered output."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
+    """Exit; buffered output is discarded."""
+    null = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
-        os.dup2(devnull, number)
+        os.dup2(null, number)
     sys.exit(CLOSED)
 
 
 def replace_unencodable() -> None:
-    """Let standard output and error replace characters that their encoding lacks."""
-    codecs.register_error(HANDLER, _replacement)
+    """Make standard output and error replace characters that their encoding lacks."""
+    codecs.register_error(NAME, _replacement)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=HANDLER)
+            stream.reconfigure(errors=NAME)
 
 
 def _replacement(error: UnicodeError) -> tuple[str, int]:

@@ -1,8 +1,8 @@
-"""A linear probe: softmax regression on given features, for any number of classes.
+"""The form `features`: a linear probe, softmax regression for any number of classes.
 
-Owns its steps, evaluations, early stopping and predictions, in the terms of the other fits'
-settings. It is apart from the loop of language models because nothing in it is shared between
-workers, and because of C classes, not two. Features are centred and scaled by the training rows'.
+Owns its data, steps, evaluations, early stopping and predictions, by the same settings as other
+fits. It doesn't use the loop, since it has no engine and no workers, and C classes instead of two.
+Features are centred and scaled by the mean and the spread of the training rows.
 Shapes: N training rows, M others, D width, C classes.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,6 @@ from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.contract import (
     Control,
-    FeatureData,
     FitResult,
     LeaveRequested,
     NonFiniteLoss,
@@ -35,6 +36,22 @@ from w2s_ray.methods.losses import XentLoss
 _SMALLEST_SPREAD = 1e-6
 
 
+@dataclass(frozen=True)
+class FeatureData:
+    """Features of images, and labels: distributions over C classes."""
+
+    classes: tuple[str, ...]
+    train_ND: np.ndarray
+    """float32 [N, D]."""
+    train_targets_NC: np.ndarray
+    """float32 [N, C]; rows sum to 1."""
+    validation_MD: np.ndarray
+    validation_targets_MC: np.ndarray
+    """What early stopping looks at: weak labels for a student."""
+    predict: Mapping[str, np.ndarray]
+    """Part -> features of the rows that the trained probe predicts, float32 [M, D]."""
+
+
 def fit_probe(
     recipe: FitRecipe,
     *,
@@ -43,14 +60,14 @@ def fit_probe(
     control: Control | None = None,
     weights: Path | None = None,
 ) -> FitResult:
-    """Train a probe by `recipe`, and predict every part asked for.
+    """Train a probe by `recipe`, and predict the parts of `data.predict`.
 
     `weights` names a folder for the probe's weights; null = they are not kept.
 
     Raises:
-        Stopped, Left: `control` ended the fit; a probe leaves no checkpoint.
+        StopRequested, LeaveRequested: by a command of `control`; a probe writes no checkpoint.
         NonFiniteLoss: the loss became NaN or infinite.
-        InputError: a loss that a probe doesn't have.
+        InputError: a loss other than cross-entropy.
     """
     if not isinstance(recipe.loss, XentLoss):
         raise InputError(
@@ -66,7 +83,7 @@ def fit_probe(
             observer.trained(step=this.step, total_steps=this.total_steps, loss=loss, lr=lr)
             if this.step in this.evaluated:
                 this.evaluate(observer)
-                _heed(control, this)
+                _obey(control, this)
             if this.stopped:
                 break
     if recipe.early_stopping is not None:
@@ -76,10 +93,10 @@ def fit_probe(
     return this.result(seconds=time.perf_counter() - began)
 
 
-def _heed(control: Control | None, this: _Probe) -> None:
-    asked = control.asked() if control is not None else "go"
-    if asked != "go":
-        raise (StopRequested if asked == "stop" else LeaveRequested)(this.step, this.total_steps)
+def _obey(control: Control | None, this: _Probe) -> None:
+    command = control.asked() if control is not None else "go"
+    if command != "go":
+        raise (StopRequested if command == "stop" else LeaveRequested)(this.step, this.total_steps)
 
 
 class _Probe:
@@ -147,21 +164,21 @@ class _Probe:
         self.step, self.rows, self.train_loss = self.step + 1, self.rows + len(rows), loss.item()
         return self.train_loss, lr
 
-    def predicted(self, part: str) -> np.ndarray:
-        """Probabilities of a part's rows by the present weights, float32 [M, C]."""
+    def probabilities(self, part: str) -> np.ndarray:
+        """Class probabilities of a part's rows by the present weights, float32 [M, C]."""
         features_MD = self.inputs[part]
         self.passed += len(features_MD)
         with torch.no_grad():
             return self.head(self.scaled(features_MD)).double().softmax(dim=1).float().numpy()
 
-    def told(self, part: str) -> Predicted:
-        """The same as a caller sees it."""
-        found_MC, names = self.predicted(part), self.data.classes
+    def predicted(self, part: str) -> Predicted:
+        """The same in the form that observers and results have."""
+        found_MC, names = self.probabilities(part), self.data.classes
         likeliest = tuple(names[i] for i in found_MC.argmax(axis=1))
         return Predicted(found_MC.max(axis=1), likeliest, names, found_MC)
 
     def evaluate(self, observer: Observer) -> None:
-        found = self.told("validation")
+        found = self.predicted("validation")
         assert found.distribution is not None
         agrees, loss = _against(found.distribution, self.data.validation_targets_MC)
         self._watch(agrees, loss)
@@ -171,7 +188,7 @@ class _Probe:
             predicted=found,
             agreement=agrees,
             loss=loss,
-            predict=self.told,
+            predict=self.predicted,
         )
 
     def _watch(self, agrees: float, loss: float) -> None:
@@ -201,8 +218,8 @@ class _Probe:
         save_file(state, folder / "probe.safetensors")
 
     def result(self, *, seconds: float) -> FitResult:
-        agrees, loss = _against(self.predicted("validation"), self.data.validation_targets_MC)
-        found = {part: self.told(part) for part in self.data.predict}
+        agrees, loss = _against(self.probabilities("validation"), self.data.validation_targets_MC)
+        found = {part: self.predicted(part) for part in self.data.predict}
         size = sum(p.numel() for p in self.head.parameters())
         return FitResult(
             predicted=found,

@@ -1,0 +1,15 @@
+"""The form `classes`: a text of one of two classes."""
+
+from w2s_ray.config.forms.form import ColumnSet, Form
+from w2s_ray.config.stages import Stage
+
+
+class Classes(Form):
+    """A text of one of two classes. Every stage and every loss can be used."""
+
+    name = "classes"
+    columns = (ColumnSet(frozenset({"text", "label"})),)
+    columns_in_words = "text and label"
+
+    def why_not(self, stage: Stage, task: str) -> None:
+        return None

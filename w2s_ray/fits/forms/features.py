@@ -1,0 +1,118 @@
+"""The form `features` in a fit: features of images for a probe, made once per machine.
+
+Owns the source of features (a feature file, or a frozen model that reads the task's images) and
+their file cache, and the probabilities of several classes as weak labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from w2s_ray.config import Execution, FitRecipe, Task
+from w2s_ray.data.cache import cache_folder
+from w2s_ray.data.images import FEATURE_FILES, features_in, images_of
+from w2s_ray.fits.forms.form import FitForm
+from w2s_ray.fits.labels import SplitRows, targets
+from w2s_ray.fits.training_data import TrainingData, parts_of, stored_predictions
+from w2s_ray.identity import digest
+from w2s_ray.learn.contract import Control, FitResult, Observer
+from w2s_ray.learn.forms.features import FeatureData, fit_probe
+from w2s_ray.plan import PlannedFit
+from w2s_ray.store import Store
+
+
+class Features(FitForm):
+    """Features and several classes; a probe is trained without an engine and its checkpoints."""
+
+    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
+        recipe = fit.recipe
+        assert fit.execution.workers == 1, "the plan refuses sharded probes"
+        found = {part: self.features_of(fit, rows, part, store) for part in parts_of(recipe)}
+        labels = targets(
+            recipe,
+            rows,
+            weak=weak_distributions(store, recipe),
+            activate=lambda part, rows_N: found[part][rows_N],
+        )
+        data = FeatureData(
+            classes=rows.classes,
+            train_ND=found[recipe.train_on][labels.rows_N],
+            train_targets_NC=labels.train_NC,
+            validation_MD=found["validation"],
+            validation_targets_MC=labels.validation_MC,
+            predict={part: found[part] for part in recipe.predicts},
+        )
+        return TrainingData(data, len(labels.rows_N), labels.dropped)
+
+    def features_of(self, fit: PlannedFit, rows: SplitRows, part: str, store: Store) -> np.ndarray:
+        """The features of a part's rows, float32 [N, D]."""
+        task = Task.model_validate(store.splits.about(fit.recipe.split)["declaration"])
+        return features(fit, task, part, rows.ids[part], contents=rows.texts[part])
+
+    def train(
+        self,
+        recipe: FitRecipe,
+        *,
+        data: FeatureData,
+        execution: Execution,
+        observer: Observer,
+        control: Control | None,
+        weights: Path,
+        **_: Any,
+    ) -> FitResult:
+        kept = weights if execution.keep != "none" else None
+        return fit_probe(recipe, data=data, observer=observer, control=control, weights=kept)
+
+
+def features(
+    fit: PlannedFit, task: Task, part: str, ids: Sequence[str], *, contents: Sequence[str]
+) -> np.ndarray:
+    """The features that `fit`'s model has of the rows `ids` of `task`, float32 [N, D].
+
+    `contents` are the rows' texts: hashes of their images.
+
+    Raises:
+        ValueError: a row without features or image, or a model that can't be used.
+    """
+    import torch
+
+    from w2s_ray.learn.activations import cached
+    from w2s_ray.learn.vision import features_of
+
+    location = Path(fit.source.location)
+    if location.suffix in FEATURE_FILES:
+        return features_in(location, ids)
+    on_gpu = torch.cuda.is_available() and fit.execution.gpus_per_worker != 0
+    key = digest([fit.recipe.split, part, fit.recipe.model])
+    return cached(
+        cache_folder() / "features" / f"{key[:32]}.npy",
+        lambda: features_of(
+            images_of(task, ids, contents=contents),
+            source=fit.source,
+            on_gpu=on_gpu,
+            batch=fit.execution.evaluation_batch,
+        ),
+    )
+
+
+def weak_distributions(
+    store: Store, recipe: FitRecipe
+) -> Mapping[tuple[str, str], Sequence[float]] | None:
+    """(part, example id) -> its supervisors' probability of each class, their mean."""
+    if not recipe.labels.runs:
+        return None
+    found: dict[tuple[str, str], list[Sequence[float]]] = {}
+    for supervisor in recipe.labels.runs:
+        for row, each in stored_predictions(store, supervisor, "probabilities").items():
+            found.setdefault(row, []).append(each)
+    every = len(recipe.labels.runs)
+    return {
+        row: [fmean(of_class) for of_class in zip(*each, strict=True)]
+        for row, each in found.items()
+        if len(each) == every
+    }

@@ -1,0 +1,17 @@
+"""The form `pairs` in a fit: the tokens of both texts, and the probability of the first."""
+
+from w2s_ray.fits.forms.classes import Classes
+from w2s_ray.fits.labels import SECOND, SplitRows
+from w2s_ray.fits.training_data import tokenized
+from w2s_ray.learn.forms.pairs import PairData
+from w2s_ray.learn.rows import PairRows
+from w2s_ray.plan import PlannedFit
+
+
+class Pairs(Classes):
+    """Pairs of texts, labelled as `classes` are."""
+
+    data = PairData
+
+    def rows_of(self, fit: PlannedFit, rows: SplitRows, part: str) -> PairRows:
+        return PairRows(tokenized(fit, rows, part), tokenized(fit, rows, part, SECOND))

@@ -1,0 +1,32 @@
+"""The choice between the two engines.
+
+Owns the choice alone: it imports only the engine that an execution names. How an engine is used is
+the contract in `engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from w2s_ray.config import Execution, FormName, ModelSource, Training
+from w2s_ray.learn.engine import Engine
+
+EngineFactory = Callable[..., Engine]
+"""`build_engine` or a stand-in with its signature."""
+
+
+def build_engine(
+    training: Training,
+    *,
+    source: ModelSource,
+    execution: Execution,
+    seed: int,
+    form: FormName = "classes",
+) -> Engine:
+    """The engine that `execution` names, with the model at `source` loaded into it."""
+    match execution.engine:
+        case "torch":
+            from w2s_ray.learn.torch_engine import TorchEngine as engine
+        case "deepspeed":
+            from w2s_ray.learn.deepspeed_engine import DeepSpeedEngine as engine
+    return engine(training, source=source, execution=execution, seed=seed, form=form)

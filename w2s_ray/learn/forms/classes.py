@@ -1,0 +1,198 @@
+"""The form `classes`: a text of one of two classes.
+
+Owns the head, the optimizer step with the losses of two classes, predictions and agreement; `pairs`
+shares them. Where a loss needs a statistic of the global batch, a step of one micro-batch takes it
+from its only forward pass; a step of several makes a first pass without gradients over all of them.
+Shapes: B rows, L tokens, D width of the backbone, C two classes, N training and M other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from w2s_ray.learn.batches import layout
+from w2s_ray.learn.contract import Arrays, Predicted
+from w2s_ray.learn.engine import Engine, model_inputs, to_device
+from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
+from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.forms.model import FormModel
+from w2s_ray.learn.losses import loss_sum
+from w2s_ray.learn.rows import PairRows
+from w2s_ray.learn.tokens import TokenRows
+from w2s_ray.methods.losses import Loss
+from w2s_ray.methods.losses.loss import class_1_probability
+
+CLASSES = 2
+MARGIN = "margin"
+
+
+class Head(nn.Module):
+    """A linear map without bias from D to C, zero at first, so that the first loss is ln 2.
+
+    It computes in fp32 whatever the backbone's precision is: bf16 logits would tie, and a
+    threshold over a batch needs an order.
+    """
+
+    def __init__(self, width: int, *, outputs: int = CLASSES) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, width))
+
+    def forward(self, pooled_BD: Tensor) -> Tensor:
+        with torch.autocast(pooled_BD.device.type, enabled=False):
+            return nn.functional.linear(pooled_BD.float(), self.weight.float())
+
+
+class TwoClass(FormModel):
+    """Backbone and head. Padding is found by a row's length, never by an id.
+
+    A causal decoder is read at its last real token and needs no attention mask: no real token
+    looks to its right, where the padding is. An encoder (BERT-like) is read at its first token,
+    [CLS], and gets a mask built from the lengths.
+    """
+
+    outputs = CLASSES
+    """Numbers that the head gives a text."""
+
+    def __init__(self, backbone: Any, *, width: int, causal: bool, pad_id: int) -> None:
+        super().__init__(backbone, width=width, causal=causal, pad_id=pad_id)
+        self.head = Head(width, outputs=self.outputs)
+
+    def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """logits_BC in fp32."""
+        return self.head(self.pooled(input_ids_BL, lengths_B))
+
+    def pooled(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """pooled_BD, the hidden state that the head reads."""
+        if self.causal:
+            hidden_BLD = self.backbone(input_ids=input_ids_BL, use_cache=False).last_hidden_state
+            row_B = torch.arange(len(lengths_B), device=lengths_B.device)
+            return hidden_BLD[row_B, lengths_B - 1]
+        column_L = torch.arange(input_ids_BL.shape[1], device=lengths_B.device)
+        mask_BL = (column_L < lengths_B[:, None]).long()
+        hidden_BLD = self.backbone(input_ids=input_ids_BL, attention_mask=mask_BL).last_hidden_state
+        return hidden_BLD[:, 0]
+
+    def activations(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """activations_BD, one vector for each row: of a text, its hidden state."""
+        return self.pooled(input_ids_BL, lengths_B)
+
+    def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the backbone, and the head as `head.safetensors`; a reader begins a new head."""
+        from safetensors.torch import save_file
+
+        super().export(state, folder)
+        save_file({"weight": state["head.weight"].contiguous()}, folder / "head.safetensors")
+
+
+@dataclass(frozen=True)
+class ClassData(FormData):
+    """Texts and labels of one fit. Labels are distributions over the two classes."""
+
+    train: TokenRows | PairRows
+    train_targets_NC: np.ndarray
+    """float32 [N, 2]; rows sum to 1."""
+    validation: TokenRows | PairRows
+    validation_targets_MC: np.ndarray
+    """float32 [M, 2]; what early stopping looks at: weak labels for a student."""
+    predict: Mapping[str, TokenRows | PairRows] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.predict.get("validation", self.validation) is not self.validation:
+            raise ValueError("predict has other validation rows; give `validation` itself there")
+        _check("train", self.train, self.train_targets_NC)
+        _check("validation", self.validation, self.validation_targets_MC)
+        if len(self.train) == 0:
+            raise ValueError("there are no training rows; give the split at least one")
+
+    def prepared(self, loss: Loss) -> Loss:
+        return loss.prepared(self.train_targets_NC)
+
+    def step(
+        self,
+        rows: np.ndarray,
+        *,
+        engine: Engine,
+        loss: Loss,
+        recent: list[float],
+        progress: float,
+        micro_batch: int,
+    ) -> Tensor:
+        lengths = self.train.lengths[rows]
+        micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
+        labels_BC = to_device(self.train_targets_NC[rows], engine.device)
+        inputs = [
+            (
+                *model_inputs(self.train, rows[micro.positions], engine),
+                to_device(micro.positions, engine.device),
+            )
+            for micro in micros
+        ]
+        logits: Tensor | None = None
+        statistic: Tensor | None = None
+        if loss.needs_whole_batch:
+            p1_B = torch.zeros(len(lengths), device=engine.device)
+            with torch.set_grad_enabled(len(micros) == 1):
+                for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
+                    logits = engine.forward(input_ids_BL, lengths_B)
+                    if micro.real:
+                        p1_B[at_B] = class_1_probability(logits.detach())
+            p1_B = engine.sum_over_workers(p1_B)
+            statistic = loss.statistic(_with_earlier(p1_B, recent, loss.window_size), labels_BC)
+        total: Tensor | None = None
+        for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
+            if logits is None or len(micros) > 1:
+                logits = engine.forward(input_ids_BL, lengths_B)
+            part = loss_sum(
+                loss,
+                logits,
+                labels_BC[at_B],
+                None if micro.real else torch.zeros_like(logits[:, 0]),
+                statistic=statistic,
+                progress=progress,
+            ) / len(lengths)
+            engine.backward(part, last=micro is micros[-1])
+            total = part.detach() if total is None else total + part.detach()
+        assert total is not None
+        return total
+
+    def predictions(self, engine: Engine, part: str, *, batch: int) -> Arrays:
+        return {MARGIN: predict_margins(engine, self.part(part), batch=batch)}
+
+    def judge(self, found: Arrays) -> tuple[float, float]:
+        labels_MC = self.validation_targets_MC
+        return agreement(found[MARGIN], labels_MC), cross_entropy(found[MARGIN], labels_MC)
+
+    def predicted(self, found: Arrays) -> Predicted:
+        return Predicted(probabilities(found[MARGIN]))
+
+
+def _with_earlier(p1_B: Tensor, recent: list[float], remembers: int) -> Tensor:
+    """The latest predictions, the batch's own last; `recent` becomes these."""
+    if not remembers:
+        return p1_B
+    p1_W = torch.cat([p1_B.new_tensor(recent), p1_B])[-remembers:]
+    recent[:] = p1_W.tolist()
+    return p1_W
+
+
+def _check(part: str, rows: TokenRows | PairRows, targets: np.ndarray) -> None:
+    if targets.shape != (len(rows), 2):
+        raise ValueError(
+            f"{part} has {len(rows)} rows, but targets of shape {targets.shape}; "
+            f"give probabilities of shape ({len(rows)}, 2)"
+        )
+    if targets.dtype != np.float32:
+        raise ValueError(f"{part} targets are {targets.dtype}; give float32")
+    wrong = ~(np.abs(targets.sum(axis=1) - 1.0) < 1e-3) | ~(targets >= 0).all(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{part} target {row} is {targets[row].tolist()}; give two probabilities that sum to 1"
+        )
