@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from w2s_ray.cli.command_types import announcements
 from w2s_ray.config import Model
 from w2s_ray.data import finite, model_source, models
 from w2s_ray.data.finite import hashed
@@ -47,6 +49,17 @@ def test_a_damaged_file_is_hashed_whole(keep, tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(whole[:keep])
     assert hashed(path) == (hashlib.sha256(whole[:keep]).hexdigest(), [])
+
+
+def test_a_large_file_is_announced_on_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(finite, "_ANNOUNCED", 10)
+    path = embedded("m") / "model.safetensors"
+    for terminal, lines in ((False, 0), (True, 1)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with announcements():
+            hashed(path)
+        hashed(path)
+        assert capsys.readouterr().err.count(f"reading the weights in {path}") == lines
 
 
 def test_weights_are_read_once(tmp_path, monkeypatch):

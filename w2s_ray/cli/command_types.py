@@ -1,4 +1,7 @@
-"""How commands run: within the error boundary, with the store's warnings printed below the output.
+"""How commands run: within the error boundary, with messages of libraries on standard error.
+
+Slow steps of planning are announced as they begin; the store's warnings are printed below the
+output.
 
 Imports nothing heavy, since every command uses it.
 """
@@ -17,6 +20,7 @@ from w2s_ray.cli.errors import error_boundary
 from w2s_ray.cli.standard_streams import exits_on_closed_pipe
 
 STORE = "w2s_ray.store"
+DATA = "w2s_ray.data"
 MAX_NOTES = 20
 """Warnings that are printed; further ones are counted."""
 
@@ -29,7 +33,7 @@ class CommandGroup(TyperGroup):
             return super().main(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with warnings_below():
+        with announcements(), warnings_below():
             return super().invoke(ctx)
 
 
@@ -55,6 +59,24 @@ class SqlCommand(Command):
 
 
 @contextlib.contextmanager
+def announcements() -> Iterator[None]:
+    """Within it, slow steps of planning are announced on standard error, if it is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    announcer = _Announcer(logging.INFO)
+    logger = logging.getLogger(DATA)
+    level = logger.level
+    logger.addHandler(announcer)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(announcer)
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
 def warnings_below() -> Iterator[None]:
     """On exit, print the store's distinct warnings on standard error."""
     collector = _WarningCollector()
@@ -65,6 +87,11 @@ def warnings_below() -> Iterator[None]:
     finally:
         logger.removeHandler(collector)
         collector.print()
+
+
+class _Announcer(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(_printable(record.getMessage()), file=sys.stderr, flush=True)
 
 
 class _WarningCollector(logging.Handler):

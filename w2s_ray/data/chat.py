@@ -9,12 +9,11 @@ template. It reads no files and imports no tokenizer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from w2s_ray.data.cells import is_missing, text_of, type_name
 from w2s_ray.errors import InputError
-from w2s_ray.identity import ID_LENGTH, canonical_json, digest
+from w2s_ray.identity import canonical_json
 
 Messages = list[dict[str, str]]
 """Turns of a conversation, each with `role` and `content`."""
@@ -60,17 +59,6 @@ def plain_text(messages: Messages) -> str:
 def to_json(text: Messages, second: Messages | None = None) -> str:
     """The messages of a row, and of the second text of a pair, as canonical JSON."""
     return canonical_json({"text": text} if second is None else {"text": text, "second": second})
-
-
-_TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates/*")
-"""Files with chat templates in a model's folder that are not part of the model's identity."""
-
-
-def template_digest(folder: Path) -> str | None:
-    """A digest of a folder's chat template files; None if it has none."""
-    files = sorted(path for pattern in _TEMPLATES for path in folder.glob(pattern))
-    contents = [[path.name, path.read_text("utf-8", "replace")] for path in files if path.is_file()]
-    return digest(contents)[:ID_LENGTH] if contents else None
 
 
 def _message(item: Any, where: str) -> dict[str, str] | None:

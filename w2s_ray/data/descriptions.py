@@ -9,6 +9,7 @@ used, and no code that a model brings along.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.hub import snapshot_folder
 from w2s_ray.identity import digest
 from w2s_ray.ladder import DESCRIPTIONS
+
+_log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 """Raised whenever the same configuration gets another description, so that notes are forgotten."""
@@ -54,6 +57,10 @@ def describe(configs: Iterable[Mapping[str, Any]]) -> None:
             missing[name] = config
         else:
             _known[name] = found
+    if missing:
+        _log.info(
+            "computing the sizes of %d new model configurations (seconds, once)", len(missing)
+        )
     for name, answer in zip(missing, answers(list(missing.values())), strict=True):
         found = _shape(answer)
         if found is None:

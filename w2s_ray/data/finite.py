@@ -7,12 +7,17 @@ type. It caches nothing.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from w2s_ray.data.headers import Stored, stored_in
 from w2s_ray.errors import InputError
 
+_log = logging.getLogger(__name__)
+
+_ANNOUNCED = 1 << 30
+"""Bytes; reading a larger file is announced."""
 _CHUNK = 1 << 20
 """Bytes per read; a multiple of every data type's size."""
 _EXPONENTS = {
@@ -34,6 +39,9 @@ def hashed(path: Path) -> tuple[str, list[str]]:
 
     For a damaged file, the list of tensors is empty.
     """
+    size = path.stat().st_size
+    if size > _ANNOUNCED:
+        _log.info("reading the weights in %s (%.1f GB, once)", path, size / 1e9)
     digest, not_finite = hashlib.sha256(), dict[str, None]()
     with path.open("rb") as file:
         for name, kind, end in _segments(path):

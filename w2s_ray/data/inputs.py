@@ -28,7 +28,6 @@ from w2s_ray.config import (
 )
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
-from w2s_ray.data.chat import template_digest
 from w2s_ray.data.descriptions import describe
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
@@ -45,7 +44,7 @@ from w2s_ray.data.models import (
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.tasks import Hub
-from w2s_ray.data.templates import check_template
+from w2s_ray.data.templates import check_template, template_digest
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 

@@ -1,8 +1,8 @@
-"""Checks that a model's chat template can render a task's messages, at planning time.
+"""Chat templates in a model's folder: their digest, and a check that they can render a task.
 
-Owns the lookup of the template in a folder, the rendering with Jinja in the sandbox that
-transformers uses, and the cache of finished checks. One row of each sequence of roles is rendered,
-because templates fail on roles. For training, the tokenizer renders the messages.
+Owns the names of the files, the lookup of the template in a folder, the rendering with Jinja in the
+sandbox that transformers uses, and the cache of finished checks. One row of each sequence of roles
+is rendered, because templates fail on roles. For training, the tokenizer renders the messages.
 """
 
 from __future__ import annotations
@@ -22,12 +22,22 @@ from w2s_ray.data.folders import TOKENIZER_CONFIG, folder_of
 from w2s_ray.data.headers import read_object
 from w2s_ray.data.split import Split
 from w2s_ray.errors import InputError
+from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.printable import one_line
 
 _TEMPLATE = "chat_template.jinja"
+_FILES = (_TEMPLATE, "chat_template.json", "additional_chat_templates/*")
+"""Files with chat templates that are not part of the model's identity."""
 _SPECIAL = "special_tokens_map.json"
 _TOKENS = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
 _LONGEST_REASON = 200
+
+
+def template_digest(folder: Path) -> str | None:
+    """A digest of a folder's chat template files; None if it has none."""
+    files = sorted(path for pattern in _FILES for path in folder.glob(pattern))
+    contents = [[path.name, path.read_text("utf-8", "replace")] for path in files if path.is_file()]
+    return digest(contents)[:ID_LENGTH] if contents else None
 
 
 def check_template(

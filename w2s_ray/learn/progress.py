@@ -98,12 +98,12 @@ def resume(
     Weights that were left along the way are put into `weights`.
 
     Raises:
+        RuntimeError: workers have checkpoints of different steps; every worker raises it.
         ValueError: the checkpoint belongs to another fit.
     """
     folder = checkpoints.latest() if checkpoints is not None else None
     found = Progress(fit=fit) if folder is None else Progress.load(folder)
-    if engine.agree(found.step) != found.step:
-        raise RuntimeError(f"this worker begins at step {found.step} and worker 0 at another")
+    _check_equal_steps(found.step, engine)
     if folder is None:
         return found
     if found.fit != fit:
@@ -115,3 +115,14 @@ def resume(
     if weights is not None and engine.rank == 0 and (folder / WEIGHTS).exists():
         shutil.copytree(folder / WEIGHTS, weights, dirs_exist_ok=True)
     return found
+
+
+def _check_equal_steps(step: int, engine: Engine) -> None:
+    """Check that all workers of a group resume from the same step."""
+    import torch
+
+    differs = torch.tensor([float(engine.agree(step) != step)], device=engine.device)
+    if engine.sum_over_workers(differs).item():
+        raise RuntimeError(
+            f"the workers' newest checkpoints are of different steps (this worker's: {step})"
+        )
