@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from w2s_ray.config.accelerators import accelerator
+from w2s_ray.config.accelerators import accelerator, accelerator_of_device
 
 
 def test_an_unknown_accelerator_is_told_the_nearest():
@@ -38,3 +38,22 @@ def test_an_error_names_the_line_the_key_and_the_remedy(tmp_path, text, words):
     with pytest.raises(ValueError, match=r"mine\.yaml") as error:
         accelerator("mine", file=file)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA A100-SXM4-40GB", "A100-40G"),
+        ("NVIDIA A100 80GB PCIe", "A100-80G"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA L4", "L4"),
+        ("Tesla T4", "T4"),
+        ("Tesla V100-SXM2-16GB", "V100"),
+        ("NVIDIA GeForce RTX 4090", None),
+        ("cpu", None),
+    ],
+)
+def test_a_drivers_name_of_a_device_is_recognised(device, name):
+    assert accelerator_of_device(device) == (None if name is None else accelerator(name))

@@ -16,6 +16,8 @@ from w2s_ray.errors import InputError
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.loop import fit
+from w2s_ray.store import Store
+from w2s_ray.store.checkpoints import StoredCheckpoints
 
 
 class SharedFolder(FolderCheckpoints):
@@ -32,6 +34,14 @@ class SharedFolder(FolderCheckpoints):
         if distributed.get_rank() == 0:
             unfinished.rename(target)
         distributed.barrier()
+
+
+class DivergingCheckpoints(StoredCheckpoints):
+    """The last worker finds no checkpoint, as if its connection to the store had failed."""
+
+    def latest(self) -> Path | None:
+        folder = super().latest()
+        return None if self._rank == self._workers - 1 else folder
 
 
 class Predicting(Recorder):
@@ -104,6 +114,8 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
             fit(recipe, observer=Recorder(job["kill_at"]), **given)
         except KeyboardInterrupt:
             assert given["checkpoints"].latest() is not None
+    if "damage" in job:
+        return resume_damaged(folder, workers, job, recipe, given)
     if "model" in job:
         try:
             fit(recipe, observer=Recorder(), **given)
@@ -121,6 +133,56 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
         "result": result,
         "evaluations": [(e["step"], e["agreement"], e["loss"]) for e in seen.evaluations],
     }
+
+
+def resume_damaged(
+    folder: Path, workers: int, job: dict[str, Any], recipe: FitRecipe, given: dict[str, Any]
+) -> dict[str, Any]:
+    """A fit that is killed at step 7, and resumed after a worker's checkpoint was damaged."""
+    import torch.distributed as distributed
+
+    store = Store.open(folder / f"store-{workers}-{job['name']}")
+    rank, damages = int(os.environ["RANK"]), []
+
+    def stored(kind: type[StoredCheckpoints], attempt: int) -> StoredCheckpoints:
+        spool = folder / f"spool-{workers}-{job['name']}-{attempt}"
+        size = {"rank": rank, "workers": workers}
+        return kind(
+            store, "fit", "layout", every_s=0, spool=spool, on_damage=damages.append, **size
+        )
+
+    first = stored(StoredCheckpoints, 1)
+    try:
+        fit(recipe, observer=Recorder(7), **{**given, "checkpoints": first})
+    except KeyboardInterrupt:
+        first.close()
+    if workers > 1:
+        distributed.barrier()
+    if rank == 0 and job["damage"] == "flip":
+        flip_bit_of_newest(store, workers - 1)
+    if workers > 1:
+        distributed.barrier()
+    second = stored(StoredCheckpoints if job["damage"] == "flip" else DivergingCheckpoints, 2)
+    seen = Recorder()
+    try:
+        result = fit(recipe, observer=seen, **{**given, "checkpoints": second})
+    except RuntimeError as error:
+        return {"refused": str(error)}
+    finally:
+        second.close()
+    return {"losses": seen.losses, "result": result, "damages": [str(each) for each in damages]}
+
+
+def flip_bit_of_newest(store: Store, rank: int) -> None:
+    """Flip a bit in the optimizer state that a worker wrote to the newest checkpoint."""
+    paths = store.files.find("work/fit")
+    newest = max(int(path.split("/step-")[1].split("/")[0]) for path in paths)
+    (path,) = (
+        p for p in paths if f"/step-{newest}/" in p and f"_rank_{rank}_" in p and "optim" in p
+    )
+    data = store.files.read(path)
+    middle = len(data) // 2
+    store.files.write(path, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
 
 
 def ask(

@@ -68,6 +68,10 @@ def jobs() -> dict[str, dict[str, Any]]:
         job = {"recipe": STOPPING, "execution": execution}
         made[f"whole-{resumed}"] = job
         made[f"kill-{resumed}"] = {**job, "kill_at": 7}
+    for stage in (2, 3):
+        job = {"recipe": STOPPING, "execution": {"zero_stage": stage}}
+        made[f"flip-{stage}"] = {**job, "damage": "flip"}
+        made[f"diverge-{stage}"] = {**job, "damage": "diverge"}
     for stage in (0, 3):
         made[f"best-{stage}"] = {
             "training": OVERFIT,
@@ -87,7 +91,7 @@ def jobs() -> dict[str, dict[str, Any]]:
     return {name: {"name": name, **job} for name, job in made.items()}
 
 
-COMPARED = [name for name in jobs() if not name.startswith(("best", "refused"))]
+COMPARED = [name for name in jobs() if not name.startswith(("best", "refused", "diverge"))]
 """The fits with tame settings; overfitting ones amplify rounding, whatever the engine."""
 
 
@@ -181,6 +185,25 @@ def test_kill_and_resume(name: str, workers: int, found: Any) -> None:
     for state in (p for p in kept if p.suffix != ".json"):
         with safe_open(state, "pt") as file:
             assert file.keys()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_damaged_checkpoint_costs_time_and_no_result(
+    stage: int, workers: int, found: Any
+) -> None:
+    """All workers start anew, whichever worker's file is damaged."""
+    whole, got = (found[1][workers][f"{how}-{stage}"] for how in ("whole", "flip"))
+    assert "other content" in got["damages"][0]
+    assert got["losses"] == whole["losses"]
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_workers_with_different_checkpoints_end_the_attempt_together(
+    stage: int, found: Any
+) -> None:
+    got = found[1][2][f"diverge-{stage}"]
+    assert got["refused"].endswith("(this worker's: 7)")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -240,6 +240,20 @@ def test_reused_predictions_are_those_of_the_kept_weights(
         assert np.array_equal(again, result.predicted[part].probabilities)
 
 
+def test_the_seconds_of_a_resumed_fit_include_those_before(
+    gpt2: ModelSource, tmp_path: Path
+) -> None:
+    kept = FolderCheckpoints(tmp_path, every_s=1000)
+    with pytest.raises(LeaveRequested):
+        run(recipe_of(), gpt2, checkpoints=kept, control=Asking("leave", at=5))
+    (state,) = tmp_path.glob("step-*/loop.json")
+    content = json.loads(state.read_text())
+    assert 0 < content["seconds"] < 1000
+    state.write_text(json.dumps(content | {"seconds": 1000.0}))
+    resumed, _ = run(recipe_of(), gpt2, checkpoints=kept)
+    assert resumed.seconds > 1000
+
+
 def test_resuming_a_finished_fit_trains_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
     kept = FolderCheckpoints(tmp_path, every_s=0)
     first, _ = run(recipe_of(), gpt2, checkpoints=kept)

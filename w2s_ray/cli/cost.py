@@ -33,6 +33,7 @@ def cost(
     from w2s_ray.data.shapes import Shapes
     from w2s_ray.plan.estimates import estimate_plan
     from w2s_ray.report.bill import bill
+    from w2s_ray.report.speeds import speeds
     from w2s_ray.report.table import table_of
     from w2s_ray.status.spending import SpendingReader
 
@@ -44,7 +45,15 @@ def cost(
     plan = plan_of(sweep, results)
     done = results.done([*plan.fits, *plan.studies])
     cells = cells_of(results, plan)
-    spending = SpendingReader(results).of_plan(plan)
+    reader = SpendingReader(results)
+    spending = reader.of_plan(plan)
     billed = bill(cells[sweep.name], table_of(cells, results), spending)
     estimate = estimate_plan(plan, Shapes(plan.inputs), done=done, device=device)
-    print_bill(billed, estimate, price=price, format=format, console=output_console())
+    print_bill(
+        billed,
+        estimate,
+        speeds=speeds(reader.done_records()),
+        price=price,
+        format=format,
+        console=output_console(),
+    )

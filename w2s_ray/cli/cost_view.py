@@ -6,6 +6,7 @@ Owns wording and units. Computes neither bill nor estimate.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,22 +17,35 @@ from w2s_ray.cli.estimate_view import flops, hours
 from w2s_ray.config.budget import Price
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan.estimates import PlanEstimate
+from w2s_ray.plan.estimates.memory import GIB
 from w2s_ray.report.bill import Bill, CellCost
+from w2s_ray.report.speeds import Speed
 from w2s_ray.status.spending import Spent
 
 
 def print_bill(
-    bill: Bill, estimate: PlanEstimate, *, price: Price | None, format: str, console: PlainConsole
+    bill: Bill,
+    estimate: PlanEstimate,
+    *,
+    speeds: Sequence[Speed],
+    price: Price | None,
+    format: str,
+    console: PlainConsole,
 ) -> None:
-    """Print a sweep's bill beside its estimate."""
+    """Print a sweep's bill beside its estimate, and how fast its models were trained."""
     run_flops = _flops_per_run(estimate)
     if format == "json":
-        typer.echo(json.dumps(_as_json(bill, estimate, run_flops, price), indent=1))
+        content = _as_json(bill, estimate, run_flops, price)
+        content["speeds"] = [asdict(speed) for speed in speeds]
+        typer.echo(json.dumps(content, indent=1))
         return
     console.print(_by_role(bill, run_flops, price))
     console.print()
     console.print(_by_cell(bill, price))
     console.print()
+    if speeds:
+        console.print(_by_device(speeds))
+        console.print()
     for line in _lines(bill, estimate, run_flops, price):
         console.print(line, soft_wrap=True)
 
@@ -92,6 +106,25 @@ def _by_cell(bill: Bill, price: Price | None) -> Table:
         table.add_column(name, justify="right")
     for cell in bill.cells:
         table.add_row(*_cell_row(cell, price))
+    return table
+
+
+def _by_device(speeds: Sequence[Speed]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("speed", "device", "precision"):
+        table.add_column(name)
+    for name in ("fits", "compiled", "tokens/s", "FLOP/s", "of peak", "peak memory"):
+        table.add_column(name, justify="right")
+    for speed in speeds:
+        share, memory = speed.share_of_peak, speed.peak_memory_bytes
+        table.add_row(
+            *(speed.model, speed.device, speed.precision),
+            *(str(speed.fits), str(speed.compiled_fits)),
+            f"{speed.tokens_per_second:,.0f}",
+            f"{flops(speed.flops_per_second)}/s",
+            "–" if share is None else f"{share:.1%}",
+            "–" if memory is None else f"{memory / GIB:.1f} GiB",
+        )
     return table
 
 

@@ -7,6 +7,7 @@ what is to be computed, and of prices.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -72,6 +73,19 @@ def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
 def accelerators_called(name: str) -> list[Accelerator]:
     """Accelerators that Ray's `name` may stand for: `A100` has two; none where it isn't known."""
     return [found for key, found in _shipped().items() if key == name or key.startswith(f"{name}-")]
+
+
+def accelerator_of_device(device: str) -> Accelerator | None:
+    """The shipped accelerator of a device with this driver's name, or None if it isn't known.
+
+    For example, "NVIDIA H100 80GB HBM3" is H100, and "NVIDIA A100-SXM4-40GB" is A100-40G.
+    """
+    words = re.findall(r"[A-Z0-9]+", device.upper())
+    for name, found in _shipped().items():
+        model, _, memory = name.partition("-")
+        if model in words and (not memory or f"{memory}B" in words):
+            return found
+    return None
 
 
 def _shipped() -> Mapping[str, Accelerator]:

@@ -102,6 +102,8 @@ class FitTraining:
         from w2s_ray.fits.forms import form_of
 
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
+        if on_gpu(self.fit.execution):
+            torch.cuda.reset_peak_memory_stats()
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
         fit = replace(self.fit, source=self._source(store, rows))
         recipe, form = fit.recipe, form_of(fit.recipe)
@@ -206,6 +208,8 @@ class FitTraining:
             **_flops(result, self.fit.recipe),
             "setup_seconds": setup_s,
             "training_seconds": result.seconds,
+            "compiled": result.compiled,
+            "peak_memory_bytes": peak_memory(self.fit.execution),
             "train_loss": result.train_loss,
             **{
                 f"{part}_{name}": value
@@ -274,12 +278,25 @@ class RecordedCheckpoints:
         return folder
 
 
+def on_gpu(execution: Execution) -> bool:
+    """Whether a fit of this process runs on a GPU."""
+    import torch
+
+    return torch.cuda.is_available() and execution.gpus_per_worker != 0
+
+
+def peak_memory(execution: Execution) -> int | None:
+    """The most GPU memory that tensors of this fit and process took, in bytes; None on a CPU."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() if on_gpu(execution) else None
+
+
 def device(execution: Execution) -> dict[str, Any]:
     """The device that a fit of this process ran on, and a name for this attempt alone."""
     import torch
 
-    on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
-    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    name = torch.cuda.get_device_name() if on_gpu(execution) else "cpu"
     attempt = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
     return {
         "attempt": attempt,

@@ -118,7 +118,10 @@ class FitResult:
     evaluated_tokens: int
     """Real tokens predicted, for evaluations, observers and the result."""
     seconds: float = field(default=0.0, compare=False)
-    """Wall-clock time of steps, evaluations and predictions in this process; not of loading."""
+    """Wall-clock time of steps, evaluations and predictions, also before a resume; not of loading
+    a model, and not of steps that a resumed fit repeats."""
+    compiled: bool = field(default=False, compare=False)
+    """Whether the model's layers were compiled."""
 
 
 class Observer(Protocol):

@@ -97,6 +97,7 @@ class DeepSpeedEngine:
         )
         check_padding(self.model, source=source, device=self.device)
         self._engine.checkpoint_engine = _checkpoints(self._engine)
+        self.compiled = False
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
 

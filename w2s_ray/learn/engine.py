@@ -36,6 +36,8 @@ class Engine(Protocol):
     """Weights of the whole model, head included."""
     trained_parameters: int
     """Those of them that the optimizer changes."""
+    compiled: bool
+    """Whether the model's layers are compiled."""
 
     def forward(self, *inputs: Any) -> Tensor:
         """The model's output for `inputs` in fp32, with gradients unless they are turned off.

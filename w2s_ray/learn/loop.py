@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,11 @@ class _Fit:
     total_steps: int
     micro_batch: int
     began: float = field(default_factory=time.perf_counter)
+    """The time at which an uninterrupted fit would have begun."""
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began
 
 
 def fit(
@@ -117,6 +122,7 @@ def fit(
             micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
         )
         progress = resume(recipe.run_id, built, checkpoints, weights=weights)
+        this = replace(this, began=this.began - progress.seconds)
         built.expect(training.epochs * data.train.size)
         _train(this, progress)
         if keep == "last" and weights is not None:
@@ -213,6 +219,7 @@ def _save_or_end(this: _Fit, progress: Progress, command: Command, *, may_save: 
         raise StopRequested(progress.step, this.total_steps)
     kept = this.checkpoints
     if kept is not None and (command == "leave" or (may_save and this.engine.agree(kept.due()))):
+        progress.seconds = this.seconds
         save(progress, this.engine, kept, weights=this.weights)
     if command == "leave":
         raise LeaveRequested(progress.step, this.total_steps)
@@ -307,5 +314,6 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
         tokens=progress.tokens,
         planned_tokens=this.recipe.training.epochs * this.data.train.size,
         evaluated_tokens=progress.evaluated_tokens,
-        seconds=time.perf_counter() - this.began,
+        seconds=this.seconds,
+        compiled=this.engine.compiled,
     )

@@ -31,6 +31,8 @@ class Progress:
     fit: str
     """Run id of the fit, so that no fit resumes from another's state."""
     step: int = 0
+    seconds: float = 0.0
+    """Of training so far, as `FitResult.seconds`."""
     tokens: int = 0
     evaluated_tokens: int = 0
     train_loss: float = math.nan

@@ -55,6 +55,7 @@ class TorchEngine:
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.trained_parameters = sum(p.numel() for p in self._list)
         self._compile = execution.compile
+        self.compiled = False
         if on_gpu:
             prepare_for_gpu(self.model)
         self._clip = training.clip_norm
@@ -84,6 +85,7 @@ class TorchEngine:
         pays = self.device.type == "cuda" and operations >= COMPILED_FROM
         if self._compile == "on" or (self._compile == "auto" and pays):
             compile_layers(self.model.backbone)
+            self.compiled = True
 
     def forward(self, *inputs: Any) -> Tensor:
         with self._precision():

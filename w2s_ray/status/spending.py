@@ -108,6 +108,10 @@ class SpendingReader:
             of_studies={study: _study_s(of_study, totals) for study, of_study in trials.items()},
         )
 
+    def done_records(self) -> list[Record]:
+        """Records of the done runs that were read so far."""
+        return list(self._done.values())
+
     def _read(self, files: Mapping[str, set[str]]) -> None:
         new = {run for run, names in files.items() if "record.json" in names} - self._done.keys()
         if new:

@@ -21,6 +21,7 @@ from w2s_ray.report.page.packed import packed
 from w2s_ray.report.render import ROW_COLUMNS
 from w2s_ray.report.results import Results
 from w2s_ray.report.savings import savings
+from w2s_ray.report.speeds import speeds
 from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Cell, Record, Store, StoreError, utc_now
 
@@ -72,7 +73,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
     """One sweep: its table, figures and savings, and which runs it is made of."""
     store = results.store
     manifest = store.manifests.latest(name)
-    table = results.table(name)
+    table, roles = results.table(name), _roles(manifest.cells, store)
     rows = [asdict(row) for row in table.rows]
     for row in rows:
         del row["runs"]
@@ -85,11 +86,9 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
         "by_method": [asdict(row) for row in table.by_method],
         "comparisons": _comparisons(table, store),
         "savings": savings(store, sweep=name).lines(),
+        "speeds": [speed.line for speed in speeds(store.latest(roles))],
         "figures": [_figure(figure) for figure in figures_of(results, name).values()],
-        "runs": [
-            {"id": id_, "roles": list(roles)}
-            for id_, roles in _roles(manifest.cells, store).items()
-        ],
+        "runs": [{"id": id_, "roles": list(of_run)} for id_, of_run in roles.items()],
     }
 
 

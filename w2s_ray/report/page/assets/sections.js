@@ -27,6 +27,7 @@ function drawSummary() {
         .map(([n, status]) => `${n.toLocaleString("en")} ${status}`).join(", "),
       `. First started ${moment(sweep.started_at)} UTC`, ended ? `, last result ${moment(ended)} UTC` : "",
       device ? `; ${duration(device)} of device time.` : "."),
+    sweep.speeds.length ? h("p", {}, `Training speed: ${sweep.speeds.join("; ")}.`) : "",
     ...sweep.savings.map((line) => h("p", {}, `${line[0].toUpperCase()}${line.slice(1)}.`)));
   drawMethods();
   drawComparisons();
