@@ -72,6 +72,7 @@ def world(monkeypatch) -> World:
     made = World()
     monkeypatch.setattr(warm_module, "start_worker", made.open)
     monkeypatch.setattr(warm_module.ray, "kill", made.killed.append)
+    monkeypatch.setattr(warm_module, "process_of", lambda actor: None)
     return made
 
 

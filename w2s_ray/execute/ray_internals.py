@@ -22,7 +22,7 @@ HEAD_NODE = "node:__internal_head__"
 INIT_OPTIONS = ("_node_ip_address", "_temp_dir")
 """Options of `ray.init` that its documentation lists as internal: the node's address and folder."""
 INTERNALS = {
-    "ray._private.state.actors": "whether an actor's process has started. The public State API "
+    "ray._private.state.actors": "whether and where an actor's process runs. The public State API "
     "needs the dashboard (https://docs.ray.io/en/latest/ray-observability/reference/api.html)",
     "ray._private.worker.global_worker": "which nodes are draining. Ray Serve reads it from the "
     "same client; the public node table lacks it",
@@ -62,6 +62,12 @@ def internal(name: str) -> Any:
 def is_actor_alive(actor: Any) -> bool:
     """Whether an actor's process has started; until then it may wait for a node."""
     return internal("ray._private.state.actors")(actor._actor_id.hex()).get("State") == "ALIVE"
+
+
+def process_of(actor: Any) -> tuple[str, int] | None:
+    """The node and the process id of a live actor; None where it has not started or is dead."""
+    found = internal("ray._private.state.actors")(actor._actor_id.hex())
+    return (found["Address"]["NodeID"], found["Pid"]) if found.get("State") == "ALIVE" else None
 
 
 def draining_nodes() -> set[str]:

@@ -17,8 +17,10 @@ from typing import Any
 
 import ray
 import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from w2s_ray.execute.cluster import Cluster
+from w2s_ray.execute.ray_internals import process_of
 from w2s_ray.execute.workers import start_worker
 from w2s_ray.scheduling.requests import NOTHING, WorkerSpec, has_capacity
 
@@ -28,6 +30,10 @@ IDLE_S = 60.0
 """How long an idle worker stays warm."""
 SPARE_S = 10.0
 """How long, on a cluster that autoscales, where no fit with its spec is expected."""
+KILL_S = 20.0
+"""Seconds after which a killed worker's process is ended by a signal if it still exists. Ray itself
+asks the process to exit and ends it after 5 s; once that failed for a frozen process, which
+kept its device until Ray ended."""
 REFRESH_S = 3.0
 """Seconds between two reads of the cluster's capacity."""
 
@@ -99,9 +105,14 @@ class WarmWorkers:
         self._shrink()
 
     def end(self, worker: PooledWorker) -> None:
-        """End a worker that has a fit."""
+        """End a worker that has a fit, also one whose process is frozen."""
         self._busy.remove(worker)
+        process = None
+        with contextlib.suppress(ray.exceptions.RayError):
+            process = process_of(worker.actor)
         worker.kill()
+        if process is not None:
+            self.run_later(_ensure_ended(*process))
 
     def expect_demand(self, workers: Mapping[WorkerSpec, int], *, ahead: bool) -> None:
         """Set how many workers with each spec will be taken soon.
@@ -208,3 +219,23 @@ class WarmWorkers:
     def _close(self, worker: PooledWorker) -> None:
         self._idle.remove(worker)
         worker.kill()
+
+
+async def _ensure_ended(node: str, pid: int) -> None:
+    """End a killed worker's process if it exists after `KILL_S`."""
+    await asyncio.sleep(KILL_S)
+    on_its_node: Any = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_its_node)(_end_process)
+    with contextlib.suppress(ray.exceptions.RayError):  # the node is gone, and its processes
+        await task.remote(pid, KILL_S)
+
+
+def _end_process(pid: int, age_s: float) -> None:
+    """Kill a process of Ray on this node that is older than `age_s`; a newer one has its number."""
+    import psutil  # a dependency of Ray
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        is_ray = "".join(process.cmdline()[:1]).startswith("ray::")
+        if is_ray and time.time() - process.create_time() >= age_s:
+            process.kill()
