@@ -11,7 +11,7 @@ import pytest
 
 from tests.faulty_s3 import Faults
 from w2s_ray.learn.checkpoints import Checkpoints
-from w2s_ray.store import Store, retries
+from w2s_ray.store import Store, checkpoints, retries
 from w2s_ray.store.checkpoints import StoredCheckpoints
 
 
@@ -75,6 +75,28 @@ def test_it_is_due_after_its_time(tmp_path):
     assert kept.due()
     kept.save(1, writing("x"))
     assert not kept.due()
+
+
+def test_a_slow_checkpoint_is_followed_by_a_longer_interval(tmp_path, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
+
+    def slow(folder: Path) -> None:
+        nonlocal now
+        now += 10.0
+        (folder / "state").touch()
+
+    kept = opened(Store.open(tmp_path / "s"), tmp_path, every_s=60.0)
+    kept.save(1, slow)
+    for seconds, due in ((60.0, False), (129.0, False), (2.0, True)):
+        now += seconds
+        assert kept.due() is due
+    kept.save(2, lambda folder: (folder / "state").touch())
+    now += 61.0
+    assert kept.due()
+    at_every_evaluation = opened(Store.open(tmp_path / "s"), tmp_path, every_s=0.0)
+    at_every_evaluation.save(1, slow)
+    assert at_every_evaluation.due()
 
 
 def test_a_step_counts_once_every_worker_is_through(any_store, tmp_path):

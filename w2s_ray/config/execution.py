@@ -48,7 +48,9 @@ class Execution(Frozen):
     cpus_per_worker: int = Field(default=1, ge=1, le=10_000)
     """CPUs of each worker, and the number of its threads."""
     checkpoint_every_s: float = Field(default=300.0, ge=0, le=1e8)
-    """Seconds between two checkpoints of a running fit, at least; 0 = at every evaluation."""
+    """Seconds between two checkpoints of a running fit, at least; 0 = at every evaluation. Where a
+    checkpoint holds up the training for long, the interval is longer, so that checkpoints take at
+    most 5 % of the fit's time."""
     keep: Literal["none", "best", "last"] = "none"
     """Which weights are kept in the store, as safetensors: none, those of the best evaluation, or
     the last ones."""

@@ -28,6 +28,8 @@ from w2s_ray.store.store import Store
 
 _log = logging.getLogger(__name__)
 
+COST_SHARE = 0.05
+"""Checkpoints hold up the training for at most this share of its time."""
 _MARKER = re.compile(r"step-(\d+)/rank-(\d+)\.done")
 
 
@@ -73,6 +75,8 @@ class StoredCheckpoints:
         self._on_damage = on_damage
         self._spool = Path(spool) / f"rank-{rank}"
         self._last = time.monotonic()
+        self._cost_s = 0.0
+        """How long the newest `save` held up the training."""
         self._changed = threading.Condition()
         self._pending: _Saved | None = None
         self._uploading: _Saved | None = None
@@ -81,8 +85,12 @@ class StoredCheckpoints:
         self._thread: threading.Thread | None = None
 
     def due(self) -> bool:
-        """Whether it is time for another; worker 0's answer counts."""
-        return time.monotonic() - self._last >= self.every_s
+        """Whether it is time for another; worker 0's answer counts.
+
+        With `every_s` 0 it always is. Else a slow checkpoint is followed by a longer interval.
+        """
+        affordable_s = self._cost_s * (1 / COST_SHARE - 1) if self.every_s else 0.0
+        return time.monotonic() - self._last >= max(self.every_s, affordable_s)
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Have `write` fill a local folder, and upload that beside the training.
@@ -91,6 +99,7 @@ class StoredCheckpoints:
         several, each waits, so that they upload the same steps. Their files have different names.
         A step that is stored already is not stored again.
         """
+        began = time.monotonic()
         folder = self._spool / f"save-{step}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -110,6 +119,7 @@ class StoredCheckpoints:
             self._start()
             self._changed.notify_all()
         self._last = time.monotonic()
+        self._cost_s = self._last - began
 
     def latest(self) -> Path | None:
         """The newest whole state, downloaded to a folder of this worker's spool; None: no state.
