@@ -15,7 +15,10 @@ import pytest
 
 from w2s_ray.errors import InputError
 from w2s_ray.execute import ray_folder as module
-from w2s_ray.execute.ray_folder import LISTENER, LONGEST, PREFIX, SOCKET_BYTES, ray_folder
+from w2s_ray.execute.ray_folder import LONGEST, PREFIX, SOCKET_BYTES, ray_folder
+
+LISTENER = "/pymp-12345678/listener-12345678"
+"""What Python's multiprocessing, which Ray's dashboard uses, appends to `TMPDIR`."""
 
 
 @pytest.fixture
@@ -44,20 +47,31 @@ def test_a_full_disk_is_refused_and_nothing_is_left(base, monkeypatch):
     assert list(base.iterdir()) == []
 
 
-def test_a_long_tmpdir_has_a_short_link_for_the_processes_that_are_started(tmp_path, monkeypatch):
-    long = tmp_path / ("x" * 80)
-    long.mkdir()
+@pytest.mark.parametrize("name", ["t", "x" * 80])
+def test_temporary_files_of_started_processes_are_removed_at_the_end(
+    name, request, tmp_path, monkeypatch
+):
+    """Below `TMPDIR`, by a path that is short enough for sockets."""
+    short = request.getfixturevalue("base") if name == "t" else tmp_path
+    system = short / name
+    system.mkdir()
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.delenv("W2S_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(system))
     monkeypatch.setattr(tempfile, "tempdir", None)
+    before = dict(os.environ)
     with ray_folder() as folder:
         assert len(os.fsencode(folder)) + len(LONGEST) <= SOCKET_BYTES
-        link = Path(os.environ["TMPDIR"])
-        assert link.samefile(long)
-        assert len(os.fsencode(link)) + len(LISTENER) <= SOCKET_BYTES
-        (link / "kept").write_text("")
-    assert os.environ["TMPDIR"] == str(long)
-    assert [path.name for path in long.iterdir()] == ["kept"]
+        named = Path(os.environ["TMPDIR"])
+        assert len(os.fsencode(named)) + len(LISTENER) <= SOCKET_BYTES
+        code = "import tempfile; print(tempfile.mkdtemp())"
+        made = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+        assert system in Path(made).resolve().parents
+        assert Path(made).parent.stat().st_mode & 0o077 == 0
+        assert Path(os.environ["W2S_CACHE"]) == tmp_path / ".cache" / "w2s_ray"
+    assert dict(os.environ) == before
+    assert list(system.iterdir()) == []
     assert not folder.parent.exists()
 
 

@@ -1,4 +1,4 @@
-"""The folder of the sockets and logs of a Ray on this machine.
+"""The folder of the sockets, logs and temporary files of a Ray on this machine.
 
 Owns its place, its permissions (this user only), and its removal: at the end, or, where its process
 was killed, by the next one. The paths of Unix sockets are limited, so it is below the system's
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from w2s_ray.data.cache import cache_folder
 from w2s_ray.errors import InputError
 
 PREFIX, NAME = "w2sray-", "r"
@@ -26,8 +27,6 @@ LONGEST = "/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
 """What Ray appends to its folder."""
 BASE_BYTES = SOCKET_BYTES - len(f"/{PREFIX}12345678/{NAME}") - len(LONGEST)
 """Longest path of the parent folder."""
-LISTENER = "/pymp-12345678/listener-12345678"
-"""What Python's multiprocessing, which Ray's dashboard uses, appends to `TMPDIR`."""
 FREE_BYTES = 64 * 2**20
 """With less space for logs Ray's processes end at their start."""
 NEW_S = 60.0
@@ -38,8 +37,8 @@ NEW_S = 60.0
 def ray_folder() -> Iterator[Path]:
     """A folder for Ray's files, of mode 700, within the context.
 
-    Where the path of `TMPDIR` is too long for sockets, processes that are started in the context
-    get a short link to it.
+    Temporary files of processes that are started in the context are in it too, so that those of a
+    killed process are removed at the end.
 
     Raises:
         InputError: no folder with a short path can be written; the message names the remedy.
@@ -57,7 +56,7 @@ def ray_folder() -> Iterator[Path]:
             raise InputError(_refusal(base, f"{free >> 20} MiB are free there"))
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with _short_tmpdir(folder / "tmp"):
+        with _temporary_files(folder / "tmp"):
             yield folder / NAME  # Ray makes its own folder public; its parent stays private
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,22 +95,34 @@ def _refusal(base: Path, why: str) -> str:
 
 
 @contextlib.contextmanager
-def _short_tmpdir(link: Path) -> Iterator[None]:
-    """`TMPDIR` as a path that is short enough for sockets below it."""
-    folder = _system_folder()
-    if len(os.fsencode(folder)) + len(LISTENER) <= SOCKET_BYTES:
-        yield
-        return
-    before = os.environ.get("TMPDIR")
-    link.symlink_to(folder)
-    os.environ["TMPDIR"] = str(link)
+def _temporary_files(folder: Path) -> Iterator[None]:
+    """`folder` holds the temporary files of processes that are started in the context.
+
+    Where it is on another file system than `TMPDIR`, it is a link to a folder there. Caches, which
+    outlive the processes, stay where they are without this.
+    """
+    system, made = _system_folder(), None
+    if folder.parent.parent == system:
+        folder.mkdir(mode=0o700)
+    else:
+        made = tempfile.mkdtemp(prefix="w2s-tmp-", dir=system)
+        folder.symlink_to(made)
+    caches = {
+        "W2S_CACHE": str(cache_folder()),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "compiled"),
+    }
+    before = {name: os.environ.get(name) for name in ("TMPDIR", *caches)}
+    os.environ |= {"TMPDIR": str(folder), **{k: before[k] or path for k, path in caches.items()}}
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _remove_abandoned(base: Path) -> None:
