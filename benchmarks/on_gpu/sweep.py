@@ -27,7 +27,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "quickstart, 8 at once": ("quickstart", {"gpus_per_worker": 0.125}),
     "quickstart, 5 at once": ("quickstart", {"gpus_per_worker": 0.2}),
     "quickstart, one at a time": ("quickstart", {"gpus_per_worker": 1}),
-    "sharded search": ("deepspeed_cpu", {"gpus_per_worker": 1, "workers": 1}),
+    "sharded search": ("deepspeed_gpu", {}),
 }
 EVERY_S = 0.1
 ENDING_S = 20.0
