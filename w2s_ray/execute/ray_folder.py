@@ -44,20 +44,28 @@ def ray_folder() -> Iterator[Path]:
         InputError: no folder with a short path can be written; the message names the remedy.
     """
     base = _base()
-    _remove_abandoned(base)
-    try:
-        free = shutil.disk_usage(base).free
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    except OSError as error:
-        raise InputError(_refusal(base, error.strerror or str(error))) from error
-    lock = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as context:
+        try:
+            free = shutil.disk_usage(base).free
+            folder = context.enter_context(_locked_folder(base))
+        except OSError as error:
+            raise InputError(_refusal(base, error.strerror or str(error))) from error
         if free < FREE_BYTES:
             raise InputError(_refusal(base, f"{free >> 20} MiB are free there"))
+        context.enter_context(_temporary_files(folder / "tmp"))
+        yield folder / NAME  # Ray makes its own folder public; its parent stays private
+
+
+@contextlib.contextmanager
+def _locked_folder(base: Path) -> Iterator[Path]:
+    """A new folder in `base` within the context, which its lock marks as in use."""
+    _remove_abandoned(base)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    lock = os.open(folder, os.O_RDONLY)
+    try:
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with _temporary_files(folder / "tmp"):
-            yield folder / NAME  # Ray makes its own folder public; its parent stays private
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -98,31 +106,30 @@ def _refusal(base: Path, why: str) -> str:
 def _temporary_files(folder: Path) -> Iterator[None]:
     """`folder` holds the temporary files of processes that are started in the context.
 
-    Where it is on another file system than `TMPDIR`, it is a link to a folder there. Caches, which
-    outlive the processes, stay where they are without this.
+    Where it is not in `TMPDIR`, it is a link to a folder there, since `TMPDIR` may have more space.
+    Caches, which outlive the processes, stay where they are without this.
     """
-    system, made = _system_folder(), None
-    if folder.parent.parent == system:
-        folder.mkdir(mode=0o700)
-    else:
-        made = tempfile.mkdtemp(prefix="w2s-tmp-", dir=system)
-        folder.symlink_to(made)
     caches = {
         "W2S_CACHE": str(cache_folder()),
         "TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "compiled"),
     }
     before = {name: os.environ.get(name) for name in ("TMPDIR", *caches)}
-    os.environ |= {"TMPDIR": str(folder), **{k: before[k] or path for k, path in caches.items()}}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+    with contextlib.ExitStack() as context:
+        system = _system_folder()
+        if folder.parent.parent == system:
+            folder.mkdir(mode=0o700)
+        else:
+            folder.symlink_to(context.enter_context(_locked_folder(system)))
+        os.environ |= {"TMPDIR": str(folder)}
+        os.environ |= {name: before[name] or path for name, path in caches.items()}
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _remove_abandoned(base: Path) -> None:
