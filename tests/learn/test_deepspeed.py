@@ -203,7 +203,7 @@ def test_workers_with_different_checkpoints_end_the_attempt_together(
     stage: int, found: Any
 ) -> None:
     got = found[1][2][f"diverge-{stage}"]
-    assert got["refused"].endswith("(this worker's: 7)")
+    assert got["refused"].endswith("(this worker's: 6)")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
