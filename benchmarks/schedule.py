@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import PARTS, ModelSource, Sweep, parse_sweep
-from w2s_ray.config.accelerators import accelerator
+from w2s_ray.config.accelerators import find_accelerator
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.data.descriptions import described
+from w2s_ray.data.descriptions import architecture_from_config
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.inputs import Inputs, SplitRef
-from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
 from w2s_ray.plan.estimates import Device, Estimator
 from w2s_ray.scheduling.priority import priorities
@@ -64,13 +64,13 @@ search: {{trials: {TRIALS}, objective: weak_validation}}
 """
 
 
-def planned() -> tuple[Plan, Shapes]:
+def planned() -> tuple[Plan, InputSizes]:
     """The whole graph, with the refits of all studies."""
     sweep = parse_sweep(SWEEP_FILE)
     found = inputs(sweep)
     first = make_plan(sweep, found)
     plan = make_plan(sweep, found, outcomes={study: {"loss.alpha": 0.5} for study in first.studies})
-    return plan, KnownShapes(found)
+    return plan, FixedSizes(found)
 
 
 def inputs(sweep: Sweep) -> Inputs:
@@ -93,13 +93,13 @@ def inputs(sweep: Sweep) -> Inputs:
     )
 
 
-class KnownShapes(Shapes):
-    """Shapes of models that lie nowhere."""
+class FixedSizes(InputSizes):
+    """Sizes of models that have no files."""
 
-    def model(self, source: ModelSource) -> Architecture | str:
+    def architecture(self, source: ModelSource) -> Architecture | str:
         width, layers = LADDER[source.name]
         shape = {"n_embd": width, "n_layer": layers, "vocab_size": 50257}
-        return described({"model_type": "gpt2", **shape})
+        return architecture_from_config({"model_type": "gpt2", **shape})
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ class Graph:
 
 def graph(*, seed: int) -> Graph:
     """The sweep with durations drawn."""
-    plan, shapes = planned()
-    estimator, rng = Estimator(shapes), random.Random(seed)
-    device = Device("H100", accelerator("H100"), 0.4)
+    plan, sizes = planned()
+    estimator, rng = Estimator(sizes), random.Random(seed)
+    device = Device("H100", find_accelerator("H100"), 0.4)
 
     def duration(recipe: Any, source: Any, execution: Any) -> float:
         made = estimator.fit(recipe, source, execution)

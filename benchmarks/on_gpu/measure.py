@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.on_gpu.shapes import Shape, weights_outside_embeddings
-from w2s_ray.config.accelerators import accelerators_called
+from w2s_ray.config.accelerators import matching_accelerators
 from w2s_ray.learn.contract import Command
 
 FAILURES = (RuntimeError, ValueError, ImportError, OSError, AttributeError, TypeError, KeyError)
@@ -138,7 +138,7 @@ def peak_flops(device: torch.device) -> float | None:
         return None
     words = device_name(device).replace("-", " ").split()
     for word in words:
-        for found in accelerators_called(word):
+        for found in matching_accelerators(word):
             return found.flops("bf16")
     return None
 

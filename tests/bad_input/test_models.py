@@ -188,12 +188,15 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "another mlp": (config(n_inner=32), "h.0.mlp.c_fc.weight is 16 x 64 and should be 16 x 32"),
     "bert over gpt2": (
         config(model_type="bert", **BERT),
-        "don't fit its config.json (bert): no tensor is of a layer of bert",
+        "don't fit its config.json (bert): no tensor belongs to a layer of bert",
     ),
-    "llama over gpt2": (config(model_type="llama", **BERT), "no tensor is of a layer of llama"),
+    "llama over gpt2": (
+        config(model_type="llama", **BERT),
+        "no tensor belongs to a layer of llama",
+    ),
     "foreign prefixes": (
         with_tensors(lambda t: {f"foo.{k}": v for k, v in t.items()}),
-        "no tensor is of a layer of gpt2; it has foo.transformer.",
+        "no tensor belongs to a layer of gpt2; it has foo.transformer.",
     ),
     "no tensors": (with_tensors(lambda t: {}), "model.safetensors has no tensors"),
     # the files of weights

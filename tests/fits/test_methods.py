@@ -134,7 +134,7 @@ def trained(plan: Plan, folder: Path, *, flipped: bool) -> Store:
     store.splits.write("f" * 20, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), {})
     for fit in plan.fits.values():
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-        assert record.status == "done", f"{fit.called}: {record.traceback}"
+        assert record.status == "done", f"{fit.description}: {record.traceback}"
     return store
 
 
@@ -153,7 +153,7 @@ def predicted(store: Store, run: str) -> list[float]:
 
 def test_no_truth_of_a_cell_reaches_a_student_by_any_method(plan: Plan, stores) -> None:
     changed = {
-        fit.called: (fit, [predicted(store, fit.id) for store in stores])
+        fit.description: (fit, [predicted(store, fit.id) for store in stores])
         for fit in plan.fits.values()
         if "test" in fit.recipe.predicts
     }

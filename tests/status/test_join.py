@@ -114,11 +114,11 @@ def test_running_fits_have_steps_that_the_runs_waiting_for_them_show():
     first = SUPERVISORS[0]
     found = status(driver(said(first, "running", step=4, steps=16, place="node, GPU 1")))
     (fit,) = found.running
-    assert (fit.run, fit.called, fit.role) == (first.id, first.called, "supervisor")
+    assert (fit.run, fit.called, fit.role) == (first.id, first.description, "supervisor")
     assert (fit.step, fit.steps, fit.place, fit.for_s) == (4, 16, "node, GPU 1", 30)
     assert found.state == "running"
     student = next(s for s in STUDENTS if s.parents == (first.id,))
-    assert waiting(found, student.id).said == f"{first.called}, running at step 4 of 16"
+    assert waiting(found, student.id).said == f"{first.description}, running at step 4 of 16"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_failure_counts_once_the_driver_reports_it_as_final():
         assert (lost.attempts, lost.retries) == (2, {"worker_died": 1})
         students = {s.id for s in STUDENTS if s.parents == (first.id,)}
         assert students <= {b.run for b in found.blocked}
-        assert {b.said for b in found.blocked} == {first.called}
+        assert {b.said for b in found.blocked} == {first.description}
         (study,) = found.studies
         assert study.state == "blocked"
         refits = [b for b in found.blocked if b.run is None]

@@ -66,7 +66,7 @@ def run_whole(sweep: Sweep) -> tuple[Plan, Store]:
     write_manifest(plan, store, "")
     for fit in plan.fits.values():
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-        assert record.status == "done", f"{fit.called}: {record.traceback}"
+        assert record.status == "done", f"{fit.description}: {record.traceback}"
     return plan, store
 
 
