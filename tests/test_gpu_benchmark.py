@@ -67,7 +67,7 @@ def test_three_contestants_count_the_same_tokens(light: list[dict[str, Any]]) ->
         assert told[4]["ours compiled to trainer"] == pytest.approx(ratio, rel=1e-3)
 
 
-def test_the_other_light_sections_measure_what_they_say(light: list[dict[str, Any]]) -> None:
+def test_the_other_light_sections_print_their_measurements(light: list[dict[str, Any]]) -> None:
     assert all(line["tokens_per_s"] > 0 for line in of(light, "evaluation"))
     assert {line["form"] for line in of(light, "language")} == {"text", "answers", "completions"}
     assert all(line["estimate_gib"] > 0 for line in of(light, "memory"))
@@ -86,7 +86,7 @@ def test_ways_of_computing_differ_by_rounding_alone(light: list[dict[str, Any]])
     assert all(line["most"] < 1e-2 for line in told)
 
 
-def test_the_command_says_that_there_is_no_gpu() -> None:
+def test_the_command_reports_a_missing_gpu() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", "--sections", "parity"],
         cwd=ROOT,
@@ -108,7 +108,7 @@ def test_every_stage_of_zero_runs() -> None:
 
 @pytest.mark.ray
 @pytest.mark.deepspeed
-def test_sweeps_are_seen_to_their_tables() -> None:
+def test_sweeps_run_to_their_tables() -> None:
     told = lines("--sections", "sweep", "--seconds", "240")
     assert [line["case"] for line in told] == ["quickstart, 8 at once", "sharded search"]
     assert all(line["whole"] and line["runs_ended"] for line in told), told

@@ -461,7 +461,7 @@ def test_more_layers_than_there_are(place):
     assert planned(place, BASE, training=training.replace("1000", "1")).exit_code == 0
 
 
-def test_what_a_search_may_try_is_checked_too(place):
+def test_settings_in_a_search_are_checked(place):
     extra = """methods:
   naive: {search: {training.tuning: {one_of: [{kind: full}, {kind: last_layers, layers: 9}]}}}
 """
@@ -497,7 +497,7 @@ store: {place}/results
     return CliRunner().invoke(app, ["plan", str(sweep)])
 
 
-def test_answers_that_no_completion_can_give_are_counted_at_plan(place):
+def test_answers_over_the_completion_limit_are_counted_at_plan(place):
     """A word-level tokenizer: one token a word, one for the end."""
     short = ["w1 w2"] * 195
     assert planned_answers(place, [*short, *["w1 w2 w3"] * 5], model=BASE).exit_code == 0
@@ -513,7 +513,7 @@ def test_an_answer_of_spaces_alone_is_refused(place):
     assert "row 4: column 'answer' has only white space" in line
 
 
-def test_a_model_that_cannot_write_is_refused_where_it_must(place, tmp_path):
+def test_a_model_without_a_language_model_head_is_refused_for_generation(place, tmp_path):
     """A classification export: its head is dropped for classes, and missing for answers."""
     folder = changed(tmp_path, config(tie_word_embeddings=False))
     assert planned(place, folder).exit_code == 0

@@ -44,7 +44,7 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
     assert "0 fits trained" in again.stderr
 
 
-def test_what_a_lost_group_held_is_freed_although_another_ray_runs_beside(tmp_path: Path):
+def test_the_resources_of_a_lost_group_are_freed_while_another_ray_runs(tmp_path: Path):
     beside = "import ray; ray.init('local', num_cpus=1); print('up', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", beside], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

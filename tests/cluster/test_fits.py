@@ -43,7 +43,7 @@ def test_the_nodes_of_a_cloud_are_those_that_ray_would_start(name):
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_the_nodes_of_a_kuberay_file_are_those_that_rays_autoscaler_sees(name):
+def test_the_nodes_of_a_kuberay_file_match_rays_autoscaler(name):
     from ray.autoscaler._private.kuberay.autoscaling_config import (
         _derive_autoscaling_config_from_ray_cr,
     )
@@ -82,7 +82,7 @@ def test_a_fit_that_fits_no_node_of_a_file_is_refused(tmp_path, file, execution,
         check_nodes(sweep, read_cluster_file(CLUSTER / file), remedy="take another file")
 
 
-def test_the_nearest_is_the_one_that_lacks_least(tmp_path):
+def test_the_nearest_node_type_lacks_the_least(tmp_path):
     sweep = parse_sweep(sweep_text(tmp_path, execution="{gpus_per_worker: 2, cpus_per_worker: 97}"))
     with pytest.raises(ResourceError, match="the nearest, gpu-8-"):
         check_nodes(sweep, read_cluster_file(CLUSTER / "aws.yaml"), remedy="-")

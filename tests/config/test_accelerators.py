@@ -7,7 +7,7 @@ import pytest
 from w2s_ray.config.accelerators import find_accelerator
 
 
-def test_an_unknown_accelerator_is_told_the_nearest():
+def test_an_unknown_accelerator_gives_the_nearest_name():
     assert find_accelerator("H100").memory_gb == 80
     assert find_accelerator("H100").flops("bf16") == pytest.approx(989e12)
     assert find_accelerator("T4").flops("bf16") is None

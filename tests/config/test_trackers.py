@@ -69,6 +69,6 @@ def test_trackers_change_no_run_id():
 
 
 @pytest.mark.parametrize("said", ["", "trackers: [tensorboard]", "trackers: {wandb:}"])
-def test_a_sweep_that_is_written_down_and_read_again_tells_the_same_trackers(said: str):
+def test_trackers_survive_writing_and_reading_the_sweep(said: str):
     sweep = parse_sweep(f"{SEARCH}{said}\n")
     assert Sweep.model_validate(sweep.model_dump()) == sweep

@@ -115,7 +115,7 @@ def test_prompts_and_answers(tmp_path, task, prompt, answer):
     assert json.loads(row.chat)["text"][-1] == turn("user", "How was the bird?")
 
 
-def test_a_text_as_prompt_stands_before_both_texts(tmp_path, task):
+def test_a_text_prompt_precedes_both_texts(tmp_path, task):
     row = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
     made = one(task, tmp_path, row, CHOSEN)
     assert {made.text, made.second} == {"Why?\n\nBecause.", "Why?\n\nNo."}

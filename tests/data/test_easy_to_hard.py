@@ -124,7 +124,7 @@ def test_a_task_without_difficulty_is_refused():
         ("12", "difficulty"),
     ],
 )
-def test_what_is_no_range_is_refused_with_its_key_and_line(given, message):
+def test_an_invalid_range_is_refused_with_its_key_and_line(given, message):
     text = (
         "name: x\nmodels: [a, b]\nmethods: {naive: {}}\ntask:\n  name: chess_puzzles\n"
         f"  train: 10\n  validation: 4\n  test: 4\n  difficulty: {given}\n"
@@ -133,7 +133,7 @@ def test_what_is_no_range_is_refused_with_its_key_and_line(given, message):
         parse_sweep(text)
 
 
-def test_a_column_of_a_file_of_ones_own_says_how_hard_a_row_is(tmp_path, task):
+def test_difficulty_can_be_a_column_of_a_users_file(tmp_path, task):
     lines = [f"text {i},{i % 2},{i}" for i in range(60)]
     (tmp_path / "mine.csv").write_text("\n".join(["t,y,level", *lines]))
     columns = Columns(text="t", label="y", difficulty="level")
@@ -145,7 +145,7 @@ def test_a_column_of_a_file_of_ones_own_says_how_hard_a_row_is(tmp_path, task):
     assert sum(row.label for row in made.parts["test"]) == 1
 
 
-def test_real_puzzles_are_learnt_easy_and_tested_hard(real, task):
+def test_real_puzzles_train_on_easy_and_test_on_hard_ones(real, task):
     path = real / "chess_puzzles" / "level_500.csv.gz"
     if not path.exists():
         pytest.skip(f"no {path.name} among the real task data")

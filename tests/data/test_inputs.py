@@ -126,7 +126,7 @@ def test_a_hub_task_is_keyed_by_its_commit(task, monkeypatch, cache):
     assert read == [COMMIT, "f" * 40]
 
 
-def test_what_is_unconfirmed_about_a_hub_task_stands_in_its_plan(task, monkeypatch):
+def test_unconfirmed_facts_about_a_hub_task_are_in_the_plan(task, monkeypatch):
     made = tuple(Example(f"train:{i}", f"text {i}", i % 2, f"{i}") for i in range(60))
     monkeypatch.setattr(inputs, "read_rows", lambda *args, **named: Rows(made))
     tweets = split_ref(task(name="twitter_sentiment", revision=COMMIT))

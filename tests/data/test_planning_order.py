@@ -48,7 +48,7 @@ def boolq(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize("name", ["some.jsonl", "train.jsonl"])
-def test_a_folder_and_its_only_file_are_read_apart(tmp_path, task, monkeypatch, order, name):
+def test_a_folder_and_its_only_file_are_cached_separately(tmp_path, task, monkeypatch, order, name):
     boolq(tmp_path / "d", name)
     asked = [task(name="boolq", path=str(path)) for path in (tmp_path / "d", tmp_path / "d" / name)]
     cold = []
@@ -61,7 +61,7 @@ def test_a_folder_and_its_only_file_are_read_apart(tmp_path, task, monkeypatch, 
     assert isinstance(cold[0], str) is (name != "train.jsonl")
 
 
-def test_columns_and_names_of_one_file_are_read_apart(tmp_path, task):
+def test_columns_and_names_of_one_file_are_cached_separately(tmp_path, task):
     boolq(tmp_path / "d", "train.jsonl")
     path = str(tmp_path / "d" / "train.jsonl")
     columns = (

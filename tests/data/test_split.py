@@ -204,7 +204,7 @@ def test_properties(rows, own, balance, seed, sizes):
 
 @settings(max_examples=50, deadline=None)
 @given(labels=st.lists(st.integers(0, 1), min_size=40, max_size=120), data=st.data())
-def test_without_groups_all_that_is_available_can_be_asked_for(labels, data):
+def test_without_groups_all_available_rows_can_be_used(labels, data):
     rows = Rows(tuple(example(i, label) for i, label in enumerate(labels)))
     pairs = min(sum(labels), len(labels) - sum(labels))
     if pairs < 4:

@@ -77,7 +77,7 @@ def test_folders_that_the_cluster_does_not_see_are_refused_unless_shared(tmp_pat
         made(tmp_path, "store: s3://bucket/results\n", shared=True)
 
 
-def test_what_travels_is_a_package_that_runs_by_itself_and_the_sweep_file(tmp_path):
+def test_a_job_uploads_a_runnable_package_and_the_sweep_file(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(SWEEP)
     bare, whole = tmp_path / "bare", tmp_path / "whole"

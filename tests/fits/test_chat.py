@@ -136,7 +136,7 @@ def test_a_model_that_changed_since_it_was_planned_is_refused(folder):
     assert f"{folder}/plain changed since the sweep was planned; run the sweep" in record.reason
 
 
-def test_what_a_template_refuses_is_named(folder, monkeypatch):
+def test_messages_that_a_template_refuses_are_named(folder, monkeypatch):
     from w2s_ray.data import inputs
 
     monkeypatch.setattr(inputs, "check_template", lambda *_, **__: None)  # as of a hub model

@@ -117,7 +117,7 @@ def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
     assert (learned == learned_again) is not oracle
 
 
-def test_a_ceiling_does_learn_from_the_truth_so_the_test_above_can_fail(tmp_path, model, rows):
+def test_a_ceiling_depends_on_ground_truth(tmp_path, model, rows):
     ceiling = planned(model, train_on="student_half", labels="ground_truth", loss=XentLoss())
     found = []
     for flipped in (False, True):
@@ -150,7 +150,7 @@ def test_a_students_targets_are_its_supervisors_probabilities(model, rows):
     ],
     ids=lambda transforms: "+".join(transform["kind"] for transform in transforms),
 )
-def test_transforms_see_no_truth_and_what_they_drop_is_counted(tmp_path, model, rows, transforms):
+def test_transforms_get_no_ground_truth_and_dropped_rows_are_counted(tmp_path, model, rows, transforms):
     found = []
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
@@ -193,7 +193,7 @@ def test_slices_are_disjoint_whole_groups_and_together_everything(groups, count)
         assert sum(any(groups[row] == name for row in one) for one in slices) == 1
 
 
-def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_asked_for(model, rows):
+def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_read(model, rows):
     assert [len(slice_rows([None] * 48, (i, 3))) for i in range(3)] == [16, 16, 16]
     table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
     ids = table.ids["student_half"]
@@ -205,7 +205,7 @@ def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_asked_for(
     assert len(made.train_NC) == 24
 
 
-def test_several_supervisors_teach_their_mean(tmp_path, model, rows):
+def test_labels_of_several_supervisors_are_averaged(tmp_path, model, rows):
     store = Store.open(tmp_path)
     write_split(store, rows, flipped=False)
     first = supervisor(model)

@@ -162,14 +162,14 @@ def test_no_truth_of_a_cell_reaches_a_student_by_any_method(plan: Plan, stores) 
         assert (one == other) is not knows, called
 
 
-def test_what_saw_the_truth_is_called_an_oracle_and_nothing_else(plan: Plan, stores) -> None:
+def test_exactly_the_methods_that_use_ground_truth_are_marked_as_oracle(plan: Plan, stores) -> None:
     records = {record.id: record for record in stores[0].records()}
     for cell in cells_of(plan):
         found = objective(cell, records)
         assert found == ("oracle" if cell.method in ORACLES else "none"), cell.method
 
 
-def test_a_probe_reads_the_pretrained_or_the_taught_model_and_trains_a_head_alone(
+def test_a_probe_trains_only_a_head_on_the_pretrained_or_the_finetuned_model(
     plan: Plan, stores
 ) -> None:
     before, after = (
@@ -270,7 +270,7 @@ def test_a_student_is_trained_on_exactly_the_errors_that_are_planned(
             assert wrong == planned
 
 
-def test_what_transforms_drop_is_in_the_record(plan: Plan, stores) -> None:
+def test_rows_dropped_by_transforms_are_in_the_record(plan: Plan, stores) -> None:
     (cell,) = (cell for cell in plan.cells if cell.method == "filter")
     summary = stores[0].record(cell.student).summary
     assert summary["dropped_rows"] > 0
@@ -284,7 +284,7 @@ def test_every_method_is_another_student(plan: Plan, stores) -> None:
     assert len(set(found)) >= len(found) - 1  # oracle stopping may find what naive found
 
 
-def test_generative_finetuning_changes_what_student_and_ceiling_begin_with(
+def test_generative_finetuning_changes_the_initial_weights_of_student_and_ceiling(
     plan: Plan, stores
 ) -> None:
     cells = {cell.method: cell for cell in plan.cells}
@@ -297,7 +297,7 @@ def test_generative_finetuning_changes_what_student_and_ceiling_begin_with(
     assert stores[0].weights(read.student or "") is None
 
 
-def test_a_prompt_trains_nothing_and_shows_only_what_it_may(plan: Plan, stores) -> None:
+def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan, stores) -> None:
     for method in ("zero-shot", "few-shot", "few-shot with truth"):
         (cell,) = (cell for cell in plan.cells if cell.method == method)
         record = stores[0].record(cell.student)

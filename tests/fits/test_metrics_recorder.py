@@ -103,7 +103,7 @@ def test_noting_it_changes_no_weight_and_no_prediction(model: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("at", [3, 10, 20])
-def test_the_note_travels_with_checkpoints(at: int, model: Path, tmp_path: Path) -> None:
+def test_the_noted_evaluation_is_in_checkpoints(at: int, model: Path, tmp_path: Path) -> None:
     whole = a_ledger()
     trained(model, whole)
     first, again = a_ledger(), a_ledger()
@@ -120,7 +120,7 @@ def test_the_note_travels_with_checkpoints(at: int, model: Path, tmp_path: Path)
     assert again.rows == whole.rows
 
 
-def test_an_evaluation_is_told_with_the_mean_training_loss_since_the_last() -> None:
+def test_an_evaluation_has_the_mean_training_loss_since_the_last() -> None:
     rows = [(1, "train/loss", 1.0), (1, "train/lr", 9.0), (2, "train/loss", 2.0)]
     rows += [(2, "validation/loss", 9.0), (3, "train/loss", 4.0)]
     assert mean_loss(rows, after=0, until=2) == 1.5

@@ -39,14 +39,14 @@ def a_job(raised: Exception) -> FitTraining:
 
 
 @pytest.mark.parametrize("ended", [StopRequested(3, 12), LeaveRequested(3, 12)])
-def test_an_asked_for_end_reaches_the_caller_and_leaves_no_record(ended: Exception, store: Store):
+def test_a_stop_command_reaches_the_caller_and_leaves_no_record(ended: Exception, store: Store):
     job = a_job(ended)
     with pytest.raises(type(ended)):
         job.run(store, checkpoints=None)
     assert store.attempts(job.fit.id) == []
 
 
-def test_a_failure_becomes_a_record_with_its_cause_for_the_watch_to_write(store: Store):
+def test_a_failure_becomes_a_record_with_its_cause(store: Store):
     record = a_job(OSError(errno.ENOSPC, "disk full")).run(store, checkpoints=None)
     assert (record.status, record.cause) == ("failed", "disk_full")
     assert record.reason == "OSError: [Errno 28] disk full"

@@ -287,7 +287,7 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path: Path) -> None:
         tokenize_answers(["w1"], source=endless, most=4)
 
 
-def test_an_encoder_writes_nothing(bert: ModelSource) -> None:
+def test_an_encoder_is_refused_for_generation(bert: ModelSource) -> None:
     with pytest.raises(ValueError, match="rows of the form answers need a causal language model"):
         build_model(bert, tuning=FullTuning(), seed=0, form="answers")
 
@@ -316,7 +316,7 @@ def test_every_token_of_a_text_but_its_first_is_learned_once(model: ModelSource)
 
 
 @pytest.mark.parametrize("tuning", [FullTuning(), LoraTuning()], ids=["full", "lora"])
-def test_text_leaves_a_model_that_others_begin_with(
+def test_language_modelling_keeps_weights_that_other_fits_start_from(
     model: ModelSource, tmp_path: Path, tuning: Any
 ) -> None:
     recipe = recipe_of(
@@ -343,7 +343,7 @@ def test_text_stops_by_loss_alone(model: ModelSource, tmp_path: Path) -> None:
         run(wrong, text_data(model), model, weights=tmp_path / "w")
 
 
-def test_weights_along_the_way_survive_a_kill(model: ModelSource, tmp_path: Path) -> None:
+def test_weights_of_checkpoints_survive_a_kill(model: ModelSource, tmp_path: Path) -> None:
     recipe = recipe_of({"epochs": 3}, form="text", labels="none", checkpoints=(2, 20))
     folder = FolderCheckpoints(tmp_path / "c", every_s=0)
     execution = Execution(gpus_per_worker=0, checkpoint_every_s=0.001)

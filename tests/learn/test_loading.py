@@ -236,7 +236,7 @@ def bidirectional(folder: Path) -> Path:
     return made("Gemma3TextModel", folder, use_bidirectional_attention=True)
 
 
-def test_a_decoder_that_looks_to_the_right_is_refused(tmp_path: Path) -> None:
+def test_a_decoder_with_bidirectional_attention_is_refused(tmp_path: Path) -> None:
     source = source_of(bidirectional(tmp_path), "m")
     model = build(tmp_path)
     assert model.causal
@@ -251,7 +251,7 @@ def test_a_decoder_that_looks_to_the_right_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["classes", "answers", "pairs"])
-def test_a_decoder_that_looks_to_the_left_is_not(form: FormName, tmp_path: Path) -> None:
+def test_a_decoder_with_causal_attention_is_accepted(form: FormName, tmp_path: Path) -> None:
     model = build(made("Gemma3ForCausalLM", tmp_path), form=form)
     check_padding(model, source=source_of(tmp_path, "m"), device=torch.device("cpu"))
 

@@ -160,7 +160,7 @@ def test_a_stopped_fit_leaves_no_checkpoint_even_if_one_is_due(
     assert kept.latest() is None
 
 
-def test_a_control_that_says_go_changes_nothing(gpt2: ModelSource) -> None:
+def test_a_control_that_returns_go_changes_nothing(gpt2: ModelSource) -> None:
     control = Asking("stop", at=13)
     asked, seen = run(recipe_of(), gpt2, control=control)
     straight, straight_seen = run(recipe_of(), gpt2)

@@ -118,7 +118,7 @@ def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
     assert np.abs(found - result.predicted["test"].distribution).max() < 1e-4
 
 
-def test_it_ends_when_asked_to():
+def test_a_probe_ends_on_command():
     control = SimpleNamespace(asked=lambda: "stop")
     with pytest.raises(StopRequested):
         fit_probe(recipe(), data=made_data(), observer=Watch(), control=control)

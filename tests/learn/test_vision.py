@@ -52,7 +52,7 @@ def test_blocks_are_means_of_the_pixels():
     assert (again[0] == found).all()
 
 
-def test_pixels_are_prepared_as_the_model_says(tmp_path):
+def test_pixels_are_prepared_by_the_models_settings(tmp_path):
     folder = make_vit(
         tmp_path / "vit", size={"height": 16, "width": 16}, image_mean=[0.1, 0.2, 0.3]
     )
@@ -84,7 +84,7 @@ def test_a_language_model_reads_no_images(tmp_path):
         features_of(IMAGES, source=source(folder), on_gpu=False)
 
 
-def test_timm_is_asked_for_a_model_without_its_head(monkeypatch):
+def test_timm_models_are_created_without_a_head(monkeypatch):
     asked = {}
 
     class Mean(torch.nn.Module):

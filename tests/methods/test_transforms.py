@@ -132,7 +132,7 @@ def test_logistic_regression_is_at_its_minimum():
     assert abs((p - y).mean()) < 1e-3
 
 
-def test_logistic_regression_of_one_class_says_that_class():
+def test_logistic_regression_of_one_class_predicts_that_class():
     rows = labelled()
     certain = rows.relabelled(np.tile([0.0, 1.0], (ROWS, 1)))
     assert np.array_equal(applied(Relabel(by=Logistic()), certain)[0], certain.labels_NC)

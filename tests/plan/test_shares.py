@@ -58,7 +58,7 @@ def test_each_fit_gets_the_share_that_its_longest_rows_need():
     assert "config.json" in why["l"]
 
 
-def test_where_two_kinds_of_gpus_may_be_had_the_smaller_decides():
+def test_with_two_types_of_gpus_the_smaller_one_decides():
     plan = planned()
     assert shares(plan, L4, T4) == shares(plan, T4)
     assert shares(plan, L4)["s"] < shares(plan, T4)["s"]
@@ -66,7 +66,7 @@ def test_where_two_kinds_of_gpus_may_be_had_the_smaller_decides():
     assert shares(planned(SWEEP + only), L4, T4) == shares(plan, L4)
 
 
-def test_ids_are_those_without_a_share_and_numbers_are_left_alone():
+def test_auto_changes_no_ids_and_numbers_stay_as_they_are():
     assert planned().fits.keys() == planned(SWEEP).fits.keys()
     given = planned(SWEEP + "execution: {gpus_per_worker: 0.5}\n")
     assert set(shares(given, L4).values()) == {0.5}
@@ -76,7 +76,7 @@ def test_ids_are_those_without_a_share_and_numbers_are_left_alone():
     assert set(shares(planned(), *NO_GPU.kinds).values()) == {0.0}
 
 
-def test_trials_have_a_share_unless_they_change_what_memory_depends_on():
+def test_trials_get_a_share_unless_their_search_varies_memory():
     (study,) = resolve_gpu_shares(*with_sizes(planned(SEARCH + AUTO))).studies.values()
     gpus = [fit.execution.gpus_per_worker for fit in study.trial_fits({"loss.alpha": 0.5})]
     assert gpus == [shares(planned(), L4)["m"]]
@@ -114,7 +114,7 @@ def test_the_worker_pool_packs_shares_onto_whole_gpus():
     assert not has_capacity(spec, held=[spec] * many, capacity=one_gpu)
 
 
-def test_the_plan_shows_the_share_and_why_some_get_a_whole_gpu(tmp_path):
+def test_the_plan_shows_shares_and_reasons_for_whole_gpus(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(
         "name: n\ntask: {name: embedded, train: 200, validation: 50, test: 50}\n"

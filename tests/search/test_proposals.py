@@ -38,7 +38,7 @@ def holds(recipe: StudyRecipe, found: Trial) -> bool:
 
 
 @every_study
-def test_proposals_do_not_depend_on_what_ends_first(recipe):
+def test_proposals_do_not_depend_on_the_order_of_endings(recipe):
     assert run(recipe, ends=min) == run(recipe, ends=max)
 
 
@@ -189,7 +189,7 @@ def test_nsga2_goes_through_generations_and_rebuilds_them():
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_what_learns_gets_better_than_chance(sampler):
+def test_adaptive_samplers_are_better_than_chance(sampler):
     recipe = study(sampler=sampler, trials=40 if sampler == "tpe" else 20, concurrent_trials=1)
     late = [t for n, t in run(recipe).items() if n >= recipe.trials - 10]
     assert sum(abs(t.settings["loss.alpha"] - 0.7) < 0.25 for t in late) > 7
@@ -223,7 +223,7 @@ def confidence(alpha: float) -> dict:
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsga2", "tpe of two"])
-def test_a_warm_study_begins_with_what_it_is_given(name):
+def test_a_warm_started_study_tries_the_given_settings_first(name):
     recipe = STUDIES[name]
     first = [confidence(0.1), {"loss.kind": "xent", "training.lr": 2e-3}, confidence(0.1)]
     trials = run(recipe, first=first)
@@ -235,7 +235,7 @@ def test_a_warm_study_begins_with_what_it_is_given(name):
         assert "loss[product].alpha" in trials[0].attrs["inactive"]
 
 
-def test_what_nsga2_is_given_belongs_to_a_generation():
+def test_given_settings_belong_to_a_generation_of_nsga2():
     recipe = STUDIES["nsga2 of plain settings"]
     given = propose(study(), number=0, seen=[]).settings
     proposal = propose(recipe, number=0, seen=[], first=[given])

@@ -218,7 +218,7 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
     assert running.called == "trial 3 of found: m taught by s on creak"
 
 
-def test_what_is_left_comes_from_what_fits_of_the_same_kind_took():
+def test_the_remaining_time_follows_from_similar_fits():
     first, second = SUPERVISORS[:2]
     found = status(driver(said(second, "running", step=8, steps=16)), done=(first,))
     left = found.left

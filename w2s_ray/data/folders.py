@@ -51,7 +51,7 @@ class ModelFiles:
     tensors: TensorShapes
     """Names and shapes of its weights; empty if they are not on this machine."""
     own_code: bool = False
-    """Whether the model brings code of its own, which is trusted."""
+    """Whether the model's folder has its own code, which is trusted."""
 
     @property
     def text(self) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ class ModelFiles:
 
     @property
     def architecture(self) -> Architecture | None:
-        """The shape; None if it is not known."""
+        """The architecture; None if it is unknown."""
         if self.own_code or "quantization_config" in self.config:
             return None
         found = architecture_from_config(self.config)

@@ -21,6 +21,6 @@ def check_forms(sweep: Sweep, forms: Mapping[str, FormName]) -> None:
     for model in sweep.models:
         if model.pretrain is not None:
             where = f"models.{model.label}.pretrain.training"
-            check_tuning(model.pretrain.training.tuning.kind, where, has="running text")
+            check_tuning(model.pretrain.training.tuning.kind, where, rows="running text")
     for task in sweep.tasks:
         FORMS[forms[task.name]].check(sweep, task.name)
