@@ -150,7 +150,7 @@ def test_a_students_targets_are_its_supervisors_probabilities(model, rows):
     ],
     ids=lambda transforms: "+".join(transform["kind"] for transform in transforms),
 )
-def test_transforms_get_no_ground_truth_and_dropped_rows_are_counted(tmp_path, model, rows, transforms):
+def test_transforms_get_no_truth_and_dropped_rows_are_counted(tmp_path, model, rows, transforms):
     found = []
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")

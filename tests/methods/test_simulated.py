@@ -54,7 +54,7 @@ def made(errors, rows: LabelledRows) -> LabelledRows:
 @pytest.mark.parametrize("errors", KINDS, ids=lambda errors: errors.kind)
 @settings(max_examples=25)
 @given(seed=st.integers(0, 50), rows=st.integers(1, 30), classes=st.integers(2, 4))
-def test_simulated_labels_are_hard_reproducible_and_have_the_real_number_of_errors(errors, seed, rows, classes):
+def test_simulated_labels_are_hard_and_have_the_real_number_of_errors(errors, seed, rows, classes):
     before = labelled(seed, rows, classes)
     after = made(errors, before)
     assert len(wrong_of(after)) == len(wrong_of(before))

@@ -1,4 +1,4 @@
-"""The files of sweeps/paper: each plans without a hub, and a small copy of each runs to its table."""
+"""The files of sweeps/paper: each plans without a hub, and a small copy runs to its table."""
 
 from __future__ import annotations
 
