@@ -34,8 +34,8 @@ def with_header(change: Callable[[dict[str, Any]], object]) -> Change:
     def changed(folder: Path) -> None:
         header, values = header_of(folder / WEIGHTS)
         change(header)
-        told = json.dumps(header).encode()
-        (folder / WEIGHTS).write_bytes(len(told).to_bytes(8, "little") + told + values)
+        encoded = json.dumps(header).encode()
+        (folder / WEIGHTS).write_bytes(len(encoded).to_bytes(8, "little") + encoded + values)
 
     return changed
 

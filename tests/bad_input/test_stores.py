@@ -333,20 +333,20 @@ def test_damage_in_a_store_affects_only_the_damaged_part(
         ]
         arguments = [a.replace("{supervisor}", base.supervisor) for a in arguments]
         ended = RUNNER.invoke(app, [*arguments, "--store", str(copy.root)])
-        said = ended.stderr
-        told = f"{arguments}: {ended.output}"
-        assert ended.exit_code == case.code, told
-        assert "Traceback" not in said, told
-        assert "Aborted" not in said, told
+        stderr = ended.stderr
+        details = f"{arguments}: {ended.output}"
+        assert ended.exit_code == case.code, details
+        assert "Traceback" not in stderr, details
+        assert "Aborted" not in stderr, details
         expected = case.says
         for key in ("supervisor", "student", "split"):
             expected = expected.replace(f"{{{key}}}", getattr(base, key))
         expected = expected.replace("{STUDY}", STUDY)
-        assert expected in ended.output, told
-        assert case.shows in ended.stdout, told
+        assert expected in ended.output, details
+        assert case.shows in ended.stdout, details
         if case.code == 2:
-            assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1
-        assert all(len(line) < 1000 for line in said.splitlines()), told
+            assert len([line for line in stderr.splitlines() if line.startswith("error: ")]) == 1
+        assert all(len(line) < 1000 for line in stderr.splitlines()), details
         assert not list(copy.root.rglob("ran"))
     assert not (tmp_path / "x").exists()
 
@@ -431,7 +431,7 @@ def test_damaged_results_that_other_runs_need_are_made_again(base: Base, tmp_pat
     runs = {*plan.fits, *plan.studies}
     cut(copy.path(WEAK))
     withdraw_damaged(plan, store)
-    assert store.done(runs) == runs, "nobody needs it any more"
+    assert store.done(runs) == runs, "no run needs it any more"
     copy.path("runs/{student}/record.json").unlink()
     withdraw_damaged(plan, store)
     assert store.done(runs) == runs - {base.supervisor, base.student}

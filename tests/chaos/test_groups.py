@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import Victim, kill
+from tests.chaos.faults import RunningSweep, kill
 from tests.chaos.test_chaos import wait_for_runs
 from tests.support import SEARCHED, sweep_text, w2s
 from w2s_ray.store import Store
@@ -35,7 +35,7 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
         )
     wait_for_runs(store, driver, done=3)
     wait_for_a_fit(store, driver)
-    kill(title)(Victim(driver.pid, tmp_path, random.Random(0)))
+    kill(title)(RunningSweep(driver.pid, tmp_path, random.Random(0)))
     assert driver.wait(timeout=400) == 0, (tmp_path / "log").read_text()
     retries = [record.retries for record in store.records()]
     assert {"worker_died"} == {cause for counts in retries for cause in counts}

@@ -58,12 +58,12 @@ def test_a_head_installs_its_clouds_client(name):
     """By the packages that Ray's defaults install there, or by the lock's."""
     from ray.autoscaler._private.providers import _get_default_config
 
-    asked = " ".join(load(name)["head_setup_commands"])
+    requested = " ".join(load(name)["head_setup_commands"])
     if name == "aws":
-        assert not asked
+        assert not requested
         assert locked("boto3")
     else:
-        assert asked == " ".join(_get_default_config({"type": name})["head_setup_commands"])
+        assert requested == " ".join(_get_default_config({"type": name})["head_setup_commands"])
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -101,7 +101,7 @@ def test_only_workers_are_spot_and_each_has_a_twin_on_demand(name):
 
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize(
-    ("asked", "refused", "started"),
+    ("requested", "refused", "started"),
     [
         ({"CPU": 1, "GPU": 1}, None, "gpu-1-spot"),
         ({"CPU": 1, "GPU": 1}, "gpu-1-spot", "gpu-1-ondemand"),
@@ -110,7 +110,7 @@ def test_only_workers_are_spot_and_each_has_a_twin_on_demand(name):
     ],
 )
 def test_rays_autoscaler_starts_spot_first_and_on_demand_where_that_was_refused(
-    name, asked, refused, started
+    name, requested, refused, started
 ):
     """Decided by the autoscaler's own scheduler."""
     from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
@@ -124,7 +124,9 @@ def test_rays_autoscaler_starts_spot_first_and_on_demand_where_that_was_refused(
             disable_launch_config_check=True,
             node_type_configs={k: v for k, v in types.items() if k != "head"},
             max_num_nodes=10,
-            resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(asked)]),
+            resource_requests=ResourceRequestUtil.group_by_count(
+                [ResourceRequestUtil.make(requested)]
+            ),
             recoverable_resource_availabilities={refused: 0.0} if refused else {},
         )
     )

@@ -1,4 +1,4 @@
-"""What a search may ask for, and what is said of one that can't be carried out."""
+"""The `search` section, and the errors for impossible searches."""
 
 from __future__ import annotations
 

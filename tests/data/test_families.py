@@ -141,15 +141,15 @@ def test_a_file_of_pairs(tmp_path, task, how, values):
 
 def test_files_of_answers_and_of_text(tmp_path, task):
     (tmp_path / "a.csv").write_text("q,a,d\n1+1,2,3.5\n1+2,3,4\n")
-    asked = {"name": "sums", "path": str(tmp_path / "a.csv")}
+    fields = {"name": "sums", "path": str(tmp_path / "a.csv")}
     columns = Columns(text="q", answer="a", difficulty="d")
-    rows = read_rows(task(**asked, columns=columns))
+    rows = read_rows(task(**fields, columns=columns))
     assert rows.form == "answers"
     assert [(r.text, r.answer, r.difficulty) for r in rows.pool] == [
         ("1+1", "2", 3.5),
         ("1+2", "3", 4.0),
     ]
-    assert read_rows(task(**asked, columns=Columns(text="q"))).form == "text"
+    assert read_rows(task(**fields, columns=Columns(text="q"))).form == "text"
 
 
 @pytest.mark.parametrize(

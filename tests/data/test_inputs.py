@@ -170,16 +170,16 @@ def test_a_sweep_is_resolved(tmp_path):
 def test_there_is_one_failed_request_only(tmp_path, monkeypatch, lookups):
     hub_library = pytest.importorskip("huggingface_hub")
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    asked = []
+    requests = []
 
     def look_up(self, name, **named):
-        asked.append((name, named["timeout"]))
+        requests.append((name, named["timeout"]))
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(hub_library.HfApi, "model_info", look_up)
     monkeypatch.setattr(hub_library.HfApi, "dataset_info", look_up)
     found = resolve(sweep(tmp_path, models=["org/a", "org/b", "org/c"]))
-    assert asked == [("org/a", hub.TIMEOUT_S)]
+    assert requests == [("org/a", hub.TIMEOUT_S)]
     assert found.provisional == ("a", "b", "c")
     assert lookups.failure == "the Hugging Face hub can't be reached (ConnectionError)"
 

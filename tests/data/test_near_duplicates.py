@@ -88,10 +88,10 @@ def test_a_pair_of_one_text_is_counted(tmp_path, task):
 
 def test_the_plan_shows_the_number_of_near_duplicates(tmp_path, task):
     rows = [(v(f"text number {i}"), i % 2) for i in range(100) for v in (str, str.upper)]
-    asked = task(
+    own_task = task(
         name="mine", path=written(tmp_path, "tl", rows), columns=Columns(text="t", label="l")
     )
-    assert "dropped 100 near duplicate" in split_ref(asked).note
+    assert "dropped 100 near duplicate" in split_ref(own_task).note
 
 
 @pytest.mark.parametrize(

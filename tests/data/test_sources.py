@@ -284,10 +284,10 @@ def test_two_files_for_one_split_are_refused(tmp_path, task):
 
 
 def test_the_embedded_task_makes_enough_rows(task, monkeypatch):
-    asked = {}
+    options = {}
 
     def task_rows(*, rows, seed):
-        asked.update(rows=rows, seed=seed)
+        options.update(rows=rows, seed=seed)
         return [(f"{seed} {i}", i % 2) for i in range(rows)]
 
     module = types.ModuleType("w2s_ray.data.embedded")
@@ -296,8 +296,8 @@ def test_the_embedded_task_makes_enough_rows(task, monkeypatch):
     declared = task(name="embedded", train=100, validation=10, test=20, split_seed=7)
     split = make_split(read_rows(declared), task=declared)
     assert sum(split.counts.values()) == 130
-    assert asked["seed"] == 7
-    assert asked["rows"] >= 130
+    assert options["seed"] == 7
+    assert options["rows"] >= 130
 
 
 def hub_sets(monkeypatch, sets):

@@ -182,7 +182,7 @@ def test_properties(rows, own, balance, seed, sizes):
     try:
         split = make_split(made, task=task)
     except ValueError:
-        reject()  # too few rows; what is enough is said by the property below
+        reject()  # too few rows; the property below tests the bound
     assert list(split.parts) == list(PARTS)
     assert split.counts == {
         "supervisor_half": train // 2,

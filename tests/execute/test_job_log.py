@@ -44,12 +44,12 @@ def at_once(monkeypatch):
 
 def test_after_a_lost_connection_the_log_resumes_at_its_position():
     read: list[str] = []
-    said: list[str] = []
-    code = follow(Cluster(2, -1, -1, 3), "job", write=read.append, say=said.append)  # type: ignore[arg-type]
+    messages: list[str] = []
+    code = follow(Cluster(2, -1, -1, 3), "job", write=read.append, say=messages.append)  # type: ignore[arg-type]
     assert "".join(read) == "".join(LOG)
     assert code == 0
-    assert len(said) == 2, "one word for each loss, however many attempts it took"
-    assert all("connection is lost" in each for each in said)
+    assert len(messages) == 2, "one word for each loss, however many attempts it took"
+    assert all("connection is lost" in each for each in messages)
 
 
 @pytest.mark.parametrize(

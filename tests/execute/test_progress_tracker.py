@@ -14,7 +14,7 @@ from w2s_ray.execute.progress_tracker import ProgressTracker
 def test_a_fit_leaves_when_the_machine_of_any_of_its_workers_goes(monkeypatch, draining):
     monkeypatch.setattr(module, "draining_nodes", lambda: {draining})
 
-    async def asked() -> list[str]:
+    async def commands() -> list[str]:
         progress_tracker = ProgressTracker()
         await progress_tracker.attempt_starting("fit")
         await progress_tracker.fit_started("fit", "first", "there")
@@ -26,7 +26,7 @@ def test_a_fit_leaves_when_the_machine_of_any_of_its_workers_goes(monkeypatch, d
             await progress_tracker.step("other", 1, 2, "third"),
         ]
 
-    assert asyncio.run(asked()) == ["leave", "go"]
+    assert asyncio.run(commands()) == ["leave", "go"]
 
 
 def test_a_new_attempt_has_no_machines_of_the_last_one():

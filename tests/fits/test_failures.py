@@ -1,4 +1,4 @@
-"""Why an attempt ended is told from what was raised, however it is wrapped; retries are bounded."""
+"""The cause of a failure follows from the exception, also if it is wrapped; retries are bounded."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def student(model: Path, stopping: EarlyStopping | None, transforms: Any = ()) -
     )
 
 
-def carried(store: Store, *fits: PlannedFit) -> list[list[float]]:
+def run_fits(store: Store, *fits: PlannedFit) -> list[list[float]]:
     found = []
     for fit in fits:
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
@@ -111,7 +111,7 @@ def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         write_split(store, rows, flipped=flipped)
-        predictions.append(carried(store, supervisor(model), student(model, stopping)))
+        predictions.append(run_fits(store, supervisor(model), student(model, stopping)))
     (weak, learned), (weak_again, learned_again) = predictions
     assert weak == weak_again
     assert (learned == learned_again) is not oracle
@@ -123,7 +123,7 @@ def test_a_ceiling_depends_on_ground_truth(tmp_path, model, rows):
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         write_split(store, rows, flipped=flipped)
-        found.append(carried(store, ceiling))
+        found.append(run_fits(store, ceiling))
     assert found[0] != found[1]
 
 
@@ -155,9 +155,9 @@ def test_transforms_get_no_truth_and_dropped_rows_are_counted(tmp_path, model, r
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         write_split(store, rows, flipped=flipped)
-        taught = student(model, EarlyStopping(patience=1), transforms=transforms)
-        found.append(carried(store, supervisor(model), taught))
-        summary = store.record(taught.id).summary
+        learner = student(model, EarlyStopping(patience=1), transforms=transforms)
+        found.append(run_fits(store, supervisor(model), learner))
+        summary = store.record(learner.id).summary
         assert summary["train_rows"] + summary["dropped_rows"] == 48
         if any(transform["kind"] == "filter" for transform in transforms):
             assert summary["dropped_rows"] >= 5
@@ -211,7 +211,7 @@ def test_labels_of_several_supervisors_are_averaged(tmp_path, model, rows):
     first = supervisor(model)
     recipe = first.recipe.model_copy(update={"seed": 1})
     second = PlannedFit(recipe.run_id, recipe, first.source, first.execution, first.task)
-    carried(store, first, second)
+    run_fits(store, first, second)
     means = []
     for source in ((first.id,), (second.id,), (first.id, second.id)):
         made = weak_labels(

@@ -178,17 +178,17 @@ def test_a_probe_trains_only_a_head_on_the_pretrained_or_the_finetuned_model(
         for cell in plan.cells
         if cell.method == method
     )
-    taught = plan.fits[after.parents[0]]
+    finetuned = plan.fits[after.parents[0]]
     assert before.recipe.model == "sha256:c" != after.recipe.model
     for probe in (before, after):
         assert stores[0].record(probe.id).summary["trained_parameters"] == 2 * 16
         assert probe.recipe.learns_from_ground_truth
-    assert not taught.recipe.learns_from_ground_truth
-    assert "test_accuracy" not in stores[0].record(taught.id).summary
+    assert not finetuned.recipe.learns_from_ground_truth
+    assert "test_accuracy" not in stores[0].record(finetuned.id).summary
     pretrained = Path(plan.inputs.models["c"].location)
     weights = [
         (Path(folder) / "model.safetensors").read_bytes()
-        for folder in (pretrained, *(store.weights(taught.id) or "" for store in stores))
+        for folder in (pretrained, *(store.weights(finetuned.id) or "" for store in stores))
     ]
     assert weights[1] == weights[2]  # the truth of all but half 1 is inverted in the second
     assert weights[0] != weights[1]
@@ -202,8 +202,8 @@ def planned_errors(
     Of the supervisor's stored predictions and of the model's hidden states, by NumPy alone.
     """
     rows = [row for row in store.splits.rows("f" * 20).to_pylist() if row["part"] == part]
-    told = store.predictions(cell.supervisor, part).to_pylist()
-    weak = {row["example_id"]: row["probability"] for row in told}
+    predictions = store.predictions(cell.supervisor, part).to_pylist()
+    weak = {row["example_id"]: row["probability"] for row in predictions}
     p = np.array([weak[row["example_id"]] for row in rows])
     truth = np.array([row["label"] for row in rows])
     errors = int(((p > 0.5) != truth).sum())
@@ -213,8 +213,10 @@ def planned_errors(
         case "confidence":
             first = np.argsort(np.abs(p - 0.5))
         case "adversarial":
-            said = regression(hidden_states(model, [row["text"] for row in rows]), truth, 1e-2)
-            first = np.argsort(np.where(truth == 1, said, 1 - said))
+            predicted_N = regression(
+                hidden_states(model, [row["text"] for row in rows]), truth, 1e-2
+            )
+            first = np.argsort(np.where(truth == 1, predicted_N, 1 - predicted_N))
         case _:
             first = np.arange(0)
     texts = [row["text"] for row in rows]

@@ -1,4 +1,4 @@
-"""A run is tried until it is settled, and every attempt is in the store in the end."""
+"""Retries of a run until it is done or has failed, with every attempt in the store."""
 
 from __future__ import annotations
 

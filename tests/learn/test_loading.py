@@ -99,12 +99,12 @@ HALF = {
 
 @pytest.mark.parametrize("case", HALF)
 def test_weights_that_do_not_fit_are_refused(case: str, tmp_path: Path) -> None:
-    change, said = HALF[case]
+    change, message = HALF[case]
     folder = tensors(make_gpt2(tmp_path), change)
     for call in (lambda: build(folder), lambda: check_files(source_of(folder, "m"))):
         found = line(call)
         assert "don't fit its config.json (GPT2Model)" in found
-        assert said in found
+        assert message in found
 
 
 def test_config_and_weights_that_disagree_are_refused(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_errors_of_the_machine_are_not_the_models(tmp_path: Path) -> None:
             raise fault
         assert not isinstance(caught.value, InputError)
     missing = OSError("o/m does not appear to have a file named config.json.")
-    said = r"model h \(o/m\) can't be loaded: o/m does not"
-    with pytest.raises(InputError, match=said), reading(hub):
+    message = r"model h \(o/m\) can't be loaded: o/m does not"
+    with pytest.raises(InputError, match=message), reading(hub):
         raise missing
 
 

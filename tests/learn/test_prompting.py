@@ -1,4 +1,4 @@
-"""Asking a model: what stands in a prompt, and the words' probabilities against the model's own."""
+"""Prompting: the content of a prompt, and the probabilities of the answer words."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_capacity_counts_startable_nodes_up_to_their_limit():
 
 
 @pytest.mark.parametrize(
-    ("execution", "said"),
+    ("execution", "message"),
     [
         (
             "{gpus_per_worker: 16}",
@@ -57,9 +57,9 @@ def test_capacity_counts_startable_nodes_up_to_their_limit():
         ),
     ],
 )
-def test_impossible_resources_are_refused_with_the_nearest_node_type(execution, said):
+def test_impossible_resources_are_refused_with_the_nearest_node_type(execution, message):
     sweep = parse_sweep(SWEEP + f"execution: {execution}\n")
-    with pytest.raises(ResourceError, match=said):
+    with pytest.raises(ResourceError, match=message):
         check_nodes(sweep, CLOUD, remedy="add one")
 
 

@@ -66,8 +66,8 @@ def test_the_curve_does_not_depend_on_the_order_in_which_cells_run(lengths, made
     cells = []
     for cell, most in enumerate(lengths):
         evaluations = made.draw(st.integers(1, most))
-        told = [("observe", cell, e, cell + e / 10) for e in range(1, evaluations + 1)]
-        cells.append([*told, ("end_cell", cell, cell + 0.5)])
+        events = [("observe", cell, e, cell + e / 10) for e in range(1, evaluations + 1)]
+        cells.append([*events, ("end_cell", cell, cell + 0.5)])
 
     def played(events):
         curve, known = TrialCurve(lengths), []

@@ -102,15 +102,17 @@ def test_a_study_stopped_at_trial_7_of_16_and_resumed_has_seen_each_ended_trial_
     assert resumed == run(recipe)
     for number in (7, 15):
         seen = visible(recipe, resumed, number=number)
-        told = rebuilt(recipe, seen).trials
-        assert [t.params for t in told] == [dict(resumed[n].settings) for n in range(number)]
-        assert [t.number for t in told] == list(range(number))
+        optuna_study = rebuilt(recipe, seen).trials
+        assert [t.params for t in optuna_study] == [
+            dict(resumed[n].settings) for n in range(number)
+        ]
+        assert [t.number for t in optuna_study] == list(range(number))
 
 
 def test_optuna_gets_trials_with_the_state_in_which_they_ended():
     recipe = study()
     tried = propose(recipe, number=0, seen=[]).settings
-    told = rebuilt(
+    optuna_study = rebuilt(
         recipe,
         [
             Trial(0, tried, "failed", reason="loss is nan"),
@@ -120,18 +122,18 @@ def test_optuna_gets_trials_with_the_state_in_which_they_ended():
         ],
     )
     states = (TrialState.FAIL, TrialState.PRUNED, TrialState.FAIL, TrialState.COMPLETE)
-    assert tuple(trial.state for trial in told.trials) == states
-    assert told.trials[1].intermediate_values == {0: 0.5, 1: 0.6}
-    assert told.trials[3].intermediate_values == {0: 0.7, 1: 0.8}
-    assert told.best_trial.number == 3
-    assert told.directions[0].name == "MAXIMIZE"
+    assert tuple(trial.state for trial in optuna_study.trials) == states
+    assert optuna_study.trials[1].intermediate_values == {0: 0.5, 1: 0.6}
+    assert optuna_study.trials[3].intermediate_values == {0: 0.7, 1: 0.8}
+    assert optuna_study.best_trial.number == 3
+    assert optuna_study.directions[0].name == "MAXIMIZE"
     assert rebuilt(study(metric="log_loss"), []).directions[0].name == "MINIMIZE"
 
 
 def test_optuna_gets_both_objectives_and_no_trial_without_a_cost():
     recipe = study(cost=True)
     tried = propose(recipe, number=0, seen=[]).settings
-    told = rebuilt(
+    optuna_study = rebuilt(
         recipe,
         [
             Trial(0, tried, "complete", value=0.8, cost=2e9),
@@ -140,9 +142,9 @@ def test_optuna_gets_both_objectives_and_no_trial_without_a_cost():
             Trial(3, tried, "complete", value=0.7, cost=3e9),
         ],
     )
-    assert told.trials[0].values == [0.8, 2e9]
-    assert told.trials[1].state is TrialState.FAIL
-    assert [trial.number for trial in told.best_trials] == [0, 2]
+    assert optuna_study.trials[0].values == [0.8, 2e9]
+    assert optuna_study.trials[1].state is TrialState.FAIL
+    assert [trial.number for trial in optuna_study.best_trials] == [0, 2]
 
 
 def test_each_kind_has_parameters_of_its_own():
@@ -156,14 +158,14 @@ def test_each_kind_has_parameters_of_its_own():
         "training.lr": 1e-3,
     }
     product = {"loss.kind": "product", "loss.alpha": 1.5, "loss.beta": 1, "training.lr": 1e-3}
-    told = rebuilt(
+    optuna_study = rebuilt(
         recipe,
         [
             Trial(0, confidence, "complete", value=0.8),
             Trial(1, product, "complete", value=0.9),
         ],
     )
-    assert [set(trial.params) for trial in told.trials] == [
+    assert [set(trial.params) for trial in optuna_study.trials] == [
         {
             "loss.kind",
             "loss[confidence].alpha",
