@@ -1,8 +1,7 @@
-"""A sweep on a cluster that grows from its head alone and shrinks again, a node lost on the way.
+"""A sweep on a cluster that scales up from its head and down again, with the loss of one node.
 
 Owns the cluster (Ray's autoscaler with its fake node provider: real raylets, all on this machine),
-the timeline of nodes against demand, and the figure of it. The table it must come out with is the
-caller's to know.
+the timeline of nodes and demand, and its figure. It does not check the sweep's table.
 
     python -m benchmarks.autoscaling docs/figures/autoscaling.svg
 """
@@ -26,16 +25,16 @@ from typing import Any
 from benchmarks.heads import ray_head
 
 HEAD = "f" * 51 + "00000"
-"""The id that the fake provider takes for the head's."""
+"""The id of the head in the fake provider."""
 HEAD_TYPE = "ray.head.default"
-"""The node type that it takes for the head's."""
+"""The node type of the head in the fake provider."""
 EVERY_S = 0.5
 IDLE_MINUTES = 0.08
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What the cluster had and wanted at one moment."""
+    """Nodes and demand of the cluster at one moment."""
 
     s: float
     nodes: int
@@ -46,7 +45,7 @@ class Moment:
 
 @dataclass
 class Timeline:
-    """Moments of a cluster; a context manager that looks while it lasts."""
+    """Moments of a cluster, recorded within the context."""
 
     address: str
     moments: list[Moment] = field(default_factory=list)
@@ -63,7 +62,7 @@ class Timeline:
 
     @property
     def nodes(self) -> int:
-        """How many there are now."""
+        """The current number of nodes."""
         return self.moments[-1].nodes if self.moments else 0
 
     def _run(self) -> None:
@@ -92,13 +91,13 @@ def moment(address: str, s: float) -> Moment:
 
 @dataclass(frozen=True)
 class Elastic:
-    """A cluster whose nodes come and go."""
+    """A cluster with an autoscaler."""
 
     address: str
     environment: dict[str, str]
 
     def lose_node(self) -> None:
-        """One of its nodes is gone at once, as a spot machine may be."""
+        """Remove a node without warning, as a cloud may remove a spot machine."""
         import psutil
 
         for process in psutil.process_iter(["name", "cmdline"]):
@@ -145,14 +144,14 @@ def elastic_cluster(folder: Path, *, port: int, most: int) -> Iterator[Elastic]:
 
 
 def figure(timeline: Timeline, *, lost_s: float | None = None) -> Any:
-    """Nodes that there were, against CPUs that were wanted (a node has one)."""
+    """A figure of nodes and requested CPUs over time; a node has one CPU."""
     import altair as alt
 
-    wanted = "CPUs wanted (in use and waited for)"
+    requested = "CPUs requested (in use and queued)"
     rows = [
         {"s": m.s, "count": count, "what": what}
         for m in timeline.moments
-        for what, count in ((wanted, m.cpus_used + m.cpus_waited_for), ("nodes", m.nodes))
+        for what, count in ((requested, m.cpus_used + m.cpus_waited_for), ("nodes", m.nodes))
     ]
     whole = alt.Axis(tickMinStep=1, format="d")
     base = alt.Chart(alt.Data(values=rows)).encode(
@@ -162,25 +161,25 @@ def figure(timeline: Timeline, *, lost_s: float | None = None) -> Any:
             "what:N",
             title=None,
             legend=alt.Legend(orient="top", labelLimit=400, symbolType="square"),
-            scale=alt.Scale(domain=[wanted, "nodes"], range=["#f0b27a", "#1f4e79"]),
+            scale=alt.Scale(domain=[requested, "nodes"], range=["#f0b27a", "#1f4e79"]),
         ),
     )
-    demand = base.transform_filter(alt.datum.what == wanted)
+    demand = base.transform_filter(alt.datum.what == requested)
     nodes = base.transform_filter(alt.datum.what == "nodes")
     chart: Any = demand.mark_area(interpolate="step-after", opacity=0.7) + nodes.mark_line(
         interpolate="step-after", strokeWidth=2.5
     )
     if lost_s is not None:
-        lost = alt.Chart(alt.Data(values=[{"s": lost_s, "said": "a node is killed"}]))
+        lost = alt.Chart(alt.Data(values=[{"s": lost_s, "text": "a node is killed"}]))
         chart += lost.mark_rule(strokeDash=[4, 4]).encode(x="s:Q")
         chart += lost.mark_text(align="left", dx=5, baseline="top").encode(
-            x="s:Q", y=alt.value(-14), text="said:N"
+            x="s:Q", y=alt.value(-14), text="text:N"
         )
     return chart.properties(width=640, height=220)
 
 
 def _config(address: str, most: int) -> dict[str, Any]:
-    """What Ray's autoscaler is started with."""
+    """The configuration of Ray's autoscaler."""
     provider = {
         "type": "external",
         "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
@@ -225,7 +224,7 @@ def _config(address: str, most: int) -> dict[str, Any]:
 def run_on(
     cluster: Elastic, sweep: Path, *, lose: bool, log: Path
 ) -> tuple[Timeline, float | None]:
-    """Run the sweep there until its nodes are gone again; the timeline, and when one was lost."""
+    """Run the sweep until its nodes are removed; the timeline, and when a node was lost."""
     lost_s: float | None = None
     with Timeline(cluster.address) as timeline:
         began = time.monotonic()
@@ -263,7 +262,7 @@ def _until(true: Callable[[], bool], *, seconds: float) -> None:
 
 
 def _end_nodes(address: str) -> None:
-    """End what the autoscaler has started and not ended."""
+    """End the processes that the autoscaler started and has not ended."""
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):
@@ -273,7 +272,7 @@ def _end_nodes(address: str) -> None:
 
 
 def main() -> None:
-    """Run it, and write the figure and its numbers."""
+    """Run the sweep, and write the figure and its numbers."""
     from tests.support import sweep_text
 
     out = Path(sys.argv[1])

@@ -1,7 +1,7 @@
-"""The same grid without a framework: the tight PyTorch loop that `w2s` is measured against.
+"""The same grid without a framework: a fast PyTorch loop for comparison with `w2s`.
 
-`python bare_loop.py FOLDER --processes 1 --threads 2` trains the five fits on the materials in
-FOLDER and prints one JSON object. It does the work that w2s does for its numbers (the same model
+`python bare_loop.py FOLDER --processes 1 --threads 2` trains the five fits on the data in
+FOLDER and prints one JSON object. It does the same computations as w2s (the same model
 class, batches, optimizer, schedule, clipping, evaluations and predictions) and nothing else: no
 records, no checkpoints, no Ray. Texts are tokenized once for all fits, weak labels stay in memory.
 Shapes: B rows, L tokens, N rows in all.
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from materials import HALF, HELD_OUT, SHAPES
+from grid_inputs import HALF, HELD_OUT, SHAPES
 from torch import Tensor, nn
 
 BATCH, EPOCHS, LR, CLIP = 32, 2, 1e-3, 1.0
@@ -75,7 +75,7 @@ class Fitted:
     seconds: float
     test_accuracy: float
     weak_labels: np.ndarray | None
-    """Class 1's probability on the student's half, of a supervisor."""
+    """Probability of class 1 on the student's half, for supervisors."""
 
 
 class TwoClass(nn.Module):
@@ -93,7 +93,7 @@ class TwoClass(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-        """logits_BC. Padding is on the right, where a causal model never looks: no mask."""
+        """logits_BC. Without a mask, as padding on the right does not influence a causal model."""
         hidden_BLD = self.backbone(input_ids=input_ids_BL, use_cache=False).last_hidden_state
         return self.head(hidden_BLD[torch.arange(len(lengths_B)), lengths_B - 1])
 
@@ -227,9 +227,9 @@ def _ready(seconds: float) -> int:
 
 
 def main() -> None:
-    """Run the grid and print what it took as JSON."""
+    """Run the grid and print its times as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path, help="where materials.py wrote texts and models")
+    parser.add_argument("folder", type=Path, help="folder that grid_inputs.py wrote")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each process")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""How fast a store of 100,000 runs answers, before and after compaction, and in how much memory.
+"""Times and memory of queries on a store of 100,000 runs, before and after compaction.
 
 Owns a generator of stores (runs with records of the real shape, sweeps over 22 tasks, studies with
 trials, pruned runs) and the measurements: each is a process of its own, timed from start to end,
@@ -64,12 +64,12 @@ class Run:
 
     @property
     def variant(self) -> int:
-        """Which predictions of its task are its own."""
+        """The variant of its task's predictions."""
         better = (self.accuracy or 0.5) - 0.55 + int(self.id[:4], 16) / 65536 / 25
         return min(VARIANTS - 1, max(0, round(better / 0.4 * VARIANTS)))
 
     def record(self) -> Record:
-        """Its record, with all that a real one holds."""
+        """Its record, with all fields of a real one."""
         fit = self.kind == "fit"
         return Record(
             id=self.id,
@@ -205,7 +205,7 @@ def _predictions(task: str, variant: int) -> pa.Table:
 
 
 def _accuracy(run: Run) -> float | None:
-    """What its predictions get right, as its record says too."""
+    """The accuracy of its predictions, which is also in its record."""
     return None if run.accuracy is None else _share_right(run.task, run.variant)
 
 
@@ -247,7 +247,7 @@ def generate(folder: Path, *, sweeps: int, files: int) -> None:
 
 
 def _write(folder: Path, run: Run, *, with_tables: bool) -> None:
-    """A run's files; unlike the store, without waiting for the disk. All is long settled."""
+    """Write a run's files without fsync, unlike the store."""
     folder.mkdir(parents=True)
     name = "record.json" if run.status == "done" else "attempt-1.json"
     if _has_tables(run):
@@ -264,7 +264,7 @@ def _write(folder: Path, run: Run, *, with_tables: bool) -> None:
 
 
 def _write_segment(store: Store, runs: Sequence[Run]) -> None:
-    """One segment of runs, as compaction would have written it from their files."""
+    """Write one segment of runs, equal to the result of compacting their files."""
     name = catalog_index.new_name()
     folder = Path(store.files.locate(f"{catalog_index.FOLDER}/{name}"))
     folder.mkdir(parents=True)
@@ -308,7 +308,7 @@ class Measured:
     processor_s: float
     """Seconds of user and system time, which other work on the machine changes less."""
     peak_mb: float
-    told: str
+    output: str
     """The last line of its output."""
 
 
@@ -319,13 +319,13 @@ def measure(command: Sequence[str], *, times: int = 3) -> Measured:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        told = process.stdout.read().strip().splitlines()
+        output = process.stdout.read().strip().splitlines()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         if status != 0:
             sys.exit(f"{' '.join(command)} failed ({status})")
         processor_s = usage.ru_utime + usage.ru_stime
-        last = told[-1] if told else ""
+        last = output[-1] if output else ""
         found.append(Measured(seconds, processor_s, usage.ru_maxrss / 1024, last))
     return min(found, key=lambda measured: measured.seconds)
 
@@ -373,19 +373,19 @@ def measure_queries(store: Path) -> Iterator[tuple[str, Measured]]:
 
 
 def measure_tables(store: Path) -> Iterator[tuple[str, Measured]]:
-    """The PGR table of one sweep and of all, computed the first time and kept from then on."""
+    """The PGR table of one sweep and of all, computed at the first call and then cached."""
     one = [sys.executable, "-c", _TABLE, str(store), "sweep-0"]
     every = [W2S, "table", "--store", str(store), "--format", "csv"]
     yield "PGR table of one sweep, computed", measure(one, times=1)
-    yield "PGR table of one sweep, kept", measure(one)
+    yield "PGR table of one sweep, cached", measure(one)
     yield "`w2s table`, every sweep, computed", measure(every, times=1)
-    yield "`w2s table`, every sweep, kept", measure(every)
+    yield "`w2s table`, every sweep, cached", measure(every)
 
 
 def main() -> None:
     """Generate the chosen stores, measure, and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path, help="where the store is made, or lies")
+    parser.add_argument("folder", type=Path, help="folder of the store")
     parser.add_argument("--sweeps", type=int, default=10, help="of about 10,000 runs each")
     parser.add_argument("--files", type=int, default=100_000, help="runs with all their files")
     parser.add_argument("--only", choices=("generate", "compact", "queries", "tables"))
@@ -407,7 +407,7 @@ def main() -> None:
     for title, done in found:
         times = f"{done.seconds:.2f} | {done.processor_s:.2f}"
         print(f"| {title} | {times} | {done.peak_mb:,.0f} |")
-        print(f"{title}: {done.told[:200]}", file=sys.stderr)
+        print(f"{title}: {done.output[:200]}", file=sys.stderr)
 
 
 if __name__ == "__main__":

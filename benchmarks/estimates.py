@@ -1,4 +1,4 @@
-"""The estimates of `w2s plan` against what fits really take on this machine: FLOPs, memory, tokens.
+"""Compares the estimates of `w2s plan` with measurements on this machine: FLOPs, memory, tokens.
 
     python benchmarks/estimates.py flops | memory | lengths [--models FOLDER ...]
 
@@ -80,7 +80,7 @@ def counter() -> FlopCounterMode:
 
 @dataclass(frozen=True)
 class Rows:
-    """One task's rows as one model reads them."""
+    """One task's rows, tokenized for one model."""
 
     source: ModelSource
     model: Architecture
@@ -93,8 +93,8 @@ class Rows:
         found = [int(n) for n in self.tokens[part].lengths]
         return Lengths(len(found), quantiles(found), sum(found) / len(found), "tokenized")
 
-    def guessed(self, part: str) -> Lengths:
-        """Lengths as they are guessed from words."""
+    def from_words(self, part: str) -> Lengths:
+        """Lengths estimated from words."""
         return token_lengths(
             split="none",
             part=part,
@@ -107,7 +107,7 @@ class Rows:
 
 
 def rows_of(name: str, *, sizes: Mapping[str, int] = SIZES) -> Rows:
-    """The embedded task's rows for the model called `name`."""
+    """The embedded task's rows for the model `name`."""
     source = model_source(Model(name=name))
     model = architecture_of(source)
     if isinstance(model, str):
@@ -137,7 +137,7 @@ def recipe_of(rows: Rows, training: dict[str, Any], *, confidence: bool) -> FitR
 
 
 class Silent:
-    """An observer that notes nothing."""
+    """An observer that records nothing."""
 
     def trained(self, **measured: Any) -> None:
         """A step."""
@@ -147,7 +147,7 @@ class Silent:
 
 
 def measured_flops(rows: Rows, recipe: FitRecipe, execution: Execution) -> float:
-    """What torch counts in a whole fit."""
+    """FLOPs of a whole fit by torch's counter."""
     data = ClassData(
         train=rows.tokens["student_half"],
         train_targets_NC=rows.labels["student_half"],
@@ -161,7 +161,7 @@ def measured_flops(rows: Rows, recipe: FitRecipe, execution: Execution) -> float
 
 
 class LiveBytes(TorchDispatchMode):
-    """Bytes of all tensors that live, as they come and go."""
+    """Current and peak bytes of all live tensors."""
 
     def __init__(self, held: Iterable[torch.Tensor]) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ def measured_memory(rows: Rows, recipe: FitRecipe, execution: Execution) -> int:
 
 def estimated(rows: Rows, recipe: FitRecipe, execution: Execution, *, exact: bool) -> FitEstimate:
     """The estimate, from exact lengths or from words."""
-    lengths = rows.exact if exact else rows.guessed
+    lengths = rows.exact if exact else rows.from_words
     return estimate_fit(recipe, execution, model=rows.model, lengths=lengths)
 
 

@@ -1,8 +1,8 @@
-"""What one GPU makes of w2s_ray: speed, memory and parity, in sections of at most 90 s on an H100.
+"""Speed, memory and parity of w2s_ray on one GPU, in sections of at most 90 s on an H100.
 
     python -m benchmarks.gpu --sections throughput --shapes gpt2-124m
 
-Prints one JSON line a measurement as it goes, with the device's name. Each section imports only
+Prints one JSON line for each measurement, with the device's name. Each section imports only
 what it needs: all but `sharded` and `sweep` run without Ray and DeepSpeed. `--toy` runs the same
 code on a CPU at toy sizes. Models have random weights; nothing is downloaded.
 """
@@ -38,7 +38,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--shapes", nargs="*", help="models or cases of a section; default: all")
-    parser.add_argument("--who", nargs="*", help="contestants of throughput; default: all")
+    parser.add_argument(
+        "--who", dest="contestants", nargs="*", help="contestants of throughput; default: all"
+    )
     parser.add_argument("--seconds", type=float, help="of one measurement at most")
     parser.add_argument("--rounds", type=int, default=1, help="turns of the contestants")
     parser.add_argument("--toy", action="store_true", help="toy sizes, on the CPU")
@@ -63,7 +65,7 @@ def main() -> int:
             rounds=arguments.rounds,
             folder=Path(folder),
             shapes=arguments.shapes,
-            who=arguments.who,
+            contestants=arguments.contestants,
             device=torch.device("cuda" if on_gpu else "cpu"),
         )
         failed = [section for section in arguments.sections if not _ran(section, options)]
@@ -71,10 +73,10 @@ def main() -> int:
 
 
 def _ran(section: str, options: Options) -> bool:
-    """Whether a section came to its end; the sections after it run in any case."""
+    """Run a section; whether it succeeded. Later sections run in any case."""
     try:
         importlib.import_module(f"benchmarks.on_gpu.{section}").run(options)
-    except Exception as error:  # noqa: BLE001 - a machine that is lent for minutes goes on
+    except Exception as error:  # noqa: BLE001 - later sections run in any case
         traceback.print_exc()
         options.emit(section, error=f"{type(error).__name__}: {error}"[:300])
         return False

@@ -1,7 +1,7 @@
 """One grid through `w2s run` and through a bare PyTorch loop, start-up apart, as a ratio.
 
-Owns the comparison: it makes the materials, starts each side as a process of its own, and prints
-what they took. Grid time runs from the start of the first fit's training to the end of the last
+Owns the comparison: it makes texts and models, runs each side as a separate process, and prints
+their times. Grid time runs from the start of the first fit's training to the end of the last
 fit; start-up is the rest of the process (imports, Ray, planning, the table). It trains nothing.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import bare_loop
-from materials import HALF, HELD_OUT, SHAPES, write_models, write_texts
+from grid_inputs import HALF, HELD_OUT, SHAPES, write_models, write_texts
 
 from w2s_ray.store import Record, Store
 
@@ -124,7 +124,7 @@ def compared(times: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print the comparison for people."""
+    """Print the comparison as text."""
     about = result["about"]
     print(
         f"\n{len(bare_loop.GRID)} fits, {HALF} + {HALF} texts of {about['mean_tokens']:.0f} tokens "

@@ -1,8 +1,8 @@
-"""The head of a Ray cluster on this machine, started as a user would, for a while.
+"""A temporary head of a Ray cluster on this machine, started by Ray's command line.
 
-Owns its processes, ports and temporary folder. The agent that takes jobs listens on whatever port
-is free: Ray's default lies where the system hands ports out, and an agent whose port is taken lives
-on without listening. What runs on the cluster is the caller's to know.
+Owns its processes, ports and temporary folder. The job agent listens on a free port: Ray's default
+port is in the range that the system assigns to other sockets, and an agent whose port is taken
+continues without listening. The caller runs its work on the cluster.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOK_S = 0.5
 
 @dataclass(frozen=True)
 class Head:
-    """A head that is being started, or is there."""
+    """A head that is starting or running."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -35,7 +35,7 @@ class Head:
     def until(
         self, true: Callable[[], object], *, seconds: float, but: tuple[type[Exception], ...] = ()
     ) -> None:
-        """Wait until `true`, whose exceptions `but` mean not yet.
+        """Wait until `true` returns a true value; its exceptions `but` count as false.
 
         Raises:
             RuntimeError: the head has ended.
@@ -51,11 +51,11 @@ class Head:
             time.sleep(LOOK_S)
         raise TimeoutError(f"it took longer than {seconds:g} s: {self.log.read_text()}")
 
-    def takes_jobs(self) -> bool:
-        """Whether its agent listens, without which no job can be sent.
+    def accepts_jobs(self) -> bool:
+        """Whether its job agent listens.
 
         Raises:
-            RuntimeError: the agent lives and doesn't listen.
+            RuntimeError: the agent runs without listening.
         """
         found = list(self.folder.glob("session_2*/**/*dashboard_agent_listen_port*"))
         ports = [path.read_text().strip() for path in found]

@@ -1,8 +1,8 @@
 """Coverage of the intervals of accuracies, gaps and PGR by simulation, and the time they take.
 
-Owns the simulated world, in which the true values are known: examples differ in difficulty, errors
-of supervisor, student and ceiling are correlated, and seeds differ. Everything measured is the
-engine's own code, in `w2s_ray.report.statistics`.
+Owns the simulation, in which the true values are known: examples differ in difficulty, errors of
+supervisor, student and ceiling are correlated, and seeds differ. The measured code is
+`w2s_ray.report.statistics`.
 """
 
 from __future__ import annotations
@@ -26,52 +26,51 @@ from w2s_ray.report.table import tabulate
 from w2s_ray.store import Cell, Record, Store
 
 SHARED, OF_ROLE = 0.5, 0.3
-"""Shares of what makes an example hard that all runs have in common, and those of one role; what
-is left is each run's own. The quickstart's students: 0.77 of the variance in common over seeds."""
+"""Shares of an example's difficulty that are common to all runs, and to the runs of one role; the
+rest is independent. In the quickstart 0.77 of the variance is common to all seeds of a student."""
 INHERITED = 0.5
 """Correlation of a student's own part, and of its seed effect, with its supervisor's."""
 BATCH = 50
-"""Simulated rows that are drawn together."""
+"""Number of simulated rows in a batch."""
 
 
 @dataclass(frozen=True)
-class World:
+class Scenario:
     """True accuracies of supervisor, student and ceiling, and their spread over seeds."""
 
     name: str
     accuracies: tuple[float, float, float]
     seed_sd: tuple[float, float, float]
-    """Of the accuracy, over seeds."""
+    """Standard deviation of the accuracy over seeds."""
 
 
 STEADY, UNSTEADY = (0.008, 0.011, 0.001), (0.026, 0.063, 0.003)
 """As in the quickstart: s → m and l, and xs → l."""
-WORLDS = (
-    World("large gap, steady seeds", (0.75, 0.84, 0.95), STEADY),
-    World("large gap, unsteady seeds", (0.75, 0.84, 0.95), UNSTEADY),
-    World("small gap, steady seeds", (0.85, 0.88, 0.91), STEADY),
-    World("small gap, unsteady seeds", (0.85, 0.88, 0.91), UNSTEADY),
-    World("no gap, steady seeds", (0.85, 0.86, 0.85), STEADY),
+SCENARIOS = (
+    Scenario("large gap, steady seeds", (0.75, 0.84, 0.95), STEADY),
+    Scenario("large gap, unsteady seeds", (0.75, 0.84, 0.95), UNSTEADY),
+    Scenario("small gap, steady seeds", (0.85, 0.88, 0.91), STEADY),
+    Scenario("small gap, unsteady seeds", (0.85, 0.88, 0.91), UNSTEADY),
+    Scenario("no gap, steady seeds", (0.85, 0.86, 0.85), STEADY),
 )
 FIGURES = ("weak", "student", "ceiling", "gap", "pgr")
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """One row that was measured, and the truth about it."""
+    """One measured row, and its true values."""
 
     truth: tuple[float, float, float]
-    """True accuracies of what the row is about: of these runs where there is one seed, else of all
-    seeds."""
+    """True accuracies: of these runs for one seed, else over all seeds."""
     intervals: RowIntervals
 
 
-def simulate(world: World, *, seeds: int, examples: int, rows: int) -> Iterator[Simulated]:
-    """Rows measured in `world`, each on a test set of its own."""
+def simulate(scenario: Scenario, *, seeds: int, examples: int, rows: int) -> Iterator[Simulated]:
+    """Rows measured in `scenario`, each on a test set of its own."""
     for batch in range(rows // BATCH):
-        name = f"{world.name}/{seeds}/{examples}/{batch}"
-        random = np.random.default_rng([seeds, examples, batch, len(world.name)])
-        correct_NKSM, truth_KSM = _measured(world, random, seeds=seeds, examples=examples)
+        name = f"{scenario.name}/{seeds}/{examples}/{batch}"
+        random = np.random.default_rng([seeds, examples, batch, len(scenario.name)])
+        correct_NKSM, truth_KSM = _measured(scenario, random, seeds=seeds, examples=examples)
         runs = [
             f"{role}-{seed}-{row}"
             for role, seed, row in product(range(3), range(seeds), range(BATCH))
@@ -79,22 +78,22 @@ def simulate(world: World, *, seeds: int, examples: int, rows: int) -> Iterator[
         draws = accuracy_draws(correct_NKSM.reshape(examples, -1), runs=runs, eval_set=name)
         for row in range(BATCH):
             trios = {s: Trio(*(f"{role}-{s}-{row}" for role in range(3))) for s in range(seeds)}
-            truth = truth_KSM[:, 0, row] if seeds == 1 else world.accuracies
+            truth = truth_KSM[:, 0, row] if seeds == 1 else scenario.accuracies
             weak, student, ceiling = map(float, truth)
             yield Simulated((weak, student, ceiling), draws.of_row(trios).intervals())
 
 
 def _measured(
-    world: World, random: np.random.Generator, *, seeds: int, examples: int
+    scenario: Scenario, random: np.random.Generator, *, seeds: int, examples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Correctness [N, roles K, seeds S, rows M], and the runs' true accuracies [K, S, M].
 
-    A run is right where its ability exceeds the example's difficulty, a standard normal value.
+    A run is right if its ability exceeds the example's difficulty, a standard normal value.
     """
-    rate_K = np.array(world.accuracies)
+    rate_K = np.array(scenario.accuracies)
     # An accuracy's spread over seeds in units of ability: by the slope of the normal's integral.
     slope_K = np.exp(-(ndtri(rate_K) ** 2) / 2) / math.sqrt(2 * math.pi)
-    spread_K = np.array(world.seed_sd) / slope_K
+    spread_K = np.array(scenario.seed_sd) / slope_K
     ability_K = ndtri(rate_K) * np.sqrt(1 + spread_K**2)
     of_seed_KSM = _inherited(random.standard_normal((3, seeds, BATCH)))
     run_KSM = ability_K[:, None, None] + spread_K[:, None, None] * of_seed_KSM
@@ -117,7 +116,7 @@ def _inherited(normal_K: np.ndarray) -> np.ndarray:
 
 
 def covered(rows: list[Simulated]) -> dict[str, float]:
-    """Share of rows whose interval holds the truth, by figure; PGR among those that have one.
+    """Share of rows whose interval contains the true value, by figure (PGR: of rows with a PGR).
 
     `defined` is the share of rows whose gap's interval lies above 0.
     """
@@ -136,23 +135,23 @@ def covered(rows: list[Simulated]) -> dict[str, float]:
 
 
 def show_coverage(rows: int) -> None:
-    """Print the coverage of each figure's interval in each world as Markdown."""
-    print("| world | seeds | examples | weak | student | ceiling | gap | PGR | PGR defined |")
+    """Print the coverage of each figure's interval in each scenario as Markdown."""
+    print("| scenario | seeds | examples | weak | student | ceiling | gap | PGR | PGR defined |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for world, seeds, examples in product(WORLDS, (1, 2, 3, 5), (500, 2000)):
-        found = covered(list(simulate(world, seeds=seeds, examples=examples, rows=rows)))
+    for scenario, seeds, examples in product(SCENARIOS, (1, 2, 3, 5), (500, 2000)):
+        found = covered(list(simulate(scenario, seeds=seeds, examples=examples, rows=rows)))
         cells = [f"{100 * found[name]:.1f} %" for name in (*FIGURES, "defined")]
         cells = [cell.replace("nan %", "–") for cell in cells]
-        print(f"| {world.name} | {seeds} | {examples} | {' | '.join(cells)} |", flush=True)
+        print(f"| {scenario.name} | {seeds} | {examples} | {' | '.join(cells)} |", flush=True)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What the time is measured on."""
+    """The grid for the measurement of time."""
 
     tasks: int = 22
     models: int = 5
-    """Each weaker one teaches each stronger one: 10 pairs."""
+    """Each weaker model supervises each stronger one: 10 pairs."""
     methods: int = 5
     seeds: int = 5
     examples: int = 10_000
@@ -232,7 +231,7 @@ def a_record(name: str, *, split: str, accuracy: float) -> Record:
 
 
 def show_time(grid: Grid) -> None:
-    """Print how long the intervals of a whole grid take, for the first time and again."""
+    """Print the times of the intervals of a whole grid, computed and cached."""
     with tempfile.TemporaryDirectory(prefix="w2s-intervals-") as folder:
         store = Store.open(folder)
         cells = write_grid(store, grid)
@@ -244,7 +243,7 @@ def show_time(grid: Grid) -> None:
         started = time.perf_counter()
         again = tabulate(cells, records, sweep="grid", bootstrap=Bootstrap(store, records))
         again_s = time.perf_counter() - started
-        # Seeds' rows are read from the store when they are looked at.
+        # Rows of seeds are read from the store at their first use.
         if table != again or any(row.weak_low is None for row in table.rows):
             raise SystemExit("an interval is missing, or differs when it is read back")
     print(
@@ -257,7 +256,7 @@ def show_time(grid: Grid) -> None:
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has held."""
+    """The peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

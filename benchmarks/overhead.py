@@ -1,4 +1,4 @@
-"""What one more trial costs beyond its training, warm, and what 500 trials leave in memory.
+"""The overhead of a trial with warm workers, and the memory of a driver over 500 trials.
 
 Owns three measurements on the embedded ladder: one-device trials, trials of 2 DeepSpeed workers,
 and the resident memory of the driver and its actors over many stub-sized trials. A trial's training
@@ -26,7 +26,7 @@ from w2s_ray.store import Record, Store
 
 DEEPSPEED = {"engine": "deepspeed", "workers": 2, "zero_stage": 3}
 WARM_UP = 2
-"""Trials that start processes and import libraries; left out."""
+"""Trials that start processes and import libraries; they are excluded."""
 
 
 def sweep_of(
@@ -103,7 +103,7 @@ def memory(folder: Path, *, trials: int) -> dict[str, Any]:
 
 
 def resident_mb(pid: int) -> dict[str, float]:
-    """Resident memory of the driver and of the actors that live as long as the sweep."""
+    """Resident memory of the driver and of the sweep's actors."""
     found: dict[str, float] = {}
     try:
         driver = psutil.Process(pid)

@@ -2,10 +2,10 @@
 
     python benchmarks/schedule.py [--gpus 8 64 512] [--out docs/figures/schedule]
 
-Owns an imagined cluster and its clock. What starts when is decided by the code that runs sweeps:
-the plan, `execute/order`, `execute/agenda` and `execute/admission`, and a study's own rule for what
-its trials wait for. Durations are the estimates of `w2s plan`, times a factor drawn for each run,
-which the rule doesn't know. Start-up, faults and pruning are left out.
+Owns a simulated cluster and its clock. The code that runs sweeps decides the order of runs: `plan`,
+`scheduling`, and a study's rule for the trials that a trial depends on. Durations are the estimates
+of `w2s plan` times a random factor for each run, which the scheduling code does not get. Start-up,
+faults and pruning are not simulated.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import PARTS, ModelSource, Sweep, parse_sweep
-from w2s_ray.config.accelerators import accelerator
+from w2s_ray.config.accelerators import find_accelerator
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.data.descriptions import described
+from w2s_ray.data.descriptions import architecture_from_config
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.inputs import Inputs, SplitRef
-from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy, make_plan
 from w2s_ray.plan.estimates import Device, Estimator
 from w2s_ray.scheduling.priority import priorities
@@ -64,17 +64,17 @@ search: {{trials: {TRIALS}, objective: weak_validation}}
 """
 
 
-def planned() -> tuple[Plan, Shapes]:
+def planned() -> tuple[Plan, InputSizes]:
     """The whole graph, with the refits of all studies."""
     sweep = parse_sweep(SWEEP_FILE)
     found = inputs(sweep)
     first = make_plan(sweep, found)
     plan = make_plan(sweep, found, outcomes={study: {"loss.alpha": 0.5} for study in first.studies})
-    return plan, KnownShapes(found)
+    return plan, FixedSizes(found)
 
 
 def inputs(sweep: Sweep) -> Inputs:
-    """Inputs as if the rows and models were there."""
+    """Inputs with made-up rows and models."""
     counts = {"supervisor_half": 8000, "student_half": 8000, "validation": 1000, "test": 2000}
     return Inputs(
         splits={
@@ -93,22 +93,22 @@ def inputs(sweep: Sweep) -> Inputs:
     )
 
 
-class KnownShapes(Shapes):
-    """Shapes of models that lie nowhere."""
+class FixedSizes(InputSizes):
+    """Sizes of models that have no files."""
 
-    def model(self, source: ModelSource) -> Architecture | str:
+    def architecture(self, source: ModelSource) -> Architecture | str:
         width, layers = LADDER[source.name]
         shape = {"n_embd": width, "n_layer": layers, "vocab_size": 50257}
-        return described({"model_type": "gpt2", **shape})
+        return architecture_from_config({"model_type": "gpt2", **shape})
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Runs with their durations, and what each waits for."""
+    """Runs with their durations and dependencies."""
 
     plan: Plan
     seconds: dict[str, float]
-    """Fit, or `STUDY#n` for a trial -> how long it takes."""
+    """Fit, or `STUDY#n` for a trial -> its duration."""
     studies_of: dict[str, set[str]]
     """Refit -> the studies that chose its settings."""
 
@@ -118,7 +118,7 @@ class Graph:
         return sum(self.seconds.values())
 
     def critical_path(self) -> float:
-        """Seconds that no number of GPUs can save."""
+        """Length of the critical path in seconds."""
         ends: dict[str, float] = {}
         for study in self.plan.studies.values():
             begin = max(self._end(parent, ends) for parent in study.parents)
@@ -133,7 +133,7 @@ class Graph:
         return ends[fit]
 
     def _longest_of(self, study: PlannedStudy) -> float:
-        """A study's own critical path: a trial waits for all that it may learn from."""
+        """Length of a study's critical path: a trial waits for the trials that it depends on."""
         window, ended = study.recipe.concurrent_trials, list[float]()
         for number in range(study.recipe.trials):
             begin = max(ended[: max(0, number - window + 1)], default=0.0)
@@ -142,10 +142,10 @@ class Graph:
 
 
 def graph(*, seed: int) -> Graph:
-    """The sweep with durations drawn."""
-    plan, shapes = planned()
-    estimator, rng = Estimator(shapes), random.Random(seed)
-    device = Device("H100", accelerator("H100"), 0.4)
+    """The sweep with random durations."""
+    plan, sizes = planned()
+    estimator, rng = Estimator(sizes), random.Random(seed)
+    device = Device("H100", find_accelerator("H100"), 0.4)
 
     def duration(recipe: Any, source: Any, execution: Any) -> float:
         made = estimator.fit(recipe, source, execution)
@@ -168,17 +168,17 @@ def graph(*, seed: int) -> Graph:
 
 
 @dataclass
-class World:
-    """An imagined cluster: the driver, the floor and the studies, on one clock."""
+class Simulation:
+    """A simulated cluster: the driver, the worker pool and the studies, on one clock."""
 
     graph: Graph
     gpus: int
     now: float = 0.0
     order: dict[str, int] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
-    left: dict[str, set[str]] = field(default_factory=dict)
-    """Run that nobody watches yet -> what it waits for."""
-    watched: dict[str, PlannedFit | PlannedStudy] = field(default_factory=dict)
+    pending: dict[str, set[str]] = field(default_factory=dict)
+    """Run that has not started -> the runs that it waits for."""
+    started: dict[str, PlannedFit | PlannedStudy] = field(default_factory=dict)
     waiting: list[FitRequest] = field(default_factory=list)
     busy: dict[str, FitRequest] = field(default_factory=dict)
     ends: list[tuple[float, str]] = field(default_factory=list)
@@ -191,8 +191,8 @@ class World:
         self.order = priorities(self.graph.plan)
         chosen = self.graph.studies_of
         runs = (*self.graph.plan.fits.values(), *self.graph.plan.studies.values())
-        self.left = {run.id: {*run.parents, *chosen.get(run.id, ())} for run in runs}
-        self._take_up()
+        self.pending = {run.id: {*run.parents, *chosen.get(run.id, ())} for run in runs}
+        self._start_ready()
         while self.ends:
             self.now, ended = heapq.heappop(self.ends)
             request = self.busy.pop(ended)
@@ -200,34 +200,34 @@ class World:
                 self._ended(ended)
             else:
                 self._trial_ended(request.queue, request.priority)
-            self._admit()
+            self._assign()
         assert len(self.done) == len(self.graph.plan.fits) + len(self.graph.plan.studies)
         return self.now
 
-    def _take_up(self) -> None:
-        """What the driver does when a run has ended."""
+    def _start_ready(self) -> None:
+        """Start ready runs, as the driver does when a run has ended."""
         plan, limits = self.graph.plan, self.graph.plan.sweep.limits
-        ready = [run for run, behind in self.left.items() if behind <= self.done]
+        ready = [run for run, behind in self.pending.items() if behind <= self.done]
         slots: Callable[[Any], int] = lambda execution: self.gpus  # noqa: E731
-        running = [run for run in self.watched.values() if isinstance(run, PlannedStudy)]
+        running = [run for run in self.started.values() if isinstance(run, PlannedStudy)]
         studies = [plan.studies[r] for r in ready if r in plan.studies]
         for study in studies_to_start(
             studies, running=running, order=self.order, limits=limits, slots=slots
         ):
-            self.watched[study.id] = study
-            del self.left[study.id]
+            self.started[study.id] = study
+            del self.pending[study.id]
             self.trials[study.id] = {}
             self._propose(study)
         fits = [plan.fits[r] for r in ready if r in plan.fits]
-        in_line = len(self.watched) - sum(r in plan.studies for r in self.watched)
+        in_line = len(self.started) - sum(r in plan.studies for r in self.started)
         for fit in fits_to_start(fits, running=in_line, order=self.order, slots=slots):
-            self.watched[fit.id] = fit
-            del self.left[fit.id]
+            self.started[fit.id] = fit
+            del self.pending[fit.id]
             self.waiting.append(FitRequest(fit.id, SWEEP, self.spec, self.order[fit.id]))
-        self._admit()
+        self._assign()
 
     def _propose(self, study: PlannedStudy) -> None:
-        """Request the trials that may begin: all that they may learn from has ended."""
+        """Request the trials whose earlier trials have ended."""
         recipe, trials = study.recipe, self.trials[study.id]
         limits = self.graph.plan.sweep.limits
         most = at_once(study, limits=limits, slots=lambda execution: self.gpus)
@@ -250,12 +250,12 @@ class World:
             self._ended(study_id)
 
     def _ended(self, run_id: str) -> None:
-        del self.watched[run_id]
+        del self.started[run_id]
         self.done.add(run_id)
-        self._take_up()
+        self._start_ready()
 
-    def _admit(self) -> None:
-        """What the worker pool does when resources become free or a request arrives."""
+    def _assign(self) -> None:
+        """Assign free GPUs to requests, as the worker pool does."""
         room = {"GPU": float(self.gpus)}
         while self.waiting:
             place = next_request(self.waiting, busy=self.busy.values(), capacity=room)
@@ -292,11 +292,11 @@ def figure(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def main() -> None:
-    """Print the table, and draw it where --out says."""
+    """Print the table; with --out, draw it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gpus", type=int, nargs="+", default=[8, 16, 32, 64, 128, 256, 512])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="figure, without its ending")
+    parser.add_argument("--out", type=Path, help="figure, without its extension")
     arguments = parser.parse_args()
     made = graph(seed=arguments.seed)
     path, work = made.critical_path(), made.work
@@ -311,7 +311,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for gpus in arguments.gpus:
         least = max(work / gpus, path)
-        makespan = World(made, gpus).run()
+        makespan = Simulation(made, gpus).run()
         rows.append({"gpus": gpus, "ratio": makespan / least})
         print(
             f"| {gpus} | {least / 3600:.1f} | {makespan / 3600:.1f} | {makespan / least:.3f} | "

@@ -1,9 +1,9 @@
-"""What searching is worth on one sweep: pruning, samplers and objectives, each against its rival.
+"""The effect of pruning, samplers and objectives on the searches of one sweep.
 
 Owns three comparisons over several study seeds, by default on the quickstart's task. All studies of
-a call share one store, so a trial that two of them propose is trained once; compute is counted from
-what each study's trials asked for, whoever trained it. Pairs that a transfer study trains (`on`)
-are no part of any mean. It prints Markdown and writes a figure where it is told to.
+a call share one store, so a trial that two of them propose is trained once; each study's
+compute counts all fits of its trials. Means exclude the pairs that a transfer study trains (`on`).
+It prints Markdown, and writes a figure with `--figure`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUICKSTART = Path(__file__).parents[1] / "sweeps" / "quickstart.yaml"
 
 @dataclass(frozen=True)
 class Found:
-    """What one sweep's studies found, and what it cost."""
+    """The result and the cost of one sweep's studies."""
 
     arm: str
     seed: int
@@ -34,17 +34,17 @@ class Found:
     strong: str
     settings: Mapping[str, Any]
     objective: float
-    """Of the winner, as the study saw it."""
+    """The winner's objective in the study."""
     best_so_far: tuple[float, ...]
-    """After each trial, among complete ones."""
+    """Best objective of the complete trials after each trial."""
     pruned: int
     compute: float
     """Share of the evaluations that all trials would have reached without pruning."""
     weak_accuracy: float
     student_accuracy: float
-    """Of the refits on test, mean over seeds."""
+    """Test accuracy of the refits, mean over seeds."""
     oracle_stopped_accuracy: float
-    """What stopping the refits by ground truth would have given."""
+    """Test accuracy of the refits under early stopping by ground truth."""
     ceiling_accuracy: float
 
     @property
@@ -55,7 +55,7 @@ class Found:
 
 
 def variant(base: Sweep, *, store: str, **search: Any) -> Sweep:
-    """The sweep with its first searched method alone, and other search settings."""
+    """The sweep with only its first searched method, and other search settings."""
     if search.get("objective", base.search.objective) != "transfer":
         search["on"] = None
     searched = next(name for name, method in base.methods.items() if method.search)
@@ -68,7 +68,7 @@ def variant(base: Sweep, *, store: str, **search: Any) -> Sweep:
 
 
 def found(sweep: Sweep, *, arm: str) -> Iterator[Found]:
-    """Run `sweep`, and what each of its pairs got."""
+    """Run `sweep`; the result of each of its pairs."""
     store = Store.open(sweep.store)
     outcome = run_sweep(sweep)
     if not outcome.complete:
@@ -120,7 +120,7 @@ def _mean(store: Store, ids: list[str], figure: str) -> float:
 
 
 def trained_pairs(base: Sweep) -> set[tuple[str, str]]:
-    """Those that a transfer study of the sweep trains, on whatever task."""
+    """The pairs that a transfer study of the sweep trains, on any task."""
     on = base.search.on or ()
     return {one.pair if isinstance(one, TaskPair) else one for one in on}
 
@@ -205,7 +205,7 @@ def main() -> None:
 
     from w2s_ray.execute.environment import set_variables
 
-    set_variables()  # Ray reads some of them when it is imported
+    set_variables()  # Ray reads some of them at import
     from w2s_ray.execute.cluster import ray_cluster
 
     with tempfile.TemporaryDirectory(prefix="w2s-search-") as name, ray_cluster():

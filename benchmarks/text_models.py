@@ -2,11 +2,11 @@
 
     python benchmarks/text_models.py --corpus FOLDER --out models
 
-Owns the sizes and the recipe: one byte-pair tokenizer, then causal language models of GPT-2's shape
-that read the same paragraphs in the same order, the larger ones more of them. Each becomes an
-ordinary Hugging Face folder with a record, `pretraining.json`. `--corpus` is a folder with plain
-text in it: .txt and .md files, or .tar.xz archives of them. It knows no task: what the models are
-finetuned on later is read nowhere. Shapes: B windows, L tokens, D width, V vocabulary, N targets.
+Owns the sizes and the recipe: one byte-pair tokenizer, then causal language models with GPT-2's
+architecture, trained on the same paragraphs in the same order, the larger ones on more of them.
+Each is written as a Hugging Face folder with a record, `pretraining.json`. `--corpus` is a folder
+with .txt and .md files, or .tar.xz archives of them. It reads no data of the tasks that the models
+are finetuned on later. Shapes: B windows, L tokens, D width, V vocabulary, N targets.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ BATCH = 8
 WARMUP = 0.05  # share of the steps in which the rate rises; a cosine then takes it to 0
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
 CHARACTERS = 12_000_000  # read from the corpus, in paragraphs drawn at random
-SHORTEST = 40  # characters of a paragraph; what is shorter is mostly headings
+SHORTEST = 40  # characters of a paragraph; shorter ones are mostly headings
 HELD_OUT = 256  # windows that no model trains on, for the reached loss
 CHUNK = 256  # predicted tokens whose logits lie in memory together
 PAD, END = "[pad]", "[end]"  # tokens 0 and 1
@@ -141,7 +141,7 @@ def loss_of(model: GPT2LMHeadModel, ids_BL: torch.Tensor, *, learn: bool) -> flo
 
 
 def pretrain(model: GPT2LMHeadModel, read: torch.Tensor, *, size: Size, seconds: float) -> int:
-    """Next-token prediction on windows in their order; the steps done before time was up."""
+    """Train next-token prediction on windows in order; the number of steps within the time."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=BETAS, weight_decay=WEIGHT_DECAY)
     rise, started = WARMUP * size.steps, time.perf_counter()
     for step, ids_BL in enumerate(read.split(BATCH)[: size.steps]):

@@ -1,8 +1,8 @@
 """Creates .venv with the locked versions and this package, through uv.
 
 Owns the installation of a checkout and imports nothing outside the standard library. uv comes from
-PATH, or else from pip into .venv; where pip can't get it, pip installs everything itself. What pip
-is configured with on this machine (indexes, links, certificates, constraints) is passed on to uv.
+PATH, or else from pip into .venv; if pip can't install it, pip installs everything. pip's
+configuration on this machine (indexes, links, certificates, constraints) is passed on to uv.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMMA_SEPARATED = ("UV_FIND_LINKS",)
 
 
 def main() -> None:
-    """Install; end with exit code 2 and one line where that is impossible."""
+    """Install the package; exit with one line if that is impossible."""
     if sys.version_info < (3, 11):  # noqa: UP036  # run before any version was chosen
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(
@@ -58,7 +58,7 @@ def main() -> None:
     if uv is None or not install([*uv, "pip", "install", "--python", PYTHON], environment):
         report("uv can't install here; pip installs instead, which takes some minutes")
         if not install([PYTHON, "-m", "pip", "install"], dict(os.environ)):
-            sys.exit("the installation failed; pip's messages above say why")
+            sys.exit("the installation failed; see pip's messages above")
 
 
 def install(command: list[str | Path], environment: dict[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""Copies the documents, and every file that they link to, to where the site is built from.
+"""Copies the documents, and all files that they link to, to the folder of the site's sources.
 
 Owns the list of documents. The copy has the layout of the repository, so that a relative link means
 the same on a code host and on the site. It builds nothing.

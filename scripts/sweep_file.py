@@ -1,7 +1,7 @@
 """Prints docs/sweep-file.md: every key of a sweep file, from the fields' docstrings.
 
 Owns the page's layout. Types, bounds, defaults and meanings come from the JSON schema that pydantic
-makes of the declared models, so that the page can't say anything that the code doesn't.
+makes of the declared models, so that the page can't differ from the code.
 """
 
 from __future__ import annotations

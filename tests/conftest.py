@@ -1,4 +1,4 @@
-"""For every test: a finished sweep, an S3 server in a thread, a store on it; no test is a race."""
+"""Fixtures of all tests: a finished sweep, an S3 server in a thread, and a store on it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ hypothesis.settings.load_profile("w2s")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _described_here():
-    """Models are described in the process of the tests, which has torch, and not in many others."""
+def _describe_in_process():
+    """Describe models in the process of the tests, which imports torch anyway."""
 
-    def answers(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def run_describe(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         from w2s_ray.learn.describe import answer
 
         return [answer(config) for config in configs]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(descriptions, "answers", answers)
+        patch.setattr(descriptions, "run_describe", run_describe)
         yield
 
 

@@ -134,6 +134,6 @@ def loaded_by(arguments: Sequence[str], *heavy: str) -> list[str]:
         f"print('loaded:', *(name for name in {heavy!r} if name in sys.modules))\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    said, *names = run.stdout.splitlines()[-1].split()
-    assert said == "loaded:"
+    label, *names = run.stdout.splitlines()[-1].split()
+    assert label == "loaded:"
     return names

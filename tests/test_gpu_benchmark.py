@@ -52,22 +52,22 @@ def of(found: list[dict[str, Any]], section: str) -> list[dict[str, Any]]:
 
 def test_three_contestants_count_the_same_tokens(light: list[dict[str, Any]]) -> None:
     for shape in ("gpt2-124m", "llama-1.5b"):
-        told = [line for line in of(light, "throughput") if line["shape"] == shape]
-        assert [line.get("who") for line in told] == [
+        printed = [line for line in of(light, "throughput") if line["shape"] == shape]
+        assert [line.get("who") for line in printed] == [
             "ours",
             "ours compiled",
             "trainer",
             "bare",
             None,
         ]
-        tokens = [line["tokens_per_s"] * line["step_ms"] for line in told[:4]]
+        tokens = [line["tokens_per_s"] * line["step_ms"] for line in printed[:4]]
         assert tokens == pytest.approx([tokens[0]] * 4, rel=1e-3)
-        assert all(line["steps"] == [8, 16] and line["passes"] == 2 for line in told[:4])
-        ratio = told[1]["tokens_per_s"] / told[2]["tokens_per_s"]
-        assert told[4]["ours compiled to trainer"] == pytest.approx(ratio, rel=1e-3)
+        assert all(line["steps"] == [8, 16] and line["passes"] == 2 for line in printed[:4])
+        ratio = printed[1]["tokens_per_s"] / printed[2]["tokens_per_s"]
+        assert printed[4]["ours compiled to trainer"] == pytest.approx(ratio, rel=1e-3)
 
 
-def test_the_other_light_sections_measure_what_they_say(light: list[dict[str, Any]]) -> None:
+def test_the_other_light_sections_print_their_measurements(light: list[dict[str, Any]]) -> None:
     assert all(line["tokens_per_s"] > 0 for line in of(light, "evaluation"))
     assert {line["form"] for line in of(light, "language")} == {"text", "answers", "completions"}
     assert all(line["estimate_gib"] > 0 for line in of(light, "memory"))
@@ -80,13 +80,13 @@ def test_the_other_light_sections_measure_what_they_say(light: list[dict[str, An
 
 
 def test_ways_of_computing_differ_by_rounding_alone(light: list[dict[str, Any]]) -> None:
-    told = of(light, "parity")
-    assert all(line["steps"] == 32 for line in told)
-    assert {line["way"]: line["most"] for line in told}["fp32"] == 0
-    assert all(line["most"] < 1e-2 for line in told)
+    printed = of(light, "parity")
+    assert all(line["steps"] == 32 for line in printed)
+    assert {line["way"]: line["most"] for line in printed}["fp32"] == 0
+    assert all(line["most"] < 1e-2 for line in printed)
 
 
-def test_the_command_says_that_there_is_no_gpu() -> None:
+def test_the_command_reports_a_missing_gpu() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", "--sections", "parity"],
         cwd=ROOT,
@@ -102,13 +102,13 @@ def test_the_command_says_that_there_is_no_gpu() -> None:
 
 @pytest.mark.deepspeed
 def test_every_stage_of_zero_runs() -> None:
-    told = lines("--sections", "sharded")
-    assert [line["engine"] for line in told] == ["torch", *(f"ZeRO-{i}" for i in range(4))]
+    printed = lines("--sections", "sharded")
+    assert [line["engine"] for line in printed] == ["torch", *(f"ZeRO-{i}" for i in range(4))]
 
 
 @pytest.mark.ray
 @pytest.mark.deepspeed
-def test_sweeps_are_seen_to_their_tables() -> None:
-    told = lines("--sections", "sweep", "--seconds", "240")
-    assert [line["case"] for line in told] == ["quickstart, 8 at once", "sharded search"]
-    assert all(line["whole"] and line["runs_ended"] for line in told), told
+def test_sweeps_run_to_their_tables() -> None:
+    printed = lines("--sections", "sweep", "--seconds", "240")
+    assert [line["case"] for line in printed] == ["quickstart, 8 at once", "sharded search"]
+    assert all(line["whole"] and line["runs_ended"] for line in printed), printed

@@ -67,7 +67,7 @@ def test_with_further_indexes_uv_takes_the_best_version_of_all_as_pip_does(insta
 
 
 @pytest.mark.usefixtures("no_uv_settings")
-def test_what_is_set_for_uv_is_kept(install, monkeypatch):
+def test_existing_settings_of_uv_are_kept(install, monkeypatch):
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mine.example/simple")
     assert install.uv_settings({"index-url": "https://pip.example/simple"}) == {}
 

@@ -46,7 +46,7 @@ execution: {{gpus_per_worker: 0}}
 try:
     plan_sweep(parse_sweep(text.replace("naive: {}", "naive: {loss: {kind: kl}}")))
 except ValueError as error:
-    assert "loss kl is of two classes" in str(error), error
+    assert "loss kl needs two classes" in str(error), error
 else:
     raise AssertionError("a loss of two classes is accepted")
 store = Store.open(here / "results")

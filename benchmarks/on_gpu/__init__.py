@@ -1,1 +1,1 @@
-"""The sections of `benchmarks/gpu.py`, one module each, and what they share."""
+"""The sections of `benchmarks/gpu.py`, one module each, and their common code."""

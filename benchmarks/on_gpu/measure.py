@@ -1,4 +1,4 @@
-"""Times, operations and memory of a measurement, and the JSON line that it becomes.
+"""Times, FLOPs and memory of a measurement, and its JSON line.
 
 Owns the clock that synchronizes with the device at chosen steps only, the count of operations, and
 the peak of the device. Operations are 6 x weights outside embeddings for each real token, and
@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from benchmarks.on_gpu.shapes import Shape, weights_outside_embeddings
-from w2s_ray.config.accelerators import accelerators_called
+from w2s_ray.config.accelerators import matching_accelerators
 from w2s_ray.learn.contract import Command
 
 FAILURES = (RuntimeError, ValueError, ImportError, OSError, AttributeError, TypeError, KeyError)
-"""What a measurement may fail with; the others go on."""
+"""Exceptions after which the other measurements continue."""
 WARM = 8
 """Steps after which a pass that ran out of time is measured."""
 
@@ -38,7 +38,7 @@ class Options:
     rounds: int
     folder: Path
     shapes: list[str] | None = None
-    who: list[str] | None = None
+    contestants: list[str] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     began: float = field(default_factory=time.perf_counter)
 
@@ -59,7 +59,7 @@ def _short(value: Any) -> Any:
 
 
 class Clock:
-    """Moments of a fit's steps, of those in `at`; `over` after the last, or after `seconds`."""
+    """Records the times of the steps in `at`; `over` after the last one, or after `seconds`."""
 
     def __init__(self, device: torch.device, *, at: Collection[int], seconds: float) -> None:
         self.device, self.at, self.seconds = device, set(at), seconds
@@ -67,14 +67,14 @@ class Clock:
         self.steps, self.began, self.over = 0, 0.0, False
 
     def start(self) -> None:
-        """The model is there; the first step begins."""
+        """Start the clock, with the model loaded."""
         synchronize(self.device)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         self.began = time.perf_counter()
 
     def step(self) -> None:
-        """A step has been given to the device."""
+        """Count a step that was submitted to the device."""
         self.steps += 1
         late = time.perf_counter() - self.began > self.seconds
         if self.steps in self.at or (late and self.steps > 2):
@@ -83,12 +83,12 @@ class Clock:
             self.over = late or self.steps >= max(self.at)
 
     def asked(self) -> Command:
-        """What a fit does after this step: the clock is its control."""
+        """The command for the fit, as its control."""
         return "stop" if self.over else "go"
 
 
 class Silent:
-    """An observer that notes nothing."""
+    """An observer that records nothing."""
 
     def trained(self, **_: Any) -> None:
         """A step."""
@@ -103,7 +103,7 @@ def marks(steps: int) -> set[int]:
 
 
 def rates(clock: Clock, *, steps: int, shape: Shape, lengths_of_step: list[np.ndarray]) -> dict:
-    """Figures of the second pass; of what there is where the time ran out before its end."""
+    """Figures of the second pass, or of its steps before the time limit."""
     last = max(clock.moments)
     first = steps if last > steps else max(s for s in clock.moments if s < max(last, 2))
     took = clock.moments[last] - clock.moments[first]
@@ -133,18 +133,18 @@ def operations(shape: Shape, lengths: np.ndarray) -> float:
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """The device's peak in bf16, by its name; None where it isn't known."""
+    """The device's peak in bf16, by its name; None if it is unknown."""
     if device.type != "cuda":
         return None
     words = device_name(device).replace("-", " ").split()
     for word in words:
-        for found in accelerators_called(word):
+        for found in matching_accelerators(word):
             return found.flops("bf16")
     return None
 
 
 def device_name(device: torch.device) -> str:
-    """What the device is called."""
+    """The device's name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
@@ -159,13 +159,13 @@ def memory_figures(device: torch.device) -> dict[str, float | None]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def clean(device: torch.device) -> None:
-    """Free what the measurement before left."""
+    """Free the memory of the previous measurement."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

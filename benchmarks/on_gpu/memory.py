@@ -68,7 +68,7 @@ CASES = (
 
 
 def run(options: Options) -> None:
-    """Every case of the shapes asked for."""
+    """Measure every case of the chosen shapes."""
     for case in CASES:
         if options.shapes is not None and case.shape not in options.shapes:
             continue

@@ -1,6 +1,6 @@
-"""Section `profile`: where the time of 20 steady steps goes, by torch.profiler.
+"""Section `profile`: the kernels and gaps of 20 steps after warm-up, by torch.profiler.
 
-Owns the window of steps and what is read off the trace: the ten longest kernels, kernel launches a
+Owns the window of steps and the evaluation of the trace: the ten longest kernels, kernel launches a
 step, the share of time in which the GPU is busy, and its gaps. On a CPU the ten longest operators.
 """
 
@@ -23,7 +23,7 @@ STEPS, TOY_STEPS = 20, 4
 
 
 class Window(Clock):
-    """A clock of three stretches of steps: warm-up, `steps` timed, `steps` profiled."""
+    """A clock of three phases: warm-up, `steps` timed steps, `steps` profiled steps."""
 
     def __init__(self, options: Options, *, begin: int, steps: int) -> None:
         self.begin, self.end, self.traced = begin, begin + steps, begin + 2 * steps
@@ -38,7 +38,7 @@ class Window(Clock):
         self.profile = profile(activities=kinds)
 
     def step(self) -> None:
-        """A step was given to the device."""
+        """Count a step that was submitted to the device."""
         if self.steps + 1 == self.end:
             self._count_waits(False)
         super().step()
@@ -66,7 +66,7 @@ def run(options: Options) -> None:
     """One trace of each shape."""
     found = chosen(options.shapes, among=NAMES, small=options.toy)
     for shape, compiling in itertools.product(found, ("off", "on")):
-        if options.who is not None and compiling not in options.who:
+        if options.contestants is not None and compiling not in options.contestants:
             continue
         measure.clean(options.device)
         steps = TOY_STEPS if options.toy else STEPS
@@ -120,7 +120,7 @@ def _is_kernel(event: Any) -> bool:
 
 
 def _busy(window: Window) -> dict[str, Any]:
-    """Share of the traced time with a kernel at work, and the gaps between kernels."""
+    """Share of the traced time in which a kernel runs, and the gaps between kernels."""
     spans = sorted(
         (e.time_range.start, e.time_range.end)
         for e in window.profile.events() or ()

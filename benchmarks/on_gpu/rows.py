@@ -43,7 +43,7 @@ def classes(shape: Shape, *, small: bool) -> ClassData:
 
 
 def text(shape: Shape, *, small: bool) -> TextData:
-    """Running text: every token but a row's first is learned."""
+    """Running text: every token except a row's first is a target."""
     rows = tokens(shape, shape.steps * BATCH, small=small)
     return TextData(SpanRows(rows, np.ones(len(rows), np.int64)), SpanRows.of([]))
 

@@ -1,6 +1,6 @@
 """The models of `benchmarks/gpu.py`: shapes of known models, with random weights.
 
-Owns the configurations, a folder that stands for a pretrained model, and the loading of random
+Owns the configurations, a folder in place of a pretrained model, and the loading of random
 weights on the device in place of a checkpoint. It needs no network and writes no weights. Shapes:
 N weights.
 """
@@ -126,7 +126,7 @@ def chosen(names: list[str] | None, *, among: tuple[str, ...], small: bool) -> l
 
 
 def source_of(shape: Shape, folder: Path) -> ModelSource:
-    """A folder that stands for the model: its configuration, and a file of no weights."""
+    """A folder in place of a pretrained model: its configuration, and a file without weights."""
     place = folder / shape.name
     place.mkdir(parents=True, exist_ok=True)
     (place / "config.json").write_text(json.dumps(shape.config))
@@ -145,7 +145,7 @@ NOTHING_WRONG: dict[str, Any] = {
 
 @contextmanager
 def random_weights(device: torch.device) -> Iterator[None]:
-    """Within it, transformers makes random weights on `device` instead of reading a checkpoint."""
+    """Context in which transformers makes random weights on `device` instead of reading files."""
     from transformers import AutoModel, AutoModelForCausalLM
 
     def instead_of(auto: Any) -> Any:

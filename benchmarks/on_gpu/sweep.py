@@ -1,8 +1,8 @@
 """Section `sweep`: whole sweeps by `w2s run`, with fits that share the GPU and a sharded search.
 
 Owns the cases: the quickstart with sixteen, eight and five fits on the GPU and with one, and the
-sharded sweep on one worker. Each runs in a process of its own for `--seconds` at most; what had
-ended by then is counted from the store. It needs Ray, and DeepSpeed for the sharded sweep.
+sharded sweep on one worker. Each runs in a separate process for `--seconds` at most; the runs that
+are done by then are counted from the store. It needs Ray, and DeepSpeed for the sharded sweep.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 EVERY_S = 0.1
 ENDING_S = 20.0
-"""For a sweep that is interrupted, before it is killed."""
+"""Time for an interrupted sweep to end before it is killed."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `on` as a word, as YAML 1.2 does."""
+    """Reads `on` as text, as YAML 1.2 does."""
 
     yaml_implicit_resolvers = {
         first: [(tag, expression) for tag, expression in resolvers if not tag.endswith(":bool")]
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def run(options: Options) -> None:
-    """Every case asked for, by its name or the beginning of it."""
+    """Run the chosen cases, by name or prefix of the name."""
     for name, (file, execution) in CASES.items():
         if options.shapes is not None and not any(name.startswith(s) for s in options.shapes):
             continue

@@ -1,10 +1,9 @@
 """Section `throughput`: our torch engine, Hugging Face's Trainer and a bare loop on the same rows.
 
 Owns the contestants, in bf16 with fused AdamW and clipping: `ours` is `w2s_ray.learn.fit`, with
-compiled layers and without;
-`trainer` is what a user of transformers writes, with grouping by length; `bare` has bf16 weights
-without autocast, which changes the arithmetic: a bound, not a rival. Two passes over the same rows,
-of which the second counts. Tokens are real ones, without padding.
+compiled layers and without; `trainer` is Hugging Face's Trainer with grouping by length; `bare` has
+bf16 weights without autocast, which changes the arithmetic, so it is a bound and not a competitor.
+Two passes over the same rows, of which the second counts. Tokens are real ones, without padding.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def run(options: Options) -> None:
         found: dict[str, float] = {}
         for turn in range(options.rounds):
             for name, contestant in CONTESTANTS.items():
-                if options.who is not None and name not in options.who:
+                if options.contestants is not None and name not in options.contestants:
                     continue
                 measure.clean(options.device)
                 torch.backends.cuda.enable_cudnn_sdp(True)  # torch's default; our engine changes it
@@ -139,7 +138,7 @@ def ours(
 
 
 def trainer(shape: Shape, options: Options) -> dict[str, Any]:
-    """Hugging Face's Trainer, as its documentation has it."""
+    """Hugging Face's Trainer, used as in its documentation."""
     from transformers import (
         AutoConfig,
         AutoModelForSequenceClassification,
@@ -201,7 +200,7 @@ def trainer(shape: Shape, options: Options) -> dict[str, Any]:
 
 
 class _Rows(torch.utils.data.Dataset):
-    """Rows as Trainer takes them."""
+    """Rows in the format of Trainer."""
 
     def __init__(self, data: ClassData) -> None:
         assert not isinstance(data.train, tuple)
@@ -217,7 +216,7 @@ class _Rows(torch.utils.data.Dataset):
 
 
 class _Padding:
-    """Pads a batch to its longest row, and notes the lengths of every batch."""
+    """Pads a batch to its longest row, and records the lengths of every batch."""
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
@@ -238,7 +237,7 @@ class _Padding:
 
 
 def bare(shape: Shape, options: Options) -> dict[str, Any]:
-    """A loop of a screen, with bf16 weights."""
+    """A short training loop with bf16 weights."""
     from transformers import AutoConfig, AutoModel
 
     data, device = rows.classes(shape, small=options.toy), options.device
@@ -270,7 +269,7 @@ def bare(shape: Shape, options: Options) -> dict[str, Any]:
 
 
 def compiled(shape: Shape, options: Options) -> dict[str, Any]:
-    """Ours with compiled layers. What compiling takes is in the first pass."""
+    """Ours with compiled layers. The first pass includes the time of compiling."""
     patient = dataclasses.replace(options, seconds=options.seconds + COMPILING_S)
     with compiler(options):
         return ours(shape, patient, execution=rows.execution(compile="on"))
@@ -278,7 +277,7 @@ def compiled(shape: Shape, options: Options) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def compiler(options: Options) -> Iterator[None]:
-    """Torch's default compiler; at toy sizes one that generates no code, for time's sake."""
+    """Torch's default compiler; at toy sizes one that generates no code, to save time."""
     if not options.toy:
         yield
         return

@@ -158,7 +158,7 @@ def test_a_broken_tokenizer_config_is_refused(content, place):
     "template", [*WORKING.values(), *(t for t, _ in REFUSED.values() if isinstance(t, str))]
 )
 @pytest.mark.parametrize("system", [False, True])
-def test_it_is_refused_where_the_tokenizer_refuses_it(template, system, tmp_path, monkeypatch):
+def test_the_check_agrees_with_the_tokenizer(template, system, tmp_path, monkeypatch):
     """What transformers can't render is refused at plan, and nothing else."""
     import jinja2
     from transformers import AutoTokenizer

@@ -309,7 +309,7 @@ CASES = (
         None,
         "ethics_virtue",
     ),
-    Case("train.jsonl", jsonl([{"sentence": "a", "label": 5}]), "holds 5, none of 0", None, "sst2"),
+    Case("train.jsonl", jsonl([{"sentence": "a", "label": 5}]), "has 5, not one of", None, "sst2"),
     Case("train.json", "[[1, 2]]", "not in the layout of the task's original files", None, "dream"),
     Case("train.jsonl", jsonl([{"passage": 3}]), "not in the layout of", None, "multirc"),
     Case(

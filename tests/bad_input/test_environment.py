@@ -146,7 +146,7 @@ def test_enough_open_files_are_enough(monkeypatch, most):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE])
-def test_what_the_machine_lacks_is_one_line_and_no_bug(sweep, monkeypatch, number):
+def test_missing_resources_of_the_machine_are_one_line_errors(sweep, monkeypatch, number):
     def fail(plan: object, store: object) -> None:
         raise OSError(number, os.strerror(number), "/the/file")
 

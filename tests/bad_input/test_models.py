@@ -34,8 +34,8 @@ def with_header(change: Callable[[dict[str, Any]], object]) -> Change:
     def changed(folder: Path) -> None:
         header, values = header_of(folder / WEIGHTS)
         change(header)
-        told = json.dumps(header).encode()
-        (folder / WEIGHTS).write_bytes(len(told).to_bytes(8, "little") + told + values)
+        encoded = json.dumps(header).encode()
+        (folder / WEIGHTS).write_bytes(len(encoded).to_bytes(8, "little") + encoded + values)
 
     return changed
 
@@ -188,12 +188,15 @@ AT_PLAN: dict[str, tuple[Change, str]] = {
     "another mlp": (config(n_inner=32), "h.0.mlp.c_fc.weight is 16 x 64 and should be 16 x 32"),
     "bert over gpt2": (
         config(model_type="bert", **BERT),
-        "don't fit its config.json (bert): no tensor is of a layer of bert",
+        "don't fit its config.json (bert): no tensor belongs to a layer of bert",
     ),
-    "llama over gpt2": (config(model_type="llama", **BERT), "no tensor is of a layer of llama"),
+    "llama over gpt2": (
+        config(model_type="llama", **BERT),
+        "no tensor belongs to a layer of llama",
+    ),
     "foreign prefixes": (
         with_tensors(lambda t: {f"foo.{k}": v for k, v in t.items()}),
-        "no tensor is of a layer of gpt2; it has foo.transformer.",
+        "no tensor belongs to a layer of gpt2; it has foo.transformer.",
     ),
     "no tensors": (with_tensors(lambda t: {}), "model.safetensors has no tensors"),
     # the files of weights
@@ -458,7 +461,7 @@ def test_more_layers_than_there_are(place):
     assert planned(place, BASE, training=training.replace("1000", "1")).exit_code == 0
 
 
-def test_what_a_search_may_try_is_checked_too(place):
+def test_settings_in_a_search_are_checked(place):
     extra = """methods:
   naive: {search: {training.tuning: {one_of: [{kind: full}, {kind: last_layers, layers: 9}]}}}
 """
@@ -494,7 +497,7 @@ store: {place}/results
     return CliRunner().invoke(app, ["plan", str(sweep)])
 
 
-def test_answers_that_no_completion_can_give_are_counted_at_plan(place):
+def test_answers_over_the_completion_limit_are_counted_at_plan(place):
     """A word-level tokenizer: one token a word, one for the end."""
     short = ["w1 w2"] * 195
     assert planned_answers(place, [*short, *["w1 w2 w3"] * 5], model=BASE).exit_code == 0
@@ -510,7 +513,7 @@ def test_an_answer_of_spaces_alone_is_refused(place):
     assert "row 4: column 'answer' has only white space" in line
 
 
-def test_a_model_that_cannot_write_is_refused_where_it_must(place, tmp_path):
+def test_a_model_without_a_language_model_head_is_refused_for_generation(place, tmp_path):
     """A classification export: its head is dropped for classes, and missing for answers."""
     folder = changed(tmp_path, config(tie_word_embeddings=False))
     assert planned(place, folder).exit_code == 0

@@ -320,7 +320,7 @@ def title(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=title)
-def test_a_damaged_store_costs_what_is_damaged_alone(
+def test_damage_in_a_store_affects_only_the_damaged_part(
     base: Base, tmp_path: Path, case: Case
 ) -> None:
     for number, command in enumerate(case.commands):
@@ -333,20 +333,20 @@ def test_a_damaged_store_costs_what_is_damaged_alone(
         ]
         arguments = [a.replace("{supervisor}", base.supervisor) for a in arguments]
         ended = RUNNER.invoke(app, [*arguments, "--store", str(copy.root)])
-        said = ended.stderr
-        told = f"{arguments}: {ended.output}"
-        assert ended.exit_code == case.code, told
-        assert "Traceback" not in said, told
-        assert "Aborted" not in said, told
+        stderr = ended.stderr
+        details = f"{arguments}: {ended.output}"
+        assert ended.exit_code == case.code, details
+        assert "Traceback" not in stderr, details
+        assert "Aborted" not in stderr, details
         expected = case.says
         for key in ("supervisor", "student", "split"):
             expected = expected.replace(f"{{{key}}}", getattr(base, key))
         expected = expected.replace("{STUDY}", STUDY)
-        assert expected in ended.output, told
-        assert case.shows in ended.stdout, told
+        assert expected in ended.output, details
+        assert case.shows in ended.stdout, details
         if case.code == 2:
-            assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1
-        assert all(len(line) < 1000 for line in said.splitlines()), told
+            assert len([line for line in stderr.splitlines() if line.startswith("error: ")]) == 1
+        assert all(len(line) < 1000 for line in stderr.splitlines()), details
         assert not list(copy.root.rglob("ran"))
     assert not (tmp_path / "x").exists()
 
@@ -391,7 +391,7 @@ def test_a_marker_of_another_form_is_set_aside(tmp_path: Path, marker: Any, capl
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_path_of_a_store_leads_out_of_it(tmp_path: Path, name: str) -> None:
+def test_no_path_in_a_store_points_outside_it(tmp_path: Path, name: str) -> None:
     files = Store.open(tmp_path / "store").files
     if name:
         for act in (files.read, files.exists, files.locate, files.find, files.remove_folder):
@@ -423,7 +423,7 @@ def test_a_planted_key_is_left_out_and_fetched_nowhere(
     assert "is no path of a store's file: left out" in caplog.text
 
 
-def test_what_others_need_and_is_damaged_is_made_again(base: Base, tmp_path: Path) -> None:
+def test_damaged_results_that_other_runs_need_are_made_again(base: Base, tmp_path: Path) -> None:
     copy = Copy(base, tmp_path / "results")
     shutil.copytree(base.root, copy.root)
     store = Store.open(copy.root)
@@ -431,7 +431,7 @@ def test_what_others_need_and_is_damaged_is_made_again(base: Base, tmp_path: Pat
     runs = {*plan.fits, *plan.studies}
     cut(copy.path(WEAK))
     withdraw_damaged(plan, store)
-    assert store.done(runs) == runs, "nobody needs it any more"
+    assert store.done(runs) == runs, "no run needs it any more"
     copy.path("runs/{student}/record.json").unlink()
     withdraw_damaged(plan, store)
     assert store.done(runs) == runs - {base.supervisor, base.student}

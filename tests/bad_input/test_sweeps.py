@@ -426,7 +426,7 @@ VALUES = {
             "birds, path: d.csv, columns: {text: text, label: label}",
             "chess_puzzles, path: nowhere",
         ),
-        "methods.other: loss confidence is of two classes, and task chess_puzzles has answers",
+        "methods.other: loss confidence needs two classes, but task chess_puzzles has answers",
     ),
     "running text as a task": (
         SWEEP.replace(
@@ -493,13 +493,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path, monkey
         (("--price-per-hour", "-1", "--currency", "USD"), "--price-per-hour is -1; give the price"),
         (("--price-per-hour", "nan", "--currency", "USD"), "--price-per-hour is nan; give"),
         (("--price-per-hour", "inf", "--currency", "USD"), "--price-per-hour is inf; give"),
-        (("--price-per-hour", "2"), "--price-per-hour is 2 of what? add --currency"),
-        (("--currency", "USD"), "--currency is 'USD' of no price; add --price-per-hour"),
+        (("--price-per-hour", "2"), "--price-per-hour is 2 without a currency; add --currency"),
+        (("--currency", "USD"), "--currency is 'USD' without a price; add --price-per-hour"),
         (("--price-per-hour", "2", "--currency", "$"), "give its name in letters"),
         (("--price-per-hour", "2", "--currency", "USD"), "add --accelerator NAME"),
     ],
 )
-def test_a_price_that_is_none_is_refused(options, line, tmp_path: Path, monkeypatch):
+def test_an_invalid_price_is_refused(options, line, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(SWEEP)
     assert line in refused("s.yaml", *options)

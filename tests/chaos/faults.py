@@ -1,7 +1,6 @@
-"""Faults: what is done to a running sweep's processes, from outside.
+"""Fault injection into the processes of a running sweep.
 
-Owns finding a sweep's processes by their titles and hurting them. It knows nothing of what must
-hold afterwards.
+Owns the search for a sweep's processes by their titles, and the faults. It checks no results.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from pathlib import Path
 
 import psutil
 
-Hurt = Callable[["Victim"], bool]
+Fault = Callable[["RunningSweep"], bool]
 """Injects a fault into a sweep; False where it came too late or had no effect."""
 
 SHORT_OF_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4096", "MALLOC_TRIM_THRESHOLD_": "0"}
-"""Environment in which a process gives back what it frees, so that `starve` is felt at once."""
+"""Environment in which a process returns freed memory at once, so that `limit_memory` works."""
 
 
 @dataclass(frozen=True)
-class Victim:
+class RunningSweep:
     """A running sweep."""
 
     driver: int
@@ -44,7 +43,7 @@ class Victim:
         return found
 
     def one(self, *titles: str, wait_s: float = 40.0) -> psutil.Process | None:
-        """One of them, by chance; waits for one to be there, None if the sweep ends first."""
+        """A random one of them; waits until there is one, None if the sweep ends first."""
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
             try:
@@ -57,27 +56,27 @@ class Victim:
         return None
 
 
-def kill(*titles: str, times: int = 1) -> Hurt:
+def kill(*titles: str, times: int = 1) -> Fault:
     """Kill a process with one of `titles`; again after a while for each further time."""
 
-    def hurt(victim: Victim) -> bool:
+    def inject(sweep: RunningSweep) -> bool:
         killed = 0
         for again in range(times):
             if again:
-                time.sleep(victim.chance.uniform(1.0, 4.0))
-            killed += to_one(psutil.Process.kill, *titles)(victim)
+                time.sleep(sweep.chance.uniform(1.0, 4.0))
+            killed += to_one(psutil.Process.kill, *titles)(sweep)
         return killed > 0
 
-    return hurt
+    return inject
 
 
-def freeze(*titles: str) -> Hurt:
-    """Stop a process without ending it: it hangs."""
+def freeze(*titles: str) -> Fault:
+    """Suspend a process, so that it hangs."""
     return to_one(psutil.Process.suspend, *titles)
 
 
-def starve(*titles: str) -> Hurt:
-    """Let a process have no more memory than it has: it runs out (under `SHORT_OF_MEMORY`)."""
+def limit_memory(*titles: str) -> Fault:
+    """Limit a process to its current memory, so that it runs out (under `SHORT_OF_MEMORY`)."""
 
     def limit(process: psutil.Process) -> None:
         most = process.memory_info().vms
@@ -86,28 +85,28 @@ def starve(*titles: str) -> Hurt:
     return to_one(limit, *titles)
 
 
-def to_one(act: Callable[[psutil.Process], object], *titles: str) -> Hurt:
+def to_one(act: Callable[[psutil.Process], object], *titles: str) -> Fault:
     """Do `act` to a process with one of `titles`, if there is one."""
 
-    def hurt(victim: Victim) -> bool:
-        process = victim.one(*titles)
+    def inject(sweep: RunningSweep) -> bool:
+        process = sweep.one(*titles)
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 act(process)
                 return True
         return False
 
-    return hurt
+    return inject
 
 
-def fill_disk(seconds: float, *, wait_s: float = 20.0) -> Hurt:
+def fill_disk(seconds: float, *, wait_s: float = 20.0) -> Fault:
     """No space left on the store's disk for a while (see `site/sitecustomize.py`).
 
-    It lasts until somebody has met it, or `wait_s` are over.
+    It lasts until a write has failed, or `wait_s` are over.
     """
 
-    def hurt(victim: Victim) -> bool:
-        flag, met = victim.folder / "disk-is-full", victim.folder / "disk-is-full-met"
+    def inject(sweep: RunningSweep) -> bool:
+        flag, met = sweep.folder / "disk-is-full", sweep.folder / "disk-is-full-met"
         flag.touch()
         time.sleep(seconds)
         deadline = time.monotonic() + wait_s
@@ -116,21 +115,21 @@ def fill_disk(seconds: float, *, wait_s: float = 20.0) -> Hurt:
         flag.unlink()
         return met.exists()
 
-    return hurt
+    return inject
 
 
-def nothing(victim: Victim) -> bool:
-    """Its store is trouble enough."""
+def no_fault(sweep: RunningSweep) -> bool:
+    """No fault besides those of the store."""
     return True
 
 
-def kill_driver(victim: Victim) -> bool:
-    """Kill `w2s run` itself; Ray goes down with it."""
+def kill_driver(sweep: RunningSweep) -> bool:
+    """Kill `w2s run` itself; its Ray ends with it."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(victim.driver, signal.SIGKILL)
+        os.kill(sweep.driver, signal.SIGKILL)
         return True
     return False
 
 
-WORKER, WATCHER, STUDY = "ray::SingleDeviceWorker", "ray::ImplicitFunc", "ray::study_task"
+WORKER, MONITOR, STUDY = "ray::SingleDeviceWorker", "ray::ImplicitFunc", "ray::study_task"
 TRACKER, POOL, HEAD, NODE = "ray::ProgressTracker", "ray::WorkerPool", "gcs_server", "raylet/raylet"

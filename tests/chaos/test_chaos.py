@@ -24,21 +24,21 @@ import pytest
 
 from tests.chaos.faults import (
     HEAD,
+    MONITOR,
     NODE,
     POOL,
     SHORT_OF_MEMORY,
     STUDY,
     TRACKER,
-    WATCHER,
     WORKER,
-    Hurt,
-    Victim,
+    Fault,
+    RunningSweep,
     fill_disk,
     freeze,
     kill,
     kill_driver,
-    nothing,
-    starve,
+    limit_memory,
+    no_fault,
 )
 from tests.faulty_s3 import Faults
 from tests.support import SEARCH, SEARCHED, sweep_text, w2s
@@ -55,28 +55,28 @@ END_HEAD, END_NODE = kill(HEAD), kill(NODE)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault, and when and how often it comes."""
+    """A fault, and the conditions of the sweep."""
 
     name: str
-    hurt: Hurt
+    fault: Fault
     seed: int
     drivers: int = 1
-    """How many `w2s run` of the same sweep at once; the fault is done to the first."""
+    """Number of concurrent `w2s run` of the sweep; the first gets the fault."""
     faults: Faults | None = None
-    """The store is on S3, and its requests meet these while the fault is there."""
+    """If given, the store is on S3, and its requests have these faults."""
     execution: str = "{retries: 3, stall_s: 25, checkpoint_every_s: 0}"
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Of its environment."""
+    """Additional environment variables."""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.seed}"
 
 
 def _scenarios() -> list[Scenario]:
-    plain: list[tuple[str, Hurt, int]] = [
+    plain: list[tuple[str, Fault, int]] = [
         ("worker-killed", kill(WORKER), 4),
         ("workers-killed-thrice", kill(WORKER, times=3), 2),
-        ("watcher-killed", kill(WATCHER), 3),
+        ("watcher-killed", kill(MONITOR), 3),
         ("study-killed", kill(STUDY), 3),
         ("driver-killed", kill_driver, 4),
         ("head-killed", END_HEAD, 2),
@@ -86,17 +86,17 @@ def _scenarios() -> list[Scenario]:
         ("worker-frozen", freeze(WORKER), 2),
         ("disk-full", fill_disk(4.0), 2),
     ]
-    found = [Scenario(name, hurt, seed) for name, hurt, times in plain for seed in range(times)]
+    found = [Scenario(name, fault, seed) for name, fault, times in plain for seed in range(times)]
     found += [
-        Scenario("worker-out-of-memory", starve(WORKER), seed, variables=SHORT_OF_MEMORY)
+        Scenario("worker-out-of-memory", limit_memory(WORKER), seed, variables=SHORT_OF_MEMORY)
         for seed in range(3)
     ]
     found += [Scenario("two-drivers", kill(WORKER), seed, drivers=2) for seed in range(1)]
     found += [Scenario("two-drivers-one-killed", kill_driver, seed, drivers=2) for seed in range(2)]
     found += [
         Scenario("s3-driver-killed", kill_driver, 0, faults=Faults()),
-        Scenario("s3-slow", nothing, 0, faults=Faults(seed=1, slow=0.1, delay_s=0.5)),
-        Scenario("s3-errors", nothing, 0, faults=Faults(seed=2, refused=0.05, lost=0.02)),
+        Scenario("s3-slow", no_fault, 0, faults=Faults(seed=1, slow=0.1, delay_s=0.5)),
+        Scenario("s3-errors", no_fault, 0, faults=Faults(seed=2, refused=0.05, lost=0.02)),
         Scenario("s3-errors", kill(WORKER), 1, faults=Faults(seed=3, refused=0.05, lost=0.02)),
     ]
     return found
@@ -130,16 +130,16 @@ def test_whatever_happens_nothing_is_lost_and_the_table_is_the_same(
             _start(sweep, uri, tmp_path / f"log-{i}", scenario.variables)
             for i in range(scenario.drivers)
         ]
-        hurt = False
+        injected = False
         wait_for_runs(store, drivers[0], done=chance.randrange(0, FITS - 3))
         time.sleep(chance.uniform(0.0, 1.5))
         if drivers[0].poll() is None:
-            hurt = scenario.hurt(Victim(drivers[0].pid, tmp_path, chance))
+            injected = scenario.fault(RunningSweep(drivers[0].pid, tmp_path, chance))
         for driver in drivers:
             driver.wait(timeout=400)
     within = any(driver.returncode == 0 for driver in drivers)
-    tally.update(unhurt=int(not hurt), within=int(within))
-    if scenario.hurt in (END_HEAD, END_NODE) and hurt:
+    tally.update(unhurt=int(not injected), within=int(within))
+    if scenario.fault in (END_HEAD, END_NODE) and injected:
         assert drivers[0].returncode == 0, _logs(tmp_path)
     check_afterwards(
         tmp_path, uri, undisturbed, tally, before=started_runs(store), calls=len(drivers)
@@ -155,7 +155,7 @@ def check_afterwards(
     before: dict[str, str],
     calls: int,
 ) -> None:
-    """Call `w2s run` once more, then see that nothing is lost, redone, different or left over."""
+    """Call `w2s run` again, then check that nothing is lost, redone, different or left over."""
     again = w2s("run", folder / "sweep.yaml", "--store", uri)
     assert again.returncode == 0, again.stdout + again.stderr + _logs(folder)
     store = Store.open(uri)

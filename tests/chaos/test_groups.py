@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import Victim, kill
+from tests.chaos.faults import RunningSweep, kill
 from tests.chaos.test_chaos import wait_for_runs
 from tests.support import SEARCHED, sweep_text, w2s
 from w2s_ray.store import Store
@@ -35,7 +35,7 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
         )
     wait_for_runs(store, driver, done=3)
     wait_for_a_fit(store, driver)
-    kill(title)(Victim(driver.pid, tmp_path, random.Random(0)))
+    kill(title)(RunningSweep(driver.pid, tmp_path, random.Random(0)))
     assert driver.wait(timeout=400) == 0, (tmp_path / "log").read_text()
     retries = [record.retries for record in store.records()]
     assert {"worker_died"} == {cause for counts in retries for cause in counts}
@@ -44,7 +44,7 @@ def test_a_sharded_sweep_survives_the_loss_of_a_process_of_its_group(tmp_path: P
     assert "0 fits trained" in again.stderr
 
 
-def test_what_a_lost_group_held_is_freed_although_another_ray_runs_beside(tmp_path: Path):
+def test_the_resources_of_a_lost_group_are_freed_while_another_ray_runs(tmp_path: Path):
     beside = "import ray; ray.init('local', num_cpus=1); print('up', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", beside], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos, pytest.mark.
 
 @pytest.mark.parametrize("title", ["gcs_server", "raylet"])
 @pytest.mark.parametrize("later_s", [0.0, 0.5, 2.0])
-def test_a_vital_process_lost_at_the_start_costs_a_moment(
+def test_the_loss_of_a_vital_process_at_the_start_is_survived(
     tmp_path: Path, title: str, later_s: float
 ):
     sweep = tmp_path / "sweep.yaml"
@@ -32,10 +32,10 @@ def test_a_vital_process_lost_at_the_start_costs_a_moment(
     time.sleep(later_s)
     lost.kill()
     assert driver.wait(timeout=400) == 0, log.read_text()
-    said = log.read_text()
-    assert f"Ray's {title} on this machine has died: restarting" in said
-    assert "Traceback" not in said
-    assert "3 of 3 planned runs" in said
+    output = log.read_text()
+    assert f"Ray's {title} on this machine has died: restarting" in output
+    assert "Traceback" not in output
+    assert "3 of 3 planned runs" in output
 
 
 def begun(driver: subprocess.Popen[bytes], title: str) -> psutil.Process:

@@ -42,7 +42,7 @@ def token(tmp_path_factory) -> Iterator[str]:
     with ray_head(log, "--num-cpus", "2", "--num-gpus", "0", **places) as head:
         asks = lambda: requests.get(f"{URL}/api/version", timeout=5).status_code == 401  # noqa: E731
         head.until(asks, seconds=180, but=(requests.RequestException,))
-        head.until(head.takes_jobs, seconds=180)
+        head.until(head.accepts_jobs, seconds=180)
         yield secret
 
 

@@ -54,20 +54,20 @@ def test_ray_up_takes_the_file(name):
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_a_head_can_speak_to_its_cloud(name):
+def test_a_head_installs_its_clouds_client(name):
     """By the packages that Ray's defaults install there, or by the lock's."""
     from ray.autoscaler._private.providers import _get_default_config
 
-    asked = " ".join(load(name)["head_setup_commands"])
+    requested = " ".join(load(name)["head_setup_commands"])
     if name == "aws":
-        assert not asked
+        assert not requested
         assert locked("boto3")
     else:
-        assert asked == " ".join(_get_default_config({"type": name})["head_setup_commands"])
+        assert requested == " ".join(_get_default_config({"type": name})["head_setup_commands"])
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_machines_of_a_cloud_come_from_zero_and_go_again(name):
+def test_machines_of_a_cloud_scale_from_zero_and_back(name):
     config = prepared(name)
     types = config["available_node_types"]
     assert tuple(types) == OURS
@@ -101,7 +101,7 @@ def test_only_workers_are_spot_and_each_has_a_twin_on_demand(name):
 
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize(
-    ("asked", "refused", "started"),
+    ("requested", "refused", "started"),
     [
         ({"CPU": 1, "GPU": 1}, None, "gpu-1-spot"),
         ({"CPU": 1, "GPU": 1}, "gpu-1-spot", "gpu-1-ondemand"),
@@ -110,7 +110,7 @@ def test_only_workers_are_spot_and_each_has_a_twin_on_demand(name):
     ],
 )
 def test_rays_autoscaler_starts_spot_first_and_on_demand_where_that_was_refused(
-    name, asked, refused, started
+    name, requested, refused, started
 ):
     """Decided by the autoscaler's own scheduler."""
     from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
@@ -124,14 +124,16 @@ def test_rays_autoscaler_starts_spot_first_and_on_demand_where_that_was_refused(
             disable_launch_config_check=True,
             node_type_configs={k: v for k, v in types.items() if k != "head"},
             max_num_nodes=10,
-            resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(asked)]),
+            resource_requests=ResourceRequestUtil.group_by_count(
+                [ResourceRequestUtil.make(requested)]
+            ),
             recoverable_resource_availabilities={refused: 0.0} if refused else {},
         )
     )
     assert [(launch.instance_type, launch.count) for launch in reply.to_launch] == [(started, 1)]
 
 
-def test_azures_machines_have_only_parameters_that_rays_template_knows():
+def test_azures_machines_have_only_parameters_of_rays_template():
     import ray.autoscaler._private as private
 
     template = Path(private.__file__).parent / "_azure/azure-vm-template.json"
@@ -211,7 +213,7 @@ def test_both_kuberay_files_describe_the_same_cluster():
     assert there == job
 
 
-def test_shellcheck_has_nothing_to_say_of_the_slurm_script():
+def test_shellcheck_accepts_the_slurm_script():
     shellcheck = Path(sys.executable).with_name("shellcheck")
     checked = subprocess.run(
         [shellcheck, "--severity=style", CLUSTER / "slurm.sbatch"],
@@ -234,7 +236,7 @@ until [ -e "$HOME/finish" ]; do /bin/sleep 0.05; done; exit 1""",
 
 
 @pytest.mark.parametrize(("ended_by", "code"), [("SIGTERM", 130), ("itself", 1)])
-def test_the_slurm_script_starts_a_driver_tells_it_to_stop_and_has_its_exit_code(
+def test_the_slurm_script_starts_and_stops_a_driver_and_returns_its_exit_code(
     tmp_path: Path, ended_by: str, code: int
 ):
     for name, text in STAND_INS.items():

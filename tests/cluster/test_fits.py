@@ -43,7 +43,7 @@ def test_the_nodes_of_a_cloud_are_those_that_ray_would_start(name):
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_the_nodes_of_a_kuberay_file_are_those_that_rays_autoscaler_sees(name):
+def test_the_nodes_of_a_kuberay_file_match_rays_autoscaler(name):
     from ray.autoscaler._private.kuberay.autoscaling_config import (
         _derive_autoscaling_config_from_ray_cr,
     )
@@ -68,7 +68,7 @@ def test_machines_and_allocations_have_the_resources_given_to_ray_start():
 
 @pytest.mark.parametrize("file", ALL)
 @pytest.mark.parametrize(
-    ("execution", "said"),
+    ("execution", "message"),
     [
         ("{gpus_per_worker: 16}", "gpus_per_worker: model a needs 16 GPU.*the nearest, "),
         ("{cpus_per_worker: 512}", "cpus_per_worker: model a needs 512 CPU.*the nearest, "),
@@ -76,29 +76,29 @@ def test_machines_and_allocations_have_the_resources_given_to_ray_start():
         ("{engine: deepspeed, workers: 400, gpus_per_worker: 1}", "workers: model a .*room for"),
     ],
 )
-def test_a_fit_that_fits_no_node_of_a_file_is_refused(tmp_path, file, execution, said):
+def test_a_fit_that_fits_no_node_of_a_file_is_refused(tmp_path, file, execution, message):
     sweep = parse_sweep(sweep_text(tmp_path, execution=execution))
-    with pytest.raises(ResourceError, match=said):
+    with pytest.raises(ResourceError, match=message):
         check_nodes(sweep, read_cluster_file(CLUSTER / file), remedy="take another file")
 
 
-def test_the_nearest_is_the_one_that_lacks_least(tmp_path):
+def test_the_nearest_node_type_lacks_the_least(tmp_path):
     sweep = parse_sweep(sweep_text(tmp_path, execution="{gpus_per_worker: 2, cpus_per_worker: 97}"))
     with pytest.raises(ResourceError, match="the nearest, gpu-8-"):
         check_nodes(sweep, read_cluster_file(CLUSTER / "aws.yaml"), remedy="-")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("name: x\n", "is not a cluster file of Ray"),
         ("available_node_types: {a: {}}\nhead_node_type: a\n", "missing or invalid: 'resources'"),
         ("a: [", "not valid YAML"),
     ],
 )
-def test_a_malformed_file_is_an_error(tmp_path, text, said):
+def test_a_malformed_file_is_an_error(tmp_path, text, message):
     (tmp_path / "cluster.yaml").write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read_cluster_file(tmp_path / "cluster.yaml")
 
 

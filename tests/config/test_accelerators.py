@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from w2s_ray.config.accelerators import accelerator, accelerator_of_device
+from w2s_ray.config.accelerators import accelerator_of_device, find_accelerator
 
 
-def test_an_unknown_accelerator_is_told_the_nearest():
-    assert accelerator("H100").memory_gb == 80
-    assert accelerator("H100").flops("bf16") == pytest.approx(989e12)
-    assert accelerator("T4").flops("bf16") is None
+def test_an_unknown_accelerator_gives_the_nearest_name():
+    assert find_accelerator("H100").memory_gb == 80
+    assert find_accelerator("H100").flops("bf16") == pytest.approx(989e12)
+    assert find_accelerator("T4").flops("bf16") is None
     with pytest.raises(ValueError, match=r"no accelerator 'h100'; did you mean H100\?"):
-        accelerator("h100")
+        find_accelerator("h100")
 
 
 def test_a_file_adds_accelerators_and_replaces_them(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("accelerators:\n  mine: {fp32_tflops: 1, memory_gb: 2}\n")
-    assert accelerator("mine", file=file).bytes == 2e9
-    assert accelerator("L4", file=file).memory_gb == 24
+    assert find_accelerator("mine", file=file).bytes == 2e9
+    assert find_accelerator("L4", file=file).memory_gb == 24
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_an_error_names_the_line_the_key_and_the_remedy(tmp_path, text, words):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"mine\.yaml") as error:
-        accelerator("mine", file=file)
+        find_accelerator("mine", file=file)
     assert words in str(error.value)
 
 
@@ -56,4 +56,4 @@ def test_an_error_names_the_line_the_key_and_the_remedy(tmp_path, text, words):
     ],
 )
 def test_a_drivers_name_of_a_device_is_recognised(device, name):
-    assert accelerator_of_device(device) == (None if name is None else accelerator(name))
+    assert accelerator_of_device(device) == (None if name is None else find_accelerator(name))

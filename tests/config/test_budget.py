@@ -12,7 +12,7 @@ from w2s_ray.errors import InputError
 def test_device_hours_need_no_price(text):
     budget = read_budget(text)
     assert budget.device_seconds == 12 * 3600
-    assert budget.said == "12 device-hours"
+    assert budget.text == "12 device-hours"
     assert budget.spent(1800) == "0.5 of 12 device-hours spent"
 
 
@@ -23,11 +23,11 @@ def test_money_is_device_time_at_a_price():
 
 
 @pytest.mark.parametrize(
-    ("text", "price", "said"),
+    ("text", "price", "message"),
     [
-        ("50", None, "leaves open hours of what, or what; write '12 device-hours', or '50 USD'"),
-        ("12h", None, "leaves open hours of what"),
-        ("12 hours", 1.0, "leaves open hours of what"),
+        ("50", None, "without a clear unit; write '12 device-hours', or '50 USD'"),
+        ("12h", None, "without a clear unit"),
+        ("12 hours", 1.0, "without a clear unit"),
         ("much", None, "--budget is 'much'; write '12 device-hours'"),
         ("-1 device-hours", None, "--budget is '-1 device-hours'; write"),
         ("0 device-hours", None, "which is nothing"),
@@ -35,27 +35,27 @@ def test_money_is_device_time_at_a_price():
         ("nan USD", 1.0, "--budget is 'nan USD'; write"),
         ("inf device-hours", None, "--budget is 'inf device-hours'; write"),
         ("50 USD", None, "no price in 'USD'; add --price-per-hour and --currency"),
-        ("50 EUR", 1.0, "and --currency is USD; name one currency"),
-        ("50 usd", 1.0, "and --currency is USD; name one currency"),
-        ("12 device-hours", 1.0, "say the budget in USD, or leave out --price-per-hour and --cur"),
+        ("50 EUR", 1.0, "but --currency is USD; use one currency"),
+        ("50 usd", 1.0, "but --currency is USD; use one currency"),
+        ("12 device-hours", 1.0, "give the budget in USD, or omit --price-per-hour and --currency"),
     ],
 )
-def test_what_is_unclear_is_refused_with_the_remedy(text, price, said):
+def test_an_invalid_budget_is_refused_with_the_remedy(text, price, message):
     with pytest.raises(ValueError, match=r"^--budget is") as refused:
         read_budget(text, price=None if price is None else Price(price, "USD"))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert len(str(refused.value)) < 300
 
 
-def test_a_price_is_that_of_a_device_hour():
+def test_a_price_is_per_device_hour():
     price = read_price(2.5, "USD")
     assert price == Price(2.5, "USD")
-    assert price.of(7200) == 5
+    assert price.cost_of(7200) == 5
     assert read_price(None, None) is None
 
 
 @pytest.mark.parametrize(
-    ("per_hour", "currency", "said"),
+    ("per_hour", "currency", "message"),
     [
         (-1.0, "USD", "--price-per-hour is -1; give the price of one device for an hour"),
         (0.0, "USD", "--price-per-hour is 0; give"),
@@ -63,8 +63,8 @@ def test_a_price_is_that_of_a_device_hour():
         (float("inf"), "USD", "--price-per-hour is inf; give"),
         (float("-inf"), "USD", "--price-per-hour is -inf; give"),
         (1e300, "USD", "a number above 0 and at most 1e+12"),
-        (2.5, None, "--price-per-hour is 2.5 of what? add --currency, as in USD"),
-        (None, "USD", "--currency is 'USD' of no price; add --price-per-hour"),
+        (2.5, None, "--price-per-hour is 2.5 without a currency; add --currency"),
+        (None, "USD", "--currency is 'USD' without a price; add --price-per-hour"),
         (2.5, "", "--currency is ''; give its name in letters"),
         (2.5, "$", "--currency is '$'; give its name in letters"),
         (2.5, "device-hours", "give its name in letters"),
@@ -72,9 +72,9 @@ def test_a_price_is_that_of_a_device_hour():
         (2.5, "x" * 5000, "give its name in letters"),
     ],
 )
-def test_what_is_no_price_is_refused_in_one_line(per_hour, currency, said):
+def test_an_invalid_price_is_refused_in_one_line(per_hour, currency, message):
     with pytest.raises(InputError) as refused:
         read_price(per_hour, currency)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 300

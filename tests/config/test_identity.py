@@ -109,7 +109,7 @@ def test_everything_that_changes_a_number_changes_the_id(change):
     assert STUDENT.model_copy(update=change).run_id != STUDENT.run_id
 
 
-def test_execution_has_no_place_in_a_recipe():
+def test_a_recipe_has_no_execution_settings():
     shared = set(Execution.model_fields) & set(FitRecipe.model_fields)
     assert shared == set()
 
@@ -134,7 +134,7 @@ def test_key_order_never_matters(value):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {1, 2}, object(), b"x"])
-def test_what_has_no_canonical_form_is_refused(value):
+def test_values_without_a_canonical_form_are_refused(value):
     with pytest.raises((TypeError, ValueError), match=r"no canonical form|not a string"):
         run_id(kind="fit", recipe={"field": value})
 

@@ -79,8 +79,8 @@ def test_the_plan_shows_the_models_of_a_ladder(tmp_path, monkeypatch):
     shown = w2s("plan", file, "--store", tmp_path / "results")
     assert shown.returncode == 0, shown.stderr
     for size in ("125m", "350m"):
-        said = f"model opt-{size} (facebook/opt-{size}, lr 0.0005, lora): "
-        assert said in shown.stdout
+        line = f"model opt-{size} (facebook/opt-{size}, lr 0.0005, lora): "
+        assert line in shown.stdout
 
 
 def test_every_rung_has_a_source_of_its_numbers():

@@ -160,7 +160,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
         load_sweep(tmp_path / "nowhere.yaml")
 
 
-def test_yaml_words_are_text_and_no_object_is_made():
+def test_yaml_words_are_text_and_tags_create_no_objects():
     assert parse_sweep(GRID).search.on == (("gpt2", "gpt2-medium"),)
     with pytest.raises(SweepError, match="not valid YAML"):
         parse_sweep(GRID + "store: !!python/object/apply:os.system ['true']\n")

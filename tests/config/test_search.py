@@ -1,4 +1,4 @@
-"""What a search may ask for, and what is said of one that can't be carried out."""
+"""The `search` section, and the errors for impossible searches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def found(text: str) -> Sweep:
     return parse_sweep(text, name="s")
 
 
-def test_a_space_of_kinds_is_one_way_for_each_kind():
+def test_a_space_of_kinds_has_one_branch_for_each_kind():
     ways = branches(found(BASE).methods["any_loss"].search)
     assert [way.kinds for way in ways] == [
         {"loss": "xent"},
@@ -217,7 +217,7 @@ def test_valid_values_must_be_valid_together():
     assert found(text.replace("[2, 8]", "[2, 4]"))
 
 
-def test_pairs_are_searched_on_each_task_for_itself_and_tasks_for_all():
+def test_pairs_give_a_study_for_each_task_and_task_pairs_one_for_all():
     alone = found(BASE.replace("trials: 8", "on: [[s, m], [s, l]]"))
     assert alone.searched_cells("creak") == (
         TaskPair(task="creak", pair=("s", "m")),
@@ -241,7 +241,7 @@ bounds = st.tuples(st.floats(0.01, 0.4), st.floats(0.5, 0.9))
 
 
 @given(bounds, st.floats(-1, 2))
-def test_a_distribution_holds_what_lies_between_its_bounds(bounds, value):
+def test_a_distribution_contains_the_values_within_its_bounds(bounds, value):
     held = bounds[0] <= value <= bounds[1]
     assert Distribution(uniform=bounds).holds(value) == held
     assert Distribution(loguniform=bounds).holds(value) == held

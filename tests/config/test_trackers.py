@@ -10,7 +10,7 @@ from w2s_ray.plan import make_plan
 
 
 @pytest.mark.parametrize(
-    ("said", "chosen"),
+    ("section", "chosen"),
     [
         ("", ()),
         ("trackers: []", ()),
@@ -20,25 +20,25 @@ from w2s_ray.plan import make_plan
         ("trackers: [mlflow, {tensorboard: {folder: curves}}]", ("tensorboard", "mlflow")),
     ],
 )
-def test_trackers_are_named_in_a_list_or_with_settings(said: str, chosen: tuple[str, ...]):
-    assert parse_sweep(f"{SEARCH}{said}\n").trackers.chosen == chosen
+def test_trackers_are_named_in_a_list_or_with_settings(section: str, chosen: tuple[str, ...]):
+    assert parse_sweep(f"{SEARCH}{section}\n").trackers.chosen == chosen
 
 
 def test_settings_reach_their_tracker():
-    said = """
+    section = """
 trackers:
   tensorboard: {folder: curves}
   mlflow: {tracking_uri: "http://server:5000", experiment: grid}
   wandb: {project: grid, entity: us, mode: online}
 """
-    trackers = parse_sweep(SEARCH + said).trackers
+    trackers = parse_sweep(SEARCH + section).trackers
     assert trackers.tensorboard == TensorBoard(folder="curves")
     assert trackers.mlflow == MLflow(tracking_uri="http://server:5000", experiment="grid")
     assert trackers.wandb == Wandb(project="grid", entity="us", mode="online")
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("section", "error"),
     [
         ("[tensorbord]", "unknown key 'tensorbord'; did you mean 'tensorboard'?"),
         ("{wandb: {projekt: a}}", "trackers.wandb.projekt: unknown key 'projekt'"),
@@ -48,27 +48,27 @@ trackers:
         ("null", r"None is not a list of trackers; write \[tensorboard\]"),
     ],
 )
-def test_invalid_trackers_give_the_remedy(said: str, error: str):
+def test_invalid_trackers_give_the_remedy(section: str, error: str):
     with pytest.raises(SweepError, match=error) as refused:
-        parse_sweep(f"{SEARCH}trackers: {said}\n")
+        parse_sweep(f"{SEARCH}trackers: {section}\n")
     assert len(str(refused.value).splitlines()) == 1
 
 
 def test_trackers_change_no_run_id():
-    told = "trackers: [tensorboard, {mlflow: {experiment: grid}}, {wandb: {mode: offline}}]\n"
+    section = "trackers: [tensorboard, {mlflow: {experiment: grid}}, {wandb: {mode: offline}}]\n"
     outcomes = {
         study: {"loss.alpha": 0.5} for study in make_plan(parse_sweep(SEARCH), inputs()).studies
     }
     plans = [
         make_plan(parse_sweep(text), inputs(), outcomes=outcomes)
-        for text in (SEARCH, SEARCH + told)
+        for text in (SEARCH, SEARCH + section)
     ]
     assert plans[0].fits.keys() == plans[1].fits.keys()
     assert plans[0].studies.keys() == plans[1].studies.keys()
     assert plans[0].cells == plans[1].cells
 
 
-@pytest.mark.parametrize("said", ["", "trackers: [tensorboard]", "trackers: {wandb:}"])
-def test_a_sweep_that_is_written_down_and_read_again_tells_the_same_trackers(said: str):
-    sweep = parse_sweep(f"{SEARCH}{said}\n")
+@pytest.mark.parametrize("section", ["", "trackers: [tensorboard]", "trackers: {wandb:}"])
+def test_trackers_survive_writing_and_reading_the_sweep(section: str):
+    sweep = parse_sweep(f"{SEARCH}{section}\n")
     assert Sweep.model_validate(sweep.model_dump()) == sweep

@@ -18,7 +18,7 @@ def turn(role, content):
     return {"role": role, "content": content}
 
 
-ASKED = [turn("system", "Be brief."), turn("user", "How was the bird?")]
+PROMPT = [turn("system", "Be brief."), turn("user", "How was the bird?")]
 PLAIN = "System: Be brief.\n\nHuman: How was the bird?"
 
 
@@ -53,8 +53,8 @@ CHOSEN = {"text": "prompt", "chosen": "chosen", "rejected": "rejected"}
 @pytest.mark.parametrize("parquet", [False, True])
 def test_preferences_are_pairs_of_conversations(tmp_path, task, parquet):
     rows = [preference(i) for i in range(60)]
-    asked = declared(task, tmp_path, rows, CHOSEN, parquet=parquet)
-    read = read_rows(asked)
+    chat_task = declared(task, tmp_path, rows, CHOSEN, parquet=parquet)
+    read = read_rows(chat_task)
     assert read.form == "pairs"
     better = []
     for i, row in enumerate(read.pool):
@@ -65,9 +65,9 @@ def test_preferences_are_pairs_of_conversations(tmp_path, task, parquet):
         assert [plain_text(chat[side]) for side in ("text", "second")] == [row.text, row.second]
         better.append(row.label)
     assert 15 < sum(better) < 45, "the better text is often first and often second"
-    planned = split_ref(asked)
+    planned = split_ref(chat_task)
     assert planned.chat
-    assert planned == split_ref(asked), "the note says that it is chat"
+    assert planned == split_ref(chat_task), "the note says that it is chat"
     assert "chat messages" in planned.note
 
 
@@ -105,17 +105,17 @@ def test_messages_and_labels_are_pairs_or_classes(tmp_path, task):
 
 
 @pytest.mark.parametrize("answer", ["Loud.", [turn("assistant", "Loud.")]])
-@pytest.mark.parametrize("prompt", [ASKED, "How was the bird?"])
+@pytest.mark.parametrize("prompt", [PROMPT, "How was the bird?"])
 def test_prompts_and_answers(tmp_path, task, prompt, answer):
     if isinstance(prompt, str) and isinstance(answer, str):
         return
     row = one(task, tmp_path, {"q": prompt, "a": answer}, {"text": "q", "answer": "a"})
-    assert row.text == (PLAIN if prompt is ASKED else "Human: How was the bird?")
+    assert row.text == (PLAIN if prompt is PROMPT else "Human: How was the bird?")
     assert row.answer == "Loud."
     assert json.loads(row.chat)["text"][-1] == turn("user", "How was the bird?")
 
 
-def test_a_text_as_prompt_stands_before_both_texts(tmp_path, task):
+def test_a_text_prompt_precedes_both_texts(tmp_path, task):
     row = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
     made = one(task, tmp_path, row, CHOSEN)
     assert {made.text, made.second} == {"Why?\n\nBecause.", "Why?\n\nNo."}
@@ -130,8 +130,8 @@ def test_parts_of_text_are_one_content_and_an_empty_system_message_is_none(tmp_p
 
 
 def test_messages_are_part_of_a_splits_identity(tmp_path, task):
-    asked = declared(task, tmp_path, [preference(i) for i in range(60)], CHOSEN)
-    first = load_split(asked).fingerprint
+    chat_task = declared(task, tmp_path, [preference(i) for i in range(60)], CHOSEN)
+    first = load_split(chat_task).fingerprint
     texts = [
         {k: plain_text(v) for k, v in preference(i).items()}
         | {"prompt": f"Human: How was bird {i}?"}

@@ -1,4 +1,4 @@
-"""Descriptions of models are made once, together and without torch here, and are those of torch."""
+"""Descriptions of models: cached, computed by one separate process, and equal to torch's models."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from tests.support import loaded_by, make_model, make_task
 from w2s_ray.data import descriptions
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.cache import read_note
-from w2s_ray.data.descriptions import config_digest, describe, described
+from w2s_ray.data.descriptions import architecture_from_config, config_digest, load_architectures
 from w2s_ray.ladder import DESCRIPTIONS, MODELS, folder
 
 GPT2 = {"model_type": "gpt2", "n_embd": 24, "n_head": 2, "n_layer": 1, "vocab_size": 50}
 OTHER = {**GPT2, "n_layer": 2}
 NONE = {"model_type": "gpt9"}
-ANSWERS = descriptions.answers
-"""As it is outside tests: with a process of its own."""
+RUN_DESCRIBE = descriptions.run_describe
+"""The function that starts a process, which tests replace."""
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[list[Any]]:
-    """The configurations of every call that describes some, in a process that knows none."""
+def described(monkeypatch) -> list[list[Any]]:
+    """The configurations of every call that describes some; the cache of the process is empty."""
     calls: list[list[Any]] = []
-    answers = descriptions.answers
+    run_describe = descriptions.run_describe
 
-    def noted(configs: Any) -> Any:
+    def recorded(configs: Any) -> Any:
         calls.extend([list(configs)] if configs else [])
-        return answers(configs)
+        return run_describe(configs)
 
-    monkeypatch.setattr(descriptions, "answers", noted)
-    monkeypatch.setattr(descriptions, "_known", {})
+    monkeypatch.setattr(descriptions, "run_describe", recorded)
+    monkeypatch.setattr(descriptions, "_architectures", {})
     return calls
 
 
-def test_all_that_are_missing_are_described_by_one_call_and_then_kept(asked, monkeypatch):
-    describe([GPT2, OTHER, GPT2, NONE])
-    assert asked == [[GPT2, OTHER, NONE]]
-    first = described(GPT2)
+def test_missing_descriptions_are_computed_by_one_call_and_cached(described, monkeypatch):
+    load_architectures([GPT2, OTHER, GPT2, NONE])
+    assert described == [[GPT2, OTHER, NONE]]
+    first = architecture_from_config(GPT2)
     assert isinstance(first, Architecture)
-    assert described(NONE) == "transformers has no model_type 'gpt9'"
-    monkeypatch.setattr(descriptions, "_known", {})  # another process, the same notes
-    describe([OTHER, GPT2, NONE])
-    assert described(GPT2) == first
-    assert len(asked) == 1
-    monkeypatch.setattr(descriptions, "_known", {})
+    assert architecture_from_config(NONE) == "transformers has no model_type 'gpt9'"
+    monkeypatch.setattr(descriptions, "_architectures", {})  # another process, the same notes
+    load_architectures([OTHER, GPT2, NONE])
+    assert architecture_from_config(GPT2) == first
+    assert len(described) == 1
+    monkeypatch.setattr(descriptions, "_architectures", {})
     monkeypatch.setattr(descriptions, "_versions", lambda: ["another transformers"])
-    describe([GPT2])
-    assert asked[1:] == [[GPT2]]
+    load_architectures([GPT2])
+    assert described[1:] == [[GPT2]]
 
 
-def test_a_broken_note_is_as_good_as_none(asked, cache: Path, monkeypatch):
-    first = described(GPT2)
+def test_a_damaged_note_is_computed_again(described, cache: Path, monkeypatch):
+    first = architecture_from_config(GPT2)
     (note,) = (cache / "w2s" / "models").iterdir()
     for broken in ("{", "[]", "{}", '{"family": "gpt2"}'):
         note.write_text(broken)
-        monkeypatch.setattr(descriptions, "_known", {})
-        assert described(GPT2) == first
-    assert len(asked) == 5
+        monkeypatch.setattr(descriptions, "_architectures", {})
+        assert architecture_from_config(GPT2) == first
+    assert len(described) == 5
 
 
-def test_the_embedded_ladder_ships_with_the_descriptions_that_are_made_of_it(asked):
-    """To renew the file: digest -> what the program below writes of a config.json, for each."""
+def test_the_shipped_descriptions_of_the_embedded_ladder_are_current(described):
+    """To update the file: for each config.json, digest -> the output of the program below."""
     from w2s_ray.learn.describe import description
 
     shipped = json.loads(DESCRIPTIONS.read_text())
@@ -74,11 +74,11 @@ def test_the_embedded_ladder_ships_with_the_descriptions_that_are_made_of_it(ask
     assert set(shipped) == {config_digest(config) for config in configs}
     for config in configs:
         assert shipped[config_digest(config)] == description(config)
-        assert isinstance(described(config), Architecture)
-    assert asked == []
+        assert isinstance(architecture_from_config(config), Architecture)
+    assert described == []
 
 
-def test_the_program_answers_every_line_and_goes_on_after_what_it_cannot_describe():
+def test_the_program_writes_a_line_for_each_configuration_and_continues_after_errors():
     lines = [json.dumps(config) for config in (NONE, GPT2)]
     run = subprocess.run(
         [sys.executable, "-m", "w2s_ray.learn.describe"],
@@ -89,7 +89,7 @@ def test_the_program_answers_every_line_and_goes_on_after_what_it_cannot_describ
     )
     none, found = map(json.loads, run.stdout.splitlines())
     assert none == {"why": "transformers has no model_type 'gpt9'"}
-    assert Architecture.of(found) == described(GPT2)
+    assert Architecture.of(found) == architecture_from_config(GPT2)
 
 
 PROGRAM = """
@@ -105,16 +105,16 @@ for line in sys.stdin:
 """
 
 
-def test_a_process_that_fails_on_one_or_hangs_costs_that_one_alone(monkeypatch):
+def test_a_failure_or_timeout_affects_one_configuration_only(monkeypatch):
     configs = [{name: 1} for name in ("a", "dies", "b", "hangs", "c")]
     monkeypatch.setattr(descriptions, "_COMMAND", (sys.executable, "-c", PROGRAM))
     monkeypatch.setattr(descriptions, "_TIMEOUT_S", 10)
     no = {"why": "no"}
-    assert ANSWERS(configs) == [no, {}, no, {}, no]
+    assert RUN_DESCRIBE(configs) == [no, {}, no, {}, no]
 
 
-def test_a_plan_of_a_new_model_loads_no_torch_and_gives_its_size(tmp_path: Path):
-    """The whole way, with the process that describes."""
+def test_planning_with_a_new_model_imports_no_torch_and_caches_its_size(tmp_path: Path):
+    """With the separate process."""
     make_model(tmp_path / "new", width=24)
     make_task(tmp_path / "task.csv")
     sweep = tmp_path / "sweep.yaml"

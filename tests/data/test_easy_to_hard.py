@@ -20,8 +20,8 @@ def rows(count: int, *, group=lambda i: i, hard=float) -> tuple[Example, ...]:
 
 
 def split(source, difficulty, *, own=None, **sizes):
-    asked = {"train": 8, "validation": 4, "test": 6, **sizes}
-    task = Task(name="any", difficulty=difficulty, **asked)
+    fields = {"train": 8, "validation": 4, "test": 6, **sizes}
+    task = Task(name="any", difficulty=difficulty, **fields)
     return make_split(Rows(source, own, form="answers"), task=task)
 
 
@@ -47,9 +47,9 @@ def test_each_part_keeps_to_its_range_and_no_group_is_cut(hard, train, test, own
     theirs = None
     if own:
         theirs = tuple(r._replace(id=f"t:{r.id}", text=f"t{r.text}", group="t") for r in source)
-    asked = {"train": train, "test": test}
+    fields = {"train": train, "test": test}
     try:
-        made = split(source, asked, own=theirs, train=4, validation=2, test=3)
+        made = split(source, fields, own=theirs, train=4, validation=2, test=3)
     except ValueError:
         reject()  # too few rows; the messages are tested below
     for part in PARTS:
@@ -58,7 +58,7 @@ def test_each_part_keeps_to_its_range_and_no_group_is_cut(hard, train, test, own
     assert made.counts == {"supervisor_half": 2, "student_half": 2, "validation": 2, "test": 3}
     of_groups = Counter(group for part in made.parts.values() for group in {r.group for r in part})
     assert set(of_groups.values()) == {1}
-    assert made == split(source[::-1], asked, own=theirs, train=4, validation=2, test=3)
+    assert made == split(source[::-1], fields, own=theirs, train=4, validation=2, test=3)
 
 
 def test_one_range_for_both_is_the_plain_range_and_every_range_has_its_identity():
@@ -66,9 +66,9 @@ def test_one_range_for_both_is_the_plain_range_and_every_range_has_its_identity(
     both = split(source, {"train": [5, 35], "test": [5, 35]})
     assert both == split(source, [5, 35])
     apart = ({"train": [5, 25], "test": [26, 35]}, {"train": [5, 25], "test": [30, 35]})
-    asked = (None, [5, 35], *apart, {"train": [5, 22], "test": [26, 35]})
-    names = {split(source, difficulty).fingerprint for difficulty in asked}
-    assert len(names) == len(asked)
+    fields = (None, [5, 35], *apart, {"train": [5, 22], "test": [26, 35]})
+    names = {split(source, difficulty).fingerprint for difficulty in fields}
+    assert len(names) == len(fields)
     halves = [split(source, difficulty).parts["student_half"] for difficulty in apart]
     assert halves[0] == halves[1]
 
@@ -124,7 +124,7 @@ def test_a_task_without_difficulty_is_refused():
         ("12", "difficulty"),
     ],
 )
-def test_what_is_no_range_is_refused_with_its_key_and_line(given, message):
+def test_an_invalid_range_is_refused_with_its_key_and_line(given, message):
     text = (
         "name: x\nmodels: [a, b]\nmethods: {naive: {}}\ntask:\n  name: chess_puzzles\n"
         f"  train: 10\n  validation: 4\n  test: 4\n  difficulty: {given}\n"
@@ -133,7 +133,7 @@ def test_what_is_no_range_is_refused_with_its_key_and_line(given, message):
         parse_sweep(text)
 
 
-def test_a_column_of_a_file_of_ones_own_says_how_hard_a_row_is(tmp_path, task):
+def test_difficulty_can_be_a_column_of_a_users_file(tmp_path, task):
     lines = [f"text {i},{i % 2},{i}" for i in range(60)]
     (tmp_path / "mine.csv").write_text("\n".join(["t,y,level", *lines]))
     columns = Columns(text="t", label="y", difficulty="level")
@@ -145,12 +145,12 @@ def test_a_column_of_a_file_of_ones_own_says_how_hard_a_row_is(tmp_path, task):
     assert sum(row.label for row in made.parts["test"]) == 1
 
 
-def test_real_puzzles_are_learnt_easy_and_tested_hard(real, task):
+def test_real_puzzles_train_on_easy_and_test_on_hard_ones(real, task):
     path = real / "chess_puzzles" / "level_500.csv.gz"
     if not path.exists():
         pytest.skip(f"no {path.name} among the real task data")
     difficulty = {"train": [None, 560], "test": [570, None]}
-    asked = {"name": "chess_puzzles", "path": str(path), "difficulty": difficulty}
-    found = bounds_of(load_split(task(**asked, train=600, validation=60, test=100)))
+    fields = {"name": "chess_puzzles", "path": str(path), "difficulty": difficulty}
+    found = bounds_of(load_split(task(**fields, train=600, validation=60, test=100)))
     assert found["test"][0] >= 570
     assert max(found[part][1] for part in PARTS if part != "test") <= 560

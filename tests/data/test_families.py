@@ -12,7 +12,7 @@ from w2s_ray.data import Rows, make_split
 from w2s_ray.data import formatters as f
 from w2s_ray.data.chess_rows import is_legal, movetext, positions, puzzle, puzzle_by_moves
 from w2s_ray.data.example import Example
-from w2s_ray.data.row_formats import Preferred
+from w2s_ray.data.row_formats import Preference
 from w2s_ray.data.sources import form_of, read_rows
 
 PUZZLE = {
@@ -43,7 +43,7 @@ def test_a_puzzle_is_the_position_after_the_opponents_move_and_the_reply_in_san(
         ({"FEN": "q3k1nr/1pp1"}, "x: not a chess puzzle"),
     ],
 )
-def test_what_is_no_puzzle_is_named(wrong, message):
+def test_an_invalid_puzzle_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         puzzle({**PUZZLE, **wrong}, id="x")
 
@@ -81,13 +81,13 @@ def test_puzzles_of_one_game_or_position_stay_together(tmp_path, task):
     assert rows.form == form_of(task(name="chess_puzzles")) == "answers"
 
 
-def test_the_better_text_stands_first_as_often_as_second_and_whatever_its_column():
-    make = Preferred("{b}", "{w}")
+def test_the_better_text_is_first_in_half_of_the_pairs_for_any_column():
+    make = Preference("{b}", "{w}")
     rows = [make({"b": f"good {i}", "w": f"bad {i}"}, id=str(i))[0] for i in range(400)]
     assert 160 < sum(row.label for row in rows) < 240
     for row in rows:
         assert (row.text if row.label else row.second).startswith("good")
-    turned = Preferred("{w}", "{b}")({"b": "good 1", "w": "bad 1"}, id="1")[0]
+    turned = Preference("{w}", "{b}")({"b": "good 1", "w": "bad 1"}, id="1")[0]
     assert (turned.text, turned.second) == (rows[1].text, rows[1].second)
     assert turned.label == 1 - rows[1].label
     assert make({"b": "same", "w": "same "}, id="x") == []
@@ -141,15 +141,15 @@ def test_a_file_of_pairs(tmp_path, task, how, values):
 
 def test_files_of_answers_and_of_text(tmp_path, task):
     (tmp_path / "a.csv").write_text("q,a,d\n1+1,2,3.5\n1+2,3,4\n")
-    asked = {"name": "sums", "path": str(tmp_path / "a.csv")}
+    fields = {"name": "sums", "path": str(tmp_path / "a.csv")}
     columns = Columns(text="q", answer="a", difficulty="d")
-    rows = read_rows(task(**asked, columns=columns))
+    rows = read_rows(task(**fields, columns=columns))
     assert rows.form == "answers"
     assert [(r.text, r.answer, r.difficulty) for r in rows.pool] == [
         ("1+1", "2", 3.5),
         ("1+2", "3", 4.0),
     ]
-    assert read_rows(task(**asked, columns=Columns(text="q"))).form == "text"
+    assert read_rows(task(**fields, columns=Columns(text="q"))).form == "text"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,12 @@ import pytest
 from w2s_ray.data import TASKS
 from w2s_ray.data import formatters as f
 from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.row_formats import gathered, grouped_runs, lettered, linked
+from w2s_ray.data.row_formats import (
+    group_answers,
+    group_variants,
+    merge_linked_groups,
+    parse_choices,
+)
 
 SCIQ = {
     "question": "What gas do plants take in?",
@@ -75,9 +80,9 @@ def test_a_wrong_answer_is_never_the_right_one():
     assert f.sciq(row, id="x") == []
 
 
-def test_lettered_takes_a_repeated_letter_and_leaves_parentheses_alone():
+def test_choices_may_repeat_a_letter_and_contain_parentheses():
     text = "(A) one (B) (A) nested (C) so (c) on (D) four (D) five"
-    assert lettered(text) == [
+    assert parse_choices(text) == [
         ("A", "one"),
         ("B", "(A) nested"),
         ("C", "so (c) on"),
@@ -96,7 +101,7 @@ def test_unlabelled_cosmos_rows_are_left_out():
 def test_boolq():
     row = {"question": "is it", "passage": "It is.", "answer": True}
     assert f.boolq(row, id="x") == [Example("x", "Passage: It is.\nQuestion: is it", 1, "It is.")]
-    with pytest.raises(ValueError, match="x: column 'answer' holds 'maybe', none of 0, 1, false"):
+    with pytest.raises(ValueError, match="x: column 'answer' has 'maybe', not one of 0, 1, false"):
         f.boolq({**row, "answer": "maybe"}, id="x")
 
 
@@ -134,7 +139,7 @@ def test_neighbouring_variants_of_a_justice_scenario_are_one_group():
         "I usually check in with Joe each day but today didn't because I like pie.",
         "I deserve a raise.",
     ]
-    made = grouped_runs(
+    made = group_variants(
         e
         for i, t in enumerate(texts)
         for e in f.ethics_justice({"label": "1", "scenario": t}, id=str(i))
@@ -266,9 +271,9 @@ def test_twitter_classes():
     files = {c: f.twitter_sentiment({"text": "t", "polarity": c}, id="x") for c in "024"}
     assert [row.label for row in files["0"] + files["4"]] == [0, 1]
     assert files["2"] == []
-    with pytest.raises(ValueError, match="x: column 'label' holds 2, none of 0, 1"):
+    with pytest.raises(ValueError, match="x: column 'label' has 2, not one of 0, 1"):
         f.twitter_sentiment({"text": "t", "label": 2}, id="x")
-    with pytest.raises(ValueError, match="x: column 'polarity' holds '1', none of 0, 2, 4"):
+    with pytest.raises(ValueError, match="x: column 'polarity' has '1', not one of 0, 2, 4"):
         f.twitter_sentiment({"text": "t", "polarity": "1"}, id="x")
 
 
@@ -302,17 +307,17 @@ def test_a_question_gives_as_many_right_answers_as_wrong_ones(right, wrong, each
     assert len({e.id for e in made}) == len(made) == 2 * each
 
 
-def test_an_answer_that_stands_as_right_and_wrong_is_never_a_wrong_row():
+def test_an_answer_listed_as_right_and_wrong_gives_no_wrong_row():
     row = {"paragraph": "P", "question": "Q", "answers": [("Jo", 1), ("jo ", 0), ("Al", 0)]}
     assert [e.text[-2:] for e in f.multirc(row, id="x")] == ["Jo", "Al"]
 
 
-def test_rows_of_one_question_are_gathered_wherever_they_stand():
+def test_rows_of_one_question_are_grouped_in_any_order():
     rows = [
         {"p": p, "q": q, "answer": a, "label": n, "idx": 0}
         for p, q, a, n in [("P", "Q", "a", 0), ("P", "R", "b", 1), ("P", "Q", "c", 1)]
     ]
-    assert list(gathered(rows, by=("p", "q"))) == [
+    assert list(group_answers(rows, by=("p", "q"))) == [
         {"p": "P", "q": "Q", "answers": [("a", 0), ("c", 1)]},
         {"p": "P", "q": "R", "answers": [("b", 1)]},
     ]
@@ -324,8 +329,8 @@ def test_pairs_with_a_sentence_in_common_are_one_group_across_pool_and_test():
         return f.paws(row, id=f"{first}{second}")[0]
 
     pool = (pair("d", "c"), pair("a", "b"), pair("x", "y"), pair("c", "b"))
-    rows = linked(Rows(pool, (pair("e", "d"),)))
+    rows = merge_linked_groups(Rows(pool, (pair("e", "d"),)))
     groups = [e.group for e in (*rows.pool, *rows.test)]
     assert groups == ["a", "a", "x", "a", "a"]
-    backwards = linked(Rows(pool[::-1], (pair("e", "d"),)))
+    backwards = merge_linked_groups(Rows(pool[::-1], (pair("e", "d"),)))
     assert [e.group for e in backwards.pool] == ["a", "x", "a", "a"]

@@ -49,7 +49,7 @@ def test_other_pixels_are_another_split(tmp_path):
     assert load_split(image_task(tmp_path, images=pixels)).fingerprint != one
 
 
-def test_a_picture_that_stands_twice_is_one_row(tmp_path):
+def test_a_repeated_image_is_one_row(tmp_path):
     pixels = np.repeat(RNG.integers(0, 256, (40, 4, 4), dtype=np.uint8), 2, axis=0)
     np.savez(tmp_path / "t.npz", image=pixels, label=np.arange(80) // 2 % 2)
     columns = Columns(category="label", image="image")
@@ -125,7 +125,7 @@ def test_an_invalid_feature_file_is_refused(tmp_path):
         features_in(tmp_path / "f.parquet", ["row:0"])
 
 
-def test_what_makes_features_has_an_identity(tmp_path):
+def test_feature_models_have_an_identity(tmp_path):
     path = tmp_path / "f.npz"
     np.savez(path, features=np.zeros((4, 2)))
     one = model_source(Model(name=str(path)))
@@ -139,13 +139,13 @@ def test_what_makes_features_has_an_identity(tmp_path):
         model_source(Model(name="./nowhere.npz"))
 
 
-def test_a_missing_timm_is_said_before_anything_runs(monkeypatch):
+def test_a_missing_timm_is_reported_at_planning(monkeypatch):
     monkeypatch.setattr("w2s_ray.data.models.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs timm.*pip install 'w2s_ray\[vision\]'"):
         model_source(Model(name="timm:vit_base_patch8_224.dino"))
 
 
-def test_models_of_images_and_tasks_of_texts_do_not_meet(tmp_path):
+def test_image_models_are_refused_for_text_tasks(tmp_path):
     text = """
 name: s
 task: {task}

@@ -126,7 +126,7 @@ def test_a_hub_task_is_keyed_by_its_commit(task, monkeypatch, cache):
     assert read == [COMMIT, "f" * 40]
 
 
-def test_what_is_unconfirmed_about_a_hub_task_stands_in_its_plan(task, monkeypatch):
+def test_unconfirmed_facts_about_a_hub_task_are_in_the_plan(task, monkeypatch):
     made = tuple(Example(f"train:{i}", f"text {i}", i % 2, f"{i}") for i in range(60))
     monkeypatch.setattr(inputs, "read_rows", lambda *args, **named: Rows(made))
     tweets = split_ref(task(name="twitter_sentiment", revision=COMMIT))
@@ -170,16 +170,16 @@ def test_a_sweep_is_resolved(tmp_path):
 def test_there_is_one_failed_request_only(tmp_path, monkeypatch, lookups):
     hub_library = pytest.importorskip("huggingface_hub")
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    asked = []
+    requests = []
 
     def look_up(self, name, **named):
-        asked.append((name, named["timeout"]))
+        requests.append((name, named["timeout"]))
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(hub_library.HfApi, "model_info", look_up)
     monkeypatch.setattr(hub_library.HfApi, "dataset_info", look_up)
     found = resolve(sweep(tmp_path, models=["org/a", "org/b", "org/c"]))
-    assert asked == [("org/a", hub.TIMEOUT_S)]
+    assert requests == [("org/a", hub.TIMEOUT_S)]
     assert found.provisional == ("a", "b", "c")
     assert lookups.failure == "the Hugging Face hub can't be reached (ConnectionError)"
 

@@ -48,13 +48,13 @@ def test_a_local_model_is_its_content(folder, tmp_path):
         ("training_args.bin", b"pickle", False),
     ],
 )
-def test_what_counts(folder, name, content, counts):
+def test_the_files_in_a_models_digest(folder, name, content, counts):
     before = folder_digest(folder)
     (folder / name).write_bytes(content)
     assert (folder_digest(folder) != before) == counts
 
 
-def test_a_digest_is_remembered_until_the_file_changes(folder, monkeypatch):
+def test_a_digest_is_cached_until_the_file_changes(folder, monkeypatch):
     before = folder_digest(folder)
     weights = folder / "model.safetensors"
     with monkeypatch.context() as patch:
@@ -138,7 +138,7 @@ def test_a_hub_model_that_cannot_be_resolved_is_provisional(revision, shown):
     assert source.identity == f"hub:gpt2@unresolved:{shown}"
 
 
-def test_the_hub_is_asked_for_the_commit(monkeypatch):
+def test_the_commit_is_requested_from_the_hub(monkeypatch):
     library = pytest.importorskip("huggingface_hub")
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(

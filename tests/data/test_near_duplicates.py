@@ -38,7 +38,7 @@ def parts_of(split, of=lambda row: [row.text]):
 
 
 @pytest.mark.parametrize("columns", [*FORMS, {}])
-def test_a_text_like_another_of_its_label_is_dropped_and_counted(tmp_path, task, columns):
+def test_near_duplicates_with_equal_labels_are_dropped_and_counted(tmp_path, task, columns):
     rows = [
         (variant(f"text number {i}"), i % 2, f"{i}.{v}")
         for i in range(100)
@@ -52,7 +52,7 @@ def test_a_text_like_another_of_its_label_is_dropped_and_counted(tmp_path, task,
 
 
 @pytest.mark.parametrize("columns", FORMS)
-def test_texts_alike_of_different_labels_stay_in_one_part(tmp_path, task, columns):
+def test_near_duplicates_with_different_labels_stay_in_one_part(tmp_path, task, columns):
     """Case may be what the label is about."""
     rows = [
         (variant(f"text number {i}"), label, f"{i}.{label}")
@@ -67,7 +67,7 @@ def test_texts_alike_of_different_labels_stay_in_one_part(tmp_path, task, column
 
 
 @pytest.mark.parametrize("group", [False, True])
-def test_pairs_alike_are_one_in_either_order_and_share_a_part(tmp_path, task, group):
+def test_near_duplicate_pairs_in_either_order_count_as_one(tmp_path, task, group):
     rows = []
     for i in range(150):
         a, b = f"first {i}", f"second {i}"
@@ -86,12 +86,12 @@ def test_a_pair_of_one_text_is_counted(tmp_path, task):
     assert split.dropped["same_text_twice"] == 3
 
 
-def test_the_plan_says_how_many(tmp_path, task):
+def test_the_plan_shows_the_number_of_near_duplicates(tmp_path, task):
     rows = [(v(f"text number {i}"), i % 2) for i in range(100) for v in (str, str.upper)]
-    asked = task(
+    own_task = task(
         name="mine", path=written(tmp_path, "tl", rows), columns=Columns(text="t", label="l")
     )
-    assert "dropped 100 near duplicate" in split_ref(asked).note
+    assert "dropped 100 near duplicate" in split_ref(own_task).note
 
 
 @pytest.mark.parametrize(

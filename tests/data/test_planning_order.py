@@ -48,20 +48,20 @@ def boolq(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize("name", ["some.jsonl", "train.jsonl"])
-def test_a_folder_and_its_only_file_are_read_apart(tmp_path, task, monkeypatch, order, name):
+def test_a_folder_and_its_only_file_are_cached_separately(tmp_path, task, monkeypatch, order, name):
     boolq(tmp_path / "d", name)
-    asked = [task(name="boolq", path=str(path)) for path in (tmp_path / "d", tmp_path / "d" / name)]
+    tasks = [task(name="boolq", path=str(path)) for path in (tmp_path / "d", tmp_path / "d" / name)]
     cold = []
-    for i, each in enumerate(asked):
+    for i, each in enumerate(tasks):
         monkeypatch.setenv("W2S_CACHE", str(tmp_path / f"cold-{i}"))
         cold.append(outcome(lambda each=each: split_ref(each)))
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "warm"))
     for i in (*order, *order):
-        assert outcome(lambda i=i: split_ref(asked[i])) == cold[i]
+        assert outcome(lambda i=i: split_ref(tasks[i])) == cold[i]
     assert isinstance(cold[0], str) is (name != "train.jsonl")
 
 
-def test_columns_and_names_of_one_file_are_read_apart(tmp_path, task):
+def test_columns_and_names_of_one_file_are_cached_separately(tmp_path, task):
     boolq(tmp_path / "d", "train.jsonl")
     path = str(tmp_path / "d" / "train.jsonl")
     columns = (
@@ -73,7 +73,7 @@ def test_columns_and_names_of_one_file_are_read_apart(tmp_path, task):
         Columns(first="question", second="passage", label="answer"),
         Columns(chosen="question", rejected="passage"),
     )
-    asked = [task(name="boolq", path=path, columns=each) for each in columns]
-    first = [split_ref(each) for each in asked]
+    tasks = [task(name="boolq", path=path, columns=each) for each in columns]
+    first = [split_ref(each) for each in tasks]
     assert len({found.fingerprint for found in first}) == len(columns)
-    assert [split_ref(each) for each in reversed(asked)] == first[::-1]
+    assert [split_ref(each) for each in reversed(tasks)] == first[::-1]

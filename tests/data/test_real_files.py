@@ -29,15 +29,15 @@ CASES = [
 def test_real_files(real, task, name, path, sizes, pool, test):
     if not (real / path).exists():
         pytest.skip(f"no {path} among the real task data")
-    train, validation, asked = sizes
+    train, validation, test_rows = sizes
     declared = task(
-        name=name, path=str(real / path), train=train, validation=validation, test=asked
+        name=name, path=str(real / path), train=train, validation=validation, test=test_rows
     )
     rows = read_rows(declared)
     assert len(rows.pool) == pool
     assert (rows.test and len(rows.test)) == test
     split = make_split(rows, task=declared)
-    assert [split.counts[part] for part in PARTS] == [train // 2, train // 2, validation, asked]
+    assert [split.counts[part] for part in PARTS] == [train // 2, train // 2, validation, test_rows]
     groups = [{row.group for row in split.parts[part]} for part in PARTS]
     assert sum(map(len, groups)) == len(set().union(*groups))
     for part in split.parts.values():

@@ -1,4 +1,4 @@
-"""The tensors that a model is said to have are those that transformers saves."""
+"""The tensors that a configuration implies are those that transformers saves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 
 from w2s_ray.config import ModelSource
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.data.descriptions import described
+from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.data.folders import model_files
-from w2s_ray.data.skeletons import lacks_head, misfit
+from w2s_ray.data.skeletons import lacks_head, tensor_mismatch
 
 SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 WIDE = {**SHAPE, "intermediate_size": 32, "max_position_embeddings": 32}
@@ -35,7 +35,7 @@ TIED = ("GPT2", "OPT", "Gemma", "Gemma3")
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("kind", ["Model", "head"])
-def test_a_saved_model_fits(name, kind, tmp_path):
+def test_the_tensors_of_a_saved_model_match(name, kind, tmp_path):
     import transformers
 
     family, shape = MODELS[name]
@@ -50,12 +50,14 @@ def test_a_saved_model_fits(name, kind, tmp_path):
     files = model_files(ModelSource(name="m", location=str(tmp_path), identity="sha256:m"))
     assert files is not None
     assert files.architecture is not None
-    assert misfit(files.tensors, files.architecture) == ""
+    assert tensor_mismatch(files.tensors, files.architecture) == ""
     assert files.layers == 2
     depth = "n_layer" if family == "GPT2" else "num_hidden_layers"
-    deeper = described({**{k: v for k, v in files.config.items() if k != "layer_types"}, depth: 3})
+    deeper = architecture_from_config(
+        {**{k: v for k, v in files.config.items() if k != "layer_types"}, depth: 3}
+    )
     assert isinstance(deeper, Architecture)
-    assert misfit(files.tensors, deeper) == "layers in config.json: 3, in the weights: 2"
+    assert tensor_mismatch(files.tensors, deeper) == "layers in config.json: 3, in the weights: 2"
     if not encoder:
         untied = family not in TIED
         assert lacks_head(files.tensors, files.architecture.skeleton) == (

@@ -11,7 +11,7 @@ import pytest
 from tests.data.layouts import HUB, ORIGINAL
 from w2s_ray.config import FORMS
 from w2s_ray.data import TASKS, Rows, make_split
-from w2s_ray.data.row_formats import Compared, gathered, grouped_runs, linked
+from w2s_ray.data.row_formats import Comparison, group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.sources import SourceUnavailable, read_rows, sampled
 
 
@@ -173,17 +173,17 @@ def test_original_files_give_what_the_hub_gives(tmp_path, task, name, packed):
                 archive.write(folder / file, f"some folder/{file}")
         folder = tmp_path / "data.zip"
     named = TASKS[name]
-    hub_rows = [gathered(rows, by=named.question) if named.question else rows for rows in made]
+    hub_rows = [group_answers(rows, by=named.question) if named.question else rows for rows in made]
     expected = [
         tuple(e for i, row in enumerate(rows) for e in named.format(row, id=str(i)))
         for rows in hub_rows
     ]
     held_out = expected[1] if named.files.test else None
     wanted = Rows(expected[0], held_out)
-    if named.grouped_runs:
-        wanted = Rows(tuple(grouped_runs(wanted.pool)), tuple(grouped_runs(wanted.test)))
-    if named.linked:
-        wanted = linked(wanted)
+    if named.has_variants:
+        wanted = Rows(tuple(group_variants(wanted.pool)), tuple(group_variants(wanted.test)))
+    if named.has_shared_texts:
+        wanted = merge_linked_groups(wanted)
     rows = read_rows(task(name=name, path=str(folder)))
     assert len(rows.pool) >= 8
     assert {row.label for row in rows.pool} == (
@@ -269,7 +269,7 @@ def test_a_folder_of_archives_names_the_one_to_give(tmp_path, task):
         read_rows(task(name="sentence_polarity", path=str(tmp_path)))
 
 
-def test_labels_beside_the_rows_must_be_as_many(tmp_path, task):
+def test_a_labels_file_must_have_one_label_per_row(tmp_path, task):
     put(tmp_path / "train.jsonl", lines({"goal": "g", "sol1": "a", "sol2": "b"}))
     put(tmp_path / "train-labels.lst", "0\n1\n")
     with pytest.raises(ValueError, match="2 labels for 1 rows of train"):
@@ -284,10 +284,10 @@ def test_two_files_for_one_split_are_refused(tmp_path, task):
 
 
 def test_the_embedded_task_makes_enough_rows(task, monkeypatch):
-    asked = {}
+    options = {}
 
     def task_rows(*, rows, seed):
-        asked.update(rows=rows, seed=seed)
+        options.update(rows=rows, seed=seed)
         return [(f"{seed} {i}", i % 2) for i in range(rows)]
 
     module = types.ModuleType("w2s_ray.data.embedded")
@@ -296,8 +296,8 @@ def test_the_embedded_task_makes_enough_rows(task, monkeypatch):
     declared = task(name="embedded", train=100, validation=10, test=20, split_seed=7)
     split = make_split(read_rows(declared), task=declared)
     assert sum(split.counts.values()) == 130
-    assert asked["seed"] == 7
-    assert asked["rows"] >= 130
+    assert options["seed"] == 7
+    assert options["rows"] >= 130
 
 
 def hub_sets(monkeypatch, sets):
@@ -362,8 +362,8 @@ def test_a_converted_dataset_is_read_from_the_parquet_branch(task, monkeypatch):
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_the_table_of_tasks_is_whole(name):
     named = TASKS[name]
-    pairs = isinstance(named.format, Compared) or len(getattr(named.format, "group", ())) == 2
-    assert named.linked == (pairs or named.form == "answers")
+    pairs = isinstance(named.format, Comparison) or len(getattr(named.format, "group", ())) == 2
+    assert named.has_shared_texts == (pairs or named.form == "answers")
     hub = named.hub
     if hub is None:
         return
@@ -403,7 +403,7 @@ def test_the_papers_tasks_are_all_there():
     assert {*paper, "amazon_polarity", "anthropic_hh", "creak"} <= set(TASKS)
 
 
-def test_an_unreachable_hub_says_what_to_do(task, monkeypatch):
+def test_an_unreachable_hub_gives_a_remedy(task, monkeypatch):
     hub_sets(monkeypatch, ConnectionError("no route"))
     with pytest.raises(SourceUnavailable, match=r"no route.*download the original files.*`path`"):
         read_rows(task(name="boolq"))

@@ -182,7 +182,7 @@ def test_properties(rows, own, balance, seed, sizes):
     try:
         split = make_split(made, task=task)
     except ValueError:
-        reject()  # too few rows; what is enough is said by the property below
+        reject()  # too few rows; the property below tests the bound
     assert list(split.parts) == list(PARTS)
     assert split.counts == {
         "supervisor_half": train // 2,
@@ -204,7 +204,7 @@ def test_properties(rows, own, balance, seed, sizes):
 
 @settings(max_examples=50, deadline=None)
 @given(labels=st.lists(st.integers(0, 1), min_size=40, max_size=120), data=st.data())
-def test_without_groups_all_that_is_available_can_be_asked_for(labels, data):
+def test_without_groups_all_available_rows_can_be_used(labels, data):
     rows = Rows(tuple(example(i, label) for i, label in enumerate(labels)))
     pairs = min(sum(labels), len(labels) - sum(labels))
     if pairs < 4:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.data.layouts import HUB, ORIGINAL, UNRELATED
 from w2s_ray.data import TASKS, make_split
-from w2s_ray.data.row_formats import Choice, gathered
+from w2s_ray.data.row_formats import Choice, group_answers
 from w2s_ray.data.sources import read_rows
 
 FAMILIES = [f"animal{chr(ord('a') + k)}" for k in range(12)]
@@ -39,7 +39,7 @@ def questions(name):
     """The rows of 20 questions, one row a question."""
     rows = [row for i in range(20) for row in HUB[name](i, "dog")]
     by = TASKS[name].question
-    return list(gathered(rows, by=by)) if by else rows
+    return list(group_answers(rows, by=by)) if by else rows
 
 
 def form_tells_label(format_row, rows):
@@ -54,7 +54,7 @@ def form_tells_label(format_row, rows):
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_the_form_of_a_text_does_not_tell_its_label(name):
+def test_the_format_of_a_text_does_not_reveal_its_label(name):
     """One public formatter writes the answer's letter for positives and its text for negatives."""
     format_row = TASKS[name].format
     rows = questions(name)
@@ -106,7 +106,7 @@ def test_related_rows_stay_in_one_part(name, declared):
         for i in range(60):
             family = f"{FAMILIES[i // 5]}{k}"
             made = HUB[name](i + 100 * k, family)
-            for row in gathered(made, by=named.question) if named.question else made:
+            for row in group_answers(made, by=named.question) if named.question else made:
                 family_of |= {example.content: family for example in named.format(row, id="x")}
     rows = read_rows(task)
     assert straddling(make_split(rows, task=task), family_of) == set()

@@ -44,24 +44,24 @@ def at_once(monkeypatch):
 
 def test_after_a_lost_connection_the_log_resumes_at_its_position():
     read: list[str] = []
-    said: list[str] = []
-    code = follow(Cluster(2, -1, -1, 3), "job", write=read.append, say=said.append)  # type: ignore[arg-type]
+    messages: list[str] = []
+    code = follow(Cluster(2, -1, -1, 3), "job", write=read.append, say=messages.append)  # type: ignore[arg-type]
     assert "".join(read) == "".join(LOG)
     assert code == 0
-    assert len(said) == 2, "one word for each loss, however many attempts it took"
-    assert all("connection is lost" in each for each in said)
+    assert len(messages) == 2, "one word for each loss, however many attempts it took"
+    assert all("connection is lost" in each for each in messages)
 
 
 @pytest.mark.parametrize(
     ("ends", "code", "expected"),
     [("FAILED", 2, 2), ("FAILED", None, 1), ("STOPPED", -15, STOPPED), ("SUCCEEDED", 0, 0)],
 )
-def test_the_job_s_exit_code_is_handed_on(ends, code, expected):
+def test_the_jobs_exit_code_is_returned(ends, code, expected):
     cluster = Cluster(ends=ends, code=code)
     assert follow(cluster, "job", write=str, say=str) == expected  # type: ignore[arg-type]
 
 
-def test_a_job_that_is_not_there_is_no_lost_connection():
+def test_a_missing_job_is_not_a_lost_connection():
     class Empty(Cluster):
         def details(self, job: str) -> Any:
             raise JobError("http://host has no job job")

@@ -47,13 +47,13 @@ def test_a_budget_goes_with_the_job_and_so_does_its_price(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"w2s_text": "other"}, "job j runs grid with another sweep file in the same store"),
         ({"w2s_budget": "9 USD"}, r"with another budget \(9 USD, not none\) in the same store"),
     ],
 )
-def test_a_running_job_with_other_settings_is_an_error(tmp_path, monkeypatch, more, said):
+def test_a_running_job_with_other_settings_is_an_error(tmp_path, monkeypatch, more, message):
     wanted = made(tmp_path, "store: s3://bucket/results\n")
     jobs = object.__new__(Jobs)
     jobs.address = "http://head:8265"
@@ -61,7 +61,7 @@ def test_a_running_job_with_other_settings_is_an_error(tmp_path, monkeypatch, mo
     monkeypatch.setattr(Jobs, "under_way", lambda self, sweep: [running])
     assert jobs.running_alike(wanted) == "j"
     running.metadata.update(more)
-    with pytest.raises(JobError, match=said):
+    with pytest.raises(JobError, match=message):
         jobs.running_alike(wanted)
 
 
@@ -77,7 +77,7 @@ def test_folders_that_the_cluster_does_not_see_are_refused_unless_shared(tmp_pat
         made(tmp_path, "store: s3://bucket/results\n", shared=True)
 
 
-def test_what_travels_is_a_package_that_runs_by_itself_and_the_sweep_file(tmp_path):
+def test_a_job_uploads_a_runnable_package_and_the_sweep_file(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(SWEEP)
     bare, whole = tmp_path / "bare", tmp_path / "whole"
@@ -88,11 +88,11 @@ def test_what_travels_is_a_package_that_runs_by_itself_and_the_sweep_file(tmp_pa
     pack({sweep.name: sweep}, into=whole, package=True)
     assert not list(whole.rglob("__pycache__"))
     code = "import importlib.metadata as m, w2s_ray; print(w2s_ray.__file__, m.version('w2s_ray'))"
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], cwd=whole, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert Path(said[0]).is_relative_to(whole)
-    assert list(whole.glob(f"w2s_ray-{said[1]}.dist-info/METADATA"))
+    assert Path(output[0]).is_relative_to(whole)
+    assert list(whole.glob(f"w2s_ray-{output[1]}.dist-info/METADATA"))
 
 
 def test_a_token_is_found_where_ray_would_find_it(tmp_path, monkeypatch):

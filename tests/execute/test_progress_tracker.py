@@ -14,7 +14,7 @@ from w2s_ray.execute.progress_tracker import ProgressTracker
 def test_a_fit_leaves_when_the_machine_of_any_of_its_workers_goes(monkeypatch, draining):
     monkeypatch.setattr(module, "draining_nodes", lambda: {draining})
 
-    async def asked() -> list[str]:
+    async def commands() -> list[str]:
         progress_tracker = ProgressTracker()
         await progress_tracker.attempt_starting("fit")
         await progress_tracker.fit_started("fit", "first", "there")
@@ -26,10 +26,10 @@ def test_a_fit_leaves_when_the_machine_of_any_of_its_workers_goes(monkeypatch, d
             await progress_tracker.step("other", 1, 2, "third"),
         ]
 
-    assert asyncio.run(asked()) == ["leave", "go"]
+    assert asyncio.run(commands()) == ["leave", "go"]
 
 
-def test_a_new_attempt_forgets_the_machines_of_the_last():
+def test_a_new_attempt_has_no_machines_of_the_last_one():
     async def nodes() -> set[str]:
         progress_tracker = ProgressTracker()
         await progress_tracker.fit_started("fit", "first", "there")
@@ -40,7 +40,7 @@ def test_a_new_attempt_forgets_the_machines_of_the_last():
     assert asyncio.run(nodes()) == {"second"}
 
 
-def test_a_requester_that_goes_hides_no_fit_that_another_has_running():
+def test_a_requester_that_ends_does_not_hide_anothers_running_fit():
     async def seen() -> list[dict[str, tuple[str, str, int]]]:
         progress_tracker, looks = ProgressTracker(), []
 
@@ -70,7 +70,7 @@ def test_a_requester_that_goes_hides_no_fit_that_another_has_running():
     ]
 
 
-def test_a_fit_that_several_wanted_took_its_time_once():
+def test_a_shared_fit_counts_its_time_once():
     async def seconds() -> dict[str, list[float]]:
         progress_tracker = ProgressTracker()
         for _ in range(3):

@@ -29,7 +29,7 @@ def base(monkeypatch) -> Path:
         yield Path(folder)
 
 
-def test_it_is_private_and_short_and_goes_at_the_end(base):
+def test_the_folder_is_private_short_and_removed_at_the_end(base):
     with ray_folder() as folder:
         assert folder.parent.parent == base
         assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
@@ -75,7 +75,7 @@ def test_temporary_files_of_started_processes_are_removed_at_the_end(
     assert not folder.parent.exists()
 
 
-def test_what_a_killed_process_left_is_removed_and_what_is_in_use_stays(base, monkeypatch):
+def test_folders_of_killed_processes_are_removed_and_those_in_use_stay(base, monkeypatch):
     code = (
         "import sys; from w2s_ray.execute.ray_folder import ray_folder\n"
         "with ray_folder() as folder: print(folder, flush=True); sys.stdin.read()"

@@ -56,7 +56,7 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
             progress_tracker=start_progress_tracker(),
             worker_pool=start_worker_pool(cluster),
         )
-        fits = [fit for fit in cluster.settled(plan).fits.values() if not fit.parents]
+        fits = [fit for fit in cluster.resolve_gpu_shares(plan).fits.values() if not fit.parents]
         yield Scene(context, store, fits)
         context.close()
 

@@ -161,7 +161,7 @@ def test_cancel_without_a_driver_is_an_error(tmp_path: Path):
     assert "a-job is no sweep file; for a job, say where: --address" in ended.stderr
 
 
-def test_what_ends_while_a_sweep_is_stopped_has_not_failed(tmp_path: Path):
+def test_runs_that_end_during_a_stop_have_not_failed(tmp_path: Path):
     from tests.plan.test_plan import SWEEP, inputs
     from w2s_ray.config import parse_sweep
     from w2s_ray.plan import make_plan

@@ -280,7 +280,7 @@ def test_a_study_records_how_many_of_its_trials_were_repeats(tmp_path, monkeypat
     }
 
 
-def test_a_study_of_which_repeats_alone_are_left_starts_nothing(tmp_path, monkeypatch):
+def test_a_study_with_only_repeats_left_starts_no_trials(tmp_path, monkeypatch):
     of, _ = both_of_two(tmp_path)
     done(of, "first", 0.7)
     done(of, "second", 0.8)

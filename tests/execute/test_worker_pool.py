@@ -55,7 +55,7 @@ class ProgressTracker:
         return SimpleNamespace(remote=remote)
 
 
-class World:
+class FakeWorkers:
     """The workers that a pool has started and killed."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch) -> World:
-    made = World()
+def workers(monkeypatch) -> FakeWorkers:
+    made = FakeWorkers()
     monkeypatch.setattr(warm_module, "start_worker", made.open)
     monkeypatch.setattr(warm_module.ray, "kill", made.killed.append)
     monkeypatch.setattr(warm_module, "process_of", lambda actor: None)
@@ -121,7 +121,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_no_more_fits_start_than_the_capacity_allows_and_workers_are_reused(world):
+def test_no_more_fits_start_than_the_capacity_allows_and_workers_are_reused(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         requests = [acquire(worker_pool, f"f{i}") for i in range(5)]
         await settle()
@@ -130,20 +130,20 @@ def test_no_more_fits_start_than_the_capacity_allows_and_workers_are_reused(worl
         await worker_pool.release(request("f0"))
         await settle()
         assert requests[2].result() is first
-        assert len(world.opened) == 2
+        assert len(workers.opened) == 2
 
     run(scenario)
 
 
-def test_a_repeated_request_keeps_its_worker(world):
+def test_a_repeated_request_keeps_its_worker(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         assert await acquire(worker_pool, "f0") is await acquire(worker_pool, "f0")
-        assert len(world.opened) == 1
+        assert len(workers.opened) == 1
 
     run(scenario)
 
 
-def test_several_requests_for_one_fit_get_its_worker_one_after_the_other(world):
+def test_several_requests_for_one_fit_get_its_worker_one_after_the_other(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "other")
         trials = [acquire(worker_pool, "same", "study", priority=n) for n in range(3)]
@@ -158,13 +158,13 @@ def test_several_requests_for_one_fit_get_its_worker_one_after_the_other(world):
         await settle()
         assert elsewhere.result() is worker
         await worker_pool.release(request("same", "second-study"))
-        assert len(world.opened) == 1
+        assert len(workers.opened) == 1
         assert await acquire(worker_pool, "next") is worker
 
     run(scenario, cpus=1)
 
 
-def test_two_calls_for_one_request_get_the_same_worker(world):
+def test_two_calls_for_one_request_get_the_same_worker(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "other")
         calls = [acquire(worker_pool, "same", "study") for _ in range(2)]
@@ -179,7 +179,7 @@ def test_two_calls_for_one_request_get_the_same_worker(world):
     run(scenario, cpus=1)
 
 
-def test_a_request_for_a_running_fit_uses_no_turn_and_no_capacity(world):
+def test_a_request_for_a_running_fit_uses_no_turn_and_no_capacity(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         await acquire(worker_pool, "same", "a")
         equal, next_in_line = (
@@ -192,7 +192,7 @@ def test_a_request_for_a_running_fit_uses_no_turn_and_no_capacity(world):
     run(scenario)
 
 
-def test_a_cancelled_request_stops_no_fit_that_has_other_requests(world):
+def test_a_cancelled_request_stops_no_fit_that_has_other_requests(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "same", "a")
         second, third = acquire(worker_pool, "same", "b"), acquire(worker_pool, "same", "c")
@@ -214,12 +214,12 @@ def test_a_cancelled_request_stops_no_fit_that_has_other_requests(world):
             "the last request: the fit stops"
         )
         assert calls_of(worker_pool) == [("attempt_starting", "same"), ("stop", "same")]
-        assert world.killed == []
+        assert workers.killed == []
 
     run(scenario)
 
 
-def test_a_stopping_fit_keeps_its_worker_until_it_has_ended_and_may_then_restart(world):
+def test_a_stopping_fit_keeps_its_worker_until_it_has_ended_and_may_then_restart(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "same", "a")
         assert not await worker_pool.cancel_request(request("same", "a"))
@@ -239,7 +239,7 @@ def test_a_stopping_fit_keeps_its_worker_until_it_has_ended_and_may_then_restart
     run(scenario, cpus=1)
 
 
-def test_a_worker_is_assigned_once_the_last_attempts_stop_is_void(world):
+def test_a_worker_is_assigned_once_the_last_attempts_stop_is_void(workers):
     """Else a busy progress tracker could give the new attempt the stop of the one before."""
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -258,25 +258,25 @@ def test_a_worker_is_assigned_once_the_last_attempts_stop_is_void(world):
     run(scenario, cpus=1)
 
 
-def test_a_fit_that_does_not_stop_in_time_is_killed_with_its_worker(world, monkeypatch):
+def test_a_fit_that_does_not_stop_in_time_is_killed_with_its_worker(workers, monkeypatch):
     monkeypatch.setattr(pool_module, "STOP_S", 0.01)
 
     async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "same", "a")
         await worker_pool.cancel_request(request("same", "a"))
         assert await asyncio.wait_for(acquire(worker_pool, "next"), 10) is not worker
-        assert world.killed == [worker]
+        assert workers.killed == [worker]
 
     run(scenario, cpus=1)
 
 
-def test_a_lost_worker_is_replaced_for_all_requests_for_its_fit(world):
+def test_a_lost_worker_is_replaced_for_all_requests_for_its_fit(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "same", "a")
         second = acquire(worker_pool, "same", "b")
         await settle()
         await worker_pool.release(request("same", "a"), worker_alive=False)
-        assert world.killed == [first]
+        assert workers.killed == [first]
         assert await second is not first
         again = acquire(worker_pool, "same", "a")
         await settle()
@@ -287,7 +287,7 @@ def test_a_lost_worker_is_replaced_for_all_requests_for_its_fit(world):
     run(scenario)
 
 
-def test_a_shared_step_of_a_chain_continues_for_the_other_trials(world):
+def test_a_shared_step_of_a_chain_continues_for_the_other_trials(workers):
     """An ended trial cancels all its requests: a step that another trial trains, its student."""
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -308,20 +308,20 @@ def test_a_shared_step_of_a_chain_continues_for_the_other_trials(world):
     run(scenario)
 
 
-def test_the_end_of_a_study_ends_no_fit_that_has_other_requests(world):
+def test_the_end_of_a_study_ends_no_fit_that_has_other_requests(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         shared = await acquire(worker_pool, "shared", "study", priority=3)
         own = await acquire(worker_pool, "own", "study", priority=4)
         other = acquire(worker_pool, "shared", "sweep")
         await settle()
         await worker_pool.cancel_queue("study")
-        assert world.killed == [own]
+        assert workers.killed == [own]
         assert await other is shared
 
     run(scenario)
 
 
-def test_a_draining_pool_continues_running_fits_and_starts_none(world):
+def test_a_draining_pool_continues_running_fits_and_starts_none(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         pruned, ended = (
             await acquire(worker_pool, "pruned", "a"),
@@ -341,16 +341,16 @@ def test_a_draining_pool_continues_running_fits_and_starts_none(world):
         await worker_pool.close()
         await settle()
         assert isinstance(waits.exception(), PoolClosed)
-        assert sorted(map(id, world.killed)) == sorted(map(id, [pruned, ended]))
+        assert sorted(map(id, workers.killed)) == sorted(map(id, [pruned, ended]))
 
     run(scenario)
 
 
-def test_a_worker_that_cannot_be_started_is_the_failure_of_its_request(world, monkeypatch):
+def test_a_worker_that_cannot_be_started_is_the_failure_of_its_request(workers, monkeypatch):
     def refuse(spec: WorkerSpec) -> PooledWorker:
         if spec == PAIR:
             raise ValueError("no such resource")
-        return world.open(spec)
+        return workers.open(spec)
 
     monkeypatch.setattr(warm_module, "start_worker", refuse)
 
@@ -369,7 +369,7 @@ def test_a_worker_that_cannot_be_started_is_the_failure_of_its_request(world, mo
     run(scenario)
 
 
-def test_a_failed_read_of_the_capacity_is_repeated(world, monkeypatch):
+def test_a_failed_read_of_the_capacity_is_repeated(workers, monkeypatch):
     monkeypatch.setattr(warm_module, "REFRESH_S", 0.001)
     replies = iter([ConnectionError("try again"), {"CPU": 2.0}])
 
@@ -388,7 +388,7 @@ def test_a_failed_read_of_the_capacity_is_repeated(world, monkeypatch):
     run(scenario, cpus=1)
 
 
-def test_queues_take_turns_however_long_one_of_them_is(world):
+def test_queues_take_turns_however_long_one_of_them_is(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         many = [acquire(worker_pool, f"a{i}", "study-a") for i in range(20)]
         await settle()
@@ -405,7 +405,7 @@ def test_queues_take_turns_however_long_one_of_them_is(world):
     run(scenario)
 
 
-def test_priority_decides_within_a_queue(world):
+def test_priority_decides_within_a_queue(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         acquire(worker_pool, "now", spec=PAIR)
         late = acquire(worker_pool, "late", priority=5)
@@ -419,7 +419,7 @@ def test_priority_decides_within_a_queue(world):
     run(scenario)
 
 
-def test_a_large_fit_is_not_starved_by_small_ones(world):
+def test_a_large_fit_is_not_starved_by_small_ones(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         acquire(worker_pool, "s0")
         acquire(worker_pool, "s1")
@@ -436,18 +436,18 @@ def test_a_large_fit_is_not_starved_by_small_ones(world):
     run(scenario)
 
 
-def test_an_idle_worker_with_another_spec_is_closed_where_capacity_is_needed(world):
+def test_an_idle_worker_with_another_spec_is_closed_where_capacity_is_needed(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         group = await acquire(worker_pool, "sharded", spec=PAIR)
         await worker_pool.release(request("sharded"))
         seat = await acquire(worker_pool, "single")
-        assert world.killed == [group]
+        assert workers.killed == [group]
         assert seat.spec == SINGLE
 
     run(scenario)
 
 
-def test_an_ended_group_is_not_reused(world):
+def test_an_ended_group_is_not_reused(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         group = await acquire(worker_pool, "one", spec=PAIR)
         await settle()
@@ -459,17 +459,17 @@ def test_an_ended_group_is_not_reused(world):
     run(scenario)
 
 
-def test_a_dead_worker_is_replaced_and_its_capacity_is_free(world):
+def test_a_dead_worker_is_replaced_and_its_capacity_is_free(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         first = await acquire(worker_pool, "one", spec=PAIR)
         await worker_pool.release(request("one"), worker_alive=False)
-        assert world.killed == [first]
+        assert workers.killed == [first]
         assert await acquire(worker_pool, "two", spec=PAIR) is not first
 
     run(scenario)
 
 
-def test_fractions_of_a_gpu_hold_several_fits(world):
+def test_fractions_of_a_gpu_hold_several_fits(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         requests = [acquire(worker_pool, f"f{i}", spec=THIRD) for i in range(4)]
         await settle()
@@ -478,7 +478,7 @@ def test_fractions_of_a_gpu_hold_several_fits(world):
     run(scenario, cpus=8, gpus=1)
 
 
-def test_a_cancelled_queue_loses_all_its_requests(world):
+def test_a_cancelled_queue_loses_all_its_requests(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         gone = [acquire(worker_pool, f"a{i}", "study-a") for i in range(3)]
         stays = acquire(worker_pool, "b", "study-b", priority=9)
@@ -491,19 +491,19 @@ def test_a_cancelled_queue_loses_all_its_requests(world):
     run(scenario)
 
 
-def test_idle_workers_are_closed_after_a_while(world, monkeypatch):
+def test_idle_workers_are_closed_after_a_while(workers, monkeypatch):
     monkeypatch.setattr(warm_module, "IDLE_S", 0.01)
 
     async def scenario(worker_pool: WorkerPool) -> None:
         worker = await acquire(worker_pool, "f0")
         await worker_pool.release(request("f0"))
         await asyncio.sleep(0.05)
-        assert world.killed == [worker]
+        assert workers.killed == [worker]
 
     run(scenario)
 
 
-def test_capacity_follows_the_cluster_and_idle_workers_close_where_it_shrinks(world):
+def test_capacity_follows_the_cluster_and_idle_workers_close_where_it_shrinks(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         requests = [acquire(worker_pool, f"f{i}") for i in range(4)]
         await settle()
@@ -513,7 +513,7 @@ def test_capacity_follows_the_cluster_and_idle_workers_close_where_it_shrinks(wo
         worker_pool._workers.resize({"CPU": 1.0})
         await worker_pool.release(request("f0"))
         await settle()
-        assert len(world.killed) == 1
+        assert len(workers.killed) == 1
         assert not requests[3].done()
         await worker_pool.release(request("f1"), worker_alive=False)
         await worker_pool.release(request("f2"), worker_alive=False)
@@ -523,7 +523,7 @@ def test_capacity_follows_the_cluster_and_idle_workers_close_where_it_shrinks(wo
     run(scenario)
 
 
-def test_a_cluster_without_capacity_still_runs_one_fit(world):
+def test_a_cluster_without_capacity_still_runs_one_fit(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         worker_pool._workers.resize({})
         assert (await acquire(worker_pool, "f0")).spec == SINGLE
@@ -531,17 +531,17 @@ def test_a_cluster_without_capacity_still_runs_one_fit(world):
     run(scenario)
 
 
-def test_at_the_end_of_a_sweep_every_worker_is_closed(world):
+def test_at_the_end_of_a_sweep_every_worker_is_closed(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
-        workers = [await acquire(worker_pool, "idle"), await acquire(worker_pool, "busy")]
+        acquired = [await acquire(worker_pool, "idle"), await acquire(worker_pool, "busy")]
         await worker_pool.release(request("idle"))
         await worker_pool.close()
-        assert sorted(map(id, world.killed)) == sorted(map(id, workers))
+        assert sorted(map(id, workers.killed)) == sorted(map(id, acquired))
 
     run(scenario)
 
 
-def test_shares_of_gpus_are_packed_into_whole_ones(world):
+def test_shares_of_gpus_are_packed_into_whole_ones(workers):
     large = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=0.6)
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -555,7 +555,7 @@ def test_shares_of_gpus_are_packed_into_whole_ones(world):
     run(scenario, cpus=8, gpus=2)
 
 
-def test_one_accelerator_type_may_be_full_while_another_is_not(world):
+def test_one_accelerator_type_may_be_full_while_another_is_not(workers):
     l4 = WorkerSpec(engine="torch", workers=1, cpus=1.0, gpus=1.0, accelerator="L4")
 
     async def scenario(worker_pool: WorkerPool) -> None:
@@ -569,39 +569,39 @@ def test_one_accelerator_type_may_be_full_while_another_is_not(world):
     run(scenario)
 
 
-def test_on_a_cluster_that_autoscales_workers_are_started_before_the_requests(world, monkeypatch):
+def test_on_a_cluster_that_autoscales_workers_are_started_before_the_requests(workers, monkeypatch):
     monkeypatch.setattr(warm_module, "SPARE_S", 0.01)
 
     async def scenario(worker_pool: WorkerPool) -> None:
         await worker_pool.expect_demand({SINGLE: 5})
-        assert len(world.opened) == 2, "as many as there will be capacity for"
+        assert len(workers.opened) == 2, "as many as there will be capacity for"
         first = await acquire(worker_pool, "f0")
-        assert len(world.opened) == 2
+        assert len(workers.opened) == 2
         await asyncio.sleep(0.05)
-        assert world.killed == [], "more requests are expected"
+        assert workers.killed == [], "more requests are expected"
         await worker_pool.expect_demand({SINGLE: 1})
         await asyncio.sleep(0.05)
-        assert len(world.killed) == 1
-        assert first not in world.killed
+        assert len(workers.killed) == 1
+        assert first not in workers.killed
 
     run(scenario, cluster=ELASTIC)
 
 
-def test_on_a_cluster_of_fixed_size_no_worker_is_started_ahead(world):
+def test_on_a_cluster_of_fixed_size_no_worker_is_started_ahead(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         await worker_pool.expect_demand({SINGLE: 5})
-        assert world.opened == []
+        assert workers.opened == []
 
     run(scenario)
 
 
-def test_a_draining_pool_assigns_no_workers_and_waits_for_running_fits(world):
+def test_a_draining_pool_assigns_no_workers_and_waits_for_running_fits(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         busy = await acquire(worker_pool, "f0")
         idle = await acquire(worker_pool, "f1")
         await worker_pool.release(request("f1"))
         await worker_pool.drain()
-        assert world.killed == [idle]
+        assert workers.killed == [idle]
         late = acquire(worker_pool, "f2")
         await settle()
         assert not late.done()
@@ -612,7 +612,7 @@ def test_a_draining_pool_assigns_no_workers_and_waits_for_running_fits(world):
     run(scenario)
 
 
-def test_a_closed_pool_rejects_queued_and_later_requests(world):
+def test_a_closed_pool_rejects_queued_and_later_requests(workers):
     async def scenario(worker_pool: WorkerPool) -> None:
         running, waiting = acquire(worker_pool, "f0"), acquire(worker_pool, "f1")
         await settle()
@@ -623,6 +623,6 @@ def test_a_closed_pool_rejects_queued_and_later_requests(world):
         assert isinstance(waiting.exception(), PoolClosed)
         assert isinstance(late.exception(), PoolClosed)
         await worker_pool.release(request("f0"))
-        assert len(world.opened) == 1
+        assert len(workers.opened) == 1
 
     run(scenario, cpus=1)

@@ -67,7 +67,7 @@ def planned(folder, form: str):
     return fits, store
 
 
-def told(fit, store, monkeypatch) -> list[tuple[list[str], bool]]:
+def tokenizer_calls(fit, store, monkeypatch) -> list[tuple[list[str], bool]]:
     """What the fit's tokenizer is given: texts, and whether it adds special tokens."""
     from w2s_ray.fits import training_data as module
 
@@ -93,7 +93,7 @@ def told(fit, store, monkeypatch) -> list[tuple[list[str], bool]]:
 )
 def test_a_model_reads_messages_in_its_own_form(folder, monkeypatch, form, name, text, special):
     fits, store = planned(folder, form)
-    given = told(fits[name], store, monkeypatch)
+    given = tokenizer_calls(fits[name], store, monkeypatch)
     texts = [one for texts, _ in given for one in texts]
     assert {added for _, added in given} == {special}
     number = texts[0].split()[1].removeprefix("a")
@@ -136,7 +136,7 @@ def test_a_model_that_changed_since_it_was_planned_is_refused(folder):
     assert f"{folder}/plain changed since the sweep was planned; run the sweep" in record.reason
 
 
-def test_what_a_template_refuses_is_named(folder, monkeypatch):
+def test_messages_that_a_template_refuses_are_named(folder, monkeypatch):
     from w2s_ray.data import inputs
 
     monkeypatch.setattr(inputs, "check_template", lambda *_, **__: None)  # as of a hub model
@@ -151,10 +151,10 @@ def test_what_a_template_refuses_is_named(folder, monkeypatch):
 def test_tokens_of_another_template_are_not_taken_from_the_cache(folder, monkeypatch):
     fits, store = planned(folder, "pairs")
     fit = fits["chat"]
-    assert told(fit, store, monkeypatch)
-    assert not told(fit, store, monkeypatch), "the cache has them"
+    assert tokenizer_calls(fit, store, monkeypatch)
+    assert not tokenizer_calls(fit, store, monkeypatch), "the cache has them"
     tokenizer_of(fit.source).chat_template = TEMPLATE.replace("[user]", "[human]") + "!"
     try:
-        assert told(replace(fit), store, monkeypatch)
+        assert tokenizer_calls(replace(fit), store, monkeypatch)
     finally:
         tokenizer_of(fit.source).chat_template = TEMPLATE

@@ -1,4 +1,4 @@
-"""Why an attempt ended is told from what was raised, however it is wrapped; retries are bounded."""
+"""The cause of a failure follows from the exception, also if it is wrapped; retries are bounded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wrapped(error: Exception) -> Exception:
         (GLOO, "worker_died"),
     ],
 )
-def test_a_cause_is_told_from_what_was_raised(error, cause):
+def test_the_cause_follows_from_the_exception(error, cause):
     assert cause_of(error) == cause
 
 
@@ -57,7 +57,7 @@ def test_a_cause_is_told_from_what_was_raised(error, cause):
         ({1: OSError(errno.ENOSPC, "full"), 0: GLOO}, "disk_full"),
     ],
 )
-def test_of_a_groups_failures_the_first_cause_counts_not_what_followed(failures, cause):
+def test_the_first_failure_of_a_group_is_the_cause(failures, cause):
     assert cause_of(WorkerGroupError("workers failed", failures)) == cause
 
 
@@ -70,14 +70,14 @@ def test_retries_are_bounded_for_each_cause_and_counted():
     assert not Retries(5).allow("diverged")
 
 
-def test_a_machine_that_is_taken_away_does_not_count_against_the_retries():
+def test_a_lost_machine_does_not_count_against_the_retries():
     retries = Retries(0)
     assert all(retries.allow("preempted") for _ in range(MOST_MOVES))
     assert not retries.allow("preempted")
     assert not retries.allow("worker_died")
 
 
-def test_only_a_store_or_disk_in_trouble_is_given_time():
+def test_only_failures_of_store_and_disk_are_retried_after_a_pause():
     retries = Retries(9)
     pauses = []
     for _ in range(7):

@@ -70,7 +70,7 @@ def student(model, form: str, *, oracle: bool) -> PlannedFit:
     return planned(model, form, train_on="student_half", labels=labels, early_stopping=stopping)
 
 
-def carried(store: Store, *fits: PlannedFit) -> list[list]:
+def run_fits(store: Store, *fits: PlannedFit) -> list[list]:
     found = []
     for fit in fits:
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
@@ -92,7 +92,7 @@ def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
         store.splits.write("s" * 20, table, {})
         monkeypatch.setattr("w2s_ray.fits.train_fit.TASKS", {})
         learner = student(model, form, oracle=oracle)
-        predictions.append(carried(store, supervisor(model, form), learner))
+        predictions.append(run_fits(store, supervisor(model, form), learner))
         steered.append(store.record(learner.id).summary["validation_loss"])
     (weak, learned), (weak_again, learned_again) = predictions
     assert weak == weak_again
@@ -112,9 +112,9 @@ def test_answers_are_kept_measured_and_checked_for_legality(tmp_path, model, mon
 
     monkeypatch.setattr("w2s_ray.fits.train_fit.TASKS", {"chess_puzzles": Rules})
     weak, learner = supervisor(model, "answers"), student(model, "answers", oracle=False)
-    told = carried(store, weak, learner)
+    results = run_fits(store, weak, learner)
     gold = {r["example_id"]: (r["text"], r["answer"]) for r in rows("answers", flipped=False)}
-    for fit, predicted in zip((weak, learner), told, strict=True):
+    for fit, predicted in zip((weak, learner), results, strict=True):
         exact = [p["answer"] == gold[p["example_id"]][1] for p in predicted]
         legal = [p["answer"] in gold[p["example_id"]][0].split() for p in predicted]
         summary = store.record(fit.id).summary
@@ -123,7 +123,7 @@ def test_answers_are_kept_measured_and_checked_for_legality(tmp_path, model, mon
         assert "test_log_loss" not in summary
     found = {row["run_id"]: row for row in scores(store).to_pylist()}
     row = found[learner.id]
-    same = [a["answer"] == b["answer"] for a, b in zip(*told, strict=True)]
+    same = [a["answer"] == b["answer"] for a, b in zip(*results, strict=True)]
     assert row["agreement"] == pytest.approx(sum(same) / len(same))
     assert row["accuracy"] == store.record(learner.id).summary["test_accuracy"]
     assert row["auc"] is row["log_loss"] is row["ece"] is None
@@ -131,7 +131,7 @@ def test_answers_are_kept_measured_and_checked_for_legality(tmp_path, model, mon
 
 def test_spaces_around_answers_change_nothing(tmp_path, model, monkeypatch):
     """Evaluation harnesses begin answers with a space."""
-    told = []
+    results = []
     for name, space in (("plain", "{}"), ("led", " {}"), ("wide", "\t{} \n")):
         monkeypatch.setenv("W2S_CACHE", str(tmp_path / name / "cache"))
         store = Store.open(tmp_path / name)
@@ -139,11 +139,11 @@ def test_spaces_around_answers_change_nothing(tmp_path, model, monkeypatch):
         store.splits.write("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
         monkeypatch.setattr("w2s_ray.fits.train_fit.TASKS", {})
         weak, learner = supervisor(model, "answers"), student(model, "answers", oracle=True)
-        predictions = carried(store, weak, learner)
+        predictions = run_fits(store, weak, learner)
         figures = [store.record(fit.id).summary["test_accuracy"] for fit in (weak, learner)]
-        told.append((predictions, figures, [r["accuracy"] for r in scores(store).to_pylist()]))
-    assert told[0] == told[1] == told[2]
-    assert max(told[0][1]) > 0
+        results.append((predictions, figures, [r["accuracy"] for r in scores(store).to_pylist()]))
+    assert results[0] == results[1] == results[2]
+    assert max(results[0][1]) > 0
 
 
 def test_kept_weights_are_a_model_that_a_sweep_can_name(tmp_path, model, monkeypatch):
@@ -153,7 +153,7 @@ def test_kept_weights_are_a_model_that_a_sweep_can_name(tmp_path, model, monkeyp
     store.splits.write("s" * 20, table, {})
     fit = supervisor(model, "pairs")
     kept = fit.execution.model_copy(update={"keep": "last"})
-    carried(store, replace(fit, execution=kept))
+    run_fits(store, replace(fit, execution=kept))
     folder = store.fetch_weights(fit.id, tmp_path / "fetched")
     source = model_source(Model(name=str(folder)))
     files = model_files(source)
@@ -183,7 +183,7 @@ def test_text_of_a_task_with_answers_leaves_the_answers_out(tmp_path, model, mon
         table = pa.Table.from_pylist(rows("answers", flipped=flipped), schema=SPLIT_ROWS)
         store.splits.write("s" * 20, table, {})
         fit = planned(model, "text", train_on="student_half", labels="none", predicts=("test",))
-        (predicted,) = carried(store, fit)
+        (predicted,) = run_fits(store, fit)
         assert predicted == []
         summary = store.record(fit.id).summary
         assert "test_accuracy" not in summary

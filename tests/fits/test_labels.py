@@ -93,7 +93,7 @@ def student(model: Path, stopping: EarlyStopping | None, transforms: Any = ()) -
     )
 
 
-def carried(store: Store, *fits: PlannedFit) -> list[list[float]]:
+def run_fits(store: Store, *fits: PlannedFit) -> list[list[float]]:
     found = []
     for fit in fits:
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
@@ -111,19 +111,19 @@ def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         write_split(store, rows, flipped=flipped)
-        predictions.append(carried(store, supervisor(model), student(model, stopping)))
+        predictions.append(run_fits(store, supervisor(model), student(model, stopping)))
     (weak, learned), (weak_again, learned_again) = predictions
     assert weak == weak_again
     assert (learned == learned_again) is not oracle
 
 
-def test_a_ceiling_does_learn_from_the_truth_so_the_test_above_can_fail(tmp_path, model, rows):
+def test_a_ceiling_depends_on_ground_truth(tmp_path, model, rows):
     ceiling = planned(model, train_on="student_half", labels="ground_truth", loss=XentLoss())
     found = []
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         write_split(store, rows, flipped=flipped)
-        found.append(carried(store, ceiling))
+        found.append(run_fits(store, ceiling))
     assert found[0] != found[1]
 
 
@@ -150,14 +150,14 @@ def test_a_students_targets_are_its_supervisors_probabilities(model, rows):
     ],
     ids=lambda transforms: "+".join(transform["kind"] for transform in transforms),
 )
-def test_transforms_see_no_truth_and_what_they_drop_is_counted(tmp_path, model, rows, transforms):
+def test_transforms_get_no_truth_and_dropped_rows_are_counted(tmp_path, model, rows, transforms):
     found = []
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
         write_split(store, rows, flipped=flipped)
-        taught = student(model, EarlyStopping(patience=1), transforms=transforms)
-        found.append(carried(store, supervisor(model), taught))
-        summary = store.record(taught.id).summary
+        learner = student(model, EarlyStopping(patience=1), transforms=transforms)
+        found.append(run_fits(store, supervisor(model), learner))
+        summary = store.record(learner.id).summary
         assert summary["train_rows"] + summary["dropped_rows"] == 48
         if any(transform["kind"] == "filter" for transform in transforms):
             assert summary["dropped_rows"] >= 5
@@ -193,7 +193,7 @@ def test_slices_are_disjoint_whole_groups_and_together_everything(groups, count)
         assert sum(any(groups[row] == name for row in one) for one in slices) == 1
 
 
-def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_asked_for(model, rows):
+def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_read(model, rows):
     assert [len(slice_rows([None] * 48, (i, 3))) for i in range(3)] == [16, 16, 16]
     table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
     ids = table.ids["student_half"]
@@ -205,13 +205,13 @@ def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_asked_for(
     assert len(made.train_NC) == 24
 
 
-def test_several_supervisors_teach_their_mean(tmp_path, model, rows):
+def test_labels_of_several_supervisors_are_averaged(tmp_path, model, rows):
     store = Store.open(tmp_path)
     write_split(store, rows, flipped=False)
     first = supervisor(model)
     recipe = first.recipe.model_copy(update={"seed": 1})
     second = PlannedFit(recipe.run_id, recipe, first.source, first.execution, first.task)
-    carried(store, first, second)
+    run_fits(store, first, second)
     means = []
     for source in ((first.id,), (second.id,), (first.id, second.id)):
         made = weak_labels(

@@ -134,7 +134,7 @@ def trained(plan: Plan, folder: Path, *, flipped: bool) -> Store:
     store.splits.write("f" * 20, pa.Table.from_pylist(rows, schema=SPLIT_ROWS), {})
     for fit in plan.fits.values():
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-        assert record.status == "done", f"{fit.called}: {record.traceback}"
+        assert record.status == "done", f"{fit.description}: {record.traceback}"
     return store
 
 
@@ -153,7 +153,7 @@ def predicted(store: Store, run: str) -> list[float]:
 
 def test_no_truth_of_a_cell_reaches_a_student_by_any_method(plan: Plan, stores) -> None:
     changed = {
-        fit.called: (fit, [predicted(store, fit.id) for store in stores])
+        fit.description: (fit, [predicted(store, fit.id) for store in stores])
         for fit in plan.fits.values()
         if "test" in fit.recipe.predicts
     }
@@ -162,14 +162,14 @@ def test_no_truth_of_a_cell_reaches_a_student_by_any_method(plan: Plan, stores) 
         assert (one == other) is not knows, called
 
 
-def test_what_saw_the_truth_is_called_an_oracle_and_nothing_else(plan: Plan, stores) -> None:
+def test_exactly_the_methods_that_use_ground_truth_are_marked_as_oracle(plan: Plan, stores) -> None:
     records = {record.id: record for record in stores[0].records()}
     for cell in cells_of(plan):
         found = objective(cell, records)
         assert found == ("oracle" if cell.method in ORACLES else "none"), cell.method
 
 
-def test_a_probe_reads_the_pretrained_or_the_taught_model_and_trains_a_head_alone(
+def test_a_probe_trains_only_a_head_on_the_pretrained_or_the_finetuned_model(
     plan: Plan, stores
 ) -> None:
     before, after = (
@@ -178,17 +178,17 @@ def test_a_probe_reads_the_pretrained_or_the_taught_model_and_trains_a_head_alon
         for cell in plan.cells
         if cell.method == method
     )
-    taught = plan.fits[after.parents[0]]
+    finetuned = plan.fits[after.parents[0]]
     assert before.recipe.model == "sha256:c" != after.recipe.model
     for probe in (before, after):
         assert stores[0].record(probe.id).summary["trained_parameters"] == 2 * 16
         assert probe.recipe.learns_from_ground_truth
-    assert not taught.recipe.learns_from_ground_truth
-    assert "test_accuracy" not in stores[0].record(taught.id).summary
+    assert not finetuned.recipe.learns_from_ground_truth
+    assert "test_accuracy" not in stores[0].record(finetuned.id).summary
     pretrained = Path(plan.inputs.models["c"].location)
     weights = [
         (Path(folder) / "model.safetensors").read_bytes()
-        for folder in (pretrained, *(store.weights(taught.id) or "" for store in stores))
+        for folder in (pretrained, *(store.weights(finetuned.id) or "" for store in stores))
     ]
     assert weights[1] == weights[2]  # the truth of all but half 1 is inverted in the second
     assert weights[0] != weights[1]
@@ -202,8 +202,8 @@ def planned_errors(
     Of the supervisor's stored predictions and of the model's hidden states, by NumPy alone.
     """
     rows = [row for row in store.splits.rows("f" * 20).to_pylist() if row["part"] == part]
-    told = store.predictions(cell.supervisor, part).to_pylist()
-    weak = {row["example_id"]: row["probability"] for row in told}
+    predictions = store.predictions(cell.supervisor, part).to_pylist()
+    weak = {row["example_id"]: row["probability"] for row in predictions}
     p = np.array([weak[row["example_id"]] for row in rows])
     truth = np.array([row["label"] for row in rows])
     errors = int(((p > 0.5) != truth).sum())
@@ -213,8 +213,10 @@ def planned_errors(
         case "confidence":
             first = np.argsort(np.abs(p - 0.5))
         case "adversarial":
-            said = regression(hidden_states(model, [row["text"] for row in rows]), truth, 1e-2)
-            first = np.argsort(np.where(truth == 1, said, 1 - said))
+            predicted_N = regression(
+                hidden_states(model, [row["text"] for row in rows]), truth, 1e-2
+            )
+            first = np.argsort(np.where(truth == 1, predicted_N, 1 - predicted_N))
         case _:
             first = np.arange(0)
     texts = [row["text"] for row in rows]
@@ -270,7 +272,7 @@ def test_a_student_is_trained_on_exactly_the_errors_that_are_planned(
             assert wrong == planned
 
 
-def test_what_transforms_drop_is_in_the_record(plan: Plan, stores) -> None:
+def test_rows_dropped_by_transforms_are_in_the_record(plan: Plan, stores) -> None:
     (cell,) = (cell for cell in plan.cells if cell.method == "filter")
     summary = stores[0].record(cell.student).summary
     assert summary["dropped_rows"] > 0
@@ -284,7 +286,7 @@ def test_every_method_is_another_student(plan: Plan, stores) -> None:
     assert len(set(found)) >= len(found) - 1  # oracle stopping may find what naive found
 
 
-def test_generative_finetuning_changes_what_student_and_ceiling_begin_with(
+def test_generative_finetuning_changes_the_initial_weights_of_student_and_ceiling(
     plan: Plan, stores
 ) -> None:
     cells = {cell.method: cell for cell in plan.cells}
@@ -297,7 +299,7 @@ def test_generative_finetuning_changes_what_student_and_ceiling_begin_with(
     assert stores[0].weights(read.student or "") is None
 
 
-def test_a_prompt_trains_nothing_and_shows_only_what_it_may(plan: Plan, stores) -> None:
+def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan, stores) -> None:
     for method in ("zero-shot", "few-shot", "few-shot with truth"):
         (cell,) = (cell for cell in plan.cells if cell.method == method)
         record = stores[0].record(cell.student)

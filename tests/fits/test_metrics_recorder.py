@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.learn.tiny import Asking, data_of, make_gpt2, recipe_of, source_of
+from tests.learn.tiny import CommandAt, data_of, make_gpt2, recipe_of, source_of
 from w2s_ray.config import EarlyStopping, Execution
 from w2s_ray.data.right import Truth
 from w2s_ray.fits.metrics_recorder import MetricsRecorder, mean_loss
@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_gpt2(tmp_path_factory.mktemp("gpt2"))
 
 
-def a_ledger(*, predicts: bool = True) -> MetricsRecorder:
+def a_recorder(*, predicts: bool = True) -> MetricsRecorder:
     return MetricsRecorder(
         truth_M=Truth(VALIDATION_TRUTH_M),
         test_truth_N=Truth(TEST_TRUTH_N) if predicts else None,
@@ -67,7 +67,7 @@ class Whole:
 
 
 def test_the_first_best_evaluation_by_ground_truth_is_noted(model: Path) -> None:
-    recorder, whole = a_ledger(), Whole()
+    recorder, whole = a_recorder(), Whole()
     trained(model, recorder)
     trained(model, whole)
     step, accuracy, on_test = max(whole.seen, key=lambda seen: (seen[1], -seen[0]))
@@ -89,30 +89,30 @@ def test_the_first_best_evaluation_by_ground_truth_is_noted(model: Path) -> None
 def test_noting_it_changes_no_weight_and_no_prediction(model: Path, tmp_path: Path) -> None:
     found = {}
     for predicts in (True, False):
-        recorder, folder = a_ledger(predicts=predicts), tmp_path / str(predicts)
+        recorder, folder = a_recorder(predicts=predicts), tmp_path / str(predicts)
         result = trained(model, recorder, weights=folder)
         found[predicts] = result, recorder, {p.name: p.read_bytes() for p in folder.iterdir()}
     noting, silent = found[True], found[False]
     assert noting[2] == silent[2]
     assert (noting[0].steps, noting[0].best_step) == (silent[0].steps, silent[0].best_step)
-    for part, told in noting[0].predicted.items():
-        values = told.probabilities
+    for part, predictions in noting[0].predicted.items():
+        values = predictions.probabilities
         assert np.array_equal(values, silent[0].predicted[part].probabilities)
     assert [row for row in noting[1].rows if not row[1].startswith("oracle/")] == silent[1].rows
     assert silent[1].oracle == {}
 
 
 @pytest.mark.parametrize("at", [3, 10, 20])
-def test_the_note_travels_with_checkpoints(at: int, model: Path, tmp_path: Path) -> None:
-    whole = a_ledger()
+def test_the_noted_evaluation_is_in_checkpoints(at: int, model: Path, tmp_path: Path) -> None:
+    whole = a_recorder()
     trained(model, whole)
-    first, again = a_ledger(), a_ledger()
+    first, again = a_recorder(), a_recorder()
     with pytest.raises(LeaveRequested):
         trained(
             model,
             first,
             checkpoints=RecordedCheckpoints(FolderCheckpoints(tmp_path, every_s=10_000), first),
-            control=Asking("leave", at=at),
+            control=CommandAt("leave", at=at),
         )
     kept = RecordedCheckpoints(FolderCheckpoints(tmp_path, every_s=10_000), again)
     trained(model, again, checkpoints=kept)
@@ -120,15 +120,15 @@ def test_the_note_travels_with_checkpoints(at: int, model: Path, tmp_path: Path)
     assert again.rows == whole.rows
 
 
-def test_an_evaluation_is_told_with_the_mean_training_loss_since_the_last() -> None:
+def test_an_evaluation_has_the_mean_training_loss_since_the_last() -> None:
     rows = [(1, "train/loss", 1.0), (1, "train/lr", 9.0), (2, "train/loss", 2.0)]
     rows += [(2, "validation/loss", 9.0), (3, "train/loss", 4.0)]
     assert mean_loss(rows, after=0, until=2) == 1.5
     assert mean_loss(rows, after=2, until=3) == 4.0
     assert mean_loss(rows, after=3, until=4) is None
-    told: list[Any] = []
+    reported: list[Any] = []
     recorder = MetricsRecorder(
-        truth_M=Truth(VALIDATION_TRUTH_M), evaluations=2, on_evaluation=told.append
+        truth_M=Truth(VALIDATION_TRUTH_M), evaluations=2, on_evaluation=reported.append
     )
     for step, loss in ((1, 1.0), (2, 3.0), (3, 5.0), (4, 6.0)):
         recorder.trained(step=step, total_steps=4, loss=loss, lr=0.1)
@@ -141,9 +141,9 @@ def test_an_evaluation_is_told_with_the_mean_training_loss_since_the_last() -> N
                 loss=0.6,
                 predict=lambda part: Predicted(np.zeros(0)),
             )
-    assert [(e["evaluations"], e["step"], e["train_loss"]) for e in told] == [
+    assert [(e["evaluations"], e["step"], e["train_loss"]) for e in reported] == [
         (1, 2, 2.0),
         (2, 4, 5.5),
     ]
     recorder.replay()
-    assert told[2:] == told[:2]
+    assert reported[2:] == reported[:2]

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from tests.support import NoCheckpoints, make_task
 from w2s_ray.config import SweepError, parse_sweep
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.inputs import resolve
-from w2s_ray.data.shapes import Shapes
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.plan import Plan, make_plan
 from w2s_ray.prepare import materialize
@@ -67,7 +67,7 @@ def store(plan, tmp_path_factory) -> Store:
     materialize(plan, store)
     for fit in plan.fits.values():
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-        assert record.status == "done", f"{fit.called}: {record.traceback}"
+        assert record.status == "done", f"{fit.description}: {record.traceback}"
     return store
 
 
@@ -90,7 +90,7 @@ def test_it_goes_through_to_the_end_and_a_checkpoint_is_another_model(plan, stor
     summary = store.find(small).summary  # type: ignore[union-attr]
     assert summary["steps"] == 2 * 128 // 16
     assert summary["trained_parameters"] == summary["parameters"]
-    estimated = Shapes(plan.inputs).model(plan.fits[small].source)
+    estimated = InputSizes(plan.inputs).architecture(plan.fits[small].source)
     assert not isinstance(estimated, str)
     tokens = len(load_file(folder / "model.safetensors")["transformer.wte.weight"])
     assert summary["parameters"] == estimated.parameters - (300 - tokens) * 8

@@ -46,17 +46,17 @@ def test_a_student_learns_the_supervisors_distribution(tmp_path):
     rows = SplitRows.of(store.splits.rows(fits["student"].recipe.split))
     assert rows.classes == tuple("0123456789")
     given = form_of(fits["student"].recipe).training_data(fits["student"], rows, store).data
-    told = store.predictions(records["supervisor"].id).to_pylist()
-    by_id = {(row["part"], row["example_id"]): row for row in told}
+    predictions = store.predictions(records["supervisor"].id).to_pylist()
+    by_id = {(row["part"], row["example_id"]): row for row in predictions}
     for part, targets in (
         ("student_half", given.train_targets_NC),
         ("validation", given.validation_targets_MC),
     ):
         for id_, label in zip(rows.ids[part], targets, strict=True):
-            said = by_id[part, id_]
-            assert np.allclose(label, said["probabilities"])
-            assert said["answer"] == rows.classes[int(np.argmax(said["probabilities"]))]
-            assert said["probability"] == pytest.approx(max(said["probabilities"]))
+            prediction = by_id[part, id_]
+            assert np.allclose(label, prediction["probabilities"])
+            assert prediction["answer"] == rows.classes[int(np.argmax(prediction["probabilities"]))]
+            assert prediction["probability"] == pytest.approx(max(prediction["probabilities"]))
     accuracy = {role: record.summary["test_accuracy"] for role, record in records.items()}
     assert 0.3 < accuracy["supervisor"] < 0.65
     assert accuracy["ceiling"] > accuracy["supervisor"] + 0.2
@@ -83,5 +83,5 @@ def test_worker_groups_are_refused(tmp_path):
     sweep = parse_sweep(
         SWEEP.format(strong="pixels:8") + "execution: {workers: 2, engine: deepspeed}"
     )
-    with pytest.raises(ValueError, match=r"execution.workers is 2, and task digits has features"):
+    with pytest.raises(ValueError, match=r"execution.workers is 2, but task digits has features"):
         plan_sweep(sweep, store=Store.open(tmp_path / "results"))

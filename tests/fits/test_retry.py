@@ -1,4 +1,4 @@
-"""A run is tried until it is settled, and every attempt is in the store in the end."""
+"""Retries of a run until it is done or has failed, with every attempt in the store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_attempt_that_could_not_be_written_is_counted_once_there_is_room(
     assert (ended.status, ended.attempts, ended.retries) == ("done", 3, {"disk_full": 2})
 
 
-def test_what_comes_again_is_not_tried_again(tmp_path):
+def test_failures_that_would_repeat_are_not_retried(tmp_path):
     store, fit, tried = Store.open(tmp_path), a_fit(), []
 
     def attempt() -> Record:

@@ -97,7 +97,7 @@ def test_a_damaged_file_of_rows_is_refused(folder, tmp_path, damage) -> None:
         stored_split(store, split)
 
 
-def test_the_command_says_it_in_one_line_and_the_remedy_works(folder, tmp_path) -> None:
+def test_the_command_reports_it_in_one_line_and_the_remedy_works(folder, tmp_path) -> None:
     sweep, store, plan, split = planned(folder, tmp_path)
     changed(store, split, "label", lambda label: 1 - label)
     run = w2s("run", sweep)

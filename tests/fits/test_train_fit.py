@@ -1,4 +1,4 @@
-"""The boundary of a fit's job: failures become records, an end that was asked for does not."""
+"""The result of `FitTraining`: failures become records, commands to end do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path)
 
 
-def a_job(raised: Exception) -> FitTraining:
+def a_training(raised: Exception) -> FitTraining:
     class Ending(FitTraining):
         def _train(self, store: Store, checkpoints: Any) -> Any:
             raise raised
@@ -39,15 +39,15 @@ def a_job(raised: Exception) -> FitTraining:
 
 
 @pytest.mark.parametrize("ended", [StopRequested(3, 12), LeaveRequested(3, 12)])
-def test_an_asked_for_end_reaches_the_caller_and_leaves_no_record(ended: Exception, store: Store):
-    job = a_job(ended)
+def test_a_stop_command_reaches_the_caller_and_leaves_no_record(ended: Exception, store: Store):
+    training = a_training(ended)
     with pytest.raises(type(ended)):
-        job.run(store, checkpoints=None)
-    assert store.attempts(job.fit.id) == []
+        training.run(store, checkpoints=None)
+    assert store.attempts(training.fit.id) == []
 
 
-def test_a_failure_becomes_a_record_with_its_cause_for_the_watch_to_write(store: Store):
-    record = a_job(OSError(errno.ENOSPC, "disk full")).run(store, checkpoints=None)
+def test_a_failure_becomes_a_record_with_its_cause(store: Store):
+    record = a_training(OSError(errno.ENOSPC, "disk full")).run(store, checkpoints=None)
     assert (record.status, record.cause) == ("failed", "disk_full")
     assert record.reason == "OSError: [Errno 28] disk full"
     assert "raise raised" in str(record.traceback)
@@ -55,10 +55,10 @@ def test_a_failure_becomes_a_record_with_its_cause_for_the_watch_to_write(store:
 
 
 def test_earlier_attempts_are_counted_by_cause(store: Store):
-    job = a_job(MemoryError())
+    training = a_training(MemoryError())
     for _ in range(2):
-        store.write_attempt(job.run(store, checkpoints=None))
-    third = job.run(store, checkpoints=None)
+        store.write_attempt(training.run(store, checkpoints=None))
+    third = training.run(store, checkpoints=None)
     assert (third.attempts, third.retries) == (3, {"out_of_memory": 2})
 
 

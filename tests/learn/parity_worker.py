@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests.learn.test_forms import answer_data, pair_data
-from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
+from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.errors import InputError
 from w2s_ray.learn.checkpoints import FolderCheckpoints
@@ -193,7 +193,7 @@ def ask(
     The fit that is then run in full goes on from the checkpoint, if one was left.
     """
     given["checkpoints"] = SharedFolder(folder / f"kept-{workers}-{job['name']}", every_s=10_000)
-    control = Asking(job["asks"], at=2) if int(os.environ["RANK"]) == 0 else None
+    control = CommandAt(job["asks"], at=2) if int(os.environ["RANK"]) == 0 else None
     try:
         fit(recipe, observer=Recorder(), control=control, **given)
     except (LeaveRequested, StopRequested) as caught:
@@ -202,4 +202,4 @@ def ask(
             "ended": (type(caught).__name__, caught.step),
             "kept": kept.name if kept else None,
         }
-    raise AssertionError("the control was not heard")
+    raise AssertionError("the command of the control had no effect")

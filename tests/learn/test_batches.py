@@ -12,7 +12,7 @@ LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=120).map(np.array)
 
 
 @given(LENGTHS, st.integers(1, 40), st.integers(1, 20), st.integers(-5, 2**40))
-def test_every_row_stands_in_exactly_one_batch(
+def test_every_row_is_in_exactly_one_batch(
     lengths: np.ndarray, batch_size: int, buckets: int, seed: int
 ) -> None:
     settings = {"batch_size": batch_size, "bucket_batches": buckets, "seed": seed, "epoch": 1}
@@ -49,7 +49,7 @@ def test_buckets_gather_similar_lengths() -> None:
 
 
 @given(LENGTHS, st.integers(1, 5), st.integers(1, 20))
-def test_a_layout_deals_every_row_once_and_equally_many_rounds(
+def test_a_layout_has_every_row_once_and_equal_rounds(
     lengths: np.ndarray, workers: int, micro_batch: int
 ) -> None:
     dealt = layout(lengths, workers=workers, micro_batch=micro_batch)

@@ -22,7 +22,7 @@ def test_frozen_weights_need_no_gradient_of_their_own() -> None:
     assert found == (forward + through + own) * tokens
 
 
-def test_no_gradient_passes_what_stands_before_a_probe() -> None:
+def test_a_probe_needs_no_gradient_of_the_backbone() -> None:
     backbone, head = 90, 10
     assert count(backbone + head, head, head) == 2 * 100 + 2 * head + 2 * head
 

@@ -151,13 +151,13 @@ def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: An
     tolerance = 1e-3 if "bf16" not in name else 1e-2
     expected = seen.losses[-len(got["losses"]) :]
     np.testing.assert_allclose(got["losses"], expected, atol=tolerance)
-    for part, told in result.predicted.items():
-        values = told.probabilities
+    for part, predictions in result.predicted.items():
+        values = predictions.probabilities
         np.testing.assert_allclose(
             got["result"].predicted[part].probabilities, values, atol=10 * tolerance
         )
-        assert got["result"].predicted[part].answers == told.answers
-        assert told.answers is None or len(set(told.answers)) > 5
+        assert got["result"].predicted[part].answers == predictions.answers
+        assert predictions.answers is None or len(set(predictions.answers)) > 5
     ours, theirs = result, got["result"]
     assert (ours.steps, ours.best_step, ours.stopped_early, ours.tokens) == (
         theirs.steps,
@@ -178,8 +178,10 @@ def test_kill_and_resume(name: str, workers: int, found: Any) -> None:
     whole, got = (results[workers][f"{how}-{name}"] for how in ("whole", "kill"))
     assert 0 < len(got["losses"]) < got["result"].steps
     assert got["losses"] == whole["losses"][-len(got["losses"]) :]
-    for part, told in whole["result"].predicted.items():
-        assert np.array_equal(got["result"].predicted[part].probabilities, told.probabilities)
+    for part, predictions in whole["result"].predicted.items():
+        assert np.array_equal(
+            got["result"].predicted[part].probabilities, predictions.probabilities
+        )
     kept = [p for p in (folder / f"kept-{workers}-kill-{name}").rglob("*") if p.is_file()]
     assert {p.suffix for p in kept} == {".pt", ".json", ".safetensors"}
     for state in (p for p in kept if p.suffix != ".json"):
@@ -210,8 +212,8 @@ def test_workers_with_different_checkpoints_end_the_attempt_together(
 def test_an_observer_may_predict_and_changes_nothing(workers: int, found: Any) -> None:
     predicting, silent = (found[1][workers][name] for name in ("predicts-3", "xent-3"))
     assert predicting["losses"] == silent["losses"]
-    for part, told in silent["result"].predicted.items():
-        values = told.probabilities
+    for part, predictions in silent["result"].predicted.items():
+        values = predictions.probabilities
         assert np.array_equal(predicting["result"].predicted[part].probabilities, values)
     assert len(predicting["test"]) == 4
     assert np.array_equal(predicting["test"][-1], silent["result"].predicted["test"].probabilities)
@@ -219,12 +221,13 @@ def test_an_observer_may_predict_and_changes_nothing(workers: int, found: Any) -
 
 
 @pytest.mark.parametrize(
-    ("what", "told"), [("leave", ("LeaveRequested", "step")), ("stop", ("StopRequested", None))]
+    ("command", "expected"),
+    [("leave", ("LeaveRequested", "step")), ("stop", ("StopRequested", None))],
 )
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_end_together(what: str, told: Any, workers: int, found: Any) -> None:
-    got = found[1][workers][f"{what}-2"]
-    name, kept = told
+def test_workers_end_together(command: str, expected: Any, workers: int, found: Any) -> None:
+    got = found[1][workers][f"{command}-2"]
+    name, kept = expected
     step = 2 if workers == 1 else 6  # several workers are asked at evaluations: steps 3 and 6
     assert got["ended"] == (name, step)
     assert got["kept"] == (f"step-{step}" if kept else None)

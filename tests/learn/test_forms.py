@@ -143,15 +143,15 @@ def prompts(rows: int, seed: int) -> tuple[list[str], list[str]]:
 
 def answer_data(source: ModelSource, rows: int = 200, **changed: Any) -> AnswerData:
     def spans(texts: list[str], answers: list[str]) -> SpanRows:
-        told = tokenize_answers(answers, source=source, most=4)
-        asked = tokenize(texts, source=source, max_tokens=32, less=4)
-        return SpanRows.of(zip((asked.row(i) for i in range(len(asked))), told, strict=True))
+        targets = tokenize_answers(answers, source=source, most=4)
+        inputs = tokenize(texts, source=source, max_tokens=32, less=4)
+        return SpanRows.of(zip((inputs.row(i) for i in range(len(inputs))), targets, strict=True))
 
-    train, (asked, right), test = prompts(rows, 1), prompts(30, 2), prompts(30, 3)
-    held = {"validation": asked, "test": test[0]}
+    train, (inputs, right), test = prompts(rows, 1), prompts(30, 2), prompts(30, 3)
+    held = {"validation": inputs, "test": test[0]}
     given = {
         "train": spans(*train),
-        "validation": spans(asked, right),
+        "validation": spans(inputs, right),
         "validation_answers": tuple(right),
         "predict": {p: tokenize(t, source=source, max_tokens=32, less=4) for p, t in held.items()},
         "texts": lambda made: detokenize((row[row >= 0] for row in made), source=source),
@@ -186,10 +186,10 @@ def test_the_loss_is_of_the_answers_tokens_alone(model: ModelSource) -> None:
     rows = SpanRows.of([([3, 4, 5], [6, 7]), ([8, 0], [0])])
     ids, lengths, starts = map(torch.from_numpy, rows.pad([0, 1], built.pad_id))
     nll = built(ids, lengths, starts)
-    for i, (read, told) in enumerate([([3, 4, 5], [6, 7]), ([8, 0], [0])]):
-        logits = built.backbone(input_ids=torch.tensor([read + told])).logits[0]
+    for i, (read, targets) in enumerate([([3, 4, 5], [6, 7]), ([8, 0], [0])]):
+        logits = built.backbone(input_ids=torch.tensor([read + targets])).logits[0]
         log_p = torch.log_softmax(logits.float(), dim=-1)
-        expected = -sum(log_p[len(read) + k - 1, token] for k, token in enumerate(told))
+        expected = -sum(log_p[len(read) + k - 1, token] for k, token in enumerate(targets))
         torch.testing.assert_close(nll[i], expected, rtol=0, atol=1e-5)
     logits = built.backbone(input_ids=ids, use_cache=False).logits
     logits.retain_grad()
@@ -287,7 +287,7 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path: Path) -> None:
         tokenize_answers(["w1"], source=endless, most=4)
 
 
-def test_an_encoder_writes_nothing(bert: ModelSource) -> None:
+def test_an_encoder_is_refused_for_generation(bert: ModelSource) -> None:
     with pytest.raises(ValueError, match="rows of the form answers need a causal language model"):
         build_model(bert, tuning=FullTuning(), seed=0, form="answers")
 
@@ -316,7 +316,7 @@ def test_every_token_of_a_text_but_its_first_is_learned_once(model: ModelSource)
 
 
 @pytest.mark.parametrize("tuning", [FullTuning(), LoraTuning()], ids=["full", "lora"])
-def test_text_leaves_a_model_that_others_begin_with(
+def test_language_modelling_keeps_weights_that_other_fits_start_from(
     model: ModelSource, tmp_path: Path, tuning: Any
 ) -> None:
     recipe = recipe_of(
@@ -343,7 +343,7 @@ def test_text_stops_by_loss_alone(model: ModelSource, tmp_path: Path) -> None:
         run(wrong, text_data(model), model, weights=tmp_path / "w")
 
 
-def test_weights_along_the_way_survive_a_kill(model: ModelSource, tmp_path: Path) -> None:
+def test_weights_of_checkpoints_survive_a_kill(model: ModelSource, tmp_path: Path) -> None:
     recipe = recipe_of({"epochs": 3}, form="text", labels="none", checkpoints=(2, 20))
     folder = FolderCheckpoints(tmp_path / "c", every_s=0)
     execution = Execution(gpus_per_worker=0, checkpoint_every_s=0.001)

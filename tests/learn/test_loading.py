@@ -99,12 +99,12 @@ HALF = {
 
 @pytest.mark.parametrize("case", HALF)
 def test_weights_that_do_not_fit_are_refused(case: str, tmp_path: Path) -> None:
-    change, said = HALF[case]
+    change, message = HALF[case]
     folder = tensors(make_gpt2(tmp_path), change)
     for call in (lambda: build(folder), lambda: check_files(source_of(folder, "m"))):
         found = line(call)
         assert "don't fit its config.json (GPT2Model)" in found
-        assert said in found
+        assert message in found
 
 
 def test_config_and_weights_that_disagree_are_refused(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_errors_of_the_machine_are_not_the_models(tmp_path: Path) -> None:
             raise fault
         assert not isinstance(caught.value, InputError)
     missing = OSError("o/m does not appear to have a file named config.json.")
-    said = r"model h \(o/m\) can't be loaded: o/m does not"
-    with pytest.raises(InputError, match=said), reading(hub):
+    message = r"model h \(o/m\) can't be loaded: o/m does not"
+    with pytest.raises(InputError, match=message), reading(hub):
         raise missing
 
 
@@ -236,7 +236,7 @@ def bidirectional(folder: Path) -> Path:
     return made("Gemma3TextModel", folder, use_bidirectional_attention=True)
 
 
-def test_a_decoder_that_looks_to_the_right_is_refused(tmp_path: Path) -> None:
+def test_a_decoder_with_bidirectional_attention_is_refused(tmp_path: Path) -> None:
     source = source_of(bidirectional(tmp_path), "m")
     model = build(tmp_path)
     assert model.causal
@@ -251,7 +251,7 @@ def test_a_decoder_that_looks_to_the_right_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["classes", "answers", "pairs"])
-def test_a_decoder_that_looks_to_the_left_is_not(form: FormName, tmp_path: Path) -> None:
+def test_a_decoder_with_causal_attention_is_accepted(form: FormName, tmp_path: Path) -> None:
     model = build(made("Gemma3ForCausalLM", tmp_path), form=form)
     check_padding(model, source=source_of(tmp_path, "m"), device=torch.device("cpu"))
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
+from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import (
     ConfidenceLoss,
     ConfidenceReferenceLoss,
@@ -47,7 +47,7 @@ def assert_same(one: FitResult, other: FitResult) -> None:
     """Two results that are equal to the bit, whatever time they took."""
     ours, theirs = ({k: v for k, v in vars(r).items() if k != "seconds"} for r in (one, other))
     parts = [
-        {part: told.probabilities for part, told in both.pop("predicted").items()}
+        {part: predictions.probabilities for part, predictions in both.pop("predicted").items()}
         for both in (ours, theirs)
     ]
     assert ours == theirs
@@ -69,7 +69,7 @@ def test_a_fit_learns_and_reports(kind: str, request: pytest.FixtureRequest) -> 
     assert result.evaluated_tokens == 12 * validation + test
     assert result.train_loss == seen.losses[-1]
     assert result.parameters == result.trained_parameters
-    found = {part: told.probabilities for part, told in result.predicted.items()}
+    found = {part: predictions.probabilities for part, predictions in result.predicted.items()}
     assert {part: (len(p), p.dtype) for part, p in found.items()} == {
         "validation": (21, np.float32),
         "test": (17, np.float32),
@@ -137,7 +137,7 @@ def test_a_fit_that_left_goes_on_to_the_same_bits(
     kept = FolderCheckpoints(tmp_path, every_s=10_000)
     seen = Recorder()
     with pytest.raises(LeaveRequested) as caught:
-        run(recipe, gpt2, checkpoints=kept, control=Asking("leave", at=at), observer=seen)
+        run(recipe, gpt2, checkpoints=kept, control=CommandAt("leave", at=at), observer=seen)
     assert (caught.value.step, caught.value.total_steps) == (at, 12) == (len(seen.losses), 12)
     assert kept.latest() == tmp_path / f"step-{at}"
     resumed, resumed_seen = run(recipe, gpt2, checkpoints=kept)
@@ -147,7 +147,7 @@ def test_a_fit_that_left_goes_on_to_the_same_bits(
 
 def test_a_fit_that_leaves_without_checkpoints_just_ends(gpt2: ModelSource) -> None:
     with pytest.raises(LeaveRequested, match="left its machine after step 3 of 12"):
-        run(recipe_of(), gpt2, control=Asking("leave", at=3))
+        run(recipe_of(), gpt2, control=CommandAt("leave", at=3))
 
 
 def test_a_stopped_fit_leaves_no_checkpoint_even_if_one_is_due(
@@ -155,17 +155,17 @@ def test_a_stopped_fit_leaves_no_checkpoint_even_if_one_is_due(
 ) -> None:
     kept, seen = FolderCheckpoints(tmp_path, every_s=0), Recorder()
     with pytest.raises(StopRequested) as caught:
-        run(recipe_of(), gpt2, checkpoints=kept, control=Asking("stop", at=3), observer=seen)
+        run(recipe_of(), gpt2, checkpoints=kept, control=CommandAt("stop", at=3), observer=seen)
     assert caught.value.step == 3 == seen.evaluations[-1]["step"]
     assert kept.latest() is None
 
 
-def test_a_control_that_says_go_changes_nothing(gpt2: ModelSource) -> None:
-    control = Asking("stop", at=13)
-    asked, seen = run(recipe_of(), gpt2, control=control)
+def test_a_control_that_returns_go_changes_nothing(gpt2: ModelSource) -> None:
+    control = CommandAt("stop", at=13)
+    stopped, seen = run(recipe_of(), gpt2, control=control)
     straight, straight_seen = run(recipe_of(), gpt2)
-    assert (control.questions, seen.losses) == (12, straight_seen.losses)
-    assert_same(asked, straight)
+    assert (control.calls, seen.losses) == (12, straight_seen.losses)
+    assert_same(stopped, straight)
 
 
 @pytest.mark.parametrize("ended", [StopRequested(3, 12), LeaveRequested(3, 12)])
@@ -216,7 +216,7 @@ def test_a_resumed_fit_predicts_nothing_twice(gpt2: ModelSource, tmp_path: Path)
     straight, _ = run(recipe, gpt2)
     assert straight.best_step == 3
     with pytest.raises(LeaveRequested):
-        run(recipe, gpt2, checkpoints=kept, control=Asking("leave", at=11))
+        run(recipe, gpt2, checkpoints=kept, control=CommandAt("leave", at=11))
     Counting.rows = 0
     resumed, seen = run(recipe, gpt2, checkpoints=kept, engine=Counting)
     assert Counting.rows == 21 * len(seen.evaluations) + 17
@@ -245,7 +245,7 @@ def test_the_seconds_of_a_resumed_fit_include_those_before(
 ) -> None:
     kept = FolderCheckpoints(tmp_path, every_s=1000)
     with pytest.raises(LeaveRequested):
-        run(recipe_of(), gpt2, checkpoints=kept, control=Asking("leave", at=5))
+        run(recipe_of(), gpt2, checkpoints=kept, control=CommandAt("leave", at=5))
     (state,) = tmp_path.glob("step-*/loop.json")
     content = json.loads(state.read_text())
     assert 0 < content["seconds"] < 1000
@@ -434,7 +434,7 @@ def test_a_damaged_checkpoint_costs_time_and_no_result(
     straight, _ = run(recipe, gpt2)
     first = kept()
     with pytest.raises(LeaveRequested):
-        run(recipe, gpt2, checkpoints=first, control=Asking("leave", at=5))
+        run(recipe, gpt2, checkpoints=first, control=CommandAt("leave", at=5))
     first.close()
     (path,) = (p for p in store.files.find("work/fit") if p.endswith(file or ".done"))
     data = store.files.read(path)

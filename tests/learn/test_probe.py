@@ -17,15 +17,15 @@ from w2s_ray.learn.forms.features import FeatureData, fit_probe
 CLASSES = ("0", "1", "2")
 
 
-class Watch:
+class Observer:
     def __init__(self):
         self.evaluations = []
 
-    def trained(self, **told):
+    def trained(self, **evaluation):
         pass
 
-    def evaluated(self, **told):
-        self.evaluations.append(told)
+    def evaluated(self, **evaluation):
+        self.evaluations.append(evaluation)
 
 
 def made_data(*, n: int = 120, width: int = 4, seed: int = 0) -> FeatureData:
@@ -56,7 +56,7 @@ def recipe(**changed) -> FitRecipe:
 
 def test_it_finds_the_optimum_of_softmax_regression_on_soft_labels():
     data = made_data()
-    result = fit_probe(recipe(training={"epochs": 1500}), data=data, observer=Watch())
+    result = fit_probe(recipe(training={"epochs": 1500}), data=data, observer=Observer())
     mean, spread = data.train_ND.mean(0), data.train_ND.std(0)
 
     def probabilities(x, features):
@@ -81,7 +81,7 @@ def test_it_finds_the_optimum_of_softmax_regression_on_soft_labels():
 def test_the_same_seed_gives_the_same_and_another_order_another():
     data, short = made_data(), {"batch_size": 16, "epochs": 3}
     runs = [
-        fit_probe(recipe(training=short, seed=seed), data=data, observer=Watch())
+        fit_probe(recipe(training=short, seed=seed), data=data, observer=Observer())
         for seed in (0, 0, 1)
     ]
     first, again, other = (run.predicted["test"].probabilities for run in runs)
@@ -92,24 +92,24 @@ def test_the_same_seed_gives_the_same_and_another_order_another():
 def test_early_stopping_goes_back_to_the_best_weights():
     data = made_data(n=12)
     overfit = replace(data, train_targets_NC=np.eye(3, dtype="f4")[data.train_targets_NC.argmax(1)])
-    watch = Watch()
+    observer = Observer()
     stopping = EarlyStopping(patience=2, metric="loss")
     result = fit_probe(
         recipe(training={"lr": 0.5, "epochs": 60}, early_stopping=stopping),
         data=overfit,
-        observer=watch,
+        observer=observer,
     )
-    losses = [told["loss"] for told in watch.evaluations]
+    losses = [evaluation["loss"] for evaluation in observer.evaluations]
     assert result.stopped_early
     assert result.steps < result.total_steps
     assert result.validation_loss == pytest.approx(min(losses))
-    assert result.best_step == watch.evaluations[int(np.argmin(losses))]["step"]
+    assert result.best_step == observer.evaluations[int(np.argmin(losses))]["step"]
 
 
 def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
     data = made_data()
     result = fit_probe(
-        recipe(training={"epochs": 20}), data=data, observer=Watch(), weights=tmp_path / "w"
+        recipe(training={"epochs": 20}), data=data, observer=Observer(), weights=tmp_path / "w"
     )
     state = load_file(tmp_path / "w" / "probe.safetensors")
     logits = data.predict["test"] @ state["weight"].T + state["bias"]
@@ -118,12 +118,12 @@ def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
     assert np.abs(found - result.predicted["test"].distribution).max() < 1e-4
 
 
-def test_it_ends_when_asked_to():
+def test_a_probe_ends_on_command():
     control = SimpleNamespace(asked=lambda: "stop")
     with pytest.raises(StopRequested):
-        fit_probe(recipe(), data=made_data(), observer=Watch(), control=control)
+        fit_probe(recipe(), data=made_data(), observer=Observer(), control=control)
 
 
 def test_a_loss_of_two_classes_is_refused():
     with pytest.raises(ValueError, match=r"a probe of several classes has only xent"):
-        fit_probe(recipe(loss=ConfidenceLoss()), data=made_data(), observer=Watch())
+        fit_probe(recipe(loss=ConfidenceLoss()), data=made_data(), observer=Observer())

@@ -1,4 +1,4 @@
-"""Asking a model: what stands in a prompt, and the words' probabilities against the model's own."""
+"""Prompting: the content of a prompt, and the probabilities of the answer words."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
     assert result.validation_agreement == float(np.mean(np.array(expected) > 0.5))
 
 
-def test_a_prompt_that_is_too_long_loses_its_beginning(source: ModelSource, tmp_path: Path) -> None:
+def test_a_long_prompt_is_truncated_from_the_left(source: ModelSource, tmp_path: Path) -> None:
     long = prompt_rows(PROMPT, " ".join(["w1"] * 100) + " ", ["w5"], source=source, max_tokens=8)
     tokens = long[1].tokens.row(0).tolist()
     assert len(tokens) == 8

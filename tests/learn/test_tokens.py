@@ -31,7 +31,7 @@ def add_tokenizer(folder: Path, *, special: bool) -> None:
     ).save_pretrained(folder)
 
 
-def test_over_long_texts_lose_their_beginning(tmp_path: Path) -> None:
+def test_long_texts_are_truncated_from_the_left(tmp_path: Path) -> None:
     add_tokenizer(make_gpt2(tmp_path), special=False)
     rows = tokenize(["w0 w1 w2 w3 w4", "w7", ""], source=source_of(tmp_path, "g"), max_tokens=3)
     assert rows.row(0).tolist() == [6, 7, 8]
@@ -84,7 +84,7 @@ def test_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_cache_tells_keys_apart_and_makes_once(tmp_path: Path) -> None:
+def test_the_cache_distinguishes_keys_and_computes_once(tmp_path: Path) -> None:
     made: list[int] = []
 
     def make(value: int) -> TokenRows:

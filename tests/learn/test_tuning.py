@@ -69,7 +69,7 @@ def test_a_probe_changes_the_head_alone_and_learns(
         ("bert", ("encoder.layer.1.",), "encoder.layer.0."),
     ],
 )
-def test_last_layers_change_with_what_stands_after_them(
+def test_last_layers_and_the_modules_after_them_change(
     kind: str, last: tuple[str, ...], first: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     source = request.getfixturevalue(kind)
@@ -146,7 +146,7 @@ def test_decay_of_everything_to_the_initial_weights_leaves_one_step(
     assert apart["zero"] > 0.5
 
 
-def test_without_weight_decay_its_aim_changes_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
+def test_without_weight_decay_its_target_changes_nothing(gpt2: ModelSource, tmp_path: Path) -> None:
     one, other = (
         trained(recipe_of({"weight_decay_to": to}), gpt2, tmp_path / to)[2]
         for to in ("zero", "initial")

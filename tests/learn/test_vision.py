@@ -52,7 +52,7 @@ def test_blocks_are_means_of_the_pixels():
     assert (again[0] == found).all()
 
 
-def test_pixels_are_prepared_as_the_model_says(tmp_path):
+def test_pixels_are_prepared_by_the_models_settings(tmp_path):
     folder = make_vit(
         tmp_path / "vit", size={"height": 16, "width": 16}, image_mean=[0.1, 0.2, 0.3]
     )
@@ -84,23 +84,23 @@ def test_a_language_model_reads_no_images(tmp_path):
         features_of(IMAGES, source=source(folder), on_gpu=False)
 
 
-def test_timm_is_asked_for_a_model_without_its_head(monkeypatch):
-    asked = {}
+def test_timm_models_are_created_without_a_head(monkeypatch):
+    created = {}
 
     class Mean(torch.nn.Module):
         def forward(self, pixels):
             return pixels.mean(dim=(2, 3))
 
     def create_model(name, **options):
-        asked.update(name=name, **options)
+        created.update(name=name, **options)
         return Mean()
 
-    said = {"input_size": (3, 8, 8), "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop_pct": 0.5}
-    data = SimpleNamespace(resolve_model_data_config=lambda model: said)
+    data_config = {"input_size": (3, 8, 8), "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop_pct": 0.5}
+    data = SimpleNamespace(resolve_model_data_config=lambda model: data_config)
     monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model, data=data))
     model = source("timm:resnet50.a1").model_copy(update={"revision": "abc"})
     features = features_of(IMAGES, source=model, on_gpu=False)
-    assert asked == {"name": "hf-hub:timm/resnet50.a1@abc", "pretrained": True, "num_classes": 0}
+    assert created == {"name": "hf-hub:timm/resnet50.a1@abc", "pretrained": True, "num_classes": 0}
     middle = np.stack(IMAGES)[:, 4:12, 4:12].mean((1, 2)) / 255
     assert np.allclose(features, (middle - 0.5) / 0.25, atol=1e-4)
 

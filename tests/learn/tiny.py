@@ -65,21 +65,21 @@ def data_of(train: int = 44, validation: int = 21, test: int = 17) -> ClassData:
     )
 
 
-class Asking:
-    """A control that asks `what` from question `at` on, counted from 1."""
+class CommandAt:
+    """A control that returns `command` from call `at` on, counted from 1."""
 
-    def __init__(self, what: Command, *, at: int) -> None:
-        self.what = what
+    def __init__(self, command: Command, *, at: int) -> None:
+        self.command = command
         self.at = at
-        self.questions = 0
+        self.calls = 0
 
     def asked(self) -> Command:
-        self.questions += 1
-        return self.what if self.questions >= self.at else "go"
+        self.calls += 1
+        return self.command if self.calls >= self.at else "go"
 
 
 class Recorder:
-    """An observer that keeps what it saw, and raises after `stop_after` steps if told to."""
+    """An observer that records its calls, and raises after step `stop_after` if it is given."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.losses: list[float] = []

@@ -48,7 +48,7 @@ print(float(loss_sum(GeneralizedLoss(q=0.5), logits, labels, statistic=None, pro
 
 @pytest.mark.slow
 def test_one_file_and_one_line_are_a_method(tmp_path: Path) -> None:
-    section = (ROOT / "docs" / "own-method.md").read_text().split("\n## A change of labels")[0]
+    section = (ROOT / "docs" / "own-method.md").read_text().split("\n## A transform of labels")[0]
     file, line = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert len(line.strip().splitlines()) == 1
     shutil.copytree(

@@ -54,7 +54,7 @@ def made(errors, rows: LabelledRows) -> LabelledRows:
 @pytest.mark.parametrize("errors", KINDS, ids=lambda errors: errors.kind)
 @settings(max_examples=25)
 @given(seed=st.integers(0, 50), rows=st.integers(1, 30), classes=st.integers(2, 4))
-def test_as_many_errors_as_the_real_one_makes_hard_and_the_same_again(errors, seed, rows, classes):
+def test_simulated_labels_are_hard_and_have_the_real_number_of_errors(errors, seed, rows, classes):
     before = labelled(seed, rows, classes)
     after = made(errors, before)
     assert len(wrong_of(after)) == len(wrong_of(before))
@@ -131,7 +131,7 @@ def regression(points: np.ndarray, truth: np.ndarray, l2: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_adversarial_errors_are_those_nearest_to_what_the_features_say(seed):
+def test_adversarial_errors_follow_the_features(seed):
     before = labelled(seed)
     truth = before.ground_truth.classes_N
     p = regression(before.activations_ND, truth, 1e-2)

@@ -109,8 +109,8 @@ def test_rows_in_one_place_are_never_their_own_neighbours():
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
 def test_a_filter_drops_the_share_that_its_probe_contradicts_most(probe, share: float):
     rows = labelled()
-    said = probe.predict(rows.activations_ND, rows.labels_NC)
-    apart = np.abs(said[:, 1] - rows.labels_NC[:, 1])
+    predicted_NC = probe.predict(rows.activations_ND, rows.labels_NC)
+    apart = np.abs(predicted_NC[:, 1] - rows.labels_NC[:, 1])
     found, kept = applied(Filter(by=probe, share=share), rows)
     assert len(kept) == ROWS - round(share * ROWS)
     dropped = sorted(set(range(ROWS)) - set(kept))
@@ -132,7 +132,7 @@ def test_logistic_regression_is_at_its_minimum():
     assert abs((p - y).mean()) < 1e-3
 
 
-def test_logistic_regression_of_one_class_says_that_class():
+def test_logistic_regression_of_one_class_predicts_that_class():
     rows = labelled()
     certain = rows.relabelled(np.tile([0.0, 1.0], (ROWS, 1)))
     assert np.array_equal(applied(Relabel(by=Logistic()), certain)[0], certain.labels_NC)
@@ -167,8 +167,10 @@ def test_topofilter_keeps_the_largest_components_then_drops_the_worst(seed: int)
     assert set(kept) <= set(np.flatnonzero(found).tolist())
     assert len(kept) == min(int(found.sum()), ROWS - round(share * ROWS))
     inside = np.flatnonzero(found)
-    said = knn_reference(rows.activations_ND[inside], rows.labels_NC[inside], k)
-    apart = dict(zip(inside.tolist(), np.abs(said - rows.labels_NC[inside])[:, 1], strict=True))
+    predicted_NC = knn_reference(rows.activations_ND[inside], rows.labels_NC[inside], k)
+    apart = dict(
+        zip(inside.tolist(), np.abs(predicted_NC - rows.labels_NC[inside])[:, 1], strict=True)
+    )
     dropped = set(inside.tolist()) - set(kept)
     assert not dropped or min(apart[i] for i in dropped) >= max(apart[i] for i in kept) - 1e-6
 

@@ -1,4 +1,4 @@
-"""Estimates against what torch counts and holds, and what they say of stages and devices."""
+"""Estimates compared with torch's counts of FLOPs and bytes; choices of stages and devices."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from w2s_ray.config import (
     XentLoss,
 )
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.data.descriptions import architecture_of, described
+from w2s_ray.data.descriptions import architecture_from_config, architecture_of
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.lengths import Lengths, note_tokens, quantiles, token_lengths
-from w2s_ray.data.shapes import Shapes
 from w2s_ray.ladder import MODELS, folder
 from w2s_ray.plan.estimates import (
     Estimator,
     estimate_fit,
-    fits,
+    fits_on_device,
     gpu_fraction,
     memory,
-    smallest,
+    smallest_sharding,
 )
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
@@ -73,7 +73,7 @@ LORA = LoraTuning(rank=4)
 
 
 def tuned(tuning: Any, model: Architecture) -> Any:
-    """`tuning`, with targets named where peft has none for the family."""
+    """`tuning`, with explicit targets if peft has no default for the family."""
     if tuning.kind != "lora" or model.adapted is not None:
         return tuning
     return LoraTuning(rank=4, targets=(model.of_attention[0].name,))
@@ -86,18 +86,18 @@ def config_of(name: str, layers: int = 3) -> Any:
 
     family, settings = CONFIGS[name]
     depth = {"gpt2": "n_layer", "distilbert": "n_layers"}.get(family, "num_hidden_layers")
-    nothing = {"bos_token_id": 1, "eos_token_id": 2}
-    config = AutoConfig.for_model(family, **{**nothing, **settings, depth: layers})
+    tokens = {"bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model(family, **{**tokens, **settings, depth: layers})
     models._silence(config)
     return config
 
 
 def shape(name: str, layers: int = 3) -> Architecture:
-    return known(config_of(name, layers).to_dict())
+    return architecture(config_of(name, layers).to_dict())
 
 
-def known(config: dict[str, Any]) -> Architecture:
-    found = described(config)
+def architecture(config: dict[str, Any]) -> Architecture:
+    found = architecture_from_config(config)
     assert isinstance(found, Architecture), found
     return found
 
@@ -131,12 +131,12 @@ def batch() -> tuple[Any, Any]:
     return torch.randint(3, 90, (ROWS, TOKENS)), torch.full((ROWS,), TOKENS)
 
 
-def counted(work: Any) -> int:
+def counted(compute: Any) -> int:
     from benchmarks.estimates import counter
 
-    with counter() as found:
-        work()
-    return found.get_total_flops()
+    with counter() as counts:
+        compute()
+    return counts.get_total_flops()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -146,7 +146,7 @@ def test_parameters_follow_from_the_configuration(name):
 
 
 @pytest.mark.parametrize("size", MODELS)
-def test_parameters_of_the_ladder_are_those_of_its_weights(size):
+def test_parameters_of_the_ladder_match_its_weights(size):
     from safetensors import safe_open
 
     source = ModelSource(name=size, location=str(folder(size)), identity="sha256:x")
@@ -160,7 +160,7 @@ def test_parameters_of_the_ladder_are_those_of_its_weights(size):
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("tuning", [FullTuning(), LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_flops_are_those_that_torch_counts(name, tuning, checkpointed):
+def test_flops_match_torchs_counter(name, tuning, checkpointed):
     tuning = tuned(tuning, shape(name))
     model, (ids, lengths) = built(name, tuning=tuning, checkpointed=checkpointed), batch()
     outputs: list[Any] = []
@@ -175,7 +175,7 @@ def test_flops_are_those_that_torch_counts(name, tuning, checkpointed):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("tuning", [FullTuning(), LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_saved_activations_are_those_that_autograd_keeps(name, tuning, precision):
+def test_saved_activations_match_autograd(name, tuning, precision):
     tuning = tuned(tuning, shape(name))
     found = [saved_bytes(name, layers, tuning, precision) for layers in (2, 4)]
     a_layer = (found[1] - found[0]) / 2 / (ROWS * TOKENS)
@@ -209,7 +209,7 @@ def saved_bytes(name: str, layers: int, tuning: Any, precision: str) -> int:
 
 
 @pytest.mark.parametrize("case", ["full", "confidence, micro-batches of 8"])
-def test_a_whole_fit_of_the_ladder_takes_what_was_estimated(case):
+def test_the_flops_of_a_whole_fit_match_the_estimate(case):
     from benchmarks import estimates
 
     few = {"student_half": 128, "validation": 16, "test": 32}
@@ -219,11 +219,11 @@ def test_a_whole_fit_of_the_ladder_takes_what_was_estimated(case):
         rows, {**training, "epochs": 1, "evaluations_per_epoch": 1}, confidence=confidence
     )
     execution = Execution(gpus_per_worker=0, **chosen)
-    told = estimates.measured_flops(rows, recipe, execution)
+    measured = estimates.measured_flops(rows, recipe, execution)
     exact = estimates.estimated(rows, recipe, execution, exact=True)
     guessed = estimates.estimated(rows, recipe, execution, exact=False)
-    assert exact.flops.total == pytest.approx(told, rel=0.03)
-    assert guessed.flops.total == pytest.approx(told, rel=0.03)
+    assert exact.flops.total == pytest.approx(measured, rel=0.03)
+    assert guessed.flops.total == pytest.approx(measured, rel=0.03)
     assert exact.tokens == rows.tokens["student_half"].lengths.sum()
 
 
@@ -236,13 +236,13 @@ def test_memory_of_the_ladder_is_not_underestimated_nor_far_off():
         training, chosen, _ = estimates.CASES[case]
         recipe = estimates.recipe_of(rows, training, confidence=False)
         execution = Execution(gpus_per_worker=0, **chosen)
-        told = estimates.measured_memory(rows, recipe, execution)
+        measured = estimates.measured_memory(rows, recipe, execution)
         guess = estimates.estimated(rows, recipe, execution, exact=True).memory.total
-        assert 0.97 <= guess / told <= 1.2
+        assert 0.97 <= guess / measured <= 1.2
 
 
 SMALL = {**MLP, "num_hidden_layers": 2, "pad_token_id": 0}
-OTHERS = (
+UNSUPPORTED = (
     ({"model_type": "mamba", "hidden_size": WIDTH, "num_hidden_layers": 2}, "two dimensions"),
     ({"model_type": "qwen3_moe", **SMALL}, "as mixtures of experts have"),
     ({"model_type": "gemma2", **SMALL}, "attention holds every score in memory (eager)"),
@@ -255,18 +255,18 @@ OTHERS = (
 )
 
 
-def test_what_is_no_stack_of_attention_and_mlp_is_not_estimated(tmp_path):
+def test_unsupported_architectures_are_not_estimated(tmp_path):
     source = ModelSource(name="odd", location=str(tmp_path), identity="sha256:x")
     assert "not on this machine" in str(architecture_of(source))
-    for config, why in OTHERS:
+    for config, reason in UNSUPPORTED:
         (tmp_path / "config.json").write_text(json.dumps(config))
         found = str(architecture_of(source))
         assert found.startswith(f"odd ({config.get('model_type')}) is not estimated: ")
-        assert why in found
+        assert reason in found
         assert "\n" not in found
 
 
-def test_padding_is_that_of_sorted_draws():
+def test_padding_follows_from_sorted_batches():
     lengths = Lengths(64, quantiles(list(range(1, 65))), 32.5, "tokenized")
     alone = padded(lengths, together=1, sorted_rows=64)
     assert alone.tokens == pytest.approx(64 * 32.5, rel=0.02)
@@ -275,7 +275,7 @@ def test_padding_is_that_of_sorted_draws():
     assert padded(lengths, together=64, sorted_rows=64).tokens == 64 * 64
 
 
-def test_tokens_are_exact_where_this_machine_made_them(tmp_path, monkeypatch):
+def test_lengths_are_exact_for_rows_tokenized_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_CACHE", str(tmp_path))
     source = ModelSource(name="m", location="nowhere", identity="sha256:x")
     rows = {"split": "s", "part": "test", "source": source, "max_tokens": 50}
@@ -283,11 +283,11 @@ def test_tokens_are_exact_where_this_machine_made_them(tmp_path, monkeypatch):
     def found() -> Lengths:
         return token_lengths(**rows, rows=4, words=(10.0, 20.0, 60.0))
 
-    assert found().how == "words"
+    assert found().source == "words"
     assert found().quantiles == (14.0, 28.0, 50.0)  # 1.4 tokens a word, cut at max_tokens
     assert token_lengths(**rows, rows=4, words=None).quantiles == (50.0, 50.0)
     note_tokens([3, 5, 7, 9], **rows)
-    assert (found().how, found().mean, found().at(1.0)) == ("tokenized", 6.0, 9.0)
+    assert (found().source, found().mean, found().at(1.0)) == ("tokenized", 6.0, 9.0)
 
 
 LARGE = {
@@ -300,45 +300,45 @@ LARGE = {
 }
 
 
-def of_large(**chosen: Any) -> Memory:
+def large_memory(**chosen: Any) -> Memory:
     execution = Execution.model_validate({"engine": "deepspeed", "workers": 8, **chosen})
-    return memory(known(LARGE), training=Training(), execution=execution, longest=512)
+    return memory(architecture(LARGE), training=Training(), execution=execution, longest=512)
 
 
-def test_a_stage_shards_what_it_says():
-    stages = [of_large(zero_stage=stage) for stage in range(4)]
-    parameters = known(LARGE).parameters
+def test_each_zero_stage_shards_its_part_of_the_memory():
+    stages = [large_memory(zero_stage=stage) for stage in range(4)]
+    parameters = architecture(LARGE).parameters
     assert [round(m.weights / parameters, 2) for m in stages] == [4, 4, 4, 0.5]
     assert [round(m.gradients / parameters, 2) for m in stages] == [4, 4, 0.5, 0.5]
     assert [round(m.optimizer / parameters, 2) for m in stages] == [8, 1.5, 1.5, 1.5]
-    offloaded = of_large(zero_stage=3, offload="cpu")
+    offloaded = large_memory(zero_stage=3, offload="cpu")
     assert offloaded.weights == offloaded.optimizer == 0
     assert offloaded.host == pytest.approx(stages[3].optimizer + parameters * (0.5 + 0.5), rel=1e-3)
 
 
-def least(device_gb: float, **training: Any) -> str:
-    found = smallest(
-        known(LARGE),
+def smallest(device_gb: float, **training: Any) -> str:
+    found = smallest_sharding(
+        architecture(LARGE),
         training=Training(**training),
         execution=Execution(engine="deepspeed", workers=2),
         longest=512,
         device_bytes=device_gb * 1e9,
     )
-    return found.said if found else "none"
+    return found.text if found else "none"
 
 
 def test_the_smallest_stage_that_fits_is_named():
     lora = {"tuning": LORA, "precision": "bf16"}
-    assert [least(gb) for gb in (500, 120, 80, 8)] == [
+    assert [smallest(gb) for gb in (500, 120, 80, 8)] == [
         "1 device",
         "ZeRO-1 x 4",
         "ZeRO-2 x 8",
         "none",
     ]
-    assert least(80, **lora) == "ZeRO-3 x 2"
+    assert smallest(80, **lora) == "ZeRO-3 x 2"
 
 
-def test_fractions_of_a_gpu_fill_it():
+def test_fits_with_a_fraction_fill_the_gpu():
     room = 80e9
     for total in (0.0, 1e9, 5e9, 30e9, 60e9):
         found = gpu_fraction(Memory(total, 0, 0, 0), room)
@@ -348,7 +348,7 @@ def test_fractions_of_a_gpu_fill_it():
         assert found == 1 / together
     assert gpu_fraction(Memory(70e9, 0, 0, 0), room) == 1
     assert gpu_fraction(Memory(80e9, 0, 0, 0), room) is None
-    assert fits(Memory(78e9, 0, 0, 0), room)
+    assert fits_on_device(Memory(78e9, 0, 0, 0), room)
 
 
 def recipe(**changes: Any) -> FitRecipe:
@@ -361,13 +361,13 @@ def recipe(**changes: Any) -> FitRecipe:
     return FitRecipe(**{**known, "loss": XentLoss(), "training": Training(), "seed": 0, **changes})
 
 
-def test_a_prompt_trains_nothing_and_reads_every_row_with_either_word():
+def test_a_prompted_fit_counts_two_passes_and_no_training():
     model, rows = shape("gpt2"), Lengths(64, (10.0, 10.0), 10.0, "tokenized")
-    asked = {}
+    by_shots = {}
     for shots in (0, 2):
         made = recipe(prompt=Prompt(shots=shots), predicts=("validation", "test"))
-        asked[shots] = estimate_fit(made, Execution(), model=model, lengths=lambda part: rows)
-    found = asked[0]
+        by_shots[shots] = estimate_fit(made, Execution(), model=model, lengths=lambda part: rows)
+    found = by_shots[0]
     assert (found.tokens, found.trained_parameters) == (0, 0)
     assert (found.flops.forward, found.flops.backward, found.flops.labelling) == (0, 0, 0)
     head = 2 * 99 * WIDTH * 2 * 2 * 64
@@ -375,13 +375,13 @@ def test_a_prompt_trains_nothing_and_reads_every_row_with_either_word():
     assert found.flops.evaluation == pytest.approx(2 * 2 * once + head)
     assert found.memory.gradients == found.memory.optimizer == 0
     thrice = forward_flops(model, Padded(64, 1920, 64 * 900))
-    assert asked[2].flops.evaluation == pytest.approx(2 * 2 * thrice + head)
+    assert by_shots[2].flops.evaluation == pytest.approx(2 * 2 * thrice + head)
 
 
-def test_what_is_not_estimated_says_what_it_is_and_what_would_help():
+def test_a_missing_estimate_has_a_reason_and_a_remedy():
     nowhere = ModelSource(name="big", location="org/big", identity="x", revision="abc")
-    estimator = Estimator(Shapes(Inputs(splits={}, models={"big": nowhere})))
-    why = estimator.fit(recipe(form="features"), nowhere, Execution())
-    assert why == FORMS["features"].not_estimated
-    why = estimator.fit(recipe(), nowhere, Execution())
-    assert "`hf download org/big config.json --revision abc` fetches it" in str(why)
+    estimator = Estimator(InputSizes(Inputs(splits={}, models={"big": nowhere})))
+    reason = estimator.fit(recipe(form="features"), nowhere, Execution())
+    assert reason == FORMS["features"].not_estimated
+    reason = estimator.fit(recipe(), nowhere, Execution())
+    assert "`hf download org/big config.json --revision abc` downloads this file" in str(reason)

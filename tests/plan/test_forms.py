@@ -51,27 +51,27 @@ TRANSFORMS = [
 
 @pytest.mark.parametrize("stage", TRANSFORMS)
 def test_changes_of_weak_labels_are_refused_for_answers(stage):
-    said = r"methods\.other\.stages has \w+, which changes labels of classes, .*leave it out"
-    with pytest.raises(ValueError, match=said):
+    message = r"methods\.other\.stages has \w+, which changes labels of classes, .*remove it"
+    with pytest.raises(ValueError, match=message):
         planned("answers", f"stages: [{stage}]")
     for form in ("classes", "pairs", "features"):
         assert planned(form, f"stages: [{stage}]").cells
 
 
 @pytest.mark.parametrize(
-    ("form", "method", "said"),
+    ("form", "method", "message"),
     [
-        ("answers", ENSEMBLE, r"methods\.other\.stages has ensemble, .*many tokens; leave it out"),
-        ("answers", PROMPT, r"methods\.other\.stages has prompt, .*has answers; leave it out"),
-        ("pairs", PROMPT, r"methods\.other\.stages has prompt, .*has pairs; leave it out"),
-        ("features", GENERATIVE, r"methods\.other\.stages has generative, .*none; leave it out"),
+        ("answers", ENSEMBLE, r"methods\.other\.stages has ensemble, .*many tokens; remove it"),
+        ("answers", PROMPT, r"methods\.other\.stages has prompt, .*has answers; remove it"),
+        ("pairs", PROMPT, r"methods\.other\.stages has prompt, .*has pairs; remove it"),
+        ("features", GENERATIVE, r"methods\.other\.stages has generative, .*none; remove it"),
         ("answers", PROBE, r"methods\.other\.training\.tuning is probe, .*choose full, lora"),
-        ("answers", "loss: {kind: product}", r"methods\.other: loss product is .*use xent"),
-        ("features", "loss: {kind: kl}", r"methods\.other: loss kl is .*several classes; use xent"),
+        ("answers", "loss: {kind: product}", r"methods\.other: loss product .*use xent"),
+        ("features", "loss: {kind: kl}", r"methods\.other: loss kl .*several classes; use xent"),
         (
             "answers",
             "training: {answer_tokens: 64}",
-            r"methods\.other\.training: max_tokens is 64, and 64 of it .*lower answer_tokens",
+            r"methods\.other\.training: max_tokens is 64, .*need 64 of them; .*lower answer_tokens",
         ),
         (
             "answers",
@@ -81,17 +81,17 @@ def test_changes_of_weak_labels_are_refused_for_answers(stage):
         (
             "answers",
             "search: {loss: {one_of: [{kind: xent}, {kind: product}]}}",
-            r"methods\.other: loss product is of two classes",
+            r"methods\.other: loss product needs two classes",
         ),
     ],
 )
-def test_what_a_form_cant_have_is_refused(form, method, said):
-    with pytest.raises(ValueError, match=said):
+def test_impossible_settings_of_a_form_are_refused(form, method, message):
+    with pytest.raises(ValueError, match=message):
         planned(form, method)
     assert planned("classes", method).cells
 
 
-def test_a_model_is_refused_as_a_method_is():
+def test_impossible_settings_of_a_model_are_refused():
     with pytest.raises(ValueError, match=r"models\.m\.training\.tuning is probe, .*lora"):
         planned("answers", model=PROBE)
     with pytest.raises(ValueError, match=r"models\.s\.execution\.workers is 2, .*engine: torch"):
@@ -99,7 +99,7 @@ def test_a_model_is_refused_as_a_method_is():
     assert planned("pairs", execution="{engine: deepspeed, workers: 2}").cells
 
 
-def test_a_search_by_log_loss_has_nothing_to_look_at_where_there_are_answers():
+def test_a_search_by_log_loss_is_refused_for_answers():
     searched = "search: {training.lr: {choice: [1.0e-4, 1.0e-3]}}"
     with pytest.raises(ValueError, match=r"search\.metric is log_loss, .*set metric: accuracy"):
         planned("answers", searched, search="metric: log_loss")
@@ -107,8 +107,8 @@ def test_a_search_by_log_loss_has_nothing_to_look_at_where_there_are_answers():
     assert planned("pairs", searched, search="metric: log_loss").studies
 
 
-def test_a_corpus_is_no_task_and_trains_no_head():
-    with pytest.raises(ValueError, match=r"creak is running text: .*`corpus`"):
+def test_a_corpus_is_refused_as_a_task_and_with_a_probe():
+    with pytest.raises(ValueError, match=r"creak is running text, .*`corpus`"):
         planned("text")
     corpus = "{name: texts, path: x, train: 8, validation: 2, test: 2}"
     shape = "{width: 8, layers: 1, heads: 2}"

@@ -20,7 +20,7 @@ def holds(**execution: object) -> int:
     return CLOUD.capacity(worker_resources(Execution.model_validate(execution), gpus=True))
 
 
-def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than_allowed():
+def test_capacity_counts_startable_nodes_up_to_their_limit():
     assert holds() == 2 * 8 + 9, "the large nodes first, then nine of sixteen small ones"
     assert holds(accelerator_type="A100") == 16
     assert holds(accelerator_type="L4") == 11
@@ -32,7 +32,7 @@ def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than
 
 
 @pytest.mark.parametrize(
-    ("execution", "said"),
+    ("execution", "message"),
     [
         (
             "{gpus_per_worker: 16}",
@@ -57,13 +57,13 @@ def test_workers_are_counted_on_nodes_that_may_be_started_and_no_more_nodes_than
         ),
     ],
 )
-def test_impossible_resources_are_refused_with_the_nearest_node_type(execution, said):
+def test_impossible_resources_are_refused_with_the_nearest_node_type(execution, message):
     sweep = parse_sweep(SWEEP + f"execution: {execution}\n")
-    with pytest.raises(ResourceError, match=said):
+    with pytest.raises(ResourceError, match=message):
         check_nodes(sweep, CLOUD, remedy="add one")
 
 
-def test_nodes_that_are_not_there_yet_are_no_reason_to_refuse():
+def test_nodes_that_can_still_be_started_count():
     sweep = parse_sweep(SWEEP + "execution: {engine: deepspeed, workers: 16, gpus_per_worker: 1}\n")
     check_nodes(sweep, CLOUD, remedy="")
     with pytest.raises(ResourceError, match="the nearest, head, has 0 CPU, 0 GPU"):

@@ -88,7 +88,7 @@ def test_the_order_is_one_of_execution():
         seen.add(fit.id)
 
 
-def test_ready_runs_have_their_parents_done_and_failures_block_only_what_follows():
+def test_ready_runs_have_done_parents_and_failures_block_only_dependent_runs():
     plan = planned(SWEEP)
     first = set(plan.ready(done=set(), excluded=set()))
     assert first == {f.id for f in plan.fits.values() if f.recipe.learns_from_ground_truth}
@@ -217,7 +217,7 @@ WARM = TASKS.replace(
 )
 
 
-def test_a_warm_study_waits_for_those_of_smaller_pairs_on_its_task():
+def test_a_warm_started_study_depends_on_studies_of_smaller_pairs():
     plan = planned(WARM)
     by_cell = {(study.task, *study.pairs[0]): study for study in plan.studies.values()}
     assert len(by_cell) == 2 * 3
@@ -233,13 +233,13 @@ def test_a_warm_study_waits_for_those_of_smaller_pairs_on_its_task():
         assert plan.blocked_by({smallest.id}) == dict.fromkeys((wide.id, upper.id), smallest.id)
 
 
-def test_the_order_of_pairs_in_the_file_changes_no_warm_study():
+def test_the_order_of_pairs_in_the_file_does_not_change_warm_starts():
     turned = planned(WARM + "pairs: [[m, l], [s, l], [s, m]]\n")
     assert set(turned.studies) == set(planned(WARM).studies)
     assert turned.blocked_by({turned.cells[-1].study})
 
 
-def test_a_warm_study_gives_at_most_a_quarter_of_its_trials_away():
+def test_a_warm_start_uses_at_most_a_quarter_of_the_trials():
     plan = planned(WARM.replace("trials: 8", "trials: 4"))
     assert max(len(study.recipe.warm_start) for study in plan.studies.values()) == 1
     upper = next(s for s in plan.studies.values() if s.pairs == (("m", "l"),))

@@ -10,11 +10,11 @@ import pytest
 from tests.plan.test_plan import SEARCH, SWEEP, inputs
 from tests.support import w2s
 from w2s_ray.config import Execution, ModelSource, parse_sweep
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.ladder import folder
 from w2s_ray.plan import NodeKind, Nodes, Plan, ResourceError, make_plan
-from w2s_ray.plan.estimates import gpu_fraction, memory, settled, whole_gpus
+from w2s_ray.plan.estimates import gpu_fraction, memory, resolve_gpu_shares, whole_gpu_reasons
 from w2s_ray.scheduling.requests import FitRequest, WorkerSpec, has_capacity
 
 AUTO = "execution: {gpus_per_worker: auto}\n"
@@ -35,14 +35,14 @@ def planned(text: str = SWEEP + AUTO) -> Plan:
 
 
 def shares(plan: Plan, *kinds: NodeKind) -> dict[str, float]:
-    done = settled(plan, Shapes(plan.inputs), Nodes(kinds))
+    done = resolve_gpu_shares(plan, InputSizes(plan.inputs), Nodes(kinds))
     return {fit.source.name: fit.execution.gpus_per_worker for fit in done.fits.values()}  # type: ignore[misc]
 
 
 def test_each_fit_gets_the_share_that_its_longest_rows_need():
     plan = planned()
     found = shares(plan, L4)
-    model = Shapes(plan.inputs).model(plan.inputs.models["s"])
+    model = InputSizes(plan.inputs).architecture(plan.inputs.models["s"])
     assert not isinstance(model, str)
     fit = next(fit for fit in plan.fits.values() if fit.source.name == "s")
     needs = memory(
@@ -53,12 +53,12 @@ def test_each_fit_gets_the_share_that_its_longest_rows_need():
     )
     assert found["s"] == gpu_fraction(needs, 24e9)
     assert found["s"] < found["l"] == 1.0, "nothing is known of l"
-    why = whole_gpus(plan, Shapes(plan.inputs), Nodes((L4,)))
+    why = whole_gpu_reasons(plan, InputSizes(plan.inputs), Nodes((L4,)))
     assert set(why) == {"l"}
     assert "config.json" in why["l"]
 
 
-def test_where_two_kinds_of_gpus_may_be_had_the_smaller_decides():
+def test_with_two_types_of_gpus_the_smaller_one_decides():
     plan = planned()
     assert shares(plan, L4, T4) == shares(plan, T4)
     assert shares(plan, L4)["s"] < shares(plan, T4)["s"]
@@ -66,7 +66,7 @@ def test_where_two_kinds_of_gpus_may_be_had_the_smaller_decides():
     assert shares(planned(SWEEP + only), L4, T4) == shares(plan, L4)
 
 
-def test_ids_are_those_without_a_share_and_numbers_are_left_alone():
+def test_auto_changes_no_ids_and_numbers_stay_as_they_are():
     assert planned().fits.keys() == planned(SWEEP).fits.keys()
     given = planned(SWEEP + "execution: {gpus_per_worker: 0.5}\n")
     assert set(shares(given, L4).values()) == {0.5}
@@ -76,65 +76,63 @@ def test_ids_are_those_without_a_share_and_numbers_are_left_alone():
     assert set(shares(planned(), *NO_GPU.kinds).values()) == {0.0}
 
 
-def test_trials_have_a_share_unless_they_change_what_memory_depends_on():
-    (study,) = settled(*with_shapes(planned(SEARCH + AUTO))).studies.values()
+def test_trials_get_a_share_unless_their_search_varies_memory():
+    (study,) = resolve_gpu_shares(*with_sizes(planned(SEARCH + AUTO))).studies.values()
     gpus = [fit.execution.gpus_per_worker for fit in study.trial_fits({"loss.alpha": 0.5})]
     assert gpus == [shares(planned(), L4)["m"]]
     batches = SEARCH.replace("loss.alpha: {uniform: [0, 1]}", "training.batch_size: {choice: [8]}")
-    (study,) = settled(*with_shapes(planned(batches + AUTO))).studies.values()
+    (study,) = resolve_gpu_shares(*with_sizes(planned(batches + AUTO))).studies.values()
     assert [e.gpus_per_worker for e in study.executions] == [1.0]
 
 
-def with_shapes(plan: Plan) -> tuple[Plan, Shapes, Nodes]:
-    return plan, Shapes(plan.inputs), Nodes((L4,))
+def with_sizes(plan: Plan) -> tuple[Plan, InputSizes, Nodes]:
+    return plan, InputSizes(plan.inputs), Nodes((L4,))
 
 
 @pytest.mark.parametrize(
-    ("resources", "said"),
+    ("resources", "message"),
     [
-        ({"CPU": 1.0, "GPU": 1.0}, "nothing says which GPUs a machine of kind mine has; name them"),
-        ({"GPU": 1.0, "accelerator_type:K9": 1.0}, "memory of accelerator K9 isn't known; give"),
+        ({"CPU": 1.0, "GPU": 1.0}, "the GPUs of node type mine is unknown; set"),
+        ({"GPU": 1.0, "accelerator_type:K9": 1.0}, "memory of accelerator K9 is unknown; set"),
     ],
 )
-def test_a_gpu_of_unknown_memory_is_refused_with_the_remedy(resources, said):
-    with pytest.raises(ResourceError, match=said):
+def test_a_gpu_of_unknown_memory_is_refused_with_the_remedy(resources, message):
+    with pytest.raises(ResourceError, match=message):
         shares(planned(), NodeKind("mine", resources, 1))
 
 
-def test_the_floor_packs_what_was_settled_onto_whole_gpus():
+def test_the_worker_pool_packs_shares_onto_whole_gpus():
     cluster = Cluster(Nodes((L4,)))
-    plan = cluster.settled(planned())
+    plan = cluster.resolve_gpu_shares(planned())
     fits = [fit for fit in plan.fits.values() if fit.source.name == "s"]
-    layout = WorkerSpec.of(fits[0].execution, cluster.resources(fits[0].execution))
-    assert FitRequest("f", "sweep", layout).spec.gpus == fits[0].execution.gpus_per_worker
+    spec = WorkerSpec.of(fits[0].execution, cluster.resources(fits[0].execution))
+    assert FitRequest("f", "sweep", spec).spec.gpus == fits[0].execution.gpus_per_worker
     assert cluster.slots(fits[0].execution) == 16, "by CPUs"
-    many = round(1 / layout.gpus)
+    many = round(1 / spec.gpus)
     one_gpu = {"CPU": 64.0, "GPU": 1.0}
-    assert has_capacity(layout, held=[layout] * (many - 1), capacity=one_gpu)
-    assert not has_capacity(layout, held=[layout] * many, capacity=one_gpu)
+    assert has_capacity(spec, held=[spec] * (many - 1), capacity=one_gpu)
+    assert not has_capacity(spec, held=[spec] * many, capacity=one_gpu)
 
 
-def test_the_plan_shows_the_share_and_why_some_get_a_whole_gpu(tmp_path):
+def test_the_plan_shows_shares_and_reasons_for_whole_gpus(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(
         "name: n\ntask: {name: embedded, train: 200, validation: 50, test: 50}\n"
         "models: [embedded:xs, embedded:s]\nmethods: {naive: {}}\n" + AUTO
     )
-    said = w2s("plan", sweep).stdout
-    assert "a share of a GPU by memory" in said
-    said = w2s("plan", sweep, "--accelerator", "L4").stdout
-    assert "a fit of embedded:xs: 1 CPU, 0.0833 GPU" in said
+    without = w2s("plan", sweep).stdout
+    assert "a share of a GPU by memory" in without
+    on_l4 = w2s("plan", sweep, "--accelerator", "L4").stdout
+    assert "a fit of embedded:xs: 1 CPU, 0.0833 GPU" in on_l4
     aws = w2s("plan", sweep, "--cluster", "cluster/aws.yaml").stdout
     whole = w2s("plan", whole_gpu(sweep), "--cluster", "cluster/aws.yaml").stdout
-    assert rooms(aws)["embedded:xs"] > rooms(whole)["embedded:xs"] > 0
+    assert capacities(aws)["embedded:xs"] > capacities(whole)["embedded:xs"] > 0
     refused = w2s("plan", sweep, "--accelerator", "L4", "--cluster", "cluster/slurm.sbatch")
     assert refused.returncode == 2
-    assert (
-        "nothing says which GPUs a machine of kind machine of the allocation has" in refused.stderr
-    )
+    assert "the GPUs of node type machine of the allocation is unknown" in refused.stderr
 
 
-def test_a_word_that_is_no_share_is_refused():
+def test_an_invalid_share_is_refused():
     with pytest.raises(ValueError, match="gpus_per_worker"):
         Execution(gpus_per_worker="half")  # type: ignore[arg-type]
 
@@ -145,6 +143,7 @@ def whole_gpu(sweep: Path) -> Path:
     return other
 
 
-def rooms(said: str) -> dict[str, int]:
-    found = re.findall(r"has room for (\d+) fits of (\S+) at once", said)
+def capacities(output: str) -> dict[str, int]:
+    """Model -> number of fits that run at once."""
+    found = re.findall(r"has room for (\d+) fits of (\S+) at once", output)
     return {model: int(count) for count, model in found}

@@ -95,7 +95,7 @@ def test_chains_lead_back_to_the_supervisor(stage, path):
     assert_honest(plan)
 
 
-def test_each_step_of_a_bootstrap_has_fresh_rows_unless_told_otherwise():
+def test_each_step_of_a_bootstrap_has_fresh_rows_by_default():
     plan = planned("stages: [{kind: bootstrap, between: 2}]")
     *steps, supervisor = back_to_truth(plan, student(plan))
     assert [fit.recipe.train_slice for fit in steps] == [(2, 3), (1, 3), (0, 3)]
@@ -105,7 +105,7 @@ def test_each_step_of_a_bootstrap_has_fresh_rows_unless_told_otherwise():
     assert [fit.recipe.train_slice for fit in chain] == [None] * 4
 
 
-def test_neighbours_have_nothing_in_between():
+def test_adjacent_models_have_no_intermediate_models():
     text = SWEEP.format(method="stages: [{kind: bootstrap}]").replace("[[s, xl]]", "[[l, xl]]")
     plan = make_plan(parse_sweep(text), inputs(*NAMES))
     assert student(plan) == student(plan, "naive")
@@ -171,7 +171,7 @@ def test_stages_compose():
     assert_honest(plan)
 
 
-def test_a_trial_trains_a_chain_for_each_cell_and_the_winner_is_laid_out_alike():
+def test_a_trial_and_a_refit_train_the_same_chain_for_each_cell():
     method = (
         "stages: [{kind: bootstrap, between: 2}, {kind: temperature}], search: "
         "{stages.temperature.by: {uniform: [0.5, 4]}, stages.bootstrap.between: {integer: [1, 2]}}"
@@ -196,7 +196,7 @@ def test_a_trial_trains_a_chain_for_each_cell_and_the_winner_is_laid_out_alike()
 
 
 @pytest.mark.parametrize(
-    ("method", "said"),
+    ("method", "message"),
     [
         ("stages: [{kind: bootstrp}]", "stages"),
         ("stages: [{kind: hard}, {kind: hard}]", "'hard' more than once"),
@@ -222,8 +222,8 @@ def test_a_trial_trains_a_chain_for_each_cell_and_the_winner_is_laid_out_alike()
         ),
     ],
 )
-def test_impossible_stages_are_refused(method, said):
-    with pytest.raises(ValueError, match=said):
+def test_impossible_stages_are_refused(method, message):
+    with pytest.raises(ValueError, match=message):
         planned(method)
 
 
@@ -240,7 +240,7 @@ def test_a_probe_is_chosen_by_kind():
     assert (transform.by.kind, transform.by.k, transform.share) == ("knn", 7, 0.3)
 
 
-def test_a_prompt_asks_with_weak_labels_unless_told_to_use_the_truth():
+def test_a_prompt_uses_weak_labels_by_default():
     plan = planned("stages: [{kind: prompt, shots: 5}]")
     fit = student(plan)
     assert fit.recipe.prompt is not None
@@ -253,7 +253,7 @@ def test_a_prompt_asks_with_weak_labels_unless_told_to_use_the_truth():
     assert student(plan).id != student(truth).id
 
 
-def test_a_linear_probe_stands_for_the_student_and_learns_the_truth_on_frozen_weights():
+def test_a_linear_probe_replaces_the_student_and_is_trained_on_ground_truth():
     plan = planned("stages: [{kind: linear_probe, lr: 0.1, epochs: 7}]")
     fit = student(plan)
     taught = plan.fits[fit.recipe.initial_run or ""]
@@ -268,7 +268,7 @@ def test_a_linear_probe_stands_for_the_student_and_learns_the_truth_on_frozen_we
     assert fit.parents == (taught.id,)
 
 
-def test_a_linear_probe_of_the_pretrained_model_trains_nothing_before_it():
+def test_a_linear_probe_of_the_pretrained_model_needs_no_student():
     plan = planned("stages: [{kind: linear_probe, of: pretrained}]")
     assert student(plan).parents == ()
     assert student(plan).recipe.model == "sha256:xl"
@@ -300,7 +300,7 @@ def test_generative_finetuning_of_a_probes_student_trains_every_weight():
 
 
 @pytest.mark.parametrize(
-    ("form", "method", "said"),
+    ("form", "method", "message"),
     [
         (
             "answers",
@@ -308,11 +308,11 @@ def test_generative_finetuning_of_a_probes_student_trains_every_weight():
             "has simulated, which changes labels of classes",
         ),
         ("answers", "stages: [{kind: hard}]", "staged.stages has hard"),
-        ("features", "stages: [{kind: linear_probe}]", "linear_probe, which reads one of two"),
+        ("features", "stages: [{kind: linear_probe}]", "linear_probe, which predicts one of two"),
         (
             "features",
             "stages: [{kind: simulated, errors: {kind: length}}]",
-            "errors is length, and task creak has no text",
+            "errors is length, but task creak has no text",
         ),
         (
             "features",
@@ -322,6 +322,6 @@ def test_generative_finetuning_of_a_probes_student_trains_every_weight():
         ),
     ],
 )
-def test_what_a_form_of_rows_cannot_have_is_refused(form, method, said):
-    with pytest.raises(ValueError, match=said):
+def test_stages_that_a_form_excludes_are_refused(form, method, message):
+    with pytest.raises(ValueError, match=message):
         check_forms(parse_sweep(SWEEP.format(method=method)), {"creak": form})

@@ -33,14 +33,14 @@ def started(plan: Plan, *, slots: int, running: int = 0, **limits) -> list[str]:
     return [study.id for study in found]
 
 
-def test_as_many_studies_begin_as_keep_the_cluster_full_with_trials():
+def test_enough_studies_start_to_fill_the_cluster_with_trials():
     plan = planned()
     assert len(plan.studies) == 3
     assert [len(started(plan, slots=slots)) for slots in (1, 2, 3, 4, 6)] == [2, 2, 2, 3, 3]
     assert len(started(plan, slots=3, running=2)) == 0
 
 
-def test_a_limit_on_studies_is_kept_to():
+def test_a_limit_on_studies_is_respected():
     plan = planned()
     assert len(started(plan, slots=100, studies_at_once=1)) == 1
     assert len(started(plan, slots=1, studies_at_once=3)) == 3

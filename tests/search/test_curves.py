@@ -18,7 +18,7 @@ def test_one_cell_is_its_own_curve():
     assert curve.values == [0.5, 0.6, 0.7]
 
 
-def test_a_later_cell_counts_with_what_earlier_ones_ended_at():
+def test_a_later_cell_counts_with_the_final_values_of_earlier_cells():
     curve = TrialCurve((2, 2))
     curve.observe(0, 1, 0.1)
     curve.observe(0, 2, 0.2)
@@ -34,7 +34,7 @@ def test_a_cell_that_stops_early_fills_its_positions_with_its_final_value():
     assert curve.end_cell(1, 0.8) == [(4, pytest.approx(0.6)), (5, pytest.approx(0.6))]
 
 
-def test_cells_side_by_side_wait_for_their_turn():
+def test_concurrent_cells_are_counted_in_order():
     curve = TrialCurve((2, 2))
     assert curve.observe(1, 1, 0.6) == []
     assert curve.observe(0, 1, 0.1) == [(1, 0.1)]
@@ -66,8 +66,8 @@ def test_the_curve_does_not_depend_on_the_order_in_which_cells_run(lengths, made
     cells = []
     for cell, most in enumerate(lengths):
         evaluations = made.draw(st.integers(1, most))
-        told = [("observe", cell, e, cell + e / 10) for e in range(1, evaluations + 1)]
-        cells.append([*told, ("end_cell", cell, cell + 0.5)])
+        events = [("observe", cell, e, cell + e / 10) for e in range(1, evaluations + 1)]
+        cells.append([*events, ("end_cell", cell, cell + 0.5)])
 
     def played(events):
         curve, known = TrialCurve(lengths), []

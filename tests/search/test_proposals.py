@@ -38,7 +38,7 @@ def holds(recipe: StudyRecipe, found: Trial) -> bool:
 
 
 @every_study
-def test_proposals_do_not_depend_on_what_ends_first(recipe):
+def test_proposals_do_not_depend_on_the_order_of_endings(recipe):
     assert run(recipe, ends=min) == run(recipe, ends=max)
 
 
@@ -102,15 +102,17 @@ def test_a_study_stopped_at_trial_7_of_16_and_resumed_has_seen_each_ended_trial_
     assert resumed == run(recipe)
     for number in (7, 15):
         seen = visible(recipe, resumed, number=number)
-        told = rebuilt(recipe, seen).trials
-        assert [t.params for t in told] == [dict(resumed[n].settings) for n in range(number)]
-        assert [t.number for t in told] == list(range(number))
+        optuna_study = rebuilt(recipe, seen).trials
+        assert [t.params for t in optuna_study] == [
+            dict(resumed[n].settings) for n in range(number)
+        ]
+        assert [t.number for t in optuna_study] == list(range(number))
 
 
 def test_optuna_gets_trials_with_the_state_in_which_they_ended():
     recipe = study()
     tried = propose(recipe, number=0, seen=[]).settings
-    told = rebuilt(
+    optuna_study = rebuilt(
         recipe,
         [
             Trial(0, tried, "failed", reason="loss is nan"),
@@ -120,18 +122,18 @@ def test_optuna_gets_trials_with_the_state_in_which_they_ended():
         ],
     )
     states = (TrialState.FAIL, TrialState.PRUNED, TrialState.FAIL, TrialState.COMPLETE)
-    assert tuple(trial.state for trial in told.trials) == states
-    assert told.trials[1].intermediate_values == {0: 0.5, 1: 0.6}
-    assert told.trials[3].intermediate_values == {0: 0.7, 1: 0.8}
-    assert told.best_trial.number == 3
-    assert told.directions[0].name == "MAXIMIZE"
+    assert tuple(trial.state for trial in optuna_study.trials) == states
+    assert optuna_study.trials[1].intermediate_values == {0: 0.5, 1: 0.6}
+    assert optuna_study.trials[3].intermediate_values == {0: 0.7, 1: 0.8}
+    assert optuna_study.best_trial.number == 3
+    assert optuna_study.directions[0].name == "MAXIMIZE"
     assert rebuilt(study(metric="log_loss"), []).directions[0].name == "MINIMIZE"
 
 
 def test_optuna_gets_both_objectives_and_no_trial_without_a_cost():
     recipe = study(cost=True)
     tried = propose(recipe, number=0, seen=[]).settings
-    told = rebuilt(
+    optuna_study = rebuilt(
         recipe,
         [
             Trial(0, tried, "complete", value=0.8, cost=2e9),
@@ -140,9 +142,9 @@ def test_optuna_gets_both_objectives_and_no_trial_without_a_cost():
             Trial(3, tried, "complete", value=0.7, cost=3e9),
         ],
     )
-    assert told.trials[0].values == [0.8, 2e9]
-    assert told.trials[1].state is TrialState.FAIL
-    assert [trial.number for trial in told.best_trials] == [0, 2]
+    assert optuna_study.trials[0].values == [0.8, 2e9]
+    assert optuna_study.trials[1].state is TrialState.FAIL
+    assert [trial.number for trial in optuna_study.best_trials] == [0, 2]
 
 
 def test_each_kind_has_parameters_of_its_own():
@@ -156,14 +158,14 @@ def test_each_kind_has_parameters_of_its_own():
         "training.lr": 1e-3,
     }
     product = {"loss.kind": "product", "loss.alpha": 1.5, "loss.beta": 1, "training.lr": 1e-3}
-    told = rebuilt(
+    optuna_study = rebuilt(
         recipe,
         [
             Trial(0, confidence, "complete", value=0.8),
             Trial(1, product, "complete", value=0.9),
         ],
     )
-    assert [set(trial.params) for trial in told.trials] == [
+    assert [set(trial.params) for trial in optuna_study.trials] == [
         {
             "loss.kind",
             "loss[confidence].alpha",
@@ -189,7 +191,7 @@ def test_nsga2_goes_through_generations_and_rebuilds_them():
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_what_learns_gets_better_than_chance(sampler):
+def test_adaptive_samplers_are_better_than_chance(sampler):
     recipe = study(sampler=sampler, trials=40 if sampler == "tpe" else 20, concurrent_trials=1)
     late = [t for n, t in run(recipe).items() if n >= recipe.trials - 10]
     assert sum(abs(t.settings["loss.alpha"] - 0.7) < 0.25 for t in late) > 7
@@ -223,7 +225,7 @@ def confidence(alpha: float) -> dict:
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsga2", "tpe of two"])
-def test_a_warm_study_begins_with_what_it_is_given(name):
+def test_a_warm_started_study_tries_the_given_settings_first(name):
     recipe = STUDIES[name]
     first = [confidence(0.1), {"loss.kind": "xent", "training.lr": 2e-3}, confidence(0.1)]
     trials = run(recipe, first=first)
@@ -235,7 +237,7 @@ def test_a_warm_study_begins_with_what_it_is_given(name):
         assert "loss[product].alpha" in trials[0].attrs["inactive"]
 
 
-def test_what_nsga2_is_given_belongs_to_a_generation():
+def test_given_settings_belong_to_a_generation_of_nsga2():
     recipe = STUDIES["nsga2 of plain settings"]
     given = propose(study(), number=0, seen=[]).settings
     proposal = propose(recipe, number=0, seen=[], first=[given])

@@ -66,7 +66,7 @@ CURVES = [
 ]
 
 
-def test_the_best_so_far_is_held_against_the_median_of_the_others_means():
+def test_the_median_rule_compares_the_best_value_with_the_median_of_means():
     """At the second evaluation the others' means are .3, .5 and .1: their median is .3."""
     assert is_promising(MEDIAN, (0.1, 0.31), seen=CURVES, evaluations=3)
     assert is_promising(MEDIAN, (0.31, 0.0), seen=CURVES, evaluations=3)

@@ -28,7 +28,7 @@ def priced(*figures: tuple[float, float | None]) -> dict[int, Trial]:
     return {i: Trial(i, {}, "complete", value=v, cost=c) for i, (v, c) in enumerate(figures)}
 
 
-def test_of_equals_the_cheapest_wins_where_cost_counts():
+def test_with_a_cost_objective_the_cheapest_of_equal_trials_wins():
     trials = priced((0.8, 3.0), (0.8, 2.0), (0.7, 1.0), (0.9, None))
     assert best(study(cost=True), trials).number == 1
     assert best(study(), trials).number == 3
@@ -42,7 +42,7 @@ def test_the_front_goes_from_the_best_to_the_cheapest():
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_every_trial_is_matched_by_one_on_the_front_and_none_there_by_another(figures):
+def test_the_front_dominates_every_trial_and_none_of_its_own(figures):
     trials = priced(*((float(v), float(c)) for v, c in figures))
     found = front(study(cost=True), trials)
     for trial in trials.values():

@@ -39,7 +39,7 @@ def snapshot(**seconds: float) -> ProgressSnapshot:
     )
 
 
-def test_what_is_done_and_what_runs_count_together(tmp_path):
+def test_done_and_running_fits_count_together(tmp_path):
     store = Store.open(tmp_path)
     store.write_run(a_record(id=FITS[0], device_seconds=1000.0))
     budget_guard = BudgetGuard(HOUR, store)
@@ -74,7 +74,7 @@ def test_it_follows_a_plan_that_grows(tmp_path, monkeypatch):
     assert budget_guard.spent
 
 
-def test_what_is_left_counts_trials_and_refits(tmp_path):
+def test_the_remaining_fits_include_trials_and_refits(tmp_path):
     store = Store.open(tmp_path)
     before = fits_left(PLAN, store)
     assert before == len(PLAN.fits) + PLAN.trials + PLAN.waiting
@@ -85,7 +85,7 @@ def test_what_is_left_counts_trials_and_refits(tmp_path):
     assert fits_left(PLAN, store, lost=lost) == before - 1 - PLAN.trials - PLAN.waiting
 
 
-def test_spent_by_earlier_calls_nothing_starts_not_even_ray(tmp_path: Path):
+def test_a_budget_spent_by_earlier_calls_starts_nothing_not_even_ray(tmp_path: Path):
     path = tmp_path / "sweep.yaml"
     path.write_text(sweep_text(tmp_path))
     sweep = load_sweep(path)
@@ -123,14 +123,14 @@ def test_a_bill_has_a_price_without_an_accelerator_and_an_estimate_has_none(tmp_
     assert "at 2 EUR for a device hour: " in w2s("plan", path, *price, "--accelerator", "L4").stdout
 
 
-def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named():
+def test_missing_options_of_a_budget_are_named():
     found = budget_of("3 USD", price_per_hour=1.0, currency="USD")
     assert found is not None
     assert found.device_seconds == 3 * 3600
     assert budget_of(None, price_per_hour=None, currency=None) is None
     with pytest.raises(ValueError, match="is the price of a budget; add --budget"):
         budget_of(None, price_per_hour=1.0, currency="USD")
-    with pytest.raises(ValueError, match=r"of what\? add --currency"):
+    with pytest.raises(ValueError, match="without a currency; add --currency"):
         budget_of("3 USD", price_per_hour=1.0, currency=None)
     with pytest.raises(ValueError, match="add --price-per-hour and --currency"):
         budget_of("3 USD", price_per_hour=None, currency=None)
@@ -138,7 +138,7 @@ def test_options_that_a_budget_lacks_or_that_lack_a_budget_are_named():
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_at_its_budget_a_sweep_finishes_what_is_under_way_and_starts_nothing(tmp_path):
+def test_at_its_budget_a_sweep_finishes_running_fits_and_starts_nothing(tmp_path):
     path = tmp_path / "sweep.yaml"
     text = sweep_text(tmp_path).replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]")
     assert "epochs: 2," in text

@@ -44,14 +44,14 @@ def test_it_writes_the_last_state_and_removes_it_at_the_end(tmp_path: Path):
     assert heard(store.files) == []
 
 
-def test_a_store_that_fails_fails_nothing(tmp_path: Path):
+def test_errors_of_the_store_are_not_raised(tmp_path: Path):
     (tmp_path / "results").write_text("a file where the store should be")
     with DriverHeartbeat(Store(str(tmp_path / "results")), sweep="tiny") as heartbeat:
         heartbeat.update({"phase": "running"})
         time.sleep(0.2)
 
 
-def test_a_store_that_does_not_answer_holds_up_the_end_for_a_moment_only(tmp_path, monkeypatch):
+def test_a_store_without_replies_delays_the_end_only_briefly(tmp_path, monkeypatch):
     never = threading.Event()
     monkeypatch.setattr(heartbeat_module, "say", lambda files, state: never.wait())
     monkeypatch.setattr(heartbeat_module, "END_S", 0.2)

@@ -58,7 +58,7 @@ def driver(
     return DriverState(holder=Holder.here(), beat=1, written_at=NOW.isoformat(), about=about)
 
 
-def said(fit: PlannedFit, state: str, **more: Any) -> dict[str, Any]:
+def run_state(fit: PlannedFit, state: str, **more: Any) -> dict[str, Any]:
     known = {"run": fit.id, "state": state, "since": NOW.timestamp() - 30, "step": None}
     return {**known, "steps": None, "roles": fit.roles, "task": fit.task, **more}
 
@@ -112,13 +112,13 @@ def test_an_untouched_sweep_waits_for_a_driver_and_for_what_comes_first():
 
 def test_running_fits_have_steps_that_the_runs_waiting_for_them_show():
     first = SUPERVISORS[0]
-    found = status(driver(said(first, "running", step=4, steps=16, place="node, GPU 1")))
+    found = status(driver(run_state(first, "running", step=4, steps=16, place="node, GPU 1")))
     (fit,) = found.running
-    assert (fit.run, fit.called, fit.role) == (first.id, first.called, "supervisor")
+    assert (fit.run, fit.called, fit.role) == (first.id, first.description, "supervisor")
     assert (fit.step, fit.steps, fit.place, fit.for_s) == (4, 16, "node, GPU 1", 30)
     assert found.state == "running"
     student = next(s for s in STUDENTS if s.parents == (first.id,))
-    assert waiting(found, student.id).said == f"{first.called}, running at step 4 of 16"
+    assert waiting(found, student.id).said == f"{first.description}, running at step 4 of 16"
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_running_fits_have_steps_that_the_runs_waiting_for_them_show():
     [
         (driver(phase="starting Ray"), "start", "Ray is starting"),
         (driver(), "room", "free resources on the cluster"),
-        (driver(said(SUPERVISORS[0], "waiting")), "room", "free resources on the cluster"),
+        (driver(run_state(SUPERVISORS[0], "waiting")), "room", "free resources on the cluster"),
         (driver(watched=[SUPERVISORS[0].id]), "start", "its start"),
-        (driver(said(SUPERVISORS[0], "held")), "lease", "process 7 on far holds its lease"),
+        (driver(run_state(SUPERVISORS[0], "held")), "lease", "process 7 on far holds its lease"),
     ],
 )
 def test_a_run_that_has_not_started_has_a_reason(state: DriverState, why: str, words: str):
@@ -159,7 +159,7 @@ def test_a_failure_counts_once_the_driver_reports_it_as_final():
         assert (lost.attempts, lost.retries) == (2, {"worker_died": 1})
         students = {s.id for s in STUDENTS if s.parents == (first.id,)}
         assert students <= {b.run for b in found.blocked}
-        assert {b.said for b in found.blocked} == {first.called}
+        assert {b.said for b in found.blocked} == {first.description}
         (study,) = found.studies
         assert study.state == "blocked"
         refits = [b for b in found.blocked if b.run is None]
@@ -175,7 +175,7 @@ def test_a_sweep_whose_rest_is_lost_has_failed():
 
 
 def test_a_driver_that_is_gone_runs_nothing():
-    found = status(dead=(driver(said(SUPERVISORS[0], "running")),), done=(SUPERVISORS[1],))
+    found = status(dead=(driver(run_state(SUPERVISORS[0], "running")),), done=(SUPERVISORS[1],))
     assert found.state == "unfinished"
     assert not found.under_way
     assert found.running == ()
@@ -184,13 +184,13 @@ def test_a_driver_that_is_gone_runs_nothing():
 
 
 def test_a_record_takes_precedence_over_an_earlier_heartbeat():
-    found = status(driver(said(SUPERVISORS[0], "running")), done=(SUPERVISORS[0],))
+    found = status(driver(run_state(SUPERVISORS[0], "running")), done=(SUPERVISORS[0],))
     assert found.running == ()
     assert found.done == 1
 
 
 def test_of_two_drivers_the_one_that_runs_a_fit_takes_precedence():
-    held, runs = said(SUPERVISORS[0], "held"), said(SUPERVISORS[0], "running")
+    held, runs = run_state(SUPERVISORS[0], "held"), run_state(SUPERVISORS[0], "running")
     for drivers in ((driver(held), driver(runs)), (driver(runs), driver(held))):
         assert [fit.run for fit in status(*drivers).running] == [SUPERVISORS[0].id]
 
@@ -206,7 +206,7 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
     about = {"queue": STUDY.id, "priority": 3, "method": "found", "model": "m", "weak": "s"}
     state = driver(
         {"run": STUDY.id, "state": "running", "since": NOW.timestamp()},
-        said(fit, "running", **about),
+        run_state(fit, "running", **about),
     )
     found = status(state, done=tuple(SUPERVISORS), trials=trials)
     (study,) = found.studies
@@ -218,9 +218,9 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
     assert running.called == "trial 3 of found: m taught by s on creak"
 
 
-def test_what_is_left_comes_from_what_fits_of_the_same_kind_took():
+def test_the_remaining_time_follows_from_similar_fits():
     first, second = SUPERVISORS[:2]
-    found = status(driver(said(second, "running", step=8, steps=16)), done=(first,))
+    found = status(driver(run_state(second, "running", step=8, steps=16)), done=(first,))
     left = found.left
     assert left is not None
     to_train = len(PLAN.fits) - 1 + STUDY.recipe.trials + PLAN.waiting
@@ -243,15 +243,15 @@ def test_nothing_is_left_of_a_complete_sweep():
 
 def test_the_spent_part_of_a_drivers_budget_is_shown():
     state = driver()
-    told = {**state.about, "budget": "3.00 of 50 USD spent (1.5 device-hours)"}
-    bounded = status(state.model_copy(update={"about": told}))
-    assert bounded.drivers[0].budget == told["budget"]
-    assert told["budget"] in shown(bounded)
+    about = {**state.about, "budget": "3.00 of 50 USD spent (1.5 device-hours)"}
+    bounded = status(state.model_copy(update={"about": about}))
+    assert bounded.drivers[0].budget == about["budget"]
+    assert about["budget"] in shown(bounded)
     assert status(state).drivers[0].budget is None
 
 
 def shown(found: Status) -> str:
     console = Console(width=200)
-    with console.capture() as said:
+    with console.capture() as captured:
         console.print(status_layout(found))
-    return said.get()
+    return captured.get()

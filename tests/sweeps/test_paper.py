@@ -1,4 +1,4 @@
-"""The files of sweeps/paper: each plans without a hub, and a twin of each runs to its table."""
+"""The files of sweeps/paper: each plans without a hub, and a small copy runs to its table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sweeps.twins import run_whole, twin_of
+from tests.sweeps.small_copies import run_whole, small_copy_of
 from w2s_ray.config import load_sweep
 from w2s_ray.data import TASKS
 from w2s_ray.data.inputs import Inputs, resolve
@@ -33,7 +33,7 @@ def _no_hub(tmp_path, monkeypatch):
 
 
 def images_and_features() -> None:
-    """What sweeps/paper/vision.yaml expects beside it, with fewer images."""
+    """The files that sweeps/paper/vision.yaml names, with fewer images."""
     for folder in ("data", "features"):
         Path(folder).mkdir()
     rng = np.random.default_rng(0)
@@ -63,13 +63,13 @@ def test_it_plans_without_a_hub(file, tmp_path, monkeypatch):
 
 
 def on_hub(found: Inputs) -> set[str]:
-    """Names of the models that a hub would be asked for."""
+    """Names of the models on the hub."""
     return {source.location for source in found.models.values() if source.provisional}
 
 
 @named
-def test_a_twin_of_it_runs_to_its_table(file, tmp_path):
-    sweep = twin_of(file, tmp_path)
+def test_a_small_copy_of_it_runs_to_its_table(file, tmp_path):
+    sweep = small_copy_of(file, tmp_path)
     assert set(sweep.methods) == set(load_sweep(file).methods)
     plan, store = run_whole(sweep)
     assert len(plan.cells) == len(sweep.tasks) * len(sweep.methods)
@@ -80,7 +80,7 @@ def test_a_twin_of_it_runs_to_its_table(file, tmp_path):
     assert oracles == {n for n in sweep.methods if "oracle" in n or "ground truth" in n}
 
 
-def test_what_is_known_of_the_papers_settings_stands_in_the_files():
+def test_the_files_have_the_papers_known_settings():
     sweeps = {file.stem: load_sweep(file) for file in PAPER}
     assert set(TASKS) > NLP
     assert len(NLP) == 22

@@ -84,7 +84,7 @@ def test_tensorboard_has_every_value_once_even_if_it_is_sent_again(tracker_actor
     assert found["test/accuracy"] == {12: 0.5}
 
 
-def test_mlflow_has_parameters_metrics_and_how_each_ended(tracker_actor, tmp_path: Path):
+def test_mlflow_has_parameters_metrics_and_the_status_of_each_run(tracker_actor, tmp_path: Path):
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     from mlflow import MlflowClient
 

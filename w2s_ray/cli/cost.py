@@ -30,7 +30,7 @@ def cost(
     from w2s_ray.cli.cost_options import device_of
     from w2s_ray.cli.cost_view import print_bill
     from w2s_ray.config.budget import read_price
-    from w2s_ray.data.shapes import Shapes
+    from w2s_ray.data.input_sizes import InputSizes
     from w2s_ray.plan.estimates import estimate_plan
     from w2s_ray.report.bill import bill
     from w2s_ray.report.speeds import speeds
@@ -48,7 +48,7 @@ def cost(
     reader = SpendingReader(results)
     spending = reader.of_plan(plan)
     billed = bill(cells[sweep.name], table_of(cells, results), spending)
-    estimate = estimate_plan(plan, Shapes(plan.inputs), done=done, device=device)
+    estimate = estimate_plan(plan, InputSizes(plan.inputs), done=done, device=device)
     print_bill(
         billed,
         estimate,

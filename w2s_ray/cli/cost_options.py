@@ -1,4 +1,4 @@
-"""The options by which commands learn of devices and prices: from words to values.
+"""Parses the command-line options about devices, prices and budgets.
 
 Owns their checks. It computes nothing.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from w2s_ray.config.accelerators import accelerator as find_accelerator
-from w2s_ray.config.budget import FORMS, Budget, read_budget, read_price
+from w2s_ray.config.accelerators import find_accelerator
+from w2s_ray.config.budget import EXAMPLES, Budget, read_budget, read_price
 from w2s_ray.errors import InputError
 from w2s_ray.plan.estimates import Device
 
 
 def device_of(name: str | None, file: Path | None, utilisation: float) -> Device | None:
-    """The device that the options name; None where they name none.
+    """The device in the options; None without --accelerator.
 
     Raises:
         InputError: an unknown accelerator, or options that need one.
@@ -31,14 +31,14 @@ def device_of(name: str | None, file: Path | None, utilisation: float) -> Device
 def budget_of(
     text: str | None, *, price_per_hour: float | None, currency: str | None
 ) -> Budget | None:
-    """The budget that the options name; None where they name none.
+    """The budget in the options; None without --budget.
 
     Raises:
-        InputError: it is unclear, or a price is missing that it needs.
+        InputError: an invalid budget, or one without the price that it needs.
     """
     price = read_price(price_per_hour, currency)
     if text is None:
         if price is not None:
-            raise InputError(f"--price-per-hour is the price of a budget; add --budget: {FORMS}")
+            raise InputError(f"--price-per-hour is the price of a budget; add --budget: {EXAMPLES}")
         return None
     return read_budget(text, price=price)

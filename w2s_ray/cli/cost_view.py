@@ -51,11 +51,11 @@ def print_bill(
 
 
 def _flops_per_run(estimate: PlanEstimate) -> dict[tuple[str, str], float]:
-    """(what, model) -> estimated FLOPs of one run; refits count as students once they are done."""
+    """(role, model) -> estimated FLOPs of one run; refits count as students once they are done."""
     per_run: dict[tuple[str, str], float] = {}
-    for kind in estimate.kinds:
-        if kind.each is not None and kind.runs:
-            per_run[kind.what, kind.model] = kind.flops.total / kind.runs
+    for group in estimate.groups:
+        if group.largest is not None and group.runs:
+            per_run[group.role, group.model] = group.flops.total / group.runs
     return per_run
 
 
@@ -94,7 +94,7 @@ def _role_row(row: Spent, flops_each: float | None, price: Price | None) -> list
         flops(flops_each) if flops_each is not None else "–",
         f"{flops(reached)}/s" if reached is not None else "–",
     ]
-    return [*texts, f"{price.of(row.total):,.2f}"] if price else texts
+    return [*texts, f"{price.cost_of(row.total):,.2f}"] if price else texts
 
 
 def _by_cell(bill: Bill, price: Price | None) -> Table:
@@ -138,7 +138,7 @@ def _cell_row(cell: CellCost, price: Price | None) -> list[str]:
         f"{cell.pgr:.2f}" if cell.pgr is not None else "–",
         f"{cell.pgr_per_hour:.3g}" if cell.pgr_per_hour is not None else "–",
     ]
-    return [*texts, f"{price.of(cell.cell_seconds):,.2f}"] if price else texts
+    return [*texts, f"{price.cost_of(cell.cell_seconds):,.2f}"] if price else texts
 
 
 def _lines(
@@ -147,12 +147,12 @@ def _lines(
     run_flops: dict[tuple[str, str], float],
     price: Price | None,
 ) -> list[str]:
-    money = f" = {price.of(bill.device_seconds):,.2f} {price.currency}" if price else ""
+    money = f" = {price.cost_of(bill.device_seconds):,.2f} {price.currency}" if price else ""
     lines = [f"spent so far: {hours(bill.device_seconds)} of one device{money}"]
     done, seconds = _done_flops(bill, run_flops)
     if done and estimate.flops_left:
         left = estimate.flops_left * seconds / done
-        cost = f" = {price.of(left):,.2f} {price.currency}" if price else ""
+        cost = f" = {price.cost_of(left):,.2f} {price.currency}" if price else ""
         lines.append(
             f"left: {flops(estimate.flops_left)}, {hours(left)} at the speed reached so far{cost}"
         )
@@ -182,6 +182,6 @@ def _as_json(
         "device_hours_estimated": estimate.device_seconds / 3600 or None,
     }
     if price is not None:
-        content["cost"] = price.of(bill.device_seconds)
+        content["cost"] = price.cost_of(bill.device_seconds)
         content["price"] = vars(price)
     return content

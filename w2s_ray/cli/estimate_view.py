@@ -1,6 +1,6 @@
-"""What `w2s plan` prints of a plan's estimate: a table by kind of run, totals and assumptions.
+"""The estimate in the output of `w2s plan`: a table by group of runs, totals and assumptions.
 
-Owns wording and units; `--format json` has the same figures unrounded. Computes no estimate.
+Owns wording and units; `--format json` has the same figures unrounded. It computes no estimates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from w2s_ray.config import Execution
 from w2s_ray.config.budget import Price
 from w2s_ray.data.lengths import TOKENS_PER_WORD
 from w2s_ray.plain_console import PlainConsole
-from w2s_ray.plan.estimates import Device, Kind, PlanEstimate
+from w2s_ray.plan.estimates import Device, GroupEstimate, PlanEstimate
 from w2s_ray.plan.estimates.memory import GIB, RESERVE
 
 LENGTH_SOURCES = {
@@ -42,11 +42,11 @@ def print_json(
     """Print a plan's counts and its estimate as JSON."""
     content: dict[str, Any] = {
         **plan,
-        "kinds": [_as_json(kind, price) for kind in estimate.kinds],
+        "kinds": [_as_json(group, price) for group in estimate.groups],
         "flops": vars(estimate.flops),
         "flops_left": estimate.flops_left,
-        "lengths": estimate.how,
-        "not_estimated": estimate.unknown,
+        "lengths": estimate.length_sources,
+        "not_estimated": estimate.not_estimated,
     }
     if device is not None:
         content["accelerator"] = {
@@ -58,8 +58,8 @@ def print_json(
         content["device_hours_left"] = estimate.seconds_left / 3600
     if price is not None:
         content["price"] = vars(price)
-        content["cost"] = price.of(estimate.device_seconds)
-        content["cost_left"] = price.of(estimate.seconds_left)
+        content["cost"] = price.cost_of(estimate.device_seconds)
+        content["cost_left"] = price.cost_of(estimate.seconds_left)
     typer.echo(json.dumps(content, indent=1))
 
 
@@ -94,33 +94,33 @@ def _table(estimate: PlanEstimate, device: Device | None, price: Price | None) -
         table.add_column("device time", justify="right")
     if price is not None:
         table.add_column(price.currency, justify="right")
-    for kind in estimate.kinds:
-        table.add_row(*_row(kind, device, price))
+    for group in estimate.groups:
+        table.add_row(*_row(group, device, price))
     return table
 
 
-def _row(kind: Kind, device: Device | None, price: Price | None) -> list[str]:
-    each = kind.each
+def _row(group: GroupEstimate, device: Device | None, price: Price | None) -> list[str]:
+    each = group.largest
     if each is None:
-        return [kind.what, kind.model, str(kind.runs), "–", "–", "–", "–", "–"]
-    runs = max(1, kind.runs)
+        return [group.role, group.model, str(group.runs), "–", "–", "–", "–", "–"]
+    runs = max(1, group.runs)
     texts = [
-        kind.what,
-        kind.model,
-        f"{kind.runs:,}",
+        group.role,
+        group.model,
+        f"{group.runs:,}",
         f"{each.parameters:,}",
-        f"{kind.tokens / runs:,.0f}",
-        flops(kind.flops.total / runs),
-        flops(kind.flops.total),
-        f"{size(each.memory.total)} {layout(kind.execution)}",
+        f"{group.tokens / runs:,.0f}",
+        flops(group.flops.total / runs),
+        flops(group.flops.total),
+        f"{size(each.memory.total)} {layout(group.execution)}",
     ]
     if device is not None:
-        too_large = "" if kind.fits else " (doesn't fit as it is set)"
-        smallest = kind.smallest.said if kind.smallest else "nothing tried fits"
-        share = f"{kind.fraction:.2g}" if kind.fraction is not None else "–"
-        texts += [smallest + too_large, share, hours(kind.device_seconds or 0.0)]
+        too_large = "" if group.fits else " (doesn't fit as it is set)"
+        smallest = group.smallest.text if group.smallest else "nothing tried fits"
+        share = f"{group.gpu_fraction:.2g}" if group.gpu_fraction is not None else "–"
+        texts += [smallest + too_large, share, hours(group.device_seconds or 0.0)]
     if price is not None:
-        texts.append(f"{price.of(kind.device_seconds or 0.0):,.2f}")
+        texts.append(f"{price.cost_of(group.device_seconds or 0.0):,.2f}")
     return texts
 
 
@@ -148,11 +148,12 @@ def _lines(estimate: PlanEstimate, device: Device | None, price: Price | None) -
     if price is not None:
         lines.append(
             f"at {price.per_hour:g} {price.currency} for a device hour: "
-            f"{price.of(estimate.device_seconds):,.2f} {price.currency}, left "
-            f"{price.of(estimate.seconds_left):,.2f}"
+            f"{price.cost_of(estimate.device_seconds):,.2f} {price.currency}, left "
+            f"{price.cost_of(estimate.seconds_left):,.2f}"
         )
     lengths = "; ".join(
-        f"{count:,} runs {LENGTH_SOURCES[how]}" for how, count in estimate.how.items()
+        f"{count:,} runs {LENGTH_SOURCES[source]}"
+        for source, count in estimate.length_sources.items()
     )
     lines.append(f"tokens: {lengths}" if lengths else "tokens: none known")
     lines.append(
@@ -160,34 +161,34 @@ def _lines(estimate: PlanEstimate, device: Device | None, price: Price | None) -
         f"start-up isn't counted; a device needs {size(RESERVE)} beside the memory shown"
     )
     unknown = [
-        Text.assemble(("not estimated", "yellow"), f" {model}: {why}")
-        for model, why in estimate.unknown.items()
+        Text.assemble(("not estimated", "yellow"), f" {model}: {reason}")
+        for model, reason in estimate.not_estimated.items()
     ]
     return [*map(Text, lines), *unknown]
 
 
-def _as_json(kind: Kind, price: Price | None) -> dict[str, Any]:
-    each = kind.each
+def _as_json(group: GroupEstimate, price: Price | None) -> dict[str, Any]:
+    each = group.largest
     content: dict[str, Any] = {
-        "what": kind.what,
-        "model": kind.model,
-        "runs": kind.runs,
-        "left": kind.left,
-        "precision": kind.precision,
-        "flops": {**vars(kind.flops), "total": kind.flops.total},
-        "flops_left": kind.flops_left,
-        "tokens": kind.tokens,
-        "not_estimated": kind.why or None,
+        "what": group.role,
+        "model": group.model,
+        "runs": group.runs,
+        "left": group.runs_left,
+        "precision": group.precision,
+        "flops": {**vars(group.flops), "total": group.flops.total},
+        "flops_left": group.flops_left,
+        "tokens": group.tokens,
+        "not_estimated": group.not_estimated or None,
     }
     if each is not None:
         content["parameters"] = each.parameters
         content["trained_parameters"] = each.trained_parameters
         content["memory_bytes"] = {**vars(each.memory), "total": each.memory.total}
-    if kind.device_seconds is not None:
-        content["device_seconds"] = kind.device_seconds
-        content["fits"] = kind.fits
-        content["smallest_that_fits"] = kind.smallest.said if kind.smallest else None
-        content["gpu_fraction"] = kind.fraction
+    if group.device_seconds is not None:
+        content["device_seconds"] = group.device_seconds
+        content["fits"] = group.fits
+        content["smallest_that_fits"] = group.smallest.text if group.smallest else None
+        content["gpu_fraction"] = group.gpu_fraction
         if price is not None:
-            content["cost"] = price.of(kind.device_seconds)
+            content["cost"] = price.cost_of(group.device_seconds)
     return content

@@ -12,7 +12,7 @@ from rich.text import Text
 from w2s_ray.cli.estimate_view import print_estimate, print_json
 from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.config.budget import Price
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import (
     NodeKind,
@@ -24,7 +24,7 @@ from w2s_ray.plan import (
     worker_resources,
 )
 from w2s_ray.plan.cluster_file import read_cluster_file
-from w2s_ray.plan.estimates import Device, estimate_plan, settled, whole_gpus
+from w2s_ray.plan.estimates import Device, estimate_plan, resolve_gpu_shares, whole_gpu_reasons
 from w2s_ray.plan.nodes import ACCELERATOR
 
 
@@ -41,8 +41,8 @@ def print_plan(
 ) -> None:
     """Print `plan` and its estimate; `done` are the ids of runs that `store` has."""
     sweep = plan.sweep
-    shapes = Shapes(plan.inputs)
-    estimate = estimate_plan(plan, shapes, done=done, device=device)
+    sizes = InputSizes(plan.inputs)
+    estimate = estimate_plan(plan, sizes, done=done, device=device)
     if format == "json":
         counts = {
             "sweep": sweep.name,
@@ -66,7 +66,7 @@ def print_plan(
         console.print(line, soft_wrap=True)
     console.print()
     print_estimate(estimate, device=device, price=price, console=console)
-    for warning in model_order_warnings(plan, shapes):
+    for warning in model_order_warnings(plan, sizes):
         console.print(Text(warning, style="yellow"), soft_wrap=True)
     if every_run:
         console.print()
@@ -92,10 +92,10 @@ def place_plan(
         nodes = Nodes((NodeKind("machine", {"GPU": 1.0, f"{ACCELERATOR}{accelerator}": 1.0}, 1),))
     else:
         return plan, []
-    shapes = Shapes(plan.inputs)
-    whole = whole_gpus(plan, shapes, nodes)
-    lines = [f"{model}: a whole GPU for each fit, since {why}" for model, why in whole.items()]
-    placed = settled(plan, shapes, nodes)
+    sizes = InputSizes(plan.inputs)
+    reasons = whole_gpu_reasons(plan, sizes, nodes)
+    lines = [f"{model}: a whole GPU for each fit, since {why}" for model, why in reasons.items()]
+    placed = resolve_gpu_shares(plan, sizes, nodes)
     return placed, lines + (
         _capacity(placed, nodes, cluster_file) if cluster_file is not None else []
     )
@@ -234,9 +234,9 @@ def _runs(plan: Plan, done: Collection[str]) -> Table:
     for fit in plan.fits.values():
         table.add_row(
             fit.id,
-            fit.called,
+            fit.description,
             "done" if fit.id in done else "to do",
         )
     for study in plan.studies.values():
-        table.add_row(study.id, study.called, "done" if study.id in done else "to do")
+        table.add_row(study.id, study.description, "done" if study.id in done else "to do")
     return table

@@ -1,7 +1,7 @@
-"""What devices can do: the table of accelerators that ships, and a user's own.
+"""Accelerators: peak FLOPs and memory, from the shipped table and from a user's file.
 
-Owns the form of the files and their reading. Figures are those of data sheets. It knows nothing of
-what is to be computed, and of prices.
+Owns the format of these files and their reading. The figures are from data sheets. It has no
+prices.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ SHIPPED = Path(__file__).with_name("accelerators.yaml")
 
 
 class Accelerator(Frozen):
-    """One device, by its data sheet."""
+    """One device, with the figures of its data sheet."""
 
     bf16_tflops: float | None = Field(default=None, gt=0, le=1e9)
-    """Dense bf16 products, in 10^12 operations a second; null = it has none."""
+    """Peak of dense bf16 products in 10^12 FLOPs per second; null = no bf16."""
     fp32_tflops: float = Field(gt=0, le=1e9)
-    """The same of fp32, without TF32."""
+    """Peak of fp32 products in 10^12 FLOPs per second, without TF32."""
     memory_gb: float = Field(gt=0, le=1e6)
-    """In 10^9 bytes."""
+    """Memory in 10^9 bytes."""
     source: Line = ""
-    """Where the figures are from."""
+    """Source of the figures."""
 
     @property
     def bytes(self) -> float:
-        """Its memory in bytes."""
+        """The memory in bytes."""
         return self.memory_gb * 1e9
 
     def flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
-        """Peak operations a second; None where it doesn't have the precision."""
+        """Peak FLOPs per second; None if the device doesn't have the precision."""
         tera = self.fp32_tflops if precision == "fp32" else self.bf16_tflops
         return None if tera is None else tera * 1e12
 
 
 class Accelerators(Frozen):
-    """A file of accelerators."""
+    """The content of a file of accelerators."""
 
     accelerators: dict[Name, Accelerator] = Field(min_length=1)
     """Name -> device."""
 
 
-def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
-    """The accelerator called `name`, of the table that ships with the package and of `file`.
+def find_accelerator(name: str, *, file: Path | None = None) -> Accelerator:
+    """The accelerator `name` from `file` or the shipped table.
 
     Raises:
-        InputError: no such accelerator; the message names the nearest.
+        InputError: no such accelerator; the message has the nearest name.
     """
     known: Mapping[str, Accelerator] = _shipped()
     if file is not None:
@@ -70,9 +70,11 @@ def accelerator(name: str, *, file: Path | None = None) -> Accelerator:
     return known[name]
 
 
-def accelerators_called(name: str) -> list[Accelerator]:
-    """Accelerators that Ray's `name` may stand for: `A100` has two; none where it isn't known."""
-    return [found for key, found in _shipped().items() if key == name or key.startswith(f"{name}-")]
+def matching_accelerators(name: str) -> list[Accelerator]:
+    """The accelerators that Ray's `name` may mean (two for `A100`); empty for an unknown name."""
+    return [
+        device for key, device in _shipped().items() if key == name or key.startswith(f"{name}-")
+    ]
 
 
 def accelerator_of_device(device: str) -> Accelerator | None:

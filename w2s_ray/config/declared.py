@@ -47,8 +47,8 @@ class Columns(Frozen):
     second: Line | None = None
     """Column of a pair's second text."""
     preferred: Line | None = None
-    """Column that says which text of a pair is better. It holds two values: either the names of the
-    columns `first` and `second`, or any two values, of which the first in sorted order stands for
+    """Column that names the better text of a pair. It has two values: either the names of the
+    columns `first` and `second`, or any two values, of which the first in sorted order means
     `first`."""
     chosen: Line | None = None
     """Column of a pair's better text. Give it with `rejected`, in place of `first` and `second`."""

@@ -1,8 +1,9 @@
-"""A model's shape: how many weights it has, which matrices it multiplies, what its tensors are.
+"""A model's architecture: its number of weights, its matrix products, and its tensors' names.
 
-Owns the form in which plans have it. `learn/describe` makes one of a config.json, and
-`data/descriptions` keeps it; this module loads nothing, and knows nothing of FLOPs, memory and
-training. The language model's head isn't counted: fits put one of their own on the backbone.
+Owns the data classes, which planning uses. `learn/describe` derives an architecture from a
+config.json, and `data/descriptions` caches it. This module loads no models and computes no FLOPs
+and no memory. The language model's head is not counted, because fits put their own head on the
+backbone.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ class Matrix:
     """A linear map from `inner` to `outer` features."""
 
     name: str
-    """Of its module, within its layer."""
+    """Name of its module, within its layer."""
     inner: int
     outer: int
     bias: bool
     before_attention: bool
-    """Whether it reads nothing that attention made (of its layer)."""
+    """Whether its input does not depend on its layer's attention."""
 
     @property
     def weights(self) -> int:
@@ -32,12 +33,12 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The names and shapes of a backbone's tensors; names are those within the backbone."""
+    """The names and shapes of a backbone's tensors. Names are relative to the backbone."""
 
     prefix: str
-    """What stands before them where a head has been saved along."""
+    """Prefix of the names in files that include a head."""
     layers: str
-    """The list of layers."""
+    """Name of the list of layers."""
     embedding: str
     head: tuple[str, ...]
     """The modules of the language model's head; empty for an encoder."""
@@ -45,36 +46,39 @@ class Skeleton:
     """Whether the head is the embedding."""
     tensors: Mapping[str, tuple[int, ...]]
     renamed: bool
-    """Whether transformers reads other names than these, so that files can't be compared."""
+    """Whether files have other names, which transformers converts, so that they can't be
+    compared."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a backbone. Features are those of one token."""
+    """The architecture of a backbone. Numbers of features are per token."""
 
     family: str
     """The model type of the transformers library."""
     layers: int
     width: int
     matrices: tuple[Matrix, ...]
-    """Of one layer: those that make queries, keys and values, the one after attention, those that
-    read the MLP's input, and the one that ends the MLP."""
+    """Matrices of one layer in this order: query, key and value projections, output projection of
+    attention, input projections of the MLP, output projection of the MLP."""
     mlp_inputs: int
-    """How many read the MLP's input."""
+    """Number of the MLP's input projections."""
     gated: bool
-    """Whether the MLP multiplies two maps of its input."""
+    """Whether the MLP multiplies two projections of its input."""
     attention: int
-    """Features over which attention is computed: heads times their width."""
+    """Features over which attention is computed: number of heads times head width."""
     attended: int
-    """Features of attention's inputs and output as they lie in memory."""
+    """Features of attention's inputs and output in memory."""
     by_head: bool
-    """Whether attention's inputs lie head by head, so that its output is copied token by token."""
+    """Whether attention's inputs are contiguous per head, so that its output is copied to be
+    contiguous per token."""
     norm_inputs: int
-    """Features that a layer's norms read, those that several read counted once."""
+    """Features of the inputs of a layer's norms; an input of several norms counts once."""
     norm_copies: int
-    """Features of norms that are computed step by step and keep what their weights multiply."""
+    """Features of norms that are computed in elementary operations, which save the normalized
+    input for the gradient of their weights."""
     ends_in_product: bool
-    """Whether a layer's last product needs no second computing where activations are recomputed."""
+    """Whether activation checkpointing need not recompute a layer's last matrix product."""
     outside_matrices: tuple[Matrix, ...]
     """Projections before and after the layers."""
     parameters: int
@@ -84,45 +88,45 @@ class Architecture:
     activation: str
     vocabulary: int
     longest: int | None
-    """Most tokens of a row; None where the configuration is silent."""
+    """Largest number of tokens of a row; None if the configuration doesn't set it."""
     causal: bool
     pooled: int
-    """Features that the head reads."""
+    """Features of the head's input."""
     adapted: tuple[str, ...] | None
-    """The modules that get an adapter where nobody names any; None where peft has no default."""
+    """peft's default modules for adapters; None if peft has no default."""
     skeleton: Skeleton
 
     @property
     def of_attention(self) -> tuple[Matrix, ...]:
-        """The matrices that make queries, keys and values."""
+        """The query, key and value projections."""
         return self.matrices[: -2 - self.mlp_inputs]
 
     @property
     def after_attention(self) -> Matrix:
-        """The matrix that reads attention's output."""
+        """The output projection of attention."""
         return self.matrices[-2 - self.mlp_inputs]
 
     @property
     def of_mlp(self) -> tuple[Matrix, ...]:
-        """The matrices that read the MLP's input."""
+        """The input projections of the MLP."""
         return self.matrices[-1 - self.mlp_inputs : -1]
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Architecture:
-        """The shape that `learn/describe` wrote.
+        """The architecture in a description by `learn/describe`.
 
         Raises:
-            TypeError, KeyError, AttributeError: it wrote no such thing.
+            TypeError, KeyError, AttributeError: an invalid description.
         """
-        found = dict(description)
-        skeleton = dict(found["skeleton"])
+        fields = dict(description)
+        skeleton = dict(fields["skeleton"])
         tensors = {name: tuple(shape) for name, shape in skeleton["tensors"].items()}
-        adapted = found["adapted"]
+        adapted = fields["adapted"]
         return cls(
             **{
-                **found,
-                "matrices": tuple(Matrix(**m) for m in found["matrices"]),
-                "outside_matrices": tuple(Matrix(**m) for m in found["outside_matrices"]),
+                **fields,
+                "matrices": tuple(Matrix(**m) for m in fields["matrices"]),
+                "outside_matrices": tuple(Matrix(**m) for m in fields["outside_matrices"]),
                 "adapted": None if adapted is None else tuple(adapted),
                 "skeleton": Skeleton(
                     **{**skeleton, "head": tuple(skeleton["head"]), "tensors": tensors}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from w2s_ray.data.cells import is_missing, number_of
 from w2s_ray.data.example import Example, Row
-from w2s_ray.data.row_formats import KEYS
+from w2s_ray.data.row_formats import KEY_SEPARATOR
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _GAME = re.compile(r"lichess\.org/(\w{8})")
 def puzzle(row: Row, *, id: str) -> list[Example]:
     """A puzzle of the Lichess database: the position after the opponent's move, and the best reply.
 
-    Puzzles of one game, or with a common position, are in one group (see `linked`).
+    Puzzles of one game, or with a common position, are in one group (see `merge_linked_groups`).
     """
     board, answer = _puzzle_start(row, id)
     before, prompt = _position(row["FEN"]), board.epd()
@@ -135,7 +135,7 @@ def _example(row: Row, id: str, prompt: str, answer: str, positions: tuple[str, 
         id,
         prompt,
         0,
-        KEYS.join((*game_key, *positions)),
+        KEY_SEPARATOR.join((*game_key, *positions)),
         answer=answer,
         difficulty=None if is_missing(rating) else number_of(rating, where=where),
     )

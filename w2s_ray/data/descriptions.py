@@ -1,9 +1,9 @@
-"""Shapes of models by their configurations, each described once on this machine.
+"""Architectures of models by their configurations, each computed once per machine.
 
-Owns where descriptions are kept: those of the embedded ladder ship with the package, others are
-notes under the configuration's content and the versions of the libraries. All that are missing are
-made by one process, since it imports torch and transformers, which takes seconds. No network is
-used, and no code that a model brings along.
+Owns the cache of descriptions. Those of the embedded ladder ship with the package; the key of any
+other is the configuration's content and the versions of the libraries. One process computes all
+missing descriptions, because it imports torch and transformers, which takes seconds. It uses no
+network and runs no code from a model's folder.
 """
 
 from __future__ import annotations
@@ -29,66 +29,70 @@ from w2s_ray.ladder import DESCRIPTIONS
 _log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-"""Raised whenever the same configuration gets another description, so that notes are forgotten."""
+"""Incremented whenever the same configuration gives another description, so that old notes are
+ignored."""
 _LIBRARIES = ("transformers", "peft")
-"""Those on which a description depends."""
+"""The libraries on which a description depends."""
 _TIMEOUT_S = 300
 _COMMAND = (sys.executable, "-m", "w2s_ray.learn.describe")
 
-_known: dict[str, Architecture | str] = {}
-"""Digest of a configuration -> its model's shape, or why it isn't known; of this process."""
+_architectures: dict[str, Architecture | str] = {}
+"""Cache of this process: digest of a configuration -> the architecture, or the reason why it is
+unknown."""
 
 
-def described(config: Mapping[str, Any]) -> Architecture | str:
-    """The shape of the model that a config.json declares, or why it isn't known."""
-    describe([config])
-    return _known[config_digest(config)]
+def architecture_from_config(config: Mapping[str, Any]) -> Architecture | str:
+    """The architecture for a config.json, or the reason why it is unknown."""
+    load_architectures([config])
+    return _architectures[config_digest(config)]
 
 
-def describe(configs: Iterable[Mapping[str, Any]]) -> None:
-    """Have the shapes of all these ready; those that are missing are made together."""
+def load_architectures(configs: Iterable[Mapping[str, Any]]) -> None:
+    """Load the architectures of all `configs`; one process computes all missing descriptions."""
     missing: dict[str, Mapping[str, Any]] = {}
     for config in configs:
         name = config_digest(config)
-        if name in _known:
+        if name in _architectures:
             continue
-        found = _shape(_shipped().get(name)) or _shape(read_note("models", key=_key(name)))
+        found = _parsed(_shipped().get(name)) or _parsed(read_note("models", key=_key(name)))
         if found is None:
             missing[name] = config
         else:
-            _known[name] = found
+            _architectures[name] = found
     if missing:
         _log.info(
             "computing the sizes of %d new model configurations (seconds, once)", len(missing)
         )
-    for name, answer in zip(missing, answers(list(missing.values())), strict=True):
-        found = _shape(answer)
+    for name, made in zip(missing, run_describe(list(missing.values())), strict=True):
+        found = _parsed(made)
         if found is None:
-            _known[name] = "the process that describes it failed (`python -c 'import torch, peft'`)"
+            _architectures[name] = (
+                "the process that describes models failed; check `python -c 'import torch, peft'`"
+            )
         else:
-            write_note("models", key=_key(name), note=answer)
-            _known[name] = found
+            write_note("models", key=_key(name), note=made)
+            _architectures[name] = found
 
 
 def architecture_of(source: ModelSource) -> Architecture | str:
-    """The shape of the model at `source`, or why it isn't known."""
+    """The architecture of the model at `source`, or the reason why it is unknown."""
     config = config_of(source)
     if config is None:
-        of = f" --revision {source.revision}" if source.revision else ""
+        revision = f" --revision {source.revision}" if source.revision else ""
         return (
-            f"the config.json of {source.name} is not on this machine; where there is a hub, "
-            f"`hf download {source.location} config.json{of}` fetches it alone"
+            f"the config.json of {source.name} is not on this machine; with access to the hub, "
+            f"`hf download {source.location} config.json{revision}` downloads this file alone"
         )
     if source.trust_remote_code and "auto_map" in config:
-        return f"{source.name} is not estimated: it brings its own code"
-    found = described(config)
+        return f"{source.name} is not estimated: its folder has its own code"
+    found = architecture_from_config(config)
     if isinstance(found, str):
         return f"{source.name} ({config.get('model_type')}) is not estimated: {found}"
     return found
 
 
 def config_of(source: ModelSource) -> dict[str, Any] | None:
-    """The configuration of the model at `source`: of its folder, or of the hub's cache."""
+    """The configuration of the model at `source`, from its folder or the hub's cache."""
     folders = [Path(source.location)]
     if source.revision is not None:
         folders.append(snapshot_folder(source.location, source.revision))
@@ -102,37 +106,38 @@ def config_of(source: ModelSource) -> dict[str, Any] | None:
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
-    """A name for the content of a config.json."""
+    """A digest of the content of a config.json."""
     return digest(json.dumps(config, sort_keys=True))
 
 
-def answers(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What `learn/describe` writes of each; empty where it failed on one or ran out of time.
+def run_describe(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The description of each configuration by `learn/describe`, run as a separate process.
 
-    It begins again after the one on which it failed.
+    If the process fails or times out on a configuration, its description is empty, and a new
+    process continues with the next.
     """
     made: list[dict[str, Any]] = []
     while len(made) < len(configs):
         lines = [json.dumps(config) for config in configs[len(made) :]]
-        found = [json.loads(line) for line in _lines(lines)][: len(lines)]
+        found = [json.loads(line) for line in _output_of(lines)][: len(lines)]
         made += found if len(found) == len(lines) else [*found, {}]
     return made
 
 
-def _lines(asked: Sequence[str]) -> list[str]:
-    """The whole lines that the program writes in answer to those asked."""
-    quiet = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+def _output_of(lines: Sequence[str]) -> list[str]:
+    """The complete lines of output for the input `lines`."""
+    environment = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         _COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **quiet},
+        env={**os.environ, **environment},
     )
     with process:
         try:
-            written, _ = process.communicate("\n".join(asked) + "\n", timeout=_TIMEOUT_S)
+            written, _ = process.communicate("\n".join(lines) + "\n", timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             written, _ = process.communicate()
@@ -142,10 +147,10 @@ def _lines(asked: Sequence[str]) -> list[str]:
     return [line for line in written.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _shape(description: Mapping[str, Any] | None) -> Architecture | str | None:
+def _parsed(description: Mapping[str, Any] | None) -> Architecture | str | None:
     match description:
-        case {"why": str(why)}:
-            return why
+        case {"why": str(reason)}:
+            return reason
         case None:
             return None
     try:

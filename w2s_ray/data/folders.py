@@ -16,11 +16,11 @@ from typing import Any
 from w2s_ray.config import ModelSource
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.cache import read_note, write_note
-from w2s_ray.data.descriptions import described
+from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.data.files import stamp
-from w2s_ray.data.headers import Shapes, model_tensors, read_object
+from w2s_ray.data.headers import TensorShapes, model_tensors, read_object
 from w2s_ray.data.hub import snapshot_folder
-from w2s_ray.data.skeletons import misfit
+from w2s_ray.data.skeletons import tensor_mismatch
 from w2s_ray.errors import InputError
 
 NEW = "new:"
@@ -48,10 +48,10 @@ class ModelFiles:
 
     config: Mapping[str, Any]
     """The content of config.json."""
-    tensors: Shapes
+    tensors: TensorShapes
     """Names and shapes of its weights; empty if they are not on this machine."""
     own_code: bool = False
-    """Whether the model brings code of its own, which is trusted."""
+    """Whether the model's folder has its own code, which is trusted."""
 
     @property
     def text(self) -> Mapping[str, Any]:
@@ -66,10 +66,10 @@ class ModelFiles:
 
     @property
     def architecture(self) -> Architecture | None:
-        """The shape; None if it is not known."""
+        """The architecture; None if it is unknown."""
         if self.own_code or "quantization_config" in self.config:
             return None
-        found = described(self.config)
+        found = architecture_from_config(self.config)
         return None if isinstance(found, str) else found
 
 
@@ -93,7 +93,7 @@ def model_files(source: ModelSource) -> ModelFiles | None:
         return _files(config, {}, trusted)
 
 
-def _files(config: Mapping[str, Any], tensors: Shapes, trusted: bool) -> ModelFiles:
+def _files(config: Mapping[str, Any], tensors: TensorShapes, trusted: bool) -> ModelFiles:
     return ModelFiles(config, tensors, own_code=trusted and "auto_map" in config)
 
 
@@ -116,7 +116,7 @@ def check_model(source: ModelSource, files: ModelFiles, *, reads_text: bool) -> 
     """
     where = Path(source.location)
     shape = files.architecture
-    wrong = misfit(files.tensors, shape) if shape is not None and files.tensors else ""
+    wrong = tensor_mismatch(files.tensors, shape) if shape is not None and files.tensors else ""
     if wrong:
         raise InputError(
             f"the weights in {where} don't fit its config.json ({shape.family if shape else ''}): "

@@ -1,8 +1,8 @@
 """Formatters of the named tasks: from a raw row to examples.
 
 Owns the text templates and the groups of each task; most formatters are instances of the classes in
-`forms`. Rows have the columns of the hub's dataset; `originals` converts other layouts. It reads no
-files.
+`row_formats`. Rows have the columns of the hub's dataset; `originals` converts other layouts. It
+reads no files.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from w2s_ray.data.example import Example, Row
 from w2s_ray.data.row_formats import (
     BINARY,
     Choice,
-    Compared,
-    Labelled,
-    Preferred,
-    among,
+    Comparison,
+    LabelledText,
+    Preference,
+    answers_by_index,
+    answers_by_letter,
+    answers_by_number,
+    answers_by_text,
+    answers_in_columns,
+    answers_with_labels,
     class_of,
-    given,
-    keyed,
-    listed,
-    marked,
-    numbered,
-    preferred,
+    preference_pair,
 )
 from w2s_ray.errors import InputError
 
@@ -43,70 +43,72 @@ _ON_CONTEXT = "{context}\n\n{question}"
 
 cosmos_qa = Choice(
     _ON_CONTEXT,
-    numbered(("answer0", "answer1", "answer2", "answer3"), "label"),
+    answers_by_number(("answer0", "answer1", "answer2", "answer3"), "label"),
     group="{context}",
 )
-dream = Choice("{dialogue}\n\n{question}", among("choice", "answer"), group="{dialogue}")
+dream = Choice("{dialogue}\n\n{question}", answers_by_text("choice", "answer"), group="{dialogue}")
 hellaswag = Choice(
     # Segments of one video or article continue each other.
     "{ctx}",
-    listed("endings", "label"),
+    answers_by_index("endings", "label"),
     group="{source_id}",
     text="{question} {answer}",
 )
-mc_taco = Choice("{sentence}\n\n{question}", marked("answers"), group="{sentence}")
-multirc = Choice("{paragraph}\n\n{question}", marked("answers"), group="{paragraph}")
-openbookqa = Choice("{question_stem}", keyed("choices", "answerKey"), group="{question_stem}")
-piqa = Choice("{goal}", numbered(("sol1", "sol2"), "label"), group="{goal}")
-quail = Choice(_ON_CONTEXT, listed("answers", "correct_answer_id"), group="{context}")
-quartz = Choice("{para}\n\n{question}", keyed("choices", "answerKey"), group="{para}")
+mc_taco = Choice("{sentence}\n\n{question}", answers_with_labels("answers"), group="{sentence}")
+multirc = Choice("{paragraph}\n\n{question}", answers_with_labels("answers"), group="{paragraph}")
+openbookqa = Choice(
+    "{question_stem}", answers_by_letter("choices", "answerKey"), group="{question_stem}"
+)
+piqa = Choice("{goal}", answers_by_number(("sol1", "sol2"), "label"), group="{goal}")
+quail = Choice(_ON_CONTEXT, answers_by_index("answers", "correct_answer_id"), group="{context}")
+quartz = Choice("{para}\n\n{question}", answers_by_letter("choices", "answerKey"), group="{para}")
 sciq = Choice(
     "{question}",
-    given("correct_answer", ("distractor1", "distractor2", "distractor3")),
+    answers_in_columns("correct_answer", ("distractor1", "distractor2", "distractor3")),
     group="{question}",
 )
 social_i_qa = Choice(
     _ON_CONTEXT,
-    numbered(("answerA", "answerB", "answerC"), "label", first=1),
+    answers_by_number(("answerA", "answerB", "answerC"), "label", first=1),
     group="{context}",
 )
 
 # Pairs of sentences. WiC and PAWS reuse sentences, so rows with a common sentence are a group.
 
-anli_r2 = Labelled(
+anli_r2 = LabelledText(
     "Premise: {premise}\nHypothesis: {hypothesis}",
     group=("premise",),
     classes={"0": 1, "1": 0, "2": 0, "e": 1, "n": 0, "c": 0, "-1": None},
 )
 """1 if the premise entails the hypothesis; 0 for neutral and contradiction."""
-paws = Labelled(
+paws = LabelledText(
     "Sentence 1: {sentence1}\nSentence 2: {sentence2}", group=("sentence1", "sentence2")
 )
-wic = Labelled(
+wic = LabelledText(
     "Word: {word}\nSentence 1: {sentence1}\nSentence 2: {sentence2}",
     group=("sentence1", "sentence2"),
 )
 
 # Single texts.
 
-cola = Labelled("{sentence}")
-creak = Labelled("{sentence}", group=("entity",))
+cola = LabelledText("{sentence}")
+creak = LabelledText("{sentence}", group=("entity",))
 """Claims on one entity depend on the same knowledge, so an entity is a group. The authors' train
 and dev sets have no common entities either."""
-ethics_justice = Labelled("{scenario}")
-ethics_deontology = Labelled("{scenario} {excuse}", group=("scenario",))
-sentiment = Labelled("{text}")
-sst2 = Labelled("{sentence}")
-_polarity = Labelled("{text}", label="polarity", classes={"0": 0, "2": None, "4": 1})
+ethics_justice = LabelledText("{scenario}")
+ethics_deontology = LabelledText("{scenario} {excuse}", group=("scenario",))
+sentiment = LabelledText("{text}")
+sst2 = LabelledText("{sentence}")
+_polarity = LabelledText("{text}", label="polarity", classes={"0": 0, "2": None, "4": 1})
 
 # Comparisons.
 
-ethics_utilitarianism = Compared("baseline", "less_pleasant")
+ethics_utilitarianism = Comparison("baseline", "less_pleasant")
 
 
 # Pairs, one of them better: reward modelling.
 
-ukpconvarg1 = Preferred("{better}", "{worse}", group=("debate",))
+ukpconvarg1 = Preference("{better}", "{worse}", group=("debate",))
 """Arguments in a debate, one more convincing; a debate is a group."""
 
 
@@ -143,7 +145,7 @@ def anthropic_hh_pairs(row: Row, *, id: str) -> list[Example]:
     chosen, rejected = (_dialog(row, side, id) for side in ("chosen", "rejected"))
     both = (chosen.messages, rejected.messages)
     chats = None if both[0] is None or both[1] is None else (both[0], both[1])
-    return preferred(chosen.text, rejected.text, id=id, group=chosen.opening, chats=chats)
+    return preference_pair(chosen.text, rejected.text, id=id, group=chosen.opening, chats=chats)
 
 
 def summarize_from_feedback(row: Row, *, id: str) -> list[Example]:
@@ -154,7 +156,7 @@ def summarize_from_feedback(row: Row, *, id: str) -> list[Example]:
     choice = int(row["choice"])
     if len(texts) != 2 or choice not in (0, 1):
         return []
-    return preferred(texts[choice], texts[1 - choice], id=id, group=str(info["id"]))
+    return preference_pair(texts[choice], texts[1 - choice], id=id, group=str(info["id"]))
 
 
 def text(row: Row, *, id: str) -> list[Example]:

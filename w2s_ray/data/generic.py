@@ -16,7 +16,7 @@ from w2s_ray.data.cells import folded, is_missing, name_list, number_of, plain_l
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
-from w2s_ray.data.row_formats import KEYS, better_first, linked
+from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_groups
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
@@ -47,7 +47,7 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
         return _merge_groups(Rows(tuple(examples), form=columns.form))
     pairs = _has_pairs(columns)
     grouped = Rows(tuple(_grouped_by_text(examples, pairs=pairs)), form=columns.form)
-    return linked(grouped) if pairs else grouped
+    return merge_linked_groups(grouped) if pairs else grouped
 
 
 def check_columns(member: Member, row: Row, columns: Columns) -> None:
@@ -173,7 +173,7 @@ def _group_keys(row: Row, columns: Columns, member: Member, i: int, texts: Seque
         prompt = row[columns.text]
         where = _place(member, i, columns.text)
         keys.add(plain_text(messages_of(prompt, where=where)))
-    return KEYS.join(sorted(keys))
+    return KEY_SEPARATOR.join(sorted(keys))
 
 
 def _grouped_by_text(examples: Sequence[Example], *, pairs: bool) -> list[Example]:
@@ -184,14 +184,14 @@ def _grouped_by_text(examples: Sequence[Example], *, pairs: bool) -> list[Exampl
     """
 
     def keys(example: Example) -> list[str]:
-        return example.group.split(KEYS) if pairs else [example.group]
+        return example.group.split(KEY_SEPARATOR) if pairs else [example.group]
 
     first: dict[str, str] = {}
     for key in (key for example in examples for key in keys(example)):
         common = folded(key)
         first[common] = min(first.get(common, key), key)
     return [
-        example._replace(group=KEYS.join(first[folded(key)] for key in keys(example)))
+        example._replace(group=KEY_SEPARATOR.join(first[folded(key)] for key in keys(example)))
         for example in examples
     ]
 
@@ -203,8 +203,11 @@ def _merge_groups(rows: Rows) -> Rows:
         groups.setdefault(row.folded.content, set()).add(row.group)
     if all(len(names) == 1 for names in groups.values()):
         return rows
-    pool = (row._replace(group=KEYS.join(sorted(groups[row.folded.content]))) for row in rows.pool)
-    return linked(replace(rows, pool=tuple(pool)))
+    pool = (
+        row._replace(group=KEY_SEPARATOR.join(sorted(groups[row.folded.content])))
+        for row in rows.pool
+    )
+    return merge_linked_groups(replace(rows, pool=tuple(pool)))
 
 
 def _has_pairs(columns: Columns) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from w2s_ray.errors import InputError
 
-Shapes = Mapping[str, tuple[int, ...]]
+TensorShapes = Mapping[str, tuple[int, ...]]
 """Tensor -> shape."""
 
 
@@ -46,7 +46,7 @@ _BYTES = {
 _POINTER = b"version https://git-lfs"
 
 
-def model_tensors(folder: Path) -> Shapes:
+def model_tensors(folder: Path) -> TensorShapes:
     """The tensors of the model in `folder`, in a single file or in the files of an index.
 
     Raises:
@@ -75,7 +75,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in sorted(set(places.values())))
 
 
-def tensors_in(path: Path) -> Shapes:
+def tensors_in(path: Path) -> TensorShapes:
     """The tensors of one safetensors file.
 
     Raises:
@@ -134,14 +134,14 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _indexed(folder: Path) -> Shapes:
+def _indexed(folder: Path) -> TensorShapes:
     """The tensors that the index in `folder` lists, with their shapes from its files."""
     index = read_object(folder / INDEX)
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise InputError(f"{folder / INDEX} has no weight_map; save the model with save_pretrained")
     shapes: dict[str, tuple[int, ...]] = {}
-    of_file: dict[str, Shapes] = {}
+    of_file: dict[str, TensorShapes] = {}
     for tensor, name in places.items():
         if not isinstance(name, str) or name in ("", ".", "..") or PurePosixPath(name).name != name:
             raise InputError(

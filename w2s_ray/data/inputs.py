@@ -28,7 +28,7 @@ from w2s_ray.config import (
 )
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
-from w2s_ray.data.descriptions import describe
+from w2s_ray.data.descriptions import load_architectures
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.files import local, stamp, stamps
 from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
@@ -136,7 +136,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                     check_reads(models[model.label], found)
                 if models[model.label].revision is None:  # weights of hub models are read later
                     check_values(models[model.label])
-    describe(
+    load_architectures(
         [
             *(found.config for found in files.values() if not found.own_code),
             *(new.config(new.most_tokens) for new in architectures.values()),

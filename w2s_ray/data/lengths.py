@@ -23,7 +23,7 @@ TOKENS_PER_WORD = 1.4
 `benchmarks/estimates.py lengths`."""
 _NOTE = 1
 
-How = Literal["tokenized", "words", "longest"]
+LengthSource = Literal["tokenized", "words", "longest"]
 """Source of the lengths: tokens counted on this machine, the rows' words, or only the maximum."""
 
 
@@ -35,7 +35,7 @@ class Lengths:
     quantiles: tuple[float, ...]
     """Quantiles of the rows' tokens at 0, 1/n, ..., 1."""
     mean: float
-    how: How
+    source: LengthSource
 
     def at(self, share: float) -> float:
         """The quantile of the rows' tokens at `share`, interpolated."""

@@ -1,9 +1,9 @@
-"""Formats of raw rows: a labelled text, a choice, a comparison, a preferred text.
+"""Formats of raw rows: labelled text, multiple choice, comparison, preference.
 
-Owns the rules that keep a format from revealing the label: both classes of a task get texts of one
+Owns the rules that keep a format from revealing the label: both classes of a task have the same
 template, a question gives as many right answers as wrong ones, a comparison is given in both
-orders. Owns too which rows make a group where the source has no groups. Tasks, files and splits are
-handled elsewhere.
+orders. Owns also the groups of rows for sources without groups. It does not read files or make
+splits.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
 Answers = Callable[[Row], tuple[Sequence[str], Sequence[str]]]
-"""The right and the wrong answers of a raw row; none right where the row has no label."""
+"""Raw row -> its right and its wrong answers; without a label, there are no right answers."""
 
 BINARY: Mapping[str, int | None] = MappingProxyType(
     {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1, "-1": None}
 )
 """Label as lower-case text -> class; null = the row has no label."""
 
-KEYS = "\x1f"
-"""Separator of the keys of a group that has several (see `linked`)."""
+KEY_SEPARATOR = "\x1f"
+"""Separator in a group with several keys (see `merge_linked_groups`)."""
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledText:
     """One text and its class: a sentence, a pair of sentences, a claim."""
 
     text: str
-    """Template over the row's columns, each without spaces around it."""
+    """Template over the row's columns, which are stripped of white space."""
     group: tuple[str, ...] = ()
-    """Columns whose values make the group (several: see `linked`); none = the text itself."""
+    """Columns whose values are the group's keys (see `merge_linked_groups`); empty = the text."""
     label: str = "label"
     classes: Mapping[str, int | None] = field(default_factory=lambda: BINARY)
 
@@ -47,26 +47,26 @@ class Labelled:
         label = class_of(row[self.label], self.classes, where=f"{id}: column {self.label!r}")
         cells = Cells(row, id=id, stripped=True)
         text = self.text.format_map(cells)
-        group = KEYS.join(cells[column] for column in self.group) or text
+        group = KEY_SEPARATOR.join(cells[column] for column in self.group) or text
         return [] if label is None or not text else [Example(id, text, label, group)]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A question with right and wrong answers: as many rows of the one as of the other."""
+    """A question with answers: as many rows with right answers as with wrong ones."""
 
     question: str
-    """Template over the row's columns; a list of texts is written one a line."""
+    """Template over the row's columns; a list of texts is joined by line breaks."""
     answers: Answers
     group: str
-    """Column or columns, as a template, whose value is the group."""
+    """Template over the row's columns, whose value is the group."""
     text: str = "Q: {question}\nA: {answer}"
 
     def __call__(self, row: Row, *, id: str) -> list[Example]:
         right, wrong = self.answers(row)
         cells = Cells(row, id=id, lists=True)
         question, group = self.question.format_map(cells), self.group.format_map(cells)
-        picked = _even(question, right=right, wrong=wrong)
+        picked = _balanced(question, right=right, wrong=wrong)
         return [
             Example(
                 f"{id}:{('wrong', 'right')[label]}{number or ''}",
@@ -80,10 +80,10 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Two texts, one of them better, in both orders: 1 where the first is the better one.
+class Comparison:
+    """Two texts, one of them better, as a row for each order; class 1 if the first is better.
 
-    A text that recurs in other comparisons ties them together (see `linked`).
+    Comparisons with a common text are in one group (see `merge_linked_groups`).
     """
 
     better: str
@@ -93,7 +93,7 @@ class Compared:
         better, worse = row[self.better].strip(), row[self.worse].strip()
         if not better or not worse or better == worse:
             return []
-        group = KEYS.join((better, worse))
+        group = KEY_SEPARATOR.join((better, worse))
         return [
             Example(f"{id}:better_first", f"First: {better}\nSecond: {worse}", 1, group),
             Example(f"{id}:worse_first", f"First: {worse}\nSecond: {better}", 0, group),
@@ -101,28 +101,27 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Preferred:
-    """Two texts as a pair, one of them better: 1 where the better one is the first.
+class Preference:
+    """Two texts as a pair, one of them better; class 1 if the first is better.
 
-    Which one is the first depends on the texts alone, never on their order in the source, where the
-    better one may always come first.
+    The order depends only on the texts. Their order in the source could reveal the better one.
     """
 
     better: str
     """Template over the row's columns."""
     worse: str
     group: tuple[str, ...] = ()
-    """Columns whose values make the group; none = the two texts (see `linked`)."""
+    """Columns whose values are the group; empty = both texts (see `merge_linked_groups`)."""
 
     def __call__(self, row: Row, *, id: str) -> list[Example]:
         cells = Cells(row, id=id)
         better, worse = (t.format_map(cells).strip() for t in (self.better, self.worse))
-        return preferred(
-            better, worse, id=id, group=KEYS.join(cells[column] for column in self.group)
+        return preference_pair(
+            better, worse, id=id, group=KEY_SEPARATOR.join(cells[column] for column in self.group)
         )
 
 
-def preferred(
+def preference_pair(
     better: str,
     worse: str,
     *,
@@ -130,27 +129,27 @@ def preferred(
     group: str = "",
     chats: tuple[Messages, Messages] | None = None,
 ) -> list[Example]:
-    """The pair of two texts, as in `Preferred`; none where they are equal or one is empty.
+    """The pair of two texts (see `Preference`); no pair if they are equal or one is empty.
 
-    `chats` are the messages of the better text and of the worse one.
+    `chats` are the messages of the better and of the worse text.
     """
     if not better or not worse or better == worse:
         return []
     right = int(better_first(better, worse))
     first, second = (better, worse) if right else (worse, better)
     chat = None if chats is None else to_json(*(chats if right else chats[::-1]))
-    group = group or KEYS.join(sorted((better, worse)))
+    group = group or KEY_SEPARATOR.join(sorted((better, worse)))
     return [Example(id, first, right, group, second=second, chat=chat)]
 
 
 def better_first(better: str, worse: str) -> bool:
-    """Whether the better text of a pair is its first: by the two texts, not by which is better."""
+    """Whether the better text of a pair comes first, by a hash of both texts in sorted order."""
     texts = sorted((better, worse))
     return (texts[0] == better) is (_number("\n".join(texts)) % 2 == 0)
 
 
 def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> int | None:
-    """The class of a label; null for a label that means "none".
+    """The class of a label; None for a label that means "no label".
 
     Raises:
         InputError: a label that isn't among `classes`.
@@ -158,27 +157,27 @@ def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> in
     key = plain_label(value).lower()
     if key not in classes:
         known, found = ", ".join(classes), shown(value)
-        raise InputError(f"{where} holds {found}, none of {known}; correct the row or drop it")
+        raise InputError(f"{where} has {found}, not one of {known}; correct or remove the row")
     return classes[key]
 
 
-def given(right: str, wrong: tuple[str, ...]) -> Answers:
-    """The right answer and the wrong ones have columns of their own."""
+def answers_in_columns(right: str, wrong: tuple[str, ...]) -> Answers:
+    """The right answer and each wrong answer have their own columns."""
     return lambda row: ([row[right]], [row[column] for column in wrong])
 
 
-def numbered(columns: tuple[str, ...], key: str, *, first: int = 0) -> Answers:
-    """Each answer has a column; column `key` is the number of the right one, from `first`."""
+def answers_by_number(columns: tuple[str, ...], key: str, *, first: int = 0) -> Answers:
+    """Each answer has its own column; column `key` is the number of the right one, from `first`."""
     return lambda row: _split_at([row[column] for column in columns], row[key], first)
 
 
-def listed(answers: str, key: str) -> Answers:
-    """A column holds the answers; column `key` is the place of the right one, from 0."""
+def answers_by_index(answers: str, key: str) -> Answers:
+    """Column `answers` is a list; column `key` is the index of the right answer, from 0."""
     return lambda row: _split_at(row[answers], row[key], 0)
 
 
-def among(answers: str, right: str) -> Answers:
-    """A column holds the answers; column `right` repeats the right one."""
+def answers_by_text(answers: str, right: str) -> Answers:
+    """Column `answers` is a list; column `right` is the text of the right answer."""
 
     def split(row: Row) -> tuple[list[str], list[str]]:
         texts = [text.strip() for text in row[answers]]
@@ -188,17 +187,17 @@ def among(answers: str, right: str) -> Answers:
     return split
 
 
-def keyed(choices: str, key: str) -> Answers:
-    """A column holds letters and answers; column `key` is the right one's letter.
+def answers_by_letter(choices: str, key: str) -> Answers:
+    """Column `choices` has letters and answers; column `key` is the letter of the right answer.
 
-    Letters and answers are two lists under `label` and `text`, or one text (see `lettered`). A
-    letter that two answers have, or none, gives no right answer.
+    Letters and answers are two lists, `label` and `text`, or one text (see `parse_choices`). If not
+    exactly one answer has the letter, there is no right answer.
     """
 
     def split(row: Row) -> tuple[list[str], list[str]]:
         value = row[choices]
         if isinstance(value, str):
-            pairs = lettered(value)
+            pairs = parse_choices(value)
         else:
             pairs = list(zip(value["label"], value["text"], strict=True))
         right = [text for letter, text in pairs if letter == row[key]]
@@ -208,8 +207,8 @@ def keyed(choices: str, key: str) -> Answers:
     return split
 
 
-def marked(answers: str) -> Answers:
-    """A column holds (answer, label) pairs, as `gathered` makes them."""
+def answers_with_labels(answers: str) -> Answers:
+    """Column `answers` is a list of (answer, label) pairs from `group_answers`."""
 
     def split(row: Row) -> tuple[list[str], list[str]]:
         found: dict[int, dict[str, str]] = {0: {}, 1: {}}
@@ -222,10 +221,11 @@ def marked(answers: str) -> Answers:
     return split
 
 
-def gathered(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
-    """Rows of one question and one answer each, as one row a question, in order of appearance.
+def group_answers(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
+    """Rows with one answer each, merged into one row for each question, in order of appearance.
 
-    Its columns are those of `by`, and `answers`: pairs of the columns `answer` and `label`.
+    A merged row has the columns `by`, which identify the question, and `answers`: pairs of the
+    columns `answer` and `label`.
 
     Raises:
         InputError: a row that lacks one of these columns.
@@ -244,10 +244,10 @@ def gathered(rows: Iterable[Row], *, by: tuple[str, ...]) -> Iterator[Row]:
         yield {**dict(zip(by, key, strict=True)), "answers": answers}
 
 
-def lettered(choices: str) -> list[tuple[str, str]]:
-    """`(A) one (B) two` as letter and text, in order.
+def parse_choices(choices: str) -> list[tuple[str, str]]:
+    """The letters and texts of `(A) one (B) two`, in order.
 
-    A parenthesis starts a choice only where it holds the next letter, or the last one again (one
+    A parenthesis starts a choice only if it has the next letter, or the last letter again (one
     published question has two choices D).
     """
     found: list[tuple[str, int]] = []
@@ -265,12 +265,12 @@ def lettered(choices: str) -> list[tuple[str, str]]:
     ]
 
 
-def grouped_runs(examples: Iterable[Example]) -> list[Example]:
-    """Neighbours in the source that are variants of one sentence, as one group.
+def group_variants(examples: Iterable[Example]) -> list[Example]:
+    """`examples`, where consecutive variants of one sentence are in one group.
 
-    For sources that list the variants of a sentence one after another without naming it. A row
-    joins the row before it where their common beginning and end make up half the shorter one's
-    words.
+    Some sources list the variants of a sentence one after another without a group. A row is in the
+    group of the row before it if their common prefix and suffix have at least half the words of the
+    shorter one.
     """
     result: list[Example] = []
     for example in examples:
@@ -279,11 +279,11 @@ def grouped_runs(examples: Iterable[Example]) -> list[Example]:
     return result
 
 
-def linked(rows: Rows) -> Rows:
-    """Rows whose groups share a key, directly or through others, as one group.
+def merge_linked_groups(rows: Rows) -> Rows:
+    """`rows`, where groups that share a key, directly or through other groups, are merged.
 
-    A group of several keys is what `Labelled` with several group columns and `Compared` make: pairs
-    that have a text in common stay together, in the pool and in the own test split.
+    `Comparison`, and `LabelledText` with several group columns, make groups with several keys. So
+    pairs with a common text stay together, in the pool and in the source's test split.
     """
     root: dict[str, str] = {}
 
@@ -294,18 +294,18 @@ def linked(rows: Rows) -> Rows:
         return key
 
     for example in (*rows.pool, *(rows.test or ())):
-        first, *others = sorted(find(key) for key in example.group.split(KEYS))
+        first, *others = sorted(find(key) for key in example.group.split(KEY_SEPARATOR))
         for other in others:
             root[other] = first
 
     def named(examples: Iterable[Example]) -> tuple[Example, ...]:
-        return tuple(e._replace(group=find(e.group.partition(KEYS)[0])) for e in examples)
+        return tuple(e._replace(group=find(e.group.partition(KEY_SEPARATOR)[0])) for e in examples)
 
     return replace(rows, pool=named(rows.pool), test=rows.test and named(rows.test))
 
 
-def _even(question: str, *, right: Sequence[str], wrong: Sequence[str]) -> dict[int, list[str]]:
-    """As many right answers (1) as wrong ones (0); which ones depends on the question alone."""
+def _balanced(question: str, *, right: Sequence[str], wrong: Sequence[str]) -> dict[int, list[str]]:
+    """As many right answers (1) as wrong ones (0), chosen by a hash of the question."""
     known = {_folded(answer) for answer in right}
     others = [w for w in wrong if w.strip() and _folded(w) not in known]
     count = min(len(right), len(others))
@@ -319,7 +319,7 @@ def _even(question: str, *, right: Sequence[str], wrong: Sequence[str]) -> dict[
 
 
 def _number(text: str) -> int:
-    """A number that depends on `text` alone."""
+    """A number from a hash of `text`."""
     key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(key, "big")
 

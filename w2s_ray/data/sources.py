@@ -20,7 +20,7 @@ from w2s_ray.data.files import Member, is_archive, local, matching, members, rea
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
-from w2s_ray.data.row_formats import gathered, grouped_runs, linked
+from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
 from w2s_ray.printable import one_line
@@ -64,7 +64,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
     rows = _all_or_no_chat(task, replace(rows, form=named.form))
-    return linked(rows) if named.linked else rows
+    return merge_linked_groups(rows) if named.has_shared_texts else rows
 
 
 def _all_or_no_chat(task: Task, rows: Rows) -> Rows:
@@ -230,7 +230,7 @@ def _load(task: str, hub: Hub, revision: str | None) -> dict[str, Iterable[Row]]
 
 def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> tuple[Example, ...]:
     if named.question:
-        rows = gathered(rows, by=named.question)
+        rows = group_answers(rows, by=named.question)
     numbered = enumerate(rows)
     needed = task.train + task.validation + task.test
     if named.large:
@@ -252,7 +252,7 @@ def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> 
                 f"{where} isn't in the task's format ({_described(error)}; it has "
                 f"{name_list(row)}); give the original files as `path`, or give `columns`"
             ) from None
-    return tuple(grouped_runs(examples) if named.grouped_runs else examples)
+    return tuple(group_variants(examples) if named.has_variants else examples)
 
 
 _LAYOUT_ERRORS = (LookupError, TypeError, AttributeError, ValueError)

@@ -80,11 +80,11 @@ class NamedTask:
     """None = not on the hub, or readable only with a script."""
     files: Files = Files()
     question: tuple[str, ...] = ()
-    """Columns that identify a question, if each row has one of its answers (`forms.gathered`)."""
-    grouped_runs: bool = False
-    """Consecutive variants of one sentence are a group (`forms.grouped_runs`)."""
-    linked: bool = False
-    """Rows with a common sentence are a group (`forms.linked`)."""
+    """Columns that identify a question, if each row has one of its answers (`group_answers`)."""
+    has_variants: bool = False
+    """Consecutive variants of one sentence are a group (`group_variants`)."""
+    has_shared_texts: bool = False
+    """Rows with a common sentence are a group (`merge_linked_groups`)."""
     large: bool = False
     """True for millions of rows: a pseudo-random sample is read, many times the rows needed."""
     rows_each: int = 0
@@ -124,7 +124,7 @@ def _ethics(subset: str, format: Callable[..., list[Example]], *, runs: bool = F
         format,
         Hub(_ETHICS, files=files, unconfirmed="columns of the CSV files"),
         Files((("train", f"{subset}_train"),), ("test", f"{subset}_test")),
-        grouped_runs=runs,
+        has_variants=runs,
     )
 
 
@@ -133,7 +133,7 @@ def _puzzles(format: Callable[..., list[Example]], *, hub: bool = True) -> Named
         format,
         Hub("Lichess/chess-puzzles", test=None, unconfirmed="the columns") if hub else None,
         Files((("lichess_db_puzzle", "puzzles", "level_*", "train"),), ("test",), puzzles),
-        linked=True,
+        has_shared_texts=True,
         large=True,
         form="answers",
         legal=chess_rows.is_legal,
@@ -187,7 +187,7 @@ TASKS: dict[str, NamedTask] = {
             ("test", "util_test"),
             table(("baseline", "less_pleasant")),
         ),
-        linked=True,
+        has_shared_texts=True,
     ),
     "anli_r2": NamedTask(
         formatters.anli_r2,
@@ -206,7 +206,7 @@ TASKS: dict[str, NamedTask] = {
             ("dev", "in_domain_dev"),
             table(("source", "label", "mark", "sentence"), quoted=False),
         ),
-        grouped_runs=True,
+        has_variants=True,
     ),
     "sst2": NamedTask(
         formatters.sst2,
@@ -251,7 +251,7 @@ TASKS: dict[str, NamedTask] = {
             ("test", "final/test"),
             table(quoted=False),
         ),
-        linked=True,
+        has_shared_texts=True,
     ),
     "quail": NamedTask(
         formatters.quail,
@@ -292,7 +292,7 @@ TASKS: dict[str, NamedTask] = {
         formatters.wic,
         Hub("aps/super_glue", "wic", test="validation"),
         Files(test=("val", "validation")),
-        linked=True,
+        has_shared_texts=True,
     ),
     "twitter_sentiment": NamedTask(
         formatters.twitter_sentiment,

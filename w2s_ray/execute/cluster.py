@@ -16,13 +16,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from w2s_ray.config import Execution
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.errors import InputError
 from w2s_ray.execute.autoscaler import capacity_of, current_nodes, node_types
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.local_ray import local_ray, quiet_stderr
 from w2s_ray.plan import Nodes, Plan, ResourceError, check_nodes, worker_resources
-from w2s_ray.plan.estimates import settled
+from w2s_ray.plan.estimates import resolve_gpu_shares
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Cluster:
         )
         check_nodes(plan.sweep, self.nodes, remedy=remedy)
 
-    def settled(self, plan: Plan) -> Plan:
+    def resolve_gpu_shares(self, plan: Plan) -> Plan:
         """`plan` with every `gpus_per_worker: auto` replaced by a share of the cluster's GPUs.
 
         Raises:
             ResourceError: the memory of the cluster's GPUs is unknown.
         """
-        return settled(plan, Shapes(plan.inputs), self.nodes)
+        return resolve_gpu_shares(plan, InputSizes(plan.inputs), self.nodes)
 
     def capacity(self) -> dict[str, float]:
         """The resources that all workers together may hold, at this moment."""

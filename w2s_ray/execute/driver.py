@@ -15,7 +15,7 @@ from rich.text import Text
 
 from w2s_ray.config import Sweep
 from w2s_ray.config.budget import Budget
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.graph_runner import GraphRunner, Outcome
 from w2s_ray.execute.stopping import Stop
@@ -69,7 +69,7 @@ def run_sweep(
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     refuse_provisional(plan)
-    for warning in model_order_warnings(plan, Shapes(plan.inputs)):
+    for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
         console.print(Text(warning, style="yellow"), soft_wrap=True)
     store.check_writable()
     materialize(plan, store)

@@ -80,7 +80,7 @@ class GraphRunner:
         from w2s_ray.execute.tracker_process import Tracking
         from w2s_ray.execute.worker_pool import start_worker_pool
 
-        self.plan = cluster.settled(plan)
+        self.plan = cluster.resolve_gpu_shares(plan)
         self.order = priorities(plan)
         self.store = store
         self.sweep_text = sweep_text
@@ -249,14 +249,14 @@ class GraphRunner:
             return
         if record.status != "done":
             self.failed[run_id] = record.reason or record.status
-            failed = Text.assemble(("failed", "red"), f" {run.called}: {record.reason}")
+            failed = Text.assemble(("failed", "red"), f" {run.description}: {record.reason}")
             self.display.print_line(failed, self.counts)
             return
         self.done.add(run_id)
         if isinstance(run, PlannedStudy):
             self._plan_again()
         self._count()
-        done = Text.assemble(("done", "green"), f"   {run.called}{_result_text(record)}")
+        done = Text.assemble(("done", "green"), f"   {run.description}{_result_text(record)}")
         self.display.print_line(done, self.counts)
 
     def _trained(self) -> int:
@@ -273,7 +273,7 @@ class GraphRunner:
     def _plan_again(self) -> None:
         """Plan the refits of a study that has ended."""
         plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
-        self.plan = self.cluster.settled(plan)
+        self.plan = self.cluster.resolve_gpu_shares(plan)
         self.order = priorities(self.plan)
         self.done |= self.store.done([*self.plan.fits, *self.plan.studies])
         write_manifest(self.plan, self.store, self.sweep_text)
@@ -298,7 +298,7 @@ class GraphRunner:
         counts.blocked = len(blocked)
         counts.running = list(self.run_threads.running)
         counts.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
-        counts.names = {r.id: r.called for r in (*plan.fits.values(), *plan.studies.values())}
+        counts.names = {r.id: r.description for r in (*plan.fits.values(), *plan.studies.values())}
         counts.at_once = max(1, self.cluster.slots(plan.sweep.execution))
 
 

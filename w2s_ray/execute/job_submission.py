@@ -73,7 +73,7 @@ def submission(
             SWEEP: sweep.name,
             TEXT: digest,
             STORE: uri,
-            BUDGET: budget.said if budget is not None else UNBOUNDED,
+            BUDGET: budget.text if budget is not None else UNBOUNDED,
         },
         variables={
             # how long Ray waits for checkpoints between SIGTERM and SIGKILL

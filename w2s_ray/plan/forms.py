@@ -1,7 +1,7 @@
-"""What a task's form rules out: stages, losses, tuning, a search's metric, corpora as tasks.
+"""Checks that a sweep's settings are possible for the forms of its tasks.
 
-Owns where these checks are made: before any row is read, when the declarations say each task's
-form. The checks themselves stand with their forms, in `config/forms`.
+Owns the call of these checks at planning time, before any row is read. The checks themselves, of
+stages, losses, tuning, the search metric and corpora, are methods of the forms in `config/forms`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from w2s_ray.config.forms.form import check_tuning
 
 
 def check_forms(sweep: Sweep, forms: Mapping[str, FormName]) -> None:
-    """Refuse what a task's rows can't be used for; `forms` has the form of each task.
+    """Refuse settings that are impossible for a task's form; `forms` maps task names to forms.
 
     Raises:
         InputError: names the task, the method or the model, and the remedy.
@@ -21,6 +21,6 @@ def check_forms(sweep: Sweep, forms: Mapping[str, FormName]) -> None:
     for model in sweep.models:
         if model.pretrain is not None:
             where = f"models.{model.label}.pretrain.training"
-            check_tuning(model.pretrain.training.tuning.kind, where, has="running text")
+            check_tuning(model.pretrain.training.tuning.kind, where, rows="running text")
     for task in sweep.tasks:
         FORMS[forms[task.name]].check(sweep, task.name)

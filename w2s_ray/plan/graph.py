@@ -39,12 +39,12 @@ class PlannedFit:
     """For students: the methods; several if their settings are the same."""
 
     @property
-    def what(self) -> str:
+    def role_and_method(self) -> str:
         """Its roles, and a student's methods: `student naive`."""
         return " and ".join(self.roles) + (f" {'/'.join(self.methods)}" if self.methods else "")
 
     @property
-    def called(self) -> str:
+    def description(self) -> str:
         """Its description on a terminal."""
         taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
         model, seed = self.source.name, self.recipe.seed
@@ -132,7 +132,7 @@ class PlannedStudy:
         return tuple(fits)
 
     @property
-    def called(self) -> str:
+    def description(self) -> str:
         """Its description on a terminal."""
         return f"study of {self.method} on {self.cells}"
 

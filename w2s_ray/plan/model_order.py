@@ -1,19 +1,19 @@
 """Warns about pairs whose weak model has more parameters than the strong model.
 
-Owns this warning. Parameters are counted from the models' shapes; models with unknown shapes are
-skipped. It refuses nothing, because a small model can be the stronger one.
+Owns this warning. Parameters are counted from the models' architectures; models with unknown
+architecture are skipped. It refuses nothing, because a small model can be the stronger one.
 """
 
 from __future__ import annotations
 
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.plan.graph import Plan
 
 
-def model_order_warnings(plan: Plan, shapes: Shapes) -> list[str]:
+def model_order_warnings(plan: Plan, inputs: InputSizes) -> list[str]:
     """A warning if the weak model of a pair has more parameters; else an empty list."""
-    known = {label: shapes.model(source) for label, source in plan.inputs.models.items()}
-    sizes = {label: a.parameters for label, a in known.items() if not isinstance(a, str)}
+    models = {label: inputs.architecture(source) for label, source in plan.inputs.models.items()}
+    sizes = {label: a.parameters for label, a in models.items() if not isinstance(a, str)}
     reversed_pairs = [
         (weak, strong)
         for weak, strong in plan.sweep.cells()

@@ -23,7 +23,7 @@ from w2s_ray.config import (
 from w2s_ray.config.merge import with_settings
 from w2s_ray.config.space import Space
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.data.descriptions import described
+from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.data.folders import ModelFiles, model_files
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.skeletons import lacks_head
@@ -67,7 +67,7 @@ class _Known:
     def shape(self) -> Architecture | None:
         new = self._inputs.architectures.get(self.source.identity)
         if new is not None:
-            found = described(new.config(new.most_tokens))
+            found = architecture_from_config(new.config(new.most_tokens))
             return None if isinstance(found, str) else found
         return None if self.files is None else self.files.architecture
 

@@ -71,7 +71,7 @@ class BudgetGuard:
     def stop_reason(self) -> str:
         """Why the sweep stops once the budget is spent."""
         assert self.budget is not None
-        return f"its budget of {self.budget.said}"
+        return f"its budget of {self.budget.text}"
 
     def _add(self, seconds: float) -> None:
         """Keep the maximum: a fit that has ended leaves the snapshot before the store has it."""

@@ -152,7 +152,7 @@ def _waiting(found: StoreState) -> tuple[Waiting, ...]:
             called=_refit(cell),
             why="study",
             of=cell.study,
-            said=f"the {found.plan.studies[cell.study or ''].called}",
+            said=f"the {found.plan.studies[cell.study or ''].description}",
         )
         for cell in _unplanned_refits(found.plan)
         if cell.study in found.pending
@@ -167,9 +167,10 @@ def _blocked(found: StoreState) -> tuple[Blocked, ...]:
         for cell in _unplanned_refits(found.plan)
         if cell.study in found.failed or cell.study in found.blocked
     ]
-    planned = [(run, found.runs[run].called, by) for run, by in found.blocked.items()]
+    planned = [(run, found.runs[run].description, by) for run, by in found.blocked.items()]
     return tuple(
-        Blocked(run, called, by, found.runs[by].called) for run, called, by in [*planned, *refits]
+        Blocked(run, called, by, found.runs[by].description)
+        for run, called, by in [*planned, *refits]
     )
 
 
@@ -212,7 +213,7 @@ def _running(state: Mapping[str, Any], found: StoreState) -> Running:
     roles = state.get("roles") or (planned.roles if planned else ())
     return Running(
         run=state["run"],
-        called=planned.called if planned and study is None else _trial_called(state, study),
+        called=planned.description if planned and study is None else _trial_called(state, study),
         task=state.get("task"),
         model=state.get("model"),
         role="trial" if study else "/".join(roles) or None,
@@ -241,7 +242,7 @@ def _failed(run: PlannedFit | PlannedStudy, attempts: tuple[Record, ...]) -> Fai
     *earlier, last = [attempt for attempt in attempts if attempt.status == "failed"]
     return Failed(
         run=run.id,
-        called=run.called,
+        called=run.description,
         cause=last.cause,
         reason=last.reason,
         attempts=len(attempts),
@@ -256,7 +257,7 @@ def _study(study: PlannedStudy, found: StoreState, running: tuple[Running, ...])
     choose = max if study.recipe.metric == "accuracy" else min
     return StudySeen(
         run=study.id,
-        called=study.called,
+        called=study.description,
         state=_study_state(study.id, found),
         trials=study.recipe.trials,
         complete=states["complete"],

@@ -43,7 +43,7 @@ class WaitContext:
 def wait_reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> Waiting:
     """What `run` waits for."""
     why, of, text = _reason(run, context)
-    return Waiting(run=run.id, called=run.called, why=why, of=of, said=text)
+    return Waiting(run=run.id, called=run.description, why=why, of=of, said=text)
 
 
 def _reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> tuple[Why, str | None, str]:
@@ -76,16 +76,16 @@ def _reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> tuple[Why, 
 def _parent_reason(parent: str, context: WaitContext) -> tuple[Why, str, str]:
     study = context.plan.studies.get(parent)
     if study is not None:
-        return "study", parent, f"the {study.called}, whose settings it starts with"
+        return "study", parent, f"the {study.description}, whose settings it starts with"
     return "supervisor", parent, _progress_text(context.plan.fits[parent], context)
 
 
 def _progress_text(fit: PlannedFit, context: WaitContext) -> str:
     state = context.run_states.get(fit.id, {})
     if state.get("state") != "running":
-        return f"{fit.called}, which waits too"
+        return f"{fit.description}, which waits too"
     at = f" at step {state['step']} of {state['steps']}" if state.get("step") else ""
-    return f"{fit.called}, running{at}"
+    return f"{fit.description}, running{at}"
 
 
 def _lease_text(holder: Holder | None) -> str:

@@ -73,7 +73,7 @@ class SpendingReader:
 
     def of_plan(self, plan: Plan) -> Spending:
         """The spending of a sweep: all fits of its plan, and of its studies' trials."""
-        runs = {fit.id: fit.what for fit in plan.fits.values()}
+        runs = {fit.id: fit.role_and_method for fit in plan.fits.values()}
         return self.of(runs, {study.id: study.method for study in plan.studies.values()})
 
     def of(self, runs: Mapping[str, str], studies: Mapping[str, str]) -> Spending:

@@ -1,8 +1,8 @@
 """Python's start-up hook for sweeps under test: a store on a disk that is full for a while.
 
-While the file named by W2S_TEST_DISK_FULL is there, writing a file of a store fails as the kernel
-would have it, with ENOSPC, and a file beside it says that somebody met that; what a driver says of
-itself fails too, but doesn't count.
+While the file named by W2S_TEST_DISK_FULL exists, writing a file of a store fails with ENOSPC, and
+a marker file beside it records the failure. Writes of a driver's heartbeat fail too, without a
+marker.
 """
 
 import errno

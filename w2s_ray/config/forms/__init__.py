@@ -1,4 +1,4 @@
-"""The forms of tasks as they are declared. A new one is a file beside these, and a line here."""
+"""The forms of tasks: for each, its declaration. A new form is one file here and one line below."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -18,4 +18,4 @@ if TYPE_CHECKING:
     FormName = str
 else:
     FormName = Literal[tuple(FORMS)]
-"""The name of a form: what a row is, and so which head and loss a model gets."""
+"""The name of a form. The form decides the head and the loss of a model."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Answers(Form):
-    """A prompt and its right answer, which a language model completes."""
+    """A prompt, which a language model completes, and its right answer."""
 
     name = "answers"
     columns = (ColumnSet(frozenset({"text", "answer"})),)
@@ -29,9 +29,9 @@ class Answers(Form):
     def why_not(self, stage: Stage, task: str) -> str | None:
         has = self.labels_in_words
         if isinstance(stage, EnsembleStage):
-            return f"which takes the mean of probabilities, and task {task} has {has}"
+            return f"which averages probabilities, but task {task} has {has}"
         if isinstance(stage, Transform):
-            return f"which changes labels of classes, and task {task} has {has}"
+            return f"which changes labels of classes, but task {task} has {has}"
         return super().why_not(stage, task)
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
@@ -43,22 +43,22 @@ class Answers(Form):
             _check_training(training, f"methods.{name}.training", task)
             for branch in branches(method.search):
                 tried = str(branch.fixed.get("training.tuning.kind"))
-                check_tuning(tried, f"methods.{name}.search.training", has=_task(task))
+                check_tuning(tried, f"methods.{name}.search.training", rows=_answers_of(task))
             if method.search and sweep.search.metric == "log_loss":
                 raise InputError(
-                    f"search.metric is log_loss, and task {task} has answers, whose completions "
-                    "have no classes to take it of; set metric: accuracy"
+                    f"search.metric is log_loss, but task {task} has answers, for which it is not "
+                    "defined; set metric: accuracy"
                 )
 
 
 def _check_training(training: Training, where: str, task: str) -> None:
     if training.answer_tokens >= training.max_tokens:
         raise InputError(
-            f"{where}: max_tokens is {training.max_tokens}, and {training.answer_tokens} of it are "
-            f"for an answer of task {task}; raise it or lower answer_tokens"
+            f"{where}: max_tokens is {training.max_tokens}, but the answers of task {task} need "
+            f"{training.answer_tokens} of them; raise max_tokens or lower answer_tokens"
         )
-    check_tuning(training.tuning.kind, where, has=_task(task))
+    check_tuning(training.tuning.kind, where, rows=_answers_of(task))
 
 
-def _task(name: str) -> str:
-    return f"task {name}, which has answers"
+def _answers_of(task: str) -> str:
+    return f"the answers of task {task}"

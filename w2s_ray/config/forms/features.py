@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Features(Form):
-    """Features of an image and one of several classes, which a linear probe learns."""
+    """Features of an image and one of several classes, predicted by a linear probe."""
 
     name = "features"
     columns = (ColumnSet(frozenset({"category"}), frozenset({"image", "id"})),)
@@ -25,7 +25,7 @@ class Features(Form):
     labels_in_words = "several classes"
     has_texts = False
     not_estimated = (
-        "probes on features aren't estimated; no language model runs, and they take little"
+        "probes on features are not estimated; they run no language model and cost little"
     )
 
     def mistake(self, given: Collection[str]) -> str | None:
@@ -39,13 +39,13 @@ class Features(Form):
 
     def why_not(self, stage: Stage, task: str) -> str | None:
         if isinstance(stage, GenerativeStage):
-            return f"which reads text, and task {task} has none"
+            return f"which needs text, but task {task} has none"
         return super().why_not(stage, task)
 
     def check_method(self, name: str, method: Method, task: str) -> None:
         if "length" in _errors(method):
             raise InputError(
-                f"methods.{name}.stages.simulated.errors is length, and task {task} has "
+                f"methods.{name}.stages.simulated.errors is length, but task {task} has "
                 "no text; choose another kind"
             )
 
@@ -53,13 +53,13 @@ class Features(Form):
         workers = sweep.execution_of(model).workers
         if workers > 1:
             raise InputError(
-                f"models.{model.label}.execution.workers is {workers}, and task {task} has "
+                f"models.{model.label}.execution.workers is {workers}, but task {task} has "
                 "features, whose probes run on one device; set engine: torch"
             )
 
 
 def _errors(method: Method) -> Iterator[str]:
-    """Kinds of errors that a simulated supervisor of the method makes or may make."""
+    """Kinds of errors of the method's simulated supervisor, those in its search included."""
     yield from (str(s.errors.kind) for s in method.stages if isinstance(s, Simulated))
     space = method.search.get("stages.simulated.errors")
     if isinstance(space, OneOf):

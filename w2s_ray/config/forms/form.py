@@ -1,8 +1,8 @@
-"""What every form declares: its columns, facts about its rows, and what can't be done with them.
+"""The base class of the forms of tasks: columns, properties of rows, and checks of settings.
 
-Owns the contract between a form and the declarations, the reading of rows and the plan. A form is
-one file beside this one, without torch; how it is trained stands in `learn/forms`, how rows become
-its data in `fits/forms`. Where code depends on the form, it reads a fact from here.
+Owns the interface that the sweep file, the readers of rows and the plan use. A form is one file in
+this folder, without torch. Its training is in `learn/forms`, and the conversion of its rows to
+training data is in `fits/forms`. Other code reads the properties of a form and never its name.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ class ColumnSet:
 
 
 class Form:
-    """A form of task. A subclass gives its name, its columns and the facts that differ."""
+    """A form of task. A subclass sets its name, its columns and the properties that differ."""
 
     name: ClassVar[str]
     columns: ClassVar[tuple[ColumnSet, ...]]
     columns_in_words: ClassVar[str]
-    """The columns to give, for an error."""
+    """The columns as text, for errors."""
     labels_in_words: ClassVar[str | None] = None
-    """What rows have in place of one of two classes; None = they have one of two classes."""
+    """The labels of rows as text, for errors; None = one of two classes."""
     texts: ClassVar[int] = 1
-    """Texts that a model reads of a row."""
+    """Number of texts in a row."""
     is_language: ClassVar[bool] = False
-    """Whether a causal language model reads and writes the rows with its own pretrained head."""
+    """Whether a causal language model is trained with its pretrained head."""
     is_completed: ClassVar[bool] = False
     """Whether rows are prompts that a model completes."""
     has_halves: ClassVar[bool] = True
     """Whether training rows are halved between supervisor and student."""
     has_texts: ClassVar[bool] = True
-    """Whether rows have texts; else a probe reads features."""
+    """Whether rows have texts; otherwise a probe is trained on features."""
     not_estimated: ClassVar[str | None] = None
-    """Why the cost of its fits isn't estimated; None = it is."""
+    """Why the cost of its fits is not estimated; None = it is estimated."""
 
     @property
     def has_two_classes(self) -> bool:
@@ -64,20 +64,20 @@ class Form:
         return any(columns.is_met_by(given) for columns in self.columns)
 
     def mistake(self, given: Collection[str]) -> str | None:
-        """An error for columns that are nearly this form's; None = they aren't."""
+        """An error message for columns that are almost those of this form; else None."""
         return None
 
     def why_not(self, stage: Stage, task: str) -> str | None:
-        """Why a stage of a method can't be used on `task`, as a relative clause; None = it can."""
+        """Why a stage can't be used on `task`, as a relative clause for an error; None = it can."""
         if isinstance(stage, PromptStage):
-            return f"which asks for one of two classes, and task {task} has {self.name}"
+            return f"which predicts one of two classes, but task {task} has {self.name}"
         if isinstance(stage, LinearProbeStage) and not self.has_two_classes:
             has = self.labels_in_words
-            return f"which reads one of two classes from a text, and task {task} has {has}"
+            return f"which predicts one of two classes from a text, but task {task} has {has}"
         return None
 
     def check(self, sweep: Sweep, task: str) -> None:
-        """Refuse what the rows of `task` can't be used for.
+        """Refuse settings that are impossible for `task`.
 
         Raises:
             InputError: names the task, the method or the model, and the remedy.
@@ -87,31 +87,31 @@ class Form:
                 why = self.why_not(stage, task)
                 if why is not None:
                     raise InputError(
-                        f"methods.{name}.stages has {kind_of(stage)}, {why}; leave it out"
+                        f"methods.{name}.stages has {kind_of(stage)}, {why}; remove it"
                     )
             self.check_method(name, method, task)
             for kind in _losses(method):
                 if kind != "xent" and not self.has_two_classes:
                     raise InputError(
-                        f"methods.{name}: loss {kind} is of two classes, and task {task} has "
+                        f"methods.{name}: loss {kind} needs two classes, but task {task} has "
                         f"{self.labels_in_words}; use xent"
                     )
         for model in sweep.models:
             self.check_model(sweep, model, task)
 
     def check_method(self, name: str, method: Method, task: str) -> None:
-        """Refuse a method, besides its stages one by one and its loss."""
+        """Refuse a method for other reasons than its stages and its loss."""
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
-        """Refuse a model with the settings that it is trained with."""
+        """Refuse a model, with its settings."""
 
 
-def check_tuning(kind: str, where: str, *, has: str) -> None:
-    """Refuse the kinds of tuning that train a head which language models don't have."""
+def check_tuning(kind: str, where: str, *, rows: str) -> None:
+    """Refuse the kinds of tuning that train a classification head."""
     if kind in ("probe", "lp_ft"):
         raise InputError(
-            f"{where}.tuning is {kind}, and a language model has no head of its own to train on "
-            f"{has}; choose full, lora or last_layers"
+            f"{where}.tuning is {kind}, but training on {rows} uses no classification head; choose "
+            "full, lora or last_layers"
         )
 
 

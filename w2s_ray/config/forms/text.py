@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Text(Form):
-    """Running text. It is a corpus for pretraining, never a task."""
+    """Running text: a corpus for pretraining, never a task."""
 
     name = "text"
     columns = (ColumnSet(frozenset({"text"})),)
@@ -23,6 +23,6 @@ class Text(Form):
 
     def check(self, sweep: Sweep, task: str) -> NoReturn:
         raise InputError(
-            f"task {task} is running text: there is nothing to label, so no supervisor "
-            "and no student; name it as the `corpus` under a model's `pretrain`"
+            f"task {task} is running text, which has no labels for a supervisor or a student; "
+            "use it as the `corpus` of a model's `pretrain`"
         )

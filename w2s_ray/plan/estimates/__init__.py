@@ -1,17 +1,17 @@
-"""What runs take before they have run: operations, tokens, memory, device hours.
+"""Estimates of runs before they run: FLOPs, tokens, memory and device hours.
 
-Owns pure functions from recipes, shapes of models and lengths of rows; no weights are loaded and no
-rows are read. They are estimates: `benchmarks/estimates.py` holds them against measured values.
+Owns pure functions of recipes, model architectures and row lengths. They load no weights and read
+no rows. `benchmarks/estimates.py` compares the estimates with measurements.
 """
 
 from w2s_ray.plan.estimates.fits import FitEstimate, estimate_fit
 from w2s_ray.plan.estimates.memory import Memory, memory
-from w2s_ray.plan.estimates.placing import fits, gpu_fraction, smallest
-from w2s_ray.plan.estimates.shares import settled, whole_gpus
+from w2s_ray.plan.estimates.placement import fits_on_device, gpu_fraction, smallest_sharding
+from w2s_ray.plan.estimates.shares import resolve_gpu_shares, whole_gpu_reasons
 from w2s_ray.plan.estimates.totals import (
     Device,
     Estimator,
-    Kind,
+    GroupEstimate,
     PlanEstimate,
     estimate_plan,
 )
@@ -20,15 +20,15 @@ __all__ = [
     "Device",
     "Estimator",
     "FitEstimate",
-    "Kind",
+    "GroupEstimate",
     "Memory",
     "PlanEstimate",
     "estimate_fit",
     "estimate_plan",
-    "fits",
+    "fits_on_device",
     "gpu_fraction",
     "memory",
-    "settled",
-    "smallest",
-    "whole_gpus",
+    "resolve_gpu_shares",
+    "smallest_sharding",
+    "whole_gpu_reasons",
 ]

@@ -1,8 +1,8 @@
-"""One fit's estimate: operations, tokens and memory, from its recipe and its execution.
+"""The estimate of one fit: FLOPs, tokens and memory, from its recipe and its execution.
 
-Owns how a recipe becomes passes over rows: epochs of training, evaluations, predictions. A fit is
-taken to its schedule's end; early stopping and pruning make it shorter. It knows no devices, no
-prices and no plan.
+Owns the passes over rows that a recipe implies: epochs of training, evaluations, predictions. The
+whole schedule is counted, without early stopping and pruning. It does not depend on devices,
+prices or the plan.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from dataclasses import dataclass, replace
 from w2s_ray.config import FORMS, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.data.lengths import How, Lengths
+from w2s_ray.data.lengths import Lengths, LengthSource
 from w2s_ray.plan.estimates.memory import Memory, all_parameters, memory, trained_parameters
 from w2s_ray.plan.estimates.work import Flops, Padded, backward_flops, forward_flops, padded
 
 
 @dataclass(frozen=True)
 class FitEstimate:
-    """What a fit takes."""
+    """The estimate of one fit."""
 
     flops: Flops
-    """Over all its devices."""
+    """The sum over all devices."""
     tokens: float
-    """Trained on over all epochs, without padding."""
+    """Training tokens of all epochs, without padding."""
     parameters: int
-    """Of the whole model, head included."""
+    """Parameters of the whole model, head included."""
     trained_parameters: int
     memory: Memory
-    """Of each device at its peak."""
-    how: How
-    """Where the lengths of the training rows are from."""
+    """Peak memory of each device."""
+    length_source: LengthSource
+    """Source of the lengths of the training rows."""
 
 
 def estimate_fit(
@@ -42,13 +42,13 @@ def estimate_fit(
     model: Architecture,
     lengths: Callable[[Part], Lengths],
 ) -> FitEstimate:
-    """The estimate of a fit of `model` on rows of these lengths."""
+    """The estimate of a fit of `model`; `lengths` gives the row lengths of each part."""
     if recipe.prompt is not None:
-        return _asked(recipe, execution, recipe.prompt, model=model, lengths=lengths)
+        return _estimate_prompted(recipe, execution, recipe.prompt, model=model, lengths=lengths)
     training, texts = recipe.training, FORMS[recipe.form].texts
     rows = lengths(recipe.train_on)
     if recipe.train_slice is not None:
-        rows = Lengths(rows.rows // recipe.train_slice[1], rows.quantiles, rows.mean, rows.how)
+        rows = Lengths(rows.rows // recipe.train_slice[1], rows.quantiles, rows.mean, rows.source)
     trained = _trained_pass(recipe, execution, rows).times(training.epochs * texts)
     forward = forward_flops(model, trained, tuning=training.tuning)
     backward = backward_flops(
@@ -56,23 +56,22 @@ def estimate_fit(
     )
     if _passes_twice(recipe, execution):
         forward *= 2
-    if FORMS[recipe.form].is_language:  # the language model's head, over every token
+    if FORMS[recipe.form].is_language:  # the language model's head, on every token
         head = 2.0 * model.vocabulary * model.pooled * trained.tokens
         forward, backward = forward + head, backward + 2 * head
 
     def predicted(part: Part) -> float:
         batch = execution.evaluation_batch
-        found = lengths(part)
-        passed = padded(found, together=batch, sorted_rows=found.rows).times(texts)
+        of_part = lengths(part)
+        passed = padded(of_part, together=batch, sorted_rows=of_part.rows).times(texts)
         return forward_flops(model, passed, tuning=training.tuning)
 
     steps = training.epochs * -(-rows.rows // training.batch_size)
     evaluations = min(training.evaluations, steps)
     evaluation = evaluations * predicted("validation")
     evaluation += predicted("test") if "test" in recipe.predicts else 0.0
-    if (
-        recipe.labels.runs and "test" in recipe.predicts
-    ):  # see `MetricsRecorder`: half are a new best
+    if recipe.labels.runs and "test" in recipe.predicts:
+        # A new best evaluation predicts the test rows (see `MetricsRecorder`); half are new bests.
         evaluation += (evaluations - 1) / 2 * predicted("test")
     labelled: list[Part] = [p for p in recipe.predicts if p not in ("validation", "test")]
     texts_read = [rows, *(lengths(part) for part in ("validation", *recipe.predicts))]
@@ -85,13 +84,13 @@ def estimate_fit(
             model,
             training=training,
             execution=execution,
-            longest=max(found.at(1.0) for found in texts_read),
+            longest=max(read.at(1.0) for read in texts_read),
         ),
-        how=rows.how,
+        length_source=rows.source,
     )
 
 
-def _asked(
+def _estimate_prompted(
     recipe: FitRecipe,
     execution: Execution,
     prompt: Prompt,
@@ -99,18 +98,18 @@ def _asked(
     model: Architecture,
     lengths: Callable[[Part], Lengths],
 ) -> FitEstimate:
-    """The estimate of a fit that trains nothing: every part is read once with either word after it.
+    """The estimate of a prompted fit, which trains nothing: two passes, one for each answer word.
 
-    The examples stand before every row, as long as its training rows are on average.
+    The examples precede every row; each counts with the mean length of the training rows.
     """
     training = recipe.training.model_copy(update={"tuning": ProbeTuning()})
     shown, evaluation = prompt.shots * lengths(recipe.train_on).mean, 0.0
     longest = 0.0
     for part in dict.fromkeys(("validation", *recipe.predicts)):
-        given = lengths(part)
-        each = tuple(min(shown + n, training.max_tokens) for n in given.quantiles)
-        mean = min(shown + given.mean, training.max_tokens)
-        read = Lengths(given.rows, each, mean, given.how)
+        rows = lengths(part)
+        quantiles = tuple(min(shown + n, training.max_tokens) for n in rows.quantiles)
+        mean = min(shown + rows.mean, training.max_tokens)
+        read = Lengths(rows.rows, quantiles, mean, rows.source)
         batch = execution.evaluation_batch
         passed = padded(read, together=batch, sorted_rows=read.rows).times(2)
         evaluation += forward_flops(model, passed)
@@ -126,22 +125,22 @@ def _asked(
             gradients=0.0,
             optimizer=0.0,
         ),
-        how=lengths("validation").how,
+        length_source=lengths("validation").source,
     )
 
 
 def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Padded:
-    """One epoch, as `learn/batches` cuts it into micro-batches of similar length."""
+    """One epoch in the micro-batches of similar length that `learn/batches` makes."""
     training, workers = recipe.training, execution.workers
     micro = execution.micro_batch or -(-training.batch_size // workers)
     rounds = -(-training.batch_size // (workers * micro))
     together = training.batch_size / (workers * rounds)
-    drawn = training.batch_size * training.bucket_batches
-    return padded(rows, together=max(1, round(together)), sorted_rows=drawn)
+    bucket = training.batch_size * training.bucket_batches
+    return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
 
 def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:
-    """Whether the loss needs a first pass over a batch of several micro-batches."""
+    """Whether the loss needs an additional pass over a batch of several micro-batches."""
     batch, workers = recipe.training.batch_size, execution.workers
-    several = (execution.micro_batch or batch) * workers < batch
-    return several and recipe.loss.needs_whole_batch
+    accumulates = (execution.micro_batch or batch) * workers < batch
+    return accumulates and recipe.loss.needs_whole_batch

@@ -1,8 +1,8 @@
 """`gpus_per_worker: auto`: the share of a GPU that each fit of a plan gets, by its memory.
 
-Owns the way from a plan with `auto` in it to one with numbers, on given nodes. A share is safe on
-every GPU that the fit may get. Where memory can't be told, a fit gets a whole GPU and the reason is
-said; where the GPU isn't known, that is refused. Functions of values: it places nothing.
+Owns the replacement of `auto` in a plan by numbers, for given nodes. A share has room on every GPU
+that the fit may get. A fit whose memory can't be estimated gets a whole GPU, with the reason. GPUs
+of unknown memory are refused. These are pure functions; they start no fits.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
-from w2s_ray.config.accelerators import accelerators_called
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.config.accelerators import matching_accelerators
+from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.plan.estimates.memory import memory
-from w2s_ray.plan.estimates.placing import gpu_fraction
+from w2s_ray.plan.estimates.placement import gpu_fraction
 from w2s_ray.plan.graph import Plan, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
 
@@ -22,116 +22,122 @@ CHANGES_MEMORY = tuple(
     f"training.{name}"
     for name in ("tuning", "batch_size", "max_tokens", "precision", "answer_tokens")
 )
-"""Settings on which memory depends; a search of one of them has no one share."""
+"""Settings on which memory depends. If a search changes one, its trials have no common share."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one worker gets."""
+class GpuShare:
+    """The GPUs of one worker."""
 
     gpus: float
-    why: str = ""
-    """Why it is a whole GPU, where memory doesn't say so."""
+    reason: str = ""
+    """Why it is a whole GPU, if the memory is not the reason."""
 
 
-def settled(plan: Plan, shapes: Shapes, nodes: Nodes) -> Plan:
-    """`plan` with every `auto` settled for `nodes`.
+def resolve_gpu_shares(plan: Plan, sizes: InputSizes, nodes: Nodes) -> Plan:
+    """`plan` with every `gpus_per_worker: auto` replaced by a number for `nodes`.
 
     Raises:
-        ResourceError: GPUs of `nodes` whose memory isn't known.
+        ResourceError: GPUs of `nodes` with unknown memory.
     """
 
-    def of(recipe: FitRecipe, source: ModelSource, execution: Execution, keys: Iterable[str] = ()):
+    def resolved(
+        recipe: FitRecipe, source: ModelSource, execution: Execution, keys: Iterable[str] = ()
+    ):
         if execution.gpus_per_worker != "auto":
             return execution
-        found = share(recipe, source, execution, shapes=shapes, nodes=nodes, searched=keys)
-        return execution.model_copy(update={"gpus_per_worker": found.gpus})
+        share = gpu_share(recipe, source, execution, sizes=sizes, nodes=nodes, searched=keys)
+        return execution.model_copy(update={"gpus_per_worker": share.gpus})
 
-    def of_study(study: PlannedStudy) -> PlannedStudy:
+    def resolved_study(study: PlannedStudy) -> PlannedStudy:
         keys, recipe = study.recipe.space, study.recipe
-        tried = recipe.between or ((),) * len(study.between)
+        between_recipes = recipe.between or ((),) * len(study.between)
         cells = zip(recipe.cells, study.sources, study.executions, strict=True)
         between = tuple(
             tuple(
-                (source, of(cell, source, execution, keys))
-                for cell, (source, execution) in zip(recipes, those, strict=True)
+                (source, resolved(cell, source, execution, keys))
+                for cell, (source, execution) in zip(recipes, models, strict=True)
             )
-            for recipes, those in zip(tried, study.between, strict=True)
+            for recipes, models in zip(between_recipes, study.between, strict=True)
         )
-        return replace(study, executions=tuple(of(*cell, keys) for cell in cells), between=between)
+        return replace(
+            study, executions=tuple(resolved(*cell, keys) for cell in cells), between=between
+        )
 
     return replace(
         plan,
         fits={
-            id_: replace(fit, execution=of(fit.recipe, fit.source, fit.execution))
+            id_: replace(fit, execution=resolved(fit.recipe, fit.source, fit.execution))
             for id_, fit in plan.fits.items()
         },
-        studies={id_: of_study(study) for id_, study in plan.studies.items()},
+        studies={id_: resolved_study(study) for id_, study in plan.studies.items()},
     )
 
 
-def whole_gpus(plan: Plan, shapes: Shapes, nodes: Nodes) -> dict[str, str]:
-    """Model -> why its fits get a whole GPU each although they ask for `auto`."""
-    found: dict[str, str] = {}
+def whole_gpu_reasons(plan: Plan, sizes: InputSizes, nodes: Nodes) -> dict[str, str]:
+    """Model -> why each of its fits gets a whole GPU under `auto`."""
+    reasons: dict[str, str] = {}
     for fit in plan.fits.values():
         if fit.execution.gpus_per_worker == "auto":
-            got = share(fit.recipe, fit.source, fit.execution, shapes=shapes, nodes=nodes)
-            if got.why:
-                found[fit.source.name] = got.why
-    return found
+            share = gpu_share(fit.recipe, fit.source, fit.execution, sizes=sizes, nodes=nodes)
+            if share.reason:
+                reasons[fit.source.name] = share.reason
+    return reasons
 
 
-def share(
+def gpu_share(
     recipe: FitRecipe,
     source: ModelSource,
     execution: Execution,
     *,
-    shapes: Shapes,
+    sizes: InputSizes,
     nodes: Nodes,
     searched: Iterable[str] = (),
-) -> Share:
-    """The share of a GPU that a fit gets on `nodes`; `searched` are settings that trials change."""
+) -> GpuShare:
+    """The share of a GPU for a fit on `nodes`; `searched` are the settings that trials vary."""
     if not nodes.total("GPU") and execution.accelerator_type is None:
-        return Share(0.0)
+        return GpuShare(0.0)
     if execution.workers > 1:
-        return Share(1.0)
-    model = shapes.model(source)
+        return GpuShare(1.0)
+    model = sizes.architecture(source)
     changed = [key for key in searched if key.startswith(CHANGES_MEMORY)]
     not_estimated = FORMS[recipe.form].not_estimated
     if not_estimated is not None:
-        return Share(1.0, not_estimated)
+        return GpuShare(1.0, not_estimated)
     if isinstance(model, str):
-        return Share(1.0, model)
+        return GpuShare(1.0, model)
     if changed:
-        return Share(1.0, f"its search changes {changed[0]}, and with it what a trial needs")
-    needs = memory(
+        return GpuShare(1.0, f"its search varies {changed[0]}, on which memory depends")
+    needed = memory(
         model,
         training=recipe.training,
         execution=execution,
-        longest=_longest(recipe, source, shapes, most=model.longest),
+        longest=_longest(recipe, source, sizes, most=model.longest),
     )
     room = min(_memories(execution, nodes))
-    fraction = gpu_fraction(needs, room)
+    fraction = gpu_fraction(needed, room)
     if fraction is None:
-        return Share(1.0, "by the estimate it needs more than one GPU has")
-    return Share(fraction)
+        return GpuShare(1.0, "its estimated memory is more than one GPU has")
+    return GpuShare(fraction)
 
 
-def _longest(recipe: FitRecipe, source: ModelSource, shapes: Shapes, *, most: int | None) -> float:
-    """Tokens of the longest row that the fit reads: at their bound, unless they were counted."""
+def _longest(
+    recipe: FitRecipe, source: ModelSource, sizes: InputSizes, *, most: int | None
+) -> float:
+    """Tokens of the longest row that the fit reads; the upper bound if they are not counted."""
     bound = recipe.training.max_tokens
     parts = dict.fromkeys((recipe.train_on, "validation", *recipe.predicts))
-    found = [shapes.lengths(recipe.split, part, source, max_tokens=bound) for part in parts]
-    if any(lengths.how != "tokenized" for lengths in found):
+    of_parts = [sizes.lengths(recipe.split, part, source, max_tokens=bound) for part in parts]
+    if any(lengths.source != "tokenized" for lengths in of_parts):
         return float(min(bound, most or bound))
-    return max(lengths.at(1.0) for lengths in found)
+    return max(lengths.at(1.0) for lengths in of_parts)
 
 
 def _memories(execution: Execution, nodes: Nodes) -> list[float]:
-    """Bytes of every GPU that a fit may get.
+    """Memory in bytes of each type of GPU that a fit may get.
 
     Raises:
-        ResourceError: they aren't known.
+        ResourceError: the type of a GPU, or the memory of a type, is unknown.
     """
     if execution.accelerator_type is not None:
         names = {execution.accelerator_type}
@@ -144,16 +150,16 @@ def _memories(execution: Execution, nodes: Nodes) -> list[float]:
         unnamed = [kind.name for kind, names in zip(kinds, named, strict=True) if not names]
         if unnamed:
             raise ResourceError(
-                "execution.gpus_per_worker is auto, and nothing says which GPUs a machine of kind "
-                f"{unnamed[0]} has; name them by execution.accelerator_type, or as "
-                "`accelerator_type:L4` among its resources; or give gpus_per_worker a number"
+                "execution.gpus_per_worker is auto, but the type of the GPUs of node type "
+                f"{unnamed[0]} is unknown; set execution.accelerator_type, or add "
+                "`accelerator_type:L4` to its resources, or set gpus_per_worker to a number"
             )
         names = {name for of_kind in named for name in of_kind}
-    found = {name: accelerators_called(name) for name in names}
-    for name, devices in found.items():
+    by_name = {name: matching_accelerators(name) for name in names}
+    for name, devices in by_name.items():
         if not devices:
             raise ResourceError(
-                f"execution.gpus_per_worker is auto, and the memory of accelerator {name} isn't "
-                "known; give gpus_per_worker a number"
+                f"execution.gpus_per_worker is auto, but the memory of accelerator {name} is "
+                "unknown; set gpus_per_worker to a number"
             )
-    return [device.bytes for devices in found.values() for device in devices]
+    return [device.bytes for devices in by_name.values() for device in devices]

@@ -1,31 +1,35 @@
-"""A plan's estimate: what each kind of run takes, and all of it.
+"""The estimate of a plan, in total and by group of runs.
 
-Owns the sums over a plan's fits, the trials that its studies may train and the refits that are not
-planned yet, by what they are and which model they train. Trials and refits count with the settings
-that the sweep declares. It knows no prices and no terminal.
+Owns the sums over a plan's fits, the trials that its studies may train, and the refits that are not
+planned yet, grouped by role and model. Trials and refits count with the settings that the sweep
+declares. It computes no prices and prints nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, Labels, ModelSource
 from w2s_ray.config.accelerators import Accelerator
-from w2s_ray.data.lengths import How
-from w2s_ray.data.shapes import Shapes
+from w2s_ray.data.input_sizes import InputSizes
+from w2s_ray.data.lengths import LengthSource
 from w2s_ray.errors import InputError
 from w2s_ray.plan.estimates.fits import FitEstimate, estimate_fit
-from w2s_ray.plan.estimates.memory import Memory
-from w2s_ray.plan.estimates.placing import Smallest, fits, gpu_fraction, smallest
+from w2s_ray.plan.estimates.placement import (
+    Sharding,
+    fits_on_device,
+    gpu_fraction,
+    smallest_sharding,
+)
 from w2s_ray.plan.estimates.work import Flops
 from w2s_ray.plan.graph import Plan, PlannedCell
 
 
 @dataclass(frozen=True)
 class Device:
-    """What a fit is to run on, and how well it uses it."""
+    """The device that fits run on, and the utilization that they reach."""
 
     name: str
     accelerator: Accelerator
@@ -33,7 +37,7 @@ class Device:
     """Share of the peak that fits reach."""
 
     def seconds(self, flops: float, *, precision: str) -> float:
-        """Device seconds of so many operations.
+        """Device seconds of `flops`.
 
         Raises:
             InputError: the device doesn't have the precision.
@@ -48,81 +52,81 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Runs of one kind: of one role and one model, carried out alike."""
+class GroupEstimate:
+    """The estimate of the runs with the same role, model, execution and precision."""
 
-    what: str
+    role: str
     """Role, or `trial` or `refit`, with the method."""
     model: str
     runs: int
-    left: int
-    """Of them, those that the store doesn't hold."""
+    runs_left: int
+    """Number of runs that are not in the store."""
     flops: Flops
-    """Of all runs."""
+    """The sum over all runs."""
     flops_left: float
+    """The sum over the runs that are not in the store."""
     tokens: float
-    """Of all runs."""
-    each: FitEstimate | None
-    """The largest of them; None where it can't be estimated."""
+    """The sum over all runs."""
+    largest: FitEstimate | None
+    """The estimate of the run with the largest memory; None if none can be estimated."""
     execution: Execution
     precision: str
     device_seconds: float | None = None
-    """Of all runs; None without a device."""
+    """The sum over all runs; None without a device."""
     seconds_left: float | None = None
+    """Device seconds of the runs that are not in the store; None without a device."""
     fits: bool | None = None
-    smallest: Smallest | None = None
-    """The least sharding that fits; None without a device, or if nothing does."""
-    fraction: float | None = None
+    """Whether the largest run has room on the device; None without a device."""
+    smallest: Sharding | None = None
+    """The smallest sharding with room on the device; None without a device, or if there is none."""
+    gpu_fraction: float | None = None
     """Share of a GPU that a one-device fit needs."""
-    why: str = ""
-    """Why there is no estimate."""
-
-    @property
-    def memory(self) -> Memory | None:
-        """On each device."""
-        return None if self.each is None else self.each.memory
+    not_estimated: str = ""
+    """Why there is no estimate; empty if there is one."""
 
 
 @dataclass(frozen=True)
 class PlanEstimate:
-    """What a plan takes."""
+    """The estimate of a plan."""
 
-    kinds: tuple[Kind, ...]
-    how: dict[How, int] = field(default_factory=dict)
-    """Fits by where the lengths of their rows are from."""
+    groups: tuple[GroupEstimate, ...]
+    length_sources: dict[LengthSource, int] = field(default_factory=dict)
+    """Number of fits by the source of their row lengths."""
 
     @property
     def flops(self) -> Flops:
-        """Of all runs."""
+        """The sum over all runs."""
         total = Flops()
-        for kind in self.kinds:
-            total = total + kind.flops
+        for group in self.groups:
+            total = total + group.flops
         return total
 
     @property
     def flops_left(self) -> float:
-        """Of the runs that the store doesn't hold."""
-        return sum(kind.flops_left for kind in self.kinds)
+        """The sum over the runs that are not in the store."""
+        return sum(group.flops_left for group in self.groups)
 
     @property
     def device_seconds(self) -> float:
-        """Of all runs."""
-        return sum(kind.device_seconds or 0.0 for kind in self.kinds)
+        """The sum over all runs."""
+        return sum(group.device_seconds or 0.0 for group in self.groups)
 
     @property
     def seconds_left(self) -> float:
-        """Device seconds of the runs that the store doesn't hold."""
-        return sum(kind.seconds_left or 0.0 for kind in self.kinds)
+        """Device seconds of the runs that are not in the store."""
+        return sum(group.seconds_left or 0.0 for group in self.groups)
 
     @property
-    def unknown(self) -> dict[str, str]:
-        """Model -> why its runs aren't estimated."""
-        return {kind.model: kind.why for kind in self.kinds if kind.why}
+    def not_estimated(self) -> dict[str, str]:
+        """Model -> why its runs are not estimated."""
+        return {group.model: group.not_estimated for group in self.groups if group.not_estimated}
 
 
 @dataclass(frozen=True)
-class _Run:
-    what: str
+class _Runs:
+    """Equal runs: one planned fit, or all trials or refits with one recipe."""
+
+    role: str
     recipe: FitRecipe
     source: ModelSource
     execution: Execution
@@ -130,32 +134,36 @@ class _Run:
     done: int
 
 
-class Estimator:
-    """Estimates of fits, each kind of them made once."""
+_Estimated = tuple[_Runs, FitEstimate | str]
+"""Runs with the estimate of each, or the reason why there is none."""
 
-    def __init__(self, shapes: Shapes) -> None:
-        self._shapes = shapes
-        self._known: dict[tuple[FitRecipe, str, Execution], FitEstimate | str] = {}
+
+class Estimator:
+    """Estimates fits; recipes that differ only in values without influence share an estimate."""
+
+    def __init__(self, sizes: InputSizes) -> None:
+        self._sizes = sizes
+        self._estimates: dict[tuple[FitRecipe, str, Execution], FitEstimate | str] = {}
 
     def fit(
         self, recipe: FitRecipe, source: ModelSource, execution: Execution
     ) -> FitEstimate | str:
-        """A fit's estimate, or why there is none."""
-        alike = recipe.model_copy(
-            update={"seed": 0, "labels": _alike(recipe.labels), "model": source.identity}
+        """A fit's estimate, or the reason why there is none."""
+        normalized = recipe.model_copy(
+            update={"seed": 0, "labels": _normalized(recipe.labels), "model": source.identity}
         )
-        key = (alike, source.identity, execution)
-        if key not in self._known:
-            self._known[key] = self._made(recipe, source, execution)
-        return self._known[key]
+        key = (normalized, source.identity, execution)
+        if key not in self._estimates:
+            self._estimates[key] = self._estimate(recipe, source, execution)
+        return self._estimates[key]
 
-    def _made(
+    def _estimate(
         self, recipe: FitRecipe, source: ModelSource, execution: Execution
     ) -> FitEstimate | str:
         not_estimated = FORMS[recipe.form].not_estimated
         if not_estimated is not None:
             return not_estimated
-        model = self._shapes.model(source)
+        model = self._sizes.architecture(source)
         if isinstance(model, str):
             return model
         most = recipe.training.max_tokens
@@ -163,110 +171,109 @@ class Estimator:
             recipe,
             execution,
             model=model,
-            lengths=lambda part: self._shapes.lengths(recipe.split, part, source, max_tokens=most),
+            lengths=lambda part: self._sizes.lengths(recipe.split, part, source, max_tokens=most),
         )
 
 
 def estimate_plan(
-    plan: Plan, shapes: Shapes, *, done: Collection[str] = (), device: Device | None = None
+    plan: Plan, sizes: InputSizes, *, done: Collection[str] = (), device: Device | None = None
 ) -> PlanEstimate:
-    """What `plan` takes, of which the store has what is `done`.
+    """The estimate of `plan`; `done` are the ids of runs in the store.
 
     Raises:
         InputError: a precision that the device doesn't have.
     """
-    estimator = Estimator(shapes)
-    grouped: dict[tuple[str, str, Execution, str], list[tuple[_Run, FitEstimate | str]]] = {}
-    for run in _runs(plan, done):
-        precision = run.recipe.training.precision
-        key = (run.what, run.source.name, run.execution, precision)
-        made = estimator.fit(run.recipe, run.source, run.execution)
-        grouped.setdefault(key, []).append((run, made))
-    how: Counter[How] = Counter()
-    for members in grouped.values():
-        for run, made in members:
-            if not isinstance(made, str):
-                how[made.how] += run.count
-    kinds = tuple(_kind(members, shapes=shapes, device=device) for members in grouped.values())
-    return PlanEstimate(kinds, dict(how))
+    estimator = Estimator(sizes)
+    groups: dict[tuple[str, str, Execution, str], list[_Estimated]] = {}
+    for runs in _runs(plan, done):
+        precision = runs.recipe.training.precision
+        key = (runs.role, runs.source.name, runs.execution, precision)
+        estimate = estimator.fit(runs.recipe, runs.source, runs.execution)
+        groups.setdefault(key, []).append((runs, estimate))
+    length_sources: Counter[LengthSource] = Counter()
+    for members in groups.values():
+        for runs, estimate in members:
+            if not isinstance(estimate, str):
+                length_sources[estimate.length_source] += runs.count
+    return PlanEstimate(
+        tuple(_group(members, sizes=sizes, device=device) for members in groups.values()),
+        dict(length_sources),
+    )
 
 
-def _kind(
-    members: list[tuple[_Run, FitEstimate | str]], *, shapes: Shapes, device: Device | None
-) -> Kind:
-    run = members[0][0]
-    precision = run.recipe.training.precision
-    known = [(r, made) for r, made in members if not isinstance(made, str)]
-    flops, left, tokens = Flops(), 0.0, 0.0
-    for r, made in known:
-        flops += made.flops.times(r.count)
-        left += made.flops.total * (r.count - r.done)
-        tokens += made.tokens * r.count
-    largest = max(known, key=lambda found: found[1].memory.total, default=None)
-    whys = [made for _, made in members if isinstance(made, str)]
-    kind = Kind(
-        what=run.what,
-        model=run.source.name,
-        runs=sum(r.count for r, _ in members),
-        left=sum(r.count - r.done for r, _ in members),
+def _group(members: list[_Estimated], *, sizes: InputSizes, device: Device | None) -> GroupEstimate:
+    first = members[0][0]
+    estimated = [(runs, fit) for runs, fit in members if not isinstance(fit, str)]
+    reasons = [fit for _, fit in members if isinstance(fit, str)]
+    flops, flops_left, tokens = Flops(), 0.0, 0.0
+    for runs, fit in estimated:
+        flops += fit.flops.times(runs.count)
+        flops_left += fit.flops.total * (runs.count - runs.done)
+        tokens += fit.tokens * runs.count
+    largest = max(estimated, key=lambda member: member[1].memory.total, default=None)
+    group = GroupEstimate(
+        role=first.role,
+        model=first.source.name,
+        runs=sum(runs.count for runs, _ in members),
+        runs_left=sum(runs.count - runs.done for runs, _ in members),
         flops=flops,
-        flops_left=left,
+        flops_left=flops_left,
         tokens=tokens,
-        each=largest[1] if largest else None,
-        execution=run.execution,
-        precision=precision,
-        why=whys[0] if whys else "",
+        largest=largest[1] if largest else None,
+        execution=first.execution,
+        precision=first.recipe.training.precision,
+        not_estimated=reasons[0] if reasons else "",
     )
     if device is None or largest is None:
-        return kind
-    return _on(kind, largest[0], shapes=shapes, device=device)
+        return group
+    return _on_device(group, *largest, sizes=sizes, device=device)
 
 
-def _on(kind: Kind, run: _Run, *, shapes: Shapes, device: Device) -> Kind:
-    """The same on a device."""
-    model = shapes.model(run.source)
+def _on_device(
+    group: GroupEstimate, runs: _Runs, fit: FitEstimate, *, sizes: InputSizes, device: Device
+) -> GroupEstimate:
+    """`group` with its times and its room on `device`; `runs` and `fit` are its largest."""
+    model = sizes.architecture(runs.source)
     assert not isinstance(model, str)
-    assert kind.each is not None
-    room, recipe = device.accelerator.bytes, run.recipe
+    recipe, device_bytes = runs.recipe, device.accelerator.bytes
     parts = (recipe.train_on, "validation", *recipe.predicts)
     most = recipe.training.max_tokens
-    found = [shapes.lengths(recipe.split, p, run.source, max_tokens=most) for p in parts]
-    least = smallest(
-        model,
-        training=recipe.training,
-        execution=run.execution,
-        longest=max(each.at(1.0) for each in found),
-        device_bytes=room,
-    )
-    return Kind(
-        **{
-            **vars(kind),
-            "device_seconds": device.seconds(kind.flops.total, precision=kind.precision),
-            "seconds_left": device.seconds(kind.flops_left, precision=kind.precision),
-            "fits": fits(kind.each.memory, room),
-            "smallest": least,
-            "fraction": gpu_fraction(kind.each.memory, room)
-            if run.execution.workers == 1
-            else None,
-        }
+    lengths = [sizes.lengths(recipe.split, p, runs.source, max_tokens=most) for p in parts]
+    return replace(
+        group,
+        device_seconds=device.seconds(group.flops.total, precision=group.precision),
+        seconds_left=device.seconds(group.flops_left, precision=group.precision),
+        fits=fits_on_device(fit.memory, device_bytes),
+        smallest=smallest_sharding(
+            model,
+            training=recipe.training,
+            execution=runs.execution,
+            longest=max(each.at(1.0) for each in lengths),
+            device_bytes=device_bytes,
+        ),
+        gpu_fraction=gpu_fraction(fit.memory, device_bytes)
+        if runs.execution.workers == 1
+        else None,
     )
 
 
-def _runs(plan: Plan, done: Collection[str]) -> Iterator[_Run]:
-    """Every fit that the plan has, may have as a trial, or will have as a refit."""
+def _runs(plan: Plan, done: Collection[str]) -> Iterator[_Runs]:
+    """The fits of the plan, of its studies' trials, and of refits that are not planned yet."""
     for fit in plan.fits.values():
-        yield _Run(fit.what, fit.recipe, fit.source, fit.execution, 1, int(fit.id in done))
+        yield _Runs(
+            fit.role_and_method, fit.recipe, fit.source, fit.execution, 1, int(fit.id in done)
+        )
     for study in plan.studies.values():
         trials = study.recipe.trials
         ended = trials if study.id in done else 0
         cells = zip(study.recipe.cells, study.sources, study.executions, strict=True)
         for recipe, source, execution in cells:
-            yield _Run(f"trial {study.method}", recipe, source, execution, trials, ended)
-    for cell in {_refit(cell): cell for cell in plan.cells if cell.student is None}.values():
+            yield _Runs(f"trial {study.method}", recipe, source, execution, trials, ended)
+    for cell in {_refit_key(cell): cell for cell in plan.cells if cell.student is None}.values():
         model = plan.sweep.model(cell.strong)
-        yield _Run(
+        yield _Runs(
             f"refit {cell.method}",
-            _declared(plan, cell),
+            _refit_recipe(plan, cell),
             plan.inputs.models[model.label],
             plan.sweep.execution_of(model),
             1,
@@ -274,12 +281,12 @@ def _runs(plan: Plan, done: Collection[str]) -> Iterator[_Run]:
         )
 
 
-def _refit(cell: PlannedCell) -> tuple[str | None, str, str, str, int]:
+def _refit_key(cell: PlannedCell) -> tuple[str | None, str, str, str, int]:
     return (cell.study, cell.task, cell.weak, cell.strong, cell.seed)
 
 
-def _declared(plan: Plan, cell: PlannedCell) -> FitRecipe:
-    """The refit of a cell, with the settings that the sweep declares."""
+def _refit_recipe(plan: Plan, cell: PlannedCell) -> FitRecipe:
+    """The recipe of a cell's refit with the settings that the sweep declares."""
     model = plan.sweep.model(cell.strong)
     settings = plan.sweep.student_settings(cell.method, model)
     return (
@@ -295,6 +302,6 @@ def _declared(plan: Plan, cell: PlannedCell) -> FitRecipe:
     )
 
 
-def _alike(labels: Labels) -> Labels:
-    """Labels that cost the same."""
+def _normalized(labels: Labels) -> Labels:
+    """A common value for all labels of equal cost."""
     return Labels(source=("run",)) if labels.runs else labels

@@ -1,10 +1,10 @@
-"""Floating-point operations of a fit, from the shape of its model and the lengths of its rows.
+"""Floating-point operations of a fit, from its model's architecture and the lengths of its rows.
 
-Owns the counting of matrix products, as torch's FlopCounterMode counts them: 2 x m x n x k each,
-attention in full, whatever is masked; element-wise work isn't counted. Padding is counted, as
-batches are laid out by `learn/batches`, and so is what execution adds (recomputed activations, a
-loss's first pass). `learn/compute` has the usual 6 x parameters x tokens, by which recipes are
-compared; this is what devices do. It knows no devices and no seconds.
+Owns the counts of matrix products, by the rules of torch's FlopCounterMode: 2 x m x n x k each,
+attention without regard to masks, no element-wise operations. Padding counts, in the batches of
+`learn/batches`, and so do operations that execution adds (recomputed activations, a loss's first
+pass). `learn/compute` has the usual 6 x parameters x tokens, by which recipes are compared; this
+module counts the operations of the devices. It computes no times.
 """
 
 from __future__ import annotations
@@ -18,39 +18,40 @@ from w2s_ray.data.lengths import Lengths
 
 CLASSES = 2
 ATTENTION_BACKWARD = 2.5
-"""Of attention's forward products: four gradients, and the scores once more."""
+"""FLOPs of attention's backward pass relative to its forward pass: four gradient products and a
+recomputation of the scores, against two products."""
 
 
 @dataclass(frozen=True)
 class Padded:
-    """Rows as they pass through a model, with the padding that their batches give them."""
+    """Rows with the padding of their batches."""
 
     rows: float
     tokens: float
     """Padded tokens of all rows."""
     squares: float
-    """Sum over rows of the square of their padded length."""
+    """Sum over rows of the squared padded length."""
 
     def times(self, factor: float) -> Padded:
-        """So many passes over the same rows."""
+        """`factor` passes over the same rows."""
         return Padded(self.rows * factor, self.tokens * factor, self.squares * factor)
 
 
 @dataclass(frozen=True)
 class Flops:
-    """Operations of a fit over all its devices."""
+    """FLOPs of a fit, summed over all its devices."""
 
     forward: float = 0.0
-    """Of training, with a loss's first pass and recomputed activations."""
+    """Forward passes of training, a loss's first pass included."""
     backward: float = 0.0
     evaluation: float = 0.0
-    """Validation while training, and the prediction of validation and test at the end."""
+    """Evaluations during training, and the final predictions of validation and test rows."""
     labelling: float = 0.0
-    """The prediction of another fit's training rows."""
+    """Predictions of the training rows of other fits."""
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all four."""
         return self.forward + self.backward + self.evaluation + self.labelling
 
     def __add__(self, other: Flops) -> Flops:
@@ -62,7 +63,7 @@ class Flops:
         )
 
     def times(self, factor: float) -> Flops:
-        """So many such fits."""
+        """The FLOPs of `factor` such fits."""
         return Flops(
             self.forward * factor,
             self.backward * factor,
@@ -72,19 +73,19 @@ class Flops:
 
 
 def padded(lengths: Lengths, *, together: int, sorted_rows: int) -> Padded:
-    """One pass over rows in forward passes of `together`, cut from `sorted_rows` sorted by length.
+    """One pass in batches of `together` rows, cut from `sorted_rows` rows sorted by length.
 
-    A forward pass is as long as its longest row: the pieces of a sorted draw end at its quantiles.
+    Each batch is padded to its longest row, which is a quantile of the lengths.
     """
     rows = lengths.rows
-    pieces = max(1, round(min(sorted_rows, rows) / max(1, together)))
-    ends = [lengths.at((i + 1) / pieces) for i in range(pieces)]
-    mean = sum(ends) / pieces
-    return Padded(rows, rows * mean, rows * sum(end * end for end in ends) / pieces)
+    batches = max(1, round(min(sorted_rows, rows) / max(1, together)))
+    longest = [lengths.at((i + 1) / batches) for i in range(batches)]
+    mean = sum(longest) / batches
+    return Padded(rows, rows * mean, rows * sum(length**2 for length in longest) / batches)
 
 
 def forward_flops(model: Architecture, rows: Padded, *, tuning: Tuning | None = None) -> float:
-    """One forward pass over `rows`, with the adapters that `tuning` adds."""
+    """FLOPs of one forward pass over `rows`, with the adapters of `tuning`."""
     adapters = sum(_adapter(matrix, tuning) for matrix in adapted(model, tuning))
     weights = model.layers * (sum(m.weights for m in model.matrices) + adapters)
     weights += sum(m.weights for m in model.outside_matrices)
@@ -94,7 +95,7 @@ def forward_flops(model: Architecture, rows: Padded, *, tuning: Tuning | None = 
 def backward_flops(
     model: Architecture, rows: Padded, *, tuning: Tuning, checkpointed: bool = False
 ) -> float:
-    """The backward pass of one forward pass over `rows`; `checkpointed` with what it recomputes."""
+    """FLOPs of one backward pass over `rows`; with `checkpointed`, recomputation included."""
     head = 2 * _head(model, rows)
     match tuning.kind:
         case "probe":
@@ -110,53 +111,51 @@ def backward_flops(
         case _:
             pass
     attention = ATTENTION_BACKWARD * _attention(model, rows) + head
-    again = _recomputed(model, rows, tuning=tuning) if checkpointed else 0.0
+    recomputed = _recomputed(model, rows, tuning=tuning) if checkpointed else 0.0
     weights = model.layers * sum(m.weights for m in model.matrices)
     weights += sum(m.weights for m in model.outside_matrices)
     if tuning.kind == "full":
-        return 2.0 * 2 * weights * rows.tokens + attention + again
-    # Frozen weights need the gradient of their input alone. Before the first adapter not even
-    # that, unless checkpointing asks for it.
+        return 2.0 * 2 * weights * rows.tokens + attention + recomputed
+    # Frozen weights need only the gradient of their input. Before the first adapter they need none,
+    # unless activation checkpointing requires it.
     on = adapted(model, tuning)
     weights += 2 * model.layers * sum(_adapter(m, tuning) for m in on)
     if not checkpointed:
         weights -= sum(m.weights for m in model.outside_matrices if m.before_attention)
         weights -= sum(m.weights for m in model.matrices if m.before_attention)
         weights -= sum(m.inner * tuning.rank for m in on if m.before_attention)
-    return 2.0 * weights * rows.tokens + attention + again
+    return 2.0 * weights * rows.tokens + attention + recomputed
 
 
 def _recomputed(model: Architecture, rows: Padded, *, tuning: Tuning) -> float:
-    """What activation checkpointing computes again."""
+    """FLOPs of the recomputation for activation checkpointing."""
     matrices = model.matrices[:-1] if model.ends_in_product else model.matrices
-    again = sum(m.weights for m in matrices)
-    again += sum(_adapter(matrix, tuning) for matrix in adapted(model, tuning))
-    return 2.0 * model.layers * again * rows.tokens + _attention(model, rows)
+    weights = sum(m.weights for m in matrices)
+    weights += sum(_adapter(matrix, tuning) for matrix in adapted(model, tuning))
+    return 2.0 * model.layers * weights * rows.tokens + _attention(model, rows)
 
 
 def adapted(model: Architecture, tuning: Tuning | None) -> tuple[Matrix, ...]:
-    """The matrices of a layer that `tuning` gives an adapter."""
+    """The matrices of a layer that have an adapter under `tuning`."""
     if tuning is None or tuning.kind != "lora":
         return ()
     names = tuning.targets if tuning.targets is not None else model.adapted or ()
-    return tuple(m for m in model.matrices if any(_names(name, m) for name in names))
+    return tuple(m for m in model.matrices if any(_matches(name, m) for name in names))
 
 
-def _names(name: str, matrix: Matrix) -> bool:
+def _matches(name: str, matrix: Matrix) -> bool:
     return matrix.name == name or matrix.name.endswith(f".{name}")
 
 
 def _adapter(matrix: Matrix, tuning: Tuning | None) -> int:
-    """Weights of a matrix's adapter."""
-    return (
-        0
-        if tuning is None or tuning.kind != "lora"
-        else tuning.rank * (matrix.inner + matrix.outer)
-    )
+    """Number of weights of a matrix's adapter."""
+    if tuning is None or tuning.kind != "lora":
+        return 0
+    return tuning.rank * (matrix.inner + matrix.outer)
 
 
 def _attention(model: Architecture, rows: Padded) -> float:
-    """Scores and their weighted sum."""
+    """Forward FLOPs of attention: the scores and the weighted sum of values."""
     return 2.0 * 2 * model.layers * model.attention * rows.squares
 
 

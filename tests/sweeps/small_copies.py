@@ -1,7 +1,7 @@
-"""Twins of sweep files: their methods as they stand, on tiny models and tasks of the same forms.
+"""Small copies of sweep files: the same methods, on tiny models and tasks of the same forms.
 
-A twin keeps what a file says of methods, and with it the chains of fits that they stand for;
-models, tasks, sizes and schedules are made small, so that a whole plan runs in the test's process.
+A copy has the methods of a file, and therefore the same chains of fits. Its models, tasks, row
+counts and schedules are small, so that the whole plan runs in the test's process.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from w2s_ray.plan import Plan, make_plan
 from w2s_ray.prepare import materialize, write_manifest
 from w2s_ray.store import Store
 
-RUNGS = ("a", "b", "c", "d")
-"""Models of a twin, weakest first: enough for two between the ends."""
+MODELS = ("a", "b", "c", "d")
+"""Models of a copy, weakest first, with two intermediate models."""
 SIZES = {"train": 64, "validation": 16, "test": 24}
 TRAINING = {
     "batch_size": 16,
@@ -38,16 +38,16 @@ TRAINING = {
 STOPPING = {"patience": 1, "metric": "loss"}
 
 
-def twin_of(file: Path, folder: Path) -> Sweep:
-    """The twin of a sweep file, with its models and tasks in `folder`."""
+def small_copy_of(file: Path, folder: Path) -> Sweep:
+    """The small copy of a sweep file, with its models and tasks in `folder`."""
     declared = yaml.safe_load(file.read_text(encoding="utf-8"))
     tasks = load_sweep(file).tasks
     forms = list(dict.fromkeys(form_of(task) for task in tasks))
-    twin = {
+    small = {
         "name": declared["name"],
         "tasks": [_task(form, folder) for form in forms],
-        "models": [_model(label, i, forms, folder) for i, label in enumerate(RUNGS)],
-        "pairs": [[RUNGS[0], RUNGS[-1]]],
+        "models": [_model(label, i, forms, folder) for i, label in enumerate(MODELS)],
+        "pairs": [[MODELS[0], MODELS[-1]]],
         "ceiling_on": declared.get("ceiling_on", "student_half"),
         "training": {**TRAINING, "answer_tokens": 4},
         "early_stopping": STOPPING if declared.get("early_stopping") else None,
@@ -55,7 +55,7 @@ def twin_of(file: Path, folder: Path) -> Sweep:
         "execution": {"gpus_per_worker": 0},
         "store": str(folder / "results"),
     }
-    return parse_sweep(json.dumps(twin))
+    return parse_sweep(json.dumps(small))
 
 
 def run_whole(sweep: Sweep) -> tuple[Plan, Store]:
@@ -66,12 +66,12 @@ def run_whole(sweep: Sweep) -> tuple[Plan, Store]:
     write_manifest(plan, store, "")
     for fit in plan.fits.values():
         record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-        assert record.status == "done", f"{fit.called}: {record.traceback}"
+        assert record.status == "done", f"{fit.description}: {record.traceback}"
     return plan, store
 
 
 def _method(given: dict[str, Any]) -> dict[str, Any]:
-    """The method with stops that a short schedule can reach, and words that the models know."""
+    """The method, with early stopping for a short schedule and words of the models' vocabulary."""
     method = copy.deepcopy(given)
     if method.get("early_stopping"):
         method["early_stopping"] |= STOPPING

@@ -1,7 +1,7 @@
-"""What both sides of the benchmark work on: generated texts and two small models, in one folder.
+"""The inputs of both sides of the benchmark: generated texts and two small models, in one folder.
 
 Owns the texts (`texts.csv`), the models (`model_a`, `model_b`: GPT-2-shaped, random weights) and
-their word-level tokenizer. Everything follows from `SEED`. It trains and times nothing.
+their word-level tokenizer. All of it is generated from `SEED`. It trains nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SEED = 20231214
 HALF = 1000
 """Texts of each training half."""
 HELD_OUT = 200
-"""Texts of validation, and again of test."""
+"""Texts of validation, and as many of test."""
 WORDS = 1500
 MARKED = 60
 """Words that each class uses more often than the other."""
@@ -42,7 +42,7 @@ SHAPES = (
 
 
 def write_texts(folder: Path) -> float:
-    """Write `texts.csv` (text, label; as many of either label) and return the mean length."""
+    """Write `texts.csv` (text, label; equal numbers of both labels) and return the mean length."""
     generator = np.random.default_rng(SEED)
     rows = 2 * HALF + 2 * HELD_OUT
     sigma = 0.5
