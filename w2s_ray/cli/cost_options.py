@@ -1,6 +1,6 @@
-"""The options by which commands learn of devices and prices: from words to values.
+"""Devices, prices and budgets from the options of a command.
 
-Owns their checks. It computes nothing.
+Owns the checks of these options. It computes no estimates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from w2s_ray.plan.estimates import Device
 
 
 def device_of(name: str | None, file: Path | None, utilisation: float) -> Device | None:
-    """The device that the options name; None where they name none.
+    """The device of the options, or None.
 
     Raises:
         InputError: an unknown accelerator, or options that need one.
@@ -31,7 +31,7 @@ def device_of(name: str | None, file: Path | None, utilisation: float) -> Device
 def budget_of(
     text: str | None, *, price_per_hour: float | None, currency: str | None
 ) -> Budget | None:
-    """The budget that the options name; None where they name none.
+    """The budget of the options, or None.
 
     Raises:
         InputError: it is unclear, or a price is missing that it needs.

@@ -1,6 +1,6 @@
-"""What `w2s plan` prints of a plan's estimate: a table by kind of run, totals and assumptions.
+"""The estimate in the output of `w2s plan`: a table by kind of run, totals and assumptions.
 
-Owns wording and units; `--format json` has the same figures unrounded. Computes no estimate.
+Owns texts and units; `--format json` has the same figures unrounded. It computes no estimates.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _row(kind: Kind, device: Device | None, price: Price | None) -> list[str]:
         f"{size(each.memory.total)} {layout(kind.execution)}",
     ]
     if device is not None:
-        too_large = "" if kind.fits else " (doesn't fit as it is set)"
+        too_large = "" if kind.fits else " (doesn't fit with its settings)"
         smallest = kind.smallest.said if kind.smallest else "nothing tried fits"
         share = f"{kind.fraction:.2g}" if kind.fraction is not None else "–"
         texts += [smallest + too_large, share, hours(kind.device_seconds or 0.0)]
@@ -156,8 +156,9 @@ def _lines(estimate: PlanEstimate, device: Device | None, price: Price | None) -
     )
     lines.append(f"tokens: {lengths}" if lengths else "tokens: none known")
     lines.append(
-        "every run is taken to its schedule's end, trials and refits at the declared settings; "
-        f"start-up isn't counted; a device needs {size(RESERVE)} beside the memory shown"
+        "every run is assumed to train to its schedule's end, trials and refits with the declared "
+        f"settings; start-up isn't counted; a device needs {size(RESERVE)} in addition to the "
+        "memory shown"
     )
     unknown = [
         Text.assemble(("not estimated", "yellow"), f" {model}: {why}")

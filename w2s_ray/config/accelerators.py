@@ -1,7 +1,7 @@
-"""What devices can do: the table of accelerators that ships, and a user's own.
+"""Specifications of accelerators: the table that ships with the package, and a user's own file.
 
-Owns the form of the files and their reading. Figures are those of data sheets. It knows nothing of
-what is to be computed, and of prices.
+Owns the format of the files and their reading. Figures are from data sheets. It makes no estimates
+and has no prices.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A model's shape: how many weights it has, which matrices it multiplies, what its tensors are.
+"""A model's shape: its number of weights, its matrix products and its tensors.
 
-Owns the form in which plans have it. `learn/describe` makes one of a config.json, and
-`data/descriptions` keeps it; this module loads nothing, and knows nothing of FLOPs, memory and
-training. The language model's head isn't counted: fits put one of their own on the backbone.
+Owns the form of a shape in plans. `learn/describe` derives it from a config.json, and
+`data/descriptions` stores it; this module loads no models and counts neither FLOPs nor memory. The
+language model's head isn't counted: fits put their own head on the backbone.
 """
 
 from __future__ import annotations

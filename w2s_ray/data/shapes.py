@@ -1,6 +1,6 @@
-"""What this machine knows of models and rows without loading either: shapes and lengths.
+"""Shapes of models and lengths of rows, from this machine's files, without loading the models.
 
-Owns the look-ups that estimates need, each made once. It knows nothing of what they are used for.
+Owns the look-ups that estimates need, each made once. It computes no estimates.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One fit's estimate: operations, tokens and memory, from its recipe and its execution.
 
-Owns how a recipe becomes passes over rows: epochs of training, evaluations, predictions. A fit is
-taken to its schedule's end; early stopping and pruning make it shorter. It knows no devices, no
-prices and no plan.
+Owns the conversion of a recipe to passes over rows: epochs of training, evaluations, predictions. A
+fit is assumed to train to its schedule's end; early stopping and pruning make it shorter. It uses
+no devices, no prices and no plan.
 """
 
 from __future__ import annotations

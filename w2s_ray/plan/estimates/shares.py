@@ -144,8 +144,8 @@ def _memories(execution: Execution, nodes: Nodes) -> list[float]:
         unnamed = [kind.name for kind, names in zip(kinds, named, strict=True) if not names]
         if unnamed:
             raise ResourceError(
-                "execution.gpus_per_worker is auto, and nothing says which GPUs a machine of kind "
-                f"{unnamed[0]} has; name them by execution.accelerator_type, or as "
+                "execution.gpus_per_worker is auto, and the GPU type of a machine of kind "
+                f"{unnamed[0]} is unknown; name it by execution.accelerator_type, or as "
                 "`accelerator_type:L4` among its resources; or give gpus_per_worker a number"
             )
         names = {name for of_kind in named for name in of_kind}

@@ -1,8 +1,8 @@
-"""A plan's estimate: what each kind of run takes, and all of it.
+"""A plan's estimate: the needs of each kind of run, and their totals.
 
 Owns the sums over a plan's fits, the trials that its studies may train and the refits that are not
 planned yet, by what they are and which model they train. Trials and refits count with the settings
-that the sweep declares. It knows no prices and no terminal.
+that the sweep declares. It has no prices and prints nothing.
 """
 
 from __future__ import annotations

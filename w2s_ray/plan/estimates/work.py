@@ -4,7 +4,7 @@ Owns the counting of matrix products, as torch's FlopCounterMode counts them: 2 
 attention in full, whatever is masked; element-wise work isn't counted. Padding is counted, as
 batches are laid out by `learn/batches`, and so is what execution adds (recomputed activations, a
 loss's first pass). `learn/compute` has the usual 6 x parameters x tokens, by which recipes are
-compared; this is what devices do. It knows no devices and no seconds.
+compared; this counts the operations that devices carry out. It computes no times.
 """
 
 from __future__ import annotations
