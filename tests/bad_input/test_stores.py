@@ -198,7 +198,7 @@ ABOUT, TRIAL = "splits/{split}/about.json", "runs/{STUDY}/trials/1.json"
 NOT_RUN = "{supervisor} counts as not run; `w2s run` of its sweep runs it again"
 NO_PREDICTIONS = "the predictions of run {supervisor} can't be used; restore the file from a copy"
 NO_ROWS = "the rows of runs/{supervisor}/predictions.parquet are left out"
-NO_SPLIT = "nothing can be measured or trained on split {split}"
+NO_SPLIT = "no fit can be trained or measured on split {split}"
 NO_TRIAL = "trial 1 of study {STUDY} is left out"
 NO_MANIFEST = "a manifest of sweep tiny is left out; `w2s run` of that sweep writes one"
 
@@ -287,9 +287,9 @@ CASES = [
     case(TRIAL, changed(state=None), TRIALS, says=NO_TRIAL),
     case(TRIAL, changed(value="good"), TRIALS, says=NO_TRIAL),
     # sweeps
-    case("sweeps/stray.txt", text("x"), TABLE, STATUS, CELLS, REPORT, says="stray.txt is damaged (no manifest", shows=""),
-    case("sweeps/tiny/notes.md", text("x"), TABLE, says="notes.md is damaged (no manifest", shows="b → c"),
-    case("sweeps/tiny/x/y.json", text("{}"), TABLE, says="y.json is damaged (no manifest"),
+    case("sweeps/stray.txt", text("x"), TABLE, STATUS, CELLS, REPORT, says="stray.txt is damaged (not a manifest", shows=""),
+    case("sweeps/tiny/notes.md", text("x"), TABLE, says="notes.md is damaged (not a manifest", shows="b → c"),
+    case("sweeps/tiny/x/y.json", text("{}"), TABLE, says="y.json is damaged (not a manifest"),
     case("sweeps/tiny/zz.json", text("{"), TABLE, STATUS, RUN, says=NO_MANIFEST, shows=""),
     case("sweeps/tiny/zz.json", text("[" * 100_000), TABLE, says=NO_MANIFEST),
     case("sweeps/other/zz.json", text("{}"), TABLE, STATUS, says="a manifest of sweep other is left out"),
@@ -395,9 +395,9 @@ def test_no_path_of_a_store_leads_out_of_it(tmp_path: Path, name: str) -> None:
     files = Store.open(tmp_path / "store").files
     if name:
         for act in (files.read, files.exists, files.locate, files.find, files.remove_folder):
-            with pytest.raises(StoreError, match="no path below its folder"):
+            with pytest.raises(StoreError, match="not a relative path below its folder"):
                 act(name)
-    with pytest.raises(StoreError, match="no path below its folder"):
+    with pytest.raises(StoreError, match="not a relative path below its folder"):
         files.write(name, b"x")
 
 

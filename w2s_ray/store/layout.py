@@ -62,8 +62,8 @@ def checked_path(path: str) -> str:
     """
     if not is_relative_path(path):
         raise StoreError(
-            f"the path {path!r} in a store leads out of its folder, and may have been written to "
-            "reach other files: remove it, and check who can write to the store"
+            f"the path {path!r} in a store is not a relative path below its folder, and may have "
+            "been written to reach other files: remove it, and check who can write to the store"
         )
     return path
 
