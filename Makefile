@@ -60,7 +60,7 @@ reference: $(STAMP) ## Write the documents that are made from the code: sweep-fi
 	$(BIN)/python scripts/sweep_file.py > docs/sweep-file.md
 	$(BIN)/w2s query --columns --format markdown > docs/tables.md
 
-chaos: $(STAMP) ## Hurt running sweeps in every way we know, at random moments (about 40 minutes)
+chaos: $(STAMP) ## Inject faults into running sweeps, at random moments (about 45 minutes)
 	$(BIN)/python -m pytest -q -s tests/chaos tests/cluster \
 	  tests/cli/test_stopped.py tests/cli/test_sweep.py tests/cli/test_variants.py \
 	  tests/cli/test_submit.py tests/cli/test_autoscaling.py

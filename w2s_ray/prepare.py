@@ -19,7 +19,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_split import check_rows
 from w2s_ray.plan import Plan, check_forms, make_plan
 from w2s_ray.store import Cell, Manifest, Store, utc_now
-from w2s_ray.store.damage import Damaged, note
+from w2s_ray.store.damage import Damaged, warn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,7 +142,7 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
             try:
                 store.predictions(record.id)
             except Damaged as damage:
-                note(damage)
+                warn(damage)
                 store.withdraw(record, damage)
 
 

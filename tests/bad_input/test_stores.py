@@ -195,10 +195,10 @@ SCORES = sql("select count(*) from scores")
 RECORD, WEAK = "runs/{supervisor}/record.json", "runs/{supervisor}/predictions.parquet"
 CURVES, ROWS = "runs/{supervisor}/metrics.parquet", "splits/{split}/rows.parquet"
 ABOUT, TRIAL = "splits/{split}/about.json", "runs/{STUDY}/trials/1.json"
-NOT_RUN = "{supervisor} counts as not run; the sweep's `w2s run` makes it again"
+NOT_RUN = "{supervisor} counts as not run; `w2s run` of its sweep runs it again"
 NO_PREDICTIONS = "the predictions of run {supervisor} can't be used; restore the file from a copy"
 NO_ROWS = "the rows of runs/{supervisor}/predictions.parquet are left out"
-NO_SPLIT = "nothing can be measured or trained on split {split}"
+NO_SPLIT = "no fit can be trained or measured on split {split}"
 NO_TRIAL = "trial 1 of study {STUDY} is left out"
 NO_MANIFEST = "a manifest of sweep tiny is left out; `w2s run` of that sweep writes one"
 
@@ -234,7 +234,7 @@ CASES = [
     case(RECORD, text('{{"id": 1e999}}'), TABLE, says=NOT_RUN),
     case(RECORD, changed(id="0" * 20), TABLE, RUNS, says=NOT_RUN),
     case(RECORD, changed(id="../../x"), TABLE, says=NOT_RUN),
-    case(RECORD, changed(recipe__training__epochs=3), TABLE, COST, says="its recipe is not that of its id"),
+    case(RECORD, changed(recipe__training__epochs=3), TABLE, COST, says="the run id in its folder name does not match its recipe"),
     case(RECORD, changed(recipe=5), TABLE, says=NOT_RUN),
     case(RECORD, changed(recipe__training=[1], identity_version=1), TABLE, RUNS, SCORES, FIGURES, says=NOT_RUN),
     case(RECORD, changed(recipe__labels="x", identity_version=1), TABLE, RUNS, says=NOT_RUN),
@@ -267,7 +267,7 @@ CASES = [
     # splits
     *(case(ROWS, how, TABLE, COMPARE, SCORES, REPORT, FIGURES, says=NO_SPLIT) for how in (cut, empty, noise, bit, gone)),
     *(case(ROWS, how, SPLITS, says="the rows of splits/{split}/rows.parquet are left out") for how in (cut, bit)),
-    case(ROWS, cut, RUN, says="`w2s run` of its sweep writes it anew", shows="b → c"),
+    case(ROWS, cut, RUN, says="`w2s run` of its sweep writes it again", shows="b → c"),
     case(ROWS, columns(example_id=[1]), TABLE, says=NO_SPLIT),
     case(ABOUT, cut, RUN, says=NO_SPLIT, shows="b → c"),
     case(ABOUT, text("[1]"), RUN, says=NO_SPLIT, shows="b → c"),
@@ -287,15 +287,15 @@ CASES = [
     case(TRIAL, changed(state=None), TRIALS, says=NO_TRIAL),
     case(TRIAL, changed(value="good"), TRIALS, says=NO_TRIAL),
     # sweeps
-    case("sweeps/stray.txt", text("x"), TABLE, STATUS, CELLS, REPORT, says="stray.txt is damaged (no manifest", shows=""),
-    case("sweeps/tiny/notes.md", text("x"), TABLE, says="notes.md is damaged (no manifest", shows="b → c"),
-    case("sweeps/tiny/x/y.json", text("{}"), TABLE, says="y.json is damaged (no manifest"),
+    case("sweeps/stray.txt", text("x"), TABLE, STATUS, CELLS, REPORT, says="stray.txt is damaged (not a manifest", shows=""),
+    case("sweeps/tiny/notes.md", text("x"), TABLE, says="notes.md is damaged (not a manifest", shows="b → c"),
+    case("sweeps/tiny/x/y.json", text("{}"), TABLE, says="y.json is damaged (not a manifest"),
     case("sweeps/tiny/zz.json", text("{"), TABLE, STATUS, RUN, says=NO_MANIFEST, shows=""),
     case("sweeps/tiny/zz.json", text("[" * 100_000), TABLE, says=NO_MANIFEST),
     case("sweeps/other/zz.json", text("{}"), TABLE, STATUS, says="a manifest of sweep other is left out"),
     case("sweeps/.hidden/zz.json", text("{}"), TABLE, says="a manifest of sweep .hidden is left out"),
     # the marker
-    *(case("store.json", how, TABLE, RUN, PLAN, RUNS, says="store.json is damaged: it says no format", code=2) for how in (text("[]"), text("{"), empty, noise, text("3"), text("{}"))),
+    *(case("store.json", how, TABLE, RUN, PLAN, RUNS, says="store.json is damaged: it has no format", code=2) for how in (text("[]"), text("{"), empty, noise, text("3"), text("{}"))),
     case("store.json", text('{"format": "one"}'), TABLE, says="has format 'one'", code=2),
     case("store.json", text('{"format": 99}'), TABLE, says="this version reads up to 1", code=2),
     # what drivers leave
@@ -306,11 +306,11 @@ CASES = [
     case("catalog/index.json", text('{"segments": [{"name": "../../x", "runs": 1, "sizes": {}, "splits": {}}]}'), TABLE, says="the catalog is not used"),
     case("catalog/index.json", text('{"retired": [{"name": "../../x", "at": "2020-01-01T00:00:00Z"}]}'), COMPACT, says="the catalog is not used"),
     case("catalog/segments/x", text("x"), COMPACT, TABLE, says=""),
-    case("catalog/derived/intervals.parquet", noise, TABLE, says="is computed anew"),
+    case("catalog/derived/intervals.parquet", noise, TABLE, says="is computed again"),
     case("catalog/derived/intervals.parquet", columns(key=[1]), TABLE, COMPARE, says=""),
     case("catalog/derived/rows.parquet", columns(catalog=["x"], key=[2], answer=[3], runs=[4]), TABLE, says=""),
-    case("catalog/derived/scores-1.parquet", noise, SCORES, says="is computed anew"),
-    case("catalog/derived/scores-1.parquet", unpickles, SCORES, says="is computed anew"),
+    case("catalog/derived/scores-1.parquet", noise, SCORES, says="is computed again"),
+    case("catalog/derived/scores-1.parquet", unpickles, SCORES, says="is computed again"),
 ]  # fmt: skip
 RUNNER = CliRunner()
 
@@ -395,9 +395,9 @@ def test_no_path_in_a_store_points_outside_it(tmp_path: Path, name: str) -> None
     files = Store.open(tmp_path / "store").files
     if name:
         for act in (files.read, files.exists, files.locate, files.find, files.remove_folder):
-            with pytest.raises(StoreError, match="no path below its folder"):
+            with pytest.raises(StoreError, match="not a relative path below its folder"):
                 act(name)
-    with pytest.raises(StoreError, match="no path below its folder"):
+    with pytest.raises(StoreError, match="not a relative path below its folder"):
         files.write(name, b"x")
 
 
@@ -420,7 +420,7 @@ def test_a_planted_key_is_left_out_and_fetched_nowhere(
     assert fetched is not None
     assert [p.name for p in fetched.rglob("*")] == ["model.safetensors"]
     assert not list(tmp_path.rglob("x"))
-    assert "is no path of a store's file: left out" in caplog.text
+    assert "is not a path of a store's file: left out" in caplog.text
 
 
 def test_damaged_results_that_other_runs_need_are_made_again(base: Base, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A sweep on a cluster that has no worker node yet: they come, one is lost, they go again."""
+"""A sweep on a cluster without worker nodes: nodes are started, one is lost, all are removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from w2s_ray.store import Store
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
-def test_a_node_comes_for_a_sweep_and_goes(tmp_path):
+def test_a_node_is_started_for_a_sweep_and_removed_afterwards(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     text = sweep_text(tmp_path).replace("seeds: [0, 1]", "seeds: [0]")
     sweep.write_text(text.replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]"))
@@ -29,16 +29,16 @@ def test_a_node_comes_for_a_sweep_and_goes(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_nodes_come_for_a_sweep_and_go_and_the_loss_of_one_costs_no_run(tmp_path):
+def test_the_loss_of_an_autoscaled_node_loses_no_run(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     text = sweep_text(tmp_path, execution="{checkpoint_every_s: 0, retries: 0}")
     sweep.write_text(text.replace("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]"))
     with elastic_cluster(tmp_path, port=6421, most=2) as cluster:
         refused = tmp_path / "refused.yaml"
         refused.write_text(text.replace("retries: 0", "cpus_per_worker: 2"))
-        said = w2s_run(refused, cluster.address)
-        assert said.returncode == 2
-        assert "no node type has that: the nearest, one-cpu, has 1 CPU" in said.stderr
+        ended = w2s_run(refused, cluster.address)
+        assert ended.returncode == 2
+        assert "no node type has that: the nearest, one-cpu, has 1 CPU" in ended.stderr
         timeline, lost_s = run_on(cluster, sweep, lose=True, log=tmp_path / "log")
     log = (tmp_path / "log").read_text()
     assert "waiting for nodes for" in log, log

@@ -17,7 +17,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def refused(folder: Path, *changes: tuple[str, str]) -> str:
-    """The one line that `w2s plan` answers a changed sweep with."""
+    """The one line that `w2s plan` prints for a changed sweep."""
     text = sweep_text(folder)
     for old, new in changes:
         assert old in text
@@ -79,14 +79,14 @@ def test_an_unknown_task(folder):
     assert "wrds" in line
 
 
-def test_table_and_query_without_a_store_say_so(tmp_path):
+def test_table_and_query_without_a_store_give_an_error(tmp_path):
     for command in (["table"], ["query", "select 1"], ["status"], ["explain", "ab"]):
         run = w2s(*command, "--store", tmp_path / "none")
         assert run.returncode == 2
         assert run.stderr.startswith("error: there are no results at")
 
 
-def test_help_names_every_command():
+def test_help_lists_every_command():
     shown = w2s("--help").stdout
     for command in ("plan", "run", "status", "table", "query", "explain"):
         assert command in shown

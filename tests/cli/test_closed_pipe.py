@@ -1,4 +1,4 @@
-"""A reader that closes the pipe, as `head` does, ends every command that prints, without a word."""
+"""A reader that closes the pipe, as `head` does, ends every command that prints, silently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import make_model, make_task
 from w2s_ray.cli.standard_streams import CLOSED
 
 LARGE = "select a.range as x, repeat('abc', 30) as y from range({}) a"
-"""More than a pipe holds."""
+"""More bytes than a pipe's buffer has."""
 QUERY = ("query", LARGE.format(20_000), "--store", "{store}", "--format")
 COMMANDS = {
     "help": ("--help",),
@@ -57,7 +57,7 @@ store: {folder}/store
 
 
 def ended(arguments: Sequence[str], place: Path, *, first: bool, both: bool = False) -> tuple:
-    """Exit code and standard error of a command whose reader leaves, after the first bytes or not.
+    """Exit code and standard error of a command whose reader closes the pipe, at once or later.
 
     `both` is for standard error into the same pipe.
     """
@@ -80,12 +80,12 @@ def ended(arguments: Sequence[str], place: Path, *, first: bool, both: bool = Fa
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_reader_that_is_gone(name, place):
+def test_a_reader_that_closed_the_pipe_before(name, place):
     assert ended(COMMANDS[name], place, first=False) == (CLOSED, "")
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
-def test_a_reader_that_takes_the_first_line(name, place):
+def test_a_reader_that_closes_the_pipe_after_the_first_line(name, place):
     assert ended(COMMANDS[name], place, first=True) == (CLOSED, "")
 
 
@@ -94,7 +94,7 @@ def test_both_streams_into_one_pipe(name, place):
     assert ended(COMMANDS[name], place, first=False, both=True) == (CLOSED, None)
 
 
-def test_an_error_for_which_there_is_no_reader_is_quiet(place):
+def test_an_error_without_a_reader_is_silent(place):
     assert ended(("table", "--store", "{place}/none"), place, first=False, both=True)[0] == CLOSED
     assert ended(("table", "--store", "{place}/none"), place, first=False)[0] == 2
 

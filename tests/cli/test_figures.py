@@ -47,7 +47,7 @@ def test_formats_and_names_are_chosen(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--only", "acuracy"), "error: --only is 'acuracy'; one, two has the figures accuracy, "),
         (
@@ -58,10 +58,10 @@ def test_formats_and_names_are_chosen(store, tmp_path):
         (("--theme", "blue"), "error: --theme is 'blue'; choose one of light, dark"),
     ],
 )
-def test_what_there_is_not_is_one_line_that_says_what_there_is(store, tmp_path, options, said):
+def test_an_unknown_name_gives_one_line_with_the_known_ones(store, tmp_path, options, message):
     ran = figures(store, tmp_path / "out", *options)
     assert ran.exit_code == 2
-    assert ran.stderr.startswith(said)
+    assert ran.stderr.startswith(message)
     assert ran.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -38,7 +38,7 @@ def shown(store: Store, sql: str, capsys, **options) -> tuple[str, str]:
 METRICS = "select step, value from metrics order by step, metric"
 
 
-def test_rows_come_as_csv_json_and_json_lines(store, capsys):
+def test_rows_are_printed_as_csv_json_and_json_lines(store, capsys):
     assert shown(store, METRICS, capsys, format="csv")[0] == "step,value\n1,0.7\n2,nan\n2,0.5\n"
     expected = [{"step": 1, "value": 0.7}, {"step": 2, "value": None}, {"step": 2, "value": 0.5}]
     assert json.loads(shown(store, METRICS, capsys, format="json")[0]) == expected
@@ -48,11 +48,11 @@ def test_rows_come_as_csv_json_and_json_lines(store, capsys):
 
 
 @pytest.mark.parametrize("format", query_view.FORMATS)
-def test_every_form_is_written_to_a_file_whole_or_not_at_all(store, capsys, tmp_path, format):
+def test_every_format_is_written_to_a_file_atomically(store, capsys, tmp_path, format):
     out = tmp_path / "out" / f"rows.{format}"
     out.parent.mkdir()
-    printed, told = shown(store, METRICS, capsys, format=format, out=out)
-    assert (printed, told) == ("", f"3 rows written to {out}\n")
+    printed, notes = shown(store, METRICS, capsys, format=format, out=out)
+    assert (printed, notes) == ("", f"3 rows written to {out}\n")
     if format == "parquet":
         assert pq.read_table(out)["step"].to_pylist() == [1, 2, 2]
     else:
@@ -66,7 +66,7 @@ def test_every_form_is_written_to_a_file_whole_or_not_at_all(store, capsys, tmp_
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_a_file_that_cannot_be_written_is_named(store, capsys, tmp_path):
+def test_the_error_for_an_unwritable_file_has_its_name(store, capsys, tmp_path):
     with pytest.raises(ValueError, match=r"can't write .*nowhere/x\.csv: No such file"):
         shown(store, METRICS, capsys, format="csv", out=tmp_path / "nowhere" / "x.csv")
 
@@ -77,16 +77,16 @@ def test_parquet_needs_a_file(store, capsys):
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "json", "jsonl"])
-def test_cut_rows_are_told_of_and_whole_results_are_not(store, capsys, format):
+def test_only_truncated_results_have_a_note(store, capsys, format):
     for limit, cut in ((1, True), (2, True), (3, False), (None, False)):
-        printed, told = shown(store, METRICS, capsys, format=format, limit=limit)
-        assert told == (
+        printed, notes = shown(store, METRICS, capsys, format=format, limit=limit)
+        assert notes == (
             f"cut after {limit} rows, there are more; a larger --limit shows them\n" * cut
         )
         assert ("0.5" in printed) == (not cut)
 
 
-def test_a_table_on_the_terminal_ends_somewhere(store, capsys, monkeypatch):
+def test_a_printed_table_has_a_default_limit(store, capsys, monkeypatch):
     monkeypatch.setattr(query_view, "DEFAULT_LIMIT", 2)
     assert "cut after 2 rows" in shown(store, METRICS, capsys)[1]
     assert shown(store, METRICS, capsys, format="csv")[1] == ""
@@ -103,7 +103,7 @@ def test_every_table_of_a_query_is_documented_column_by_column(store):
         )
 
 
-def test_the_computed_tables_are_those_that_the_report_has(store):
+def test_the_list_of_computed_tables_equals_the_reports(store):
     assert set(query_view.COMPUTED) == set(sql_tables(store))
 
 
@@ -115,7 +115,7 @@ def test_columns_are_listed_with_their_meaning(run_command):
     assert "supervisor_half, student_half, validation or test" in run_command("query", "--columns")
 
 
-def test_the_manual_of_tables_is_what_the_command_prints(run_command):
+def test_the_documentation_of_tables_is_up_to_date(run_command):
     manual = Path(__file__).parents[2] / "docs" / "tables.md"
     printed = run_command("query", "--columns", "--format", "markdown")
     assert printed == manual.read_text(encoding="utf-8"), (
@@ -124,7 +124,7 @@ def test_the_manual_of_tables_is_what_the_command_prints(run_command):
     assert set(ROW_IS) == set(sql_schemas())
 
 
-def test_compact_says_what_it_did(store, run_command):
+def test_compact_prints_a_summary(store, run_command):
     assert "1 run added, 1 in the catalog (1 segment" in run_command(
         "compact", "--store", store.uri
     )
@@ -133,7 +133,7 @@ def test_compact_says_what_it_did(store, run_command):
 
 
 @pytest.mark.parametrize("command", [["query", METRICS], ["query", "from pgr"], ["table"]])
-def test_a_compacted_store_is_asked_without_heavy_libraries(tmp_path, command):
+def test_commands_on_a_compacted_store_import_no_heavy_libraries(tmp_path, command):
     made = Store.open(tmp_path / "results")
     write_sweep(made, cells_of(tasks=["a"], methods=["naive"]), students={("a", "naive"): 0.7})
     made.write_run(a_record(), metrics=some_metrics())

@@ -1,4 +1,4 @@
-"""The reference's SciQ grid: it plans as it is, and runs with local folders for the hub names."""
+"""The reference's SciQ grid: it is planned unchanged, and runs with local folders for hub names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from w2s_ray.config import load_sweep
 REFERENCE = Path(__file__).parents[2] / "sweeps" / "reference_sciq.yaml"
 
 
-def test_it_says_what_the_reference_does():
+def test_the_sweep_has_the_settings_of_the_reference():
     sweep = load_sweep(REFERENCE)
     assert [model.label for model in sweep.models] == [
         "gpt2",
@@ -32,7 +32,7 @@ def test_it_says_what_the_reference_does():
     assert len(sweep.cells()) == 10
 
 
-def test_it_plans_without_a_network(tmp_path, monkeypatch):
+def test_the_reference_sweep_is_planned_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
@@ -60,7 +60,7 @@ def questions(count: int, start: int) -> str:
 
 
 @pytest.mark.ray
-def test_it_runs_with_local_folders_in_place_of_the_hub_names(tmp_path):
+def test_the_reference_sweep_runs_with_local_folders(tmp_path):
     data = tmp_path / "sciq"
     data.mkdir()
     for name, count, start in (("train", 80, 0), ("valid", 20, 80), ("test", 30, 100)):

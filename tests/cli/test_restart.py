@@ -15,7 +15,7 @@ restart("raylet")
 """
 
 
-def test_the_process_is_kept_and_restarts_are_limited():
+def test_the_process_is_replaced_and_restarts_are_limited():
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, "run", "sweep.yaml"],
         capture_output=True,
@@ -27,4 +27,4 @@ def test_the_process_is_kept_and_restarts_are_limited():
     assert len({pid for pid, *_ in lines}) == 1
     assert all(arguments == ["run", "sweep.yaml"] for _, _, *arguments in lines)
     assert run.returncode == 2, "no run has failed"
-    assert "the same command goes on from here" in run.stderr.splitlines()[-1]
+    assert "run the same command again to resume" in run.stderr.splitlines()[-1]

@@ -43,10 +43,10 @@ def test_equal_trials_and_trials_that_share_fits_all_end(tmp_path: Path):
         for trial in trials:
             done = [store.find(fit) is not None for fit in trial["fits"]]
             assert all(done) or trial["state"] == "pruned"
-        told = f"{study.summary['repeats']} of 6 trials repeated"
-        assert told in run.stderr
+        repeats = f"{study.summary['repeats']} of 6 trials repeated"
+        assert repeats in run.stderr
         shown = w2s("explain", study.id, "--store", tmp_path / "results")
-        assert f"{told} an earlier trial of this study" in shown.stdout
+        assert f"{repeats} an earlier trial of this study" in shown.stdout
     ended = [a for run in store.run_files() for a in store.attempts(run)]
     assert {attempt.status for attempt in ended} <= {"pruned"}
     assert not any(record.retries for record in store.records())

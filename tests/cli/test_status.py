@@ -19,17 +19,17 @@ from w2s_ray.config import load_sweep
 from w2s_ray.status.reader import StatusReader
 from w2s_ray.status.values import Status
 from w2s_ray.store import Store
-from w2s_ray.store.heartbeats import heard
+from w2s_ray.store.heartbeats import read_driver_states
 
 pytestmark = pytest.mark.ray
 
-HEEDFUL = """
+INTERRUPTIBLE = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from w2s_ray.cli import app
 app()
 """
-"""The command in a process that heeds Ctrl-C even where a shell started us in the background."""
+"""The command in a process that handles Ctrl-C even if a shell started it in the background."""
 SEARCHED = """naive: {}
   confidence: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0.0, 0.9]}}}"""
 SEARCH = "search: {trials: 3, concurrent_trials: 2}"
@@ -50,13 +50,13 @@ def write(folder: Path, **options: str) -> Path:
     return path
 
 
-def looker(sweep: Path) -> StatusReader:
+def status_reader(sweep: Path) -> StatusReader:
     loaded = load_sweep(sweep)
     return StatusReader(loaded, Store.open(loaded.store))
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HEEDFUL, *map(str, arguments)]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -75,12 +75,12 @@ def look_until(true: Callable[[Status], object], look: Callable[[], Status]) -> 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> tuple[Path, list[Status], list[subprocess.CompletedProcess[str]]]:
-    """A sweep's file, what looking at it gave until it ended, and what two watchers of it said.
+    """A sweep's file, its statuses until its end, and the outputs of two `w2s status --watch`.
 
     The first watcher sees it to its end, the second is interrupted.
     """
     sweep = write(tmp_path_factory.mktemp("seen"), methods=SEARCHED, extra=SEARCH)
-    look = looker(sweep).look
+    look = status_reader(sweep).look
     statuses = [look()]
     driver = start("run", sweep)
     statuses += look_until(lambda status: status.under_way, look)
@@ -92,15 +92,15 @@ def seen(tmp_path_factory) -> tuple[Path, list[Status], list[subprocess.Complete
     watchers[1].send_signal(signal.SIGINT)
     statuses += look_until(lambda status: not status.under_way, look)
     assert driver.wait(timeout=300) == 0
-    said = [watcher.communicate(timeout=120) for watcher in watchers]
+    outputs = [watcher.communicate(timeout=120) for watcher in watchers]
     ended = [
         subprocess.CompletedProcess(watcher.args, watcher.returncode, out, err)
-        for watcher, (out, err) in zip(watchers, said, strict=True)
+        for watcher, (out, err) in zip(watchers, outputs, strict=True)
     ]
     return sweep, statuses, ended
 
 
-def test_before_and_after_it_says_so(seen):
+def test_status_before_and_after_a_sweep(seen):
     sweep, statuses, _ = seen
     assert (statuses[0].state, statuses[0].done, statuses[0].drivers) == ("untouched", 0, ())
     last = statuses[-1]
@@ -109,11 +109,11 @@ def test_before_and_after_it_says_so(seen):
     assert last.left is None
     store = Store.open(sweep.parent / "results")
     assert store.work.fit_ids() == set()
-    assert heard(store.files) == []
+    assert read_driver_states(store.files) == []
     assert f"{last.total} done of {last.total} runs" in w2s("status", sweep).stdout
 
 
-def test_fits_under_way_are_seen_from_another_process(seen):
+def test_running_fits_are_shown_by_another_process(seen):
     sweep, statuses, _ = seen
     fits = {fit.run: fit for status in statuses for fit in status.running}
     results = Store.open(sweep.parent / "results")
@@ -130,15 +130,15 @@ def test_fits_under_way_are_seen_from_another_process(seen):
     assert all(0 < step <= total == 400 for step, total in steps)
 
 
-def test_those_that_wait_say_why(seen):
+def test_waiting_runs_have_a_reason(seen):
     _, statuses, _ = seen
     reasons = {run.why for status in statuses for run in status.waiting}
     assert {"driver", "supervisor", "study"} <= reasons, "others may pass unseen"
-    said = {run.said for status in statuses for run in status.waiting}
-    assert any(words.startswith("supervisor a on words, seed 0") for words in said)
+    reasons = {run.said for status in statuses for run in status.waiting}
+    assert any(words.startswith("supervisor a on words, seed 0") for words in reasons)
 
 
-def test_trials_and_what_is_left_are_counted_while_it_runs(seen):
+def test_trials_and_remaining_work_are_counted_during_a_sweep(seen):
     _, statuses, _ = seen
     counts = [sum((s.complete, s.pruned, s.failed)) for st in statuses for s in st.studies]
     assert counts == sorted(counts)
@@ -151,7 +151,7 @@ def test_trials_and_what_is_left_are_counted_while_it_runs(seen):
     assert all(each.seconds is not None and each.flops > 0 for each in left)
 
 
-def test_watching_ends_with_the_sweep_and_quietly_by_ctrl_c(seen):
+def test_watch_ends_with_the_sweep_or_silently_by_ctrl_c(seen):
     _, statuses, (to_the_end, interrupted) = seen
     assert to_the_end.returncode == 0, to_the_end.stderr
     looks = [json.loads(line) for line in to_the_end.stdout.splitlines()]
@@ -163,28 +163,28 @@ def test_watching_ends_with_the_sweep_and_quietly_by_ctrl_c(seen):
     assert "running" in interrupted.stdout
 
 
-def test_a_driver_that_was_killed_is_gone_and_the_same_command_goes_on(tmp_path):
+def test_a_killed_driver_is_reported_and_the_sweep_can_be_resumed(tmp_path):
     sweep = write(tmp_path)
     driver = start("run", sweep)
-    look_until(lambda status: status.running, looker(sweep).look)
+    look_until(lambda status: status.running, status_reader(sweep).look)
     os.kill(driver.pid, signal.SIGKILL)
     driver.communicate()
-    status = looker(sweep).look(patient=True)
+    status = status_reader(sweep).look(patient=True)
     assert [d.alive for d in status.drivers] == [False]
     assert (status.state, status.running) == ("unfinished", ())
     assert {run.why for run in status.waiting} == {"driver", "supervisor"}
     shown = w2s("status", sweep, "--watch")
     assert shown.returncode == 0, shown.stderr
     assert f"process {driver.pid}: gone" in shown.stdout
-    assert "no driver is running; the same command goes on" in shown.stdout
+    assert "no driver is running; `w2s run` resumes the sweep" in shown.stdout
 
 
-def test_what_failed_and_what_it_blocks_is_told_with_the_cause(tmp_path):
+def test_failed_and_blocked_runs_are_shown_with_the_cause(tmp_path):
     sweep = write(tmp_path)
     text = sweep.read_text().replace(f"[{tmp_path}/a,", f"[{{name: {tmp_path}/a, {WILD}}},")
     sweep.write_text(text.replace("seeds: [0, 1]", "seeds: [0]"))
     assert w2s("run", sweep).returncode == 1
-    status = looker(sweep).look()
+    status = status_reader(sweep).look()
     (failed,) = status.failed
     assert (failed.cause, failed.attempts, failed.retries) == ("diverged", 1, {})
     assert "loss is nan at step" in str(failed.reason)

@@ -1,4 +1,4 @@
-"""A sweep on Ray that is told to stop in the middle of a fit: what stays, and how it goes on."""
+"""A sweep on Ray that is stopped in the middle of a fit: what it keeps, and how it resumes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def by_cancel(driver: Popen[str], sweep: Path, store: Store) -> str:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory) -> tuple[Path, str]:
-    """A sweep's file, and the table that it has where nothing happens to it."""
+    """A sweep's file, and its table after an undisturbed run."""
     sweep = write(tmp_path_factory.mktemp("calm"), execution="{checkpoint_every_s: 3600}")
     sweep.write_text(
         sweep.read_text().replace("epochs: 100,", "epochs: 400,")
@@ -80,7 +80,7 @@ def calm(tmp_path_factory) -> tuple[Path, str]:
         by_cancel,
     ],
 )
-def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_finishes(
+def test_a_stopped_sweep_keeps_results_and_checkpoints_and_can_be_resumed(
     calm, tmp_path, stop: Callable[[Popen[str], Path, Store], str]
 ):
     sweep, table = calm
@@ -91,10 +91,11 @@ def test_what_is_done_stays_what_runs_leaves_a_checkpoint_and_the_same_command_f
     look_until(lambda s: s.done and any(fit.step for fit in s.running), looker.look)
     processes = psutil.Process(driver.pid).children(recursive=True)
     why = stop(driver, sweep, store)
-    _, said = driver.communicate(timeout=200)
-    assert driver.returncode == 130, said
-    assert f"stopped by {why}" in said
-    assert {line.split()[0] for line in said.splitlines()} <= {"done", "stopping", "stopped"}, said
+    _, stderr = driver.communicate(timeout=200)
+    assert driver.returncode == 130, stderr
+    assert f"stopped by {why}" in stderr
+    first_words = {line.split()[0] for line in stderr.splitlines()}
+    assert first_words <= {"done", "stopping", "stopped"}, stderr
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     done = {record.id: record.started_at for record in store.latest()}
     assert done.keys() == store.all_done(), "nothing has failed"

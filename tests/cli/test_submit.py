@@ -1,4 +1,4 @@
-"""`w2s submit` from a process that has nothing but the address and the token; `w2s cancel`."""
+"""`w2s submit` from a process with only the address and the token; `w2s cancel`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ URL = f"http://127.0.0.1:{DASHBOARD}"
 
 @pytest.fixture(scope="module")
 def token(tmp_path_factory) -> Iterator[str]:
-    """The token of a cluster on this machine that asks for it."""
+    """The token of a cluster on this machine with token authentication."""
     secret = secrets.token_hex(32)
     environment = {
         **os.environ,
@@ -57,7 +57,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 
 def w2s(home: Path, *arguments: str | Path, token: str | None) -> subprocess.CompletedProcess[str]:
-    """The command in a process that knows `token` at most."""
+    """The command in a process without any other token than `token`."""
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     environment["HOME"] = str(home)
     if token is not None:
@@ -91,10 +91,10 @@ def write(folder: Path, *, epochs: int = 2, execution: str = "{}") -> Path:
 
 def test_no_token_and_a_wrong_one_are_refused_in_one_line(token, tmp_path):
     sweep = write(tmp_path)
-    for wrong, said in ((None, "needs a token; put its token"), ("f" * 64, "refuses the token")):
+    for wrong, message in ((None, "needs a token; put its token"), ("f" * 64, "refuses the token")):
         ended = w2s(tmp_path, "submit", sweep, "--address", URL, "--shared", token=wrong)
         assert ended.returncode == 2, ended.stderr
-        assert said in ended.stderr
+        assert message in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "results").exists()
 
@@ -109,7 +109,7 @@ def test_a_driver_beside_the_cluster_needs_the_token_too(token, tmp_path):
         assert "~/.ray/auth_token holds its token" in ended.stderr
 
 
-def test_a_job_trains_the_sweep_and_its_log_comes_back(token, tmp_path):
+def test_a_job_trains_the_sweep_and_its_log_is_printed(token, tmp_path):
     sweep = write(tmp_path)
     ended = w2s(tmp_path, "submit", sweep, "--address", URL, "--shared", token=token)
     assert ended.returncode == 0, ended.stderr + ended.stdout
@@ -127,7 +127,7 @@ def test_a_job_that_is_refused_on_the_cluster_ends_with_its_exit_code(token, tmp
 
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_a_job_is_looked_at_again_and_stopped_with_its_checkpoints(token, tmp_path):
+def test_a_job_is_followed_again_and_stopped_with_checkpoints(token, tmp_path):
     sweep = write(tmp_path, epochs=100_000, execution="{checkpoint_every_s: 3600}")
     store = Store.open(tmp_path / "results")
     command = ("submit", sweep, "--address", URL, "--shared", "--detach")
@@ -146,4 +146,4 @@ def test_a_job_is_looked_at_again_and_stopped_with_its_checkpoints(token, tmp_pa
     assert not store.all_done()
     assert not list(store.latest(store.run_files())), "nothing failed"
     ended = w2s(tmp_path, "cancel", sweep, "--address", URL, token=token)
-    assert (ended.returncode, "is under way" in ended.stderr) == (2, True)
+    assert (ended.returncode, "is running" in ended.stderr) == (2, True)

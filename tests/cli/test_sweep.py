@@ -62,7 +62,7 @@ def test_every_cell_has_its_runs_and_pgr_or_a_reason(undisturbed):
             assert "ceiling does not beat the supervisor" in row["reason"]
 
 
-def test_run_again_it_trains_nothing_and_starts_no_ray(undisturbed):
+def test_a_second_run_trains_nothing_and_starts_no_ray(undisturbed):
     store = Store.open(undisturbed.parent / "results")
     before = started(store)
     run = w2s("run", undisturbed)
@@ -70,7 +70,7 @@ def test_run_again_it_trains_nothing_and_starts_no_ray(undisturbed):
     assert started(store) == before
 
 
-def test_a_study_spent_its_budget_and_told_its_trials(undisturbed):
+def test_a_study_stores_all_its_trials(undisturbed):
     store = Store.open(undisturbed.parent / "results")
     (study,) = [record for record in store.records() if record.kind == "study"]
     trials = store.trials(study.id)
@@ -84,7 +84,7 @@ def test_a_study_spent_its_budget_and_told_its_trials(undisturbed):
     assert {fit for t in trials if t["state"] == "complete" for fit in t["fits"]} <= fits
 
 
-def test_plan_status_explain_and_query_answer(undisturbed):
+def test_plan_status_explain_and_query_print_results(undisturbed):
     store = undisturbed.parent / "results"
     assert "0" in w2s("plan", undisturbed).stdout
     assert "17 done" in w2s("status", undisturbed).stdout
@@ -107,7 +107,7 @@ def test_plan_status_explain_and_query_answer(undisturbed):
 
 
 @pytest.mark.chaos  # in CI: tests/chaos, with its store on S3
-def test_killed_while_it_runs_the_same_command_finishes_with_the_same_table(tmp_path, undisturbed):
+def test_a_killed_sweep_resumes_to_the_same_table(tmp_path, undisturbed):
     fits_done = 9  # at any other moment: tests/chaos
     sweep = write(tmp_path, methods=SEARCHED, extra=SEARCH)
     for name in ("a", "b", "c"):
@@ -131,7 +131,7 @@ def test_killed_while_it_runs_the_same_command_finishes_with_the_same_table(tmp_
     assert table(sweep) == table(undisturbed)
 
 
-def test_a_diverging_fit_fails_with_its_step_and_the_sweep_goes_on(tmp_path):
+def test_a_diverging_fit_fails_with_its_step_and_the_sweep_continues(tmp_path):
     wild = "{training: {lr: 1000, weight_decay: 1000, clip_norm: null}}"
     sweep = write(tmp_path, methods=f"naive: {{}}\n  wild: {wild}")
     run = w2s("run", sweep, check=False)
@@ -144,7 +144,7 @@ def test_a_diverging_fit_fails_with_its_step_and_the_sweep_goes_on(tmp_path):
     assert all("loss is nan at step" in str(r["missing"]) for r in wild)
 
 
-def test_a_store_on_bad_ground_is_refused_before_ray_starts(tmp_path):
+def test_an_unwritable_store_is_refused_before_ray_starts(tmp_path):
     sweep = write(tmp_path)
     (tmp_path / "file").write_text("")
     run = w2s("run", sweep, "--store", tmp_path / "file" / "results", check=False)
@@ -168,7 +168,7 @@ def test_resources_that_the_cluster_lacks_are_refused(tmp_path, execution, error
 
 
 @pytest.mark.parametrize("command", ["plan", "query", "table", "status"])
-def test_asking_imports_neither_torch_nor_ray(undisturbed, command):
+def test_reading_commands_import_neither_torch_nor_ray(undisturbed, command):
     store = str(undisturbed.parent / "results")
     arguments = {
         "plan": ["plan", str(undisturbed)],
@@ -180,7 +180,7 @@ def test_asking_imports_neither_torch_nor_ray(undisturbed, command):
     assert loaded_by(arguments, *heavy) == []
 
 
-def test_python_gives_the_same_as_the_commands(undisturbed):
+def test_python_and_commands_return_the_same_results(undisturbed):
     from w2s_ray import load_sweep, open_results, plan_sweep, run_sweep
 
     sweep = load_sweep(undisturbed)

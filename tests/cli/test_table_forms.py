@@ -1,4 +1,4 @@
-"""`w2s table` and `w2s compare` in every form, over a store that nothing was trained for."""
+"""`w2s table` and `w2s compare` in every format, over a store of generated records."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def w2s(*arguments: str, code: int = 0) -> str:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_pivot_comes_in_every_format(store, format):
+def test_a_pivot_is_printed_in_every_format(store, format):
     text = w2s("table", "--pivot", "--store", store, "--format", format)
     match format:
         case "csv":
@@ -61,7 +61,7 @@ def test_a_pivot_comes_in_every_format(store, format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_single_seeds_come_in_every_format(store, format):
+def test_rows_of_seeds_are_printed_in_every_format(store, format):
     text = w2s("table", "--by-seed", "--store", store, "--format", format)
     match format:
         case "csv":
@@ -77,7 +77,7 @@ def test_single_seeds_come_in_every_format(store, format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_comparison_comes_in_every_format(store, format):
+def test_a_comparison_is_printed_in_every_format(store, format):
     text = w2s("compare", "--store", store, "--format", format)
     match format:
         case "csv":
@@ -91,7 +91,7 @@ def test_a_comparison_comes_in_every_format(store, format):
             assert re.search(r"better +[|│] +\+0\.42 \[", text)
 
 
-def test_the_table_comes_as_latex(store):
+def test_the_table_is_printed_as_latex(store):
     text = w2s("table", "--store", store, "--format", "latex")
     assert r"other\_words & small $\to$ large & naive & 60.0" in text
 
@@ -109,10 +109,10 @@ def test_another_method_to_compare_with(store):
     [
         (["compare", "--against", "naïve"], "no method 'naïve' to compare with; there are better"),
         (["compare", "--format", "xml"], "--format is 'xml'; choose one of table, markdown"),
-        (["table", "--pivot", "--by-seed"], "give one of --by-seed, --pivot and --cost"),
+        (["table", "--pivot", "--by-seed"], "give at most one of --by-seed, --pivot and --cost"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_in_one_line(store, arguments, error):
+def test_invalid_options_are_refused_in_one_line(store, arguments, error):
     text = w2s(*arguments, "--store", store, code=2)
     assert text.startswith(f"error: {error}")
     assert len(text.splitlines()) == 1
@@ -123,11 +123,11 @@ def test_one_method_alone_is_not_compared(tmp_path):
     write_sweep(store, cells_of(tasks=TASKS, methods=("naive",)), students=STUDENTS)
     text = w2s("compare", "--store", store.uri, code=2)
     assert text == (
-        "error: nothing to compare: no sweep has a method beside 'naive'; add one to the sweep\n"
+        "error: nothing to compare: no sweep has a method other than 'naive'; add one to a sweep\n"
     )
 
 
-def test_models_stand_in_the_sweep_files_order(tmp_path):
+def test_models_are_in_the_order_of_the_sweep_file(tmp_path):
     path = tmp_path / "sweep.yaml"
     text = sweep_text(tmp_path)
     assert "pairs: [[a, b], [b, c]]" in text

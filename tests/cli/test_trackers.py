@@ -1,4 +1,4 @@
-"""A sweep tells its trackers of every fit that it trains, once; none can fail it or hold it up."""
+"""A sweep reports each fit to its trackers once; no tracker can fail or delay it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(folder: Path, *, trackers: str, **options: str) -> subprocess.CompletedP
 
 @pytest.fixture(scope="module")
 def tracked_fit(tmp_path_factory) -> Path:
-    """A folder in which a sweep was run twice, with every tracker that is installed."""
+    """A folder in which a sweep was run twice, with every installed tracker."""
     folder = tmp_path_factory.mktemp("tracked_fit")
     mlflow = f", {{mlflow: {{tracking_uri: 'sqlite:///{folder}/mlflow.db'}}}}" if MLFLOW else ""
     trackers = f"[tensorboard{mlflow}{', wandb' if WANDB else ''}]"
@@ -53,8 +53,8 @@ def fits_of(folder: Path) -> list[Record]:
     return fits
 
 
-def told(folder: Path, fit: Record) -> dict[str, dict[int, float]]:
-    """What trackers must have of a fit: metric -> step -> value, from the store."""
+def expected_values(folder: Path, fit: Record) -> dict[str, dict[int, float]]:
+    """The expected values of a fit in trackers: metric -> step -> value, from the store."""
     table = Store.open(folder / "results").metrics(fit.id)
     columns = (table.column(name).to_pylist() for name in ("step", "metric", "value"))
     rows = list(zip(*columns, strict=True))
@@ -81,7 +81,7 @@ def test_tensorboard_has_every_fit_with_its_values_by_step(tracked_fit: Path):
         (folder,) = [folder for folder in folders if folder.name.endswith(fit.id)]
         assert len(list(folder.iterdir())) == 1
         found = scalars(folder)
-        for metric, values in told(tracked_fit, fit).items():
+        for metric, values in expected_values(tracked_fit, fit).items():
             assert found[metric] == pytest.approx(values, rel=1e-6), metric
 
 
@@ -104,13 +104,13 @@ def test_mlflow_has_every_fit_with_its_settings_and_values(tracked_fit: Path):
         assert float(run.data.params["training.lr"]) == fit.recipe["training"]["lr"]
         if fit.recipe["loss"]["kind"] == "confidence":
             assert float(run.data.params["loss.alpha"]) == fit.recipe["loss"]["alpha"]
-        for metric, values in told(tracked_fit, fit).items():
+        for metric, values in expected_values(tracked_fit, fit).items():
             history = client.get_metric_history(run.info.run_id, metric)
             assert {point.step: point.value for point in history} == pytest.approx(values), metric
 
 
 @pytest.mark.skipif(not WANDB, reason="the extra wandb is not installed")
-def test_weights_and_biases_keeps_every_fit_offline_unless_told_otherwise(tracked_fit: Path):
+def test_weights_and_biases_logs_every_fit_offline_by_default(tracked_fit: Path):
     kept = [path.name for path in (tracked_fit / "wandb").glob("offline-run-*")]
     assert sorted(name.rpartition("-")[2] for name in kept) == [f.id for f in fits_of(tracked_fit)]
     assert not list((tracked_fit / "wandb").glob("run-*"))
@@ -120,7 +120,7 @@ def test_weights_and_biases_keeps_every_fit_offline_unless_told_otherwise(tracke
 
 
 @pytest.mark.skipif(not MLFLOW, reason="the extra mlflow is not installed")
-def test_a_server_that_is_down_is_one_warning(tmp_path: Path, monkeypatch):
+def test_an_unreachable_server_gives_one_warning(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     ended = run(tmp_path, trackers="{mlflow: {tracking_uri: 'http://127.0.0.1:9'}}")
     assert ended.returncode == 0, ended.stderr

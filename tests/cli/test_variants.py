@@ -1,4 +1,4 @@
-"""One sweep with what the others leave out, on Ray: objectives, LoRA, kept weights, two tasks."""
+"""One sweep on Ray with the features of no other test: objectives, LoRA, weights, two tasks."""
 
 from __future__ import annotations
 

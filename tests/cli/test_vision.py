@@ -1,4 +1,4 @@
-"""Vision as a user runs it: the digits' sweep, with the feature file that it tells to make."""
+"""The digits' sweep as a user runs it, with its generated feature file."""
 
 from __future__ import annotations
 

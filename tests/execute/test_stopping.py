@@ -22,7 +22,7 @@ from w2s_ray.status import driver_heartbeat as live_module
 from w2s_ray.status.cancel import cancel, drivers_of
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat
 from w2s_ray.store import Store
-from w2s_ray.store.heartbeats import heard
+from w2s_ray.store.heartbeats import read_driver_states
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_driver_stops_after_a_request_in_the_store(tmp_path: Path, monkeypatch
         DriverHeartbeat(store, sweep="tiny", stop=stop.request),
         DriverHeartbeat(store, sweep="other"),
     ):
-        while len(heard(store.files)) < 2:
+        while len(read_driver_states(store.files)) < 2:
             time.sleep(0.01)
         (driver,) = drivers_of("tiny", store)
         left: list[object] = []
@@ -158,7 +158,7 @@ def test_cancel_without_a_driver_is_an_error(tmp_path: Path):
     assert f"no driver of tiny is running on {tmp_path}/results" in ended.stderr
     ended = w2s("cancel", "a-job")
     assert ended.returncode == 2
-    assert "a-job is no sweep file; for a job, say where: --address" in ended.stderr
+    assert "a-job is not a sweep file; to cancel a job, add --address" in ended.stderr
 
 
 def test_runs_that_end_during_a_stop_have_not_failed(tmp_path: Path):

@@ -79,11 +79,11 @@ def test_changed_rows_are_refused_before_anything_is_trained(
     _, store, plan, split = planned(folder, tmp_path, form)
     assert stored_split(store, split).num_rows == 80
     changed(store, split, column, change)
-    with pytest.raises(InputError, match=rf"splits/{split}/rows.parquet holds other rows .* move"):
+    with pytest.raises(InputError, match=rf"splits/{split}/rows.parquet has other rows .* move"):
         materialize(plan, store)
     record = FitTraining(next(iter(plan.fits.values()))).run(store, checkpoints=NoCheckpoints())
     assert record.status == "failed"
-    assert "holds other rows" in record.reason
+    assert "has other rows" in record.reason
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_command_reports_it_in_one_line_and_the_remedy_works(folder, tmp_pat
     run = w2s("run", sweep)
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1
-    assert f"splits/{split}/rows.parquet holds other rows" in run.stderr
+    assert f"splits/{split}/rows.parquet has other rows" in run.stderr
     (tmp_path / "results" / "splits" / split).rename(tmp_path / "away")
     materialize(plan, store)
     assert stored_split(store, split).num_rows == 80

@@ -92,7 +92,7 @@ def with_sizes(plan: Plan) -> tuple[Plan, InputSizes, Nodes]:
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        ({"CPU": 1.0, "GPU": 1.0}, "the GPUs of node type mine is unknown; set"),
+        ({"CPU": 1.0, "GPU": 1.0}, "the GPU type of node type mine is unknown; set"),
         ({"GPU": 1.0, "accelerator_type:K9": 1.0}, "memory of accelerator K9 is unknown; set"),
     ],
 )
@@ -129,7 +129,7 @@ def test_the_plan_shows_shares_and_reasons_for_whole_gpus(tmp_path):
     assert capacities(aws)["embedded:xs"] > capacities(whole)["embedded:xs"] > 0
     refused = w2s("plan", sweep, "--accelerator", "L4", "--cluster", "cluster/slurm.sbatch")
     assert refused.returncode == 2
-    assert "the GPUs of node type machine of the allocation is unknown" in refused.stderr
+    assert "the GPU type of node type machine of the allocation is unknown" in refused.stderr
 
 
 def test_an_invalid_share_is_refused():

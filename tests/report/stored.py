@@ -1,4 +1,4 @@
-"""Stores whose runs have predictions of a chosen accuracy, to compute from."""
+"""Stores whose runs have predictions of a chosen accuracy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_split(store: Store, task: str, *, examples: int = EXAMPLES) -> None:
 
 
 def write_run(store: Store, id_: str, *, task: str, right: float, **about: str | None) -> None:
-    """A run that gets a share `right` of its task's test rows right, which ones by its id."""
+    """A run that is right on a share `right` of its task's test rows, chosen by its id."""
     order = np.random.default_rng(zlib.crc32(id_.encode())).permutation(EXAMPLES)
     correct = order < round(right * EXAMPLES)
     labels = np.arange(EXAMPLES) % 2
@@ -52,7 +52,7 @@ def write_run(store: Store, id_: str, *, task: str, right: float, **about: str |
 def cells_of(
     *, tasks: Iterable[str], methods: Iterable[str], seeds: int = 2, **changes
 ) -> list[Cell]:
-    """One pair of models on each task, taught by each method."""
+    """One pair of models on each task, with each method."""
     return [
         a_cell(task=task, method=method, seed=seed, **changes)
         for task in tasks

@@ -1,4 +1,4 @@
-"""The bill: what is counted, what is guessed, and what a cell's share is."""
+"""The bill: counted and estimated device time, and the share of each cell."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def spending(store: Store) -> Spending:
     return SpendingReader(store).of(RUNS, {"study": "confidence"})
 
 
-def test_each_run_counts_once_with_its_failed_tries(store):
+def test_each_run_counts_once_with_its_failed_attempts(store):
     made = billed(store)
     found = {(row.what, row.model): row for row in made.spent}
     assert found["supervisor", "s"].device_seconds == 10
@@ -104,7 +104,7 @@ def test_a_pruned_trial_counts_by_the_evaluations_that_it_reached(store):
     assert row.pruned_seconds == pytest.approx(16 / evaluations * 2)
 
 
-def test_a_cell_counts_all_that_it_rests_on_and_pgr_is_by_its_hours(store):
+def test_a_cell_counts_all_its_runs_and_pgr_is_per_their_hours(store):
     made = billed(store)
     naive, searched = made.cells
     assert (naive.student_seconds, naive.cell_seconds) == (25, 115)
@@ -120,14 +120,14 @@ def test_without_runs_there_is_no_bill(tmp_path):
     assert made.cells[0].pgr_per_hour is None
 
 
-def test_what_stands_between_supervisor_and_student_counts(store):
+def test_intermediate_fits_between_supervisor_and_student_count(store):
     before = spending(store).device_seconds
     put(store, record("between", model="m", seconds=7))
     assert spending(store).device_seconds == before + 7
     assert billed(store).cells[0].cell_seconds == 115, "no cell names it"
 
 
-def test_asked_again_it_counts_what_is_new_and_reads_no_done_run_twice(store, monkeypatch):
+def test_a_second_bill_reads_new_runs_only(store, monkeypatch):
     accounts = SpendingReader(store)
     first = accounts.of(RUNS, {"study": "confidence"}).device_seconds
     put(store, record("between", seconds=7), record("weak", status="failed", seconds=3))
@@ -144,14 +144,14 @@ def test_asked_again_it_counts_what_is_new_and_reads_no_done_run_twice(store, mo
     assert sorted(read) == ["between", "t2"]
 
 
-def test_beside_the_table_each_row_has_its_hours_and_pgr_per_hour(store):
+def test_the_cost_table_has_each_rows_hours_and_pgr_per_hour(store):
     (sheet,) = sheets({"x": CELLS}, table_of({"x": CELLS}, store), store)
     naive, searched = (dict(zip(sheet.columns, line, strict=True)) for line in sheet.lines)
     assert naive["whole cell, h"] == f"{115 / 3600:.3g}"
     assert naive["PGR per device hour"] == f"{0.5 / (115 / 3600):.3g}"
     assert searched["whole cell, h"] == f"{(10 + 80 + 20 + 16 + 4) / 3600:.3g}"
     store.manifests.write(a_manifest(*CELLS, name="x"))
-    said = w2s("table", "--store", store.uri, "--cost", "--format", "markdown")
-    assert f"| {naive['PGR per device hour']} |" in said.stdout, said.stderr
+    ended = w2s("table", "--store", store.uri, "--cost", "--format", "markdown")
+    assert f"| {naive['PGR per device hour']} |" in ended.stdout, ended.stderr
     refused = w2s("table", "--store", store.uri, "--cost", "--pivot")
-    assert (refused.returncode, "give one of" in refused.stderr) == (2, True)
+    assert (refused.returncode, "give at most one of" in refused.stderr) == (2, True)

@@ -47,7 +47,7 @@ def compared(store: Store, *, against: str | None = "naive", **options) -> dict:
     return {(one.method, one.against, one.quantity): one for one in found}
 
 
-def test_a_comparison_is_of_the_rows_of_the_table(store):
+def test_a_comparison_uses_the_rows_of_the_table(store):
     found = compared(store)
     assert list(found) == [("better", "naive", "pgr"), ("better", "naive", "student_accuracy")]
     rows = {(row.task, row.method): row for row in pgr_table(store).rows}
@@ -67,7 +67,7 @@ def test_a_comparison_is_of_the_rows_of_the_table(store):
         assert one.median_low <= one.median <= one.median_high
 
 
-def test_the_interval_is_as_wide_as_pairing_makes_it(store):
+def test_the_interval_has_the_width_of_a_paired_comparison(store):
     """One seed, one task: examples alone are resampled, so normal theory gives the width."""
     folder = Store.open(store.uri + "-alone")
     cells = cells_of(tasks=("a",), methods=("naive", "better"), seeds=1)
@@ -102,7 +102,7 @@ def test_a_method_does_not_differ_from_its_copy(tmp_path):
         assert one.no_p.startswith("0 of 8 rows differ")
 
 
-def test_the_other_way_round_is_the_same_with_other_signs(store):
+def test_a_reversed_comparison_has_opposite_signs(store):
     there, back = compared(store), compared(store, against="better")
     both = compared(store, against=None)
     assert both == there | back
@@ -114,7 +114,7 @@ def test_the_other_way_round_is_the_same_with_other_signs(store):
         assert other.p == one.p
 
 
-def test_what_was_drawn_once_is_kept(store):
+def test_computed_intervals_of_differences_are_cached(store):
     first = compared(store)
     kept = store.cache.read(TABLE)
     assert kept is not None
@@ -124,7 +124,7 @@ def test_what_was_drawn_once_is_kept(store):
     assert again.equals(kept)
 
 
-def test_a_store_that_cannot_be_written_to_is_compared_all_the_same(store, monkeypatch):
+def test_comparisons_work_with_a_read_only_store(store, monkeypatch):
     def refused(*_):
         raise PermissionError("read-only")
 
@@ -167,7 +167,7 @@ def three(tmp_path) -> Store:
     return store
 
 
-def test_what_cannot_be_compared_stays_out_and_is_counted(three):
+def test_rows_that_cannot_be_compared_are_left_out_and_counted(three):
     found = compared(three)
     pgr, accuracy = (found["tuned", "naive", name] for name in ("pgr", "student_accuracy"))
     assert (pgr.rows, pgr.without_pgr, pgr.left_out, pgr.missing) == (6, 1, 1, 1)
@@ -222,7 +222,7 @@ def test_the_correction_is_over_the_methods_of_one_quantity(tmp_path):
     assert worse.p_holm == pytest.approx(max(2 * better.p, worse.p))
 
 
-def test_sweeps_are_compared_each_for_itself(store, tmp_path):
+def test_sweeps_are_compared_separately(store, tmp_path):
     two = Store.open(tmp_path)
     tasks = TASKS[:2]
     for name, methods in (("one", ("naive", "better")), ("two", ("better",))):
@@ -234,7 +234,7 @@ def test_sweeps_are_compared_each_for_itself(store, tmp_path):
     assert compare(pgr_table(two, sweep="two"), two, against=None) == ()
 
 
-def test_every_form_has_every_column(store):
+def test_every_format_has_every_column(store):
     found = compare(pgr_table(store), store)
     assert schema_of(Comparison).names == list(asdict(found[0]))
     assert all(column_meanings(schema_of(Comparison)).values())
@@ -246,7 +246,7 @@ def test_every_form_has_every_column(store):
     assert [float(line["mean"]) for line in lines] == [one.mean for one in found]
 
 
-def test_a_sheet_says_difference_interval_and_p(store):
+def test_a_sheet_shows_difference_interval_and_p(store):
     pgr, accuracy = compare(pgr_table(store), store)
     pgr = replace(pgr, mean=0.1, mean_low=-0.05, mean_high=0.25, p=0.0004, p_holm=0.04)
     accuracy = replace(accuracy, mean=0.012, mean_low=0.01, mean_high=0.014, p=None, no_p="few")
@@ -265,6 +265,6 @@ def test_frames_and_sql_have_the_comparisons(store):
     assert list(frame.columns) == schema_of(Comparison).names
     assert frame["method"].tolist() == ["better", "better"]
     assert results.compare(against="better", sweep="sweep")["method"].tolist() == ["naive"] * 2
-    asked = results.query("select p from comparisons where against = 'naive' order by quantity")
-    assert asked["p"].tolist() == frame.sort_values("quantity")["p"].tolist()
+    by_sql = results.query("select p from comparisons where against = 'naive' order by quantity")
+    assert by_sql["p"].tolist() == frame.sort_values("quantity")["p"].tolist()
     assert len(results.query("from comparisons")) == 4

@@ -1,11 +1,11 @@
-"""Intervals of mean differences over tasks, in a small world in which the truth is known."""
+"""Intervals of mean differences over tasks, in simulations with a known true difference."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from w2s_ray.report.differences import freedom_of_mean, of_draws
+from w2s_ray.report.differences import freedom_of_mean, intervals_of_draws
 from w2s_ray.report.statistics import accuracy_draws
 
 WORLDS, EXAMPLES, SEEDS, TASKS = 200, 200, 3, 6
@@ -13,8 +13,8 @@ TRUTH = 0.04
 
 
 @pytest.mark.slow
-def test_the_mean_over_tasks_of_few_seeds_has_an_interval_that_is_neither_short_nor_idle():
-    """Two methods that share most of their examples' luck, and not their seeds'.
+def test_the_interval_of_a_mean_over_tasks_with_few_seeds_has_its_coverage():
+    """Two methods whose errors are correlated over examples and independent over seeds.
 
     The bound is four standard errors of a share of 0.95 of the worlds, above it too.
     """
@@ -41,25 +41,25 @@ def test_the_mean_over_tasks_of_few_seeds_has_an_interval_that_is_neither_short_
             runs = {seed: f"{method}-{seed}-{world}" for seed in range(SEEDS)}
             return draws.of_mean(runs, freedom=freedom)
 
-        found = of_draws(np.stack([mean(draws, 1) - mean(draws, 0) for draws in drawn]))
+        found = intervals_of_draws(np.stack([mean(draws, 1) - mean(draws, 0) for draws in drawn]))
         assert found.mean is not None
         held.append(found.mean.low <= TRUTH <= found.mean.high)
     assert abs(np.mean(held) - 0.95) < 4 * (0.95 * 0.05 / WORLDS) ** 0.5
 
 
-def test_draws_without_a_gap_widen_and_never_narrow():
+def test_draws_without_a_gap_never_narrow_an_interval():
     draws_RB = np.random.default_rng(0).normal(size=(3, 2000))
-    plain = of_draws(draws_RB)
+    plain = intervals_of_draws(draws_RB)
     assert plain.mean is not None
     assert plain.reason is None
     few = draws_RB.copy()
     few[0, :10], few[1, :5] = np.inf, -np.inf  # 5 draws are undecided, 5 are infinite
-    some = of_draws(few)
+    some = intervals_of_draws(few)
     assert some.mean is not None
     assert some.mean.low <= plain.mean.low
     assert some.mean.high >= plain.mean.high
     few[0, :100] = np.inf
-    many = of_draws(few)
+    many = intervals_of_draws(few)
     assert many.mean is None
     assert many.reason == "in too many draws some row has no gap"
 
@@ -80,6 +80,6 @@ SPREAD = {0: 0.1, 1: 0.2, 2: 0.3}
         ([], None),
     ],
 )
-def test_tasks_add_to_what_is_known_of_the_spread_and_pairs_of_one_do_not(rows, freedom):
+def test_degrees_of_freedom_grow_with_tasks_and_not_with_pairs(rows, freedom):
     tasks, by_seed = [task for task, _ in rows], [figures for _, figures in rows]
     assert freedom_of_mean(tasks, by_seed) == freedom

@@ -1,4 +1,4 @@
-"""Long tables are a line each, whole, and look like short ones."""
+"""Long tables have one complete line per row, and look like short ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_long_table_is_neither_folded_nor_cut():
     assert len(shown([(word, "1")], width=40)) > 4
 
 
-def test_a_cell_stays_on_its_line():
+def test_a_cell_has_no_line_breaks():
     lines = shown([("two\nlines\tand\rmore", "1")] * layout.MANY, width=40)
     assert len(lines) == layout.MANY + 3
     assert lines[-1] == " two lines and more │   1"

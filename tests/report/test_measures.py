@@ -26,7 +26,7 @@ HAND = np.array([0.9, 0.8, 0.3, 0.6, 0.2])
 HAND_LABELS = np.array([1, 0, 1, 1, 0])
 
 
-def test_hand_figures():
+def test_figures_equal_hand_computed_ones():
     assert measures.accuracy(HAND, labels_N=HAND_LABELS) == pytest.approx(3 / 5)
     # pairs won: .9 over .8 and .2; .3 over .2; .6 over .2
     assert measures.auc(HAND, labels_N=HAND_LABELS) == pytest.approx(4 / 6)
@@ -34,7 +34,7 @@ def test_hand_figures():
     assert measures.log_loss(HAND, labels_N=HAND_LABELS) == pytest.approx(-np.log(right).mean())
 
 
-def test_a_tie_is_class_0_and_half_a_pair():
+def test_a_tie_counts_as_class_0_and_as_half_a_pair():
     tie, one = np.array([0.5]), np.array([1])
     assert measures.accuracy(tie, labels_N=one) == 0
     assert measures.accuracy(tie, labels_N=1 - one) == 1
@@ -43,7 +43,7 @@ def test_a_tie_is_class_0_and_half_a_pair():
 
 @settings(deadline=None)
 @given(predictions())
-def test_auc_and_log_loss_are_those_of_scikit_learn(given_):
+def test_auc_and_log_loss_equal_scikit_learns(given_):
     labels_N, probabilities_N = given_
     clipped_N = np.clip(probabilities_N, measures.CERTAIN, 1 - measures.CERTAIN)
     expected = log_loss(labels_N, clipped_N, labels=[0, 1])
@@ -55,7 +55,7 @@ def test_auc_and_log_loss_are_those_of_scikit_learn(given_):
         assert found is None
 
 
-def test_a_probability_that_float32_rounded_to_1_costs_no_infinity():
+def test_a_probability_rounded_to_1_has_a_finite_log_loss():
     loss = measures.log_loss(np.array([1.0]), labels_N=np.array([0]))
     assert loss == pytest.approx(24 * np.log(2))
     assert measures.log_loss(np.array([0.0]), labels_N=np.array([1])) == pytest.approx(loss)
@@ -63,7 +63,7 @@ def test_a_probability_that_float32_rounded_to_1_costs_no_infinity():
 
 @settings(deadline=None)
 @given(predictions())
-def test_auc_knows_the_order_alone(given_):
+def test_auc_depends_on_the_order_alone(given_):
     labels_N, probabilities_N = given_
     found = measures.auc(probabilities_N, labels_N=labels_N)
     assert measures.auc(np.exp(3 * probabilities_N), labels_N=labels_N) == found
@@ -75,7 +75,7 @@ def test_auc_knows_the_order_alone(given_):
 
 @settings(deadline=None)
 @given(predictions())
-def test_the_bins_hold_every_example_once(given_):
+def test_every_example_is_in_one_bin(given_):
     labels_N, probabilities_N = given_
     bins = measures.reliability(probabilities_N, labels_N=labels_N)
     assert sum(b.count for b in bins) == len(labels_N)
@@ -91,7 +91,7 @@ def test_the_bins_hold_every_example_once(given_):
 
 @settings(deadline=None)
 @given(predictions())
-def test_the_calibration_error_is_that_of_its_definition(given_):
+def test_the_calibration_error_matches_its_definition(given_):
     labels_N, probabilities_N = given_
     total = 0.0
     for k in range(
@@ -111,7 +111,7 @@ def test_the_calibration_error_is_that_of_its_definition(given_):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(10, 20), min_size=1, max_size=5), st.booleans())
-def test_who_is_right_as_often_as_confident_has_no_calibration_error(confidences, flipped):
+def test_equal_accuracy_and_confidence_give_no_calibration_error(confidences, flipped):
     """Of 20 examples at confidence c/20, c are right."""
     probabilities, labels = [], []
     for c in confidences:
@@ -123,13 +123,13 @@ def test_who_is_right_as_often_as_confident_has_no_calibration_error(confidences
     assert measures.calibration_error(probabilities_N, labels_N=labels_N) == pytest.approx(0)
 
 
-def test_who_is_always_sure_and_right_half_the_time_is_half_wrong():
+def test_certain_predictions_that_are_half_right_have_a_calibration_error_of_one_half():
     labels_N = np.array([0, 1] * 10)
     sure = measures.calibration_error(np.ones(20), labels_N=labels_N)
     assert sure == pytest.approx(0.5)
 
 
-def test_hand_agreement():
+def test_agreement_equals_a_hand_computed_one():
     supervisor = np.array([0.9, 0.8, 0.3, 0.6, 0.2])  # right, wrong, wrong, right, right
     student = np.array([0.7, 0.6, 0.9, 0.4, 0.1])
     found = measures.agreement(student, supervisor_N=supervisor, labels_N=HAND_LABELS)
@@ -140,7 +140,7 @@ def test_hand_agreement():
 
 @settings(deadline=None)
 @given(predictions(runs=2))
-def test_agreement_is_made_of_its_two_parts(given_):
+def test_overall_agreement_is_the_weighted_mean_of_its_two_parts(given_):
     labels_N, student_N, supervisor_N = given_
     found = measures.agreement(student_N, supervisor_N=supervisor_N, labels_N=labels_N)
     right = measures.accuracy(supervisor_N, labels_N=labels_N)
@@ -156,7 +156,7 @@ def test_agreement_is_made_of_its_two_parts(given_):
 
 @settings(deadline=None)
 @given(predictions())
-def test_who_copies_its_supervisor_agrees_everywhere(given_):
+def test_a_copy_of_the_supervisor_agrees_everywhere(given_):
     labels_N, supervisor_N = given_
     found = measures.agreement(supervisor_N, supervisor_N=supervisor_N, labels_N=labels_N)
     assert {found.overall, found.where_right, found.where_wrong} <= {1.0, None}

@@ -26,7 +26,7 @@ def test_the_papers_vision_experiment():
         (0.6, 0.5, 0.8, -0.5),
     ],
 )
-def test_it_is_never_clipped(weak, student, ceiling, value):
+def test_pgr_is_never_clipped(weak, student, ceiling, value):
     assert pgr(weak, student=student, ceiling=ceiling).value == pytest.approx(value)
 
 
@@ -40,7 +40,7 @@ def test_it_is_never_clipped(weak, student, ceiling, value):
         (math.nan, 0.5, "+nan"),
     ],
 )
-def test_without_a_gap_there_is_none(weak, ceiling, gap):
+def test_without_a_gap_there_is_a_reason_instead_of_a_pgr(weak, ceiling, gap):
     found = pgr(weak, student=0.9, ceiling=ceiling)
     assert found.value is None
     assert found.reason == f"ceiling does not beat the supervisor (gap {gap})"
@@ -48,7 +48,7 @@ def test_without_a_gap_there_is_none(weak, ceiling, gap):
 
 @settings(deadline=None)
 @given(gaps)
-def test_it_is_0_at_the_supervisor_and_1_at_the_ceiling(pair):
+def test_pgr_is_0_at_the_supervisor_and_1_at_the_ceiling(pair):
     weak, ceiling = pair
     assert pgr(weak, student=weak, ceiling=ceiling).value == 0
     assert pgr(weak, student=ceiling, ceiling=ceiling).value == 1
@@ -56,7 +56,7 @@ def test_it_is_0_at_the_supervisor_and_1_at_the_ceiling(pair):
 
 @settings(deadline=None)
 @given(gaps, accuracies, st.floats(0.01, 100), st.floats(-10, 10))
-def test_units_do_not_matter(pair, student, scale, shift):
+def test_pgr_does_not_depend_on_units(pair, student, scale, shift):
     weak, ceiling = pair
     found = pgr(weak, student=student, ceiling=ceiling).value
     moved = pgr(
@@ -67,7 +67,7 @@ def test_units_do_not_matter(pair, student, scale, shift):
 
 @settings(deadline=None)
 @given(accuracies, accuracies, accuracies)
-def test_it_has_a_value_or_a_reason(weak, student, ceiling):
+def test_pgr_has_a_value_or_a_reason(weak, student, ceiling):
     found = pgr(weak, student=student, ceiling=ceiling)
     assert (found.value is None) != (found.reason is None)
     assume(ceiling > weak + 1e-6)

@@ -79,7 +79,7 @@ def test_a_grid_has_the_rows_figures_at_their_pairs(table):
     assert naive.at("s", "m") is None
 
 
-def test_models_stand_from_weak_to_strong_where_their_order_is_known(table):
+def test_models_are_sorted_from_weak_to_strong_if_their_order_is_known(table):
     found = grids_of(table)["a", "naive"]
     assert (found.weak, found.strong) == (("s", "xs"), ("l", "m"))
     known = grids_of(table, models={"sweep": ("xs", "s", "m", "l")})["a", "naive"]
@@ -95,7 +95,7 @@ def test_an_entry_keeps_its_interval(table):
     assert (entry.pgr_low, entry.pgr_high) == (0.1, 0.9)
 
 
-def test_a_median_over_tasks_is_of_each_pair_and_says_what_it_leaves_out(table):
+def test_a_median_over_tasks_is_per_pair_and_reports_left_out_rows(table):
     found = grids_of(table)[None, "naive"]
     assert found.at("s", "l") == Entry(
         weak="s",
@@ -139,7 +139,7 @@ def test_one_task_has_no_medians(table):
     assert {grid.task for grid in pivot(replace(table, rows=only))} == {"a"}
 
 
-def test_a_median_leaves_searched_pairs_out_unless_all_are():
+def test_a_median_leaves_out_searched_pairs_unless_all_are_searched():
     pair = ("s", "l")
     searched = {"objective": "transfer", "searched": True}
     table = table_of(
@@ -161,7 +161,7 @@ def test_a_median_leaves_searched_pairs_out_unless_all_are():
     assert text.count("chosen by ground truth of the pair itself") == 4
 
 
-def test_sweeps_have_grids_of_their_own(table):
+def test_sweeps_have_separate_grids(table):
     other = table_of({cell("a", ("p", "q")): 0.5}, sweep="other")
     both = PgrTable(table.rows + other.rows, (), ())
     grids = pivot(both, models={"other": ("q", "p")})
@@ -194,7 +194,7 @@ def test_csv_and_json_keep_every_pair_and_digit(table):
     assert read[0]["entries"][0]["pgr"] == 0.5
 
 
-def test_the_ordinary_table_comes_as_latex(table):
+def test_the_pgr_table_is_available_as_latex(table):
     noted = tuple(replace(row, oracle_stopped_student=0.75) for row in table.rows)
     text = latex.to_latex(render.sheets(replace(table, rows=noted)))
     assert (

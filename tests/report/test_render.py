@@ -68,7 +68,7 @@ def bounded(table) -> PgrTable:
     return PgrTable((naive, other), table.by_seed, (median, *table.by_method[1:]))
 
 
-def test_intervals_stand_in_brackets_and_their_lack_in_a_note(table, bounded):
+def test_intervals_are_shown_in_brackets_and_missing_ones_have_a_note(table, bounded):
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(render.to_rich(bounded))
     text = console.export_text()
@@ -82,7 +82,7 @@ def test_intervals_stand_in_brackets_and_their_lack_in_a_note(table, bounded):
     assert "interval" not in render.to_markdown(table)
 
 
-def test_an_interval_over_examples_alone_says_so(bounded):
+def test_an_interval_over_examples_alone_has_a_note(bounded):
     (naive, other) = bounded.rows
     single = replace(naive, intervals_over="examples", missing=())
     shown = render.to_markdown(PgrTable((single, other), (), ()))
@@ -100,7 +100,7 @@ def stopped(table) -> PgrTable:
     return PgrTable((noted, other), table.by_seed, table.by_method)
 
 
-def test_oracle_stopping_is_shown_dim_beside_the_result_where_it_was_noted(table, stopped):
+def test_oracle_stopping_is_shown_dim_beside_the_result_if_it_exists(table, stopped):
     console = Console(width=200, file=io.StringIO(), record=True, force_terminal=True)
     console.print(render.to_rich(stopped))
     text = console.export_text(clear=False)
@@ -131,7 +131,7 @@ def test_markdown_is_a_table_whatever_the_names(table):
 
 
 @pytest.mark.parametrize("part", ["rows", "by_seed", "by_method"])
-def test_every_part_comes_as_csv_arrow_and_frame(table, part):
+def test_every_part_is_available_as_csv_arrow_and_frame(table, part):
     rows = getattr(table, part)
     read = list(csv.DictReader(io.StringIO(render.to_csv(table, part))))
     arrow, frame = render.to_arrow(table, part), to_frame(render.to_arrow(table, part))
@@ -154,7 +154,7 @@ def test_machine_readable_forms_keep_every_digit(table):
     assert list(to_frame(render.to_arrow(table))["runs"][0]) == list(table.rows[0].runs)
 
 
-def test_an_empty_table_is_shown_as_such():
+def test_an_empty_table_has_no_rows():
     empty = PgrTable((), (), ())
     assert render.to_markdown(empty) == ""
     assert to_frame(render.to_arrow(empty)).empty

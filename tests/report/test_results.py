@@ -32,7 +32,7 @@ def results(tmp_path) -> Results:
     return open_results(tmp_path)
 
 
-def test_every_answer_is_a_frame(results):
+def test_every_result_is_a_frame(results):
     assert results.pgr()["pgr"].tolist() == [pytest.approx(0.5)]
     assert results.pgr()["oracle_stopped_student"].isna().all()
     assert results.pgr("sweep")["method"].tolist() == ["naive"]
@@ -49,7 +49,7 @@ def test_every_answer_is_a_frame(results):
     assert results.table().rows[0].seeds == 1
 
 
-def test_a_column_has_its_type_whatever_its_rows_hold(results, tmp_path):
+def test_the_type_of_a_column_does_not_depend_on_its_rows(results, tmp_path):
     runs = results.query("select best_step, stops_on_oracle, model, test_accuracy from runs")
     empty = results.query(
         "select best_step, stops_on_oracle, model, test_accuracy from runs where id = ''"
@@ -61,7 +61,7 @@ def test_a_column_has_its_type_whatever_its_rows_hold(results, tmp_path):
     assert results.query("select cast(null as bigint) n")["n"].isna().tolist() == [True]
 
 
-def test_sql_sees_pgr(results):
+def test_pgr_is_available_in_sql(results):
     frame = results.query("select method, pgr, student_accuracy from pgr")
     assert isinstance(frame, pd.DataFrame)
     assert frame.values.tolist() == [["naive", pytest.approx(0.5), pytest.approx(0.7)]]
@@ -76,12 +76,12 @@ def test_sql_sees_pgr(results):
     ].tolist() == [1]
 
 
-def test_an_unknown_run_is_named(results):
+def test_the_error_for_an_unknown_run_has_its_id(results):
     with pytest.raises(StoreError, match="no run 'zz'"):
         results.predictions("zz")
 
 
-def test_no_results_are_said_to_be_none(tmp_path):
+def test_missing_results_raise_an_error(tmp_path):
     with pytest.raises(StoreError, match="there are no results at"):
         open_results(tmp_path / "nothing")
 

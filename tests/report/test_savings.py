@@ -86,7 +86,7 @@ def store(tmp_path) -> Store:
     return Store.open(tmp_path)
 
 
-def test_early_stopping_is_weighed_by_the_flops_of_the_fits_that_could_stop(store):
+def test_savings_of_early_stopping_are_weighted_by_flops(store):
     cell = a_cell()
     done(store, a_fit(), id=cell.student, spent=30, planned=100, early_stopping=STOPPING)
     done(store, a_fit(), id=cell.ceiling, spent=900, planned=900, early_stopping=STOPPING)
@@ -98,7 +98,7 @@ def test_early_stopping_is_weighed_by_the_flops_of_the_fits_that_could_stop(stor
     assert saved.lines() == ["early stopping saved 7 % of training in 2 fits"]
 
 
-def test_a_pruned_trial_is_counted_by_its_evaluations_at_the_price_of_a_finished_one(store):
+def test_a_pruned_trial_counts_by_its_evaluations_and_a_finished_fits_flops(store):
     study = Study(store, a_fit())
     (whole,) = study.add(1e-3, "complete", evaluated=8)
     done(store, whole, spent=800, planned=800)
@@ -115,7 +115,7 @@ def test_a_pruned_trial_is_counted_by_its_evaluations_at_the_price_of_a_finished
     ]
 
 
-def test_the_price_follows_the_epochs_that_a_trial_tried(store):
+def test_the_price_of_a_trial_depends_on_its_epochs(store):
     study = Study(store, a_fit())
     (whole,) = study.add(1e-3, "complete", evaluated=8)
     done(store, whole, spent=800, planned=800)
@@ -143,7 +143,7 @@ def test_a_fit_of_two_trials_is_counted_once(store):
     assert found(store, study=study.id).pruning == pytest.approx(400 / 1600)
 
 
-def test_a_trial_that_nothing_prices_is_left_out_and_said_to_be(store):
+def test_a_trial_without_a_price_is_left_out_and_counted(store):
     study = Study(store, a_fit())
     (whole,) = study.add(1e-3, "complete", evaluated=8)
     done(store, whole, spent=800, planned=800)
@@ -156,7 +156,7 @@ def test_a_trial_that_nothing_prices_is_left_out_and_said_to_be(store):
     assert saved.lines()[0].endswith("whole schedule; 1 left out)")
 
 
-def test_studies_without_pruning_and_records_without_figures_say_nothing(store):
+def test_studies_without_pruning_and_records_without_figures_are_ignored(store):
     study = Study(store, a_fit(), scheduler="none")
     (whole,) = study.add(1e-3, "complete", evaluated=8)
     done(store, whole, spent=800, planned=800)
@@ -175,7 +175,7 @@ def test_early_stopping_counts_the_trials_fits_too(store):
     assert found(store, study=study.id).early_stopping == pytest.approx(0.25)
 
 
-def test_savings_come_as_a_frame(store):
+def test_savings_are_available_as_a_frame(store):
     study = Study(store, a_fit())
     (whole,) = study.add(1e-3, "complete", evaluated=8)
     done(store, whole, spent=800, planned=800)

@@ -54,7 +54,7 @@ def store(tmp_path) -> Store:
     return store
 
 
-def test_a_run_has_its_figures_on_the_test_rows_in_whatever_order(store):
+def test_figures_do_not_depend_on_the_order_of_test_rows(store):
     rows = {row["run_id"]: row for row in scores.scores(store).to_pylist()}
     assert rows.keys() == {CELL.supervisor, CELL.ceiling, CELL.student, "trial"}
     student = rows[CELL.student]
@@ -81,14 +81,14 @@ def test_a_run_has_its_figures_on_the_test_rows_in_whatever_order(store):
     assert all(rows[id_]["agreement"] is None for id_ in (CELL.supervisor, CELL.ceiling, "trial"))
 
 
-def test_a_sweeps_scores_are_those_of_its_cells(store):
+def test_a_sweeps_scores_have_the_runs_of_its_cells(store):
     ids = scores.scores(store, sweep="sweep")["run_id"].to_pylist()
     assert ids == sorted({CELL.supervisor, CELL.ceiling, CELL.student})
     with pytest.raises(StoreError, match="no sweep 'other'"):
         scores.scores(store, sweep="other")
 
 
-def test_what_was_computed_once_is_kept_and_what_is_new_is_added(store):
+def test_computed_scores_are_cached_and_new_ones_are_added(store):
     before = scores.scores(store)
     for id_ in before["run_id"].to_pylist():
         store.files.remove(f"runs/{id_}/predictions.parquet")
@@ -98,7 +98,7 @@ def test_what_was_computed_once_is_kept_and_what_is_new_is_added(store):
     assert set(after["run_id"].to_pylist()) == {*before["run_id"].to_pylist(), "later"}
 
 
-def test_a_store_that_cannot_be_written_to_is_scored_all_the_same(store, monkeypatch):
+def test_scores_work_with_a_read_only_store(store, monkeypatch):
     def refused(*_):
         raise PermissionError("read-only")
 
@@ -106,7 +106,7 @@ def test_a_store_that_cannot_be_written_to_is_scored_all_the_same(store, monkeyp
     assert len(scores.scores(store)) == 4
 
 
-def test_a_fit_that_left_test_rows_out_has_no_scores(store):
+def test_a_fit_without_a_prediction_for_each_test_row_has_no_scores(store):
     write(store, "half", b=0.9)
     store.write_run(a_record(id="none"))
     assert not {"half", "none"} & set(scores.scores(store)["run_id"].to_pylist())
@@ -118,7 +118,7 @@ def test_a_fit_that_left_test_rows_out_has_no_scores(store):
         scores.reliability(store, "none")
 
 
-def test_a_student_whose_supervisor_left_test_rows_out_has_no_agreement(store):
+def test_a_student_has_no_agreement_with_a_supervisor_without_all_predictions(store):
     write(store, "weak", b=0.9)
     write(store, "student", labels="weak", b=0.9, c=0.1)
     rows = {row["run_id"]: row for row in scores.scores(store).to_pylist()}

@@ -31,7 +31,7 @@ PLAIN = Sheet(
         (number(1.234, digits=1), "1.2"),
     ],
 )
-def test_a_number_stands_with_its_interval(shown, expected):
+def test_a_number_is_shown_with_its_interval(shown, expected):
     assert shown == expected
 
 
@@ -47,12 +47,12 @@ def test_equal_notes_share_a_number():
     assert notes.lines == ("(1) a", "(2) b")
 
 
-def test_a_line_that_does_not_fit_is_refused():
+def test_a_line_with_another_number_of_cells_is_refused():
     with pytest.raises(ValueError, match="a line of 1 cells for 2 columns"):
         Sheet("x", ("a", "b"), (("1",),))
 
 
-def test_a_terminal_shows_text_as_it_is():
+def test_a_terminal_shows_text_unchanged():
     console = Console(width=80, file=io.StringIO(), record=True)
     console.print(sheet.to_rich([PLAIN, PLAIN]))
     text = console.export_text()
@@ -115,9 +115,9 @@ def test_no_text_breaks_out_of_its_latex_cell(lines):
 
 def test_environments_are_closed_in_order():
     text = latex.to_latex([PLAIN, PLAIN])
-    said = re.findall(r"\\(begin|end)\{(\w+)\}", text)
+    pairs = re.findall(r"\\(begin|end)\{(\w+)\}", text)
     assert (
-        said
+        pairs
         == [
             ("begin", "table"),
             ("begin", "tabular"),

@@ -62,7 +62,7 @@ def test_a_zero_difference_is_dropped_and_rounding_breaks_no_tie():
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(-1, 1).filter(lambda d: abs(d) > 1e-6), min_size=6, max_size=30))
-def test_p_is_a_probability_and_has_no_side(differences):
+def test_p_is_a_two_sided_probability(differences):
     found = signed_rank(differences)
     assert found.p is not None
     assert 0 < found.p <= 1

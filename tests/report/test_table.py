@@ -30,7 +30,7 @@ def unfinished(id_: str, **changes: Any) -> dict[str, Record]:
     return {id_: a_record(id=id_, **given)}
 
 
-def test_a_row_is_the_mean_over_seeds_and_its_pgr_that_of_the_means():
+def test_a_row_is_the_mean_over_seeds_and_its_pgr_is_computed_from_the_means():
     one, two = a_cell(seed=0), a_cell(seed=1)
     records = records_of(one) | records_of(two, accuracies=(0.5, 0.8, 0.9))
     table = tabled(one, two, records=records)
@@ -50,7 +50,7 @@ def test_one_seed_has_no_spread():
     assert (row.student_sd, row.pgr_sd, row.seeds) == (None, None, 1)
 
 
-def test_a_mean_leaves_out_seeds_without_all_three_and_says_why():
+def test_a_mean_leaves_out_incomplete_seeds_with_a_reason():
     cells = [a_cell(seed=seed) for seed in range(4)]
     records = records_of(*cells)
     # A ceiling that failed leaves its student and supervisor out as well.
@@ -70,7 +70,7 @@ def test_a_mean_leaves_out_seeds_without_all_three_and_says_why():
     }
 
 
-def test_a_row_without_any_seed_says_why_once():
+def test_a_row_without_complete_seeds_has_each_reason_once():
     cells = [a_cell(seed=seed) for seed in range(3)]
     records = records_of(*cells)
     for cell in cells:
@@ -97,7 +97,7 @@ def test_a_done_run_without_accuracy_is_missing():
         ({"st": a_record(id="st", kind="study", accuracy=None)}, "not run"),
     ],
 )
-def test_a_student_of_a_study_waits_for_it(study, why):
+def test_a_student_is_blocked_by_its_unfinished_study(study, why):
     cell = a_cell(student=None, study="st", objective="transfer")
     (row,) = tabled(cell, records=records_of(cell) | study).rows
     assert row.reason == f"student {why}"
@@ -124,7 +124,7 @@ def test_without_a_gap_the_row_has_no_pgr_but_its_figures():
         ({"objective": "oracle", "study": "st", "searched": True}, "oracle"),
     ],
 )
-def test_a_row_is_labelled_by_what_chose_its_settings(cell, label):
+def test_the_objective_of_a_row_is_the_one_that_chose_its_settings(cell, label):
     cells = a_cell(**cell), a_cell(seed=1, **cell)
     table = tabled(*cells, records=records_of(*cells))
     assert [seed.objective for seed in table.by_seed] == [label, label]
@@ -140,14 +140,14 @@ def test_a_student_stopped_by_ground_truth_is_an_oracle(declared):
     assert tabled(cell, records=records).rows[0].objective == "oracle"
 
 
-def test_early_stopping_on_own_labels_is_no_oracle():
+def test_early_stopping_on_own_labels_is_not_an_oracle():
     records = records_of(a_cell())
     stopping = {"early_stopping": {"patience": 2, "oracle": False}}
     records[a_cell().student] = a_record(id=a_cell().student, recipe=a_recipe(**stopping))
     assert tabled(a_cell(), records=records).rows[0].objective == "none"
 
 
-def test_oracle_stopping_stands_beside_the_result_and_changes_nothing_of_it():
+def test_oracle_stopping_does_not_change_the_result():
     cells = [a_cell(seed=seed) for seed in range(3)]
     records = records_of(*cells)
     without = tabled(*cells, records=records)
@@ -192,7 +192,7 @@ def test_oracle_stopping_without_a_gap_has_no_pgr():
     assert (row.oracle_stopped_student, row.oracle_stopped_pgr) == (0.85, None)
 
 
-def test_a_methods_median_leaves_searched_cells_out():
+def test_a_methods_median_leaves_out_searched_cells():
     searched = a_cell(objective="transfer", searched=True)
     others = [a_cell(task=task, objective="transfer") for task in ("boolq", "cola", "paws", "piqa")]
     records = records_of(searched, accuracies=(0.6, 0.8, 0.8))
@@ -221,7 +221,7 @@ def test_a_methods_median_leaves_searched_cells_out():
         {"labels": {"source": ["weak"], "transforms": [{"kind": "simulated"}]}},
     ],
 )
-def test_a_student_that_learnt_the_truth_is_an_oracle_and_left_out(knowing):
+def test_a_student_trained_on_ground_truth_is_an_oracle_and_left_out(knowing):
     cells = [a_cell(task=task) for task in ("a", "b")]
     records = records_of(*cells)
     assert {row.objective for row in tabled(*cells, records=records).rows} == {"none"}
@@ -232,7 +232,7 @@ def test_a_student_that_learnt_the_truth_is_an_oracle_and_left_out(knowing):
     assert (table.by_method[0].objective, table.by_method[0].left_out) == ("none", 1)
 
 
-def test_a_method_that_only_saw_ground_truth_is_summed_up_as_oracle():
+def test_a_method_with_oracle_rows_only_has_the_objective_oracle():
     cells = [a_cell(task=task, objective="transfer", searched=True) for task in ("a", "b")]
     (method,) = tabled(*cells, records=records_of(*cells)).by_method
     assert (method.objective, method.cells, method.left_out) == ("oracle", 2, 0)
@@ -273,7 +273,7 @@ def test_a_store_gives_one_sweep_or_all(store):
         pgr_table(store, sweep="three")
 
 
-def test_the_latest_manifest_counts(store):
+def test_the_latest_manifest_is_used(store):
     later = a_manifest(a_cell(method="other"), name="one", created_at="2026-02-01T00:00:00Z")
     store.manifests.write(later)
     (row,) = pgr_table(store, sweep="one").rows

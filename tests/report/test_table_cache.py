@@ -1,4 +1,4 @@
-"""A kept table holds as long as its cells, its runs and the catalog do, and no longer."""
+"""A cached table is valid while its cells, its runs and the catalog are unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.report.stored import cells_of, write_run, write_split, write_sweep
 from tests.store.builders import LATE, a_manifest, a_record
 from w2s_ray.report import pgr_table, savings, table
-from w2s_ray.report.table_cache import Answers
+from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.report.table_rows import MethodRow, Missing, Row
 from w2s_ray.store import Store
 from w2s_ray.store.compaction import compact
@@ -45,19 +45,19 @@ def computed(monkeypatch) -> list[str]:
     return names
 
 
-def test_a_table_is_computed_once_and_comes_back_the_same(store, computed):
+def test_a_table_is_computed_once_and_then_cached(store, computed):
     first = pgr_table(store)
     again = pgr_table(store)
     assert computed == ["sweep"]
     assert (again.rows, again.by_method) == (first.rows, first.by_method)
     assert again.rows[-1].missing
     assert again.by_seed == first.by_seed, (
-        "those of seeds are not kept, but computed when asked for"
+        "rows of seeds are not cached, but computed at their first use"
     )
     assert computed == ["sweep", "sweep"]
 
 
-def test_a_new_run_is_seen(store, computed):
+def test_a_new_run_invalidates_the_cached_table(store, computed):
     assert pgr_table(store).rows[-1].pgr is None
     for cell in CELLS[-2:]:
         write_run(store, str(cell.student), task="b", right=0.8)
@@ -71,7 +71,7 @@ def test_a_new_run_is_seen(store, computed):
     assert kept[0][-1].pgr == pytest.approx(2 / 3)
 
 
-def test_another_try_of_a_failed_run_is_seen(store):
+def test_another_attempt_at_a_failed_run_invalidates_the_cached_table(store):
     missing = str(CELLS[-1].student)
     store.write_attempt(a_record(id=missing, status="failed", reason="diverged"))
     compact(store.files)
@@ -82,7 +82,7 @@ def test_another_try_of_a_failed_run_is_seen(store):
     assert pgr_table(store).rows[-1].missing[1].why == "student failed: out of memory"
 
 
-def test_what_happens_to_other_runs_leaves_a_table_kept(store, computed):
+def test_changes_of_other_runs_keep_the_cached_table_valid(store, computed):
     store.write_attempt(a_record(id="other", status="failed", reason="diverged"))
     compact(store.files)
     first = pgr_table(store).rows
@@ -92,14 +92,14 @@ def test_what_happens_to_other_runs_leaves_a_table_kept(store, computed):
     assert computed == ["sweep"]
 
 
-def test_other_cells_of_the_sweep_are_another_table(store, computed):
+def test_other_cells_have_a_separate_cached_table(store, computed):
     pgr_table(store)
     store.manifests.write(a_manifest(*CELLS[:4], created_at=LATE))
     assert len(pgr_table(store).rows) == 2
     assert computed == ["sweep", "sweep"]
 
 
-def test_equal_cells_are_told_by_the_sweep_that_asks(store, computed):
+def test_equal_cells_of_two_sweeps_share_a_cached_table(store, computed):
     pgr_table(store, sweep="sweep")
     store.manifests.write(a_manifest(*CELLS, name="twin"))
     twin = pgr_table(store, sweep="twin")
@@ -107,7 +107,7 @@ def test_equal_cells_are_told_by_the_sweep_that_asks(store, computed):
     assert {row.sweep for row in (*twin.rows, *twin.by_method)} == {"twin"}
 
 
-def test_a_split_that_comes_back_gives_the_intervals(store, tmp_path):
+def test_a_restored_split_gives_intervals_again(store, tmp_path):
     split = tmp_path / "store" / "splits" / "split-a"
     split.rename(tmp_path / "aside")
     lacking = pgr_table(store).rows
@@ -117,7 +117,7 @@ def test_a_split_that_comes_back_gives_the_intervals(store, tmp_path):
     assert pgr_table(store).rows[0].pgr_low is not None
 
 
-def test_a_store_without_a_catalog_keeps_nothing(tmp_path):
+def test_a_store_without_a_catalog_caches_nothing(tmp_path):
     made = Store.open(tmp_path / "store")
     write_sweep(made, CELLS, students={})
     pgr_table(made)
@@ -133,7 +133,7 @@ def aged(store: Store, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("medians_only", [False, True])
-def test_what_can_be_read_again_later_is_not_kept_without(tmp_path, medians_only):
+def test_tables_with_temporarily_missing_intervals_are_not_cached(tmp_path, medians_only):
     made = Store.open(tmp_path / "store")
     write_sweep(made, CELLS, students=dict.fromkeys(ROWS, 0.7))
     if medians_only:  # the rows' intervals are known; that of a median over other rows is not
@@ -151,11 +151,11 @@ def test_what_can_be_read_again_later_is_not_kept_without(tmp_path, medians_only
     assert found.by_method[0].median_low is not None
 
 
-def test_an_answer_with_other_columns_is_computed_anew(store, computed, monkeypatch):
+def test_a_cached_table_with_other_columns_is_computed_again(store, computed, monkeypatch):
     first = pgr_table(store).rows
-    kept = Answers(store.snapshot(), "rows", shape=(Row, Missing, MethodRow))
+    kept = SweepCache(store.snapshot(), "rows", shape=(Row, Missing, MethodRow))
     assert kept.find(CELLS, dict) is not None
-    fewer = Answers(store.snapshot(), "rows", shape=(Row, Missing))
+    fewer = SweepCache(store.snapshot(), "rows", shape=(Row, Missing))
     assert fewer.find(CELLS, dict) is None
     broken = store.cache.read("rows")
     assert broken is not None
@@ -166,7 +166,7 @@ def test_an_answer_with_other_columns_is_computed_anew(store, computed, monkeypa
 
 
 @pytest.mark.parametrize("lost", ["deleted", "damaged"])
-def test_what_is_kept_may_be_lost(store, computed, tmp_path, lost):
+def test_a_lost_or_damaged_cache_is_computed_again(store, computed, tmp_path, lost):
     first = pgr_table(store).rows
     kept = tmp_path / "store" / "catalog" / "derived" / "rows.parquet"
     kept.unlink() if lost == "deleted" else kept.write_bytes(b"no Parquet")
@@ -174,15 +174,15 @@ def test_what_is_kept_may_be_lost(store, computed, tmp_path, lost):
     assert computed == ["sweep", "sweep"]
 
 
-def test_savings_are_kept_too(store, monkeypatch):
+def test_savings_are_cached_too(store, monkeypatch):
     found = savings(store, sweep="sweep")
-    monkeypatch.setattr(sys.modules[savings.__module__], "_counted", None)
+    monkeypatch.setattr(sys.modules[savings.__module__], "_compute", None)
     assert savings(store, sweep="sweep") == found
 
 
-def test_answers_of_an_older_catalog_are_dropped(store):
+def test_cached_results_of_an_older_catalog_are_dropped(store):
     def keep(cells) -> None:
-        answers = Answers(store.snapshot(), "rows", shape=())
+        answers = SweepCache(store.snapshot(), "rows", shape=())
         answers.add(cells, {"n": len(cells)}, runs=["x"])
         answers.save()
 

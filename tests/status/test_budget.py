@@ -97,9 +97,9 @@ def test_a_budget_spent_by_earlier_calls_starts_nothing_not_even_ray(tmp_path: P
     assert ended.returncode == 130
     left = len(plan.fits) - 1
     assert ended.stderr.splitlines()[-2:] == [
-        f"4.00 of 3 USD spent (2 device-hours); {left} fits are left undone, trials included",
-        f"stopped by its budget of 3 USD: 1 of {len(plan.fits)} planned runs are in {store.uri}, "
-        "and the same command with a larger budget, or none, goes on from here",
+        f"4.00 of 3 USD spent (2 device-hours); {left} fits are not done, trials included",
+        f"stopped by its budget of 3 USD: 1 of {len(plan.fits)} planned runs are in {store.uri}; "
+        "run the same command again with a larger budget, or none, to resume",
     ]
     assert "starting Ray" not in ended.stderr
 

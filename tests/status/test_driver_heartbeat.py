@@ -14,7 +14,7 @@ from w2s_ray.status import driver_heartbeat as heartbeat_module
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat, driver_state
 from w2s_ray.status.run_state import ProgressSnapshot, RunState
 from w2s_ray.store import Store
-from w2s_ray.store.heartbeats import DriverState, heard, say
+from w2s_ray.store.heartbeats import DriverState, read_driver_states, write_driver_state
 from w2s_ray.store.leases import Holder
 
 
@@ -33,15 +33,15 @@ def until(true: Callable[[], object]) -> None:
 def test_it_writes_the_last_state_and_removes_it_at_the_end(tmp_path: Path):
     store = Store.open(tmp_path)
     with DriverHeartbeat(store, sweep="tiny") as heartbeat:
-        until(lambda: heard(store.files))
-        (first,) = heard(store.files)
+        until(lambda: read_driver_states(store.files))
+        (first,) = read_driver_states(store.files)
         assert (first.about["sweep"], first.about["phase"]) == ("tiny", "starting Ray")
         heartbeat.update({"phase": "running", "watched": ["run"]})
-        until(lambda: heard(store.files)[0].about["phase"] == "running")
-        assert heard(store.files)[0].about["watched"] == ["run"]
-        beat = heard(store.files)[0].beat
-        until(lambda: heard(store.files)[0].beat > beat)
-    assert heard(store.files) == []
+        until(lambda: read_driver_states(store.files)[0].about["phase"] == "running")
+        assert read_driver_states(store.files)[0].about["watched"] == ["run"]
+        beat = read_driver_states(store.files)[0].beat
+        until(lambda: read_driver_states(store.files)[0].beat > beat)
+    assert read_driver_states(store.files) == []
 
 
 def test_errors_of_the_store_are_not_raised(tmp_path: Path):
@@ -53,7 +53,7 @@ def test_errors_of_the_store_are_not_raised(tmp_path: Path):
 
 def test_a_store_without_replies_delays_the_end_only_briefly(tmp_path, monkeypatch):
     never = threading.Event()
-    monkeypatch.setattr(heartbeat_module, "say", lambda files, state: never.wait())
+    monkeypatch.setattr(heartbeat_module, "write_driver_state", lambda files, state: never.wait())
     monkeypatch.setattr(heartbeat_module, "END_S", 0.2)
     began = time.monotonic()
     with DriverHeartbeat(Store.open(tmp_path), sweep="tiny") as heartbeat:
@@ -71,11 +71,11 @@ def test_states_of_dead_drivers_are_removed(tmp_path: Path):
     now = heartbeat_module.utc_now()
     for holder, said_at in ((dead, now), (far, "2130-01-01T00:00:00Z"), (Holder.here(), now)):
         state = DriverState(holder=holder, beat=1, written_at=said_at, about={"sweep": "other"})
-        say(store.files, state)
+        write_driver_state(store.files, state)
     with DriverHeartbeat(store, sweep="tiny"):
-        until(lambda: len({n.about["sweep"] for n in heard(store.files)}) == 2)
-        until(lambda: not {dead.token, "far"} & {n.driver for n in heard(store.files)})
-    assert [n.about["sweep"] for n in heard(store.files)] == ["other"]
+        until(lambda: len({n.about["sweep"] for n in read_driver_states(store.files)}) == 2)
+        until(lambda: not {dead.token, "far"} & {n.driver for n in read_driver_states(store.files)})
+    assert [n.about["sweep"] for n in read_driver_states(store.files)] == ["other"]
 
 
 def test_a_drivers_state_has_each_runs_description_and_progress():

@@ -14,7 +14,7 @@ LATE = "2026-01-02T00:00:00+00:00"
 
 
 def an_id(name: str) -> str:
-    """A run id for `name`: what it looks like, without a recipe behind it."""
+    """A value in the form of a run id, derived from `name` and not from a recipe."""
     return hashlib.sha256(name.encode()).hexdigest()[:20]
 
 

@@ -1,4 +1,4 @@
-"""Stores of every kind, for tests of what all of them promise."""
+"""Stores of every kind, for tests of their common guarantees."""
 
 from __future__ import annotations
 

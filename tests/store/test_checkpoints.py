@@ -41,15 +41,15 @@ def stored(store) -> list[str]:
     return [path.removeprefix(root) for path in store.files.find("work/fit")]
 
 
-def test_it_is_what_the_loop_asks_for():
+def test_it_implements_the_checkpoints_protocol():
     for name in ("due", "save", "latest"):
-        asked, given = (
+        expected, actual = (
             inspect.signature(getattr(c, name)) for c in (Checkpoints, StoredCheckpoints)
         )
-        assert list(asked.parameters) == list(given.parameters)
+        assert list(expected.parameters) == list(actual.parameters)
 
 
-def test_the_newest_state_comes_back_and_alone_is_kept(any_store, tmp_path):
+def test_only_the_newest_state_is_kept(any_store, tmp_path):
     kept = opened(any_store, tmp_path)
     assert kept.latest() is None
     for step in (9, 10):
@@ -68,7 +68,7 @@ def test_the_newest_state_comes_back_and_alone_is_kept(any_store, tmp_path):
     assert stored(any_store) == []
 
 
-def test_it_is_due_after_its_time(tmp_path):
+def test_a_checkpoint_is_due_after_its_interval(tmp_path):
     kept = opened(Store.open(tmp_path / "s"), tmp_path, every_s=0.2)
     assert not kept.due()
     time.sleep(0.25)
@@ -99,7 +99,7 @@ def test_a_slow_checkpoint_is_followed_by_a_longer_interval(tmp_path, monkeypatc
     assert at_every_evaluation.due()
 
 
-def test_a_step_counts_once_every_worker_is_through(any_store, tmp_path):
+def test_a_step_is_complete_once_every_worker_has_uploaded(any_store, tmp_path):
     both = [opened(any_store, tmp_path, rank=rank, workers=2) for rank in (0, 1)]
     for rank, worker in enumerate(both):
         worker.save(1, writing(f"r{rank} at 1", name=f"state-{rank}"))
@@ -163,7 +163,7 @@ DAMAGES = {"cut": lambda data: data[:-1], "empty": lambda data: b"", "flipped": 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", ["files/deep/state-0", "files/deep/state-1", "rank-1.done"])
-def test_a_damaged_state_is_set_aside_by_all_workers(damage, file, any_store, tmp_path):
+def test_all_workers_skip_a_damaged_state(damage, file, any_store, tmp_path):
     both = [opened(any_store, tmp_path, rank=rank, workers=2) for rank in (0, 1)]
     for rank, worker in enumerate(both):
         worker.save(1, writing("whole", name=f"state-{rank}"))
@@ -177,11 +177,11 @@ def test_a_damaged_state_is_set_aside_by_all_workers(damage, file, any_store, tm
     for rank, life in enumerate(lives):
         life.save(1, writing("again", name=f"state-{rank}"))
         life.flush()
-    assert "the fit can't go on from this checkpoint; it goes on from the one" in str(met[0])
+    assert "the fit can't resume from this checkpoint; it resumes from the one" in str(met[0])
     assert set(content(both[0].latest()).values()) == {"again"}
 
 
-def test_the_state_before_a_damaged_one_is_taken(tmp_path):
+def test_the_state_before_a_damaged_one_is_loaded(tmp_path):
     store = Store.open(tmp_path / "store")
     kept = opened(store, tmp_path)
     for step in (1, 2):
@@ -203,7 +203,7 @@ def test_a_marker_of_an_earlier_version_is_read(tmp_path):
     assert content(opened(store, tmp_path).latest()) == {"state": "at 7"}
 
 
-def test_training_goes_on_while_a_state_is_uploaded(tmp_path, monkeypatch):
+def test_training_continues_during_an_upload(tmp_path, monkeypatch):
     store = Store.open(tmp_path / "store")
     kept, go_on, begun = opened(store, tmp_path), threading.Event(), threading.Event()
     put = type(store.files).put_file
@@ -242,14 +242,14 @@ def test_an_upload_that_fails_does_not_end_the_fit(tmp_path, monkeypatch, caplog
                 kept.flush()
     kept.flush()
     assert kept.failures == 2
-    assert caplog.text.count("training goes on") == 1
+    assert caplog.text.count("training continues") == 1
     assert content(opened(store, tmp_path, life=1).latest()) == {"state": "at 1"}
     kept.save(4, writing("at 4"))
     kept.flush()
     assert content(opened(store, tmp_path, life=2).latest()) == {"state": "at 4"}
 
 
-def test_a_write_that_fails_leaves_no_local_pieces(tmp_path):
+def test_a_failed_write_leaves_no_local_files(tmp_path):
     kept = opened(Store.open(tmp_path / "store"), tmp_path)
 
     def broken(folder: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_write_that_fails_leaves_no_local_pieces(tmp_path):
     assert kept.latest() is None
 
 
-def test_a_failing_object_store_is_waited_for(s3_server, s3_store, tmp_path, monkeypatch):
+def test_uploads_to_a_failing_object_store_are_retried(s3_server, s3_store, tmp_path, monkeypatch):
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.001)
     store = Store.open(s3_store)
     with s3_server.faulty(Faults(seed=5, refused=0.15, lost=0.15)) as met:

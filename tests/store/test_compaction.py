@@ -1,4 +1,4 @@
-"""What is read from a store is the same with a catalog and without one, whatever happens to it."""
+"""Reads of a store return the same with a catalog and without one, after any changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = tuple("abcdef")
 
 
 def observed(store: Store) -> dict[str, Any]:
-    """All that is read of a store's runs, in a form that can be compared."""
+    """All readable values of a store's runs, in a form that can be compared."""
     ids = [an_id(name) for name in NAMES]
     found: dict[str, Any] = {
         table: sorted(map(repr, query(store, f"from {table}").to_pylist()))
@@ -63,7 +63,7 @@ def assert_same(store: Store) -> None:
 
 
 def settle(store: Store) -> None:
-    """Have what happened so far be long ago."""
+    """Set the times of all changes so far to long ago."""
     if "://" not in store.uri:
         root = store.files.root  # type: ignore[union-attr]
         for folder in [*root.glob("runs"), *root.glob("runs/*")]:
@@ -72,7 +72,7 @@ def settle(store: Store) -> None:
 
 
 def do(store: Store, action: str, name: str, number: int) -> None:
-    """One thing that can happen to a store; `number` makes it differ from the last one."""
+    """One change of a store; `number` makes it differ from the change before."""
     id_ = an_id(name)
     recipe = a_recipe(split=f"split-{number % 2}", lr=number)
     match action:
@@ -90,8 +90,8 @@ def do(store: Store, action: str, name: str, number: int) -> None:
         case "trial":
             if an_id(name) not in store.all_done():
                 settings = {"loss.alpha": number / 10}
-                told = {"settings": settings, "state": "complete", "value": 0.5, "fits": ["x"]}
-                store.write_trial(id_, number % 4, {**told, "cost": float(number)})
+                trial = {"settings": settings, "state": "complete", "value": 0.5, "fits": ["x"]}
+                store.write_trial(id_, number % 4, {**trial, "cost": float(number)})
         case "study":
             store.write_run(a_record(name, kind="study", recipe={"space": {}}, accuracy=None))
         case "deleted":
@@ -128,7 +128,7 @@ def some_store(any_store) -> Store:
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(steps=STEPS)
-def test_whatever_happens_the_catalog_changes_nothing(tmp_path_factory, steps):
+def test_reads_do_not_depend_on_the_catalog(tmp_path_factory, steps):
     store = Store.open(tmp_path_factory.mktemp("store"))
     store.check_writable()
     for number, (action, name) in enumerate(steps):
@@ -137,7 +137,7 @@ def test_whatever_happens_the_catalog_changes_nothing(tmp_path_factory, steps):
 
 
 def filled(store: Store) -> Store:
-    """Runs of every kind, all of which can be copied but the study at work."""
+    """Runs of every kind; all but the running study can be copied."""
     store.splits.write("split-1", some_rows(), {"task": "sciq"})
     for name in ("a", "b"):
         store.write_run(a_record(name), metrics=some_metrics(name), predictions=some_predictions())
@@ -155,7 +155,7 @@ def test_every_kind_of_store_reads_the_same_before_and_after(some_store):
     store = filled(some_store)
     before = without_catalog(store)
     assert (done := compact(store.files)).added == 4
-    assert (done.left, done.runs, done.segments) == (1, 4, 1)
+    assert (done.not_copied, done.runs, done.segments) == (1, 4, 1)
     assert observed(store) == before
     for number, (action, name) in enumerate(
         [("done", "c"), ("deleted", "a"), ("failed", "f"), ("trial", "e"), ("study", "e")], start=3
@@ -193,7 +193,7 @@ def test_a_run_that_failed_a_moment_ago_is_not_copied_yet(tmp_path):
     assert compact(store.files).added == 1
 
 
-def test_a_store_in_which_no_run_came_or_went_is_not_listed(tmp_path, monkeypatch):
+def test_a_store_without_new_or_removed_runs_is_not_listed(tmp_path, monkeypatch):
     store = filled(Store.open(tmp_path))
     compact(store.files)
     settle(store)
@@ -212,7 +212,7 @@ def test_a_store_in_which_no_run_came_or_went_is_not_listed(tmp_path, monkeypatc
     assert_same(store)
 
 
-def test_small_segments_are_merged_and_large_ones_left(tmp_path):
+def test_small_segments_are_merged_and_large_ones_are_not(tmp_path):
     store = Store.open(tmp_path)
     store.check_writable()
     counts = []
@@ -229,7 +229,7 @@ def test_small_segments_are_merged_and_large_ones_left(tmp_path):
     names = sorted(an_id(f"run-{number}") for number in range(120))
     assert [record.id for record in store.latest()] == names
     for copies in store.run_snapshot().copies:
-        held = catalog_index.held(store.files, copies.segment.name)
+        held = catalog_index.segment_runs(store.files, copies.segment.name)
         assert list(held.ids) == sorted(held.ids)
     assert_same(store)
 
@@ -288,7 +288,7 @@ def test_a_filter_reads_only_the_row_groups_it_needs(tmp_path, monkeypatch, capl
         *((damage, "predictions") for damage in ("no Parquet", "a bit")),
     ],
 )
-def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
+def test_a_damaged_catalog_changes_no_result(tmp_path, caplog, damage, kind):
     store = filled(Store.open(tmp_path))
     compact(store.files)
     before = without_catalog(store)
@@ -312,7 +312,7 @@ def test_a_damaged_catalog_costs_time_alone(tmp_path, caplog, damage, kind):
             store.files.write(path, content[:middle] + flipped + content[middle + 1 :])
         case _:
             store.files.remove_folder("catalog")
-    catalog_index.held.cache_clear()
+    catalog_index.segment_runs.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert observed(store) == before
     if damage != "a bit":  # which may lie where nothing is read
@@ -371,7 +371,7 @@ def test_leftovers_of_killed_compactions_go_after_a_day(tmp_path):
     assert young in left
 
 
-def test_of_two_compactions_at_once_the_slower_starts_again(some_store, monkeypatch):
+def test_the_slower_of_two_compactions_starts_again(some_store, monkeypatch):
     store = filled(some_store)
     original, raced = catalog_index.swap, []
 
@@ -392,7 +392,7 @@ def test_of_two_compactions_at_once_the_slower_starts_again(some_store, monkeypa
     assert {path.split("/")[2] for path in store.files.find(catalog_index.FOLDER)} <= known
 
 
-def test_a_compaction_that_always_loses_says_so(tmp_path, monkeypatch):
+def test_a_compaction_that_is_always_slower_raises_an_error(tmp_path, monkeypatch):
     store = filled(Store.open(tmp_path))
     monkeypatch.setattr(catalog_index, "swap", lambda *_, **__: False)
     with pytest.raises(StoreError, match="other compactions"):
@@ -412,7 +412,7 @@ def test_a_killed_compaction_changes_nothing(tmp_path, monkeypatch):
     assert observed(store) == before
 
 
-def test_writers_readers_and_compactions_at_once(tmp_path):
+def test_writers_readers_and_compactions_run_concurrently(tmp_path):
     store = Store.open(tmp_path)
     store.check_writable()
     stop, written = threading.Event(), []
@@ -458,7 +458,7 @@ def test_writers_readers_and_compactions_at_once(tmp_path):
     assert len(store.all_done()) == 40
 
 
-def test_a_compaction_survives_a_store_that_fails_now_and_then(s3_server, s3_store):
+def test_a_compaction_succeeds_despite_transient_errors(s3_server, s3_store):
     store = filled(Store.open(s3_store))
     before = without_catalog(store)
     with s3_server.faulty(Faults(seed=2, refused=0.05, lost=0.05)) as met:
@@ -468,7 +468,7 @@ def test_a_compaction_survives_a_store_that_fails_now_and_then(s3_server, s3_sto
     assert met["lost"] > 0
 
 
-def test_no_store_is_not_compacted(tmp_path):
+def test_compaction_of_a_missing_store_raises_an_error(tmp_path):
     ended = CliRunner().invoke(app, ["compact", "--store", str(tmp_path / "none")])
     assert ended.exit_code == 2
     assert "there are no results" in ended.stderr

@@ -24,7 +24,7 @@ def test_a_file_is_created_once(any_files):
     assert any_files.find("a") == ["a/b.json"]
 
 
-def test_a_file_is_replaced_only_while_it_is_what_was_read(any_files):
+def test_a_file_is_replaced_only_if_its_version_is_unchanged(any_files):
     any_files.write("a/b", b"one")
     data, version = any_files.read_versioned("a/b")
     assert data == b"one"
@@ -37,7 +37,7 @@ def test_a_file_is_replaced_only_while_it_is_what_was_read(any_files):
         any_files.read_versioned("a/none")
 
 
-def test_a_file_is_removed_only_while_it_is_what_was_read(any_files):
+def test_a_file_is_removed_only_if_its_version_is_unchanged(any_files):
     any_files.write("a/b", b"one")
     _, version = any_files.read_versioned("a/b")
     any_files.write("a/b", b"two")
@@ -48,7 +48,7 @@ def test_a_file_is_removed_only_while_it_is_what_was_read(any_files):
     assert not any_files.remove_if("a/b", version=version)
 
 
-def test_of_many_that_create_or_replace_one_gets_through(any_files):
+def test_exactly_one_of_many_concurrent_writes_succeeds(any_files):
     any_files.exists("x")  # opened once, before there are threads
     with ThreadPoolExecutor(4) as pool:
         for turn in range(5):
@@ -81,14 +81,14 @@ def test_folders_are_measured_and_removed(any_files, tmp_path):
     assert any_files.exists("other")
 
 
-def test_files_go_up_and_come_down(any_files, tmp_path):
+def test_files_are_uploaded_and_downloaded(any_files, tmp_path):
     (tmp_path / "up").write_bytes(b"content")
     any_files.put_file("a/b", tmp_path / "up")
     any_files.get_file("a/b", tmp_path / "down")
     assert (tmp_path / "down").read_bytes() == b"content"
 
 
-def test_errors_that_pass_are_waited_for(s3_server, s3_store, quick_retries, tmp_path):
+def test_transient_errors_are_retried(s3_server, s3_store, quick_retries, tmp_path):
     files = open_files(s3_store)
     with s3_server.faulty(Faults(seed=1, refused=0.2, lost=0.2, slow=0.1, delay_s=0.01)) as met:
         for number in range(20):
@@ -102,7 +102,7 @@ def test_errors_that_pass_are_waited_for(s3_server, s3_store, quick_retries, tmp
     assert min(met["refused"], met["lost"], met["slow"]) > 0
 
 
-def test_a_write_whose_answer_was_lost_counts_as_done(s3_server, s3_store, quick_retries):
+def test_a_write_with_a_lost_response_counts_as_done(s3_server, s3_store, quick_retries):
     files = open_files(s3_store)
     with s3_server.faulty(Faults(seed=2, lost=0.25, methods=("PUT",))) as met:
         for number in range(15):
@@ -113,7 +113,7 @@ def test_a_write_whose_answer_was_lost_counts_as_done(s3_server, s3_store, quick
     assert met["lost"] > 3
 
 
-def test_a_store_that_stays_away_is_named(s3_server, s3_store, quick_retries):
+def test_the_error_of_an_unreachable_store_has_its_uri(s3_server, s3_store, quick_retries):
     files = open_files(s3_store)
     with (
         s3_server.faulty(Faults(refused=1.0)) as met,
@@ -125,7 +125,7 @@ def test_a_store_that_stays_away_is_named(s3_server, s3_store, quick_retries):
     assert isinstance(e.value, StoreError)
 
 
-def test_it_is_known_which_errors_pass():
+def test_errors_are_classified_as_transient_or_not():
     from aiohttp import ClientPayloadError
     from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
     from gcsfs.retry import HttpError
@@ -152,7 +152,7 @@ def test_it_is_known_which_errors_pass():
     assert [error for error in others if retries.is_transient(error)] == []
 
 
-def test_a_refusal_is_not_repeated(s3_server, s3_store):
+def test_a_refusal_is_not_retried(s3_server, s3_store):
     bucket = s3_store.removesuffix("/results")
     with (
         s3_server.faulty(Faults()) as met,
@@ -177,7 +177,7 @@ def test_a_missing_package_is_named_by_its_extra(monkeypatch, uri, package, extr
 
 
 @pytest.mark.parametrize("operation", ["write", "create", "replace_if", "put_file", "write_folder"])
-def test_a_full_disk_leaves_no_pieces_and_is_told_with_its_path(tmp_path, monkeypatch, operation):
+def test_a_full_disk_leaves_no_partial_file_and_raises_an_error(tmp_path, monkeypatch, operation):
     files = LocalFiles(tmp_path / "store")
     files.write("a/old", b"old")
     (tmp_path / "source").mkdir()

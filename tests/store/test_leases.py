@@ -29,38 +29,38 @@ def a_claim(files, name: str, holder: Holder, *, beat: int = 0, ttl_s: float = 6
     files.write(f"work/claims/{name}.json", claim.to_json())
 
 
-def hold(uri: str, name: str, ttl_s: float, told, end) -> None:
-    """Take a lease, say so, and once told to go on, say whether it is lost."""
-    lease = Leases(open_files(uri), ttl_s=ttl_s).take(name)
-    told.put(lease is not None)
+def hold(uri: str, name: str, ttl_s: float, results, end) -> None:
+    """Acquire a lease and report whether that succeeded; after `end`, report whether it is lost."""
+    lease = Leases(open_files(uri), ttl_s=ttl_s).acquire(name)
+    results.put(lease is not None)
     end.wait(60)
-    told.put(lease.lost)
+    results.put(lease.lost)
 
 
-def race(uri: str, names: list[str], barrier, told) -> None:
+def race(uri: str, names: list[str], barrier, results) -> None:
     leases = Leases(open_files(uri))
-    leases.held("nothing")
+    leases.holder("nothing")
     won = []
     for name in names:
         barrier.wait(60)
-        if leases.take(name) is not None:
+        if leases.acquire(name) is not None:
             won.append(name)
-    told.put(won)
-    barrier.wait(60)  # whoever ends first would free its leases
+    results.put(won)
+    barrier.wait(60)  # a process that ends would free its leases
 
 
 @pytest.fixture
 def holding():
-    """Starts a process that takes a lease and holds it."""
+    """Starts a process that acquires a lease and holds it."""
     started = []
 
     def start(uri: str, name: str, *, ttl_s: float = 60.0):
-        told, end = SPAWN.Queue(), SPAWN.Event()
-        process = SPAWN.Process(target=hold, args=(uri, name, ttl_s, told, end))
+        results, end = SPAWN.Queue(), SPAWN.Event()
+        process = SPAWN.Process(target=hold, args=(uri, name, ttl_s, results, end))
         process.start()
         started.append(process)
-        assert told.get(timeout=60)
-        return process, told, end
+        assert results.get(timeout=60)
+        return process, results, end
 
     yield start
     for process in started:
@@ -70,57 +70,57 @@ def holding():
 
 def test_a_lease_is_held_until_it_is_released(any_files):
     mine, others = Leases(any_files), Leases(any_files)
-    assert mine.held("fit") is None
-    with mine.take("fit") as lease:
-        assert lease.taken_over is None
+    assert mine.holder("fit") is None
+    with mine.acquire("fit") as lease:
+        assert lease.previous_holder is None
         assert not lease.lost
-        assert others.take("fit") is None
-        assert mine.take("fit") is None
-        assert others.held("fit") == lease.holder
-        assert others.take("other") is not None
-    assert others.held("fit") is None
+        assert others.acquire("fit") is None
+        assert mine.acquire("fit") is None
+        assert others.holder("fit") == lease.holder
+        assert others.acquire("other") is not None
+    assert others.holder("fit") is None
     assert any_files.find("work/claims") == ["work/claims/other.json"]
-    again = others.take("fit")
+    again = others.acquire("fit")
     assert again is not None
     lease.release()
-    assert others.held("fit") == again.holder
+    assert others.holder("fit") == again.holder
 
 
-def test_beats_keep_a_lease_beyond_its_time_to_live(any_files):
-    lease = Leases(any_files, ttl_s=1.5).take("fit")
+def test_renewals_keep_a_lease_beyond_its_time_to_live(any_files):
+    lease = Leases(any_files, ttl_s=1.5).acquire("fit")
     watcher = Leases(any_files)
     until = time.monotonic() + 3.5
     while time.monotonic() < until:
-        assert watcher.take("fit") is None
+        assert watcher.acquire("fit") is None
         time.sleep(0.05)
     assert not lease.lost
     lease.release()
 
 
-def test_a_holder_elsewhere_is_waited_for_by_our_own_clock(any_files):
+def test_a_lease_of_another_machine_expires_by_the_readers_clock(any_files):
     a_claim(any_files, "fit", ELSEWHERE, ttl_s=0.4)
     leases = Leases(any_files)
-    assert leases.take("fit") is None
+    assert leases.acquire("fit") is None
     time.sleep(0.25)
     a_claim(any_files, "fit", ELSEWHERE, ttl_s=0.4, beat=1)
-    assert leases.take("fit") is None
+    assert leases.acquire("fit") is None
     time.sleep(0.25)
-    assert leases.held("fit") == ELSEWHERE
+    assert leases.holder("fit") == ELSEWHERE
     time.sleep(0.2)
-    assert leases.held("fit") is None
-    lease = leases.take("fit")
-    assert lease.taken_over == ELSEWHERE
+    assert leases.holder("fit") is None
+    lease = leases.acquire("fit")
+    assert lease.previous_holder == ELSEWHERE
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.floats(0, 50), st.booleans()), max_size=12))
 def test_a_lease_is_free_exactly_when_unchanged_for_its_ttl(tmp_path, monkeypatch, steps):
-    """Whatever the looks (after some seconds, after a beat or without): by a simulated clock."""
+    """Reads after random seconds, with or without a renewal, by a simulated clock."""
     files, now = LocalFiles(tmp_path), 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     leases, beat = Leases(files), 0
     a_claim(files, "fit", ELSEWHERE, beat=0)
-    assert leases.held("fit") == ELSEWHERE
+    assert leases.holder("fit") == ELSEWHERE
     first_seen = now
     for seconds, beaten in steps:
         now += seconds
@@ -128,7 +128,7 @@ def test_a_lease_is_free_exactly_when_unchanged_for_its_ttl(tmp_path, monkeypatc
             beat += 1
             a_claim(files, "fit", ELSEWHERE, beat=beat)
             first_seen = now
-        assert (leases.held("fit") is None) == (now - first_seen >= 60.0)
+        assert (leases.holder("fit") is None) == (now - first_seen >= 60.0)
 
 
 def test_of_racing_processes_exactly_one_wins(any_uri):
@@ -140,13 +140,13 @@ def test_of_racing_processes_exactly_one_wins(any_uri):
     ended = Holder.here().model_copy(update={"started": "0"})
     for name in dead:
         a_claim(files, name, ended)
-    barrier, told = SPAWN.Barrier(2), SPAWN.Queue()
+    barrier, results = SPAWN.Barrier(2), SPAWN.Queue()
     racers = [
-        SPAWN.Process(target=race, args=(any_uri, fresh + dead, barrier, told)) for _ in range(2)
+        SPAWN.Process(target=race, args=(any_uri, fresh + dead, barrier, results)) for _ in range(2)
     ]
     for racer in racers:
         racer.start()
-    won = [told.get(timeout=60), told.get(timeout=60)]
+    won = [results.get(timeout=60), results.get(timeout=60)]
     for racer in racers:
         racer.join(60)
     assert sorted(won[0] + won[1]) == sorted(fresh + dead)
@@ -159,7 +159,7 @@ def test_of_racing_threads_exactly_one_wins(any_files):
 
         def take(name=f"fit-{turn}", barrier=barrier, won=won):
             barrier.wait()
-            if (lease := Leases(any_files).take(name)) is not None:
+            if (lease := Leases(any_files).acquire(name)) is not None:
                 won.append(lease)
 
         threads = [threading.Thread(target=take) for _ in range(4)]
@@ -170,48 +170,48 @@ def test_of_racing_threads_exactly_one_wins(any_files):
         assert len(won) == 1
 
 
-def test_a_killed_holder_frees_at_once_on_its_host(tmp_path, holding):
+def test_the_lease_of_a_killed_process_is_free_at_once_on_its_host(tmp_path, holding):
     process, _, _ = holding(str(tmp_path), "fit")
     leases = Leases(LocalFiles(tmp_path))
-    holder = leases.held("fit")
+    holder = leases.holder("fit")
     assert holder.pid == process.pid
-    assert leases.take("fit") is None
+    assert leases.acquire("fit") is None
     process.kill()
-    while not holder.is_dead():  # its parent has not noticed: it is a zombie now
+    while not holder.is_dead():  # the killed process is a zombie until its parent waits for it
         time.sleep(0.01)
-    lease = leases.take("fit")
-    assert lease.taken_over == holder
+    lease = leases.acquire("fit")
+    assert lease.previous_holder == holder
 
 
-def test_a_suspended_holder_loses_its_lease_and_sees_it(tmp_path, holding):
-    process, told, end = holding(str(tmp_path), "fit", ttl_s=1.0)
+def test_a_suspended_holder_detects_the_loss_of_its_lease(tmp_path, holding):
+    process, results, end = holding(str(tmp_path), "fit", ttl_s=1.0)
     leases = Leases(LocalFiles(tmp_path))
     os.kill(process.pid, signal.SIGSTOP)
-    assert leases.take("fit") is None
+    assert leases.acquire("fit") is None
     began = time.monotonic()
-    while (lease := leases.take("fit")) is None:
+    while (lease := leases.acquire("fit")) is None:
         time.sleep(0.02)
     assert time.monotonic() - began >= 0.9
-    assert lease.taken_over.pid == process.pid
+    assert lease.previous_holder.pid == process.pid
     os.kill(process.pid, signal.SIGCONT)
     end.set()
-    assert told.get(timeout=60) is True
+    assert results.get(timeout=60) is True
     process.join(60)
-    assert leases.held("fit") == lease.holder
+    assert leases.holder("fit") == lease.holder
 
 
-def test_a_beat_sees_that_somebody_else_has_it(any_files):
-    lease = Leases(any_files).take("fit")
+def test_a_renewal_detects_another_holder(any_files):
+    lease = Leases(any_files).acquire("fit")
     a_claim(any_files, "fit", ELSEWHERE)
     assert not lease.lost
-    lease.beat()
+    lease.renew()
     assert lease.lost
     lease.release()
-    assert Leases(any_files).held("fit") == ELSEWHERE
+    assert Leases(any_files).holder("fit") == ELSEWHERE
 
 
-def test_what_cannot_be_renewed_is_lost_and_stays_so(tmp_path, monkeypatch, caplog):
-    lease = Leases(LocalFiles(tmp_path), ttl_s=0.4).take("fit")
+def test_a_lease_that_cannot_be_renewed_stays_lost(tmp_path, monkeypatch, caplog):
+    lease = Leases(LocalFiles(tmp_path), ttl_s=0.4).acquire("fit")
 
     def away(*_, **__):
         raise OSError("away")
@@ -220,7 +220,7 @@ def test_what_cannot_be_renewed_is_lost_and_stays_so(tmp_path, monkeypatch, capl
     while not lease.lost:
         time.sleep(0.02)
     monkeypatch.undo()
-    lease.beat()
+    lease.renew()
     assert lease.lost
     assert "was not renewed: away" in caplog.text
 
@@ -234,11 +234,11 @@ def test_a_process_that_reuses_a_pid_is_another_holder():
 
 
 def test_a_child_does_not_hold_its_parents_lease(tmp_path):
-    lease = Leases(LocalFiles(tmp_path), ttl_s=0.4).take("fit")
+    lease = Leases(LocalFiles(tmp_path), ttl_s=0.4).acquire("fit")
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, str(len(module._HEART._leases)).encode())
+        os.write(write, str(len(module._RENEWER._leases)).encode())
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 9) == b"0"
@@ -267,20 +267,20 @@ DAMAGED = {
 def test_a_damaged_claim_counts_as_free_and_is_logged(any_files, caplog, content):
     any_files.write("work/claims/fit.json", content.encode())
     leases = Leases(any_files)
-    assert leases.held("fit") is None
-    with leases.take("fit") as lease:
-        assert lease.taken_over is None
-        assert Leases(any_files).take("fit") is None
-        lease.beat()
+    assert leases.holder("fit") is None
+    with leases.acquire("fit") as lease:
+        assert lease.previous_holder is None
+        assert Leases(any_files).acquire("fit") is None
+        lease.renew()
         assert not lease.lost
     assert "a damaged claim counts as free" in caplog.text
     assert "work/claims/fit.json" in caplog.text
 
 
 def test_a_claim_that_is_damaged_under_its_holder_is_lost(any_files):
-    lease = Leases(any_files).take("fit")
+    lease = Leases(any_files).acquire("fit")
     any_files.write("work/claims/fit.json", b"")
-    lease.beat()
+    lease.renew()
     assert lease.lost
     lease.release()
     assert any_files.read("work/claims/fit.json") == b""
@@ -292,15 +292,15 @@ def test_no_claim_outlives_the_longest_time_to_live(tmp_path, monkeypatch, ttl):
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     files.write("work/claims/fit.json", (CLAIM % ("1", ttl)).encode())
     leases = Leases(files)
-    assert leases.held("fit") is not None
+    assert leases.holder("fit") is not None
     now += LONGEST_S - 1
-    assert leases.held("fit") is not None
+    assert leases.holder("fit") is not None
     now += 1
-    assert leases.held("fit") is None
+    assert leases.holder("fit") is None
 
 
 @pytest.mark.parametrize("ttl_s", [1e300, float("inf"), 7200.0])
-def test_a_lease_is_renewed_as_often_as_the_longest_time_to_live_asks(tmp_path, ttl_s):
-    with Leases(LocalFiles(tmp_path), ttl_s=ttl_s).take("fit") as lease:
-        assert lease.beat_s < LONGEST_S
-        assert Leases(LocalFiles(tmp_path)).held("fit") == lease.holder
+def test_a_lease_is_renewed_within_the_longest_time_to_live(tmp_path, ttl_s):
+    with Leases(LocalFiles(tmp_path), ttl_s=ttl_s).acquire("fit") as lease:
+        assert lease.renewal_s < LONGEST_S
+        assert Leases(LocalFiles(tmp_path)).holder("fit") == lease.holder

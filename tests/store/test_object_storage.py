@@ -52,7 +52,7 @@ def test_a_query_reads_a_store_on_s3(s3_store):
     assert found == [{"n": 4, "sized": True}]
 
 
-def test_a_query_survives_a_store_that_fails_now_and_then(s3_server, s3_store):
+def test_a_query_succeeds_despite_transient_errors(s3_server, s3_store):
     store = a_small_sweep(Store.open(s3_store))
     with s3_server.faulty(Faults(seed=4, refused=0.1, slow=0.1, delay_s=0.05)) as met:
         found = query(store, "select sum(label) ones from predictions").to_pylist()
@@ -62,35 +62,35 @@ def test_a_query_survives_a_store_that_fails_now_and_then(s3_server, s3_store):
 
 def test_the_commands_read_a_store_on_s3(s3_store):
     a_small_sweep(Store.open(s3_store))
-    told = w2s("table", "--store", s3_store, "--format", "json")
-    assert told.returncode == 0, told.stderr
-    assert "0.5" in told.stdout
-    told = w2s("query", "select count(*) n from runs", "--store", s3_store, "--format", "csv")
-    assert (told.returncode, told.stdout.split()) == (0, ["n", "4"]), told.stderr
-    told = w2s("explain", an_id("bad")[:6], "--store", s3_store)
-    assert told.returncode == 0, told.stderr
-    assert "out of memory" in told.stdout
-    told = w2s("status", "--store", s3_store)
-    assert told.returncode == 0, told.stderr
+    ended = w2s("table", "--store", s3_store, "--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    assert "0.5" in ended.stdout
+    ended = w2s("query", "select count(*) n from runs", "--store", s3_store, "--format", "csv")
+    assert (ended.returncode, ended.stdout.split()) == (0, ["n", "4"]), ended.stderr
+    ended = w2s("explain", an_id("bad")[:6], "--store", s3_store)
+    assert ended.returncode == 0, ended.stderr
+    assert "out of memory" in ended.stdout
+    ended = w2s("status", "--store", s3_store)
+    assert ended.returncode == 0, ended.stderr
 
 
-def test_a_store_that_cannot_be_reached_is_one_line(s3_store, monkeypatch):
+def test_an_unreachable_store_gives_a_one_line_error(s3_store, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
-    told = w2s("query", "from runs", "--store", s3_store)
-    assert told.returncode != 0
-    assert s3_store in told.stderr
-    assert "credentials" in told.stderr
-    assert "Traceback" not in told.stderr
+    ended = w2s("query", "from runs", "--store", s3_store)
+    assert ended.returncode != 0
+    assert s3_store in ended.stderr
+    assert "credentials" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 class Gcs:
-    """As much of the JSON API as conditional writes use: one bucket, and objects by generation."""
+    """The part of the JSON API that conditional writes use: one bucket, with generations."""
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[int, bytes, dict]] = {}
         self.failures: list[int] = []
-        """Statuses to answer with next, after having done what was asked."""
+        """Statuses of the next responses; the requests themselves are carried out."""
         self._generation = 100
         self._lock = threading.Lock()
 
@@ -101,7 +101,7 @@ class Gcs:
             if self.failures and environ["REQUEST_METHOD"] == "POST":
                 status, headers = self.failures.pop(), []
                 body = json.dumps({"error": {"code": status, "message": "lost"}}).encode()
-        start_response(f"{status} Said", [*headers, ("Content-Length", str(len(body)))])
+        start_response(f"{status} OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
     def _served(self, environ, parameters):
@@ -152,7 +152,7 @@ def gcs(monkeypatch):
     server.server_close()
 
 
-def test_conditions_on_gcs_go_by_generation(gcs):
+def test_conditional_writes_on_gcs_use_generations(gcs):
     files = open_files("gs://bucket/results")
     assert files.create("a/b", b"one\n\x00")
     assert not files.create("a/b", b"two")
@@ -168,7 +168,7 @@ def test_conditions_on_gcs_go_by_generation(gcs):
     assert gcs.objects == {}
 
 
-def test_of_many_writers_to_gcs_one_gets_through(gcs):
+def test_exactly_one_of_many_writers_to_gcs_succeeds(gcs):
     files = open_files("gs://bucket/results")
     files.create("first", b"")
     with ThreadPoolExecutor(4) as pool:
@@ -177,7 +177,7 @@ def test_of_many_writers_to_gcs_one_gets_through(gcs):
     assert gcs.objects["results/race"][1] == b"%d" % created.index(True)
 
 
-def test_a_write_to_gcs_whose_answer_was_lost_counts_as_done(gcs):
+def test_a_write_to_gcs_with_a_lost_response_counts_as_done(gcs):
     files = open_files("gs://bucket/results")
     gcs.failures.append(503)
     assert files.create("a", b"one")
@@ -186,9 +186,9 @@ def test_a_write_to_gcs_whose_answer_was_lost_counts_as_done(gcs):
 
 def test_leases_on_gcs(gcs):
     leases = Leases(open_files("gs://bucket/results"))
-    lease = leases.take("fit")
-    assert leases.take("fit") is None
-    lease.beat()
+    lease = leases.acquire("fit")
+    assert leases.acquire("fit") is None
+    lease.renew()
     assert not lease.lost
     lease.release()
-    assert leases.held("fit") is None
+    assert leases.holder("fit") is None

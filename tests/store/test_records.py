@@ -34,7 +34,7 @@ def test_times_are_kept_in_utc_so_that_they_compare_as_text():
         {"seconds": -1},
     ],
 )
-def test_what_is_no_record_is_refused(changes):
+def test_invalid_records_are_refused(changes):
     with pytest.raises(ValidationError):
         a_record(**changes)
 

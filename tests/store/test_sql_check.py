@@ -1,4 +1,4 @@
-"""A query can't write, whatever it says: not even to the files that it reads."""
+"""No query can write, not even to the files that it reads."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def store(tmp_path_factory) -> Store:
 
 
 @pytest.mark.parametrize("sql", WRITING)
-def test_what_writes_is_refused_and_no_file_changes(store, sql):
+def test_statements_that_write_are_refused_and_change_no_file(store, sql):
     file = Path(store.uri) / "runs" / an_id("run") / "metrics.parquet"
     before = file.read_bytes()
     with pytest.raises(QueryError) as refused:
@@ -103,7 +103,7 @@ def test_what_writes_is_refused_and_no_file_changes(store, sql):
 
 
 @pytest.mark.parametrize("sql", READING)
-def test_what_reads_is_answered(store, sql):
+def test_queries_that_read_are_answered(store, sql):
     query(store, sql)
 
 
@@ -134,8 +134,8 @@ WORDS = [
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)))
-def test_whatever_passes_the_check_writes_nothing(sql):
-    """What is let through is run on a connection that could write, and leaves no file."""
+def test_no_accepted_query_writes(sql):
+    """Accepted queries run on a connection that could write, and leave no file."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
@@ -166,7 +166,7 @@ def test_a_query_that_takes_too_long_is_ended(store, sql):
     assert time.monotonic() - began < 60
 
 
-def test_a_limit_of_time_holds_while_rows_are_read(store):
+def test_the_time_limit_applies_while_rows_are_read(store):
     with (
         pytest.raises(QueryError, match="took longer than its time limit"),
         stream(store, "select * from range(1_000_000_000_000)", timeout_s=0.3) as rows,
@@ -185,7 +185,7 @@ def test_a_query_leaves_no_thread_and_no_handler_behind(store):
 
 
 def is_waiting_for_signals(pid: int) -> bool:
-    """Whether a process has the two sockets by which a query is ended."""
+    """Whether a process has the two sockets that interrupt a query."""
     links = []
     for name in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
@@ -207,11 +207,11 @@ def test_ctrl_c_ends_a_query(store):
             until(lambda: is_waiting_for_signals(running.pid))
             time.sleep(0.5)
             running.send_signal(signal.SIGINT)
-            _, said = running.communicate(timeout=60)
+            _, stderr = running.communicate(timeout=60)
         finally:
             running.kill()
     assert running.returncode == 130
-    assert said == "stopped; the same command goes on from here\n"
+    assert stderr == "stopped; run the same command again to resume\n"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_ctrl_c_ends_a_query(store):
         "select repeat('x', 3000000) as a from range(10000)",
     ],
 )
-def test_a_query_that_takes_too_much_memory_is_one_line(store, sql):
+def test_a_query_that_needs_too_much_memory_gives_a_one_line_error(store, sql):
     code = (
         "import resource, sys\nfrom w2s_ray.cli import app\n"
         "try:\n    app(sys.argv[1:])\nfinally:\n"
@@ -230,8 +230,8 @@ def test_a_query_that_takes_too_much_memory_is_one_line(store, sql):
     )
     command = [sys.executable, "-c", code, "query", sql, "--format", "csv", "--store", store.uri]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    *said, peak = ran.stderr.splitlines()
+    *stderr, peak = ran.stderr.splitlines()
     assert ran.returncode == 2, ran.stderr
-    assert len(said) == 1
-    assert "memory" in said[0] or "string size" in said[0]
+    assert len(stderr) == 1
+    assert "memory" in stderr[0] or "string size" in stderr[0]
     assert int(peak) < 3_000_000

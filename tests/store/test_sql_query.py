@@ -51,7 +51,7 @@ def filled(store: Store) -> Store:
 
 @pytest.fixture(scope="module", params=["folder", "folder, compacted", "s3", "s3, compacted"])
 def store(request, tmp_path_factory):
-    """A store that is only read: what it answers depends neither on its place nor on a catalog."""
+    """A store that is only read; query results depend neither on its location nor on a catalog."""
     if request.param.startswith("folder"):
         made = filled(Store.open(tmp_path_factory.mktemp("store") / "results"))
         yield compacted(made) if "compacted" in request.param else made
@@ -72,7 +72,7 @@ def own(tmp_path) -> Store:
 
 
 def compacted(store: Store) -> Store:
-    """With all but the failed run in the catalog."""
+    """The store with all but the failed run in the catalog."""
     assert compact(store.files).added >= 3
     return store
 
@@ -82,7 +82,7 @@ def rows(store: Store, sql: str, **options) -> list[tuple]:
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
-def test_runs_hold_every_run_as_it_stands(store):
+def test_runs_has_the_latest_record_of_every_run(store):
     found = rows(store, "select id, status, reason, test_accuracy from runs order by status, id")
     done = sorted([(an_id("run"), 0.75), (an_id("two"), 0.75), (an_id("study"), None)])
     assert found == [
@@ -91,7 +91,7 @@ def test_runs_hold_every_run_as_it_stands(store):
     ]
 
 
-def test_runs_have_their_recipe_flat_and_as_json(store):
+def test_runs_has_the_recipe_as_columns_and_as_json(store):
     sql = f"""select task, model, labels, loss, seed, lr, tuning, steps,
               recipe->>'$.training.epochs', summary->>'steps' from runs where id = '{an_id("run")}'
            """
@@ -100,12 +100,12 @@ def test_runs_have_their_recipe_flat_and_as_json(store):
     ]
 
 
-def test_an_odd_figure_hides_no_other_run(own):
+def test_a_record_with_a_wrong_type_affects_no_other_row(own):
     own.write_run(a_record("odd", recipe=a_recipe(seed="seven"), accuracy=None))
     assert rows(own, "select count(*), count(seed) from runs") == [(5, 3)]
 
 
-def test_predictions_carry_run_and_label(store):
+def test_predictions_have_their_run_and_label(store):
     sql = f"""select run_id, example_id, part, probability, label from predictions
               where run_id = '{an_id("two")}' order by example_id"""
     id_ = an_id("two")
@@ -116,7 +116,7 @@ def test_predictions_carry_run_and_label(store):
     ]
 
 
-def test_predictions_without_a_kept_split_have_no_label(tmp_path):
+def test_predictions_without_a_stored_split_have_no_label(tmp_path):
     store = Store.open(tmp_path)
     store.write_run(a_record(), predictions=some_predictions())
     assert rows(store, "select distinct label from predictions") == [(None,)]
@@ -145,12 +145,12 @@ def test_an_empty_store_has_every_view(tmp_path, view):
     assert rows(store, f"select * from {view}") == []
 
 
-def test_no_store_is_said_to_be_none(tmp_path):
+def test_a_missing_store_raises_an_error(tmp_path):
     with pytest.raises(StoreError, match="there are no results at"):
         query(Store.open(tmp_path / "nothing"), "from runs")
 
 
-def test_extra_tables_are_made_only_when_named(store):
+def test_extra_tables_are_computed_only_when_a_query_names_them(store):
     made = []
 
     def pgr() -> pa.Table:
@@ -188,7 +188,7 @@ def test_unnamed_views_are_not_read(own, tmp_path, caplog):
         "select * from query_table('runs')",
     ],
 )
-def test_what_reads_is_allowed(store, sql):
+def test_queries_that_only_read_are_allowed(store, sql):
     assert query(store, sql).num_columns > 0
 
 
@@ -315,7 +315,7 @@ def attacked(tmp_path_factory) -> Store:
 
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
-def test_what_does_more_than_read_is_refused_in_one_line(attacked, sql):
+def test_queries_that_do_more_than_read_are_refused_in_one_line(attacked, sql):
     secret_variable = pa.table({"a": [1]})  # DuckDB must not find it
     parent = Path(attacked.uri).parent
     before = {path: path.stat().st_mtime_ns for path in parent.rglob("*")}
@@ -339,7 +339,7 @@ def test_memory_is_bounded_and_the_rest_goes_to_a_folder_that_is_removed(own, mo
     assert list(spill.iterdir()) == []
 
 
-def test_an_unknown_column_is_answered_with_the_known_ones(store):
+def test_the_error_for_an_unknown_column_lists_the_columns(store):
     with pytest.raises(QueryError) as caught:
         query(store, "select test_acuracy from runs")
     message = str(caught.value)
@@ -350,7 +350,7 @@ def test_an_unknown_column_is_answered_with_the_known_ones(store):
             query(store, sql)
 
 
-def test_an_unknown_table_is_answered_with_the_known_ones(store):
+def test_the_error_for_an_unknown_table_lists_the_tables(store):
     for sql in ("select * from run", "describe run", "select * from run join runs using (id)"):
         with pytest.raises(
             QueryError,
@@ -361,7 +361,7 @@ def test_an_unknown_table_is_answered_with_the_known_ones(store):
 
 
 @pytest.mark.parametrize("folder", ["a=b", "it's", "x[1]*?"])
-def test_a_folder_may_be_called_what_it_likes(tmp_path, folder):
+def test_a_folder_may_have_any_name(tmp_path, folder):
     store = filled(Store.open(tmp_path / folder / "results"))
     for _ in range(2):  # the second time from the catalog
         assert rows(store, "select count(distinct run_id), sum(label) from predictions") == [(2, 2)]

@@ -13,7 +13,7 @@ ONE, TWO = (
 )
 
 
-def test_a_derived_table_comes_back_and_the_last_one_stays(any_store):
+def test_a_cached_table_is_read_and_replaced(any_store):
     assert any_store.cache.read("intervals") is None
     any_store.cache.write("intervals", ONE)
     assert any_store.cache.read("intervals") == ONE
@@ -23,24 +23,24 @@ def test_a_derived_table_comes_back_and_the_last_one_stays(any_store):
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"not Parquet at all", None])
-def test_a_damaged_one_is_none_with_a_warning(any_store, caplog, damage):
+def test_a_damaged_cached_table_is_none_with_a_warning(any_store, caplog, damage):
     any_store.cache.write("intervals", ONE)
     path = "catalog/derived/intervals.parquet"
     whole = any_store.files.read(path)
     any_store.files.write(path, whole[: len(whole) // 2] if damage is None else damage)
     with caplog.at_level(logging.WARNING):
         assert any_store.cache.read("intervals") is None
-    assert "intervals.parquet is damaged and is computed anew" in caplog.text
+    assert "intervals.parquet is damaged and is computed again" in caplog.text
     any_store.cache.write("intervals", ONE)
     assert any_store.cache.read("intervals") == ONE
 
 
-def test_a_derived_table_is_no_run_and_no_sweep(any_store):
+def test_a_cached_table_is_not_listed_as_a_run_or_sweep(any_store):
     any_store.cache.write("intervals", ONE)
     assert any_store.all_done() == set()
     assert any_store.manifests.sweeps() == []
 
 
 def test_a_name_that_is_a_path_is_refused(any_store):
-    with pytest.raises(StoreError, match="is no name"):
+    with pytest.raises(StoreError, match="can't name a"):
         any_store.cache.write("../runs", ONE)

@@ -12,10 +12,12 @@ def compact(sweep_file: OptionalSweepFile = None, store: StoreOption = None) -> 
 
     results = open_snapshot(store, optional_sweep(sweep_file))
     done = compaction.compact(results.files)
-    left = f"; {done.left} at work or just ended are read from their own files" if done.left else ""
+    rest = f"; {done.not_copied} running or just ended are read from their own files"
+    if not done.not_copied:
+        rest = ""
     output_console().print(
         f"{results.uri}: {_count(done.added, 'run')} added, {done.runs} in the catalog "
-        f"({_count(done.segments, 'segment')}, {done.bytes / 1e6:.1f} MB){left}",
+        f"({_count(done.segments, 'segment')}, {done.bytes / 1e6:.1f} MB){rest}",
         soft_wrap=True,
     )
 

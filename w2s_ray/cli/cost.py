@@ -26,7 +26,7 @@ def cost(
     currency: CurrencyOption = None,
     format: FormatOption = "table",
 ) -> None:
-    """Show what a sweep has cost so far, beside the estimate, and what each cell cost."""
+    """Show the cost of a sweep so far beside its estimate, and the cost of each cell."""
     from w2s_ray.cli.cost_options import device_of
     from w2s_ray.cli.cost_view import print_bill
     from w2s_ray.config.budget import read_price

@@ -1,6 +1,6 @@
 """Parses the command-line options about devices, prices and budgets.
 
-Owns their checks. It computes nothing.
+Owns the checks of these options. It computes no estimates.
 """
 
 from __future__ import annotations

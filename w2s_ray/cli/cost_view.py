@@ -1,6 +1,6 @@
-"""What `w2s cost` prints: the bill beside the estimate, by role and model, and each cell's cost.
+"""The output of `w2s cost`: the bill beside the estimate, by role and model, and each cell's cost.
 
-Owns wording and units. Computes neither bill nor estimate.
+Owns texts and units. It computes neither bill nor estimate.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _flops_per_run(estimate: PlanEstimate) -> dict[tuple[str, str], float]:
 
 
 def _done_flops(bill: Bill, run_flops: dict[tuple[str, str], float]) -> tuple[float, float]:
-    """FLOPs of the runs that are done, and their device seconds, where both are known."""
+    """FLOPs of done runs, and their device seconds, for runs with both."""
     known = [row for row in bill.spent if (row.what, row.model) in run_flops and row.runs]
     return (
         sum(run_flops[row.what, row.model] * row.runs for row in known),
@@ -159,8 +159,8 @@ def _lines(
     if estimate.device_seconds:
         lines.append(f"estimated for the whole plan: {hours(estimate.device_seconds)}")
     lines.append(
-        "device time is measured from the moment a fit has its device, setting up included; a "
-        "cell counts its supervisors, ceilings and study in full, whoever shares them"
+        "device time is measured from the moment a fit has its device, setup included; a cell "
+        "counts its supervisors, ceilings and study in full, even if other cells share them"
     )
     return lines
 

@@ -22,14 +22,14 @@ DEBUG = "W2S_DEBUG"
 """Environment variable that adds the traceback to the one line of an `InputError`."""
 
 ENVIRONMENT = {
-    errno.ENOSPC: "free some space; the same command goes on from here",
-    errno.EDQUOT: "free some of your quota; the same command goes on from here",
-    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: "free some space, then run the same command again to resume",
+    errno.EDQUOT: "free some of your quota, then run the same command again to resume",
+    errno.EROFS: "name a writable folder",
     errno.EMFILE: "allow more open files (ulimit -n 65536)",
-    errno.ENFILE: "the machine has no open files left; end what holds them",
-    errno.ENOMEM: "the machine has no memory left; end what holds it",
+    errno.ENFILE: "the machine's limit of open files is reached; end the processes that hold them",
+    errno.ENOMEM: "the machine has no free memory; end the processes that use it",
 }
-"""System errors that the machine causes rather than a bug -> the remedy."""
+"""System errors whose cause is the machine and not a bug -> the remedy."""
 
 BUG = (
     "This is a bug in w2s_ray: please report it to its maintainers with the traceback above, the "
@@ -48,7 +48,7 @@ def error_boundary() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
+        typer.echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except BrokenPipeError:
         if pipe_closed():

@@ -115,7 +115,7 @@ def _row(group: GroupEstimate, device: Device | None, price: Price | None) -> li
         f"{size(each.memory.total)} {layout(group.execution)}",
     ]
     if device is not None:
-        too_large = "" if group.fits else " (doesn't fit as it is set)"
+        too_large = "" if group.fits else " (doesn't fit with its settings)"
         smallest = group.smallest.text if group.smallest else "nothing tried fits"
         share = f"{group.gpu_fraction:.2g}" if group.gpu_fraction is not None else "–"
         texts += [smallest + too_large, share, hours(group.device_seconds or 0.0)]
@@ -157,8 +157,9 @@ def _lines(estimate: PlanEstimate, device: Device | None, price: Price | None) -
     )
     lines.append(f"tokens: {lengths}" if lengths else "tokens: none known")
     lines.append(
-        "every run is taken to its schedule's end, trials and refits at the declared settings; "
-        f"start-up isn't counted; a device needs {size(RESERVE)} beside the memory shown"
+        "every run is assumed to train to its schedule's end, trials and refits with the declared "
+        f"settings; start-up isn't counted; a device needs {size(RESERVE)} in addition to the "
+        "memory shown"
     )
     unknown = [
         Text.assemble(("not estimated", "yellow"), f" {model}: {reason}")

@@ -1,4 +1,4 @@
-"""What `w2s explain` prints: a run's whole recipe and outcome, or why two runs differ."""
+"""The output of `w2s explain`: a run's whole recipe and outcome, or why two runs differ."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def print_run(store: Store, prefix: str, *, console: PlainConsole) -> None:
         "bytes",
     ):
         table.add_row(f"  {key}", _text(getattr(record, key)))
-    first = record.recipe.get("warm_start") or []
+    warm_start = record.recipe.get("warm_start") or []
     for parent in record.parents:
-        relation = "labels from" if parent in record.labelled_by else "begins with"
-        table.add_row("  first tries from" if parent in first else f"  {relation}", parent)
+        relation = "labels from" if parent in record.labelled_by else "initial weights from"
+        table.add_row("  warm start from" if parent in warm_start else f"  {relation}", parent)
     console.print(table, soft_wrap=True)
     if record.summary.get("repeats"):
         console.print(
@@ -69,7 +69,7 @@ def print_run(store: Store, prefix: str, *, console: PlainConsole) -> None:
 
 
 def print_difference(store: Store, first: str, second: str, *, console: PlainConsole) -> None:
-    """Print the settings in which two runs differ, and in which of their ancestors.
+    """Print the settings in which two runs differ, and those of their differing supervisors.
 
     Raises:
         StoreError: as for `print_run`.

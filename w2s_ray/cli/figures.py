@@ -71,14 +71,14 @@ def _formats(text: str) -> tuple[Format, ...]:
     """The formats in a comma-separated list.
 
     Raises:
-        InputError: an unknown one, or none.
+        InputError: an unknown format, or none.
     """
     from w2s_ray.report.figures import FORMATS
 
-    given = [word.strip() for word in text.split(",") if word.strip()]
-    unknown = [word for word in given if word not in FORMATS]
-    if unknown or not given:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in FORMATS]
+    if unknown or not words:
         raise InputError(
             f"--format is {text!r}; choose among {', '.join(FORMATS)}, separated by commas"
         )
-    return tuple(known for known in FORMATS if known in given)
+    return tuple(known for known in FORMATS if known in words)

@@ -43,11 +43,11 @@ def submit(
     ] = False,
     env: Annotated[
         list[str] | None,
-        typer.Option(help="A variable that the job gets from here; repeatable.", metavar="NAME"),
+        typer.Option(help="A variable to copy to the job; repeatable.", metavar="NAME"),
     ] = None,
     image_has_package: Annotated[
         bool,
-        typer.Option("--image-has-package", help="Don't send this installation's w2s_ray along."),
+        typer.Option("--image-has-package", help="Don't send this installation of w2s_ray."),
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Don't follow the log.")] = False,
     budget: BudgetOption = None,
@@ -91,7 +91,7 @@ def cancel(
     elif sweep is not None:
         _cancel_drivers(sweep, open_store(store, sweep))
     else:
-        raise InputError(f"{target} is no sweep file; for a job, say where: --address URL")
+        raise InputError(f"{target} is not a sweep file; to cancel a job, add --address URL")
 
 
 def _submit(job: Submission, *, sweep_file: Path, address: str, package: bool, detach: bool) -> int:
@@ -119,7 +119,7 @@ def _submit(job: Submission, *, sweep_file: Path, address: str, package: bool, d
     try:
         code = follow(jobs, job_id, write=_write_log, say=_print_status)
     except KeyboardInterrupt:
-        _print_status(f"\ndetached, job {job_id} goes on: {hint}")
+        _print_status(f"\ndetached, job {job_id} continues: {hint}")
         return 0
     if code:
         _print_status(f"job {job_id} ended with exit code {code}")
@@ -143,10 +143,10 @@ def _cancel_drivers(sweep: Sweep, store: Store) -> None:
     if running:
         named = ", ".join(f"process {driver.holder.pid} on {driver.host}" for driver in running)
         raise InputError(
-            f"stop requested, and not ended in time: {named}; wait and give the command again, or "
-            "end it there with `kill -9`: results are safe, and `w2s run` goes on from here"
+            f"stop requested, and not ended in time: {named}; wait and run the command again, or "
+            "end the process there with `kill -9`: results are safe, and `w2s run` resumes"
         )
-    _print_status(f"stopped; results are in {store.uri}, and `w2s run` goes on from here")
+    _print_status(f"stopped; results are in {store.uri}, and `w2s run` resumes")
 
 
 def _cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> None:
@@ -158,7 +158,7 @@ def _cancel_jobs(target: str, sweep: Sweep | None, *, address: str) -> None:
     if sweep is not None:
         job_ids = [str(job.submission_id) for job in jobs.under_way(sweep.name)]
         if not job_ids:
-            raise InputError(f"no job of {sweep.name} is under way at {jobs.address}")
+            raise InputError(f"no job of {sweep.name} is running at {jobs.address}")
     else:
         jobs.details(target)
         job_ids = [target]

@@ -28,7 +28,7 @@ TableFormatOption = Annotated[
 ]
 AcceleratorOption = Annotated[
     str | None,
-    typer.Option(help="What fits run on: H100, A100-80G, L4, ...", show_default=False),
+    typer.Option(help="The accelerator of fits: H100, A100-80G, L4, ...", show_default=False),
 ]
 AcceleratorsOption = Annotated[
     Path | None, typer.Option(help="A file with more accelerators.", show_default=False)
@@ -39,18 +39,18 @@ UtilisationOption = Annotated[
 PriceOption = Annotated[
     float | None,
     typer.Option(
-        help="What one device costs for an hour, with --currency.",
+        help="Price of one device hour, with --currency.",
         metavar="NUMBER",
         show_default=False,
     ),
 ]
 CurrencyOption = Annotated[
-    str | None, typer.Option(help="What prices are in: USD, EUR, ...", show_default=False)
+    str | None, typer.Option(help="Currency of the price: USD, EUR, ...", show_default=False)
 ]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
-        help="Start nothing new once the sweep has spent this: '12 device-hours', or '50 USD' with "
+        help="Start no new fits once the sweep has spent this: '12 device-hours', or '50 USD' with "
         "--price-per-hour and --currency.",
         show_default=False,
     ),
@@ -61,7 +61,7 @@ def check_choice(value: str, choices: Sequence[Choice], *, option: str) -> Choic
     """`value` as one of `choices`.
 
     Raises:
-        InputError: it is none of them.
+        InputError: it is not one of them.
     """
     for choice in choices:
         if choice == value:

@@ -34,12 +34,12 @@ def plan(
     cluster: Annotated[
         Path | None,
         typer.Option(
-            help="A cluster's file: refuse what none of its nodes can hold.", show_default=False
+            help="A Ray cluster file: refuse fits that its nodes can't run.", show_default=False
         ),
     ] = None,
     format: FormatOption = "table",
 ) -> None:
-    """Print what a sweep will run: fits of each kind, what it needs, takes and costs."""
+    """Print a sweep's runs by kind, their resources, and estimates of their time and cost."""
     from w2s_ray.cli.cost_options import device_of
     from w2s_ray.cli.plan_view import place_plan, print_plan
     from w2s_ray.config.budget import read_price

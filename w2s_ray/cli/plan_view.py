@@ -1,4 +1,4 @@
-"""What `w2s plan` prints: runs by kind, inputs, studies, resources and the estimate."""
+"""The output of `w2s plan`: runs by kind, inputs, studies, resources and the estimate."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def place_plan(
 ) -> tuple[Plan, list[str]]:
     """The plan with `gpus_per_worker: auto` resolved for a cluster or a device, if one is given.
 
-    The lines say why a fit gets a whole GPU, and how many fits of each model a cluster runs at
-    once.
+    The lines have the reasons why fits get whole GPUs, and the number of fits of each model that a
+    cluster runs at once.
 
     Raises:
         InputError: the cluster can't run a model's fits, there is no such file, or the memory of a
@@ -102,7 +102,7 @@ def place_plan(
 
 
 def _capacity(plan: Plan, nodes: Nodes, cluster_file: Path) -> list[str]:
-    """How many fits of each model run at once, by those that need the most resources."""
+    """The number of fits of each model that run at once, by the fits with the largest needs."""
     gpus, lines = nodes.total("GPU") > 0, list[str]()
     for model in plan.sweep.models:
         of_model = [f.execution for f in plan.fits.values() if f.source.name == model.label]
@@ -182,13 +182,13 @@ def _studies(plan: Plan, done: Collection[str]) -> list[str]:
         lines.append(
             f"study {study.id[:8]}: {study.method} on {study.cells}: {state}, "
             f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}"
-            f"{_extras(recipe)}, settles {cells} cells"
+            f"{_extras(recipe)}, chooses settings for {cells} cells"
         )
     return lines
 
 
 def _extras(recipe: StudyRecipe) -> str:
-    """A second objective, choices between kinds, and warm starts, where a study has them."""
+    """A study's second objective, choices between kinds, and warm starts, if it has them."""
     kinds = [
         f", {path} one of {'/'.join(declared.kinds())}"
         for path, declared in recipe.space.items()
@@ -199,7 +199,7 @@ def _extras(recipe: StudyRecipe) -> str:
         (
             " and cost" if recipe.cost else "",
             *kinds,
-            f", begins with what {first} found" if first else "",
+            f", warm start from {first}" if first else "",
         )
     )
 
@@ -212,7 +212,7 @@ def _needs(plan: Plan, done: Collection[str]) -> list[str]:
             e = fit.execution
             match e.gpus_per_worker:
                 case None:
-                    gpus = "a GPU where there is one"
+                    gpus = "a GPU if there is one"
                 case "auto":
                     gpus = "a share of a GPU by memory (--accelerator or --cluster: which)"
                 case share:

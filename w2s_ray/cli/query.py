@@ -28,10 +28,10 @@ def query(
     out: Annotated[
         Path | None, typer.Option(help="Write to this file.", show_default=False)
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows.")] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.001, help="End the query after so many seconds.", metavar="SECONDS"),
+        typer.Option(min=0.001, help="Time limit of the query.", metavar="SECONDS"),
     ] = None,
     columns: Annotated[
         bool,
@@ -41,7 +41,7 @@ def query(
         ),
     ] = False,
 ) -> None:
-    """Answer a read-only SQL query from the store."""
+    """Run a read-only SQL query on a store."""
     from w2s_ray.cli.query_view import COLUMN_FORMATS, FORMATS, print_columns, print_query
 
     check_choice(format, COLUMN_FORMATS if columns else FORMATS, option="--format")

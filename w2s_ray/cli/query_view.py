@@ -1,4 +1,4 @@
-"""What `w2s query` prints or writes: the rows of a query in one of five formats, and the tables.
+"""The output of `w2s query`: the rows of a query in one of five formats, or the list of columns.
 
 An output file appears complete or not at all. Rows are written batch by batch, so that a result
 may be larger than memory; only the format `table` holds all rows.

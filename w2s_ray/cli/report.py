@@ -27,7 +27,7 @@ def report(
     sweep = optional_sweep(sweep_file)
     results = open_snapshot(store, sweep)
     if os.path.isdir(out) or not os.path.isdir(out.parent):
-        raise InputError(f"--out {out} is no file in a folder that exists; name one")
+        raise InputError(f"--out {out} is not a file in an existing folder; name one")
     content = page_content(Results(results), None if sweep is None else [sweep.name])
     page = to_html(content).encode()
     try:

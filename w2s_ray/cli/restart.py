@@ -24,7 +24,7 @@ def restart(dead: str) -> NoReturn:
     """
     restarts = int(os.environ.get(COUNT, "0"))
     is_last = restarts >= MAX_RESTARTS
-    action = "too often; the same command goes on from here" if is_last else "restarting"
+    action = "too often; run the same command again to resume" if is_last else "restarting"
     cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
     print(f"{cursor}Ray's {dead} on this machine has died: {action}", file=sys.stderr, flush=True)
     sys.stdout.flush()

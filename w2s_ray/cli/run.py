@@ -36,7 +36,7 @@ def run(
     price_per_hour: PriceOption = None,
     currency: CurrencyOption = None,
 ) -> None:
-    """Run a sweep, or what is left of it, and print its table. Ctrl-C stops it cleanly."""
+    """Run or resume a sweep, and print its table. Ctrl-C stops it cleanly."""
     from w2s_ray.cli.cost_options import budget_of
     from w2s_ray.cli.restart import restart
     from w2s_ray.cli.tables_view import print_table
@@ -56,7 +56,7 @@ def run(
     )
     console = PlainConsole(stderr=True, soft_wrap=True)
     if outcome.spent is not None:
-        console.print(f"{outcome.spent}; {outcome.left} fits are left undone, trials included")
+        console.print(f"{outcome.spent}; {outcome.left} fits are not done, trials included")
     if outcome.stopped is not None:
         _print_stopped(outcome, results, console)
         raise typer.Exit(130)
@@ -70,8 +70,8 @@ def _print_stopped(outcome: Outcome, store: Store, console: PlainConsole) -> Non
     assert outcome.stopped is not None
     more = " with a larger budget, or none," if outcome.stopped.startswith("its budget") else ""
     console.print(
-        f"stopped by {outcome.stopped}: {_done(outcome, store)}, and the same command{more} goes "
-        "on from here"
+        f"stopped by {outcome.stopped}: {_done(outcome, store)}; run the same command again{more} "
+        "to resume"
     )
 
 
@@ -82,7 +82,7 @@ def _print_outcome(outcome: Outcome, store: Store, console: PlainConsole) -> Non
     for run_id, reason in outcome.failed.items():
         console.print(Text.assemble(("failed", "red"), f" {run_id}: {reason}"))
     if outcome.blocked:
-        console.print(f"{len(outcome.blocked)} runs are blocked by those that failed")
+        console.print(f"{len(outcome.blocked)} runs are blocked by failed runs")
     if outcome.failed:
         console.print(
             f"`w2s explain RUN --store {store.uri}` shows a run's traceback; the same "

@@ -16,13 +16,13 @@ def status(
     store: StoreOption = None,
     format: FormatOption = "table",
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again and again, until the sweep ends.")
+        bool, typer.Option("--watch", help="Update the display until the sweep ends.")
     ] = False,
     every: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")
+        float, typer.Option(min=0.1, help="Seconds between two updates of --watch.")
     ] = 2.0,
 ) -> None:
-    """Show how far a sweep is: runs running, waiting and why, failed and why, time left."""
+    """Show a sweep's progress: running, waiting and failed runs with reasons, and time left."""
     check_choice(format, ("table", "json"), option="--format")
     console = output_console()
     if sweep_file is not None:
@@ -33,7 +33,7 @@ def status(
         every_s = every if watch else None
         print_sweep_status(sweep, results, every_s=every_s, format=format, console=console)
     elif watch:
-        raise InputError("--watch looks at one sweep; name its file")
+        raise InputError("--watch is for one sweep; name its file")
     else:
         from w2s_ray.cli.store_view import print_store_status
 

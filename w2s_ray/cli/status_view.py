@@ -1,4 +1,4 @@
-"""What `w2s status` prints of a sweep, once or repeatedly."""
+"""The output of `w2s status` for a sweep, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -121,14 +121,14 @@ def _driver(driver: Driver) -> Text:
 
 
 def _next_step(status: Status) -> list[Text]:
-    """How the sweep continues where no driver is running."""
+    """How to continue the sweep if no driver is running."""
     match status.state:
         case "untouched":
             return [Text("nothing has run yet; `w2s run` with this sweep file starts it")]
         case "unfinished":
-            return [Text("no driver is running; the same command goes on", style="yellow")]
+            return [Text("no driver is running; `w2s run` resumes the sweep", style="yellow")]
         case "failed":
-            return [Text("no driver is running; the same command tries failed runs again")]
+            return [Text("no driver is running; `w2s run` tries the failed runs again")]
         case _:
             return []
 
@@ -137,10 +137,11 @@ def _remaining(left: Remaining) -> Text:
     time_left = f"about {clock(left.seconds)}, " if left.seconds is not None else ""
     text = (
         f"left: {time_left}{left.device_seconds:.0f} device seconds and {left.flops:.2g} training "
-        f"FLOPs for at most {_fits(left.fits)}; estimated from what {_fits(left.from_fits)} took"
+        f"FLOPs for at most {_fits(left.fits)}; estimated from {left.from_fits} finished "
+        f"fit{'s' * (left.from_fits != 1)}"
     )
     if left.guessed:
-        text += f", the average of all for {_fits(left.guessed)} of models that have none finished"
+        text += f", by the overall mean for {_fits(left.guessed)} of models without a finished fit"
     return Text(text, style="dim")
 
 
@@ -168,7 +169,7 @@ def _running(status: Status) -> Table:
 
 def _waiting(status: Status) -> Table:
     """Reasons for waiting, and the runs that wait for each."""
-    table = _table("what", "runs", "who")
+    table = _table("what", "runs", "names")
 
     def reason(run: Waiting) -> tuple[str, str]:
         return run.why, run.said

@@ -1,4 +1,4 @@
-"""What `w2s status` prints of a whole store: runs by state, sweeps, drivers and failures."""
+"""The output of `w2s status` for a whole store: runs by state, sweeps, drivers and failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.store import Record, Store
-from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
+from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, read_driver_states
 
 _NOUNS = {"fit": ("fit", "fits"), "study": ("study", "studies")}
 """Kind of run -> singular and plural."""
@@ -30,14 +30,14 @@ def print_store_status(store: Store, *, format: str, console: PlainConsole) -> N
 def store_status(store: Store) -> dict[str, Any]:
     """The status of a store as JSON."""
     latest = {record.id: record for record in store.latest()}
-    liveness = LivenessMonitor()
+    monitor = LivenessMonitor()
     return {
         "store": store.uri,
         "runs": Counter(f"{_NOUNS[record.kind][1]} {record.status}" for record in latest.values()),
         "sweeps": {name: _cell_counts(store, name, latest) for name in store.manifests.sweeps()},
         "drivers": [
-            {**_driver(state), "alive": liveness.heart(state) != "silent"}
-            for state in heard(store.files)
+            {**_driver(state), "alive": monitor.liveness(state) != "dead"}
+            for state in read_driver_states(store.files)
         ],
         "failed": [_failed(record) for record in latest.values() if record.status == "failed"],
         "retried": sum((Counter(record.retries) for record in latest.values()), Counter[str]()),
@@ -58,7 +58,7 @@ def _print_table(status: Mapping[str, Any], console: PlainConsole) -> None:
         console.print(_failures(status["failed"]))
     if status["retried"]:
         causes = Counter(status["retried"]).most_common()
-        console.print(f"tried again: {', '.join(f'{cause} {count}' for cause, count in causes)}")
+        console.print(f"retried after: {', '.join(f'{cause} {count}' for cause, count in causes)}")
 
 
 def _counted(state: str, count: int) -> str:
@@ -68,7 +68,7 @@ def _counted(state: str, count: int) -> str:
 
 
 def _cell_counts(store: Store, name: str, latest: Mapping[str, Record]) -> dict[str, int]:
-    """How many cells a sweep has, and of how many all three runs are done."""
+    """Number of a sweep's cells, and of its cells whose three runs are all done."""
     cells = store.manifests.latest(name).cells
     complete = sum(
         cell.student is not None

@@ -27,7 +27,7 @@ def table(
         typer.Option("--pivot", help="A grid, weak by strong, for each task and method."),
     ] = False,
     cost: Annotated[
-        bool, typer.Option("--cost", help="What each row took, and its PGR per device hour.")
+        bool, typer.Option("--cost", help="Device time of each row, and its PGR per device hour.")
     ] = False,
 ) -> None:
     """Print the PGR table of a sweep, or of every sweep in a store."""
@@ -35,9 +35,11 @@ def table(
 
     check_choice(format, TABLE_FORMATS, option="--format")
     if by_seed + pivot + cost > 1:
-        raise InputError("give one of --by-seed, --pivot and --cost: the latter are over seeds")
+        raise InputError("give at most one of --by-seed, --pivot and --cost")
     if cost and format in ("csv", "json"):
-        raise InputError(f"--cost is no {format}; `w2s cost SWEEP --format json` has the figures")
+        raise InputError(
+            f"--cost has no format {format}; `w2s cost SWEEP --format json` prints the figures"
+        )
     sweep = optional_sweep(sweep_file)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)

@@ -1,4 +1,4 @@
-"""What `w2s table` and `w2s compare` print, in each format. Computes no figure."""
+"""The output of `w2s table` and `w2s compare` in each format. It computes no figures."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def print_comparisons(
     """Print comparisons of methods.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no comparisons.
     """
     if not comparisons:
         raise InputError(
-            f"nothing to compare: no sweep has a method beside {against!r}; add one to the sweep"
+            f"nothing to compare: no sweep has a method other than {against!r}; add one to a sweep"
         )
     match format:
         case "csv":
@@ -104,9 +104,9 @@ def print_sheets(sheets: Iterable[sheet.Sheet], *, format: str, console: PlainCo
 
 
 def _declared_models(store: Store, sweep: str, plan: Plan | None) -> tuple[str, ...]:
-    """The models of a sweep, weakest first, from its plan or from the file kept in the store.
+    """The models of a sweep, weakest first, from its plan or from the sweep file in the store.
 
-    Empty where the store has no file or one of another version, so that the order is unknown.
+    Empty if the order is unknown because that file belongs to another version.
     """
     try:
         declared = plan.sweep if plan else parse_sweep(store.manifests.latest(sweep).sweep_text)

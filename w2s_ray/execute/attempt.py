@@ -23,7 +23,7 @@ from w2s_ray.fits.outcome import outcome_record
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Record
 from w2s_ray.store.checkpoints import StoredCheckpoints
-from w2s_ray.store.damage import Damaged, note
+from w2s_ray.store.damage import Damaged, warn
 
 if TYPE_CHECKING:
     from w2s_ray.execute.progress_tracker import Command
@@ -48,7 +48,7 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
 
     def record_damage(damage: Damaged) -> None:
         """Record that a damaged checkpoint was set aside, beside the fit's record."""
-        note(damage)
+        warn(damage)
         if rank == 0:
             record = outcome_record(fit, status="stopped", cause="store", reason=str(damage))
             store.write_attempt(record)

@@ -60,7 +60,7 @@ class RunContext:
 
         False where another process holds it. A lease outlives its process by `lease_s` at most.
         """
-        lease = _leases(self.store, self.lease_s).take(run_id)
+        lease = _leases(self.store, self.lease_s).acquire(run_id)
         if lease is None:
             yield False
             return

@@ -29,7 +29,7 @@ def stored_split(store: Store, fingerprint: str) -> pa.Table:
 
 
 def check_rows(rows: pa.Table, store: Store, fingerprint: str) -> None:
-    """Refuse rows of `store` that aren't those of the split `fingerprint`.
+    """Refuse rows of `store` that don't match the split's fingerprint.
 
     Raises:
         InputError: they have another fingerprint.
@@ -41,7 +41,7 @@ def check_rows(rows: pa.Table, store: Store, fingerprint: str) -> None:
     if not whole:
         where = f"{store.uri}/splits/{fingerprint}/rows.parquet"
         raise InputError(
-            f"{where} holds other rows than those of the split {fingerprint}: it was damaged or "
-            "changed; move the folder away and run the sweep again, which writes the split anew "
-            "from the task's data"
+            f"{where} has other rows than the split {fingerprint}: it was damaged or changed; move "
+            "the folder away and run the sweep again, which writes the split again from the task's "
+            "data"
         )

@@ -248,7 +248,7 @@ def _kept(store: Store, record: Record, **results: Any) -> Record:
     """The record that is kept; if another process wrote one first, this attempt is recorded too."""
     first = store.write_run(record, **results)
     if first.environment.get("attempt") != record.environment.get("attempt"):
-        late = {"status": "stopped", "reason": "somebody else had finished it by then"}
+        late = {"status": "stopped", "reason": "another process finished it first"}
         store.write_attempt(record.model_copy(update=late))
     return first
 

@@ -1,7 +1,7 @@
-"""What came out: PGR, tables and frames from a store.
+"""Results of sweeps: PGR, tables, figures and data frames from a store.
 
-Owns the one definition of PGR and every figure shown to a reader. It knows stores, and nothing of
-torch, of Ray or of how a run was executed.
+Owns the one definition of PGR and all reported figures. It reads stores, and imports neither torch
+nor Ray.
 """
 
 from w2s_ray.report.results import Results, open_results, sql_tables

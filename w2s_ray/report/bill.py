@@ -1,7 +1,7 @@
-"""What a sweep has cost, beside what came of it: each cell's share of the spending, and its PGR.
+"""The cost of a sweep in device time, and of each of its cells beside the cell's PGR.
 
-Owns what a cell counts: its supervisor, ceiling, student and study in full, whoever shares them.
-The sums over records are `spent`'s. It knows no prices and no estimates.
+Owns the runs that a cell counts: its supervisor, ceiling, student and study in full, even if other
+cells share them. `status.spending` sums up the records. There are no prices and no estimates here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from w2s_ray.store import Cell
 
 @dataclass(frozen=True)
 class CellCost:
-    """What one row of the table took, over its seeds."""
+    """The device time of one row of the PGR table, over its seeds."""
 
     task: str
     weak: str
@@ -24,12 +24,13 @@ class CellCost:
     method: str
     student_seconds: float
     cell_seconds: float
-    """Of supervisors, ceilings, students and the trials of their study, whoever else uses them."""
+    """Time of supervisors, ceilings, students and the trials of their study, shared runs included.
+    """
     pgr: float | None
 
     @property
     def pgr_per_hour(self) -> float | None:
-        """PGR for each device hour of the cell."""
+        """PGR per device hour of the cell."""
         if self.pgr is None or not self.cell_seconds:
             return None
         return self.pgr / (self.cell_seconds / 3600)
@@ -37,19 +38,19 @@ class CellCost:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a sweep has cost so far."""
+    """The cost of a sweep so far."""
 
     spent: tuple[Spent, ...]
     cells: tuple[CellCost, ...]
 
     @property
     def device_seconds(self) -> float:
-        """All of it."""
+        """The sum of all device time."""
         return sum(row.total for row in self.spent)
 
 
 def bill(cells: Sequence[Cell], table: PgrTable, spending: Spending) -> Bill:
-    """The bill of a sweep's cells, whose runs have taken `spending`."""
+    """The bill of a sweep's cells, from the spending of their runs."""
     return Bill(spending.rows, tuple(_cells(cells, table, spending)))
 
 

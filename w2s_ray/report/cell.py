@@ -1,7 +1,7 @@
-"""One cell of the grid against the records: its accuracies, its label, and what it lacks.
+"""One cell of the grid with its records: its accuracies, its objective, and its missing runs.
 
-Owns the objective column: where a cell's own ground truth chose a student's setting or stopping
-point in any way, its objective is `oracle`. Averages nothing.
+Owns the objective column: if a cell's own ground truth chose a student's setting or stopping point
+in any way, its objective is `oracle`. It computes no means.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from w2s_ray.store import Cell, Objective, Record
 METRIC = "test_accuracy"
 """The figure of a record's summary that PGR is computed from."""
 ORACLE_STOPPED = "oracle_test_accuracy"
-"""The same of the fit, had ground truth on validation chosen when it stops."""
+"""The test accuracy of the fit if ground truth on validation rows had stopped it."""
 _NUMBER = (float, int)
 
 
 def accuracy(record: Record | None, *, figure: str = METRIC) -> float | None:
-    """Test accuracy of a done run; None where there is none."""
+    """Test accuracy of a done run, or None."""
     value = record.summary.get(figure) if record and record.status == "done" else None
     return float(value) if isinstance(value, _NUMBER) and math.isfinite(value) else None
 
 
 def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:
-    """What the cell's settings were chosen by: as declared, or `oracle`.
+    """The objective that chose the cell's settings: the declared one, or `oracle`.
 
-    A transfer cell that its study trained saw its own ground truth, and so did a student that was
-    stopped by it, trained on it, or taught by a simulated supervisor.
+    It is `oracle` if the study of a transfer cell trained this cell, or if the student was stopped
+    by ground truth, trained on it, or trained on labels of a simulated supervisor.
     """
     searched = cell.objective == "transfer" and cell.searched
     student = records.get(cell.student or "")
     stopping = (student.recipe.get("early_stopping") or {}) if student else {}
-    true = student is not None and student.labels == "ground_truth"
+    on_truth = student is not None and student.labels == "ground_truth"
     labels = (student.recipe.get("labels") or {}) if student else {}
-    taught = any(one["kind"] in ORACLES for one in labels.get("transforms") or ())
-    is_oracle = searched or stopping.get("oracle") or true or taught
+    simulated = any(one["kind"] in ORACLES for one in labels.get("transforms") or ())
+    is_oracle = searched or stopping.get("oracle") or on_truth or simulated
     return "oracle" if is_oracle else cell.objective
 
 
 def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:
-    """Which of the cell's three runs have no accuracy, and why not."""
+    """The cell's runs without an accuracy, each with the reason."""
     reasons = {
         "supervisor": _why_not(records.get(cell.supervisor)),
         "student": _why_no_student(cell, records),
@@ -52,7 +52,7 @@ def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:
 
 
 def _why_no_student(cell: Cell, records: Mapping[str, Record]) -> str | None:
-    """Why the student has no accuracy; of one that never ran, the run that blocks it."""
+    """Why the student has no accuracy; for one that never ran, the run that blocks it."""
     student = records.get(cell.student or "")
     if student is not None:
         return _why_not(student)
@@ -66,7 +66,7 @@ def _why_no_student(cell: Cell, records: Mapping[str, Record]) -> str | None:
 
 
 def _why_not(record: Record | None, *, metric: str | None = METRIC) -> str | None:
-    """Why a run has no `metric`, or None if it has."""
+    """Why a run has no `metric`; None if it has one."""
     if record is None:
         return "not run"
     if record.status != "done":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def column(meaning: str, *, as_text: bool = False) -> Any:
-    """A dataclass field that is a column; `as_text`: its cells are text whatever its type."""
+    """A dataclass field that is a column; `as_text`: its cells are text, whatever its type."""
     return field(metadata={"meaning": meaning, "as_text": as_text})
 
 

@@ -1,9 +1,8 @@
-"""Two methods over the tasks and pairs that both have: by how much they differ, and how surely.
+"""Comparisons of two methods over the tasks and pairs that both have.
 
-Owns which rows are compared, over which seeds, and what stays out and is counted. Both sides of a
-row are over the same seeds and test examples, so what these have in common cancels. Intervals are
-made in `report.differences`, tests in `report.signed_rank`. It knows nothing of how a comparison
-is shown.
+Owns which rows are compared, over which seeds, and which rows are left out and counted. Both
+figures of a row are over the same seeds and test examples, so effects that they share cancel.
+`report.differences` computes intervals, `report.signed_rank` p values. It renders nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +13,12 @@ from statistics import fmean, median
 
 from w2s_ray.errors import InputError
 from w2s_ray.report.comparison import Comparison, Quantity
-from w2s_ray.report.differences import Found, Rows, freedom_of_mean, intervals
+from w2s_ray.report.differences import (
+    DifferenceIntervals,
+    RowPairs,
+    freedom_of_mean,
+    intervals,
+)
 from w2s_ray.report.pgr import pgr
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.signed_rank import holm, signed_rank
@@ -25,7 +29,7 @@ from w2s_ray.store import Objective, Store
 Place = tuple[str, str, str]
 """Task, weak and strong model."""
 Gaps = Mapping[Group, RowIntervals | str]
-"""The intervals of rows, by the runs that they are over, or why there are none."""
+"""Runs of a row -> the row's intervals, or why there are none."""
 
 
 def compare(
@@ -43,22 +47,24 @@ def compare(
         raise InputError(
             f"no method {against!r} to compare with; there are {', '.join(sorted(methods))}"
         )
-    matches = list(_matches(table, against))
-    groups = {group for match in matches for pair in match.pairs for group in pair.groups}
+    method_pairs = list(_method_pairs(table, against))
+    groups = {group for methods in method_pairs for pair in methods.pairs for group in pair.groups}
     records = {r.id: r for r in store.latest({run for group in groups for run in group.runs})}
     gaps = Bootstrap(store, records).rows((), of_seeds=groups)
-    asked = [
-        _Question(match, quantity, gaps)
-        for match in matches
+    differences = [
+        _Difference(methods, quantity, gaps)
+        for methods in method_pairs
         for quantity in ("pgr", "student_accuracy")
     ]
-    found = intervals([question.rows for question in asked], store=store, records=records)
-    return _corrected([q.answered(within) for q, within in zip(asked, found, strict=True)])
+    found = intervals([each.rows for each in differences], store=store, records=records)
+    return _with_holm(
+        [each.comparison(within) for each, within in zip(differences, found, strict=True)]
+    )
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One method at one place, over the seeds that are compared."""
+    """One method at one place, over the compared seeds."""
 
     seeds: tuple[SeedRow, ...]
 
@@ -78,7 +84,7 @@ class _Side:
         )
 
     def pgr(self, gaps: Gaps) -> float | None:
-        """PGR of the means; None where the gap is not distinguishable from zero."""
+        """PGR of the means; None if the gap may not be above 0."""
         found = gaps[self.group]
         return pgr(
             fmean(row.weak_accuracy or 0.0 for row in self.seeds),
@@ -104,7 +110,7 @@ class _Pair:
         return self.ours.seeds[0].task
 
     def by_seed(self, quantity: Quantity) -> Mapping[int, float]:
-        """The difference with each seed; of PGR, as if every seed had the mean's gap."""
+        """The difference for each seed; for PGR, every seed is taken to have the mean gap."""
         gap = 1.0 if quantity == "student_accuracy" else self.theirs.gap
         return {
             one.seed: ((one.student_accuracy or 0.0) - (other.student_accuracy or 0.0)) / gap
@@ -119,8 +125,8 @@ class _Pair:
 
 
 @dataclass(frozen=True)
-class _Match:
-    """A sweep's method and the one it is compared with."""
+class _MethodPair:
+    """A sweep's method and the method that it is compared with."""
 
     sweep: str
     method: str
@@ -132,23 +138,23 @@ class _Match:
     missing: int
 
 
-def _matches(table: PgrTable, against: str | None) -> Iterator[_Match]:
+def _method_pairs(table: PgrTable, against: str | None) -> Iterator[_MethodPair]:
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
         methods = _methods(table, sweep)
         for other in methods if against is None else {against} & methods.keys():
             for name in methods:
                 if name != other:
-                    yield _matched(sweep, methods[name], methods[other])
+                    yield _method_pair(sweep, methods[name], methods[other])
 
 
 @dataclass(frozen=True)
 class _Method:
-    """A method's places, and how many of them its own ground truth keeps out."""
+    """A method's places, and those left out because their own ground truth chose a setting."""
 
     name: str
     objective: Objective
     complete: Mapping[Place, Mapping[int, SeedRow]]
-    """Complete seeds of each place that counts."""
+    """Compared place -> its complete seeds."""
     oracle: frozenset[Place]
     """Places left out."""
 
@@ -167,7 +173,7 @@ def _methods(table: PgrTable, sweep: str) -> dict[str, _Method]:
     return found
 
 
-def _matched(sweep: str, ours: _Method, theirs: _Method) -> _Match:
+def _method_pair(sweep: str, ours: _Method, theirs: _Method) -> _MethodPair:
     left_out = ours.oracle | theirs.oracle
     places = [place for place in {**theirs.complete, **ours.complete} if place not in left_out]
     pairs = []
@@ -177,7 +183,7 @@ def _matched(sweep: str, ours: _Method, theirs: _Method) -> _Match:
         if common:
             sides = (_Side(tuple(side[seed] for seed in common)) for side in (one, other))
             pairs.append(_Pair(*sides))
-    return _Match(
+    return _MethodPair(
         sweep=sweep,
         method=ours.name,
         against=theirs.name,
@@ -194,26 +200,26 @@ def _place(row: Row | SeedRow) -> Place:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """By how much two methods differ in one quantity."""
+class _Difference:
+    """The difference between two methods in one quantity."""
 
-    match: _Match
+    methods: _MethodPair
     quantity: Quantity
     gaps: Gaps
 
     @property
-    def differences(self) -> list[tuple[_Pair, float]]:
-        """Each pair that has the quantity on both sides, with the difference."""
-        found = ((pair, pair.difference(self.quantity, self.gaps)) for pair in self.match.pairs)
+    def by_pair(self) -> list[tuple[_Pair, float]]:
+        """Each pair whose two sides have the quantity, with the difference."""
+        found = ((pair, pair.difference(self.quantity, self.gaps)) for pair in self.methods.pairs)
         return [(pair, difference) for pair, difference in found if difference is not None]
 
     @property
-    def rows(self) -> Rows:
-        """The rows to draw, with the degrees of freedom that their mean has."""
-        pairs = [pair for pair, _ in self.differences]
+    def rows(self) -> RowPairs:
+        """The rows for the bootstrap, with the degrees of freedom of their mean."""
+        pairs = [pair for pair, _ in self.by_pair]
         scatter = [pair.by_seed(self.quantity) for pair in pairs]
         freedom = freedom_of_mean([pair.task for pair in pairs], scatter)
-        return Rows(
+        return RowPairs(
             self.quantity,
             tuple(
                 (replace(ours, freedom=freedom), replace(theirs, freedom=freedom))
@@ -221,25 +227,25 @@ class _Question:
             ),
         )
 
-    def answered(self, within: Found) -> Comparison:
-        """The comparison, without a correction for others."""
-        match, found = self.match, self.differences
+    def comparison(self, within: DifferenceIntervals) -> Comparison:
+        """The comparison with the given intervals, without Holm's correction."""
+        methods, found = self.methods, self.by_pair
         values = [difference for _, difference in found]
         test = signed_rank(values)
-        mean, middle = within.mean, within.median
+        of_mean, of_median = within.mean, within.median
         return Comparison(
-            sweep=match.sweep,
-            method=match.method,
-            against=match.against,
+            sweep=methods.sweep,
+            method=methods.method,
+            against=methods.against,
             quantity=self.quantity,
-            objective=match.objective,
-            against_objective=match.against_objective,
+            objective=methods.objective,
+            against_objective=methods.against_objective,
             mean=fmean(values) if values else None,
-            mean_low=mean.low if mean else None,
-            mean_high=mean.high if mean else None,
+            mean_low=of_mean.low if of_mean else None,
+            mean_high=of_mean.high if of_mean else None,
             median=median(values) if values else None,
-            median_low=middle.low if middle else None,
-            median_high=middle.high if middle else None,
+            median_low=of_median.low if of_median else None,
+            median_high=of_median.high if of_median else None,
             no_interval=within.reason,
             p=test.p,
             p_holm=None,
@@ -247,14 +253,14 @@ class _Question:
             rows=len(values),
             tasks=len({pair.task for pair, _ in found}),
             seeds=min((len(pair.ours.seeds) for pair, _ in found), default=0),
-            without_pgr=len(match.pairs) - len(values),
-            left_out=match.left_out,
-            missing=match.missing,
+            without_pgr=len(methods.pairs) - len(values),
+            left_out=methods.left_out,
+            missing=methods.missing,
         )
 
 
-def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """The same with Holm's correction over the methods compared with one in one quantity."""
+def _with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Add Holm's correction over all methods compared with one method in one quantity."""
     families: dict[tuple[str, str, str], list[Comparison]] = {}
     for one in comparisons:
         if one.p is not None:

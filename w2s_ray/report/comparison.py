@@ -21,34 +21,34 @@ class Comparison:
     sweep: str = column("the sweep that has both methods")
     method: str = column("the method")
     against: str = column("the method that it is compared with")
-    quantity: Quantity = column("what is compared: pgr or student_accuracy")
-    objective: Objective = column("what chose the method's settings")
-    against_objective: Objective = column("what chose the other's settings")
+    quantity: Quantity = column("the compared quantity: pgr or student_accuracy")
+    objective: Objective = column("the objective that chose the method's settings")
+    against_objective: Objective = column("the objective that chose the other method's settings")
     mean: float | None = column(
         "mean over rows (tasks and pairs) of the method's figure minus the other's"
     )
     mean_low: float | None = column(
-        "lower bound of the mean's 95 % bootstrap interval, these rows given: over test "
-        "examples, and over seeds where there are several"
+        "lower bound of the mean's 95 % bootstrap interval for these rows: over test examples, "
+        "and over seeds where there are several"
     )
-    mean_high: float | None = column("its upper bound")
+    mean_high: float | None = column("upper bound of the mean's 95 % bootstrap interval")
     median: float | None = column("median over rows of the same differences")
     median_low: float | None = column("lower bound of the median's 95 % bootstrap interval")
-    median_high: float | None = column("its upper bound")
+    median_high: float | None = column("upper bound of the median's 95 % bootstrap interval")
     no_interval: str | None = column("why there are no bounds")
     p: float | None = column(
-        "of Wilcoxon's signed-rank test over rows, two-sided; it takes rows as independent, "
-        "and is too small where many rows share a task"
+        "p value of Wilcoxon's signed-rank test over rows, two-sided; the test assumes independent "
+        "rows, and p is too small if many rows share a task"
     )
     p_holm: float | None = column(
-        "the same by Holm's correction for all methods compared with this one in this quantity"
+        "p with Holm's correction for all methods that are compared with `against` in this quantity"
     )
     no_p: str | None = column("why there is no p")
-    rows: int = column("tasks and pairs that are compared")
-    tasks: int = column("different tasks among them")
-    seeds: int = column("fewest seeds that a row is over")
-    without_pgr: int = column("rows left out for want of a gap to recover; 0 for accuracies")
+    rows: int = column("number of compared rows (a task and a pair each)")
+    tasks: int = column("number of different tasks among them")
+    seeds: int = column("smallest number of seeds of a row")
+    without_pgr: int = column("rows left out because they have no PGR; 0 for accuracies")
     left_out: int = column(
-        "rows left out since their own ground truth chose a setting, beside others"
+        "rows left out because their own ground truth chose a setting, if other rows remain"
     )
-    missing: int = column("rows left out since no seed is complete in both methods")
+    missing: int = column("rows left out because no seed is complete in both methods")

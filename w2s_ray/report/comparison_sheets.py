@@ -1,6 +1,6 @@
 """Comparisons of methods as sheets, CSV, JSON and Arrow.
 
-Owns the columns that readers see, their units and notes. Computes no figure.
+Owns the shown columns, their units and notes. It computes no figures.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _COLUMNS: tuple[SheetColumn[CellCost], ...] = (
 )
 WHOLE_CELL_NOTE = (
     "a whole cell is its supervisors, ceilings, students and the trials of its study over all "
-    "seeds, whoever shares them, in hours of one device"
+    "seeds, runs shared with other cells included, in hours of one device"
 )
 
 

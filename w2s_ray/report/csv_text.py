@@ -1,7 +1,7 @@
-"""CSV whose cells are data: no spreadsheet takes one for a formula, no terminal obeys one.
+"""CSV whose cells are plain data: no spreadsheet formulas, no control characters of terminals.
 
-Owns the writing of rows. A text that begins like a formula gets an apostrophe before it, which
-spreadsheets show as text; numbers are written as they are.
+Owns the writing of rows. A text that begins like a formula gets an apostrophe before it, so that
+spreadsheets treat it as text; numbers are written unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from w2s_ray.printable import printable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-"""What a formula begins with (https://owasp.org/www-community/attacks/CSV_Injection)."""
+"""First characters of formulas (https://owasp.org/www-community/attacks/CSV_Injection)."""
 
 
 class Writer:
@@ -26,7 +26,7 @@ class Writer:
         self._writer.writerow(map(_cell, names))
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write a line for each row; what a row lacks is empty."""
+        """Write a line for each row; missing values are empty."""
         self._writer.writerows([_cell(row.get(name)) for name in self._names] for row in rows)
 
 

@@ -1,7 +1,7 @@
-"""Intervals for mean and median differences over rows, from joint draws of both sides.
+"""Intervals for mean and median differences over rows, from joint draws of both methods.
 
-Owns how draws of rows become draws of a difference, and where the store keeps what came out. The
-rows are taken as given: seeds and test examples are resampled, tasks and pairs are not.
+Owns the computation of draws of a difference from draws of rows, and the cache of the intervals.
+Seeds and test examples are resampled; the rows, that is tasks and pairs, are fixed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from w2s_ray.store import Record, Store, StoreError
 from w2s_ray.store.tables import from_rows, schema
 
 TABLE = "differences-1"
-"""Where the store keeps them; another number where one of the same rows comes out differently."""
+"""Name of the cached table; change its number when the intervals of the same rows change."""
 _ROUNDING = 1e-9
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A quantity of rows, and the same rows of another method."""
+class RowPairs:
+    """A quantity, and the pairs of rows of two methods that are compared in it."""
 
     quantity: Quantity
     pairs: tuple[tuple[Group, Group], ...]
-    """Each row's runs, and those that it is compared with: of the same task, pair and seeds."""
+    """Runs of a row of either method; both rows have the same task, pair and seeds."""
 
     @property
     def key(self) -> str:
@@ -42,70 +42,75 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Intervals of a mean and of a median difference; None where a bound would be infinite."""
+class DifferenceIntervals:
+    """Intervals of a mean and of a median difference; None if a bound would be infinite."""
 
     mean: Interval | None
     median: Interval | None
     reason: str | None = None
-    """Why there is none."""
+    """Why there are no intervals."""
 
 
-def intervals(asked: Sequence[Rows], *, store: Store, records: Mapping[str, Record]) -> list[Found]:
-    """The intervals of each of `asked`; `records` hold every run of theirs.
+def intervals(
+    requests: Sequence[RowPairs], *, store: Store, records: Mapping[str, Record]
+) -> list[DifferenceIntervals]:
+    """The intervals of each of `requests`; `records` has all their runs.
 
-    What the store keeps is not drawn again.
+    Cached intervals are not computed again.
     """
-    kept = _kept(store)
-    new = [rows for rows in asked if rows.key not in kept]
+    cached = _read_cache(store)
+    new = [rows for rows in requests if rows.key not in cached]
     groups = {group for rows in new for pair in rows.pairs for group in pair}
     drawn = {
-        group: found if isinstance(found, str) else _Sides.of(found)
-        for group, found in row_draws(store, groups, records)
+        group: draws if isinstance(draws, str) else _FigureDraws.of(draws)
+        for group, draws in row_draws(store, groups, records)
     }
-    made = {rows.key: _of(rows, drawn) for rows in new}
-    if any(found.reason is None for found in made.values()):
-        _keep(store, kept | made)
-    return [made.get(rows.key) or kept[rows.key] for rows in asked]
+    computed = {rows.key: _intervals(rows, drawn) for rows in new}
+    if any(found.reason is None for found in computed.values()):
+        _write_cache(store, cached | computed)
+    return [computed.get(rows.key) or cached[rows.key] for rows in requests]
 
 
 def freedom_of_mean(tasks: Sequence[str], by_seed: Sequence[Mapping[int, float]]) -> int | None:
     """Degrees of freedom of the spread over seeds of a mean over rows; None: there is no spread.
 
     Rows of one task share their seeds, and different tasks are independent, so it is Welch's
-    approximation (1947) for a sum over tasks: between what one task has and what all have together.
+    approximation (1947) for a sum over tasks, which lies between the degrees of freedom of one task
+    and their sum over all tasks.
 
     Args:
         tasks: the task of each row.
         by_seed: each row's figure with each seed.
     """
-    of_task: dict[str, dict[int, list[float]]] = {}
+    by_task: dict[str, dict[int, list[float]]] = {}
     for task, figures in zip(tasks, by_seed, strict=True):
-        middle = fmean(figures.values())
+        mean = fmean(figures.values())
         for seed, figure in figures.items():
-            of_task.setdefault(task, {}).setdefault(seed, []).append(figure - middle)
+            by_task.setdefault(task, {}).setdefault(seed, []).append(figure - mean)
     total = weighted = 0.0
-    for seeds in of_task.values():
+    for seeds in by_task.values():
         if len(seeds) > 1:
             part = variance(sum(figures) for figures in seeds.values()) / len(seeds)
             total, weighted = total + part, weighted + part**2 / (len(seeds) - 1)
     return max(1, math.floor(total**2 / weighted + _ROUNDING)) if weighted else None
 
 
-def of_draws(differences_RB: np.ndarray) -> Found:
+def intervals_of_draws(differences_RB: np.ndarray) -> DifferenceIntervals:
     """The intervals of the mean and of the median over R rows, from joint draws [R, B].
 
-    A PGR is infinite in a draw that has no gap. Where that leaves a mean or a median undecided
-    between two infinities it is taken as either, and a bound that is infinite is no bound.
+    A PGR is infinite in a draw without a gap. If a mean or a median is then undefined (the sum of
+    two opposite infinities), the lower bound takes it as minus infinity and the upper bound as plus
+    infinity. There is no interval with an infinite bound.
     """
     with np.errstate(invalid="ignore"):
         mean_B, median_B = differences_RB.mean(axis=0), np.median(differences_RB, axis=0)
-    mean, median = _wide(mean_B), _wide(median_B)
+    mean, median = _widest_interval(mean_B), _widest_interval(median_B)
     lacking = mean is None or median is None
-    return Found(mean, median, "in too many draws some row has no gap" if lacking else None)
+    reason = "in too many draws some row has no gap" if lacking else None
+    return DifferenceIntervals(mean, median, reason)
 
 
-def _wide(draws_B: np.ndarray) -> Interval | None:
+def _widest_interval(draws_B: np.ndarray) -> Interval | None:
     undecided_B = np.isnan(draws_B)
     low = interval(np.where(undecided_B, -np.inf, draws_B)).low
     high = interval(np.where(undecided_B, np.inf, draws_B)).high
@@ -113,35 +118,35 @@ def _wide(draws_B: np.ndarray) -> Interval | None:
 
 
 @dataclass(frozen=True)
-class _Sides:
-    """Draws [B] of what a row is compared by."""
+class _FigureDraws:
+    """Draws [B] of the compared quantities of a row."""
 
     pgr: np.ndarray
     student_accuracy: np.ndarray
 
     @classmethod
-    def of(cls, drawn: RowDraws) -> _Sides:
-        return cls(drawn.pgr.astype(np.float32), drawn.student.astype(np.float32))
+    def of(cls, draws: RowDraws) -> _FigureDraws:
+        return cls(draws.pgr.astype(np.float32), draws.student.astype(np.float32))
 
 
-def _of(rows: Rows, drawn: Mapping[Group, _Sides | str]) -> Found:
+def _intervals(rows: RowPairs, drawn: Mapping[Group, _FigureDraws | str]) -> DifferenceIntervals:
     if not rows.pairs:
-        return Found(None, None, "no rows to compare")
+        return DifferenceIntervals(None, None, "no rows to compare")
     differences = []
     for ours, theirs in rows.pairs:
         one, other = drawn[ours], drawn[theirs]
         if isinstance(one, str) or isinstance(other, str):
             why = one if isinstance(one, str) else other
-            return Found(None, None, f"no interval: {why}")
+            return DifferenceIntervals(None, None, f"no interval: {why}")
         with np.errstate(invalid="ignore"):
             differences.append(getattr(one, rows.quantity) - getattr(other, rows.quantity))
-    return of_draws(np.stack(differences).astype(np.float64))
+    return intervals_of_draws(np.stack(differences).astype(np.float64))
 
 
-def _kept(store: Store) -> dict[str, Found]:
+def _read_cache(store: Store) -> dict[str, DifferenceIntervals]:
     table = store.cache.read(TABLE)
     return {
-        row["key"]: Found(
+        row["key"]: DifferenceIntervals(
             Interval(row["mean_low"], row["mean_high"]),
             Interval(row["median_low"], row["median_high"]),
         )
@@ -149,8 +154,8 @@ def _kept(store: Store) -> dict[str, Found]:
     }
 
 
-def _keep(store: Store, found: Mapping[str, Found]) -> None:
-    """Put them into the store, if it can be written to."""
+def _write_cache(store: Store, found: Mapping[str, DifferenceIntervals]) -> None:
+    """Write the intervals to the store, if it is writable."""
     rows = [
         {
             "key": key,
@@ -168,4 +173,4 @@ def _keep(store: Store, found: Mapping[str, Found]) -> None:
     try:
         store.cache.write(TABLE, from_rows(rows, columns))
     except (OSError, StoreError) as error:
-        _log.debug("intervals of differences are not kept: %s", error)
+        _log.debug("intervals of differences are not cached: %s", error)

@@ -1,7 +1,7 @@
-"""Arrow tables as pandas frames whose columns have one type whatever their rows hold.
+"""Arrow tables as pandas frames; the type of a column does not depend on its values.
 
-Owns the types: whole numbers and truths stay what they are where some are missing, and an empty
-column has the type of a full one. It knows no table.
+Owns the types: integers and booleans keep their types where values are missing, and empty columns
+have the types of full ones. It is the same for all tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """`table` as a frame: `Int64` and its like, `boolean`, `string`; real numbers as `float64`."""
+    """`table` as a frame: nullable integers (`Int64`), `boolean`, `string`, and `float64`."""
     import pandas as pd
 
     types = {

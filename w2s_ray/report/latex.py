@@ -1,7 +1,7 @@
 """Sheets as LaTeX, with booktabs' rules.
 
-Owns escaping and layout. What it writes stands in a document that loads `booktabs` and
-`graphicx`; a table that is wider than the text is made to fit. It computes nothing.
+Owns escaping and layout. The document has to load `booktabs` and `graphicx`; a table that is wider
+than the text is scaled down. It computes nothing.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _NEEDS = r"% needs \usepackage{booktabs,graphicx}"
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _MINUS = re.compile(r"(?<!\w)-(?=\d)")
 _STARRED = ("[", "*")
-"""What LaTeX would take for an argument of the line break before it."""
+"""Characters that LaTeX would read as an argument of the line break before them."""
 
 
 def escaped(text: str) -> str:
-    """`text` so that LaTeX shows it as it is; a number's sign becomes a minus."""
+    """`text` escaped so that LaTeX shows it unchanged; a number's sign becomes a minus."""
     flat = printable(_MINUS.sub("−", " ".join(text.splitlines())))
     return "".join(_SPECIAL.get(character, character) for character in flat)
 
 
 def to_latex(sheets: Sequence[Sheet]) -> str:
-    """A `table` environment for each sheet, to be put into a document."""
+    """A `table` environment for each sheet, to be included in a document."""
     return "\n\n".join((_NEEDS, *map(_table, sheets))) + "\n"
 
 

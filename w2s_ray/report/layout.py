@@ -1,7 +1,7 @@
-"""Tables of text for a terminal: laid out by rich, or, where there are many lines, a line each.
+"""Tables of text for a terminal: laid out by rich, or, for many lines, one line per row.
 
-Owns the choice between the two. Rich folds what is too wide, and takes a millisecond for a line or
-two; thousands of lines are for a pager or a file, so they are not folded.
+Owns the choice between the two. Rich folds wide cells, and needs about a millisecond per line;
+thousands of lines are read in a pager or a file, so their cells are not folded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
 MANY = 500
-"""Lines of a table from which on it isn't folded."""
+"""A table with at least this many lines is not folded."""
 
 
 def table(
@@ -31,30 +31,30 @@ def table(
     """A table without a frame.
 
     Args:
-        right: columns that are set to the right.
-        folded: columns that may be folded where the terminal is too narrow.
-        dim: columns that stand back.
+        right: columns that are aligned right.
+        folded: columns that may be folded if the terminal is too narrow.
+        dim: columns in a dim style.
     """
     if len(lines) >= MANY:
         return _Lines(columns, lines, right=right, title=title)
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title, title_justify="left", show_edge=False)
+    rich_table = Table(title=title, title_justify="left", show_edge=False)
     for column in columns:
-        made.add_column(
+        rich_table.add_column(
             Text(printable(column)),
             justify="right" if column in right else "left",
             no_wrap=column not in folded,
             style="dim" if column in dim else "",
         )
     for line in lines:
-        made.add_row(*(Text(printable(cell, keep="\n")) for cell in line))
-    return made
+        rich_table.add_row(*(Text(printable(cell, keep="\n")) for cell in line))
+    return rich_table
 
 
 class _Lines:
-    """The same, a line of the terminal for each, however wide."""
+    """A table with one line of the terminal per row, however wide."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Text in GitHub Markdown that is shown as it is: no markup, no HTML, no links, one line.
+"""Text escaped for GitHub Markdown: no markup, no HTML, no links, one line.
 
-Owns escaping alone. Brackets that can make no link, and underlines within words, stay as they are,
-so that intervals and names can be read in the source too.
+Owns escaping. Brackets that form no link, and underscores within words, are not escaped, so that
+intervals and names stay readable in the source.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def escaped(text: str) -> str:
-    """`text` so that Markdown shows it as it is, in one line."""
+    """`text` escaped so that Markdown shows it unchanged, in one line."""
     flat = printable(" ".join(text.splitlines()))
     marked = _SPECIAL.sub(lambda found: "\\" + found[0], flat)
     return re.sub(r"[<>]|&(?=#?\w+;)", lambda found: _ENTITIES[found[0]], marked)

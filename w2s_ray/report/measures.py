@@ -1,8 +1,8 @@
-"""What one run's predictions are worth: accuracy, AUC, log loss, calibration, agreement.
+"""Figures of one run's predictions: accuracy, AUC, log loss, calibration, agreement.
 
-Owns the definition of each figure. It knows arrays alone: P(class 1) of N examples, float [N], and
-their classes, 0 or 1 (or False and True), [N]. A tie of probabilities is class 0, as in a fit's own
-figures. Where a figure has no value it is None.
+Owns the definition of each figure. Its functions take arrays: P(class 1) of N examples, float [N],
+and their classes, 0 or 1 (or False and True), [N]. Equal probabilities count as class 0, as in a
+fit's own figures. An undefined figure is None.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Classes = np.ndarray[Any, np.dtype[np.integer]] | Truths
 BINS = 15
 """Bins of a reliability table."""
 CERTAIN = 2.0**-24
-"""Probabilities come from float32, in which nothing lies between 1 minus this and 1: a log loss
-takes none as nearer to 0 or 1."""
+"""Probabilities come from float32, which has no number between 1 minus this and 1; log losses clip
+probabilities to this distance from 0 and 1."""
 
 
 def predicted(probabilities_N: Floats) -> Truths:
@@ -31,15 +31,15 @@ def predicted(probabilities_N: Floats) -> Truths:
 
 
 def accuracy(probabilities_N: Floats, *, labels_N: Classes) -> float:
-    """Share of examples whose predicted class is theirs."""
+    """Share of examples with a correct prediction."""
     return float(np.mean(right(probabilities_N, None, Truth(labels_N))))
 
 
 def auc(probabilities_N: Floats, *, labels_N: Classes) -> float | None:
-    """Area under the ROC curve; None where the examples are of one class.
+    """Area under the ROC curve; None if all examples have one class.
 
-    The share of (class 1, class 0) pairs of examples in which class 1's has the higher
-    probability, an equal one counting half: Mann and Whitney's U over the number of pairs.
+    The share of (class 1, class 0) pairs of examples in which the example of class 1 has the higher
+    probability; ties count half. This is Mann and Whitney's U over the number of pairs.
     """
     positives_P = probabilities_N[labels_N == 1]
     negatives_Q = np.sort(probabilities_N[labels_N == 0])
@@ -51,14 +51,14 @@ def auc(probabilities_N: Floats, *, labels_N: Classes) -> float | None:
 
 
 def log_loss(probabilities_N: Floats, *, labels_N: Classes) -> float:
-    """Mean cross-entropy with the labels in nats; probabilities stay `CERTAIN` from 0 and 1."""
+    """Mean cross-entropy with the labels in nats; probabilities are clipped by `CERTAIN`."""
     of_label_N = np.where(labels_N == 1, probabilities_N, 1 - probabilities_N)
     return float(-np.log(np.clip(of_label_N, CERTAIN, 1 - CERTAIN)).mean())
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Examples of like confidence: low < confidence <= high."""
+    """Examples of similar confidence: low < confidence <= high."""
 
     low: float
     high: float
@@ -66,15 +66,15 @@ class Bin:
     confidence: float | None
     """Mean probability of the predicted class; None in an empty bin."""
     accuracy: float | None
-    """Share of right predictions; None in an empty bin."""
+    """Share of correct predictions; None in an empty bin."""
 
 
 def reliability(probabilities_N: Floats, *, labels_N: Classes) -> list[Bin]:
-    """Bins of like confidence, rising, and how often predictions in each are right.
+    """Bins of rising confidence, with the share of correct predictions in each.
 
     The confidence is the predicted class's probability, in `BINS` bins of equal width over [0, 1]
-    (Guo et al. 2017, arXiv 1706.04599, section 2). Of two classes the predicted one has at least
-    one half, so the bins below that are left out.
+    (Guo et al. 2017, arXiv 1706.04599, section 2). With two classes it is at least one half, so the
+    bins below that are left out.
     """
     confidence_N = np.maximum(probabilities_N, 1 - probabilities_N)
     right_N = right(probabilities_N, None, Truth(labels_N))
@@ -97,9 +97,9 @@ def reliability(probabilities_N: Floats, *, labels_N: Classes) -> list[Bin]:
 
 
 def calibration_error(probabilities_N: Floats, *, labels_N: Classes) -> float:
-    """Expected calibration error: 0 = right as often as confident.
+    """Expected calibration error; 0 = confidence equals accuracy in every bin.
 
-    The mean of |accuracy − confidence| over the bins of `reliability`, each weighted by its
+    The mean of |accuracy − confidence| over the bins of `reliability`, weighted by their numbers of
     examples (Guo et al. 2017, equation 3).
     """
     found = reliability(probabilities_N, labels_N=labels_N)
@@ -117,25 +117,26 @@ class Agreement:
 
     overall: float
     where_right: float | None
-    """Of the examples on which the supervisor is right; None where it never is."""
+    """Among the examples on which the supervisor is right; None if there are none."""
     where_wrong: float | None
-    """Of the examples on which the supervisor is wrong: its errors that the student repeats. None
-    where it has none."""
+    """Among the examples on which the supervisor is wrong: the share of its errors that the student
+    repeats. None if there are none."""
 
 
 def agreement(student_N: Floats, *, supervisor_N: Floats, labels_N: Classes) -> Agreement:
-    """How far a student follows its supervisor's classes, rather than what is true.
+    """Student-supervisor agreement, overall and by whether the supervisor is right.
 
-    The measure of the section on student-supervisor agreement in Burns et al. 2023 (arXiv
-    2312.09390): low agreement where the supervisor is wrong, beside high agreement where it is
-    right, is generalization; as much of both is imitation.
+    The measure in Burns et al. 2023 (arXiv 2312.09390, the section on student-supervisor
+    agreement): low agreement where the supervisor is wrong, with high agreement where it is right,
+    is generalization; equal agreement in both is imitation.
     """
     weak_N = predicted(supervisor_N)
-    return followed(predicted(student_N) == weak_N, right_N=weak_N == (labels_N == 1))
+    same_N = predicted(student_N) == weak_N
+    return agreement_shares(same_N, right_N=weak_N == (labels_N == 1))
 
 
-def followed(same_N: Truths, *, right_N: Truths) -> Agreement:
-    """The agreement of predictions that are the supervisor's (`same_N`), which is right or not."""
+def agreement_shares(same_N: Truths, *, right_N: Truths) -> Agreement:
+    """The agreement, from whether predictions are equal (`same_N`) and the supervisor is right."""
     return Agreement(
         overall=float(same_N.mean()),
         where_right=float(same_N[right_N].mean()) if right_N.any() else None,

@@ -1,6 +1,6 @@
-"""Performance gap recovered: its one definition, and when it has none.
+"""Performance gap recovered (PGR): its one definition, and when it is undefined.
 
-Knows three numbers and nothing of where they come from.
+Its functions take three accuracies as plain numbers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", "float", "np.ndarray")
 
 ROUNDING = 1e-9
-"""A gap below this share of the accuracies is the rounding of a mean, not a gap."""
+"""A gap below this share of the accuracies is a rounding error of a mean, not a gap."""
 
 
 @dataclass(frozen=True)
 class Pgr:
-    """A PGR, or why there is none."""
+    """A PGR, or the reason why there is none."""
 
     value: float | None
     """1 = the whole gap, 0 = no better than the supervisor; may be negative or above 1."""
@@ -33,9 +33,9 @@ def pgr(
     """The share of the gap between supervisor and ceiling that the student recovers.
 
     PGR = (student − weak) / (ceiling − weak), all three measured on the same test set (Burns et
-    al. 2023, arXiv 2312.09390, section 3). It is never clipped. Where the ceiling does not beat
-    the supervisor there is no gap to recover, and no PGR; nor is there one where the gap's
-    confidence interval `gap_within`, if it is known, does not lie above 0.
+    al. 2023, arXiv 2312.09390, section 3). It is never clipped. If the ceiling does not beat the
+    supervisor, there is no gap to recover and no PGR; nor if the gap's confidence interval
+    `gap_within` is given and does not lie above 0.
 
     The paper's vision experiment as a check: AlexNet 56.6 %, DINO ViT-B/8 74.0 %, its student
     66.6 %: PGR = 10.0 / 17.4 = 57.5 %.
@@ -52,5 +52,5 @@ def pgr(
 
 
 def recovered(weak: F, *, student: F, ceiling: F) -> F:
-    """The formula alone, of numbers or of arrays of one shape; its caller knows the gap."""
+    """The formula of PGR, for numbers or arrays of one shape; the caller checks the gap."""
     return (student - weak) / (ceiling - weak)

@@ -1,8 +1,8 @@
-"""The PGR table as grids: weak models down, strong ones across, one grid per task and method.
+"""The PGR table as grids: a row per weak model, a column per strong one, for each task and method.
 
-Owns which row stands where, and the median over tasks of each pair, as the paper's figures take it.
-Rows whose own ground truth chose their settings stay out of a median where others are there, as in
-the table itself. It knows nothing of how a grid is shown.
+Owns the place of each PGR in a grid, and the median over tasks of each pair, as in the paper's
+figures. A median leaves out rows whose own ground truth chose their settings if there are others,
+as the table does. It renders nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ class Entry:
     objective: Objective
     pgr: float | None
     pgr_low: float | None
-    """Bounds of the 95 % interval; None where there is none. That of a median takes the tasks as
-    given."""
+    """Lower bound of the 95 % interval, or None. The interval of a median is for these tasks."""
     pgr_high: float | None
     reason: str | None
-    """Why there is no PGR, or what a median leaves out."""
+    """Why there is no PGR, or which tasks a median leaves out."""
     tasks: int
-    """Tasks that the figure is over."""
+    """Number of tasks in the figure."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The PGR of one method, by pair."""
+    """The PGR of one method for each pair."""
 
     sweep: str
     task: str | None
@@ -49,10 +48,10 @@ class Grid:
     strong: tuple[str, ...]
     """The grid's columns, weakest first."""
     entries: tuple[Entry, ...]
-    """The pairs that the sweep has; not every place of the grid has one."""
+    """The sweep's pairs; some places of the grid may have none."""
 
     def at(self, weak: str, strong: str) -> Entry | None:
-        """What stands at a pair; None where the sweep doesn't have it."""
+        """The entry of a pair; None if the sweep doesn't have the pair."""
         return next((e for e in self.entries if (e.weak, e.strong) == (weak, strong)), None)
 
 
@@ -65,10 +64,10 @@ def pivot(
     """The grids of each sweep: every task and method, then medians if there are several tasks.
 
     Args:
-        table: the rows.
-        store: what they were made from; medians have intervals if it is given.
-        models: the order of a sweep's rows and columns, weakest first; others follow as they come
-            in the table.
+        table: the PGR table.
+        store: its store; medians have intervals if it is given.
+        models: sweep -> its models in the order of rows and columns, weakest first; other models
+            follow in the order of the table.
     """
     order = models or {}
     found: dict[tuple[str, str | None, str], list[Entry]] = {}
@@ -101,7 +100,7 @@ class _Median:
 
     @property
     def counted(self) -> Sequence[Row]:
-        """Rows that did not see their own ground truth; all of them where every one did."""
+        """Rows whose objective is not `oracle`; all rows if there are no others."""
         return [row for row in self.rows if row.objective != "oracle"] or self.rows
 
     @property
@@ -114,7 +113,7 @@ class _Median:
             "without a PGR": len(self.counted) - len(values),
             "left out (their own ground truth was searched)": len(self.rows) - len(self.counted),
         }
-        said = "; ".join(f"{count} {why}" for why, count in left_out.items() if count)
+        reasons = "; ".join(f"{count} {why}" for why, count in left_out.items() if count)
         return Entry(
             weak=self.first.weak,
             strong=self.first.strong,
@@ -122,13 +121,13 @@ class _Median:
             pgr=median(values) if values else None,
             pgr_low=within.low if within else None,
             pgr_high=within.high if within else None,
-            reason=f"of {len(self.rows)} tasks {said}" if said else None,
+            reason=f"of {len(self.rows)} tasks {reasons}" if reasons else None,
             tasks=len(values),
         )
 
 
 def _medians(table: PgrTable) -> Iterator[_Median]:
-    """The medians of every sweep of several tasks, method by method."""
+    """The medians of every sweep with several tasks, method by method."""
     by_pair: dict[tuple[str, str, str, str], list[Row]] = {}
     tasks: dict[str, set[str]] = {}
     for row in table.rows:
@@ -147,11 +146,11 @@ def _bounds(
     for seed in table.by_seed:
         if seed.is_complete:
             seeds.setdefault(_place(seed), []).append(seed)
-    asked = [
+    requests = [
         MedianOf(tuple(group_of(seeds[_place(row)]) for row in one.with_pgr)) for one in medians
     ]
-    runs = {run for one in asked for group in one.groups for run in group.runs}
-    return Bootstrap(store, {record.id: record for record in store.latest(runs)}).medians(asked)
+    runs = {run for one in requests for group in one.groups for run in group.runs}
+    return Bootstrap(store, {record.id: record for record in store.latest(runs)}).medians(requests)
 
 
 def _place(row: Row | SeedRow) -> tuple[str, ...]:
@@ -172,7 +171,7 @@ def _grid(
 
 
 def _ordered(names: Iterable[str], models: Sequence[str]) -> tuple[str, ...]:
-    """Each name once: first those of `models` in its order, then the others as they come."""
+    """Each name once: first the names in `models` in its order, then the others in theirs."""
     rank = {name: place for place, name in enumerate(models)}
     return tuple(sorted(dict.fromkeys(names), key=lambda name: rank.get(name, len(rank))))
 

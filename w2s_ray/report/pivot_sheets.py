@@ -1,6 +1,6 @@
 """Grids of PGR as sheets, and as CSV and JSON with every digit.
 
-Owns the wording of a grid: its title, its cells and the notes below. It computes nothing.
+Owns the texts of a grid: its title, its cells and the notes below. It computes nothing.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.pivot import Entry, Grid
 from w2s_ray.report.sheet import Notes, Sheet, number
 
-_PLACE = ("sweep", "task", "method")
+_KEYS = ("sweep", "task", "method")
 
 
 def sheets(grids: Iterable[Grid]) -> list[Sheet]:
-    """A sheet for each grid: PGR, and in brackets its 95 % interval."""
+    """A sheet for each grid: PGR, with its 95 % interval in brackets."""
     return [_sheet(grid) for grid in grids]
 
 
 def to_csv(grids: Iterable[Grid]) -> str:
     """One line per pair of each grid; a median over tasks has no task."""
     buffer = io.StringIO()
-    names = [*_PLACE, *(field.name for field in fields(Entry))]
+    names = [*_KEYS, *(field.name for field in fields(Entry))]
     writer = Writer(buffer, names)
     for grid in grids:
-        place = {name: getattr(grid, name) for name in _PLACE}
-        writer.write({**place, **asdict(entry)} for entry in grid.entries)
+        keys = {name: getattr(grid, name) for name in _KEYS}
+        writer.write({**keys, **asdict(entry)} for entry in grid.entries)
     return buffer.getvalue()
 
 

@@ -1,7 +1,7 @@
 """The PGR table for a terminal, Markdown, LaTeX, CSV, JSON and Arrow.
 
-Owns the columns that readers see. Accuracies are shown in percent with one decimal and PGRs with
-two; machine-readable formats keep every digit. Computes no figure.
+Owns the shown columns. Accuracies are shown in percent with one decimal and PGRs with two decimals;
+machine-readable formats have every digit. It computes no figures.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _student(row: Row | SeedRow) -> str:
 
 
 def _oracle_stopped(row: Row | SeedRow) -> str:
-    """The student's accuracy and, in brackets, its PGR."""
+    """The oracle-stopped student's accuracy, with its PGR in brackets."""
     if row.oracle_stopped_student is None:
         return NONE
     return f"{percent(row.oracle_stopped_student)} ({number(row.oracle_stopped_pgr)})"
@@ -190,7 +190,7 @@ def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
 
 
 def _sheets_by_sweep(table: PgrTable, *, numbered: bool = True) -> dict[str, tuple[Sheet, Sheet]]:
-    """Sweep -> the sheet of its rows and that of its methods; notes numbered below, or in place."""
+    """Sweep -> the sheets of its rows and of its methods; notes are numbered below, or in place."""
     by_sweep = {}
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
         rows = [row for row in table.rows if row.sweep == sweep]
@@ -214,7 +214,7 @@ def _sheet(
 
 
 def _intervals(rows: Sequence[Row]) -> str:
-    """The meaning of brackets, where the rows have any."""
+    """The meaning of brackets, if the rows have any."""
     over = {row.intervals_over for row in rows}
     if "seeds and examples" in over:
         return ", [95 % interval over seeds and test examples]"
@@ -222,7 +222,7 @@ def _intervals(rows: Sequence[Row]) -> str:
 
 
 def _row_note(row: Row) -> str:
-    """Why there is no PGR or no interval, what an interval leaves out, which seeds are missing."""
+    """Why there is no PGR or interval, what an interval is over, and which seeds are missing."""
     if row.seeds == 0:
         return row.reason or ""
     one_seed = "a single seed: its interval is over test examples alone"

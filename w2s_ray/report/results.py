@@ -1,7 +1,7 @@
-"""Results in Python: a store opened for reading, every answer a pandas frame.
+"""Results in Python: a store opened for reading, with pandas frames as results.
 
-Owns the few calls that a notebook needs, and the PGR tables that SQL sees. It computes nothing
-itself, and writes nothing.
+Owns the interface for notebooks, and the computed tables in SQL. The computations are in other
+modules; it writes no runs.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def open_results(uri: str | Path) -> Results:
 
 
 def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
-    """What is computed, for SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, the
-    `comparisons` of each of its methods with each other, and the `scores` of every fit; made when
-    asked for.
+    """The computed tables in SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, the
+    `comparisons` of each of its methods with each other, and the `scores` of every fit. Each is
+    computed at its first use.
     """
 
     def scores() -> pa.Table:
@@ -89,8 +89,8 @@ class Results:
         return to_frame(to_arrow(self.table(sweep), "by_method"))
 
     def compare(self, against: str = "naive", sweep: str | None = None) -> pd.DataFrame:
-        """Two rows (PGR, student accuracy) per method: by how much it differs from `against`, and
-        how surely; the columns of `report.comparison.Comparison`.
+        """Two rows (PGR, student accuracy) per method: its difference from `against`, with
+        intervals and p values; the columns of `report.comparison.Comparison`.
 
         Raises:
             ValueError: no such method.
@@ -109,16 +109,16 @@ class Results:
         return to_frame(from_rows(found, schema_of(Savings)))
 
     def scores(self, sweep: str | None = None) -> pd.DataFrame:
-        """One row per fit, of a sweep or of all: its figures on test, and how far a student follows
-        its supervisor; the columns of `report.scores.SCORES`.
+        """One row per fit, of a sweep or of all: its figures on test rows, and a student's
+        agreement with its supervisor; the columns of `report.scores.SCORES`.
         """
         from w2s_ray.report.scores import scores
 
         return to_frame(scores(self.store, sweep=sweep))
 
     def reliability(self, run_id: str) -> pd.DataFrame:
-        """One run's confidence on test against how often it is right, in bins of like confidence;
-        the columns of `report.scores.RELIABILITY`.
+        """One run's confidence and accuracy on test rows, in bins of similar confidence; the
+        columns of `report.scores.RELIABILITY`.
         """
         from w2s_ray.report.scores import reliability
 
@@ -129,7 +129,7 @@ class Results:
         return self.query("select * from runs order by started_at, id")
 
     def metrics(self, run_id: str | None = None) -> pd.DataFrame:
-        """Training and validation curves of one run or of all, in long form."""
+        """Training and validation metrics of one run or of all, in long form."""
         return self.query(f"select * from metrics{self._where(run_id)} order by run_id, step")
 
     def predictions(self, run_id: str) -> pd.DataFrame:
@@ -145,12 +145,12 @@ class Results:
         """The result of one SQL query over the store's views and the PGR tables.
 
         Raises:
-            QueryError: a query that can't be run or would do more than read.
+            QueryError: a query that can't be run or does more than read.
         """
         from w2s_ray.store.sql_query import query
 
         return to_frame(query(self.store, sql, extra_tables=sql_tables(self.store)))
 
     def _where(self, id_: str | None, *, column: str = "run_id") -> str:
-        # An id is a checked name without quotes, so it can stand in SQL as it is.
+        # An id is a checked name without quotes, so it needs no escaping in SQL.
         return "" if id_ is None else f" where {column} = '{self.store.resolve_id(id_)}'"

@@ -1,4 +1,4 @@
-"""Which runs a row's figures are over, as the bootstrap asks for them."""
+"""The runs behind a row's figures, in the form that the bootstrap takes."""
 
 from __future__ import annotations
 

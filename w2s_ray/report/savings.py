@@ -1,9 +1,9 @@
-"""How much training early stopping and pruning saved, in FLOPs.
+"""The training that early stopping and pruning saved, in FLOPs.
 
-Owns the two shares and what they are shares of. What early stopping saved is counted; what pruning
-saved is an estimate, and at most that: a pruned trial is taken to have gone to its schedule's end
-otherwise, at the price of a finished fit of the same model and data, and how far it came is known
-by evaluations. It knows records and trials, and nothing of accuracies.
+Owns the two shares and their denominators. The savings of early stopping are counted. The savings
+of pruning are an upper estimate: without pruning, a trial would have trained to its schedule's end,
+at the FLOPs of a finished fit of the same model and data; its evaluations show how far it came.
+Accuracies are not read.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.report.columns import column
-from w2s_ray.report.table_cache import Answers
+from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.store import Cell, Record, Store
 
 if TYPE_CHECKING:
     from w2s_ray.config import FitRecipe
 
 SPENT, PLANNED = "training_flops", "planned_training_flops"
-"""Figures of a fit's summary: of its training, and of its whole schedule."""
+"""Figures of a fit's summary: FLOPs of its training, and of its whole schedule."""
 
 
 @dataclass(frozen=True)
 class Savings:
-    """What one sweep saved, trials of its finished studies included."""
+    """The savings of one sweep, trials of its finished studies included."""
 
     sweep: str = column("the sweep's name")
     early_stopping: float | None = column(
-        "share of training that early stopping saved, of the fits that have it; null without any"
+        "share of training that early stopping saved in fits with early stopping; null without any"
     )
     stopping_fits: int = column("finished fits with early stopping")
     pruning: float | None = column(
-        "largest share of training that pruning may have saved, of the studies that have it; null "
+        "upper estimate of the share of training that pruning saved in studies with pruning; null "
         "without any"
     )
     pruning_studies: int = column("finished studies with pruning")
     pruned_trials: int = column("pruned trials of these studies")
     trials: int = column("all trials of these studies")
     unpriced_trials: int = column(
-        "trials left out of `pruning`, since no finished fit has the same model and data"
+        "trials left out of `pruning` because no finished fit has the same model and data"
     )
 
     def lines(self) -> list[str]:
-        """A line of text for each of the two that was in use."""
+        """A line of text for early stopping and for pruning, if the sweep uses them."""
         lines = []
         if self.early_stopping is not None:
             lines.append(
@@ -64,7 +64,7 @@ class Savings:
 
 
 def savings(store: Store, *, sweep: str) -> Savings:
-    """What a sweep's latest manifest saved.
+    """The savings of a sweep's latest manifest.
 
     Raises:
         StoreError: no such sweep.
@@ -73,28 +73,30 @@ def savings(store: Store, *, sweep: str) -> Savings:
 
 
 def savings_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> list[Savings]:
-    """The same of some sweeps' cells, by the sweep's name."""
+    """The savings of several sweeps; `cells`: sweep -> its cells."""
     store = store.snapshot()
-    answers, found = Answers(store, "savings", shape=(Savings,)), []
+    cache, found = SweepCache(store, "savings", shape=(Savings,)), []
     for name, of_sweep in cells.items():
-        made = answers.find(of_sweep, lambda told, name=name: Savings(sweep=name, **told))
-        if made is None:
-            counted, runs = _counted(of_sweep, store)
-            answers.add(of_sweep, counted, runs=runs)
-            made = Savings(sweep=name, **counted)
-        found.append(made)
-    answers.save()
+        saved = cache.find(of_sweep, lambda values, name=name: Savings(sweep=name, **values))
+        if saved is None:
+            values, runs = _compute(of_sweep, store)
+            cache.add(of_sweep, values, runs=runs)
+            saved = Savings(sweep=name, **values)
+        found.append(saved)
+    cache.save()
     return found
 
 
-def _counted(cells: Sequence[Cell], store: Store) -> tuple[dict[str, Any], set[str]]:
-    """What some cells saved, and the runs that tell so."""
-    asked = {cell.study for cell in cells if cell.study}
-    studies = list(store.records(asked))
+def _compute(cells: Sequence[Cell], store: Store) -> tuple[dict[str, Any], set[str]]:
+    """The values of `Savings` for some cells, and the runs that they are computed from."""
+    study_ids = {cell.study for cell in cells if cell.study}
+    studies = list(store.records(study_ids))
     trials = store.trials_of(record.id for record in studies)
-    wanted = {id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_}
-    wanted |= {fit for of_study in trials.values() for trial in of_study for fit in trial["fits"]}
-    fits = {record.id: record for record in store.latest(wanted)}
+    fit_ids = {
+        id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_
+    }
+    fit_ids |= {fit for of_study in trials.values() for trial in of_study for fit in trial["fits"]}
+    fits = {record.id: record for record in store.latest(fit_ids)}
     done = [record for record in fits.values() if _is_counted(record)]
     stopping = [record for record in done if record.recipe.get("early_stopping")]
     prices = {_key(record.recipe): _per_epoch(record) for record in done}
@@ -107,7 +109,7 @@ def _counted(cells: Sequence[Cell], store: Store) -> tuple[dict[str, Any], set[s
     known = [trial for trial in priced if trial is not None]
     spent, saved = sum(trial.spent for trial in known), sum(trial.saved for trial in known)
     of_pruning = [trial for study in pruning for trial in trials[study.id]]
-    counted = {
+    values = {
         "early_stopping": _share_saved(stopping),
         "stopping_fits": len(stopping),
         "pruning": saved / (spent + saved) if spent + saved else None,
@@ -116,7 +118,7 @@ def _counted(cells: Sequence[Cell], store: Store) -> tuple[dict[str, Any], set[s
         "trials": len(of_pruning),
         "unpriced_trials": len(priced) - len(known),
     }
-    return counted, wanted | asked
+    return values, fit_ids | study_ids
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _priced(
     fits: Mapping[str, Record],
     prices: Mapping[str, float],
 ) -> Iterator[_Cost | None]:
-    """FLOPs of each trial that ended by itself or was pruned; None for a trial without a price.
+    """FLOPs of each complete or pruned trial; None for a trial without a price.
 
     A fit that several trials share is counted once.
     """
@@ -142,8 +144,8 @@ def _priced(
     counted: set[str] = set()
     for trial in trials:
         if trial["state"] in ("complete", "pruned"):
-            made = {fit.run_id: fit for fit in recipe.trial_fits(trial["settings"])}
-            new = {id_: fit for id_, fit in made.items() if id_ not in counted}
+            all_fits = {fit.run_id: fit for fit in recipe.trial_fits(trial["settings"])}
+            new = {id_: fit for id_, fit in all_fits.items() if id_ not in counted}
             yield _of_trial(trial, new, fits=fits, prices=prices)
             counted.update(new)
 
@@ -155,9 +157,9 @@ def _of_trial(
     fits: Mapping[str, Record],
     prices: Mapping[str, float],
 ) -> _Cost | None:
-    """What a trial took, and what the rest of its unfinished fits' schedules would have.
+    """The FLOPs of a trial, and of the rest of the schedules of its unfinished fits.
 
-    Its curve holds the evaluations of its fits, one fit after the other.
+    `intermediate` has one value per evaluation, one fit after the other.
     """
     evaluated, spent, saved = len(trial["intermediate"]), 0.0, 0.0
     for id_, recipe in recipes.items():
@@ -187,10 +189,10 @@ def _share_saved(records: Sequence[Record]) -> float | None:
 
 
 def _key(recipe: Mapping[str, Any]) -> str:
-    """What an epoch's FLOPs follow from."""
+    """The values that determine the FLOPs of an epoch."""
     training = recipe["training"]
-    told = [recipe["split"], recipe["train_on"], recipe["model"], recipe.get("train_slice")]
-    return json.dumps([*told, training["max_tokens"], training["tuning"]], sort_keys=True)
+    data = [recipe["split"], recipe["train_on"], recipe["model"], recipe.get("train_slice")]
+    return json.dumps([*data, training["max_tokens"], training["tuning"]], sort_keys=True)
 
 
 def _per_epoch(record: Record) -> float:

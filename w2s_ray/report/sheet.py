@@ -1,6 +1,6 @@
 """Tables of text with notes: built from declared columns, rendered for a terminal and Markdown.
 
-Owns the format of figures. Computes none.
+Owns the format of figures. It computes none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sheet:
     numbers: frozenset[str] = frozenset()
     """Columns that are aligned right."""
     notes: tuple[str, ...] = ()
-    """Below the table."""
+    """Lines below the table."""
 
     def __post_init__(self) -> None:
         for line in self.lines:
@@ -57,7 +57,7 @@ class SheetColumn(Generic[Row_contra]):
     text: Callable[[Row_contra], str]
     is_number: bool = False
     field: str | None = None
-    """The field of a row by which the page sorts; by default that of the heading's name."""
+    """The field of a row by which the page sorts; by default the field named like the heading."""
 
 
 def make_sheet(
@@ -68,7 +68,7 @@ def make_sheet(
     notes: Callable[[Row], Sequence[str]] | None = None,
     below: Sequence[str] = (),
 ) -> Sheet:
-    """A line for each row; with `notes`, a last column with the numbers of the notes below."""
+    """A line for each row; `notes` adds a last column with the numbers of the notes below."""
     numbered, lines = Notes(), []
     for row in rows:
         line = [column.text(row) for column in columns]

@@ -1,6 +1,6 @@
-"""Whether differences lean to one side: Wilcoxon's signed-rank test, and Holm's correction.
+"""Wilcoxon's signed-rank test that differences are symmetric about zero, and Holm's correction.
 
-Owns when there is nothing to test. It knows numbers alone.
+Owns the smallest number of differences for a test. Its functions take plain numbers.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from itertools import accumulate
 from typing import cast
 
 FEWEST = 6
-"""With fewer differences even all of one sign have p > 5 %: 2 / 2**5 = 0.0625."""
+"""With fewer differences p exceeds 5 % even if all have one sign: 2 / 2**5 = 0.0625."""
 _DIGITS = 12
-"""Differences are rounded to so many digits, so that equal ones are not told apart by rounding."""
+"""Differences are rounded to this many digits, so that rounding errors don't break ties."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def signed_rank(differences: Sequence[float]) -> Test:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values of one family, each corrected for there being several.
+    """The p values of one family, corrected for multiple tests.
 
-    The smallest of m is multiplied by m, the next by m - 1 and so on; none is below a smaller one's
-    (Holm 1979, "A simple sequentially rejective multiple test procedure").
+    The smallest of m is multiplied by m, the next by m - 1 and so on, and the results are made
+    non-decreasing (Holm 1979, "A simple sequentially rejective multiple test procedure").
     """
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     scaled = (min(1.0, (len(order) - i) * p_values[at]) for i, at in enumerate(order))

@@ -1,8 +1,8 @@
 """The PGR table: from a sweep's cells and the records of their runs to rows.
 
-Owns what a row averages, what label it carries and why a seed is missing. A mean is over the seeds
-for which supervisor, student and ceiling are all there, and a row's PGR is that of the means. It
-knows nothing of how rows are shown, of files, or of how an interval is computed.
+Owns the means of a row, its objective, and the reasons for missing seeds. A mean is over the seeds
+whose supervisor, student and ceiling are all done, and a row's PGR is computed from the means. It
+renders nothing and computes no intervals.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective
 from w2s_ray.report.pgr import Pgr, pgr
 from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
-from w2s_ray.report.table_cache import Answers
+from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.report.table_rows import (
     MethodRow,
     Missing,
@@ -45,27 +45,27 @@ def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
 
 
 def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
-    """The table of some sweeps' cells (by the sweep's name), with what `store` knows of them.
+    """The table of several sweeps from their runs in `store`; `cells`: sweep -> its cells.
 
-    What the store does not keep yet is computed: intervals from the runs' predictions, rows from
-    their records.
+    Values that are not cached are computed: intervals from the runs' predictions, rows from their
+    records.
     """
     store = store.snapshot()
-    answers = Answers(store, "rows", shape=(Row, Missing, MethodRow))
+    sweep_cache = SweepCache(store, "rows", shape=(Row, Missing, MethodRow))
     tables: dict[str, PgrTable] = {}
     for name, of_sweep in cells.items():
-        if (told := answers.find(of_sweep, partial(from_cache, sweep=name))) is not None:
-            tables[name] = told
-    computed, final = _computed({n: cells[n] for n in cells if n not in tables}, store)
-    for name, made in computed.items() if final else ():
-        answers.add(cells[name], to_cache(made), runs=_wanted(cells[name]))
-    answers.save()
+        if (cached := sweep_cache.find(of_sweep, partial(from_cache, sweep=name))) is not None:
+            tables[name] = cached
+    computed, final = _compute({n: cells[n] for n in cells if n not in tables}, store)
+    for name, table in computed.items() if final else ():
+        sweep_cache.add(cells[name], to_cache(table), runs=_run_ids(cells[name]))
+    sweep_cache.save()
     tables |= computed
 
     @cache
     def by_seed() -> tuple[SeedRow, ...]:
         lacking = {name: cells[name] for name in cells if name not in computed}
-        whole = computed | _computed(lacking, store)[0]
+        whole = computed | _compute(lacking, store)[0]
         return tuple(row for name in cells for row in whole[name].by_seed)
 
     return PgrTable(
@@ -75,12 +75,10 @@ def table_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> PgrTable:
     )
 
 
-def _computed(
-    cells: Mapping[str, Sequence[Cell]], store: Store
-) -> tuple[dict[str, PgrTable], bool]:
-    """The table of each sweep, from its runs, and whether their intervals will stay as they are."""
-    wanted = {id_ for of_sweep in cells.values() for id_ in _wanted(of_sweep)}
-    records = {record.id: record for record in store.latest(wanted)} if wanted else {}
+def _compute(cells: Mapping[str, Sequence[Cell]], store: Store) -> tuple[dict[str, PgrTable], bool]:
+    """The table of each sweep, computed from its runs, and whether all intervals are final."""
+    ids = {id_ for of_sweep in cells.values() for id_ in _run_ids(of_sweep)}
+    records = {record.id: record for record in store.latest(ids)} if ids else {}
     bootstrap = Bootstrap(store, records)
     tables = {
         name: tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)
@@ -89,8 +87,8 @@ def _computed(
     return tables, not bootstrap.may_change
 
 
-def _wanted(cells: Sequence[Cell]) -> Iterator[str]:
-    """Every run that a row may say something of."""
+def _run_ids(cells: Sequence[Cell]) -> Iterator[str]:
+    """The runs that the rows of these cells depend on."""
     for cell in cells:
         yield from filter(None, (cell.supervisor, cell.ceiling, cell.student, cell.study))
 
@@ -102,11 +100,11 @@ def tabulate(
     sweep: str,
     bootstrap: Bootstrap | None = None,
 ) -> PgrTable:
-    """The table of `cells`, in their order; `records` say how each run stands.
+    """The table of `cells`, in their order; `records` has the latest record of each run.
 
     Without a `bootstrap` there are no intervals.
     """
-    seeds = [_measured(cell, records) for cell in cells]
+    seeds = [_seed(cell, records) for cell in cells]
     grouped = _grouped(seeds, by=_place)
     groups = [_group(of_row) for of_row in grouped]
     found = bootstrap.rows(filter(None, groups)) if bootstrap else {}
@@ -131,7 +129,7 @@ class _Seed(NamedTuple):
         return self.weak is not None and self.student is not None and self.ceiling is not None
 
 
-def _measured(cell: Cell, records: Mapping[str, Record]) -> _Seed:
+def _seed(cell: Cell, records: Mapping[str, Record]) -> _Seed:
     return _Seed(
         cell,
         accuracy(records.get(cell.supervisor)),
@@ -146,7 +144,7 @@ def _place(seed: _Seed) -> Hashable:
 
 
 def _group(seeds: Iterable[_Seed]) -> Group | None:
-    """The runs that a row's means are over; None where no seed is complete."""
+    """The runs that a row's means are over; None if no seed is complete."""
     complete = [seed.cell for seed in seeds if seed.is_complete]
     if not complete:
         return None
@@ -257,14 +255,14 @@ def _runs(cell: Cell) -> Iterator[str]:
 
 
 def _mean_if_stopped(complete: Iterable[_Seed], records: Mapping[str, Record]) -> float | None:
-    """The students' mean accuracy, had ground truth stopped them; None unless all have it."""
-    noted: list[float] = []
+    """The students' mean accuracy if ground truth had stopped them; None unless all have it."""
+    values: list[float] = []
     for seed in complete:
         value = accuracy(records.get(seed.cell.student or ""), figure=ORACLE_STOPPED)
         if value is None:
             return None
-        noted.append(value)
-    return _mean(noted)
+        values.append(value)
+    return _mean(values)
 
 
 def _pgr(
@@ -273,7 +271,7 @@ def _pgr(
     ceiling: float | None,
     found: RowIntervals | str | None,
 ) -> Pgr | None:
-    """PGR where all three are known, held against the gap's interval where there is one."""
+    """PGR if all three accuracies exist; the gap's interval, if there is one, must lie above 0."""
     if weak is None or student is None or ceiling is None:
         return None
     gap = (found.gap.low, found.gap.high) if isinstance(found, RowIntervals) else None
@@ -303,7 +301,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _sd(values: Sequence[float]) -> float | None:
-    """The sample standard deviation; `statistics.stdev` takes fractions, and 30 times as long."""
+    """The sample standard deviation; `statistics.stdev` uses fractions and is 30 times slower."""
     if len(values) < 2:
         return None
     mean = fmean(values)
@@ -313,7 +311,7 @@ def _sd(values: Sequence[float]) -> float | None:
 def _by_method(
     rows: Sequence[Row], groups: Sequence[Group | None], *, bootstrap: Bootstrap | None
 ) -> tuple[MethodRow, ...]:
-    """Each method's median; rows that saw their own ground truth count only where all did."""
+    """Each method's median; rows with the objective `oracle` count only if there are no others."""
     grouped = _grouped(zip(rows, groups, strict=True), by=lambda pair: pair[0].method)
     counted = [
         [pair for pair in of_method if pair[0].objective != "oracle"] or of_method
@@ -333,7 +331,7 @@ def _by_method(
 def _method_row(
     rows: Sequence[Row], counted: Sequence[Row], *, within: Interval | None
 ) -> MethodRow:
-    """A method's median over the rows that count, and its interval."""
+    """A method's median over the counted rows, with its interval."""
     values = [row.pgr for row in counted if row.pgr is not None]
     return MethodRow(
         sweep=rows[0].sweep,
@@ -350,7 +348,7 @@ def _method_row(
 
 
 def _summed_up(missing: Sequence[Missing]) -> str:
-    """Why no seed is complete: the reasons, each once."""
+    """Why no seed is complete: each reason once."""
     return "; ".join(dict.fromkeys(seed.why for seed in missing))
 
 

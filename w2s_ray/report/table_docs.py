@@ -18,24 +18,24 @@ from w2s_ray.store.columns import TABLES
 
 _HEAD = """# The tables of a store
 
-What `w2s query` and `Results.query` see, column by column. Written by
+The columns of all tables in `w2s query` and `Results.query`. Written by
 `w2s query --columns --format markdown`; do not edit. `pgr`, `pgr_by_seed`, `pgr_by_method`,
-`scores` and `comparisons` are computed when a query names them, and what took long is kept. Shares
-and accuracies are from 0 to 1. What begins with JSON is text that SQL can look into:
+`scores` and `comparisons` are computed when a query names them, and expensive values are cached.
+Shares and accuracies are from 0 to 1. Columns marked JSON are text that SQL can read:
 `recipe->>'$.training.lr'`."""
 
 ROW_IS: Mapping[str, str] = {
-    "runs": "a run (a fit or a study) as it stands, done or not",
-    "cells": "a task, pair, method and seed of a sweep, with the runs that it is made of",
+    "runs": "a run (a fit or a study), done or not",
+    "cells": "a task, pair, method and seed of a sweep, with its runs",
     "trials": "an ended trial of a study",
     "metrics": "a measurement of a fit at a step, in training or at its end",
     "predictions": "an example that a done fit predicted",
     "splits": "an example of a split",
     "pgr": "a task, pair and method of a sweep: means over seeds",
-    "pgr_by_seed": "the same for one seed; its bounds are over test examples alone",
+    "pgr_by_seed": "a task, pair, method and seed of a sweep; bounds are over test examples alone",
     "pgr_by_method": "a method of a sweep: the median over tasks and pairs",
     "scores": "a done fit, measured on the test rows of its split",
-    "comparisons": "two methods of a sweep and a quantity in which they are compared",
+    "comparisons": "two methods of a sweep and the quantity in which they are compared",
 }
 """Name of a table in SQL -> the meaning of one row."""
 

@@ -1,6 +1,6 @@
 """The rows of the PGR table, with the type and meaning of every column.
 
-They are computed in `report.table`. `low` and `high` are bounds of 95 % bootstrap intervals.
+`report.table` computes them. `low` and `high` are bounds of 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ class SeedRow:
     method: str = column("how the student is trained")
     seed: int = column("the seed of all three fits")
     objective: Objective = column(
-        "what chose the settings; oracle: the cell's own ground truth, in whatever way"
+        "the objective that chose the settings; oracle if the cell's own ground truth affected them"
     )
-    weak_accuracy: float | None = column(
-        "the supervisor's test accuracy; the mean over complete seeds"
-    )
-    student_accuracy: float | None = column("the student's, likewise")
-    ceiling_accuracy: float | None = column("the ceiling's, likewise")
+    weak_accuracy: float | None = column("the supervisor's test accuracy")
+    student_accuracy: float | None = column("the student's test accuracy")
+    ceiling_accuracy: float | None = column("the ceiling's test accuracy")
     pgr: float | None = column(
         "(student - weak) / (ceiling - weak) of this seed; null without a gap"
     )
@@ -46,11 +44,12 @@ class SeedRow:
     pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
     pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
     oracle_stopped_student: float | None = column(
-        "the student's accuracy, had ground truth chosen when it stops; not the method's result"
+        "the student's test accuracy if ground truth had chosen when it stops; not the method's "
+        "result"
     )
-    oracle_stopped_pgr: float | None = column("PGR of that student")
+    oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
     reason: str | None = column("why there is no PGR")
-    no_intervals: str | None = column("why there are no bounds although a seed is complete")
+    no_intervals: str | None = column("why there are no bounds although the seed is complete")
     supervisor: str = column("id of the supervisor's fit")
     student: str | None = column("id of the student's fit; null while its study is not done")
     ceiling: str = column("id of the ceiling's fit")
@@ -62,7 +61,7 @@ class SeedRow:
 
 @dataclass(frozen=True)
 class Missing:
-    """A seed that a row's means leave out."""
+    """A seed that is left out of a row's means."""
 
     seed: int
     why: str
@@ -78,15 +77,19 @@ class Row:
     strong: str = column("the student's and the ceiling's model")
     method: str = column("how the student is trained")
     objective: Objective = column(
-        "what chose the settings; oracle: the cell's own ground truth, in whatever way"
+        "the objective that chose the settings; oracle if the cell's own ground truth affected them"
     )
     weak_accuracy: float | None = column(
         "the supervisor's test accuracy; the mean over complete seeds"
     )
-    student_accuracy: float | None = column("the student's, likewise")
-    ceiling_accuracy: float | None = column("the ceiling's, likewise")
+    student_accuracy: float | None = column(
+        "the student's test accuracy; the mean over complete seeds"
+    )
+    ceiling_accuracy: float | None = column(
+        "the ceiling's test accuracy; the mean over complete seeds"
+    )
     pgr: float | None = column(
-        "(student - weak) / (ceiling - weak), of the means; null where the gap may be none"
+        "(student - weak) / (ceiling - weak) of the means; null if the gap may not be above 0"
     )
     weak_low: float | None = column("lower bound of the 95 % bootstrap interval of weak_accuracy")
     weak_high: float | None = column("upper bound of the 95 % bootstrap interval of weak_accuracy")
@@ -111,20 +114,21 @@ class Row:
     pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
     pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
     intervals_over: Over | None = column(
-        "what the bounds hold for: other seeds and examples, or examples alone"
+        "what the bootstrap resamples: seeds and examples, or examples alone"
     )
     no_intervals: str | None = column("why there are no bounds although a seed is complete")
     oracle_stopped_student: float | None = column(
-        "the student's accuracy, had ground truth chosen when it stops; not the method's result"
+        "the student's test accuracy if ground truth had chosen when it stops; not the method's "
+        "result"
     )
-    oracle_stopped_pgr: float | None = column("PGR of that student")
+    oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
     reason: str | None = column("why there is no PGR")
-    seeds: int = column("seeds that the means are over")
-    of_seeds: int = column("seeds that the sweep asks for")
+    seeds: int = column("number of complete seeds, which the means are over")
+    of_seeds: int = column("number of seeds in the sweep")
     student_sd: float | None = column(
         "sample standard deviation of the student's accuracy over seeds"
     )
-    pgr_sd: float | None = column("the same of each seed's PGR")
+    pgr_sd: float | None = column("sample standard deviation of PGR over seeds")
     missing: tuple[Missing, ...] = column("the seeds that are left out, and why", as_text=True)
     runs: tuple[str, ...] = column("ids of the runs that the means are over")
 
@@ -136,7 +140,7 @@ class MethodRow:
     sweep: str = column("the sweep's name")
     method: str = column("how the student is trained")
     objective: Objective = column(
-        "what chose the settings; oracle: the cell's own ground truth, in whatever way"
+        "the objective that chose the settings; oracle if the cell's own ground truth affected them"
     )
     median_pgr: float | None = column("median of pgr over tasks and pairs")
     median_low: float | None = column(
@@ -145,11 +149,11 @@ class MethodRow:
     median_high: float | None = column(
         "upper bound of the 95 % bootstrap interval of median_pgr, for these tasks and pairs"
     )
-    cells: int = column("rows that the median is over")
-    undefined: int = column("rows without a gap to recover, or whose gap may be none")
+    cells: int = column("number of rows that the median is over")
+    undefined: int = column("rows without a PGR because the gap may not be above 0")
     missing: int = column("rows without a complete seed")
     left_out: int = column(
-        "rows whose own ground truth chose the setting, beside rows for which it did not"
+        "rows left out because their own ground truth chose a setting, if other rows remain"
     )
 
 
@@ -203,7 +207,7 @@ def to_cache(table: PgrTable) -> dict[str, Any]:
 
 
 def from_cache(cached: Mapping[str, Any], *, sweep: str) -> PgrTable:
-    """The table that `to_cache` was called with, without the rows of single seeds."""
+    """The table of the values from `to_cache`, without the rows of single seeds."""
     rows = []
     for row in cached["rows"]:
         missing = tuple(Missing(**one) for one in row["missing"])

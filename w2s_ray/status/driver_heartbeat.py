@@ -17,10 +17,10 @@ from w2s_ray.store import Store, StoreError, utc_now
 from w2s_ray.store.heartbeats import (
     CLOCKS_S,
     DriverState,
-    heard,
-    is_asked_to_stop,
+    is_stop_requested,
+    read_driver_states,
     remove_driver_state,
-    say,
+    write_driver_state,
 )
 from w2s_ray.store.leases import Holder
 
@@ -116,8 +116,8 @@ class DriverHeartbeat:
                 about={**self._constant, **self._state},
             )
             with contextlib.suppress(OSError, StoreError):  # the next heartbeat follows soon
-                say(self._store.files, state)
-                if is_asked_to_stop(self._store.files, self._holder.token):
+                write_driver_state(self._store.files, state)
+                if is_stop_requested(self._store.files, self._holder.token):
                     self._stop("w2s cancel")
             if self._over.wait(EVERY_S):
                 break
@@ -127,7 +127,7 @@ class DriverHeartbeat:
     def _remove_dead_drivers(self) -> None:
         """Remove the states of drivers that were killed."""
         with contextlib.suppress(OSError, StoreError):
-            for state in heard(self._store.files):
+            for state in read_driver_states(self._store.files):
                 age_s = _age_s(state.written_at)
                 if state.holder.is_dead() or abs(age_s) > 2 * CLOCKS_S:
                     remove_driver_state(self._store.files, state.driver)

@@ -16,7 +16,7 @@ from w2s_ray.prepare import plan_sweep
 from w2s_ray.status.join import StoreState, status_of
 from w2s_ray.status.values import Status
 from w2s_ray.store import Record, Store
-from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, heard
+from w2s_ray.store.heartbeats import DriverState, LivenessMonitor, read_driver_states
 from w2s_ray.store.leases import Leases
 
 LIVENESS_POLL_S = 1.0
@@ -37,7 +37,7 @@ class StatusReader:
         """Those of studies that are done."""
         self._attempts: dict[str, tuple[set[str], tuple[Record, ...]]] = {}
         """Failed run -> its files when its attempts were read, and the attempts."""
-        self._liveness = LivenessMonitor()
+        self._monitor = LivenessMonitor()
         self._leases = Leases(store.files)
 
     def look(self, *, patient: bool = False) -> Status:
@@ -66,7 +66,7 @@ class StatusReader:
                 records=self._records,
                 attempts=self._failed_attempts({id_: files[id_] for id_ in not_done}),
                 trials=trials,
-                holder=self._leases.held,
+                holder=self._leases.holder,
             )
         )
 
@@ -82,11 +82,11 @@ class StatusReader:
     def _drivers(self, patient: bool) -> list[tuple[DriverState, bool]]:
         """The sweep's drivers, and whether each is alive."""
         while True:
-            every = heard(self._store.files)
+            every = read_driver_states(self._store.files)
             drivers = [driver for driver in every if driver.about.get("sweep") == self._sweep.name]
-            states = [self._liveness.heart(driver) for driver in drivers]
-            if not patient or "unsure" not in states:
-                return [(d, state != "silent") for d, state in zip(drivers, states, strict=True)]
+            states = [self._monitor.liveness(driver) for driver in drivers]
+            if not patient or "unknown" not in states:
+                return [(d, state != "dead") for d, state in zip(drivers, states, strict=True)]
             time.sleep(LIVENESS_POLL_S)
 
     def _trials_of(self, study: str, done: set[str]) -> list[dict[str, Any]]:

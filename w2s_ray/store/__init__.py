@@ -1,7 +1,7 @@
 """Results that outlive the process: records, Parquet files, manifests, and SQL over them.
 
-Owns the layout on disk and everything that is read from it. It knows nothing of torch, of Ray or
-of PGR.
+Owns the layout on disk and everything that is read from it. It imports neither torch nor Ray, and
+computes no PGR.
 """
 
 from w2s_ray.store.errors import StoreError, StoreUnavailable

@@ -1,10 +1,10 @@
-"""Checkpoints of a running fit, kept in the store so that any machine can go on with it.
+"""Checkpoints of a running fit in the store, from which any machine can resume it.
 
-Owns the files `work/FIT/LAYOUT/step-N/`: what each worker wrote, under `files/`, and one marker
-`rank-R.done` per worker, uploaded last; a step counts once every worker's marker is there. Uploads
-run in a thread beside the training. A step whose bytes aren't those that were written is set aside.
-It knows nothing of what the files hold, and trusts that a lease keeps a second process from writing
-checkpoints of the same fit.
+Owns the files `work/FIT/LAYOUT/step-N/`: each worker's files, under `files/`, and one marker
+`rank-R.done` per worker, uploaded last; a step is complete once every worker's marker exists.
+Uploads run in a thread beside the training. A step whose content is not the written one is skipped.
+The files are not interpreted here. The caller holds the lease on the fit, so that no other process
+writes its checkpoints.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.store import layout
-from w2s_ray.store.damage import Damaged, note
+from w2s_ray.store.damage import Damaged, warn
 from w2s_ray.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -34,18 +34,18 @@ _MARKER = re.compile(r"step-(\d+)/rank-(\d+)\.done")
 
 
 @dataclass(frozen=True)
-class _Saved:
-    """One step of this worker, whole in a local folder and not yet uploaded."""
+class _LocalStep:
+    """One step of this worker, complete in a local folder and not yet uploaded."""
 
     step: int
     folder: Path
 
 
 class StoredCheckpoints:
-    """One worker's part in the checkpoints of a fit; the newest whole one is kept.
+    """One worker's part in the checkpoints of a fit; the newest complete one is kept.
 
-    All workers `save` together and ask for `latest` before the first of them saves. A worker's
-    upload that fails is counted and warned of once, and does not end the fit: the next save tries
+    All workers call `save` at the same steps, and `latest` before the first save. A failed upload
+    is counted, with a warning at the first one, and does not end the fit: the next save uploads
     again, and until then the step before is the latest.
     """
 
@@ -59,18 +59,18 @@ class StoredCheckpoints:
         workers: int = 1,
         every_s: float,
         spool: Path,
-        on_damage: Callable[[Damaged], None] = note,
+        on_damage: Callable[[Damaged], None] = warn,
     ) -> None:
-        """`on_damage` is called for each step that `latest` sets aside."""
+        """`on_damage` is called for each damaged step that `latest` skips."""
         self.failures = 0
         """Uploads that failed."""
         self.bytes_written = 0
-        """Bytes that this worker uploaded, all steps together."""
+        """Bytes that this worker has uploaded in all steps."""
         self.last_bytes = 0
-        """Bytes of this worker's newest uploaded step."""
+        """Bytes that this worker uploaded in its newest step."""
         self.every_s = every_s
         self._files = store.files
-        self._root = f"{layout.work(fit_id)}/{layout.name(checkpoint_layout)}"
+        self._root = f"{layout.work(fit_id)}/{layout.checked_name(checkpoint_layout)}"
         self._rank, self._workers = rank, workers
         self._on_damage = on_damage
         self._spool = Path(spool) / f"rank-{rank}"
@@ -78,14 +78,14 @@ class StoredCheckpoints:
         self._cost_s = 0.0
         """How long the newest `save` held up the training."""
         self._changed = threading.Condition()
-        self._pending: _Saved | None = None
-        self._uploading: _Saved | None = None
+        self._pending: _LocalStep | None = None
+        self._uploading: _LocalStep | None = None
         self._error: Exception | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
 
     def due(self) -> bool:
-        """Whether it is time for another; worker 0's answer counts.
+        """Whether the next checkpoint is due; the workers use worker 0's value.
 
         With `every_s` 0 it always is. Else a slow checkpoint is followed by a longer interval.
         """
@@ -93,11 +93,11 @@ class StoredCheckpoints:
         return time.monotonic() - self._last >= max(self.every_s, affordable_s)
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Have `write` fill a local folder, and upload that beside the training.
+        """Call `write` to fill a local folder, and upload the folder beside the training.
 
-        A lone worker's newer state replaces one that still waits for its upload; where there are
-        several, each waits, so that they upload the same steps. Their files have different names.
-        A step that is stored already is not stored again.
+        With one worker, a newer state replaces a state that still waits for its upload. With
+        several, `save` waits for the upload before, so that all workers upload the same steps. The
+        workers' files have different names. A stored step is not stored again.
         """
         began = time.monotonic()
         folder = self._spool / f"save-{step}"
@@ -115,17 +115,17 @@ class StoredCheckpoints:
                 self._changed.wait_for(lambda: self._pending is None)
             if self._pending is not None and self._pending.folder != folder:
                 shutil.rmtree(self._pending.folder)
-            self._pending = _Saved(step, folder)
+            self._pending = _LocalStep(step, folder)
             self._start()
             self._changed.notify_all()
         self._last = time.monotonic()
         self._cost_s = self._last - began
 
     def latest(self) -> Path | None:
-        """The newest whole state, downloaded to a folder of this worker's spool; None: no state.
+        """The newest complete state, downloaded to a folder of this worker's spool, or None.
 
-        A damaged one is set aside for the one before, since it can be made again. What this worker
-        left of other steps is removed, so that a step is never made of two lives of the fit.
+        A damaged state is skipped for the one before, since it can be made again. This worker's
+        files of other steps are removed, so that a step never has files of two attempts.
         """
         self._wait()
         for step in sorted(self._whole_steps(), reverse=True):
@@ -136,16 +136,16 @@ class StoredCheckpoints:
                 shutil.rmtree(target, ignore_errors=True)
                 self._on_damage(damage)
             else:
-                self._remove_own(lambda other, kept=step: other != kept)
+                self._remove_own(lambda other, loaded=step: other != loaded)
                 return target
         self._remove_own(lambda _: True)
         return None
 
     def _download(self, step: int, target: Path) -> None:
-        """All workers' files of a whole step.
+        """Download all workers' files of a complete step.
 
         Raises:
-            Damaged: one is missing or isn't what was written.
+            Damaged: a file is missing, or its content is not the written one.
         """
         shutil.rmtree(target, ignore_errors=True)
         try:
@@ -159,10 +159,11 @@ class StoredCheckpoints:
                     why = "other content" if found["bytes"] == written["bytes"] else differs
                     raise self._damaged(path, why)
         except FileNotFoundError as error:
-            raise self._damaged(f"{self._root}/step-{step}", f"a file is gone: {error}") from error
+            why = f"a file is missing: {error}"
+            raise self._damaged(f"{self._root}/step-{step}", why) from error
 
     def flush(self) -> None:
-        """Wait for the upload under way; raises the newest save's error if it failed."""
+        """Wait for running uploads; raises the newest save's error if it failed."""
         self._wait()
         with self._changed:
             error, self._error = self._error, None
@@ -170,7 +171,7 @@ class StoredCheckpoints:
             raise error
 
     def close(self) -> None:
-        """Wait for the upload under way, end the thread and remove the local copies."""
+        """Wait for running uploads, end the thread and remove the local copies."""
         self._wait()
         with self._changed:
             self._closing = True
@@ -199,19 +200,19 @@ class StoredCheckpoints:
                 saved, self._pending = self._pending, None
                 self._uploading, self._error = saved, None
                 self._changed.notify_all()
-            error = self._tried(saved)
+            error = self._try_upload(saved)
             with self._changed:
                 self._uploading, self._error = None, error
                 self._changed.notify_all()
 
-    def _tried(self, saved: _Saved) -> Exception | None:
-        """Upload; the error instead, if it failed: a fit goes on without a checkpoint."""
+    def _try_upload(self, saved: _LocalStep) -> Exception | None:
+        """Upload, and return the error if that fails: the fit continues without a checkpoint."""
         try:
             self._upload(saved)
         except Exception as error:  # noqa: BLE001 - `flush` raises it in the fit's own thread
             self.failures += 1
             if self.failures == 1:
-                _log.warning("a checkpoint was not stored, training goes on: %s", error)
+                _log.warning("a checkpoint was not stored, training continues: %s", error)
             return error
         finally:
             with self._changed:
@@ -219,7 +220,7 @@ class StoredCheckpoints:
                     shutil.rmtree(saved.folder, ignore_errors=True)
         return None
 
-    def _upload(self, saved: _Saved) -> None:
+    def _upload(self, saved: _LocalStep) -> None:
         folder, written = f"{self._root}/step-{saved.step}", {}
         if self._rank in self._markers().get(saved.step, set()):
             return
@@ -237,7 +238,7 @@ class StoredCheckpoints:
     # --- the store
 
     def _markers(self) -> dict[int, set[int]]:
-        """Step -> the workers whose part is there whole."""
+        """Step -> the workers whose part is complete."""
         found: dict[int, set[int]] = {}
         for path in self._files.find(self._root):
             if match := _MARKER.fullmatch(path[len(self._root) + 1 :]):
@@ -249,16 +250,16 @@ class StoredCheckpoints:
         return {step for step, ranks in self._markers().items() if ranks >= every}
 
     def _contents(self, step: int) -> dict[str, dict[str, Any]]:
-        """File -> what was written of a whole step, all workers' together."""
+        """File -> bytes and SHA-256, for all workers' files of a complete step."""
         folder = f"{self._root}/step-{step}"
         markers = [f"{folder}/rank-{rank}.done" for rank in range(self._workers)]
         found: dict[str, dict[str, Any]] = {}
         for path, data in zip(markers, self._files.read_many(markers), strict=True):
-            found |= self._written(path, data)
+            found |= self._parse_marker(path, data)
         return found
 
-    def _written(self, path: str, data: bytes) -> dict[str, dict[str, Any]]:
-        """What a worker's marker lists: file below the step's `files/` -> its bytes and SHA-256.
+    def _parse_marker(self, path: str, data: bytes) -> dict[str, dict[str, Any]]:
+        """The files in a worker's marker: path below the step's `files/` -> bytes and SHA-256.
 
         Markers of earlier versions have the bytes alone.
         """
@@ -267,7 +268,10 @@ class StoredCheckpoints:
             if not isinstance(found, dict):
                 raise ValueError(f"a {type(found).__name__}")
             return {
-                layout.plain(name): {"bytes": int(each["bytes"]), "sha256": str(each["sha256"])}
+                layout.checked_path(name): {
+                    "bytes": int(each["bytes"]),
+                    "sha256": str(each["sha256"]),
+                }
                 if isinstance(each, dict)
                 else {"bytes": int(each)}
                 for name, each in found.items()
@@ -279,14 +283,14 @@ class StoredCheckpoints:
         return Damaged(
             self._files.locate(path),
             why,
-            costs="the fit can't go on from this checkpoint",
-            remedy="it goes on from the one before, or is trained from the start",
+            costs="the fit can't resume from this checkpoint",
+            remedy="it resumes from the one before, or is trained from the start",
         )
 
     def _remove_own(self, unwanted: Callable[[int], bool]) -> None:
-        """Remove this worker's part of steps; the marker first, so that none counts half.
+        """Remove this worker's part of steps, the marker first: no partial step looks complete.
 
-        What a damaged marker lists stays until the fit ends.
+        The files in a damaged marker stay until the fit ends.
         """
         for step, ranks in self._markers().items():
             if unwanted(step) and self._rank in ranks:
@@ -295,7 +299,7 @@ class StoredCheckpoints:
                 data = self._files.read(marker)
                 self._files.remove(marker)
                 with contextlib.suppress(Damaged):
-                    for name in self._written(marker, data):
+                    for name in self._parse_marker(marker, data):
                         with contextlib.suppress(FileNotFoundError):
                             self._files.remove(f"{folder}/files/{name}")
 

@@ -1,7 +1,7 @@
-"""What SQL sees of a store: every table's columns, with the meaning of each.
+"""The columns of a store's tables in SQL, with the meaning of each.
 
-Owns the words in which a column is explained to a reader; a column without them is an error. It
-knows nothing of how rows are read, and of PGR only that someone else describes it.
+Owns the description of each column; a column without one is an error. It reads no rows. The
+columns of the PGR tables are declared in `report`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,27 @@ _ID = field("run_id", _TEXT, "the fit that predicted", nullable=True)
 RUNS = pa.schema(
     field(name, kind, meaning, nullable=True)
     for name, kind, meaning in (
-        ("id", _TEXT, "the run: a hash of its recipe and of what it depends on"),
+        ("id", _TEXT, "the run: a hash of its recipe and of the runs that it depends on"),
         ("kind", _TEXT, "fit (one training) or study (the search of a method's settings)"),
         ("status", _TEXT, "done, failed, pruned or stopped, by its last attempt"),
-        ("cause", _TEXT, "what kind of thing ended a failed attempt, such as out_of_memory"),
+        ("cause", _TEXT, "the kind of failure that ended the attempt, such as out_of_memory"),
         ("reason", _TEXT, "why it is not done, in one line; of a done run: why it ended early"),
         ("task", _TEXT, "the task's name"),
-        ("model", _TEXT, "the model that is trained, by its name in the sweep"),
+        ("model", _TEXT, "the trained model, by its name in the sweep"),
         ("method", _TEXT, "how a student is trained; null for supervisors and ceilings"),
         (
             "labels",
             _TEXT,
-            "ground_truth, none, or its supervisor's id; of several supervisors joined by +",
+            "ground_truth, none, or its supervisor's id; ids of several supervisors joined by +",
         ),
         ("train_on", _TEXT, "the part of the split that it trains on"),
-        ("loss", _TEXT, "the loss's kind, such as xent or confidence"),
-        ("alpha", _REAL, "weight of the student's own predictions in the loss; null without"),
-        ("seed", _WHOLE, "seed of initialization and order; the split has one of its own"),
+        ("loss", _TEXT, "the kind of loss, such as xent or confidence"),
+        (
+            "alpha",
+            _REAL,
+            "weight of the student's own predictions in the loss; null for a loss without it",
+        ),
+        ("seed", _WHOLE, "seed of initialization and data order; the split has a separate seed"),
         ("lr", _REAL, "peak learning rate"),
         ("epochs", _WHOLE, "epochs of the whole schedule"),
         ("batch_size", _WHOLE, "examples per optimizer step, over all workers"),
@@ -43,37 +47,46 @@ RUNS = pa.schema(
         (
             "tuning",
             _TEXT,
-            "what is trained: full (every weight), lora, probe, lp_ft or last_layers",
+            "the trained weights: full (all of them), lora, probe, lp_ft or last_layers",
         ),
-        ("early_stopping", _TEXT, "the metric that stops it early; null: it doesn't stop early"),
+        ("early_stopping", _TEXT, "the metric for early stopping; null: no early stopping"),
         ("stops_on_oracle", _TRUTH, "whether ground truth decides when it stops"),
-        ("test_accuracy", _REAL, "share of right predictions on the test part, 0 to 1"),
-        ("validation_accuracy", _REAL, "the same on the validation part, by ground truth"),
-        ("validation_agreement", _REAL, "the same by the labels that steer the fit"),
+        ("test_accuracy", _REAL, "share of correct predictions on the test part, 0 to 1"),
+        (
+            "validation_accuracy",
+            _REAL,
+            "share of correct predictions on the validation part, by ground truth",
+        ),
+        (
+            "validation_agreement",
+            _REAL,
+            "share of predictions on the validation part that agree with the labels that the fit "
+            "is evaluated with during training",
+        ),
         ("steps", _WHOLE, "optimizer steps taken"),
         ("total_steps", _WHOLE, "optimizer steps of the whole schedule"),
         ("best_step", _WHOLE, "the step whose weights were kept and tested"),
         ("parameters", _WHOLE, "parameters of the model"),
-        ("attempts", _WHOLE, "how often it was tried, the last time included"),
+        ("attempts", _WHOLE, "number of attempts, the last one included"),
         ("seconds", _REAL, "wall-clock seconds of the last attempt"),
-        ("device_seconds", _REAL, "these seconds times the devices held"),
-        ("bytes", _WHOLE, "bytes that the store keeps of it beside its record"),
+        ("device_seconds", _REAL, "these seconds times the number of devices"),
+        ("bytes", _WHOLE, "bytes of its stored files apart from its record"),
         ("started_at", _TEXT, "start of the last attempt, ISO 8601 in UTC"),
-        ("ended_at", _TEXT, "its end, ISO 8601 in UTC"),
+        ("ended_at", _TEXT, "end of the last attempt, ISO 8601 in UTC"),
         ("split", _TEXT, "fingerprint of the split that it is trained and tested on"),
         ("parents", pa.list_(_TEXT), "ids of the runs whose results it used"),
-        ("identity_version", _WHOLE, "version of the rules by which the id was made"),
+        ("identity_version", _WHOLE, "version of the rules for ids"),
         ("traceback", _TEXT, "Python's traceback of a failed attempt"),
-        ("recipe", _TEXT, "JSON: all that was hashed into the id; recipe->>'$.training.schedule'"),
+        ("recipe", _TEXT, "JSON: the values hashed into the id; recipe->>'$.training.schedule'"),
         ("summary", _TEXT, "JSON: every final figure; summary->>'training_flops'"),
         ("about", _TEXT, "JSON: names to display, such as task, model, weak, method, roles"),
-        ("execution", _TEXT, "JSON: how it ran (engine, workers, ...), which changes no result"),
+        ("execution", _TEXT, "JSON: how it ran (engine, workers, ...); this changes no result"),
         ("environment", _TEXT, "JSON: versions, devices and host"),
-        ("retries", _TEXT, "JSON: cause -> how many earlier attempts it ended"),
-        ("sizes", _TEXT, "JSON: file -> its bytes, of what is kept beside the record"),
+        ("retries", _TEXT, "JSON: cause -> number of earlier attempts that failed with it"),
+        ("sizes", _TEXT, "JSON: file -> its bytes, for the files beside the record"),
     )
 )
-"""`runs`: one row per run, as it stands, done or not."""
+"""`runs`: one row per run with its latest record, done or not."""
 
 CELLS = pa.schema(
     field(name, kind, meaning, nullable=True)
@@ -84,15 +97,19 @@ CELLS = pa.schema(
         ("strong", _TEXT, "the student's and the ceiling's model"),
         ("method", _TEXT, "how the student is trained"),
         ("seed", _WHOLE, "the seed of all three fits"),
-        ("objective", _TEXT, "what chose the settings: none, transfer, weak_validation or oracle"),
-        ("searched", _TRUTH, "whether the study trained this very task and pair"),
+        (
+            "objective",
+            _TEXT,
+            "the objective that chose the settings: none, transfer, weak_validation or oracle",
+        ),
+        ("searched", _TRUTH, "whether the study trained this task and pair itself"),
         ("study", _TEXT, "id of the study that chose the settings; null without a search"),
         ("supervisor", _TEXT, "id of the supervisor's fit"),
         ("ceiling", _TEXT, "id of the ceiling's fit"),
         ("student", _TEXT, "id of the student's fit; null while its study is not done"),
     )
 )
-"""`cells`: the grid of every sweep's latest manifest, one row per cell and seed."""
+"""`cells`: the grid in the latest manifest of every sweep, one row per cell and seed."""
 
 TRIALS = pa.schema(
     field(name, kind, meaning, nullable=True)
@@ -100,12 +117,12 @@ TRIALS = pa.schema(
         ("study", _TEXT, "id of the study"),
         ("number", _WHOLE, "the trial's number in its study, from 0"),
         ("state", _TEXT, "complete, pruned or failed"),
-        ("value", _REAL, "the objective, which is maximized or minimized as the study says"),
-        ("cost", _REAL, "the second objective, training FLOPs; null where there is one objective"),
+        ("value", _REAL, "the objective, which the study maximizes or minimizes"),
+        ("cost", _REAL, "the second objective, training FLOPs; null if there is one objective"),
         ("settings", _TEXT, "JSON: the settings that were tried; settings->>'$.\"loss.alpha\"'"),
-        ("fits", pa.list_(_TEXT), "ids of the fits that it trained or found done"),
+        ("fits", pa.list_(_TEXT), "ids of its fits, which it trained or which were done before"),
         ("reason", _TEXT, "why it is not complete, in one line"),
-        ("trial", _TEXT, "JSON: all that is kept of it, such as `intermediate` values"),
+        ("trial", _TEXT, "JSON: all its stored values, such as `intermediate` values"),
     )
 )
 """`trials`: one row per ended trial of a study."""

@@ -1,9 +1,9 @@
-"""Compaction: many runs' small files copied to few large ones, from which they are read faster.
+"""Compaction: copying the small files of many runs to a few large ones, which are read faster.
 
-Owns which runs are copied and which segments are merged. It may run beside sweeps, readers and
-other compactions, and may be killed: a run's own files are only read, segments are written under
-new names, and the index is replaced by compare-and-swap. Reads of a store give the same before,
-during and after.
+Owns the choice of the runs to copy and of the segments to merge. It may run beside sweeps, readers
+and other compactions, and may be killed: a run's own files are only read, segments are written
+under new names, and the index is replaced by compare-and-swap. Reads of a store return the same
+before, during and after.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from w2s_ray.store.snapshot import Copies, StoreSnapshot, take_snapshot
 
 TRIES = 5
 _GROWTH = 2
-"""A segment is merged with newer ones once it has no more than so many times their runs."""
+"""A segment is merged with newer ones if it has at most this multiple of their runs."""
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What a compaction did."""
+    """The result of a compaction."""
 
     added: int
     """Runs that were copied from their own files."""
-    left: int
+    not_copied: int
     """Runs that are still read from their own files: running, or just changed."""
     runs: int
-    """Runs that the catalog holds now."""
+    """Runs in the catalog after it."""
     segments: int
     bytes: int
     """Size of these segments."""
 
 
 def compact(files: Files) -> Compaction:
-    """Copy every settled run that no segment holds yet; merge small segments.
+    """Copy every settled run that is in no segment yet, and merge small segments.
 
     Raises:
-        StoreError: other compactions were faster, again and again.
+        StoreError: other compactions replaced the index first in every try.
     """
     for _ in range(TRIES):
         index, version = catalog_index.read_index(files)
@@ -66,13 +66,15 @@ def compact(files: Files) -> Compaction:
             if copies not in merged
         ]
         with tempfile.TemporaryDirectory(prefix="w2s-compact-") as spool:
-            made = _written(LocalFiles(Path(spool)), snapshot, new, merged)
-            for segment in made:
+            added = _write_segment(LocalFiles(Path(spool)), snapshot, new, merged)
+            for segment in added:
                 _upload(files, segment, spool=LocalFiles(Path(spool)))
         replaced = {segment.name for segment in index.segments} - {kept.name for kept in kept}
-        copied = {id_ for segment in made for id_ in catalog_index.held(files, segment.name).ids}
+        copied = {
+            id_ for segment in added for id_ in catalog_index.segment_runs(files, segment.name).ids
+        }
         after = Index(
-            segments=(*kept, *made),
+            segments=(*kept, *added),
             retired=catalog_index.retire(index, sorted(replaced)),
             stood=snapshot.listing.version,
             others=tuple(sorted(snapshot.fresh.keys() - copied)),
@@ -80,7 +82,7 @@ def compact(files: Files) -> Compaction:
         after = catalog_index.clean(files, after)
         if after == index or catalog_index.swap(files, after, version=version):
             return _summary(snapshot, after)
-        for segment in made:
+        for segment in added:
             files.remove_folder(f"{catalog_index.FOLDER}/{segment.name}")
     raise StoreError(
         f"other compactions of {files.locate('')} were faster {TRIES} times; try again"
@@ -88,7 +90,7 @@ def compact(files: Files) -> Compaction:
 
 
 def _worth_copying(snapshot: StoreSnapshot) -> list[str]:
-    """Runs that will most likely not change, and whose changes would be detected.
+    """Runs that will probably not change, and whose changes would be detected.
 
     Running studies are left out: their trials are added one by one.
     """
@@ -105,36 +107,36 @@ def _worth_copying(snapshot: StoreSnapshot) -> list[str]:
 
 
 def _worth_merging(copies: Sequence[Copies], *, new: int) -> list[Copies]:
-    """Segments that are small beside the new rows, and those with few valid rows."""
-    found, together = [], new
+    """Segments that are small compared with the new rows, or have few valid rows."""
+    found, total = [], new
     for segment in reversed(copies):
         count = segment.count
-        if count <= _GROWTH * together or len(segment.gone) > count:
+        if count <= _GROWTH * total or len(segment.gone) > count:
             found.append(segment)
-            together += count
+            total += count
     return found[::-1]
 
 
-def _written(
+def _write_segment(
     spool: LocalFiles, snapshot: StoreSnapshot, new: Sequence[str], merged: Sequence[Copies]
 ) -> list[Segment]:
-    """The segment of the runs `new` and the valid rows of `merged`, in `spool`; or none."""
+    """Write a segment of the runs `new` and the valid rows of `merged` to `spool`, if any."""
     files = snapshot.files
     sources = [copies.source(files) for copies in merged if copies.count]
-    splits = {split: there for copies in merged for split, there in copies.splits(files)}
-    made = None
+    splits = {split: existed for copies in merged for split, existed in copies.splits(files)}
+    segment = None
     if new:
-        made = _copied(spool, snapshot, new)
-        splits |= made.splits
+        segment = _copy_to_segment(spool, snapshot, new)
+        splits |= segment.splits
         if sources:
-            sources.append(Copies(made, frozenset()).source(spool))
+            sources.append(Copies(segment, frozenset()).source(spool))
     if sources:
-        made = _segment(spool, lambda writer: merge(writer, sources), splits)
-    return [made] if made is not None and made.runs else []
+        segment = _fill_segment(spool, lambda writer: merge(writer, sources), splits)
+    return [segment] if segment is not None and segment.runs else []
 
 
-def _copied(spool: LocalFiles, snapshot: StoreSnapshot, new: Sequence[str]) -> Segment:
-    """A segment of runs by their own files."""
+def _copy_to_segment(spool: LocalFiles, snapshot: StoreSnapshot, new: Sequence[str]) -> Segment:
+    """Write a segment from the runs' own files."""
     splits: dict[str, bool] = {}
 
     @lru_cache(maxsize=32)
@@ -150,10 +152,10 @@ def _copied(spool: LocalFiles, snapshot: StoreSnapshot, new: Sequence[str]) -> S
     def fill(writer: SegmentWriter) -> None:
         copy_runs(writer, snapshot, new, labels=labels)
 
-    return _segment(spool, fill, splits)
+    return _fill_segment(spool, fill, splits)
 
 
-def _segment(
+def _fill_segment(
     spool: LocalFiles, fill: Callable[[SegmentWriter], None], splits: dict[str, bool]
 ) -> Segment:
     name = catalog_index.new_name()
@@ -179,7 +181,7 @@ def _summary(snapshot: StoreSnapshot, after: Index) -> Compaction:
     runs = sum(segment.runs - len(segment.gone) for segment in after.segments)
     return Compaction(
         added=runs - before,
-        left=len(snapshot.fresh) - (runs - before),
+        not_copied=len(snapshot.fresh) - (runs - before),
         runs=runs,
         segments=len(after.segments),
         bytes=sum(sum(segment.sizes.values()) for segment in after.segments),

@@ -1,9 +1,9 @@
-"""Writes to an object store that happen only if nobody was faster.
+"""Conditional writes to an object store: an object is replaced only if it has a given version.
 
-Owns the two forms in which stores offer that: entity tags on S3 (If-None-Match, If-Match) and
-generations on GCS. A store without either gets a check under a lock of this process. Each object
-carries the mark of the write that made it, so that a write whose answer was lost, and which was
-repeated, is recognized as our own. It knows nothing of what is written.
+Owns the two mechanisms of object stores: entity tags on S3 (If-None-Match, If-Match) and
+generations on GCS. For a store without either, the version is checked under a lock of this process.
+The metadata of each object has the mark of the write that made it, so that a retry detects that an
+earlier attempt succeeded although its response was lost.
 """
 
 from __future__ import annotations
@@ -16,46 +16,50 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 ABSENT = ""
-"""The version of what isn't there."""
+"""The version of an object that does not exist."""
 
 _MARK = "w2s-write"
 _LOCK = threading.Lock()
 
 
-class Conditional(Protocol):
-    """The conditional operations on one fsspec file system; full paths, as it speaks of them."""
+class ConditionalWrites(Protocol):
+    """The conditional operations on one fsspec file system; paths are that system's full paths."""
 
     def read(self, path: str) -> tuple[bytes, str]:
-        """Content and version; FileNotFoundError where there is none."""
+        """Content and version of an object.
+
+        Raises:
+            FileNotFoundError: the object does not exist.
+        """
         ...
 
     def put(self, path: str, data: bytes, *, version: str, mark: str) -> bool:
-        """Write if what is there is `version`; whether that, or an earlier try of it, was done."""
+        """Write if the object has `version`; whether this or an earlier attempt succeeded."""
         ...
 
     def delete(self, path: str, *, version: str) -> bool:
-        """Remove if what is there is `version`; whether that was so."""
+        """Remove the object if it has `version`; whether it was removed."""
         ...
 
 
-def conditional(system: Any) -> Conditional:
-    """The conditional operations that `system` offers, by its protocol."""
+def conditional_writes(system: Any) -> ConditionalWrites:
+    """The conditional operations on `system`, chosen by its protocol."""
     names = system.protocol if isinstance(system.protocol, tuple | list) else (system.protocol,)
     if {"s3", "s3a"} & set(names):
         return S3(system)
     if {"gs", "gcs"} & set(names):
         return GCS(system)
-    return Plain(system)
+    return ProcessLocal(system)
 
 
 def new_mark() -> str:
-    """A name for one write."""
+    """A unique name of one write."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
 class S3:
-    """By the headers If-None-Match and If-Match."""
+    """Conditional writes by the headers If-None-Match and If-Match."""
 
     system: Any
 
@@ -65,9 +69,9 @@ class S3:
         return cast("tuple[bytes, str]", sync(self.system.loop, self._read, path))
 
     async def _read(self, path: str) -> tuple[bytes, str]:
-        answer = await self.system._call_s3("get_object", **self._object(path))
-        data = await answer["Body"].read()
-        return data, answer["ETag"]
+        response = await self.system._call_s3("get_object", **self._object(path))
+        data = await response["Body"].read()
+        return data, response["ETag"]
 
     def put(self, path: str, data: bytes, *, version: str, mark: str) -> bool:
         condition = {"IfNoneMatch": "*"} if version == ABSENT else {"IfMatch": version}
@@ -80,10 +84,10 @@ class S3:
             if not _failed_condition(error):
                 raise
         try:
-            there = self.system.call_s3("head_object", **self._object(path))
+            existing = self.system.call_s3("head_object", **self._object(path))
         except FileNotFoundError:
             return False
-        return there["Metadata"].get(_MARK) == mark
+        return existing["Metadata"].get(_MARK) == mark
 
     def delete(self, path: str, *, version: str) -> bool:
         try:
@@ -101,7 +105,7 @@ class S3:
 
 @dataclass(frozen=True)
 class GCS:
-    """By the generation of an object, through gcsfs's own session."""
+    """Conditional writes by an object's generation, through gcsfs's own session."""
 
     system: Any
 
@@ -127,13 +131,13 @@ class GCS:
                 ifGenerationMatch=version or "0",
             )
             return True
-        except FileExistsError:  # how gcsfs says 412
+        except FileExistsError:  # gcsfs raises it for status 412
             pass
         try:
-            there = self.system.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
+            existing = self.system.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
         except FileNotFoundError:
             return False
-        return there.get("metadata", {}).get(_MARK) == mark
+        return existing.get("metadata", {}).get(_MARK) == mark
 
     def delete(self, path: str, *, version: str) -> bool:
         bucket, key, _ = self.system.split_path(path)
@@ -145,8 +149,8 @@ class GCS:
 
 
 @dataclass(frozen=True)
-class Plain:
-    """By a look before the write; it holds among the threads of this process only."""
+class ProcessLocal:
+    """A version check before the write, under a lock that excludes threads of this process only."""
 
     system: Any
 
@@ -177,7 +181,7 @@ class Plain:
 
 
 def _failed_condition(error: OSError) -> bool:
-    """Whether S3 says that what is there is not what the request named."""
+    """Whether S3 refused a request because the object has another version."""
     if isinstance(error, FileExistsError | FileNotFoundError):
         return True
     response = getattr(error.__cause__, "response", None) or {}

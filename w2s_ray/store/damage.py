@@ -1,8 +1,8 @@
-"""Damaged files of a store: the error for one, and the warning where a reader goes on without it.
+"""Damaged files of a store: the error, and the warning where the file is left out.
 
-Owns the words: each says which file, what its damage costs and what mends it. A file that can't be
-made again is never said to be deleted. Warnings go through logging; commands print them below what
-they show.
+Owns the form of the messages: the file, the consequence of its damage, and the remedy. No remedy
+deletes a file that can't be made again. Warnings go through logging; commands print them below
+their output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from w2s_ray.store.errors import StoreError
 _log = logging.getLogger(__name__)
 
 LOGGER = "w2s_ray.store"
-"""The logger below which every warning of a damaged file comes."""
+"""The logger of every warning of a damaged file."""
 
 RESTORE = "restore the file from a copy"
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 
 class Damaged(StoreError):
-    """A file of the store that is not as it was written."""
+    """A file of the store whose content is not the written one."""
 
     def __init__(self, where: str, why: object, *, costs: str, remedy: str) -> None:
         self.why = " ".join(str(why).split())[:200]
         super().__init__(f"{where} is damaged ({self.why}): {costs}; {remedy}")
 
 
-def note(damage: Damaged) -> None:
-    """Warn of a file that a reader leaves out."""
+def warn(damage: Damaged) -> None:
+    """Log a warning of a damaged file."""
     _log.warning("%s", damage)
 
 
-def unless_damaged(read: Callable[[], T]) -> T | None:
-    """What `read` gives; None, with a warning, where the file that it reads is damaged."""
+def none_if_damaged(read: Callable[[], T]) -> T | None:
+    """The result of `read`, or None, with a warning, if the file that it reads is damaged."""
     try:
         return read()
     except Damaged as damage:
-        note(damage)
+        warn(damage)
         return None

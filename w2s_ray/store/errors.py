@@ -1,6 +1,6 @@
 """Errors of the store; each message names the remedy.
 
-Owns the two kinds of error. It knows nothing of why.
+Owns the two kinds of error. The modules that raise them own the messages.
 """
 
 from __future__ import annotations
@@ -13,4 +13,4 @@ class StoreError(InputError):
 
 
 class StoreUnavailable(StoreError, OSError):
-    """An object store refused, or did not answer for as long as we try; the URI is named."""
+    """An object store refused a request or gave no answer in all attempts; the URI is named."""

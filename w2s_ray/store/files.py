@@ -1,8 +1,8 @@
-"""Where a store's files lie: the choice between a local folder and an fsspec URI.
+"""The files of a store: in a local folder, or behind an fsspec URI.
 
-Owns the reading of a store's URI. Both kinds of files give the same: a file is there whole or not
-at all, `create` and `replace_if` let exactly one of several writers through, and paths are
-relative to the root, with `/`.
+Owns the interpretation of a store's URI. Both kinds of files have the same guarantees: a file
+exists complete or not at all, of several concurrent calls of `create` or `replace_if` exactly one
+succeeds, and paths are relative to the root, with `/`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Files = LocalFiles | RemoteFiles
 
 
 def absolute(uri: str) -> str:
-    """`uri` so that it means the same from any working directory."""
+    """`uri` in a form that does not depend on the working directory."""
     if uri.startswith("file:"):
         uri = unquote(urlsplit(uri).path)
     return uri if "://" in uri else str(Path(uri).expanduser().absolute())

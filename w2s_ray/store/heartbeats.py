@@ -1,8 +1,8 @@
-"""What running drivers say of themselves, and whether they still live.
+"""The states of running drivers, and whether these drivers are alive.
 
-Owns the files `work/live/DRIVER.json`: news for whoever looks from another process, replaced whole
-every few seconds and gone when the driver ends. Nothing rests on them: one that is missing or old
-changes no result. It knows nothing of what the news mean.
+Owns the files `work/live/DRIVER.json`, through which other processes read a driver's state. A
+driver replaces its file every few seconds and removes it at its end. A missing or old file changes
+no result. The content of a state is not interpreted here.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from w2s_ray.store.leases import Holder
 from w2s_ray.store.records import CLOCKS_S, Moment, Stored, time_order
 
 SILENT_S = 30.0
-"""A driver that has said nothing for so long is taken for gone."""
+"""A driver that has written no state for this time counts as dead."""
 
-Liveness = Literal["beats", "silent", "unsure"]
+Liveness = Literal["alive", "dead", "unknown"]
 
 
 class DriverState(Stored):
-    """What a driver said last."""
+    """The last state that a driver wrote."""
 
     holder: Holder
     """The process."""
     beat: int
-    """Counts the times that it said something."""
+    """Number of states that it has written."""
     written_at: Moment
     """By the driver's clock."""
     about: dict[str, Any]
@@ -47,32 +47,32 @@ class DriverState(Stored):
         return self.holder.host.partition("/")[0]
 
 
-def say(files: Files, news: DriverState) -> None:
-    """Put `news` in the place of what the same driver said before."""
-    files.write(layout.live(news.driver), news.model_dump_json().encode())
+def write_driver_state(files: Files, state: DriverState) -> None:
+    """Write a driver's state in place of its last one."""
+    files.write(layout.driver_state(state.driver), state.model_dump_json().encode())
 
 
 def remove_driver_state(files: Files, driver: str) -> None:
-    """Take away what a driver said, and what it was asked."""
-    for path in (layout.live(driver), layout.stop(driver)):
+    """Remove a driver's state and a stop request to it."""
+    for path in (layout.driver_state(driver), layout.stop_request(driver)):
         with contextlib.suppress(FileNotFoundError):
             files.remove(path)
 
 
-def ask_to_stop(files: Files, driver: str) -> None:
-    """Ask a driver to stop; it checks whenever it writes its state."""
-    files.write(layout.stop(driver), b"{}")
+def request_stop(files: Files, driver: str) -> None:
+    """Request that a driver stop; it checks for requests when it writes its state."""
+    files.write(layout.stop_request(driver), b"{}")
 
 
-def is_asked_to_stop(files: Files, driver: str) -> bool:
-    """Whether somebody asked a driver to stop."""
-    return files.exists(layout.stop(driver))
+def is_stop_requested(files: Files, driver: str) -> bool:
+    """Whether there is a stop request to a driver."""
+    return files.exists(layout.stop_request(driver))
 
 
-def heard(files: Files) -> list[DriverState]:
-    """The last words of every driver that has not taken them back, those of dead ones too.
+def read_driver_states(files: Files) -> list[DriverState]:
+    """Every stored driver state, those of killed drivers included, oldest first.
 
-    A file that is no news (another version wrote it) is left out.
+    A file that can't be read (another version wrote it) is left out.
     """
     found = []
     for path in files.find(f"work/{layout.LIVE}"):
@@ -80,34 +80,34 @@ def heard(files: Files) -> list[DriverState]:
             continue
         with contextlib.suppress(FileNotFoundError, StoreError):
             found.append(layout.parse(DriverState, files.read(path), where=files.locate(path)))
-    return sorted(found, key=lambda news: time_order(news.written_at))
+    return sorted(found, key=lambda state: time_order(state.written_at))
 
 
 @dataclass
 class LivenessMonitor:
-    """Whose heart beats, as one process sees it.
+    """Decides which drivers are alive, from the states that this process has read so far.
 
-    A process of this machine is known to be dead at once. One of another machine is judged by its
-    clock where that leaves no doubt, else by whether it says something new while one looks.
+    The death of a process on this machine is detected at once. A process on another machine is
+    judged by the time of its state where that is decisive, else by whether its state changes.
     """
 
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Driver -> its last beat, and when this process first saw it."""
+    """Driver -> its last beat, and when this process first read it."""
     _changed: set[str] = field(default_factory=set)
 
-    def heart(self, news: DriverState) -> Liveness:
-        """Whether the driver of `news` lives; ask again, with newer news, where it is unsure."""
-        if news.holder.is_dead():
-            return "silent"
+    def liveness(self, state: DriverState) -> Liveness:
+        """Whether the driver is alive; where that is unknown, call again with a newer state."""
+        if state.holder.is_dead():
+            return "dead"
         now = time.monotonic()
-        beat, since = self._seen.get(news.driver, (None, now))
-        if beat != news.beat:
-            self._seen[news.driver] = (news.beat, now)
+        beat, since = self._seen.get(state.driver, (None, now))
+        if beat != state.beat:
+            self._seen[state.driver] = (state.beat, now)
             if beat is not None:
-                self._changed.add(news.driver)
-        if beat == news.beat and now - since >= SILENT_S:
-            return "silent"
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(news.written_at)).total_seconds()
+                self._changed.add(state.driver)
+        if beat == state.beat and now - since >= SILENT_S:
+            return "dead"
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(state.written_at)).total_seconds()
         if age_s > CLOCKS_S + SILENT_S:
-            return "silent"
-        return "beats" if abs(age_s) < SILENT_S or news.driver in self._changed else "unsure"
+            return "dead"
+        return "alive" if abs(age_s) < SILENT_S or state.driver in self._changed else "unknown"

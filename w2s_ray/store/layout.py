@@ -1,7 +1,7 @@
-"""Names of files and folders in a store, and the checks on what goes into and comes out of them.
+"""Names of files and folders in a store, and the checks on their contents.
 
-Owns the paths, the format version, and which of a run's files says how the run stands. Pure
-functions over names and bytes: it opens nothing.
+Owns the paths, the format version, and the rule which of a run's files holds its status. Its
+functions take names and bytes, and open no files.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from w2s_ray.errors import InputError
-from w2s_ray.store.checksums import checked
+from w2s_ray.store.checksums import without_checksum
 from w2s_ray.store.damage import RESTORE, Damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.records import NAME_PATTERN, Stored
 
 FORMAT = 1
-"""Version of the layout; a store of a newer one is refused."""
+"""Version of the layout; a store with a newer one is refused."""
 
 WEIGHT_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
-"""What a folder of weights may hold: tensors, configuration, tokenizer; nothing pickled."""
+"""Suffixes of the files that a folder of weights may hold: tensors, configuration and tokenizer;
+nothing pickled."""
 
 _ATTEMPT = re.compile(r"attempt-(\d+)\.json")
 
@@ -35,7 +36,7 @@ def is_name(value: str) -> bool:
     return re.fullmatch(NAME_PATTERN, value) is not None
 
 
-def name(value: str) -> str:
+def checked_name(value: str) -> str:
     """`value` if it can be a file name in every store.
 
     Raises:
@@ -43,79 +44,79 @@ def name(value: str) -> str:
     """
     if not is_name(value):
         raise StoreError(
-            f"{value!r} is no name for a run, split or sweep; use letters, digits, '.', '_' and '-'"
+            f"{value!r} can't name a run, split or sweep; use letters, digits, '.', '_' and '-'"
         )
     return value
 
 
-def is_plain(path: str) -> bool:
-    """Whether `path` is relative and stays below whatever folder it is joined to."""
+def is_relative_path(path: str) -> bool:
+    """Whether `path` is relative and stays below any folder that it is joined to."""
     return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
-def plain(path: str) -> str:
-    """`path`, which may come from a store's files, if it may be joined to a folder.
+def checked_path(path: str) -> str:
+    """`path`, which may be read from a store's files, if it may be joined to a folder.
 
     Raises:
         StoreError: it is absolute, empty, or has a part such as `..`.
     """
-    if not is_plain(path):
+    if not is_relative_path(path):
         raise StoreError(
-            f"{path!r} is no path below its folder in a store; whoever wrote it there may have "
-            "meant to reach other files: remove it, and see who can write to the store"
+            f"the path {path!r} in a store is not a relative path below its folder, and may have "
+            "been written to reach other files: remove it, and check who can write to the store"
         )
     return path
 
 
 def run(id_: str) -> str:
     """The folder of a run."""
-    return f"runs/{name(id_)}"
+    return f"runs/{checked_name(id_)}"
 
 
 def split(fingerprint: str) -> str:
     """The folder of a split."""
-    return f"splits/{name(fingerprint)}"
+    return f"splits/{checked_name(fingerprint)}"
 
 
 CLAIMS = "claims"
-"""The folder of leases, among those of fits."""
+"""The folder of leases, beside the folders of fits."""
 
 
-def claim(of: str) -> str:
+def claim(lease: str) -> str:
     """The file of a lease."""
-    return f"work/{CLAIMS}/{name(of)}.json"
+    return f"work/{CLAIMS}/{checked_name(lease)}.json"
 
 
 LIVE = "live"
-"""The folder of what running drivers say of themselves, among those of fits."""
+"""The folder of the states of running drivers, beside the folders of fits."""
 
 
-def live(driver: str) -> str:
-    """The file in which a running driver says how far it is."""
-    return f"work/{LIVE}/{name(driver)}.json"
+def driver_state(driver: str) -> str:
+    """The file with the state of a running driver."""
+    return f"work/{LIVE}/{checked_name(driver)}.json"
 
 
 STOP = ".stop"
-"""How the name of a wish that a driver stop ends."""
+"""Suffix of a stop request."""
 
 
-def stop(driver: str) -> str:
-    """The file by whose presence a running driver is asked to stop."""
-    return f"work/{LIVE}/{name(driver)}{STOP}"
+def stop_request(driver: str) -> str:
+    """The file whose presence requests that a driver stop."""
+    return f"work/{LIVE}/{checked_name(driver)}{STOP}"
 
 
 def work(fit_id: str) -> str:
-    """The folder of what a fit keeps while it runs."""
-    return f"work/{name(fit_id)}"
+    """The folder of a fit's files while it runs."""
+    return f"work/{checked_name(fit_id)}"
 
 
-def cached_table(of: str) -> str:
+def cached_table(table: str) -> str:
     """The file of a table that can be computed again."""
-    return f"catalog/derived/{name(of)}.parquet"
+    return f"catalog/derived/{checked_name(table)}.parquet"
 
 
 def outcomes(names: Iterable[str]) -> list[str]:
-    """Those files of a run that say how it stands, the one that counts last."""
+    """A run's record and attempts among the names of its files; the last one is current."""
     names = set(names)
     matches = map(_ATTEMPT.fullmatch, names)
     attempts = sorted((int(match[1]), match[0]) for match in matches if match)
@@ -123,12 +124,12 @@ def outcomes(names: Iterable[str]) -> list[str]:
 
 
 def is_known(names: Iterable[str]) -> bool:
-    """Whether a run with these files can be asked for: it has an outcome, or is a study at work."""
+    """Whether these are the files of a run with an outcome, or of a study with trials."""
     return any(path.startswith("trials/") for path in names) or bool(outcomes(names))
 
 
 def next_attempt(paths: Iterable[str]) -> int:
-    """The number of the attempt after those among `paths`."""
+    """The number of the attempt after the ones among `paths`."""
     matches = (_ATTEMPT.fullmatch(path.rsplit("/", 1)[-1]) for path in paths)
     return 1 + max((int(match[1]) for match in matches if match), default=0)
 
@@ -137,7 +138,7 @@ def match_id(prefix: str, known: Iterable[str], *, uri: str) -> str:
     """The one id among `known` that begins with `prefix`.
 
     Raises:
-        StoreError: none or several do.
+        StoreError: no id or several ids do.
     """
     known = sorted(known)
     matches = [id_ for id_ in known if prefix and id_.startswith(prefix)]
@@ -154,7 +155,7 @@ def check_format(marker: object, uri: str) -> None:
     version = marker.get("format") if isinstance(marker, dict) else None
     if version is None:
         raise StoreError(
-            f"{uri}/store.json is damaged: it says no format; if this is a store of w2s_ray, "
+            f"{uri}/store.json is damaged: it has no format; if this is a store of w2s_ray, "
             f'put {{"format": {FORMAT}}} in that file'
         )
     if not isinstance(version, int) or version > FORMAT:
@@ -165,7 +166,7 @@ def check_format(marker: object, uri: str) -> None:
 
 
 def check_weights(folder: Path) -> None:
-    """Raises ValueError where `folder` holds anything but safetensors and their plain-text kin."""
+    """Raises InputError if `folder` holds files other than safetensors and text files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     refused = sorted(path.name for path in files if path.suffix not in WEIGHT_SUFFIXES)
     if refused or not files:
@@ -176,18 +177,18 @@ def check_weights(folder: Path) -> None:
 
 
 def parse(model: type[T], data: bytes, *, where: str, costs: str = "", remedy: str = "") -> T:
-    """A record, a manifest or the like from its JSON.
+    """A record, manifest or other stored value from its JSON.
 
     Raises:
-        Damaged: it is damaged, or of another version of this program.
+        Damaged: it is damaged, or was written by another version of this program.
     """
     costs, remedy = costs or "it can't be read", remedy or RESTORE
     try:
-        return model.model_validate_json(checked(data))
+        return model.model_validate_json(without_checksum(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        why = f"no {model.__name__.lower()} of this version: {place}: {first['msg']}"
+        why = f"not a {model.__name__.lower()} of this version: {place}: {first['msg']}"
         raise Damaged(where, why, costs=costs, remedy=remedy) from error
     except ValueError as error:
         raise Damaged(where, error, costs=costs, remedy=remedy) from error

@@ -1,9 +1,9 @@
-"""Who works on what: leases on names, kept in a store, that end with their holder.
+"""Leases on names in a store: each has one holder, and expires after its holder's death.
 
-Owns the files `work/claims/NAME.json` and the rule when one is free: its holder is known to be
-dead, or it has not changed for its time-to-live by the clock of whoever looks, so clocks of
-different machines are never compared. A damaged claim is free. It knows nothing of what the names
-mean.
+Owns the files `work/claims/NAME.json` and the rule when a name is free: its holder is known to be
+dead, or its file has not changed for the time-to-live by the reading process's own clock. Clocks of
+different machines are never compared. A name with a damaged file is free. The names have no meaning
+here.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from w2s_ray.store.records import Stored
 
 _log = logging.getLogger(__name__)
 
-_BEATS_PER_TTL = 4
+_RENEWALS_PER_TTL = 4
 LONGEST_S = 3600.0
-"""The longest time-to-live that counts, whatever a claim or a sweep says."""
+"""Upper limit of the time-to-live of claims and sweeps."""
 
 
 class Holder(Stored):
-    """One process, told apart from every other that ever was, for one lease."""
+    """The holder of one lease: a process, identified uniquely among all processes ever started."""
 
     host: str
-    """Host name, boot and process namespace: within them, process ids mean the same."""
+    """Host name, boot and process namespace, within which process ids are unique."""
     pid: int = Field(gt=0, lt=2**31)
     started: str | None
-    """When the process started, in ticks since boot; None where the system doesn't say."""
+    """When the process started, in ticks since boot; None if unknown."""
     token: str
-    """Random: two leases of one process are two holders."""
+    """Random: two leases of one process have different holders."""
 
     @classmethod
     def here(cls) -> Holder:
-        """This process, as the holder of one more lease."""
+        """This process as the holder of a new lease."""
         pid = os.getpid()
         return cls(host=_host(), pid=pid, started=_started(pid), token=uuid.uuid4().hex)
 
     def is_dead(self) -> bool:
-        """True if it is known to have ended; False if it lives, or can't be known from here."""
+        """True if the process is known to have ended; False if it is alive or can't be checked."""
         if self.host != _host():
             return False
         now = _started(self.pid)
@@ -65,30 +65,32 @@ class Holder(Stored):
 
 
 class Claim(Stored):
-    """What a lease's file says. Each beat counts one up."""
+    """The content of a lease's file."""
 
     holder: Holder
     beat: int
+    """Number of renewals."""
     ttl_s: float = Field(gt=0)
 
     @property
-    def lasts_s(self) -> float:
-        """How long it is taken without a beat."""
+    def valid_s(self) -> float:
+        """Seconds for which it stays valid without a renewal."""
         return min(self.ttl_s, LONGEST_S)
 
 
 @dataclass(frozen=True)
 class Leases:
-    """The leases of one store, as one process sees them."""
+    """The leases of one store, with the claims that this process has read so far."""
 
     files: Files
     ttl_s: float = 60.0
-    """How long a lease of ours stays taken without a beat, to those who can't see that we died."""
+    """Seconds for which a lease of this process stays valid without a renewal, for machines that
+    can't detect this process's death."""
     _seen: dict[str, tuple[Claim, float]] = field(default_factory=dict, compare=False, repr=False)
-    """Name -> its claim, and when this process first saw it so."""
+    """Name -> its last claim, and when this process first read that claim."""
 
-    def take(self, name: str) -> Lease | None:
-        """A lease on `name`, or None while a live holder has it, or was faster just now."""
+    def acquire(self, name: str) -> Lease | None:
+        """A lease on `name`, or None while another live process has it."""
         path, began = layout.claim(name), time.monotonic()
         mine = Claim(holder=Holder.here(), beat=0, ttl_s=min(self.ttl_s, LONGEST_S))
         try:
@@ -102,12 +104,12 @@ class Leases:
             earlier = there.holder if there is not None else None
         if not taken:
             return None
-        lease = Lease(self.files, name, mine, taken_over=earlier, renewed=began)
-        _HEART.add(lease)
+        lease = Lease(self.files, name, mine, previous_holder=earlier, renewed=began)
+        _RENEWER.add(lease)
         return lease
 
-    def held(self, name: str) -> Holder | None:
-        """Who has `name`; None while it is free."""
+    def holder(self, name: str) -> Holder | None:
+        """The holder of `name`; None while it is free."""
         try:
             there, _ = _read(self.files, name)
         except FileNotFoundError:
@@ -122,22 +124,28 @@ class Leases:
         if seen != claim:
             self._seen[name] = (claim, now)
             return False
-        return now - since >= claim.lasts_s
+        return now - since >= claim.valid_s
 
 
 class Lease:
-    """A name that is this process's own until it is released, or `lost`. A context manager."""
+    """A name that this process holds until the lease is released or `lost`. A context manager."""
 
     def __init__(
-        self, files: Files, name: str, claim: Claim, *, taken_over: Holder | None, renewed: float
+        self,
+        files: Files,
+        name: str,
+        claim: Claim,
+        *,
+        previous_holder: Holder | None,
+        renewed: float,
     ) -> None:
         self.name = name
-        self.taken_over = taken_over
-        """Whom it was taken from, who had not released it; None where it was free."""
+        self.previous_holder = previous_holder
+        """The holder before this one if it had not released the name, else None."""
         self._files = files
         self._claim = claim
         self._renewed = renewed
-        self._gone = False
+        self._ended = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Lease:
@@ -152,24 +160,24 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else has it or may have it by now. It never comes back."""
-        return self._gone or time.monotonic() - self._renewed >= self._claim.lasts_s
+        """Whether another process has or may have the name. A lost lease stays lost."""
+        return self._ended or time.monotonic() - self._renewed >= self._claim.valid_s
 
     @property
-    def beat_s(self) -> float:
-        """Seconds between beats."""
-        return self._claim.lasts_s / _BEATS_PER_TTL
+    def renewal_s(self) -> float:
+        """Seconds between renewals."""
+        return self._claim.valid_s / _RENEWALS_PER_TTL
 
     @property
     def due_at(self) -> float:
-        """When the next beat is due, by `time.monotonic`."""
-        return self._renewed + self.beat_s
+        """When the next renewal is due, by `time.monotonic`."""
+        return self._renewed + self.renewal_s
 
-    def beat(self) -> None:
-        """Show that we live, unless it is lost."""
+    def renew(self) -> None:
+        """Extend the lease by its time-to-live, unless it is lost."""
         with self._lock:
             if self.lost:
-                self._gone = True
+                self._ended = True
                 return
             began = time.monotonic()
             version = self._version()
@@ -177,26 +185,26 @@ class Lease:
             if version is None or not self._files.replace_if(
                 layout.claim(self.name), after.to_json(), version=version
             ):
-                self._gone = True
+                self._ended = True
                 return
             self._claim, self._renewed = after, began
 
     def release(self) -> None:
-        """Give it back; nothing happens if it is lost, or was released."""
-        _HEART.drop(self)
+        """Free the name; does nothing if the lease is lost or released."""
+        _RENEWER.discard(self)
         with self._lock:
-            if self._gone:
+            if self._ended:
                 return
-            self._gone = True
+            self._ended = True
             try:
                 version = self._version()
                 if version is not None:
                     self._files.remove_if(layout.claim(self.name), version=version)
             except OSError as error:
-                _log.warning("the lease on %s ends by itself, later: %s", self.name, error)
+                _log.warning("the lease on %s was not released; it expires: %s", self.name, error)
 
     def _version(self) -> str | None:
-        """The version of our claim's file; None if it is ours no more."""
+        """The version of this lease's file; None if the file has another holder."""
         try:
             there, version = _read(self._files, self.name)
         except FileNotFoundError:
@@ -205,7 +213,11 @@ class Lease:
 
 
 def _read(files: Files, name: str) -> tuple[Claim | None, str]:
-    """The claim on `name`, None where it is damaged, and its version; FileNotFoundError."""
+    """The claim on `name` (None if it is damaged) and its version.
+
+    Raises:
+        FileNotFoundError: there is no claim.
+    """
     path = layout.claim(name)
     data, version = files.read_versioned(path)
     try:
@@ -215,8 +227,8 @@ def _read(files: Files, name: str) -> tuple[Claim | None, str]:
         return None, version
 
 
-class _Heart:
-    """The one thread of a process that beats for its leases."""
+class _Renewer:
+    """The thread of this process that renews its leases."""
 
     def __init__(self) -> None:
         self._leases: set[Lease] = set()
@@ -232,17 +244,17 @@ class _Heart:
                 self._thread.start()
             self._changed.notify()
 
-    def drop(self, lease: Lease) -> None:
+    def discard(self, lease: Lease) -> None:
         with self._changed:
             self._leases.discard(lease)
             self._retry_at.pop(lease, None)
 
     def _run(self) -> None:
         while True:
-            self._beat_once(self._next())
+            self._renew(self._next_due())
 
-    def _next(self) -> Lease:
-        """The lease whose beat is due first, once it is."""
+    def _next_due(self) -> Lease:
+        """Wait until a lease is due; that lease."""
         with self._changed:
             while True:
                 first = min(self._leases, key=self._due, default=None)
@@ -254,24 +266,25 @@ class _Heart:
     def _due(self, lease: Lease) -> float:
         return max(lease.due_at, self._retry_at.get(lease, 0.0))
 
-    def _beat_once(self, lease: Lease) -> None:
+    def _renew(self, lease: Lease) -> None:
         try:
-            lease.beat()
+            lease.renew()
         except (OSError, StoreError) as error:
             _log.warning("the lease on %s was not renewed: %s", lease.name, error)
             with self._changed:
-                self._retry_at[lease] = time.monotonic() + lease.beat_s
+                self._retry_at[lease] = time.monotonic() + lease.renewal_s
         if lease.lost:
             _log.warning("the lease on %s is lost", lease.name)
-            self.drop(lease)
+            self.discard(lease)
 
 
-_HEART = _Heart()
-os.register_at_fork(after_in_child=_HEART.__init__)  # a child does not hold its parent's leases
+_RENEWER = _Renewer()
+os.register_at_fork(after_in_child=_RENEWER.__init__)  # a child does not hold its parent's leases
 
 
 def _host() -> str:
-    return "/".join((socket.gethostname(), _said("/proc/sys/kernel/random/boot_id"), _namespace()))
+    boot = _text("/proc/sys/kernel/random/boot_id")
+    return "/".join((socket.gethostname(), boot, _namespace()))
 
 
 def _namespace() -> str:
@@ -281,7 +294,7 @@ def _namespace() -> str:
         return ""
 
 
-def _said(path: str) -> str:
+def _text(path: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError:
@@ -289,8 +302,8 @@ def _said(path: str) -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, `ended` for one that its parent has not noticed, or None: unknown."""
-    fields = _said(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    """When a process started; `ended` for a zombie; None if unknown."""
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     if not fields:
         return None
     return "ended" if fields[0] in ("Z", "X") else fields[19]

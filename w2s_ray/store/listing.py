@@ -1,6 +1,6 @@
-"""The folders within a folder of a store, and whether one has changed since it was last looked at.
+"""The folders within a folder of a store, and a version of each, to detect changes.
 
-Owns what a version promises. It lists nothing itself.
+Owns the guarantee of a version. It lists no folders itself.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Listing:
-    """The folders within a folder, as they were at one moment."""
+    """The folders within a folder at one moment."""
 
     versions: Mapping[str, int]
-    """Name -> a number that is another one after a file directly in the folder came, went or was
-    replaced. On a file system that is the time of the folder's last change, so files of its
-    subfolders don't count there."""
+    """Name -> a number that changes when a file directly in the folder is added, removed or
+    replaced. On a file system it is the time of the folder's last change, and changes of files in
+    subfolders don't affect it."""
     names: Callable[[str], frozenset[str]]
-    """Name -> the finished files in it, at any depth, relative to it. It may look now."""
+    """Name -> the finished files in it, at any depth, relative to it. It may list the folder when
+    it is called."""
     unsettled: frozenset[str] = frozenset()
-    """Folders that changed so recently that one more change might not show in the version."""
+    """Folders that changed so recently that another change might leave the version as it is."""
     version: int | None = None
-    """The same of the folder itself, as folders come and go; None where that isn't known, or
-    where it is unsettled."""
+    """The version of the parent folder, which changes when a folder is added or removed; None if it
+    is unknown or unsettled."""

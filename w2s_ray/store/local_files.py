@@ -1,8 +1,8 @@
 """Files of a store under a folder of a POSIX file system.
 
-Owns what makes a local file whole or absent: a temporary name, then a rename or a hard link. What
-depends on what is there already runs under a lock of the folder, which also holds between machines
-that share it. It knows nothing of runs, of records or of what the bytes mean.
+Owns atomic writes of local files: a write under a temporary name, then a rename or a hard link.
+Conditional writes hold a lock of the folder, which also works between machines that share the
+folder. The content of the files is not interpreted here.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2s_ray.store.layout import plain
+from w2s_ray.store.layout import checked_path
 from w2s_ray.store.listing import Listing
 
 if TYPE_CHECKING:
     from pyarrow import fs as arrow_fs
 
 TEMPORARY = ".tmp-"
-"""Prefix of names that a writer has not finished with; readers never see them."""
+"""Prefix of unfinished files and folders, which readers leave out."""
 
 SETTLED_S = 2.0
-"""File systems tell the time of a change this exactly or better."""
+"""Coarsest resolution of the time of a change among file systems."""
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Files under a folder of a POSIX file system, shared ones such as NFS included."""
+    """Files under a folder of a POSIX file system, which may be shared (NFS)."""
 
     root: Path
 
@@ -49,7 +49,7 @@ class LocalFiles:
         return self._at(path).read_bytes()
 
     def read_versioned(self, path: str) -> tuple[bytes, str]:
-        """The content of `path`, and what names it for `replace_if` and `remove_if`."""
+        """The content of `path`, and its version for `replace_if` and `remove_if`."""
         data = self.read(path)
         return data, _version(data)
 
@@ -60,7 +60,7 @@ class LocalFiles:
         return self._at(path).exists()
 
     def find(self, folder: str) -> list[str]:
-        """Every finished file under `folder`, at any depth, sorted; none if it isn't there."""
+        """Every finished file under `folder`, at any depth, sorted; none if it does not exist."""
         found, root = [], len(str(self.root)) + 1
         for parent, folders, names in os.walk(self._at(folder)):
             folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
@@ -69,14 +69,14 @@ class LocalFiles:
         return sorted(found)
 
     def version(self, folder: str) -> int | None:
-        """The time of a folder's last change, as in a `Listing`; None if it isn't there."""
+        """The time of a folder's last change, as in a `Listing`; None if it does not exist."""
         try:
             return os.stat(self._at(folder)).st_mtime_ns
         except FileNotFoundError:
             return None
 
     def subfolders(self, folder: str) -> Listing:
-        """The folders directly in `folder`; none if it isn't there."""
+        """The folders directly in `folder`; none if it does not exist."""
         full, settled = f"{self._at(folder)}/", time.time_ns() - int(SETTLED_S * 1e9)
         version, versions = self.version(folder), dict[str, int]()
         with contextlib.suppress(FileNotFoundError), os.scandir(full) as entries:
@@ -103,13 +103,13 @@ class LocalFiles:
         return found
 
     def write(self, path: str, data: bytes) -> None:
-        """Put `data` at `path`, durably, replacing what is there in one step."""
+        """Write `data` to `path`, durably and in one step; an existing file is replaced."""
         target = self._at(path)
         with _beside(target, lambda temporary: _write_durably(temporary, data)) as temporary:
             temporary.replace(target)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Put `data` at `path` if nothing is there; False, and nothing done, if something is."""
+        """Write `data` to `path` if it does not exist; False, without a change, if it does."""
         target = self._at(path)
         with _beside(target, lambda temporary: _write_durably(temporary, data)) as temporary:
             try:
@@ -127,26 +127,26 @@ class LocalFiles:
                 return True
 
     def replace_if(self, path: str, data: bytes, *, version: str) -> bool:
-        """Put `data` at `path` if what is there is still `version`; False if it isn't."""
+        """Write `data` to `path` if its version is still `version`; False if it is not."""
         return self._changed_if(path, version, lambda: self.write(path, data))
 
     def remove_if(self, path: str, *, version: str) -> bool:
-        """Remove `path` if what is there is still `version`; False if it isn't."""
+        """Remove `path` if its version is still `version`; False if it is not."""
         return self._changed_if(path, version, lambda: self.remove(path))
 
     def put_file(self, path: str, source: Path) -> None:
-        """Put the file `source` at `path` whole, replacing what is there."""
+        """Copy the local file `source` to `path` in one step; an existing file is replaced."""
         target = self._at(path)
         with _beside(target, lambda temporary: _copy_durably(source, temporary)) as temporary:
             temporary.replace(target)
 
     def get_file(self, path: str, target: Path) -> None:
-        """Copy `path` to the local file `target`, whose folder is there."""
-        with _named(target):
+        """Copy `path` to the local file `target`, whose folder exists."""
+        with _naming(target):
             shutil.copyfile(self._at(path), target)
 
     def write_folder(self, path: str, source: Path) -> None:
-        """Copy the folder `source` to `path`, replacing a folder that is there."""
+        """Copy the folder `source` to `path`; an existing folder is replaced."""
         target = self._at(path)
         with _beside(target, lambda temporary: _copy_folder(source, temporary)) as temporary:
             _replace_folder(temporary, target)
@@ -155,12 +155,12 @@ class LocalFiles:
         """Remove the file `path`.
 
         Raises:
-            FileNotFoundError: it isn't there.
+            FileNotFoundError: it does not exist.
         """
         self._at(path).unlink()
 
     def remove_folder(self, folder: str) -> None:
-        """Remove `folder` and all that is in it; nothing happens if it isn't there."""
+        """Remove `folder` with its content, if it exists."""
         target = self._at(folder)
         while target.exists():  # a writer may add to it meanwhile
             shutil.rmtree(target, ignore_errors=True)
@@ -169,13 +169,13 @@ class LocalFiles:
                     shutil.rmtree(target)
 
     def arrow(self) -> arrow_fs.FileSystem:
-        """The file system that `locate` speaks of, for Arrow's readers."""
+        """The file system of the paths that `locate` returns, for Arrow's readers."""
         from pyarrow import fs
 
         return fs.LocalFileSystem()
 
     def _at(self, path: str) -> Path:
-        return self.root / plain(path)
+        return self.root / checked_path(path)
 
     def _changed_if(self, path: str, version: str, change: Callable[[], None]) -> bool:
         with _locked(self._at(path).parent):
@@ -194,7 +194,7 @@ def _version(data: bytes) -> str:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder` against other processes, and against other threads of this one."""
+    """Hold the lock of `folder`, which excludes other processes and other threads."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{TEMPORARY}lock").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -203,11 +203,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _beside(target: Path, fill: Callable[[Path], None]) -> Iterator[Path]:
-    """A filled temporary file or folder beside `target`, gone afterwards whatever happens."""
+    """A filled temporary file or folder beside `target`, which is removed afterwards."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
     try:
-        with _named(target):
+        with _naming(target):
             fill(temporary)
         yield temporary
     finally:
@@ -218,8 +218,8 @@ def _beside(target: Path, fill: Callable[[Path], None]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _named(target: Path) -> Iterator[None]:
-    """Have an OSError such as a full disk name `target`, which the system leaves out."""
+def _naming(target: Path) -> Iterator[None]:
+    """Add the name of `target` to an OSError without a file name, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -257,7 +257,7 @@ def _temporary(target: Path) -> Path:
 
 
 def _replace_folder(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`; a folder can't replace a full one, so that moves away first."""
+    """Rename `folder` to `target`; a non-empty folder there is renamed first, then removed."""
     while True:
         try:
             folder.rename(target)

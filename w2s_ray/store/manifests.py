@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from w2s_ray.identity import digest
 from w2s_ray.store import layout
-from w2s_ray.store.damage import Damaged, unless_damaged
+from w2s_ray.store.damage import Damaged, none_if_damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.marker import ensure_marker
@@ -32,13 +32,17 @@ class Manifests:
         if earlier and earlier[-1].model_dump(mode="json", exclude={"created_at"}) == content:
             return
         name = digest(manifest.model_dump(mode="json"))[:20]
-        self.files.write(f"sweeps/{layout.name(manifest.name)}/{name}.json", manifest.to_json())
+        self.files.write(
+            f"sweeps/{layout.checked_name(manifest.name)}/{name}.json", manifest.to_json()
+        )
 
     def all(self, sweep: str | None = None) -> list[Manifest]:
         """Manifests of one sweep or of all, oldest first; damaged ones give a warning."""
-        paths = self.files.find("sweeps" if sweep is None else f"sweeps/{layout.name(sweep)}")
+        paths = self.files.find(
+            "sweeps" if sweep is None else f"sweeps/{layout.checked_name(sweep)}"
+        )
         found = (
-            unless_damaged(partial(_parsed, path, data, self.files.locate(path)))
+            none_if_damaged(partial(_parsed, path, data, self.files.locate(path)))
             for path, data in zip(paths, self.files.read_many(paths), strict=True)
         )
         return sorted((one for one in found if one), key=lambda one: time_order(one.created_at))
@@ -68,9 +72,9 @@ def _parsed(path: str, data: bytes, where: str) -> Manifest:
     if len(rest) != 1 or not path.endswith(".json"):
         raise Damaged(
             where,
-            "no manifest: they are sweeps/NAME/DIGEST.json",
-            costs="it is left out, which costs nothing",
-            remedy="move it out of the store, if it is yours",
+            "not a manifest; manifests are files sweeps/NAME/DIGEST.json",
+            costs="it is left out, and no result is lost",
+            remedy="move it out of the store",
         )
     manifest = layout.parse(Manifest, data, where=where, costs=costs, remedy=remedy)
     if manifest.name != sweep:

@@ -21,7 +21,7 @@ def check_writable(files: Files, *, uri: str) -> None:
     """Create the store where it doesn't exist, then write a probe file twice and remove it.
 
     Raises:
-        StoreError: a write failed, or the second one was not refused; the remedy is named.
+        StoreError: a write failed, or the second one was not refused; the message has the remedy.
     """
     try:
         ensure_marker(files)
@@ -36,6 +36,6 @@ def check_writable(files: Files, *, uri: str) -> None:
         ) from error
     if overwritten:
         raise StoreError(
-            f"the store {uri} ignores conditional writes (If-None-Match), so two writers "
-            "would overwrite each other; use a folder, or an object store that has them"
+            f"the store {uri} ignores conditional writes (If-None-Match), so two writers would "
+            "overwrite each other's files; use a folder, or an object store that supports them"
         )

@@ -1,7 +1,7 @@
-"""Records and trials as rows of a table, and records back from such rows.
+"""Conversion of records and trials to rows of a table, and of rows to records.
 
-Owns the flattening: which figure of a record, its recipe or its summary stands in which column. A
-row of `runs` holds all of its record, so that nothing is lost on the way back. It reads no file.
+Owns the mapping from the values of a record, its recipe and its summary to columns. A row of `runs`
+has all values of its record, so that the record can be restored. It reads no files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLAIN = (
     *("id", "kind", "status", "cause", "reason", "traceback", "started_at", "ended_at"),
     *("seconds", "device_seconds", "attempts", "identity_version"),
 )
-"""Fields of a record that are a column as they are."""
+"""Fields of a record that are columns of the same name."""
 
 _PARSED: Mapping[str, Callable[[Any], Any]] = {
     "parents": tuple,
@@ -50,9 +50,9 @@ def trial_rows(trials: Iterable[tuple[str, Mapping[str, Any]]]) -> pa.Table:
 
 
 def records(table: pa.Table) -> Iterator[Record]:
-    """The records that rows of `RUNS` were made of, in their order.
+    """The records of rows of `RUNS`, in their order.
 
-    Equal executions, environments and the like are one object for all their records.
+    Records share the objects of equal executions, environments and similar fields.
     """
     columns = []
     for name in RECORD_COLUMNS:
@@ -68,12 +68,12 @@ def records(table: pa.Table) -> Iterator[Record]:
     fields = [_JSON.get(name, name) for name in RECORD_COLUMNS]
     for values in zip(*columns, strict=True):
         record = Record.model_construct(**dict(zip(fields, values, strict=True)))
-        layout.name(record.id)
+        layout.checked_name(record.id)
         yield record
 
 
 def _run_row(record: Record) -> dict[str, Any]:
-    """One line of `runs`: what of the record, its recipe and its summary has a column."""
+    """One row of `runs`: the values of a record, its recipe and its summary that have a column."""
     recipe, training = record.recipe, record.recipe.get("training") or {}
     loss, stopping = recipe.get("loss") or {}, recipe.get("early_stopping") or {}
     columns = {
@@ -107,7 +107,7 @@ def _trial_row(study: str, trial: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(value: Any, kind: pa.DataType) -> Any:
-    """`value` if a column of `kind` can hold it, else None: one odd record hides no others."""
+    """`value` if its type is the column's, else None, so that one odd record affects no others."""
     match value:
         case bool():
             fits = pa.types.is_boolean(kind)

@@ -1,8 +1,8 @@
-"""What a store remembers: the outcome of a run, the cells of a sweep, and the sweep itself.
+"""The stored values: the outcome of a run, the cells of a sweep, and the sweep itself.
 
-Owns three frozen models and their JSON form. A record says what happened to a run, done or not;
-a manifest says which runs a sweep's cells are made of. They hold facts as they were observed and
-know nothing of where they are kept, of how a run is executed, or of PGR.
+Owns three frozen models and their JSON form. A record describes a run, done or not; a manifest
+lists the runs that a sweep's cells consist of. They hold observed facts; they read no files, run
+nothing and compute no PGR.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from w2s_ray.identity import IDENTITY_VERSION, run_id
 from w2s_ray.store.checksums import with_checksum
 
 Status = Literal["done", "failed", "pruned", "stopped"]
-"""done: all results are there. failed: an error. pruned: the study gave up on it. stopped: ended
-from outside, by a limit or by a user."""
+"""done: all results are stored. failed: an error. pruned: the study ended it early. stopped: a
+limit or a user ended it."""
 
 Objective = Literal["none", "transfer", "weak_validation", "oracle"]
-"""What chose a method's settings; `none` = nothing was searched."""
+"""The objective that chose a method's settings; `none` = there was no search."""
 
 Figure = float | int | str | bool | None
 """A value of a record's summary."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""Ids, fingerprints and sweep names: they are file names in the store."""
+"""The pattern of ids, fingerprints and sweep names, which are file names in the store."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 CLOCKS_S = 600.0
-"""Clocks of two machines are taken to differ by less."""
+"""Largest assumed difference between the clocks of two machines."""
 
 
 def utc_now() -> str:
-    """The present as the store writes it: ISO 8601 in UTC, with microseconds."""
+    """The present time in the store's format: ISO 8601 in UTC, with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -51,7 +51,7 @@ def _utc(value: str) -> str:
 
 
 def time_order(moment: str) -> tuple[bool, str]:
-    """Sort key of a recorded time; one beyond now is of a wrong clock, and sorts as the oldest."""
+    """Sort key of a recorded time; a future time comes from a wrong clock and sorts first."""
     latest = datetime.now(UTC) + timedelta(seconds=CLOCKS_S)
     return moment <= latest.isoformat(timespec="microseconds"), moment
 
@@ -60,12 +60,12 @@ Moment = Annotated[str, AfterValidator(_utc)]
 
 
 class Stored(BaseModel):
-    """Base of everything that is kept as JSON: immutable, unknown keys refused."""
+    """Base of every value that is stored as JSON: immutable, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def to_json(self) -> bytes:
-        """The JSON that the store keeps: indented, to be read by eye, with a checksum."""
+        """The stored JSON: indented for human readers, with a checksum."""
         return with_checksum(self.model_dump_json(indent=1).encode())
 
 
@@ -74,34 +74,34 @@ _SHAPES = {
     **dict.fromkeys(("split", "train_on", "model", "scheduler"), str),
     "warm_start": list,
 }
-"""Keys of a recipe that readers look into -> the type of their values, unless they are null."""
+"""Keys of a recipe that this program reads -> the type of their values, unless they are null."""
 
 
 class Record(Stored):
-    """The outcome of one run: what it was, how it ran and what came out."""
+    """The outcome of one run: its recipe, its execution and its results."""
 
     id: Name
     kind: Literal["fit", "study"]
     status: Status
     cause: str | None = None
-    """What kind of thing ended a failed attempt: diverged, error, worker_died, node_lost,
+    """The kind of failure that ended the attempt: diverged, error, worker_died, node_lost,
     preempted, out_of_memory, stalled, disk_full or store."""
     reason: str | None = None
     """Why it is not done, in one line; for a done run, why it ended early."""
     traceback: str | None = None
     recipe: dict[str, Any]
-    """What was hashed into the id."""
+    """The values that the id is a hash of."""
     parents: tuple[Name, ...] = ()
-    """Ids of the runs whose results this one used."""
+    """Ids of the runs whose results this run used."""
     about: dict[str, Any] = {}
     """Names to display: task, model, weak, method, ..."""
     execution: dict[str, Any] = {}
     """How it ran; not hashed."""
     summary: dict[str, Figure] = {}
     """Final figures. Fits: test_accuracy, validation_accuracy (ground truth), validation_agreement
-    (the labels that steer), steps, total_steps, best_step, parameters."""
+    (the fit's own validation labels), steps, total_steps, best_step, parameters."""
     environment: dict[str, Any] = {}
-    """Versions, devices, host: what a reader needs to explain a difference."""
+    """Versions, devices and host, to explain differences between runs."""
     started_at: Moment
     ended_at: Moment
     seconds: float = Field(ge=0)
@@ -109,36 +109,36 @@ class Record(Stored):
     device_seconds: float = Field(default=0.0, ge=0)
     """Seconds times devices held."""
     bytes: dict[str, int] = {}
-    """Size of what the store keeps of a done run beside its record, by file: metrics.parquet,
-    predictions.parquet, weights (all of the folder)."""
+    """Size of a done run's stored files apart from its record, by file: metrics.parquet,
+    predictions.parquet, weights (the whole folder)."""
     attempts: int = Field(default=1, ge=1)
-    """How often the run was tried, this time included."""
+    """Number of attempts at the run, including this one."""
     retries: dict[str, int] = {}
-    """Cause -> how many of its earlier attempts it ended."""
+    """Cause -> number of earlier attempts that failed with it."""
     identity_version: int
 
     @field_validator("recipe")
     @classmethod
-    def _has_its_shape(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        """What readers look into is what they take it for, whoever wrote the record."""
+    def _check_types(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Check the types of the values that are read later; any program may write a record."""
         for key, kind in _SHAPES.items():
             if not isinstance(recipe.get(key), kind | None):
-                raise ValueError(f"its recipe's {key} is no {kind.__name__}")
+                raise ValueError(f"the recipe's {key} is not a {kind.__name__}")
         source = (recipe.get("labels") or {}).get("source")
         if not isinstance(source, str | list | tuple | None):
-            raise ValueError("its recipe's labels.source is neither a name nor a list")
+            raise ValueError("the recipe's labels.source is neither a name nor a list")
         return recipe
 
     @property
-    def fits_its_id(self) -> bool:
-        """Whether its id is the hash of its recipe; not known of other versions of identity."""
+    def matches_id(self) -> bool:
+        """Whether its id is the hash of its recipe; True for other versions of identity."""
         if self.identity_version != IDENTITY_VERSION:
             return True
         return run_id(kind=self.kind, recipe=self.recipe) == self.id
 
     @property
     def labels(self) -> str | None:
-        """`ground_truth`, `none`, or the ids, joined by `+`, of the fits that labelled its rows."""
+        """`ground_truth`, `none`, or the ids of the fits that labelled its rows, joined by `+`."""
         source = (self.recipe.get("labels") or {}).get("source")
         return "+".join(source) if isinstance(source, list | tuple) else source
 
@@ -150,7 +150,7 @@ class Record(Stored):
 
 
 class Cell(Stored):
-    """One entry of a sweep's grid: who taught whom, by which method, with which seed."""
+    """One entry of a sweep's grid: task, supervisor, student, method and seed."""
 
     task: str
     weak: str
@@ -159,7 +159,7 @@ class Cell(Stored):
     seed: int
     objective: Objective = "none"
     searched: bool = False
-    """True: the study trained this very task and pair, so their labels chose the setting."""
+    """True: the study trained this task and pair, so their labels chose the setting."""
     study: Name | None = None
     supervisor: Name
     ceiling: Name
@@ -168,10 +168,10 @@ class Cell(Stored):
 
 
 class Manifest(Stored):
-    """A sweep as it was started: its file and the runs that its cells are made of."""
+    """A sweep at its start: its file and the runs that its cells consist of."""
 
     name: Name
     sweep_text: str
-    """The sweep file, word for word."""
+    """The text of the sweep file."""
     created_at: Moment
     cells: tuple[Cell, ...]

@@ -1,8 +1,7 @@
-"""Files of a store behind an fsspec URI, taken for an object store.
+"""Files of a store behind an fsspec URI, which is treated as an object store.
 
-Owns the translation to fsspec: a put is whole or absent, errors that pass by themselves are waited
-for, and what a missing package needs is said. It knows nothing of runs, of records or of what the
-bytes mean.
+Owns the translation to fsspec: a put is atomic, transient errors are retried, and the error for a
+missing package names the installation command. The content of the files is not interpreted here.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from w2s_ray.store.compare_and_swap import ABSENT, Conditional, conditional, new_mark
+from w2s_ray.store.compare_and_swap import ABSENT, ConditionalWrites, conditional_writes, new_mark
 from w2s_ray.store.errors import StoreError
-from w2s_ray.store.layout import is_plain, plain
+from w2s_ray.store.layout import checked_path, is_relative_path
 from w2s_ray.store.listing import Listing
-from w2s_ray.store.retries import retried
+from w2s_ray.store.retries import with_retries
 
 if TYPE_CHECKING:
     from pyarrow import fs as arrow_fs
@@ -29,20 +28,20 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-"""Protocol -> the extra of this package that brings its file system."""
+"""Protocol -> the extra of this package that installs its file system."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}, "read_timeout": 30}}
 }
-"""Options by extra: botocore's own repetitions are off, since `retried` repeats."""
+"""Options by extra: botocore's own retries are off, since `with_retries` retries."""
 
 _VERSION_KEYS = ("size", "ETag", "etag", "generation", "LastModified", "updated", "created")
-"""What object stores tell of an object that changes with it."""
+"""Keys of an object's metadata that change with its content."""
 
 
 @dataclass(frozen=True)
 class RemoteFiles:
-    """Files under an fsspec URI, taken for an object store: a put is whole or absent."""
+    """Files under an fsspec URI, which is treated as an object store: a put is atomic."""
 
     uri: str
 
@@ -64,31 +63,31 @@ class RemoteFiles:
         return system, root.rstrip("/")
 
     @property
-    def _conditional(self) -> Conditional:
-        return conditional(self._opened[0])
+    def _writes(self) -> ConditionalWrites:
+        return conditional_writes(self._opened[0])
 
     def locate(self, path: str) -> str:
-        return f"{self._opened[1]}/{plain(path) if path else path}"
+        return f"{self._opened[1]}/{checked_path(path) if path else path}"
 
     def read(self, path: str) -> bytes:
         system, full = self._opened[0], self.locate(path)
         return self._retried("read", path, lambda: system.cat_file(full))
 
     def read_versioned(self, path: str) -> tuple[bytes, str]:
-        """The content of `path`, and what names it for `replace_if` and `remove_if`."""
+        """The content of `path`, and its version for `replace_if` and `remove_if`."""
         full = self.locate(path)
-        return self._retried("read", path, lambda: self._conditional.read(full))
+        return self._retried("read", path, lambda: self._writes.read(full))
 
     def read_many(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """The files' contents in order, fetched concurrently; what failed is fetched again."""
+        """The files' contents in order, fetched concurrently; failed fetches are retried."""
         system, full = self._opened[0], [self.locate(path) for path in paths]
         found: dict[str, bytes] = {}
 
         def fetch() -> None:
             missing = [path for path in full if path not in found]
-            answers = system.cat(missing, on_error="return") if missing else {}
-            errors = [answer for answer in answers.values() if isinstance(answer, Exception)]
-            found.update((p, a) for p, a in answers.items() if not isinstance(a, Exception))
+            results = system.cat(missing, on_error="return") if missing else {}
+            errors = [result for result in results.values() if isinstance(result, Exception)]
+            found.update((p, r) for p, r in results.items() if not isinstance(r, Exception))
             if errors:
                 raise errors[0]
 
@@ -101,21 +100,21 @@ class RemoteFiles:
         return self._retried("look for", path, lambda: system.exists(full))
 
     def find(self, folder: str) -> list[str]:
-        """Every file under `folder`, at any depth, sorted; none if it isn't there."""
+        """Every file under `folder`, at any depth, sorted; none if it does not exist."""
         return sorted(self.sizes(folder))
 
     def version(self, folder: str) -> int | None:
-        """None: an object store has no folders that would tell of a change."""
+        """None: an object store has no folders with a time of change."""
         return None
 
     def subfolders(self, folder: str) -> Listing:
-        """The folders directly in `folder`, by one listing of all that is in them."""
+        """The folders directly in `folder`, by one listing of their whole content."""
         found: dict[str, dict[str, Any]] = {}
         for path, about in self._listed(folder).items():
             name, _, rest = path[len(folder) + 1 :].partition("/")
             if rest:
                 found.setdefault(name, {})[rest] = [about.get(key) for key in _VERSION_KEYS]
-        versions = {name: _number(files) for name, files in found.items()}
+        versions = {name: _version(files) for name, files in found.items()}
         return Listing(versions, lambda name: frozenset(found.get(name, ())))
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -123,7 +122,7 @@ class RemoteFiles:
         return {path: about["size"] for path, about in self._listed(folder).items()}
 
     def _listed(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Path -> what the store tells of it, of every file under `folder`."""
+        """Path -> metadata of every file under `folder`."""
         system, root = self._opened
         full = self.locate(folder)
 
@@ -138,18 +137,20 @@ class RemoteFiles:
         paths = {
             path[len(root) + 1 :]: about
             for path, about in found.items()
-            if path.startswith(f"{full}/")  # s3fs may name a folder itself that is just beginning
+            if path.startswith(f"{full}/")  # s3fs may list a new folder itself
         }
-        return {path: about for path, about in paths.items() if self._is_ours(path)}
+        return {path: about for path, about in paths.items() if self._is_file_path(path)}
 
-    def _is_ours(self, path: str) -> bool:
-        """Whether a key can be a file's path; one with `..` in it would reach other files."""
-        if not is_plain(path):
-            _log.warning("the key %r in %s is no path of a store's file: left out", path, self.uri)
-        return is_plain(path)
+    def _is_file_path(self, path: str) -> bool:
+        """Whether a key can be a file's path; a key with `..` in it would reach other files."""
+        if not is_relative_path(path):
+            _log.warning(
+                "the key %r in %s is not a path of a store's file: left out", path, self.uri
+            )
+        return is_relative_path(path)
 
     def write(self, path: str, data: bytes) -> None:
-        """Put `data` at `path`, replacing what is there in one step."""
+        """Write `data` to `path` in one step; an existing file is replaced."""
         system, full = self._opened[0], self.locate(path)
 
         def put() -> None:
@@ -162,11 +163,11 @@ class RemoteFiles:
         self._retried("write", path, put)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Put `data` at `path` if nothing is there; False, and nothing done, if something is."""
+        """Write `data` to `path` if it does not exist; False, without a change, if it does."""
         return self._put_if(path, data, version=ABSENT)
 
     def replace_if(self, path: str, data: bytes, *, version: str) -> bool:
-        """Put `data` at `path` if what is there is still `version`; False if it isn't."""
+        """Write `data` to `path` if its version is still `version`; False if it is not."""
         return self._put_if(path, data, version=version)
 
     def _put_if(self, path: str, data: bytes, *, version: str) -> bool:
@@ -174,39 +175,37 @@ class RemoteFiles:
         return self._retried(
             "write",
             path,
-            lambda: self._conditional.put(full, data, version=version, mark=mark),
+            lambda: self._writes.put(full, data, version=version, mark=mark),
         )
 
     def remove_if(self, path: str, *, version: str) -> bool:
-        """Remove `path` if what is there is still `version`; False if it isn't."""
+        """Remove `path` if its version is still `version`; False if it is not."""
         full = self.locate(path)
-        return self._retried(
-            "remove", path, lambda: self._conditional.delete(full, version=version)
-        )
+        return self._retried("remove", path, lambda: self._writes.delete(full, version=version))
 
     def put_file(self, path: str, source: Path) -> None:
-        """Upload the file `source` to `path`, replacing what is there."""
+        """Upload the local file `source` to `path`; an existing file is replaced."""
         system, full = self._opened[0], self.locate(path)
         self._retried("write", path, lambda: system.put_file(str(source), full))
 
     def get_file(self, path: str, target: Path) -> None:
-        """Download `path` to the local file `target`, whose folder is there."""
+        """Download `path` to the local file `target`, whose folder exists."""
         system, full = self._opened[0], self.locate(path)
         self._retried("read", path, lambda: system.get_file(full, str(target)))
 
     def write_folder(self, path: str, source: Path) -> None:
-        """Upload the folder's files one by one; they are not whole together until all are there."""
+        """Upload the files of a folder one by one; the folder as a whole is not atomic."""
         for file in sorted(source.rglob("*")):
             if file.is_file():
                 self.put_file(f"{path}/{file.relative_to(source).as_posix()}", file)
 
     def remove(self, path: str) -> None:
-        """Remove the file `path`. Object stores don't say whether it was there."""
+        """Remove the file `path`. Object stores don't report whether it existed."""
         system, full = self._opened[0], self.locate(path)
         self._retried("remove", path, lambda: system.rm_file(full))
 
     def remove_folder(self, folder: str) -> None:
-        """Remove `folder` and all that is in it; nothing happens if it isn't there."""
+        """Remove `folder` with its content, if it exists."""
         system, full = self._opened[0], self.locate(folder)
 
         def remove() -> None:
@@ -219,9 +218,10 @@ class RemoteFiles:
         self._retried("remove", folder, remove)
 
     def arrow(self) -> arrow_fs.FileSystem:
-        """The file system that `locate` speaks of, for Arrow's readers.
+        """The file system of the paths that `locate` returns, for Arrow's readers.
 
-        It is one of its own with its library's repetitions on: Arrow reads past `retried`.
+        It is a separate instance in which the library's own retries are on, since Arrow does not
+        read through `with_retries`.
         """
         import fsspec
         from pyarrow import fs
@@ -229,10 +229,10 @@ class RemoteFiles:
         return fs.PyFileSystem(fs.FSSpecHandler(fsspec.core.url_to_fs(self.uri)[0]))
 
     def _retried(self, verb: str, path: str, operation: Callable[[], T]) -> T:
-        return retried(operation, what=f"{verb} {self.uri.rstrip('/')}/{path}")
+        return with_retries(operation, what=f"{verb} {self.uri.rstrip('/')}/{path}")
 
 
-def _number(files: dict[str, Any]) -> int:
-    """A number for what is told of some files; 63 bits."""
-    told = repr(sorted(files.items())).encode()
-    return int.from_bytes(hashlib.sha256(told).digest()[:8]) >> 1
+def _version(files: dict[str, Any]) -> int:
+    """A version of a folder: 63 bits of a hash of its files' metadata."""
+    metadata = repr(sorted(files.items())).encode()
+    return int.from_bytes(hashlib.sha256(metadata).digest()[:8]) >> 1

@@ -1,8 +1,8 @@
-"""Patience with object stores: which errors pass by themselves, and how long to wait for that.
+"""Retries of operations on object stores: which errors are transient, and the pauses between tries.
 
-Owns the one loop that repeats a remote operation. Errors of s3fs, gcsfs and what lies under them
-are told apart by name and status, so that none of them is imported here. It knows nothing of what
-the operations do; each must be one that may run twice.
+Owns the one loop that retries a remote operation. Errors of s3fs, gcsfs and their HTTP clients are
+classified by name and status, so that none of these is imported here. Each operation must be
+idempotent.
 """
 
 from __future__ import annotations
@@ -46,53 +46,53 @@ _TRANSIENT_CLASSES = {
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "requests")
 
 
-def retried(operation: Callable[[], T], *, what: str) -> T:
-    """The result of `operation`, repeated with growing pauses while its errors may pass.
+def with_retries(operation: Callable[[], T], *, what: str) -> T:
+    """The result of `operation`, which is retried with growing pauses after transient errors.
 
     Raises:
-        StoreUnavailable: they did not pass, or the store refuses; `what` begins the message.
-        FileNotFoundError, FileExistsError: as the operation raised them.
+        StoreUnavailable: every try failed, or the store refused; the message has `what`.
+        FileNotFoundError, FileExistsError: `operation` raised them.
     """
-    for tried in range(1, TRIES + 1):
+    for attempt in range(1, TRIES + 1):
         try:
             return operation()
         except (FileNotFoundError, FileExistsError, StoreError):
             raise
         except Exception as error:
             if not is_transient(error):
-                if not _is_the_stores(error):
+                if not _is_store_error(error):
                     raise
                 raise StoreUnavailable(
-                    f"can't {what} ({_told(error)}); check the bucket, the credentials and the "
+                    f"can't {what} ({_one_line(error)}); check the bucket, the credentials and the "
                     "endpoint in the environment"
                 ) from error
-            if tried == TRIES:
+            if attempt == TRIES:
                 raise StoreUnavailable(
-                    f"can't {what}: tried {TRIES} times ({_told(error)}); check the connection, "
-                    "then run the same command again"
+                    f"can't {what}: tried {TRIES} times ({_one_line(error)}); check the "
+                    "connection, then run the same command again"
                 ) from error
-            pause_s = min(FIRST_DELAY_S * 2 ** (tried - 1), LONGEST_DELAY_S)
+            pause_s = min(FIRST_DELAY_S * 2 ** (attempt - 1), LONGEST_DELAY_S)
             time.sleep(pause_s * random.uniform(0.5, 1.0))
     raise AssertionError("the last try returns or raises")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed a little later."""
+    """Whether the same request may succeed a little later."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, (ConnectionError, TimeoutError)):
             return True
         if any(f"{c.__module__}.{c.__qualname__}" in _TRANSIENT_CLASSES for c in type(seen).mro()):
             return True
-        status, code = _answer(seen)
+        status, code = _status_and_code(seen)
         if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
             return True
         seen = seen.__cause__
     return False
 
 
-def _answer(error: BaseException) -> tuple[int | None, str | None]:
-    """HTTP status and error code of the answer that botocore or gcsfs tell of."""
+def _status_and_code(error: BaseException) -> tuple[int | None, str | None]:
+    """HTTP status and error code of the response in an error of botocore or gcsfs."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -101,9 +101,9 @@ def _answer(error: BaseException) -> tuple[int | None, str | None]:
     return (int(code) if code.isdigit() else None), None
 
 
-def _is_the_stores(error: Exception) -> bool:
+def _is_store_error(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENTS
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")

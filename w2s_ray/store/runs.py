@@ -1,7 +1,7 @@
-"""Writing a run and reading what belongs to it.
+"""Writing a run's files and reading them.
 
-Owns the order in which a run's files appear: the record comes last, and the first one stays. It
-knows nothing of other runs, nor of the catalog.
+Owns the order in which a run's files are written: the record comes last, and the first record
+stays. It handles one run at a time and does not read the catalog.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout
-from w2s_ray.store.checksums import checked
-from w2s_ray.store.damage import RESTORE, Damaged, unless_damaged
+from w2s_ray.store.checksums import without_checksum
+from w2s_ray.store.damage import RESTORE, Damaged, none_if_damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.records import Record
@@ -30,7 +30,7 @@ def find(files: Files, id_: str) -> Record | None:
     """The record of a run if it is done, else None.
 
     Raises:
-        Damaged: there is a record that can't be read.
+        Damaged: the record can't be read.
     """
     path = f"{layout.run(id_)}/record.json"
     try:
@@ -40,16 +40,16 @@ def find(files: Files, id_: str) -> Record | None:
 
 
 def attempts(files: Files, id_: str) -> list[Record]:
-    """Attempts that did not end in a result, oldest first."""
-    found = {path.rsplit("/", 1)[1] for path in files.find(layout.run(id_))}
-    names = [name for name in layout.outcomes(found) if name != "record.json"]
+    """Attempts that ended without a result, oldest first."""
+    all_names = {path.rsplit("/", 1)[1] for path in files.find(layout.run(id_))}
+    names = [name for name in layout.outcomes(all_names) if name != "record.json"]
     return list(outcomes(files, [f"{layout.run(id_)}/{name}" for name in names]))
 
 
 def outcomes(files: Files, paths: list[str]) -> Iterator[Record]:
-    """The records and attempts at `paths`, in this order; damaged ones are left out and noted."""
+    """The records and attempts at `paths`, in this order; a warning for each damaged one."""
     for path, data in zip(paths, files.read_many(paths), strict=True):
-        record = unless_damaged(partial(parsed, path, data, where=files.locate(path)))
+        record = none_if_damaged(partial(parsed, path, data, where=files.locate(path)))
         if record is not None:
             yield record
 
@@ -58,18 +58,19 @@ def parsed(path: str, data: bytes, *, where: str) -> Record:
     """The record or attempt in the file at `path`.
 
     Raises:
-        Damaged: it is no record, or one of another run.
+        Damaged: it is not a record, or belongs to another run.
     """
     id_, name = path.split("/")[-2:]
     if name == "record.json":
-        costs, remedy = f"run {id_} counts as not run", "the sweep's `w2s run` makes it again"
+        costs, remedy = f"run {id_} counts as not run", "`w2s run` of its sweep runs it again"
     else:
         costs, remedy = f"this attempt at run {id_} is not shown", RESTORE
     record = layout.parse(Record, data, where=where, costs=costs, remedy=remedy)
     if record.id != id_:
         raise Damaged(where, f"its id is {record.id}", costs=costs, remedy=remedy)
-    if not record.fits_its_id:
-        raise Damaged(where, "its recipe is not that of its id", costs=costs, remedy=remedy)
+    if not record.matches_id:
+        why = "the run id in its folder name does not match its recipe"
+        raise Damaged(where, why, costs=costs, remedy=remedy)
     return record
 
 
@@ -83,31 +84,31 @@ _TRIAL: Mapping[str, type | UnionType] = {
     "fits": list,
     "reason": str | None,
 }
-"""Keys of a trial that readers look into -> their types; other keys are the study's own."""
-_EMPTY: Mapping[str, Any] = {"settings": {}, "state": "complete", "intermediate": [], "fits": []}
-"""What stands for keys that a trial leaves out."""
+"""Keys of a trial that this program reads -> their types; a study may store other keys."""
+_DEFAULTS: Mapping[str, Any] = {"settings": {}, "state": "complete", "intermediate": [], "fits": []}
+"""Values of keys that a trial leaves out."""
 
 
 def parsed_trial(path: str, data: bytes, *, where: str) -> dict[str, Any]:
     """The trial in the file at `path`.
 
     Raises:
-        Damaged: it is no trial, or another one.
+        Damaged: it is not a trial, or is a trial with another number.
     """
     name = path.rsplit("/", 1)[-1]
 
     def damaged(why: object) -> Damaged:
         costs = f"trial {name.removesuffix('.json')} of study {path.split('/')[1]} is left out"
-        remedy = f"{RESTORE}; a study that has not ended makes the trial again"
+        remedy = f"{RESTORE}; a study that has not ended runs the trial again"
         return Damaged(where, why, costs=costs, remedy=remedy)
 
     try:
-        trial = json.loads(checked(data))
+        trial = json.loads(without_checksum(data))
     except (ValueError, RecursionError) as error:
         raise damaged(error) from error
     if not isinstance(trial, dict):
-        raise damaged(f"a {type(trial).__name__} and no trial")
-    trial = {**_EMPTY, **trial}
+        raise damaged(f"a {type(trial).__name__}, not a trial")
+    trial = {**_DEFAULTS, **trial}
     wrong = [key for key, kind in _TRIAL.items() if not isinstance(trial.get(key), kind)]
     if not wrong:
         items = {"fits": str, "intermediate": float | int}
@@ -119,25 +120,25 @@ def parsed_trial(path: str, data: bytes, *, where: str) -> dict[str, Any]:
     return trial
 
 
-def encoded(record: Record, given: dict[str, pa.Table | None]) -> dict[str, bytes]:
-    """Kind -> the Parquet file of a run's table, of those that are given.
+def encoded(record: Record, by_kind: dict[str, pa.Table | None]) -> dict[str, bytes]:
+    """Kind -> the Parquet file of each table of a run; None is left out.
 
     Raises:
-        ValueError: a table of other columns.
+        ValueError: a table with other columns.
     """
     from w2s_ray.store import tables
 
     data = {}
-    for kind, table in given.items():
+    for kind, table in by_kind.items():
         if table is not None:
             what = f"{kind} of run {record.id}"
-            fitting = tables.conform(table, tables.OF_RUN[kind], what=what)
-            data[kind] = tables.to_parquet(fitting)
+            conforming = tables.conform(table, tables.OF_RUN[kind], what=what)
+            data[kind] = tables.to_parquet(conforming)
     return data
 
 
 def write(files: Files, record: Record, *, data: dict[str, bytes], weights: Path | None) -> Record:
-    """Keep a done run and give the record that counts: this one, or that of who was faster."""
+    """Store a done run and return the stored record: this one, or an earlier writer's."""
     folder = layout.run(record.id)
     sizes = {f"{kind}.parquet": len(content) for kind, content in data.items()}
     for kind, content in data.items():
@@ -157,7 +158,7 @@ def write(files: Files, record: Record, *, data: dict[str, bytes], weights: Path
 
 
 def write_attempt(files: Files, record: Record) -> None:
-    """Keep an attempt beside earlier ones."""
+    """Store an attempt beside earlier ones."""
     folder = layout.run(record.id)
     number = layout.next_attempt(files.find(folder))
     while not files.create(f"{folder}/attempt-{number}.json", record.to_json()):
@@ -168,7 +169,7 @@ def table(files: Files, id_: str, kind: str) -> pa.Table:
     """A table of a done run.
 
     Raises:
-        StoreError: the run has none.
+        StoreError: the run has no such table.
     """
     from w2s_ray.store import tables
 
@@ -176,7 +177,7 @@ def table(files: Files, id_: str, kind: str) -> pa.Table:
     try:
         data = files.read(path)
     except FileNotFoundError:
-        raise StoreError(f"run {id_} has no {kind}; a study has none") from None
+        raise StoreError(f"run {id_} has no {kind}; only fits have them") from None
     return tables.read(
         data,
         tables.OF_RUN[kind],
@@ -188,7 +189,7 @@ def table(files: Files, id_: str, kind: str) -> pa.Table:
 
 
 def of_part(predictions: pa.Table, part: str | None) -> pa.Table:
-    """Those of one part; all, where it is None."""
+    """The predictions of one part; of all parts if `part` is None."""
     if part is None:
         return predictions
     import pyarrow as pa
@@ -199,19 +200,19 @@ def of_part(predictions: pa.Table, part: str | None) -> pa.Table:
 
 
 def fetch(files: Files, folder: str, target: Path) -> Path:
-    """A copy of a folder on this machine; one that is whole already is taken as it is."""
+    """A copy of a folder on this machine; an existing copy is complete and is not made again."""
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
         for path in files.find(folder):
-            copy = unfinished / layout.plain(path.removeprefix(f"{folder}/"))
+            copy = unfinished / layout.checked_path(path.removeprefix(f"{folder}/"))
             copy.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(path, copy)
         unfinished.rename(target)
     except OSError:
-        if not target.is_dir():  # somebody else's copy is as good
+        if not target.is_dir():  # another process made the same copy
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,8 +1,8 @@
 """The runs of a store at one moment, read from the catalog and from the runs' own files.
 
-Owns the rule when a catalog's copy is valid: the run's folder has not changed since the copy was
-made, nor has the presence of its split. Every other run is read from its own files, so that reads
-give the same with a catalog, without one, and while one is being written.
+Owns the rule when a catalog's copy is valid: since the copy was made, the run's folder has not
+changed, and its split was neither added nor removed. Every other run is read from its own files, so
+that reads return the same with a catalog, without one, and while one is being written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, runs
-from w2s_ray.store.damage import unless_damaged
+from w2s_ray.store.damage import none_if_damaged
 from w2s_ray.store.files import Files
 from w2s_ray.store.listing import Listing
 from w2s_ray.store.records import Record
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoreSnapshot:
-    """The runs of a store as they were when it was made; all its values are consistent."""
+    """The runs of a store at one moment; all its values are consistent."""
 
     files: Files
     listing: Listing
     fresh: Mapping[str, frozenset[str]]
-    """Run -> the files in its folder, of the runs that no segment covers."""
+    """Run -> the files in its folder, for the runs without a valid copy in a segment."""
     copies: Sequence[Copies]
     """The segments' valid rows, oldest first."""
 
@@ -53,23 +53,23 @@ class StoreSnapshot:
 
     def latest(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
         """Each run's record if it is done, else its last attempt; sorted by id."""
-        wanted = None if ids is None else frozenset(ids)
-        parts = [copies.records(self.files, wanted) for copies in self.copies]
-        merged = heapq.merge(*parts, self._fresh_records(wanted), key=lambda record: record.id)
+        requested = None if ids is None else frozenset(ids)
+        parts = [copies.records(self.files, requested) for copies in self.copies]
+        merged = heapq.merge(*parts, self._fresh_records(requested), key=lambda record: record.id)
         return iter(merged)
 
     def records(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
-        """Records of the runs that are done: all, or those of `ids`; sorted by id."""
+        """Records of done runs, sorted by id: of all, or of the runs `ids`."""
         return self.latest(self.done if ids is None else self.done & set(ids))
 
     def done_of(self, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that are done, and whose record can be read."""
+        """The ids among `ids` of runs that are done and whose record can be read."""
         found = set(ids) & self.done
         unread = found & self.fresh.keys()
         return (found - unread) | {record.id for record in self._fresh_records(unread)}
 
     def trials(self, studies: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-        """Study -> its trials by number; of a study without any, none."""
+        """Study -> its trials by number; an empty list for a study without trials."""
         found: dict[str, list[dict[str, Any]]] = {id_: [] for id_ in sorted(set(studies))}
         for copies in self.copies:
             for study, trial in copies.trials(self.files, found.keys()):
@@ -79,13 +79,13 @@ class StoreSnapshot:
         return found
 
     def fresh_studies(self) -> Iterator[str]:
-        """Studies with trials that no segment covers, sorted."""
+        """Studies with trials but without a valid copy in a segment, sorted."""
         for id_, names in sorted(self.fresh.items()):
             if any(name.startswith("trials/") for name in names):
                 yield id_
 
-    def _fresh_records(self, wanted: AbstractSet[str] | None) -> Iterator[Record]:
-        chosen = self.fresh if wanted is None else self.fresh.keys() & wanted
+    def _fresh_records(self, requested: AbstractSet[str] | None) -> Iterator[Record]:
+        chosen = self.fresh if requested is None else self.fresh.keys() & requested
         outcomes = ((id_, layout.outcomes(self.fresh[id_])) for id_ in sorted(chosen))
         paths = [f"{layout.run(id_)}/{names[-1]}" for id_, names in outcomes if names]
         return runs.outcomes(self.files, paths)
@@ -93,7 +93,7 @@ class StoreSnapshot:
 
 @dataclass(frozen=True)
 class Copies:
-    """One segment, and which of its rows are valid."""
+    """A segment, with the information which of its rows are valid."""
 
     segment: Segment
     gone: AbstractSet[str]
@@ -108,16 +108,16 @@ class Copies:
         """The runs with valid rows."""
         from w2s_ray.store import catalog_index
 
-        return frozenset(catalog_index.held(files, self.segment.name).ids) - self.gone
+        return frozenset(catalog_index.segment_runs(files, self.segment.name).ids) - self.gone
 
     def done(self, files: Files) -> AbstractSet[str]:
-        """Those of them that are done."""
+        """The done runs with valid rows."""
         from w2s_ray.store import catalog_index
 
-        return catalog_index.held(files, self.segment.name).done - self.gone
+        return catalog_index.segment_runs(files, self.segment.name).done - self.gone
 
     def rows(self, files: Files, kind: str) -> ParquetFiles | None:
-        """The valid rows of one kind, in the columns that SQL sees; None if there are none."""
+        """The valid rows of one kind, with the columns of the SQL table; None if there are none."""
         if kind not in self.segment.sizes or not self.count:
             return None
         from w2s_ray.store import catalog_index
@@ -128,41 +128,41 @@ class Copies:
         run = catalog_index.RUN_OF[kind]
         return ParquetFiles(files, (path,), TABLES[kind], gone_by=run, gone=self.gone)
 
-    def records(self, files: Files, wanted: AbstractSet[str] | None) -> Iterator[Record]:
-        """Records of the runs with valid rows, those of `wanted` if given; sorted by id."""
+    def records(self, files: Files, requested: AbstractSet[str] | None) -> Iterator[Record]:
+        """Records of the runs with valid rows, sorted by id: of all, or of those in `requested`."""
         from w2s_ray.store import catalog_index, record_rows
 
-        chosen = self._chosen(files, wanted)
+        chosen = self._chosen(files, requested)
         tables = catalog_index.rows_of(
             files, self.segment.name, "runs", record_rows.RECORD_COLUMNS, chosen
         )
         with catalog_index.damage_noted(files, self.segment.name):
             return iter([record for table in tables for record in record_rows.records(table)])
-        return self._own(files, wanted)._fresh_records(None)
+        return self._from_own_files(files, requested)._fresh_records(None)
 
-    def trials(self, files: Files, wanted: AbstractSet[str]) -> Iterator[tuple[str, Any]]:
-        """Study and trial, of the studies `wanted` with valid rows."""
+    def trials(self, files: Files, requested: AbstractSet[str]) -> Iterator[tuple[str, Any]]:
+        """Pairs of a study and a trial, of the studies in `requested` with valid rows."""
         from w2s_ray.store import catalog_index
 
         if "trials" not in self.segment.sizes:
             return iter(())
-        columns, chosen = ["study", "trial"], wanted - self.gone
+        columns, chosen = ["study", "trial"], requested - self.gone
         tables = catalog_index.rows_of(files, self.segment.name, "trials", columns, chosen)
         with catalog_index.damage_noted(files, self.segment.name):
             found = [row for table in tables for row in table.to_pylist()]
             return iter([(row["study"], json.loads(row["trial"])) for row in found])
-        own = self._own(files, wanted)
+        own = self._from_own_files(files, requested)
         read = ((study, read_trials(files, study, names)) for study, names in own.fresh.items())
         return iter([(study, trial) for study, trials in read for trial in trials])
 
-    def _own(self, files: Files, wanted: AbstractSet[str] | None) -> StoreSnapshot:
-        """The runs with valid rows, or those of them that are `wanted`, by their own files."""
-        ids = self.ids(files) if wanted is None else self.ids(files) & wanted
+    def _from_own_files(self, files: Files, requested: AbstractSet[str] | None) -> StoreSnapshot:
+        """The runs with valid rows, or those in `requested`, for reading from their own files."""
+        ids = self.ids(files) if requested is None else self.ids(files) & requested
         fresh = {id_: _names(files, id_) for id_ in sorted(ids)}
         return StoreSnapshot(files, Listing({}, lambda id_: fresh[id_]), fresh, ())
 
     def source(self, files: Files) -> Callable[[str], Iterator[pa.Table]]:
-        """A function that yields its valid rows of a kind, in order."""
+        """A function from a kind to the valid rows of that kind, in order."""
         from w2s_ray.store import catalog_index
 
         def rows(kind: str) -> Iterator[pa.Table]:
@@ -176,33 +176,33 @@ class Copies:
         return rows
 
     def splits(self, files: Files) -> Iterator[tuple[str, bool]]:
-        """Split, and whether it was there, of the runs with valid rows."""
+        """Pairs of a split and whether it existed, of the runs with valid rows."""
         from w2s_ray.store import catalog_index
 
-        held, gone = catalog_index.held(files, self.segment.name), self.gone
+        held, gone = catalog_index.segment_runs(files, self.segment.name), self.gone
         runs = zip(held.ids, held.splits, strict=True)
         used = {split for id_, split in runs if id_ not in gone}
-        return ((split, there) for split, there in self.segment.splits.items() if split in used)
+        return ((split, existed) for split, existed in self.segment.splits.items() if split in used)
 
-    def _chosen(self, files: Files, wanted: AbstractSet[str] | None) -> AbstractSet[str] | None:
-        """Those of `wanted` that may have valid rows; None for all of the segment."""
-        if wanted is not None:
-            return wanted - self.gone
+    def _chosen(self, files: Files, requested: AbstractSet[str] | None) -> AbstractSet[str] | None:
+        """The runs in `requested` that may have valid rows; None: all runs of the segment."""
+        if requested is not None:
+            return requested - self.gone
         return self.ids(files) if self.gone else None
 
 
 def read_trials(files: Files, study: str, names: Iterable[str]) -> list[dict[str, Any]]:
-    """A study's trials by number, from those of its files that are trials and can be read."""
+    """A study's trials by number, from its files `names`; unreadable trials are left out."""
     paths = [f"{layout.run(study)}/{name}" for name in names if name.startswith("trials/")]
     found = (
-        unless_damaged(partial(runs.parsed_trial, path, data, where=files.locate(path)))
+        none_if_damaged(partial(runs.parsed_trial, path, data, where=files.locate(path)))
         for path, data in zip(paths, files.read_many(paths), strict=True)
     )
     return sorted((trial for trial in found if trial), key=lambda trial: trial["number"])
 
 
 def take_snapshot(files: Files, *, without: AbstractSet[str] = frozenset()) -> StoreSnapshot:
-    """The runs now, as if the segments `without` were not there."""
+    """The present runs, read without the segments `without`."""
     from w2s_ray.store import catalog_index
 
     index, _ = catalog_index.read_index(files)
@@ -213,17 +213,17 @@ def take_snapshot(files: Files, *, without: AbstractSet[str] = frozenset()) -> S
     fresh = {id_: listing.names(id_) for id_ in others}
     copies = []
     for place, segment in enumerate(usable):
-        ids = catalog_index.held(files, segment.name).ids
+        ids = catalog_index.segment_runs(files, segment.name).ids
         gone = frozenset(id_ for id_ in ids if owner.get(id_) != place)
         copies.append(Copies(segment, gone))
     return StoreSnapshot(files, listing, fresh, tuple(copies))
 
 
 def take_quick_snapshot(files: Files) -> StoreSnapshot:
-    """The runs now, provided that a done run's files are as they were written.
+    """The present runs, on the assumption that the files of done runs have not changed.
 
-    Where no run came or went since the catalog was written, only those that were not done are
-    read. A record that was removed from its folder by hand is not noticed then.
+    If no run was added or removed since the catalog was written, only the runs that were not done
+    are read. The manual removal of a record from its folder is then not detected.
     """
     from w2s_ray.store import catalog_index
 
@@ -231,11 +231,11 @@ def take_quick_snapshot(files: Files) -> StoreSnapshot:
     if index.stood is None or files.version("runs") != index.stood:
         return take_snapshot(files)
     usable = catalog_index.usable(files, index)
-    if usable != index.segments or _others(files, usable):
+    if usable != index.segments or _changed_splits(files, usable):
         return take_snapshot(files)
     fresh, copies = set(index.others), []
     for segment in usable:
-        not_done = catalog_index.held(files, segment.name).not_done
+        not_done = catalog_index.segment_runs(files, segment.name).not_done
         runs = ((id_, version) for id_, version in not_done.items() if id_ not in segment.gone)
         changed = {id_ for id_, known in runs if files.version(f"runs/{id_}") != known}
         fresh |= changed
@@ -249,11 +249,11 @@ def _names(files: Files, id_: str) -> frozenset[str]:
     return frozenset(path[len(folder) + 1 :] for path in files.find(folder))
 
 
-def _others(files: Files, usable: Sequence[Segment]) -> dict[str, bool]:
-    """Splits of some segments that are there now and weren't then, or the other way round."""
-    there = {path.split("/")[1] for path in files.find("splits") if path.endswith("/about.json")}
-    known = {split: labelled for segment in usable for split, labelled in segment.splits.items()}
-    return {split: labelled for split, labelled in known.items() if labelled != (split in there)}
+def _changed_splits(files: Files, usable: Sequence[Segment]) -> set[str]:
+    """Splits of some segments that were added or removed since the segments were written."""
+    present = {path.split("/")[1] for path in files.find("splits") if path.endswith("/about.json")}
+    existed = {split: then for segment in usable for split, then in segment.splits.items()}
+    return {split for split, then in existed.items() if then != (split in present)}
 
 
 def _owners(files: Files, usable: Sequence[Segment], listing: Listing) -> dict[str, int]:
@@ -262,10 +262,10 @@ def _owners(files: Files, usable: Sequence[Segment], listing: Listing) -> dict[s
 
     owner: dict[str, int] = {}
     for place, segment in enumerate(usable):
-        held = catalog_index.held(files, segment.name)
-        other = _others(files, [segment])
+        held = catalog_index.segment_runs(files, segment.name)
+        changed = _changed_splits(files, [segment])
         for id_, version, split in zip(held.ids, held.versions, held.splits, strict=True):
-            if listing.versions.get(id_) == version and split not in other:
+            if listing.versions.get(id_) == version and split not in changed:
                 owner[id_] = place
             else:
                 owner.pop(id_, None)

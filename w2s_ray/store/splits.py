@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout
-from w2s_ray.store.damage import RESTORE, Damaged, unless_damaged
+from w2s_ray.store.damage import RESTORE, Damaged, none_if_damaged
 from w2s_ray.store.errors import StoreError
 from w2s_ray.store.files import Files
 from w2s_ray.store.marker import ensure_marker
@@ -62,7 +62,7 @@ class Splits:
         try:
             data = self.files.read(path)
         except FileNotFoundError as error:
-            raise self._damaged(path, "it is gone") from error
+            raise self._damaged(path, "it is missing") from error
         schemas = (tables.SPLIT_ROWS, tables.CHAT_ROWS)
         return tables.read(data, *schemas, where=self.files.locate(path), **_costs(fingerprint))
 
@@ -70,12 +70,12 @@ class Splits:
         """The rows of a split; None where it is missing or damaged."""
         if not self.exists(fingerprint):
             return None
-        if unless_damaged(lambda: self.about(fingerprint)) is None:
+        if none_if_damaged(lambda: self.about(fingerprint)) is None:
             return None
-        return unless_damaged(lambda: self.rows(fingerprint))
+        return none_if_damaged(lambda: self.rows(fingerprint))
 
     def about(self, fingerprint: str) -> dict[str, Any]:
-        """The `about` that the split was written with; raises as `rows` does."""
+        """The stored `about` of a split; raises the same errors as `rows`."""
         self._check_exists(fingerprint)
         path = f"{layout.split(fingerprint)}/about.json"
         try:
@@ -94,7 +94,7 @@ class Splits:
 
     def _check_exists(self, fingerprint: str) -> None:
         if not self.exists(fingerprint):
-            raise StoreError(f"split {fingerprint} is not in {self.uri}; its sweep makes it")
+            raise StoreError(f"split {fingerprint} is not in {self.uri}; `w2s run` its sweep")
 
     def _damaged(self, path: str, why: object) -> Damaged:
         return Damaged(self.files.locate(path), why, **_costs(path.split("/")[1]))
@@ -102,6 +102,6 @@ class Splits:
 
 def _costs(fingerprint: str) -> dict[str, str]:
     return {
-        "costs": f"nothing can be measured or trained on split {fingerprint}",
-        "remedy": f"{RESTORE}; `w2s run` of its sweep writes it anew from the task's data",
+        "costs": f"no fit can be trained or measured on split {fingerprint}",
+        "remedy": f"{RESTORE}; `w2s run` of its sweep writes it again from the task's data",
     }

@@ -1,7 +1,7 @@
-"""What a query may be, judged by DuckDB's own parser, and how a running one is ended.
+"""Which queries are allowed, by DuckDB's own parser, and the interruption of a running query.
 
 Owns the rule: one SELECT (FROM, VALUES, DESCRIBE, SHOW and SUMMARIZE are SELECTs to the parser), or
-EXPLAIN of one, in whose syntax tree nothing writes or runs SQL of its own. It knows no tables.
+EXPLAIN of one, whose syntax tree has no node that writes or runs other SQL. It reads no tables.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _EXPLAIN = re.compile(r"\s*explain\b", re.IGNORECASE)
 _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 """Nodes of a syntax tree that are queries. Others, such as COPY_QUERY_NODE, write."""
 _RUN_SQL = frozenset({"query", "json_execute_serialized_sql"})
-"""Functions that run a text as SQL, which is not in the tree."""
+"""Functions that run a text as SQL; that SQL is not in the tree."""
 
 
 class QueryError(StoreError):
-    """A query that can't be run; one line that says why."""
+    """A query that can't be run; the message is one line."""
 
 
 def check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -53,7 +53,7 @@ def check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _check_explained(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """The text after EXPLAIN must be a query by itself: with ANALYZE or options it is none."""
+    """The text after EXPLAIN must be a query; ANALYZE or options before it are refused."""
     from duckdb import ParserException, StatementType
 
     begun = _EXPLAIN.match(sql)
@@ -73,7 +73,7 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     row = connection.execute("select json_serialize_sql($1::varchar)", [sql]).fetchall()[0]
     tree = json.loads(row[0])
     if tree["error"]:
-        raise QueryError(f"only a query is answered, a store is only read: {tree['error_message']}")
+        raise QueryError(f"the SQL must be a query, a store is only read: {tree['error_message']}")
     waiting: list[Any] = [tree]
     while waiting:
         node = waiting.pop()
@@ -82,7 +82,7 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
             if kind.endswith("_NODE") and kind not in _READING:
                 raise _refused(kind.removesuffix("_NODE").removesuffix("_QUERY"))
             if function in _RUN_SQL:
-                raise QueryError(f"{function}() is refused: write the SQL that it is to run itself")
+                raise QueryError(f"{function}() is refused: write the SQL directly")
             waiting += node.values()
         elif isinstance(node, list):
             waiting += node
@@ -99,10 +99,10 @@ def _refused(kind: str) -> QueryError:
 def interruptible(
     connection: duckdb.DuckDBPyConnection, *, deadline: float | None
 ) -> Iterator[threading.Event]:
-    """Within it Ctrl-C ends what the connection runs, and so does the deadline (monotonic time).
+    """Within it, Ctrl-C and the deadline (monotonic time) end the connection's running query.
 
-    The event says that the deadline has passed. DuckDB runs outside Python, which would take note
-    of a signal only when the query has ended.
+    The event is set when the deadline has passed. DuckDB runs outside Python, so Python would
+    handle a signal only after the query's end.
     """
     ended, waking = socket.socketpair()
     waking.setblocking(False)
@@ -123,7 +123,7 @@ def interruptible(
                     late.set()
             if stopped or late.is_set():
                 connection.interrupt()
-                ended.settimeout(0.1)  # and again: the query may begin only now
+                ended.settimeout(0.1)  # interrupt again: the query may start only now
 
     watching = threading.Thread(target=watch, name="w2s-query", daemon=True)
     watching.start()
@@ -139,7 +139,7 @@ def interruptible(
 
 
 def _wake(waking: socket.socket) -> Any:
-    """Have signals written to `waking`, where that is possible; what ends it."""
+    """Write signals to `waking` if that is possible; the function that ends it."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     before = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)

@@ -1,4 +1,4 @@
-"""SQL over a store, by DuckDB in memory: one read-only query, rows out.
+"""SQL over a store, by DuckDB in memory: the rows of one read-only query.
 
 Owns the tables of a query and the messages for invalid ones. DuckDB has no access to Python's
 variables, to its own configuration, or to files other than those of the tables that the query
@@ -39,13 +39,13 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1500MB",
     "max_temp_directory_size": "32GB",
 }
-"""DuckDB's settings. What doesn't fit in its memory goes to a temporary folder."""
+"""DuckDB's settings. Data beyond the memory limit goes to a temporary folder."""
 
 INTERRUPTED = ("Query interrupted", "INTERRUPT Error: Interrupted!")
-"""DuckDB's messages for a query that was interrupted, some of them in place of Ctrl-C."""
+"""DuckDB's messages for an interrupted query, which may replace the KeyboardInterrupt."""
 
 BATCH_ROWS = 65_536
-"""Rows of a result that are in memory together, at most."""
+"""Upper limit of a result's rows in memory."""
 
 _LABELLED = """
 select p.*, s.label from ({predictions}) p
@@ -67,8 +67,8 @@ def query(
     `columns.TABLES`. An extra table that is a function is called only if the query names it.
 
     Raises:
-        QueryError: not exactly one query, a query that would do more than read, an unknown table
-            or column, or any other error of DuckDB.
+        QueryError: not exactly one query, a query that does more than read, an unknown table or
+            column, or any other error of DuckDB.
     """
     with stream(store, sql, limit=limit, extra_tables=extra_tables) as rows:
         return rows.read_all()
@@ -83,13 +83,13 @@ def stream(
     extra_tables: Mapping[str, ExtraTable] | None = None,
     timeout_s: float | None = None,
 ) -> Iterator[pa.RecordBatchReader]:
-    """The same, batch by batch, for results that are larger than memory.
+    """The result of one SQL query in batches, for results that are larger than memory.
 
-    A Parquet file that turns out to be damaged before the first rows are there is left out, with a
-    warning. Ctrl-C and `timeout_s` end the query itself.
+    A Parquet file whose damage is detected before the first rows are read is left out, with a
+    warning. Ctrl-C and `timeout_s` end the query.
 
     Raises:
-        QueryError: as `query` does, also while the batches are read; or it took too long.
+        QueryError: as for `query`, also while the batches are read; or the query took too long.
     """
     store.check_readable()
     with contextlib.ExitStack() as opened:
@@ -98,16 +98,16 @@ def stream(
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with views.one_line_errors(), contextlib.closing(_connect(spill, threads=1)) as reader:
             check_reads_only(reader, sql)
-            named = _tables_named(reader, sql, known=views.known)
+            names = _table_names(reader, sql, known=views.known)
         while True:
             attempt = opened.enter_context(contextlib.ExitStack())
             try:
                 with views.one_line_errors():
-                    views.name(named)
+                    views.select(names)
                     connection = _connect(spill, *views.paths())
                     attempt.callback(connection.close)
                     views.late = attempt.enter_context(interruptible(connection, deadline=deadline))
-                    views.make(connection)
+                    views.create(connection)
                     relation = connection.sql(sql)
                     relation = relation if limit is None else relation.limit(limit)
                     found = relation.to_arrow_reader(BATCH_ROWS)
@@ -121,60 +121,60 @@ def stream(
         yield pa.RecordBatchReader.from_batches(found.schema, views.with_errors(batches))
 
 
-def _connect(spill: str, *may_read: str, **settings: int) -> duckdb.DuckDBPyConnection:
-    """A connection in memory that opens no file but those, and whose settings are locked."""
+def _connect(spill: str, *allowed_paths: str, **settings: int) -> duckdb.DuckDBPyConnection:
+    """A connection in memory that can open the allowed files only, with locked settings."""
     import duckdb
 
     connection = duckdb.connect(config={**SETTINGS, "temp_directory": spill, **settings})
-    connection.execute("set allowed_paths = $paths", {"paths": list(may_read)})
+    connection.execute("set allowed_paths = $paths", {"paths": list(allowed_paths)})
     connection.execute("set enable_external_access = false; set lock_configuration = true")
     return connection
 
 
 class _Views:
-    """The tables that one query names."""
+    """The tables that one query refers to."""
 
     def __init__(self, store: Store, extra_tables: Mapping[str, ExtraTable]) -> None:
         self._store, self._snapshot = store, store.snapshot().run_snapshot()
         self._damaged: set[str] = set()
-        """Paths of Parquet files that are left out."""
+        """Paths of damaged Parquet files, which are left out."""
         self.late = threading.Event()
-        """Whether the query has run longer than it may."""
+        """Set when the query has exceeded its time limit."""
         self._extra = extra_tables
         self._parts: dict[str, list[Source]] = {}
         self._fresh: ParquetFiles | pa.Table | None = None
-        """Predictions of runs that the catalog doesn't hold: they get their labels here."""
+        """Predictions of runs outside the catalog; the query adds their labels."""
         self.known = tuple(sorted({*VIEWS, *extra_tables}))
         self.columns: dict[str, list[str]] = {}
 
-    def name(self, names: Iterable[str]) -> None:
-        """Set the tables of the query; only the checksums of their files are read."""
+    def select(self, names: Iterable[str]) -> None:
+        """Choose the tables of the query; of their files, only the checksums are read."""
         self._parts, self._fresh = {}, None
-        self._name(names)
+        self._add_parts(names)
         if self.exclude_damaged(only_unchecked=True):
             self._parts, self._fresh = {}, None
-            self._name(names)
+            self._add_parts(names)
 
-    def _name(self, names: Iterable[str]) -> None:
+    def _add_parts(self, names: Iterable[str]) -> None:
         for name in dict.fromkeys(names):
             if (extra := self._extra.get(name)) is not None:
                 self._parts[name] = [extra() if callable(extra) else extra]
                 continue
-            parts = [self._whole(part) for part in VIEWS[name](self._store, self._snapshot)]
+            parts = [self._intact(part) for part in VIEWS[name](self._store, self._snapshot)]
             filled = [p for p in parts if isinstance(p, ParquetFiles) or p.num_rows]
             self._parts[name] = filled or parts[:1]
             if name == "predictions":
-                self._fresh = self._whole(fresh_predictions(self._snapshot))
+                self._fresh = self._intact(fresh_predictions(self._snapshot))
         if self._fresh is not None and "splits" not in self._parts:
-            self._name(["splits"])
+            self._add_parts(["splits"])
 
-    def _whole(self, source: Source) -> Source:
+    def _intact(self, source: Source) -> Source:
         return source.without(self._damaged) if isinstance(source, ParquetFiles) else source
 
     def exclude_damaged(self, *, only_unchecked: bool = False) -> bool:
-        """Search the tables' files for damage; whether any was found that was unknown.
+        """Check the tables' files for damage; whether new damage was found.
 
-        The runs of a damaged segment are read from their own files from then on.
+        The runs of a damaged segment are then read from their own files.
         """
         sources = [*itertools.chain(*self._parts.values()), self._fresh]
         found = {
@@ -193,7 +193,7 @@ class _Views:
 
     @contextlib.contextmanager
     def one_line_errors(self) -> Iterator[None]:
-        """Errors of DuckDB and Arrow as a `QueryError` of one line."""
+        """Turn errors of DuckDB and Arrow into a `QueryError` of one line."""
         import duckdb
 
         try:
@@ -206,19 +206,19 @@ class _Views:
             raise QueryError(_in_one_line(error, self)) from error
 
     def with_errors(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The batches; an error while reading is a `QueryError`."""
+        """The batches; an error while reading them becomes a `QueryError`."""
         with self.one_line_errors():
             yield from batches
 
     def paths(self) -> list[str]:
-        """Full names of the files that DuckDB reads for them."""
+        """Full names of the files that DuckDB itself reads for the tables."""
         sources = [part for parts in self._parts.values() for part in parts]
         sources += [] if self._fresh is None else [self._fresh]
         files = (part.read_by_duckdb() for part in sources if isinstance(part, ParquetFiles))
         return [path for paths in files for path in paths]
 
-    def make(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Give a connection the tables."""
+    def create(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Create the tables as views of a connection."""
         registered = itertools.count()
 
         def register(rows: Any) -> str:
@@ -241,21 +241,21 @@ class _Views:
             self.columns[name] = list(described.columns)
 
 
-def _tables_named(
+def _table_names(
     connection: duckdb.DuckDBPyConnection, sql: str, *, known: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The views that a query names; all of them where the query alone doesn't determine them."""
+    """The tables that a query refers to; all of them if the SQL text does not determine them."""
     import duckdb
 
     try:
-        named = {name.lower() for name in connection.get_table_names(sql)}
+        names = {name.lower() for name in connection.get_table_names(sql)}
     except (duckdb.BinderException, duckdb.CatalogException):
         return known
-    return tuple(name for name in known if name in named) if named else known
+    return tuple(name for name in known if name in names) if names else known
 
 
 def _in_one_line(error: BaseException, views: _Views) -> str:
-    """DuckDB's message without its excerpt, with the existing names."""
+    """DuckDB's message without its excerpt of the query, with the names of tables or columns."""
     message = str(error)
     if views.late.is_set():
         return "the query took longer than its time limit (--timeout)"

@@ -5,14 +5,14 @@
     runs/ID/attempt-K.json          an attempt that failed, was pruned or was stopped
     runs/ID/{metrics,predictions}.parquet, weights/, trials/NUMBER.json (of a study)
     splits/FINGERPRINT/{rows.parquet,about.json}, the latter last
-    sweeps/NAME/DIGEST.json         manifests; the newest by `created_at` counts
-    work/FIT/...                    checkpoints of a running fit, gone when it ends
-    work/claims/NAME.json           leases: who works on what
-    work/live/DRIVER.json           what a running driver says of itself: news, never results
+    sweeps/NAME/DIGEST.json         manifests; the newest by `created_at` is the current one
+    work/FIT/...                    checkpoints of a running fit, removed when it ends
+    work/claims/NAME.json           leases: the process that works on each run
+    work/live/DRIVER.json           the state of a running driver; holds no results
     catalog/                        copies and derived values, for speed; may be deleted any time
 
-What is kept is not updated in place, leftovers of a killed writer are never read, and nothing is
-ever unpickled. It knows nothing of queries, of execution or of what a recipe means.
+Stored results are not updated in place, leftovers of a killed writer are never read, and nothing is
+ever unpickled. It runs no queries and no fits, and does not interpret recipes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, marker, runs
 from w2s_ray.store.checksums import with_checksum
-from w2s_ray.store.damage import Damaged, unless_damaged
+from w2s_ray.store.damage import Damaged, none_if_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
 from w2s_ray.store.manifests import Manifests
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Store:
-    """Results under `uri`. Holds nothing but the URI, so it can be sent to workers."""
+    """Results under `uri`. Its state is the URI alone, so it can be sent to workers."""
 
     uri: str
     pinned: StoreSnapshot | None = field(default=None, repr=False, compare=False)
-    """The runs when a snapshot was made; None: they are listed at every read."""
+    """The runs at the time of a snapshot; None: they are listed at every read."""
 
     @classmethod
     def open(cls, uri: str | Path) -> Store:
         """The store at a folder or fsspec URI, which need not exist yet.
 
         Raises:
-            StoreError: it was written by a newer version, or no file system serves the URI.
+            StoreError: a newer version wrote it, or no file system supports the URI.
         """
         store = cls(absolute(str(uri)))
         try:
@@ -87,19 +87,19 @@ class Store:
             raise StoreError(f"there are no results at {self.uri}; run a sweep, or name its store")
 
     def check_writable(self) -> None:
-        """Create the store where it isn't there, and prove that it can be written to as we need.
+        """Create the store if it does not exist, and check the writes that results need.
 
         Raises:
-            StoreError: it can't; the message names the folder and the remedy.
+            StoreError: a write failed; the message names the folder and the remedy.
         """
         marker.check_writable(self.files, uri=self.uri)
 
     def snapshot(self) -> Store:
-        """This store with its runs as they are now, for consistent reads within one process."""
+        """This store with its present runs, for consistent reads within one process."""
         return self if self.pinned else Store(self.uri, take_quick_snapshot(self.files))
 
     def run_snapshot(self) -> StoreSnapshot:
-        """The runs as they are now, or as they were when this snapshot was made."""
+        """The present runs, or those at the time of this snapshot."""
         return self.pinned or take_snapshot(self.files)
 
     # --- parts
@@ -131,11 +131,11 @@ class Store:
         return self.run_snapshot().done
 
     def done(self, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that are done, and whose record can be read."""
+        """The ids among `ids` of runs that are done and whose record can be read."""
         return self.run_snapshot().done_of(ids)
 
     def run_files(self) -> dict[str, set[str]]:
-        """Run id -> files in its folder, of runs that are not done as well."""
+        """Run id -> files in its folder, for all runs, done or not."""
         found: dict[str, set[str]] = {}
         for path in self.files.find("runs"):
             _, id_, *rest = path.split("/")
@@ -155,7 +155,7 @@ class Store:
         """The record of a done run.
 
         Raises:
-            StoreError: it is not done, or damaged; the message says why if that is known.
+            StoreError: it is not done, or damaged; the message has the reason if one is stored.
         """
         if (record := runs.find(self.files, id_)) is not None:
             return record
@@ -166,19 +166,19 @@ class Store:
         raise StoreError(f"run {id_} is not done but {last.status}: {last.reason or 'no reason'}")
 
     def find(self, id_: str) -> Record | None:
-        """The record of a run if it is done, else None; a damaged one counts as none."""
-        return unless_damaged(lambda: runs.find(self.files, id_))
+        """The record of a run if it is done, else None, also where the record is damaged."""
+        return none_if_damaged(lambda: runs.find(self.files, id_))
 
     def records(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
-        """Records of the runs that are done: all, or those of `ids`; sorted by id."""
+        """Records of done runs, sorted by id: of all, or of the runs `ids`."""
         return self.run_snapshot().records(ids)
 
     def latest(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
-        """How each run stands: its record if it is done, else its last attempt; sorted by id."""
+        """The latest record of each run, sorted by id: of the done run, else its last attempt."""
         return self.run_snapshot().latest(ids)
 
     def attempts(self, id_: str) -> list[Record]:
-        """Attempts that did not end in a result, oldest first."""
+        """Attempts that ended without a result, oldest first."""
         return runs.attempts(self.files, id_)
 
     def write_run(
@@ -189,17 +189,17 @@ class Store:
         predictions: pa.Table | None = None,
         weights: Path | None = None,
     ) -> Record:
-        """Keep a done run, and give its record; `weights` is a folder of safetensors.
+        """Store a done run and return its record; `weights` is a folder of safetensors.
 
-        `record.json` comes last. The first record stays: who comes later gets that one, and what
-        it brought is dropped. (Two that end within the same moment may each have written the
-        tables; runs are deterministic, and a lease keeps two from training the same.)
+        `record.json` is written last. The first record stays: a later call returns that one and
+        writes nothing. (Two calls at the same moment may each have written the tables; runs are
+        deterministic, and a lease prevents two processes from training the same run.)
 
         Raises:
-            ValueError: a record that isn't done, a table of other columns, weights of other files.
+            ValueError: a record that isn't done, other table columns, or other files as weights.
         """
         if record.status != "done":
-            raise ValueError(f"run {record.id} is {record.status}; keep it with write_attempt")
+            raise ValueError(f"run {record.id} is {record.status}; store it with write_attempt")
         data = runs.encoded(record, {"metrics": metrics, "predictions": predictions})
         if weights is not None:
             layout.check_weights(weights)
@@ -209,19 +209,19 @@ class Store:
         return runs.write(self.files, record, data=data, weights=weights)
 
     def write_attempt(self, record: Record) -> None:
-        """Keep an attempt that failed, was pruned or was stopped, beside earlier ones."""
+        """Store an attempt that failed, was pruned or was stopped, beside earlier ones."""
         if record.status == "done":
-            raise ValueError(f"run {record.id} is done; keep it with write_run")
+            raise ValueError(f"run {record.id} is done; store it with write_run")
         ensure_marker(self.files)
         runs.write_attempt(self.files, record)
 
     def withdraw(self, record: Record, damage: Damaged) -> None:
-        """Have a done run count as failed, because what it left is damaged; it can be made again.
+        """Turn a done run with damaged results into a failed one, so that it can run again.
 
-        Its record stays as that of an attempt.
+        Its record stays as the record of an attempt.
         """
-        late = {"status": "failed", "cause": "store", "reason": f"was done, but {damage}"}
-        self.write_attempt(record.model_copy(update=late))
+        failed = {"status": "failed", "cause": "store", "reason": f"was done, but {damage}"}
+        self.write_attempt(record.model_copy(update=failed))
         self.files.remove(f"{layout.run(record.id)}/record.json")
 
     def metrics(self, id_: str) -> pa.Table:
@@ -233,38 +233,38 @@ class Store:
         return runs.of_part(self._table(id_, "predictions"), part)
 
     def weights(self, id_: str) -> str | None:
-        """Where a done run's weights lie, or None where none were kept."""
+        """The location of a done run's weights, or None if none were stored."""
         folder = f"{layout.run(id_)}/weights"
-        kept = self.files.exists(f"{layout.run(id_)}/record.json") and self.files.find(folder)
-        return self.files.locate(folder) if kept else None
+        exist = self.files.exists(f"{layout.run(id_)}/record.json") and self.files.find(folder)
+        return self.files.locate(folder) if exist else None
 
     def fetch_weights(self, id_: str, folder: Path) -> Path | None:
-        """A done run's weights on this machine: where they lie, or else a copy under `folder`.
+        """A done run's weights on this machine: the stored folder, or else a copy under `folder`.
 
-        None where none were kept.
+        None if no weights were stored.
         """
-        kept = self.weights(id_)
-        if kept is None or Path(kept).is_dir():
-            return None if kept is None else Path(kept)
+        location = self.weights(id_)
+        if location is None or Path(location).is_dir():
+            return None if location is None else Path(location)
         return runs.fetch(self.files, f"{layout.run(id_)}/weights", folder / id_)
 
     # --- studies
 
     def write_trial(self, study_id: str, number: int, data: dict[str, Any]) -> None:
-        """Keep what became of a trial: its `settings`, `state`, `value`, `fits` and what else."""
+        """Store an ended trial: its `settings`, `state`, `value`, `fits` and further values."""
         ensure_marker(self.files)
         content = json.dumps({**data, "number": number}, indent=1, allow_nan=False)
         path = f"{layout.run(study_id)}/trials/{number}.json"
         self.files.write(path, with_checksum(content.encode()))
 
     def trials(self, study_id: str) -> list[dict[str, Any]]:
-        """A study's trials by number, each with its `number`, whether the study is done or not."""
+        """A study's trials in order of their `number`, whether the study is done or not."""
         folder = layout.run(study_id)
         names = (path[len(folder) + 1 :] for path in self.files.find(f"{folder}/trials"))
         return read_trials(self.files, study_id, names)
 
     def trials_of(self, studies: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-        """Study -> its trials by number, of many studies at once."""
+        """Study -> its trials in order of their number, for many studies at once."""
         return self.run_snapshot().trials(studies)
 
     def _table(self, id_: str, kind: str) -> pa.Table:

@@ -1,7 +1,7 @@
 """Tables that were computed from a store's runs, cached in the store.
 
-Owns `catalog/derived/NAME.parquet`. A missing or damaged one costs only time. Whether a cached row
-is still valid is for its key to say.
+Owns `catalog/derived/NAME.parquet`. A missing or damaged cache costs only time. The callers choose
+keys of rows that change when the rows become invalid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TableCache:
     files: Files
 
     def read(self, name: str) -> pa.Table | None:
-        """The table of this name; None where it is missing, or, with a warning, damaged."""
+        """The table of this name; None if it is missing, or, with a warning, if it is damaged."""
         import pyarrow as pa
 
         from w2s_ray.store import tables
@@ -41,11 +41,11 @@ class TableCache:
             return tables.from_parquet(data)
         except (pa.ArrowException, OSError) as error:
             where = self.files.locate(path)
-            _log.warning("%s is damaged and is computed anew (%s)", where, error)
+            _log.warning("%s is damaged and is computed again (%s)", where, error)
             return None
 
     def write(self, name: str, table: pa.Table) -> None:
-        """Replace the table of this name in one step; of two writers the last one wins."""
+        """Replace the table of this name in one step; the last of several writers wins."""
         from w2s_ray.store import tables
 
         path, data = layout.cached_table(name), tables.to_parquet(table)

@@ -1,7 +1,7 @@
-"""The Parquet files of a store: their columns, and bytes to tables and back.
+"""The Parquet files of a store: their columns, and conversions between tables and bytes.
 
-Owns the schemas of metrics, predictions and split rows, and refuses a table that does not have
-exactly their columns. It knows nothing of files, of runs or of queries.
+Owns the schemas of metrics, predictions and split rows, and refuses a table with other columns. It
+finds no files and runs no queries.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from w2s_ray.store.damage import Damaged
 def field(
     name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False, optional: bool = False
 ) -> pa.Field:
-    """A column with its meaning, which `column_meanings` gives back; an optional one may be left
-    out of a table, and is then null.
+    """A column with its meaning, for `column_meanings`; a table may leave out an optional column,
+    which is then null.
     """
     about = {"meaning": meaning, **({"optional": "yes"} if optional else {})}
     return pa.field(name, kind, nullable=nullable or optional, metadata=about)
@@ -29,15 +29,16 @@ def field(
 METRICS = pa.schema(
     [
         field("run_id", pa.string(), "the fit"),
-        field("step", pa.int64(), "optimizer steps taken when it was measured"),
+        field("step", pa.int64(), "optimizer steps taken before the measurement"),
         field(
             "metric",
             pa.string(),
             "train/loss, train/lr; validation/agreement and validation/loss (with the labels that "
-            "steer the fit); validation/accuracy and validation/log_loss (ground truth, observed "
-            "only); test/accuracy and test/log_loss (of the final model); oracle/test_accuracy "
-            "(where validation/accuracy was the best so far: of a fit stopped there by ground "
-            "truth, which steers nothing)",
+            "the fit is evaluated with during training); validation/accuracy and "
+            "validation/log_loss (with ground truth, which does not affect training); "
+            "test/accuracy and test/log_loss (of the final model); oracle/test_accuracy (of the "
+            "model with the best validation/accuracy so far, as if ground truth stopped the fit "
+            "there; it does not affect training)",
         ),
         field("value", pa.float64(), "the measurement; may be NaN", nullable=True),
     ]
@@ -51,25 +52,25 @@ PREDICTIONS = pa.schema(
         field(
             "probability",
             pa.float64(),
-            "P(class 1) by the fit's final model: of a pair, that the first text is better; with "
-            "an answer, the probability of that completion or class",
+            "P(class 1) by the fit's final model; for a pair, the probability that the first text "
+            "is better; in rows with an answer, the probability of that completion or class",
         ),
         field(
             "answer",
             pa.string(),
-            "the completion of a prompt; of several classes, the likeliest",
+            "the completion of a prompt; in a task of several classes, the most probable class",
             optional=True,
         ),
         field(
             "probabilities",
             pa.list_(pa.float32()),
-            "of several classes, the probability of each, in the order of their names (numbers "
-            "by value, before words)",
+            "in a task of several classes, the probability of each, in the order of their names "
+            "(numbers by value, before words)",
             optional=True,
         ),
     ]
 )
-"""`predictions.parquet`: one row per predicted example. Ground truth stays in the split."""
+"""`predictions.parquet`: one row per predicted example. Ground truth is stored in the split."""
 
 OF_RUN = {"metrics": METRICS, "predictions": PREDICTIONS}
 """Name of a run's Parquet file -> its columns."""
@@ -78,19 +79,24 @@ SPLIT_ROWS = pa.schema(
     [
         field("example_id", pa.string(), "the example; unique within the split"),
         field("part", pa.string(), "supervisor_half, student_half, validation or test"),
-        field("text", pa.string(), "what the models read; the first of a pair, or the prompt"),
+        field(
+            "text", pa.string(), "the input of the models; the first text of a pair, or the prompt"
+        ),
         field(
             "label",
             pa.int8(),
-            "ground truth, 0 or 1; of a pair, 1 where the first text is the better one; null where "
-            "there are no classes",
+            "ground truth, 0 or 1; for a pair, 1 if the first text is the better one; null in a "
+            "task without classes",
             nullable=True,
         ),
-        field("group", pa.string(), "rows of one group are never in two parts", nullable=True),
+        field("group", pa.string(), "all rows of one group are in the same part", nullable=True),
         field("second", pa.string(), "the second text of a pair", optional=True),
-        field("answer", pa.string(), "the right answer to a prompt", optional=True),
+        field("answer", pa.string(), "the correct answer to a prompt", optional=True),
         field(
-            "difficulty", pa.float64(), "how hard the row is by its source (rating)", optional=True
+            "difficulty",
+            pa.float64(),
+            "the row's difficulty by its source (rating)",
+            optional=True,
         ),
     ]
 )
@@ -99,10 +105,10 @@ SPLIT_ROWS = pa.schema(
 CHAT_ROWS = pa.schema(
     [
         *SPLIT_ROWS,
-        field("chat", pa.string(), "JSON of the messages of which the texts are the plain form"),
+        field("chat", pa.string(), "JSON of the chat messages; the texts are their plain form"),
     ]
 )
-"""The same where texts are chat messages; queries see the columns of `SPLIT_ROWS`."""
+"""The columns of a split of chat messages; SQL has the columns of `SPLIT_ROWS` only."""
 
 
 def nullable_field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
@@ -111,7 +117,7 @@ def nullable_field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
 
 
 def schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
-    """A schema of names, several of one type separated by spaces."""
+    """A schema from pairs of names, separated by spaces, and their type."""
     return pa.schema([(name, kind) for names, kind in columns for name in names.split()])
 
 
@@ -124,7 +130,7 @@ def conform(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.Table:
     """`table` with the columns of `schema`, in its order and types; optional ones may be left out.
 
     Raises:
-        ValueError: missing or unknown columns, values that don't fit a type, or missing values.
+        ValueError: missing or unknown columns, values of another type, or missing values.
     """
     optional = [f for f in schema if b"optional" in f.metadata]
     for absent in (f for f in optional if f.name not in table.column_names):
@@ -162,7 +168,7 @@ def from_parquet(data: bytes) -> pa.Table:
 
 
 def scan(path: str, schema: pa.Schema, *, filesystem: Any) -> None:
-    """Read a Parquet file to its end, a row group at a time.
+    """Check a Parquet file by reading all of it, one row group at a time.
 
     Raises:
         ArrowException, OSError, ValueError: it is damaged, or lacks a column of `schema`.
@@ -180,10 +186,10 @@ def scan(path: str, schema: pa.Schema, *, filesystem: Any) -> None:
 
 
 def read(data: bytes, *schemas: pa.Schema, where: str, costs: str, remedy: str) -> pa.Table:
-    """The table in a Parquet file, with the columns of the first schema that has all of the file's.
+    """The table in a Parquet file, with the columns of the first schema that has all its columns.
 
     Raises:
-        Damaged: it is no Parquet file, doesn't fit its checksums, or has other columns.
+        Damaged: it is not a Parquet file, a checksum doesn't match, or it has other columns.
     """
     try:
         table = from_parquet(data)
@@ -196,10 +202,10 @@ def read(data: bytes, *schemas: pa.Schema, where: str, costs: str, remedy: str) 
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """A table of JSON-able `rows`; keys that a row lacks are null.
+    """A table of `rows` of JSON values; keys that a row lacks are null.
 
-    It goes through Arrow's JSON reader because building arrays from Python values imports pandas
-    where that is installed, which costs a short command most of its time.
+    It uses Arrow's JSON reader because building arrays from Python values imports pandas if that is
+    installed, which takes longer than the rest of a short command.
     """
     lines = "\n".join(json.dumps(row, allow_nan=False) for row in rows).encode()
     if not lines:

@@ -1,7 +1,7 @@
-"""The rows that SQL sees: for each table, the parts that together are its rows.
+"""The rows of the tables in SQL: for each table, the parts that form it.
 
-Rows come from the catalog's segments and from the files of the runs that no segment covers.
-Nothing is read before it is needed.
+Rows come from the catalog's segments and from the own files of all runs without a valid copy in a
+segment. Files are read only when they are needed.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ def metrics(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
 
 
 def labelled_predictions(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
-    """Predictions of every done run that a segment covers, with their labels."""
+    """Predictions, with labels, of every done run with a valid copy in a segment."""
     yield from _copied(snapshot, "predictions")
 
 
 def fresh_predictions(snapshot: StoreSnapshot) -> Source:
-    """Predictions of the other done runs, with their run and without labels."""
+    """Predictions of the other done runs, with a column of the run and without labels."""
     paths = _run_parquet(snapshot, "predictions")
     return _parquet(snapshot, paths, tables.PREDICTIONS, owner="run_id")
 
 
 def fresh_splits(snapshot: StoreSnapshot) -> pa.Table:
-    """Run and fingerprint of its split, of the runs of `fresh_predictions`."""
+    """The fingerprint of the split of each run in `fresh_predictions`."""
     ids = _run_parquet(snapshot, "predictions").values()
     found = (
         {"run_id": record.id, "split": record.recipe.get("split")}
@@ -72,7 +72,7 @@ def fresh_splits(snapshot: StoreSnapshot) -> pa.Table:
 
 
 def splits(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
-    """Rows of every split, with the `split`'s fingerprint."""
+    """Rows of every split, with a column `split` of its fingerprint."""
     paths = [f"splits/{name}/rows.parquet" for name in store.splits.fingerprints()]
     yield _parquet(snapshot, paths, tables.SPLIT_ROWS, owner="split")
 
@@ -85,7 +85,7 @@ VIEWS: Mapping[str, Callable[[Store, StoreSnapshot], Iterator[Source]]] = {
     "predictions": labelled_predictions,
     "splits": splits,
 }
-"""Name of a table -> the parts of its rows; of `predictions`, those that have their label."""
+"""Name of a table -> the parts of its rows; of `predictions`, only the labelled part."""
 
 
 def _copied(snapshot: StoreSnapshot, kind: str) -> Iterator[Source]:
@@ -96,19 +96,19 @@ def _copied(snapshot: StoreSnapshot, kind: str) -> Iterator[Source]:
 
 
 def _run_parquet(snapshot: StoreSnapshot, kind: str) -> dict[str, str]:
-    """Path of each done run's file -> run id, of the runs that no segment covers."""
-    wanted = {"record.json", f"{kind}.parquet"}
+    """Path of its file -> run id, for each done run without a valid copy in a segment."""
+    required = {"record.json", f"{kind}.parquet"}
     return {
         f"runs/{id_}/{kind}.parquet": id_
         for id_, names in sorted(snapshot.fresh.items())
-        if wanted <= names
+        if required <= names
     }
 
 
 def _parquet(
     snapshot: StoreSnapshot, paths: Iterable[str], schema: pa.Schema, *, owner: str | None = None
 ) -> Source:
-    """The files at `paths` as one source; column `owner` holds the folder that each lies in."""
+    """The files at `paths` as one source; the column `owner` has the name of each file's folder."""
     if found := tuple(paths):
         return ParquetFiles(snapshot.files, found, schema, owner)
     fields = schema.remove_metadata()

@@ -1,4 +1,4 @@
-"""The folders in which running fits keep checkpoints and labels, to resume from them."""
+"""The folders in which running fits store checkpoints and labels, to resume from them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from w2s_ray.store import Cell, Manifest, Record, Store
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to imitate; models stand weakest first."""
+    """The sweep to generate; models are sorted weakest first."""
 
     name: str = "sweep"
     tasks: Sequence[str] = ("sciq",)
@@ -205,7 +205,7 @@ def _study(store: Store, sweep: Sweep) -> str:
 
 
 def _curve(id_: str, reached: float, rng: np.random.Generator) -> pa.Table:
-    """Accuracy rises and then falls while agreement goes on rising."""
+    """Accuracy rises and then falls while agreement keeps rising."""
     lines = []
     for step in (10, 20, 30, 40):
         noise = float(rng.normal(0, 0.005))
@@ -226,7 +226,7 @@ def _curve(id_: str, reached: float, rng: np.random.Generator) -> pa.Table:
 def _predictions(
     sweep: Sweep, reached: float, rng: np.random.Generator, teacher: np.ndarray | None
 ) -> pa.Table:
-    """P(class 1), right with probability `reached`; a student takes over half of errors."""
+    """P(class 1), right with probability `reached`; a student repeats half of the errors."""
     labels = _labels(sweep)
     is_right = rng.random(len(labels)) < reached
     if teacher is not None:

@@ -21,7 +21,7 @@ from w2s_ray.report.figures.theme import DASHES, SHAPES, cycled
 from w2s_ray.report.measures import Bin
 from w2s_ray.report.results import Results
 from w2s_ray.store import StoreError
-from w2s_ray.store.checksums import checked, with_checksum
+from w2s_ray.store.checksums import with_checksum, without_checksum
 
 PGR = ("pgr-by-size", "pgr-grid", "methods", "methods-pgr")
 ACCURACY = ("accuracy", "methods-accuracy", "training", "training-loss", "agreement", "reliability")
@@ -77,7 +77,7 @@ def places(rows: Any) -> list[tuple[Any, ...]]:
     return [(r["task"], r["weak"], r["strong"], r["method"]) for r in rows]
 
 
-def test_every_figure_that_has_data_is_there(drawn):
+def test_every_figure_with_data_is_drawn(drawn):
     _, figures = drawn
     assert set(figures) == {*PGR, *ACCURACY, *SEARCH, "pgr-grid-median", "agreement-by-size"}
     assert all(name == figure.name and figure.caption for name, figure in figures.items())
@@ -101,7 +101,7 @@ def test_every_figure_compiles_under_both_themes(drawn, theme):
         assert config(theme)["background"].encode() in svg
 
 
-def test_png_and_page_are_whole_and_need_no_network(drawn):
+def test_png_and_page_are_complete_and_need_no_network(drawn):
     figure = drawn[1]["accuracy"]
     assert export(figure, "png").startswith(b"\x89PNG")
     page = export(figure, "html").decode()
@@ -110,7 +110,7 @@ def test_png_and_page_are_whole_and_need_no_network(drawn):
     assert json.loads(export(figure, "json")) == themed(figure)
 
 
-def test_what_is_drawn_of_the_table_is_the_table(drawn):
+def test_drawn_rows_are_the_rows_of_the_table(drawn):
     results, figures = drawn
     table = {
         (row.task, row.weak, row.strong, row.method): asdict(row)
@@ -153,7 +153,7 @@ def test_curves_are_the_stores_metrics(drawn):
     assert {row["step"] for row in figures["training"].rows if row["is_oracle"]} == {20}
 
 
-def test_agreement_is_that_of_the_scores(drawn):
+def test_drawn_agreement_is_the_agreement_of_the_scores(drawn):
     results, figures = drawn
     scores = results.scores("sweep").set_index("run_id")
     names = {"all test rows": "agreement", "where the supervisor is wrong": "agreement_where_wrong"}
@@ -163,7 +163,7 @@ def test_agreement_is_that_of_the_scores(drawn):
         assert row["value"] == scores.loc[row["runs"], names[row["measure"]]]
 
 
-def test_agreement_by_size_tells_right_from_wrong(drawn):
+def test_agreement_by_size_is_separate_for_right_and_wrong_supervisors(drawn):
     results, figures = drawn
     scores = results.scores("sweep").set_index("run_id")
     parameters = results.runs().set_index("id")["parameters"]
@@ -176,7 +176,7 @@ def test_agreement_by_size_tells_right_from_wrong(drawn):
     assert {row["panel"].split(":")[0] for row in rows} == {"naive", "confidence"}
 
 
-def test_agreement_over_one_size_is_no_curve(tmp_path):
+def test_agreement_by_size_needs_several_sizes(tmp_path):
     _, figures = made(tmp_path, Sweep(pairs=(("small", "large"),), seeds=(0,), examples=50))
     assert "agreement" in figures
     assert "agreement-by-size" not in figures
@@ -210,7 +210,7 @@ def test_bins_of_few_predictions_are_not_drawn():
     assert (drawn["accuracy_low"], drawn["accuracy_high"]) == pytest.approx((0.2366, 0.7634), 1e-3)
 
 
-def test_trials_are_the_stores_and_the_best_so_far_never_falls(drawn):
+def test_drawn_trials_are_the_stores_trials_and_the_best_value_never_falls(drawn):
     _, figures = drawn
     rows = figures["study-history"].rows
     assert [(row["number"], row["state"], row["objective"]) for row in rows] == [
@@ -243,14 +243,14 @@ def test_trials_are_the_stores_and_the_best_so_far_never_falls(drawn):
     }
 
 
-def test_no_pgr_is_no_number(drawn, without_gap):
+def test_a_missing_pgr_is_null(drawn, without_gap):
     figure = without_gap["pgr-grid"]
     (row,) = figure.rows
     assert row["pgr"] is None
     assert row["reason"]
-    said = texts(export(figure, "svg"))
-    assert "no clear gap" in said
-    assert not [text for text in said if text.startswith(("0.00", "NaN", "null", "["))]
+    text = texts(export(figure, "svg"))
+    assert "no clear gap" in text
+    assert not [text for text in text if text.startswith(("0.00", "NaN", "null", "["))]
     for name in PGR:
         if name != "pgr-grid":
             assert all(row["pgr"] is not None for row in drawn[1][name].rows)
@@ -306,7 +306,7 @@ def test_a_pgr_is_on_the_axis_and_an_interval_beyond_it_ends_in_an_arrow(tmp_pat
         ("study-history", "state"),
     ],
 )
-def test_what_colour_tells_shape_or_dash_tells_too(drawn, name, channel):
+def test_categories_differ_in_colour_and_in_shape_or_dash(drawn, name, channel):
     found = [fields(unit) for unit in units(drawn[1][name].spec())]
     assert any(of.get("color") == channel for of in found)
     assert any(channel in (of.get("shape"), of.get("strokeDash")) for of in found)
@@ -314,13 +314,13 @@ def test_what_colour_tells_shape_or_dash_tells_too(drawn, name, channel):
     assert svg.count("<path") > 0
 
 
-def test_shape_and_dash_together_tell_ten_supervisors_apart():
+def test_shape_and_dash_together_distinguish_ten_supervisors():
     looks = zip(cycled(SHAPES, 10), cycled(DASHES, 10), strict=True)
     assert len(set(looks)) == 10
     assert math.gcd(len(SHAPES), len(DASHES)) == 1
 
 
-def test_colours_are_the_themes_alone(drawn):
+def test_charts_use_colours_of_the_theme_only(drawn):
     """A chart is shown under either theme, so it must not bring colours with it."""
     for figure in drawn[1].values():
         spec = json.dumps({**figure.spec(), "datasets": {}})
@@ -329,7 +329,7 @@ def test_colours_are_the_themes_alone(drawn):
         assert '"#' not in spec
 
 
-def test_x_is_parameters_or_flops_and_both_are_the_records(drawn, tmp_path):
+def test_x_is_the_records_parameters_or_flops(drawn, tmp_path):
     results, figures = drawn
     by_flops = figures_of(results, "sweep", x="flops")
     runs = results.runs().set_index("id")
@@ -346,14 +346,14 @@ def test_x_is_parameters_or_flops_and_both_are_the_records(drawn, tmp_path):
 def test_models_of_unknown_size_are_left_out_of_the_figures_by_size(tmp_path):
     store = make_store(tmp_path, Sweep(seeds=(0,)))
     for path in (tmp_path / "runs").glob("*/record.json"):
-        data = checked(path.read_bytes()).replace(b'"parameters"', b'"weights"')
+        data = without_checksum(path.read_bytes()).replace(b'"parameters"', b'"weights"')
         path.write_bytes(with_checksum(data))
     figures = figures_of(Results(store), "sweep")
     assert "accuracy" not in figures
     assert "methods-accuracy" in figures
 
 
-def test_many_panels_are_a_figure_for_each_task(tmp_path):
+def test_a_figure_with_many_panels_is_split_by_task(tmp_path):
     tasks = [f"task {i}/x" for i in range(PANELS // 2 + 1)]
     sweep = Sweep(tasks=tasks, pairs=(("small", "large"),), seeds=(0,), examples=20)
     _, figures = made(tmp_path, sweep)
@@ -364,27 +364,27 @@ def test_many_panels_are_a_figure_for_each_task(tmp_path):
     assert len([name for name in figures if name.startswith("accuracy-")]) == len(tasks)
 
 
-def test_long_names_are_broken_not_cut(tmp_path):
+def test_long_names_are_wrapped_and_not_truncated(tmp_path):
     method = "confidence_with_a_long_method_name_and_more"
     _, figures = made(tmp_path, Sweep(methods=("naive", method), seeds=(0,), examples=50))
     for name in ("accuracy", "methods-accuracy"):
-        said = "".join(texts(export(figures[name], "svg")))
-        assert method in said.replace("\n", "")
+        text = "".join(texts(export(figures[name], "svg")))
+        assert method in text.replace("\n", "")
 
 
-def test_the_fields_that_a_page_filters_by_are_there(drawn):
+def test_rows_have_the_fields_that_the_page_filters_by(drawn):
     for figure in drawn[1].values():
         for row in figure.rows:
             assert {"weak", "strong", "method"} <= row.keys() or "median_pgr" in row
             assert row.get("runs") or "median_pgr" in row
 
 
-def test_the_chart_holds_its_data(drawn):
+def test_a_chart_has_its_data(drawn):
     """`chart` is what a notebook shows: the same specification, checked by Altair."""
     figure = drawn[1]["methods"]
     assert figure.chart.to_dict()["datasets"] == figure.spec()["datasets"]
 
 
-def test_an_unknown_sweep_is_named(drawn):
+def test_an_unknown_sweep_is_refused(drawn):
     with pytest.raises(StoreError, match="no sweep 'nope'"):
         figures_of(drawn[0], "nope")

@@ -1,4 +1,4 @@
-"""The page in headless Chromium, and the little that tests ask of it."""
+"""The page in headless Chromium, with the operations that tests need."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Page:
 
     def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
         self.driver = driver
-        self.said: list[str] = []
+        self.console_errors: list[str] = []
         self.requests: list[str] = []
         self._collect()
-        self.said, self.requests = [], []
+        self.console_errors, self.requests = [], []
         driver.get("about:blank")
         driver.get(path.as_uri())
         self.wait_for_figures()
@@ -99,16 +99,16 @@ class Page:
     def errors(self) -> list[str]:
         """The errors that the console showed so far."""
         self._collect()
-        return self.said
+        return self.console_errors
 
     def requested(self) -> list[str]:
-        """The addresses that were asked for so far."""
+        """The addresses that were requested so far."""
         self._collect()
         return self.requests
 
     def _collect(self) -> None:
-        said = self.driver.get_log("browser")
-        self.said += [line["message"] for line in said if line["level"] == "SEVERE"]
+        log = self.driver.get_log("browser")
+        self.console_errors += [line["message"] for line in log if line["level"] == "SEVERE"]
         for line in self.driver.get_log("performance"):
             message = json.loads(line["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":

@@ -1,4 +1,4 @@
-"""Stores for the page: one with everything that can go wrong in it, and one of a thousand runs."""
+"""Stores for the page: one with all kinds of failures, and one with a thousand runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.store import Cell, Manifest, Store
 
 HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 2'>&\"\\ <!--"
-"""Text that becomes a script wherever it is taken for markup."""
+"""Text that would run a script if it were interpreted as markup."""
 
 SWEEP = Sweep(
     tasks=("boolq", "sciq"), methods=("naive", "confidence", HOSTILE), searched="confidence"
@@ -23,7 +23,7 @@ FAILED, PRUNED = an_id("failed"), an_id("pruned")
 NOT_RUN = an_id("not run")
 
 
-def hurt_store(folder: Path) -> Store:
+def store_with_failures(folder: Path) -> Store:
     """`SWEEP` with a failed student, one that never ran, one from another machine, a pruned fit."""
     store = make_store(folder, SWEEP)
     cells = store.manifests.latest(SWEEP.name).cells

@@ -1,4 +1,4 @@
-"""The page as a reader has it: opened from a file, by mouse and keyboard, in both themes."""
+"""The page in a browser: opened from a file, with mouse and keyboard, in both themes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.stores import FAILED, HOSTILE, SWEEP, hurt_store, large_store
+from tests.report.page.stores import FAILED, HOSTILE, SWEEP, large_store, store_with_failures
 from w2s_ray.report import open_results
 from w2s_ray.report.page import page_content, to_html
 
@@ -31,7 +31,7 @@ def driver() -> Iterator[browser.webdriver.Chrome]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    store = hurt_store(folder / "results")
+    store = store_with_failures(folder / "results")
     path = folder / "report.html"
     path.write_text(to_html(page_content(open_results(store.uri))), encoding="utf-8")
     return path
@@ -53,12 +53,12 @@ def column(page: browser.Page, name: str) -> list[str]:
 
 
 def press_header(page: browser.Page, name: str) -> str:
-    """Press the column's header, and give the order that it says by then."""
+    """Press the column's header, and return its `aria-sort` afterwards."""
     page.one(f'#pgr th[data-column="{name}"] button').click()
     return page.one(f'#pgr th[data-column="{name}"]').get_attribute("aria-sort")
 
 
-def test_it_shows_every_row_and_every_figure(page):
+def test_the_page_shows_every_row_and_every_figure(page):
     rows = len(SWEEP.tasks) * len(SWEEP.pairs) * len(SWEEP.methods) + 2
     assert len(page.all(ROW)) == rows
     assert page.one("#count").text == f"{rows} of {rows} rows"
@@ -89,7 +89,7 @@ def test_the_table_sorts_by_keyboard_and_the_focus_stays(page):
     assert page.focused().text == "Task"
 
 
-def test_a_choice_narrows_table_and_figures_and_is_taken_back(page):
+def test_a_filter_applies_to_table_and_figures_and_can_be_reset(page):
     rows, marks = len(page.all(ROW)), len(page.all(MARKS))
     page.one("#filters [name=task]").send_keys("sciq")
     page.wait_for_figures()
@@ -105,16 +105,16 @@ def test_a_choice_narrows_table_and_figures_and_is_taken_back(page):
     assert (len(page.all(ROW)), len(page.all(MARKS))) == (rows, marks)
 
 
-def test_words_narrow_the_table_and_one_that_fits_nothing_leaves_nothing(page):
+def test_the_text_filter_may_match_some_rows_or_none(page):
     page.one("#filters [name=text]").send_keys("CONF small")
     page.wait_for_figures()
     assert set(column(page, "method")) == {"confidence"}
     page.one("#filters [name=text]").send_keys(" nowhere")
     page.wait_for_figures()
     assert page.all(ROW) == []
-    assert "No row is left" in page.one("#pgr").text
+    assert "No row matches" in page.one("#pgr").text
     assert page.all(MARKS) == []
-    assert "nothing of this choice" in page.one("#figures-left-out").text
+    assert "no data for this filter" in page.one("#figures-left-out").text
 
 
 def test_a_run_opens_and_closes_by_keyboard(page):
@@ -135,39 +135,39 @@ def test_a_run_opens_and_closes_by_keyboard(page):
     assert "#run" not in page.driver.current_url
 
 
-def test_a_mark_says_what_it_is_and_leads_to_its_row(page):
+def test_a_mark_has_a_tooltip_and_opens_its_row(page):
     mark = page.one("#figure-accuracy svg .mark-symbol path")
     page.run("arguments[0].scrollIntoView({block: 'center'})", mark)
     ActionChains(page.driver).move_to_element(mark).perform()
     page.wait(lambda: page.one("#tip").is_displayed())
-    told = dict(zip(page.texts("#tip dt"), page.texts("#tip dd"), strict=True))
-    assert "null" not in told.values()
+    tooltip = dict(zip(page.texts("#tip dt"), page.texts("#tip dd"), strict=True))
+    assert "null" not in tooltip.values()
     ActionChains(page.driver).click().perform()
     page.wait(lambda: page.all("#pgr button.open[aria-expanded=true]"))
     assert page.focused().get_attribute("aria-label") == (
-        f"Seeds of {told['task']}, {told['pair']}, {told['method']}"
+        f"Seeds of {tooltip['task']}, {tooltip['pair']}, {tooltip['method']}"
     )
 
 
 def test_an_address_opens_a_failed_run_with_its_reason_and_attempts(page, file):
     page.run("location.hash = arguments[0]", f"run={FAILED}")
     page.wait(lambda: page.one("#run").get_attribute("open") is not None)
-    said = " ".join(page.one("#run").text.split())
-    assert f"failed error: {' '.join(HOSTILE.split())}" in said
-    assert "Tried 2 times; tried again after worker_died 1" in said
-    assert "the process is gone" in said
+    text = " ".join(page.one("#run").text.split())
+    assert f"failed error: {' '.join(HOSTILE.split())}" in text
+    assert "Tried 2 times; tried again after worker_died 1" in text
+    assert "the process is gone" in text
     page.one("#run header button").click()
     assert page.one("#run").get_attribute("open") is None
 
 
-def test_an_address_that_names_no_run_opens_nothing(page):
+def test_an_address_without_a_run_opens_nothing(page):
     for name in ("constructor", "__proto__", "nothing", "%", "<b>"):
         page.run("location.hash = arguments[0]", f"run={name}")
         page.run("dispatchEvent(new HashChangeEvent('hashchange'))")
     assert page.one("#run").get_attribute("open") is None
 
 
-def test_a_study_opens_with_its_trials_and_leads_to_a_trials_fit(page):
+def test_a_study_shows_its_trials_and_links_to_their_fits(page):
     study = page.run("return CONTENT.sweeps[0].runs.find(r => r.roles.includes('study')).id")
     page.run("location.hash = arguments[0]", f"run={study}")
     page.wait(lambda: page.one("#run").get_attribute("open") is not None)
@@ -177,26 +177,26 @@ def test_a_study_opens_with_its_trials_and_leads_to_a_trials_fit(page):
     page.wait(lambda: "trial" in page.one("#run-title").text)
 
 
-def test_what_failed_or_is_missing_is_listed_with_the_reason(page):
-    said = page.one("#missing").text
-    assert "Failed runs (1)" in said
-    assert "student not run" in said
+def test_failed_and_missing_runs_are_listed_with_the_reason(page):
+    text = page.one("#missing").text
+    assert "Failed runs (1)" in text
+    assert "student not run" in text
     assert page.one(f'#missing a[href="#run={FAILED}"]').is_displayed()
 
 
-def test_the_sweep_file_stands_word_for_word(page):
+def test_the_page_has_the_text_of_the_sweep_file(page):
     text = page.run("return document.querySelector('#sweep-text').textContent")
     assert text == f"name: sweep\n# {HOSTILE}\u2028\n"
 
 
-def test_environments_that_differ_are_told_apart(page):
-    said = page.one("#environment").text
-    assert "Runs differ in torch." in said
-    assert "1.0 in 1 run" in said
-    assert HOSTILE in said
+def test_differences_between_environments_are_shown(page):
+    text = page.one("#environment").text
+    assert "Runs differ in torch." in text
+    assert "1.0 in 1 run" in text
+    assert HOSTILE in text
 
 
-def test_both_themes_reach_page_and_figures(page):
+def test_both_themes_apply_to_page_and_figures(page):
     def colours() -> list[str]:
         return page.run(
             "const of = (s, p) => getComputedStyle(document.querySelector(s))[p];"
@@ -216,13 +216,13 @@ def test_both_themes_reach_page_and_figures(page):
     assert colours() == light
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(page):
+def test_on_a_phone_the_page_is_not_wider_than_the_screen(page):
     page.resize(360, 740)
     page.run("document.querySelector('#pgr button.open').click()")
     assert page.run("return document.documentElement.scrollWidth") <= 360
 
 
-def test_everything_that_can_be_pressed_can_be_reached_and_has_a_name(page):
+def test_every_control_has_a_name(page):
     nameless = page.run(
         "return [...document.querySelectorAll('a, button, select, input, summary')]"
         ".filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.title))"
@@ -232,7 +232,7 @@ def test_everything_that_can_be_pressed_can_be_reached_and_has_a_name(page):
 
 
 @pytest.mark.slow
-def test_a_thousand_runs_make_less_than_10_mb(driver, tmp_path):
+def test_a_page_of_a_thousand_runs_has_less_than_10_mb(driver, tmp_path):
     store = large_store(tmp_path / "results", seeds=7)
     content = page_content(open_results(store.uri))
     assert len(content["runs"]) == 1050

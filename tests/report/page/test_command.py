@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.stores import hurt_store
+from tests.report.page.stores import store_with_failures
 from tests.support import w2s
 
 SWEEP = """
@@ -17,10 +17,10 @@ methods: {naive: {}}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> str:
-    return hurt_store(tmp_path_factory.mktemp("page")).uri
+    return store_with_failures(tmp_path_factory.mktemp("page")).uri
 
 
-def test_it_writes_one_file_and_says_where(store, tmp_path):
+def test_the_report_is_one_file_and_its_path_is_printed(store, tmp_path):
     out = tmp_path / "report.html"
     done = w2s("report", "--store", store, "--out", out)
     assert done.returncode == 0, done.stderr
@@ -29,7 +29,7 @@ def test_it_writes_one_file_and_says_where(store, tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_sweep_file_that_has_changed_since_is_told(store, tmp_path):
+def test_a_changed_sweep_file_is_reported(store, tmp_path):
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     done = w2s("report", tmp_path / "sweep.yaml", "--store", store, "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
@@ -37,14 +37,14 @@ def test_a_sweep_file_that_has_changed_since_is_told(store, tmp_path):
 
 
 @pytest.mark.parametrize("out", ["no/folder/page.html", "."])
-def test_a_place_that_cannot_be_written_is_one_line(store, tmp_path, out):
+def test_an_unwritable_file_gives_a_one_line_error(store, tmp_path, out):
     done = w2s("report", "--store", store, "--out", tmp_path / out)
     assert done.returncode == 2
     assert "--out" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_sweep_that_was_never_run_is_one_line(store, tmp_path):
+def test_a_sweep_that_never_ran_gives_a_one_line_error(store, tmp_path):
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("name: sweep", "name: other"))
     done = w2s("report", Path(tmp_path / "sweep.yaml"), "--store", store)
     assert done.returncode == 2

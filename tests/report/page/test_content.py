@@ -6,7 +6,15 @@ import re
 import pyarrow as pa
 import pytest
 
-from tests.report.page.stores import FAILED, HOSTILE, NOT_RUN, PRUNED, SWEEP, hurt_store, of_study
+from tests.report.page.stores import (
+    FAILED,
+    HOSTILE,
+    NOT_RUN,
+    PRUNED,
+    SWEEP,
+    of_study,
+    store_with_failures,
+)
 from tests.store.builders import a_cell, a_manifest, a_record, an_id
 from w2s_ray.report import open_results
 from w2s_ray.report.page import page_content, to_html
@@ -16,7 +24,7 @@ from w2s_ray.store import Store, StoreError
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
-    return hurt_store(tmp_path_factory.mktemp("page"))
+    return store_with_failures(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +37,7 @@ def page(content):
     return to_html(content)
 
 
-def test_the_rows_are_those_of_the_table(content, store):
+def test_the_page_has_the_rows_of_the_table(content, store):
     (sweep,) = content["sweeps"]
     table = open_results(store.uri).table(SWEEP.name)
     assert [(r["task"], r["method"], r["pgr"]) for r in sweep["rows"]] == [
@@ -39,7 +47,7 @@ def test_the_rows_are_those_of_the_table(content, store):
     assert [row["method"] for row in sweep["by_method"]] == [row.method for row in table.by_method]
 
 
-def test_a_sweeps_runs_are_those_of_its_cells_and_the_fits_of_its_trials(content, store):
+def test_a_sweeps_runs_are_its_cells_runs_and_its_trials_fits(content, store):
     (sweep,) = content["sweeps"]
     roles = {run["id"]: run["roles"] for run in sweep["runs"]}
     cells = store.manifests.latest(SWEEP.name).cells
@@ -58,7 +66,7 @@ def test_a_failed_run_has_its_reason_and_every_attempt(content):
     assert content["environments"][run["environment"]]["torch"] == "1.0"
 
 
-def test_equal_environments_are_held_once(content):
+def test_equal_environments_are_stored_once(content):
     places = {run["environment"] for run in content["runs"].values()}
     assert len(content["environments"]) == len(places) == 3
 
@@ -68,7 +76,7 @@ def test_a_study_has_its_trials(content, store):
     assert [trial["number"] for trial in study["trials"]] == list(range(7))
 
 
-def test_every_sweep_of_a_store_has_its_place(tmp_path):
+def test_the_page_has_every_sweep_of_a_store(tmp_path):
     store = Store.open(tmp_path)
     store.write_run(a_record(id=a_cell().supervisor))
     for name in ("one", "two"):
@@ -105,7 +113,7 @@ def write_curve(store: Store, values: list[float], *, metric: str = "train/loss"
 
 
 @pytest.mark.parametrize("steps", [1, 2, POINTS, POINTS + 1, 2 * POINTS, 1000])
-def test_a_curve_keeps_its_ends_and_few_points_that_were_measured(tmp_path, steps):
+def test_a_curve_keeps_its_ends_and_few_of_its_measured_points(tmp_path, steps):
     store = Store.open(tmp_path)
     values = [i / 7 for i in range(steps)]
     id_ = write_curve(store, values)
@@ -119,7 +127,7 @@ def test_a_curve_keeps_its_ends_and_few_points_that_were_measured(tmp_path, step
     assert len(apart) <= 1
 
 
-def test_what_is_not_finite_is_no_number(tmp_path):
+def test_values_that_are_not_finite_are_null(tmp_path):
     store = Store.open(tmp_path)
     id_ = write_curve(store, [0.5, float("nan"), float("inf")])
     assert curves(store, [id_])[id_]["train/loss"]["values"] == [0.5, None, None]
@@ -128,7 +136,7 @@ def test_what_is_not_finite_is_no_number(tmp_path):
 # --- the file
 
 
-def test_the_page_holds_its_content_unharmed_and_unable_to_end_its_element(page, content):
+def test_content_is_unchanged_and_cannot_end_its_script_element(page, content):
     scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, flags=re.DOTALL)
     assert json.loads(scripts[0]) == json.loads(json.dumps(content))
     assert "<" not in scripts[0]
@@ -136,7 +144,7 @@ def test_the_page_holds_its_content_unharmed_and_unable_to_end_its_element(page,
     assert "<img" not in page.replace(scripts[1], "")
 
 
-def test_the_page_names_nothing_that_a_browser_would_fetch(page):
+def test_the_page_has_no_external_references(page):
     markup = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href|action)=["']?(?!#|data:,)[^"'\s>]+""", markup) == []
     assert "@import" not in markup
@@ -144,7 +152,7 @@ def test_the_page_names_nothing_that_a_browser_would_fetch(page):
     assert "default-src &#x27;none&#x27;" in markup
 
 
-def test_a_sweeps_name_is_no_markup_in_the_title(content):
+def test_a_sweeps_name_is_escaped_in_the_title(content):
     (sweep,) = content["sweeps"]
     page = to_html({**content, "sweeps": [{**sweep, "name": HOSTILE}]})
     assert "<title>&lt;/script&gt;" in page

@@ -53,7 +53,7 @@ def test_every_row_has_bounds_around_its_figures(store):
         assert method.median_low < method.median_pgr < method.median_high
 
 
-def test_what_was_computed_once_is_kept_and_never_read_again(store):
+def test_computed_intervals_are_cached(store):
     first = pgr_table(store)
     remove_predictions(store)
     assert pgr_table(store) == first
@@ -63,13 +63,13 @@ def test_what_was_computed_once_is_kept_and_never_read_again(store):
     assert all("has no predictions" in row.no_intervals for row in rows)
 
 
-def test_they_come_out_the_same_when_computed_again(store):
+def test_recomputed_intervals_are_equal(store):
     first = pgr_table(store)
     forget(store)
     assert pgr_table(store) == first
 
 
-def test_a_store_that_can_not_be_written_to_has_intervals(store):
+def test_a_read_only_store_has_intervals(store):
     kept = pgr_table(store)
     forget(store)
     folder = Path(store.uri) / "catalog"
@@ -81,7 +81,7 @@ def test_a_store_that_can_not_be_written_to_has_intervals(store):
     assert folder.is_file()
 
 
-def test_only_what_is_new_is_computed(store):
+def test_only_new_intervals_are_computed(store):
     before = {row.method: row for row in pgr_table(store).rows}
     remove_predictions(store)
     more = cells_of(tasks=("c",), methods=("good",))
@@ -104,7 +104,7 @@ def test_a_single_seed_has_an_interval_over_examples(tmp_path):
     assert row.student_high == pytest.approx(0.8 + 0.039, abs=0.005)
 
 
-def test_a_gap_that_may_be_none_leaves_no_pgr_and_no_place_in_a_median(tmp_path):
+def test_a_row_whose_gap_interval_has_0_has_no_pgr_and_is_in_no_median(tmp_path):
     store = Store.open(tmp_path)
     rates = {("a", "m"): 0.8, ("b", "m"): 0.7}
     write_sweep(store, cells_of(tasks=("a",), methods=("m",), seeds=1), students=rates)
@@ -166,7 +166,7 @@ def write_single(
     return pgr_table(store)
 
 
-def test_predictions_in_another_order_are_put_in_order(single):
+def test_predictions_are_sorted_in_the_order_of_the_test_rows(single):
     (row,) = write_single(single, predicted=("z", "x", "y")).rows
     assert (row.student_low, row.student_high, row.no_intervals) == (1.0, 1.0, None)
 
@@ -181,7 +181,7 @@ def test_predictions_in_another_order_are_put_in_order(single):
         ({"test_ids": ()}, "split split-1 has no test rows"),
     ],
 )
-def test_runs_that_can_not_be_resampled_have_no_interval_and_say_why(single, changes, why):
+def test_runs_with_unusable_predictions_have_a_reason_instead_of_intervals(single, changes, why):
     table = write_single(single, **changes)
     (row,), (seed,), (method,) = table.rows, table.by_seed, table.by_method
     assert row.no_intervals is not None
@@ -231,7 +231,7 @@ def test_related_rows_widen_an_interval(tmp_path):
     assert widths["related"] == pytest.approx(math.sqrt(10) * widths["alone"], rel=0.15)
 
 
-def test_a_median_moves_with_its_rows_together():
+def test_a_median_uses_joint_draws_of_its_rows():
     chance = np.random.default_rng(0)
     draws = chance.normal(0.5, 0.1, DRAWS)
     together = median_interval(np.stack([draws, draws, draws]))
@@ -264,9 +264,7 @@ def test_a_median_between_infinities_has_no_interval():
         (0.8, 0.1, 0.9, -7.0),
     ],
 )
-def test_whatever_the_runs_got_right_there_is_a_pgr_or_a_reason(
-    tmp_path, seeds, weak, student, ceiling, value
-):
+def test_every_row_has_a_pgr_or_a_reason(tmp_path, seeds, weak, student, ceiling, value):
     store = Store.open(tmp_path)
     cells = cells_of(tasks=("a",), methods=("m",), seeds=seeds)
     write_sweep(store, cells, students={("a", "m"): student}, weak=weak, ceiling=ceiling)

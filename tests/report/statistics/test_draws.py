@@ -48,7 +48,7 @@ worlds = st.builds(
 
 @settings(deadline=None, max_examples=40)
 @given(worlds)
-def test_intervals_hold_the_estimate(correct):
+def test_intervals_include_the_estimate(correct):
     found = row_of(correct).intervals()
     weak, student, ceiling = (
         np.mean([of_run.mean() for run, of_run in correct.items() if run.startswith(role)])
@@ -91,7 +91,7 @@ def test_the_order_of_examples_changes_nothing_but_the_draws():
 
 @settings(deadline=None, max_examples=20)
 @given(worlds)
-def test_roles_that_change_places_change_bounds(correct):
+def test_swapped_roles_swap_bounds(correct):
     def renamed(**roles: str) -> dict[str, np.ndarray]:
         return {
             run: correct[f"{roles.get(role, role)}-{seed}"]
@@ -186,6 +186,6 @@ def test_an_interval_is_between_draws_even_infinite_ones():
 
 
 @pytest.mark.parametrize("shape", [(0, 1), (5, 2)])
-def test_what_can_not_be_resampled_is_refused(shape):
+def test_invalid_arrays_are_refused(shape):
     with pytest.raises(ValueError, match="one row per test example and one column per run"):
         accuracy_draws(np.zeros(shape, np.uint8), runs=["a"], eval_set="split")

@@ -19,7 +19,7 @@ def test_a_resample_draws_as_many_units_as_there_are(units):
     assert (drawn >= 0).all()
 
 
-def test_every_unit_is_drawn_as_often_and_by_chance():
+def test_units_are_drawn_with_equal_probability():
     drawn = counts("split", units=50, draws=20_000)
     assert drawn.mean(axis=0) == pytest.approx(1, abs=0.04)
     assert drawn.var(axis=0) == pytest.approx(1 - 1 / 50, abs=0.08)
@@ -27,7 +27,7 @@ def test_every_unit_is_drawn_as_often_and_by_chance():
     assert together == pytest.approx(-1 / 49, abs=0.05)
 
 
-def test_the_numbers_follow_from_the_name():
+def test_the_random_numbers_depend_on_names_alone():
     assert (counts("a", units=30, draws=50) == counts("a", units=30, draws=50)).all()
     assert (counts("a", units=30, draws=50) != counts("b", units=30, draws=50)).any()
     three = {"seeds": (0, 1, 2), "draws": 100}
@@ -36,7 +36,7 @@ def test_the_numbers_follow_from_the_name():
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (3, 1, 2), (0, 1, 2, 3, 4)])
-def test_a_mean_over_seeds_moves_like_students_t(seeds):
+def test_deviations_of_a_mean_over_seeds_have_students_t_distribution(seeds):
     figures = np.random.default_rng(0).normal(0.8, 0.05, len(seeds))
     weights = seed_deviations("split", seeds=seeds, draws=20_000)
     assert weights.sum(axis=1) == pytest.approx(0, abs=1e-9 * np.abs(weights).max())
@@ -47,5 +47,5 @@ def test_a_mean_over_seeds_moves_like_students_t(seeds):
     assert np.quantile(moved, tails) == pytest.approx(expected, rel=0.05, abs=0.03)
 
 
-def test_a_single_seed_moves_nothing():
+def test_a_single_seed_has_no_deviations():
     assert (seed_deviations("split", seeds=(5,), draws=10) == 0).all()

@@ -2,7 +2,7 @@
 
 Owns the counting: weights, gradients and AdamW's state by ZeRO stage and offload, activations that
 the backward pass needs by kind of layer and precision, and a reserve for what isn't counted. The
-peak is that of the longest micro-batch. It knows no devices beyond the bytes that they have.
+peak is the peak of the longest micro-batch. Of a device it uses the bytes of memory alone.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def _memories(execution: Execution, nodes: Nodes) -> list[float]:
         unnamed = [kind.name for kind, names in zip(kinds, named, strict=True) if not names]
         if unnamed:
             raise ResourceError(
-                "execution.gpus_per_worker is auto, but the type of the GPUs of node type "
+                "execution.gpus_per_worker is auto, but the GPU type of node type "
                 f"{unnamed[0]} is unknown; set execution.accelerator_type, or add "
                 "`accelerator_type:L4` to its resources, or set gpus_per_worker to a number"
             )

@@ -1,7 +1,7 @@
-"""The figures of a sweep, and how they become files.
+"""The figures of a sweep, and their export to files.
 
-Owns which figures there are. A figure draws what the table and the store say, under the same names,
-and one without data is left out.
+Owns the list of figures. A figure draws values of the table and the store under the same names; a
+figure without data is left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from w2s_ray.errors import InputError
 from w2s_ray.report.figures import agreement, grid, methods, reliability, search, size, training
 from w2s_ray.report.figures.export import FORMATS, Format, export, themed
 from w2s_ray.report.figures.figure import Figure
-from w2s_ray.report.figures.figure_rows import FIGURE_OF, Facts, XAxis, facts_of, table_rows
+from w2s_ray.report.figures.figure_rows import (
+    FIGURE_OF,
+    FigureData,
+    XAxis,
+    load_figure_data,
+    table_rows,
+)
 from w2s_ray.report.figures.theme import Theme, config
 from w2s_ray.report.pivot import pivot
 
@@ -35,9 +41,9 @@ __all__ = [
 
 
 def figures_of(results: Results, sweep: str, *, x: XAxis = "parameters") -> dict[str, Figure]:
-    """Every figure that there is data for, by its name, in the order of reading.
+    """Every figure that has data, by its name, in the order of reading.
 
-    `x` is what a model's size is: its parameters, or FLOPs of its own training.
+    `x` is the measure of a model's size: its parameters, or the FLOPs of its own training.
 
     Raises:
         StoreError: no such sweep.
@@ -45,16 +51,16 @@ def figures_of(results: Results, sweep: str, *, x: XAxis = "parameters") -> dict
     """
     if x not in FIGURE_OF:
         raise InputError(f"x is {x!r}; choose among {', '.join(FIGURE_OF)}")
-    return {figure.name: figure for figure in _made(facts_of(results, sweep), x=x)}
+    return {figure.name: figure for figure in _figures(load_figure_data(results, sweep), x=x)}
 
 
-def _made(facts: Facts, *, x: XAxis) -> Iterator[Figure]:
-    rows = table_rows(facts, x=x)
-    medians = [asdict(row) for row in facts.table.by_method]
-    yield from size.figures(rows, models=facts.models, x=x)
-    yield from grid.figures(rows, pivot(facts.table), models=facts.models)
-    yield from methods.figures(rows, medians, models=facts.models, methods=facts.methods)
-    yield from training.figures(facts)
-    yield from agreement.figures(facts, x=x)
-    yield from reliability.figures(facts)
-    yield from search.figures(facts)
+def _figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
+    rows = table_rows(data, x=x)
+    medians = [asdict(row) for row in data.table.by_method]
+    yield from size.figures(rows, models=data.models, x=x)
+    yield from grid.figures(rows, pivot(data.table), models=data.models)
+    yield from methods.figures(rows, medians, models=data.models, methods=data.methods)
+    yield from training.figures(data)
+    yield from agreement.figures(data, x=x)
+    yield from reliability.figures(data)
+    yield from search.figures(data)

@@ -1,8 +1,7 @@
-"""How far students follow their supervisors: overall, where these are right and where wrong.
+"""Student-supervisor agreement: overall, where the supervisor is right and where it is wrong.
 
-Owns this figure, and the same over the student's size (the paper's inverse scaling: larger students
-follow their supervisors' errors less); what the numbers mean is said where they are computed, in
-`report.measures`.
+Owns the figure of agreement, and of agreement by the student's size (the paper's inverse scaling:
+larger students repeat fewer of their supervisors' errors). `report.measures` defines agreement.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from w2s_ray.report.figures.figure import (
     layer,
     panels,
 )
-from w2s_ray.report.figures.figure_rows import FIGURE_OF, Facts, XAxis, by_size, figure, pair
+from w2s_ray.report.figures.figure_rows import FIGURE_OF, FigureData, XAxis, by_size, figure, pair
 from w2s_ray.report.figures.size import sizes_axis
 from w2s_ray.report.scores import scores
 
@@ -33,29 +32,29 @@ _MEASURES = {
     "agreement_where_wrong": "where the supervisor is wrong",
 }
 _LINES_OF_A_PANEL = 3
-"""So many lines take the room of a panel of other figures."""
+"""Number of lines with the height of a panel of other figures."""
 
 
-def figures(facts: Facts, *, x: XAxis) -> Iterator[Figure]:
-    """`agreement` of students whose predictions on test are there, and `agreement-by-size`."""
-    rows = agreement(facts, x=x)
+def figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
+    """`agreement` and `agreement-by-size`, of students with predictions on test rows."""
+    rows = agreement(data, x=x)
     if rows:
-        make = partial(_agreement, models=facts.models, methods=facts.methods)
+        make = partial(_agreement, models=data.models, methods=data.methods)
         count = combinations(rows, "task", "pair", "method") // _LINES_OF_A_PANEL
         yield from by_task(rows, make, panels=count)
         split = [row for row in rows if row["measure"] != _MEASURES["agreement"] and row["size"]]
         if combinations(split, "weak", "size") > combinations(split, "weak"):
-            sized = partial(_by_size, models=facts.models, x=x)
+            sized = partial(_by_size, models=data.models, x=x)
             count = combinations(split, "task", "measure", "method")
             yield from by_task(split, sized, panels=count)
 
 
-def agreement(facts: Facts, *, x: XAxis = "parameters") -> list[dict[str, Any]]:
-    """One row for each student, task and measure, with the value of the store's scores.
+def agreement(data: FigureData, *, x: XAxis = "parameters") -> list[dict[str, Any]]:
+    """One row for each student, task and measure, with the value of `report.scores`.
 
-    `size` is the student's, in parameters or in FLOPs of its training.
+    `size` is the student's size, in parameters or in FLOPs of its training.
     """
-    found = scores(facts.store, sweep=facts.sweep).to_pylist()
+    found = scores(data.store, sweep=data.sweep).to_pylist()
     by_run = {row["run_id"]: row for row in found}
     return [
         {
@@ -65,9 +64,9 @@ def agreement(facts: Facts, *, x: XAxis = "parameters") -> list[dict[str, Any]]:
             "measure": measure,
             "value": value,
             "examples": score["n"],
-            "size": figure(facts.records.get(cell.student or ""), FIGURE_OF[x]),
+            "size": figure(data.records.get(cell.student or ""), FIGURE_OF[x]),
         }
-        for cell in facts.cells
+        for cell in data.cells
         if (score := by_run.get(cell.student or "")) is not None
         for name, measure in _MEASURES.items()
         if (value := score[name]) is not None
@@ -109,9 +108,10 @@ def _agreement(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> 
     sized = alt.layer(*layers).encode(y=y).properties(width=230, height=step)
     return Figure(
         "agreement",
-        "How far students follow their supervisors",
+        "Agreement of students with their supervisors",
         "Share of test rows on which a student predicts its supervisor's class. A mark for each "
-        "seed; lines span the seeds. Following errors less than what is right is generalization.",
+        "seed; lines span the seeds. Agreement that is lower where the supervisor is wrong than "
+        "where it is right is generalization.",
         panels(sized, rows=rows, row="task", column="measure"),
         rows,
     )
@@ -152,8 +152,8 @@ def _by_size(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
         "agreement-by-size",
         "Agreement with the supervisor by student size",
         "Share of test rows on which a student predicts its supervisor's class, where the "
-        "supervisor is right and where it is wrong; lines are means over seeds. Agreement with "
-        "errors that falls with size is inverse scaling of imitation.",
+        "supervisor is right and where it is wrong; lines are means over seeds. If agreement "
+        "with errors falls with size, imitation shows inverse scaling.",
         panels(chart, rows=rows, row="task", column="panel"),
         rows,
     )

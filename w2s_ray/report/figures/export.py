@@ -1,7 +1,7 @@
-"""Figures as files: SVG, PNG, a page of its own, or the Vega-Lite specification.
+"""Figures as files: SVG, PNG, an HTML page, or the Vega-Lite specification.
 
-Owns the formats. Nothing is fetched: SVG and PNG are drawn by vl-convert, and the page carries its
-scripts with it.
+Owns the formats. Nothing is downloaded: vl-convert draws SVG and PNG, and the page includes its
+scripts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import altair as alt
 
 from w2s_ray.errors import InputError
 from w2s_ray.report.figures import theme as themes
-from w2s_ray.report.figures.figure import Figure, without_hidden
+from w2s_ray.report.figures.figure import Figure, without_control_characters
 from w2s_ray.report.scripts import script_json, vega
 
 Format = Literal["svg", "png", "html", "json"]
@@ -39,10 +39,10 @@ PNG_SCALE = 2
 
 
 def themed(figure: Figure, *, theme: themes.Theme = "light") -> dict[str, Any]:
-    """The figure's Vega-Lite specification under a theme, its words above it."""
-    words = {"text": figure.title, "subtitle": textwrap.wrap(figure.caption, 90)}
-    words = without_hidden(words)
-    return {**figure.spec(), "config": themes.config(theme), "title": words}
+    """The figure's Vega-Lite specification with a theme, its title and its caption."""
+    title = {"text": figure.title, "subtitle": textwrap.wrap(figure.caption, 90)}
+    title = without_control_characters(title)
+    return {**figure.spec(), "config": themes.config(theme), "title": title}
 
 
 def export(figure: Figure, format: Format, *, theme: themes.Theme = "light") -> bytes:
@@ -53,17 +53,17 @@ def export(figure: Figure, format: Format, *, theme: themes.Theme = "light") -> 
     """
     import vl_convert
 
-    whole = themed(figure, theme=theme)
+    spec = themed(figure, theme=theme)
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     match format:
         case "svg":
-            return vl_convert.vegalite_to_svg(whole, vl_version=version).encode()
+            return vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
         case "png":
-            return vl_convert.vegalite_to_png(whole, vl_version=version, scale=PNG_SCALE)
+            return vl_convert.vegalite_to_png(spec, vl_version=version, scale=PNG_SCALE)
         case "html":
-            return _page(whole, name=figure.name).encode()
+            return _page(spec, name=figure.name).encode()
         case "json":
-            return json.dumps(whole, indent=1).encode()
+            return json.dumps(spec, indent=1).encode()
         case _:
             raise InputError(f"format is {format!r}; choose among {', '.join(FORMATS)}")
 

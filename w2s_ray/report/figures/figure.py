@@ -1,7 +1,7 @@
-"""A figure: a chart with its data in it, and the words that go with it.
+"""A figure: a chart with its data, its title and its caption.
 
-Owns what all figures share: one dataset with one name, panels by task and method, the wording of
-captions. It draws nothing.
+Owns the parts that all figures share: one dataset with one name, panels by task and method, and the
+composition of captions. It draws nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from w2s_ray.printable import printable
 from w2s_ray.report.figures.theme import WRAPPED
 
 Rows = Sequence[Mapping[str, Any]]
-"""What a chart draws: one mapping per row, of JSON values."""
+"""The data of a chart: one mapping of JSON values per row."""
 
 DATA = "rows"
 """Name of the one dataset of every chart."""
 
 PANELS = 24
-"""A figure of more panels than these is made for each task by itself."""
+"""A figure with more panels is split into one figure per task."""
 
 
 _LONGEST_SLUG = 80
@@ -34,24 +34,24 @@ _LONGEST_SLUG = 80
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart and its words."""
+    """A chart with its texts."""
 
     name: str
     """Unique among a sweep's figures; can be a file name."""
     title: str
     caption: str
-    """What is drawn and how to read it, in a sentence or a few."""
+    """What the chart shows and how to read it, in one or a few sentences."""
     layout: Any
     """An Altair chart without data and without a theme."""
     rows: Rows
-    """What it draws, with the fields task, weak, strong and method where they apply, and ids of
-    runs in `runs`."""
+    """Its data, with the fields task, weak, strong and method where they apply, and ids of runs in
+    `runs`."""
     task: str | None = None
-    """The task that it is about, where each task has a figure of its own."""
+    """Its task, if each task has a separate figure."""
 
     @property
     def chart(self) -> Any:
-        """The Altair chart with its data in it. Altair checks every row, so that takes a while."""
+        """The Altair chart with its data. Altair validates every row, which is slow."""
         rows = [plain(row) for row in self.rows]
         return self.layout.properties(data=alt.NamedData(DATA), datasets={DATA: rows})
 
@@ -59,16 +59,16 @@ class Figure:
         """The Vega-Lite specification without a theme; its one dataset is named `rows`."""
         rows = [plain(row) for row in self.rows]
         layout = self.layout.properties(data=alt.NamedData(DATA))
-        return without_hidden({**layout.to_dict(), "datasets": {DATA: rows}})
+        return without_control_characters({**layout.to_dict(), "datasets": {DATA: rows}})
 
 
 def layer() -> alt.Chart:
-    """A chart to be given marks; its data is that of the figure."""
+    """A chart without marks that uses the figure's data."""
     return alt.Chart()
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """`row` with null for what JSON has no number for."""
+    """`row` with null for numbers that JSON can't represent."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
@@ -86,7 +86,7 @@ def panels(chart: Any, *, rows: Rows, row: str, column: str) -> Any:
 
 
 def wrapped_panels(chart: Any, *, rows: Rows, by: str, columns: int) -> Any:
-    """`chart` once for each value of `by`, so many beside each other."""
+    """`chart` once for each value of `by`, with `columns` of them in a row."""
     return chart.facet(
         facet=alt.Facet(f"{by}:N", sort=distinct(rows, by), header=_HEADER),
         columns=columns,
@@ -99,7 +99,7 @@ _HEADER = alt.Header(title=None, labelExpr=WRAPPED)
 
 
 def combinations(rows: Rows, *fields: str) -> int:
-    """How many different values the fields have together."""
+    """Number of different combinations of the fields' values."""
     return len({tuple(row[field] for field in fields) for row in rows})
 
 
@@ -109,7 +109,7 @@ def distinct(rows: Rows, field: str) -> list[Any]:
 
 
 def by_task(rows: Rows, make: Callable[[Rows], Figure | None], *, panels: int) -> Iterator[Figure]:
-    """The figure that `make` makes of `rows`; one for each task where it had too many panels."""
+    """The figure that `make` returns for `rows`; one per task if it had too many panels."""
     tasks = distinct(rows, "task")
     if len(tasks) < 2 or panels <= PANELS:
         figure = make(rows)
@@ -128,7 +128,7 @@ def by_task(rows: Rows, make: Callable[[Rows], Figure | None], *, panels: int) -
         )
 
 
-TOLD = [
+ROW_TOOLTIP = [
     alt.Tooltip("task:N"),
     alt.Tooltip("pair:N"),
     alt.Tooltip("method:N"),
@@ -142,43 +142,43 @@ TOLD = [
     alt.Tooltip("pgr_high:Q", title="PGR to", format=".3f"),
     *(alt.Tooltip(f"{name}:N") for name in ("reason", "missing", "objective", "seeds", "runs")),
 ]
-"""What every mark of a row of the PGR table says of itself; its runs' ids trace it."""
+"""The tooltip of a mark that shows a row of the PGR table; it has the ids of the row's runs."""
 
 
-def noted(words: str, rows: Rows, *fields: str) -> str | None:
-    """`words` where some row has one of `fields`, so that a caption speaks of what is drawn."""
-    return words if any(row.get(field) is not None for row in rows for field in fields) else None
+def if_drawn(text: str, rows: Rows, *fields: str) -> str | None:
+    """`text` if some row has one of `fields`, so that a caption explains only what is drawn."""
+    return text if any(row.get(field) is not None for row in rows for field in fields) else None
 
 
 def slug(text: str) -> str:
-    """`text` as a part of a file name; different texts may give the same."""
+    """`text` as a part of a file name; different texts may give the same name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:_LONGEST_SLUG]
 
 
 def unique_slug(text: str) -> str:
-    """`text` as a part of a file name; with a checksum where it isn't one already."""
+    """`text` as a part of a file name; with a checksum if `text` had to be changed."""
     plain = slug(text)
     return plain if plain == text else f"{plain}-{zlib.crc32(text.encode(errors='replace')):08x}"
 
 
 def quoted(text: str) -> str:
-    """`text` as a string of a Vega expression, which is equal to it in a figure's rows."""
+    """`text` as a string in a Vega expression, equal to the same text in a figure's rows."""
     return json.dumps(printable(text))
 
 
-def without_hidden(value: Any) -> Any:
-    """A specification whose every text is printable: no renderer takes a control character."""
+def without_control_characters(value: Any) -> Any:
+    """A specification without control characters in its texts, which no renderer accepts."""
     match value:
         case str():
             return printable(value)
         case dict():
-            return {name: without_hidden(part) for name, part in value.items()}
+            return {name: without_control_characters(part) for name, part in value.items()}
         case list() | tuple():
-            return [without_hidden(part) for part in value]
+            return [without_control_characters(part) for part in value]
         case _:
             return value
 
 
 def sentence(parts: Iterable[str | None]) -> str:
-    """A caption from its sentences; None says nothing."""
+    """A caption from its sentences; None is left out."""
     return " ".join(part for part in parts if part)

@@ -1,7 +1,7 @@
-"""What figures draw: the PGR table's rows with sizes, and curves and trials from the store.
+"""The data of figures: the PGR table's rows with model sizes, and metrics from the store.
 
-Owns the step from results to plain rows. A value here is a value of the table or of the store under
-the same name; what is added are names, sizes and order. It draws nothing.
+Owns the conversion of results to plain rows. Values of the table and of the store keep their names;
+names of pairs, sizes and order are added. It draws nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from w2s_ray.report.statistics.eval_sets import READERS
 from w2s_ray.report.table import PgrTable, Row, SeedRow
 from w2s_ray.store import Cell, Record, Store
-from w2s_ray.store.damage import unless_damaged
+from w2s_ray.store.damage import none_if_damaged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,15 +29,15 @@ FIGURE_OF: Mapping[str, str] = {"parameters": "parameters", "flops": "training_f
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What all figures of a sweep are made from."""
+class FigureData:
+    """The data of all figures of a sweep."""
 
     results: Results
     sweep: str
     cells: tuple[Cell, ...]
     table: PgrTable
     records: Mapping[str, Record]
-    """How each run of the sweep's cells stands, by id."""
+    """Run id -> its latest record, for the runs of the sweep's cells."""
     models: tuple[str, ...]
     """Model labels, smallest first."""
     methods: tuple[str, ...]
@@ -47,7 +47,7 @@ class Facts:
         return self.results.store
 
     def metrics(self, runs: Iterable[str]) -> Iterator[tuple[str, int, str, float]]:
-        """Run, step, metric and value of what was measured on validation and by an oracle."""
+        """Run, step, metric and value of the metrics on validation rows and of the oracle stop."""
         records = (self.records.get(run) for run in runs)
         kept = [record.id for record in records if record and "metrics.parquet" in record.bytes]
         with ThreadPoolExecutor(READERS) as readers:
@@ -57,18 +57,18 @@ class Facts:
                         yield run, row["step"], row["metric"], row["value"]
 
     def _metrics(self, run: str) -> pa.Table | None:
-        return unless_damaged(lambda: self.store.metrics(run))
+        return none_if_damaged(lambda: self.store.metrics(run))
 
 
-def facts_of(results: Results, sweep: str) -> Facts:
+def load_figure_data(results: Results, sweep: str) -> FigureData:
     """Read what figures need of a sweep.
 
     Raises:
         StoreError: no such sweep.
     """
     cells = results.store.manifests.latest(sweep).cells
-    wanted = {i for c in cells for i in (c.supervisor, c.ceiling, c.student, c.study) if i}
-    records = {record.id: record for record in results.store.latest(wanted)}
+    run_ids = {i for c in cells for i in (c.supervisor, c.ceiling, c.student, c.study) if i}
+    records = {record.id: record for record in results.store.latest(run_ids)}
     labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))
     sizes: dict[str, float] = {}
     for cell in cells:
@@ -76,7 +76,7 @@ def facts_of(results: Results, sweep: str) -> Facts:
             size = figure(records.get(run), "parameters")
             if size is not None:
                 sizes.setdefault(label, size)
-    return Facts(
+    return FigureData(
         results=results,
         sweep=sweep,
         cells=cells,
@@ -88,25 +88,25 @@ def facts_of(results: Results, sweep: str) -> Facts:
 
 
 def figure(record: Record | None, name: str) -> float | None:
-    """A figure of a run's summary, if it is a number."""
+    """A value of a run's summary, if it is a number."""
     value = record.summary.get(name) if record else None
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def table_rows(facts: Facts, *, x: XAxis) -> list[dict[str, Any]]:
+def table_rows(data: FigureData, *, x: XAxis) -> list[dict[str, Any]]:
     """The PGR table's rows, each with the sizes of its three models.
 
     `weak_x`, `student_x` and `ceiling_x` are means over the row's seeds: parameters, or FLOPs of
-    the run's own training. `runs` is a text, `pair` a name for weak and strong.
+    the run's own training. `runs` is a text, `pair` the name of the pair of models.
     """
     seeds: dict[tuple[str, ...], list[SeedRow]] = {}
-    for seed in facts.table.by_seed:
+    for seed in data.table.by_seed:
         if None not in (seed.weak_accuracy, seed.student_accuracy, seed.ceiling_accuracy):
             seeds.setdefault((seed.task, seed.weak, seed.strong, seed.method), []).append(seed)
     name = FIGURE_OF[x]
 
     def mean(ids: Iterable[str | None]) -> float | None:
-        found = [figure(facts.records.get(id_ or ""), name) for id_ in ids]
+        found = [figure(data.records.get(id_ or ""), name) for id_ in ids]
         known = [value for value in found if value is not None]
         return fmean(known) if known and len(known) == len(found) else None
 
@@ -122,16 +122,16 @@ def table_rows(facts: Facts, *, x: XAxis) -> list[dict[str, Any]]:
             "ceiling_x": mean(seed.ceiling for seed in group),
         }
 
-    return [row_of(row) for row in facts.table.rows]
+    return [row_of(row) for row in data.table.rows]
 
 
 def pair(weak: str, strong: str) -> str:
-    """A pair's name, as in the table."""
+    """A pair's name in the form of the table."""
     return f"{weak} → {strong}"
 
 
 def by_size(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[str]:
-    """Names of the pairs in `rows`, by the supervisor's size, then the student's."""
+    """Names of the pairs in `rows`, sorted by the supervisor's size, then by the student's."""
     found = {(row["weak"], row["strong"]) for row in rows}
     ordered = sorted(found, key=lambda each: (models.index(each[0]), models.index(each[1])))
     return [pair(weak, strong) for weak, strong in ordered]

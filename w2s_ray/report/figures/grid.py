@@ -1,6 +1,6 @@
 """PGR as a grid of supervisors and students, for each task and method, and the median over tasks.
 
-Owns what a cell shows: the number, its interval, or why there is none. It computes none of them.
+Owns the content of a cell: the number, its interval, or why there is none. It computes no figures.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import altair as alt
 
 from w2s_ray.report.figures.figure import (
-    TOLD,
+    ROW_TOOLTIP,
     Figure,
     Rows,
     by_task,
     combinations,
     distinct,
+    if_drawn,
     layer,
-    noted,
     panels,
     sentence,
 )
@@ -31,14 +31,14 @@ _CELL = (84, 44)
 _NO_GAP, _MISSING = "no clear gap", "missing"
 _VOID, _NUMBER = "!isValid(datum.pgr)", "isValid(datum.pgr)"
 _READ = (
-    "Shades go from 0 to 1; what lies beyond has the shade of the end, the number says all.",
+    "Shades go from 0 to 1; values beyond have the shade of the nearer end.",
     "Hatched: no PGR.",
 )
 _BRACKETS = "Brackets: 95 % interval."
 
 
 def figures(rows: Rows, grids: Sequence[Grid], *, models: Sequence[str]) -> Iterator[Figure]:
-    """`pgr-grid`, and `pgr-grid-median` where there are several tasks."""
+    """`pgr-grid`, and `pgr-grid-median` if there are several tasks."""
     if not rows:
         return
     medians = [grid for grid in grids if grid.task is None]
@@ -53,8 +53,8 @@ def _of_tasks(rows: Rows, *, models: Sequence[str]) -> Figure:
     return Figure(
         "pgr-grid",
         "PGR by supervisor and student",
-        sentence((*_READ, noted(_BRACKETS, shown, "spread"))),
-        _chart(shown, models=models, told=TOLD, row="task"),
+        sentence((*_READ, if_drawn(_BRACKETS, shown, "spread"))),
+        _chart(shown, models=models, tooltip=ROW_TOOLTIP, row="task"),
         shown,
     )
 
@@ -69,7 +69,7 @@ def _medians(rows: Rows, grids: Sequence[Grid], *, models: Sequence[str]) -> Fig
         for grid in grids
         for entry in grid.entries
     ]
-    told = [
+    tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in ("weak", "strong", "method")),
         alt.Tooltip("pgr:Q", title="median PGR", format=".3f"),
         alt.Tooltip("pgr_low:Q", title="from", format=".3f"),
@@ -80,14 +80,14 @@ def _medians(rows: Rows, grids: Sequence[Grid], *, models: Sequence[str]) -> Fig
     return Figure(
         "pgr-grid-median",
         "Median PGR over tasks by supervisor and student",
-        sentence((*_READ, noted(_BRACKETS, shown, "spread"))),
-        _chart(shown, models=models, told=told, row="over"),
+        sentence((*_READ, if_drawn(_BRACKETS, shown, "spread"))),
+        _chart(shown, models=models, tooltip=tooltip, row="over"),
         shown,
     )
 
 
 def _median(entry: Entry, group: Rows) -> dict[str, Any]:
-    """A cell over tasks; `group` are the rows of its tasks."""
+    """A cell over tasks; `group` has the rows of its tasks."""
     has_seeds = any(row["seeds"] for row in group)
     return {
         **{name: group[0][name] for name in ("weak", "strong", "method", "pair")},
@@ -103,7 +103,7 @@ def _median(entry: Entry, group: Rows) -> dict[str, Any]:
 
 
 def _void(row: Mapping[str, Any]) -> str | None:
-    """Why a cell is hatched, in two words; the reason itself is in the tooltip."""
+    """Why a cell is hatched, as a short label; the full reason is in the tooltip."""
     if row["pgr"] is not None:
         return None
     return _NO_GAP if row["seeds"] else _MISSING
@@ -126,7 +126,7 @@ def _hatch() -> str:
     return "".join(lines)
 
 
-def _chart(rows: Rows, *, models: Sequence[str], told: list[alt.Tooltip], row: str) -> Any:
+def _chart(rows: Rows, *, models: Sequence[str], tooltip: list[alt.Tooltip], row: str) -> Any:
     width, height = _CELL
     of = {name: [m for m in models if m in distinct(rows, name)] for name in ("weak", "strong")}
     wrapped = alt.Axis(labelExpr=WRAPPED, labelAngle=0, grid=False, ticks=False, domain=False)
@@ -144,12 +144,12 @@ def _chart(rows: Rows, *, models: Sequence[str], told: list[alt.Tooltip], row: s
         return layer().mark_text(dy=up, fontSize=size, **style).transform_filter(test)
 
     layers = [
-        layer().mark_rect().transform_filter(_NUMBER).encode(x, y, shade, tooltip=told),
-        layer().mark_rect(style="void").transform_filter(_VOID).encode(x, y, tooltip=told),
+        layer().mark_rect().transform_filter(_NUMBER).encode(x, y, shade, tooltip=tooltip),
+        layer().mark_rect(style="void").transform_filter(_VOID).encode(x, y, tooltip=tooltip),
         layer()
         .mark_point(style="hatch", shape=_hatch(), size=height**2, filled=False)
         .transform_filter(_VOID)
-        .encode(x, y, tooltip=told),
+        .encode(x, y, tooltip=tooltip),
         text(_VOID, up=0, size=11, style="ink-text").encode(x, y, text="void:N"),
         text(f"{_NUMBER} && !isValid(datum.spread)", up=0, size=14).encode(
             x, y, alt.Text("pgr:Q", format=".2f"), color=on_shade

@@ -13,12 +13,12 @@ import altair as alt
 
 from w2s_ray.report.figures import theme
 from w2s_ray.report.figures.figure import (
-    TOLD,
+    ROW_TOOLTIP,
     Figure,
     Rows,
     by_task,
+    if_drawn,
     layer,
-    noted,
     sentence,
     wrapped_panels,
 )
@@ -26,7 +26,7 @@ from w2s_ray.report.figures.figure_rows import by_size
 from w2s_ray.report.figures.span import span
 
 _LINES_OF_A_PANEL = 3
-"""So many lines take the room of a panel of other figures."""
+"""Number of lines with the height of a panel of other figures."""
 _INTERVALS = "Lines: 95 % intervals."
 
 
@@ -45,7 +45,7 @@ def figures(
 
 
 def _overview(rows: Rows, medians: Rows, *, methods: Sequence[str]) -> Figure:
-    """A line for each method: its median, and every row that the median may be over."""
+    """A line for each method: its median, and its rows."""
     shown = [{**row, "is_median": False} for row in rows if row["pgr"] is not None]
     shown += [
         {**row, "is_median": True, "pgr": row["median_pgr"]}
@@ -62,7 +62,7 @@ def _overview(rows: Rows, medians: Rows, *, methods: Sequence[str]) -> Figure:
         layer()
         .mark_tick(thickness=1.5, opacity=0.45)
         .transform_filter(f"!{median}")
-        .encode(x, y, colour, tooltip=TOLD),
+        .encode(x, y, colour, tooltip=ROW_TOOLTIP),
         _interval("median_low", "median_high").encode(y, colour),
         *axis.arrows("x", y, colour),
         layer()
@@ -92,7 +92,7 @@ def _overview(rows: Rows, medians: Rows, *, methods: Sequence[str]) -> Figure:
         sentence(
             (
                 "Ticks: tasks and pairs. Marks: their median.",
-                noted(_INTERVALS, shown, "median_low"),
+                if_drawn(_INTERVALS, shown, "median_low"),
                 axis.caption,
                 _REFERENCES,
             )
@@ -120,7 +120,7 @@ def _pgr(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> Figure
     return Figure(
         "methods-pgr",
         "PGR of each pair by method",
-        sentence((_REFERENCES, noted(_INTERVALS, rows, "pgr_low"), axis.caption, left_out)),
+        sentence((_REFERENCES, if_drawn(_INTERVALS, rows, "pgr_low"), axis.caption, left_out)),
         _chart(lines, defined, models=models, methods=methods, across=axis.references("x")),
         defined,
     )
@@ -132,7 +132,7 @@ def _accuracy(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> F
         layer()
         .mark_tick(style=style, thickness=2.5, size=12, opacity=1)
         .encode(_x(f"{role}_accuracy", title=title, format=".0%"), _offset(methods))
-        .encode(tooltip=TOLD)
+        .encode(tooltip=ROW_TOOLTIP)
         for role, style in (("weak", "reference"), ("ceiling", "ceiling"))
     ]
     x = _x("student_accuracy", title=title, format=".0%")
@@ -142,8 +142,8 @@ def _accuracy(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> F
         "Student's accuracy of each pair by method",
         sentence(
             (
-                "Short bars across: the supervisor (paler) and the ceiling (stronger).",
-                noted(_INTERVALS, rows, "student_low"),
+                "Short vertical bars: the supervisor (paler) and the ceiling (darker).",
+                if_drawn(_INTERVALS, rows, "student_low"),
             )
         ),
         _chart([*ends, *dots], rows, models=models, methods=methods),
@@ -152,7 +152,7 @@ def _accuracy(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> F
 
 
 def _dots(x: alt.X, low: str, high: str, *, methods: Sequence[str]) -> list[alt.Chart]:
-    """A dot and its interval for each method, one under the other."""
+    """A dot and its interval for each method, one below the other."""
     offset = _offset(methods)
     colour = theme.colour("method", methods, title="method")
     shape = theme.shape("method", methods, title="method")
@@ -160,7 +160,7 @@ def _dots(x: alt.X, low: str, high: str, *, methods: Sequence[str]) -> list[alt.
         _interval(low, high).encode(colour, offset),
         layer()
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(x, offset, colour, shape, tooltip=TOLD),
+        .encode(x, offset, colour, shape, tooltip=ROW_TOOLTIP),
     ]
 
 
@@ -197,10 +197,10 @@ def _chart(
     methods: Sequence[str],
     across: Sequence[alt.Chart] = (),
 ) -> Any:
-    """A panel for each task, a line for each pair and method; `across` is for all lines."""
+    """A panel for each task, a line for each pair and method; `across` spans all lines."""
     y = _y(by_size(rows, models))
     step = alt.Step(16 if len(methods) > 1 else 24, **{"for": "offset"})
-    # Lines first: Vega-Lite takes the height of a line from the first layer.
+    # Lines first: Vega-Lite reads the height of a line from the first layer.
     layers = (*(each.encode(y=y) for each in lines), *across)
     sized = alt.layer(*layers).properties(width=300, height=step)
     return wrapped_panels(sized, rows=rows, by="task", columns=3)

@@ -1,6 +1,6 @@
-"""How often predictions of like confidence are right, for supervisors, students and ceilings.
+"""Reliability diagrams: accuracy by confidence, for supervisors, students and ceilings.
 
-Owns the pooling of seeds and this figure; what a bin is is said in `report.measures`.
+Owns the pooling of seeds and this figure. `report.measures` defines the bins.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import altair as alt
 
 from w2s_ray.report.figures import theme
 from w2s_ray.report.figures.figure import Figure, Rows, by_task, combinations, layer, panels
-from w2s_ray.report.figures.figure_rows import Facts, pair
+from w2s_ray.report.figures.figure_rows import FigureData, pair
 from w2s_ray.report.measures import Bin
 from w2s_ray.report.measures import reliability as bins_of
 from w2s_ray.report.statistics.eval_sets import READERS, eval_set, probabilities
 from w2s_ray.store import Record
-from w2s_ray.store.damage import unless_damaged
+from w2s_ray.store.damage import none_if_damaged
 
 _ROLES = ("supervisor", "student", "ceiling")
 FEWEST = 10
-"""Predictions in a bin that is drawn: what fewer say of a share is chance."""
+"""Smallest number of predictions in a drawn bin; the share in a smaller one is mostly chance."""
 _PLACE = ("task", "weak", "strong", "method", "role")
 
 
-def figures(facts: Facts) -> Iterator[Figure]:
-    """`reliability`, of runs whose predictions on test are there."""
-    rows = reliability(facts)
+def figures(data: FigureData) -> Iterator[Figure]:
+    """`reliability`, of runs with predictions on test rows."""
+    rows = reliability(data)
     if rows:
         yield from by_task(rows, _reliability, panels=combinations(rows, "task", "pair", "method"))
 
 
-def reliability(facts: Facts) -> list[dict[str, Any]]:
-    """One row for each bin of each cell's three models, the seeds' predictions together."""
-    found = _bins(facts)
+def reliability(data: FigureData) -> list[dict[str, Any]]:
+    """One row for each bin of each cell's three models, with the predictions of all seeds."""
+    found = _bins(data)
     pooled: dict[tuple[str, ...], dict[str, Sequence[Bin]]] = {}
-    for cell in facts.cells:
+    for cell in data.cells:
         for role in _ROLES:
             run = getattr(cell, role)
             if run in found:
@@ -57,22 +57,22 @@ def reliability(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-def _bins(facts: Facts) -> dict[str, Sequence[Bin]]:
+def _bins(data: FigureData) -> dict[str, Sequence[Bin]]:
     """Run id -> its bins, for each run with a prediction for every test row."""
-    known = set(facts.store.splits.fingerprints())
+    known = set(data.store.splits.fingerprints())
     by_split: dict[str, list[Record]] = {}
-    for record in facts.records.values():
+    for record in data.records.values():
         split = record.recipe.get("split")
         if record.kind == "fit" and record.status == "done" and split in known:
             by_split.setdefault(split, []).append(record)
     found: dict[str, Sequence[Bin]] = {}
     with ThreadPoolExecutor(READERS) as readers:
         for split, records in by_split.items():
-            test = unless_damaged(partial(eval_set, facts.store, split))
+            test = none_if_damaged(partial(eval_set, data.store, split))
             labels_N = test.truth.labels_N if test is not None else None
             if test is None or labels_N is None:
-                continue  # completions have no classes to be confident of
-            read = readers.map(lambda r, test=test: probabilities(facts.store, test, r), records)
+                continue  # completions have no classes
+            read = readers.map(lambda r, test=test: probabilities(data.store, test, r), records)
             for record, predicted_N in zip(records, read, strict=True):
                 if not isinstance(predicted_N, str):
                     found[record.id] = bins_of(predicted_N, labels_N=labels_N)
@@ -80,7 +80,7 @@ def _bins(facts: Facts) -> dict[str, Sequence[Bin]]:
 
 
 def _pooled(of_runs: Sequence[Sequence[Bin]]) -> Iterator[Mapping[str, float]]:
-    """The bins of several runs as if their predictions were one run's; small ones are left out."""
+    """The bins of several runs merged; small bins are left out."""
     for same in zip(*of_runs, strict=True):
         count = sum(bin_.count for bin_ in same)
         if count >= FEWEST:
@@ -94,7 +94,7 @@ def _pooled(of_runs: Sequence[Sequence[Bin]]) -> Iterator[Mapping[str, float]]:
 
 
 def _share(right: int, *, of: int) -> Mapping[str, float]:
-    """The share of right predictions, with Wilson's 95 % interval."""
+    """The share of correct predictions, with Wilson's 95 % interval."""
     from scipy.stats import binomtest
 
     within = binomtest(right, of).proportion_ci(method="wilson")
@@ -149,10 +149,10 @@ def _reliability(rows: Rows) -> Figure:
     layered = alt.layer(*layers).properties(width=210, height=170)
     return Figure(
         "reliability",
-        "Reliability: how often predictions of like confidence are right",
-        "On test rows, all seeds together, in bins of confidence. On the dashed diagonal a model "
-        "is as often right as it is confident; below it, it is overconfident. Vertical lines: "
-        "Wilson's 95 % intervals, which take predictions as independent. Bins of fewer than "
+        "Reliability: accuracy by confidence",
+        "On test rows, all seeds together, in bins of confidence. On the dashed diagonal accuracy "
+        "equals confidence; below it, a model is overconfident. Vertical lines: Wilson's 95 % "
+        "intervals, which assume independent predictions. Bins of fewer than "
         f"{FEWEST} predictions are left out.",
         panels(layered, rows=rows, row="panel", column="method"),
         rows,

@@ -1,7 +1,7 @@
-"""What a search tried: the objective against each setting, and how a study went on.
+"""The trials of a search: the objective by each setting, and the progress of each study.
 
 Owns the reading of a store's trials and these figures, for every study that chose a setting of the
-sweep. It searches nothing.
+sweep. It runs no search.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from w2s_ray.report.figures.figure import (
     unique_slug,
     wrapped_panels,
 )
-from w2s_ray.report.figures.figure_rows import Facts, pair
+from w2s_ray.report.figures.figure_rows import FigureData, pair
 from w2s_ray.store import Cell
 
 _STATES = ("complete", "pruned", "failed")
@@ -35,43 +35,43 @@ _READ = (
 )
 
 
-def figures(facts: Facts) -> Iterator[Figure]:
+def figures(data: FigureData) -> Iterator[Figure]:
     """`search-METHOD`, a panel for each study and setting, and `study-history`."""
-    tried = trials(facts)
-    for method in distinct(tried, "method"):
+    all_trials = trials(data)
+    for method in distinct(all_trials, "method"):
         settings = [
-            {**row, "setting": name, "tried": _tried(value)}
-            for row in tried
+            {**row, "setting": name, "tried": _axis_value(value)}
+            for row in all_trials
             if row["method"] == method
             for name, value in row["settings"].items()
         ]
         if settings:
             yield from by_task(
                 [_without(row, "settings") for row in settings],
-                partial(_slices, facts, method=method),
+                partial(_slices, data, method=method),
                 panels=combinations(settings, "panel", "setting"),
             )
-    if tried:
-        history = [_without(row, "settings") for row in tried]
+    if all_trials:
+        history = [_without(row, "settings") for row in all_trials]
         yield from by_task(history, _history, panels=combinations(history, "panel"))
 
 
-def trials(facts: Facts) -> list[dict[str, Any]]:
+def trials(data: FigureData) -> list[dict[str, Any]]:
     """One row for each trial of the sweep's studies, in their order.
 
-    `objective` is the trial's value; of a pruned one what its last evaluation gave. `best` is the
-    best of complete trials so far.
+    `objective` is the trial's value; for a pruned trial, its last evaluation. `best` is the best
+    value of complete trials so far.
     """
     of_study: dict[str, list[Cell]] = {}
-    for cell in facts.cells:
+    for cell in data.cells:
         if cell.study:
             of_study.setdefault(cell.study, []).append(cell)
     rows = []
     for study, cells in of_study.items():
-        record, best = facts.records.get(study), None
+        record, best = data.records.get(study), None
         recipe, about = (record.recipe, record.about) if record else ({}, {})
         better = min if recipe.get("metric") == "log_loss" else max
-        for trial in facts.store.trials(study):
+        for trial in data.store.trials(study):
             value = trial.get("value")
             if trial["state"] == "complete" and value is not None:
                 best = value if best is None else better(best, value)
@@ -96,7 +96,7 @@ def trials(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _place(cells: Sequence[Cell]) -> dict[str, str | None]:
-    """Where a study's setting is used; null where it is used in several places."""
+    """The task, models and method that use a study's setting; None for several."""
 
     def only(values: set[str]) -> str | None:
         return values.pop() if len(values) == 1 else None
@@ -110,34 +110,34 @@ def _place(cells: Sequence[Cell]) -> dict[str, str | None]:
 
 
 def _searched(cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
-    """What a study trained, as far as its record says it."""
+    """The task and pairs that a study trained, from its record or else from the cells."""
     found = [pair(*each) for each in about.get("pairs", ())] or sorted(
         {pair(cell.weak, cell.strong) for cell in cells}
     )
     return f"{about.get('task') or cells[0].task} {', '.join(found)}"
 
 
-def _slices(facts: Facts, rows: Rows, *, method: str) -> Figure:
-    """Studies under each other, settings beside each other."""
+def _slices(data: FigureData, rows: Rows, *, method: str) -> Figure:
+    """A row of panels for each study, a column for each setting."""
     names = distinct(rows, "setting")
     across = [
-        alt.hconcat(*(_slice(facts, rows, panel, name) for name in names), spacing=24)
+        alt.hconcat(*(_slice(data, rows, panel, name) for name in names), spacing=24)
         for panel in distinct(rows, "panel")
     ]
     return Figure(
         f"search-{unique_slug(method)}",
-        f"What the search of {method} tried",
+        f"Trials of the search of {method}",
         f"The objective of each trial by each setting. {_READ}",
         alt.vconcat(*across, spacing=24),
         rows,
     )
 
 
-def _slice(facts: Facts, rows: Rows, panel: str, name: str) -> Any:
+def _slice(data: FigureData, rows: Rows, panel: str, name: str) -> Any:
     found = [row for row in rows if row["panel"] == panel and row["setting"] == name]
     values = [row["tried"] for row in found]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        log = bool(found) and _is_log(facts, found[0]["study"], name)
+        log = bool(found) and _is_log(data, found[0]["study"], name)
         kind = "log" if log else "linear"
         scale = alt.Scale(type=kind, zero=False, nice=False, padding=12)
         axis = alt.Axis(tickCount=4, format="~e" if log else "~g", grid=False)
@@ -155,14 +155,14 @@ def _slice(facts: Facts, rows: Rows, panel: str, name: str) -> Any:
     )
 
 
-def _tried(value: Any) -> Any:
-    """A setting's value as one point of an axis."""
+def _axis_value(value: Any) -> Any:
+    """A setting's value as a point on an axis."""
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _is_log(facts: Facts, study: str, name: str) -> bool:
-    """Whether the study's space has the setting on a log scale, under itself or under a kind."""
-    record = facts.records.get(study)
+def _is_log(data: FigureData, study: str, name: str) -> bool:
+    """Whether the study's space has the setting, or that setting of one kind, on a log scale."""
+    record = data.records.get(study)
     space = record.recipe.get("space", {}) if record else {}
     if name in space:
         return bool(space[name].get("loguniform"))
@@ -172,7 +172,7 @@ def _is_log(facts: Facts, study: str, name: str) -> bool:
 
 
 def _marks(x: alt.X, *, metric: str) -> list[alt.Chart]:
-    """Trials by state; a failed one without a value stands at the foot of the panel."""
+    """Marks of trials by state; failed trials without a value are at the bottom of the panel."""
     y = alt.Y(
         "objective:Q",
         title=f"objective ({metric})",
@@ -185,15 +185,15 @@ def _marks(x: alt.X, *, metric: str) -> list[alt.Chart]:
     points = layer().mark_point(size=60, strokeWidth=1.8, opacity=1)
     return [
         points.transform_filter("isValid(datum.objective)").encode(
-            x, y, shape, colour, tooltip=_TOLD
+            x, y, shape, colour, tooltip=_TRIAL_TOOLTIP
         ),
         points.transform_filter("!isValid(datum.objective)").encode(
-            x, shape, colour, y=alt.value("height"), tooltip=_TOLD
+            x, shape, colour, y=alt.value("height"), tooltip=_TRIAL_TOOLTIP
         ),
         layer()
         .mark_point(style="ceiling", size=220, strokeWidth=1.5, opacity=1)
         .transform_filter("datum.is_winner")
-        .encode(x, y, tooltip=_TOLD),
+        .encode(x, y, tooltip=_TRIAL_TOOLTIP),
     ]
 
 
@@ -217,7 +217,7 @@ def _history(rows: Rows) -> Figure:
     chart = chart.resolve_scale(x="independent", y="independent")
     return Figure(
         "study-history",
-        "How each study went on",
+        "Progress of each study",
         f"The objective of each trial in the order of trials. Line: the best complete one so far. "
         f"{_READ}",
         chart,
@@ -225,7 +225,7 @@ def _history(rows: Rows) -> Figure:
     )
 
 
-_TOLD = [
+_TRIAL_TOOLTIP = [
     *(alt.Tooltip(f"{name}:N") for name in ("panel", "number", "state", "reason")),
     alt.Tooltip("objective:Q", format=".4f"),
     alt.Tooltip("best:Q", title="best so far", format=".4f"),

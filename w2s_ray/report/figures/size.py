@@ -1,6 +1,6 @@
 """Accuracy and PGR by the student's size, one line for each supervisor (the paper's Fig. 3).
 
-Owns these two figures alone: every mark is a row of the PGR table at the size of its model.
+Owns these two figures: every mark is a row of the PGR table at the size of its model.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import altair as alt
 
 from w2s_ray.report.figures import theme
 from w2s_ray.report.figures.figure import (
-    TOLD,
+    ROW_TOOLTIP,
     Figure,
     Rows,
     by_task,
     combinations,
     distinct,
+    if_drawn,
     layer,
-    noted,
     panels,
     quoted,
     sentence,
@@ -36,7 +36,7 @@ _LABELS = {
     "parameters": "replace(format(datum.value, '~s'), 'G', 'B')",
     "flops": "format(datum.value, '~e')",
 }
-_ASIDE = "Marks of one size stand beside each other."
+_ASIDE = "Marks of one size are drawn side by side."
 _INTERVALS = "Vertical lines: 95 % intervals."
 _SIZE = {"width": 250, "height": 210}
 
@@ -68,7 +68,7 @@ def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
         layer()
         .mark_point(size=70, filled=False, strokeWidth=1.5, opacity=1)
         .encode(marks.x("weak_x"), alt.Y("weak_accuracy:Q", **accuracy), marks.colour, marks.shape)
-        .encode(tooltip=TOLD),
+        .encode(tooltip=ROW_TOOLTIP),
         layer()
         .mark_rule(
             style="ceiling", strokeWidth=1.5, opacity=marks.faint, xOffset=marks.aside_of_ceiling
@@ -88,7 +88,7 @@ def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
             xOffset=marks.aside_of_ceiling,
         )
         .encode(marks.x("ceiling_x"), alt.Y("ceiling_accuracy:Q", **accuracy))
-        .encode(tooltip=TOLD),
+        .encode(tooltip=ROW_TOOLTIP),
         *marks.lines("student_accuracy", "student_low", "student_high", y=accuracy),
     ]
     return Figure(
@@ -99,7 +99,7 @@ def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
                 "Lines: students, one line for each supervisor.",
                 "Hollow mark and dotted line: the supervisor itself, at its own size.",
                 "Diamonds: ceiling, the student's model trained on ground truth.",
-                noted(_INTERVALS, rows, "weak_low", "student_low", "ceiling_low"),
+                if_drawn(_INTERVALS, rows, "weak_low", "student_low", "ceiling_low"),
                 _ASIDE,
             )
         ),
@@ -127,7 +127,7 @@ def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
         sentence(
             (
                 "0: no better than the supervisor; 1 (dashed): as good as the ceiling.",
-                noted(_INTERVALS, rows, "pgr_low"),
+                if_drawn(_INTERVALS, rows, "pgr_low"),
                 axis.caption,
                 _ASIDE,
                 left_out,
@@ -149,7 +149,7 @@ def sizes_axis(field: str, *, x: XAxis) -> alt.X:
 
 
 class _Marks:
-    """Marks that both figures have, with one scale for supervisors."""
+    """Marks of both figures, with one scale for supervisors."""
 
     def __init__(self, rows: Rows, *, models: Sequence[str], x: XAxis) -> None:
         weak = [model for model in models if model in set(distinct(rows, "weak"))]
@@ -186,7 +186,7 @@ class _Marks:
             layer()
             .mark_point(size=70, filled=True, opacity=1, xOffset=self.aside)
             .encode(at, height, self.colour, self.shape)
-            .encode(tooltip=TOLD),
+            .encode(tooltip=ROW_TOOLTIP),
         ]
 
 

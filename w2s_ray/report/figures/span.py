@@ -1,6 +1,6 @@
-"""The PGR axis: every value is on it, and an interval that would dwarf them ends in an arrow.
+"""The range of a PGR axis: all values are inside, and an interval beyond it ends in an arrow.
 
-Owns how far the axis goes and what says that an interval goes further. Values are never cut.
+Owns the range of the axis and the arrows. Values are never cut off.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _STEP = 0.2
 
 @dataclass(frozen=True)
 class Span:
-    """From where to where a PGR axis goes."""
+    """The range of a PGR axis."""
 
     low: float
     high: float
     cuts: bool
-    """Whether some interval goes further."""
+    """Whether some interval exceeds the range."""
     bounds: tuple[str, str]
-    """Fields of an interval's ends."""
+    """Fields of an interval's bounds."""
 
     @property
     def scale(self) -> alt.Scale:
@@ -33,7 +33,7 @@ class Span:
 
     @property
     def caption(self) -> str | None:
-        return "Arrows: the interval goes on." if self.cuts else None
+        return "Arrows: the interval continues beyond the axis." if self.cuts else None
 
     def references(self, along: Literal["x", "y"]) -> list[alt.Chart]:
         """Lines at 0 and 1, on a horizontal or vertical axis."""
@@ -48,7 +48,7 @@ class Span:
     def arrows(
         self, along: Literal["x", "y"], *encodings: alt.SchemaBase, **style: Any
     ) -> list[alt.Chart]:
-        """An arrow at the axis' end for each interval that goes further."""
+        """An arrow at the axis' end for each interval that exceeds the range."""
         ends = {
             "x": (("triangle-left", alt.XValue(0)), ("triangle-right", alt.XValue("width"))),
             "y": (("triangle-down", alt.YValue("height")), ("triangle-up", alt.YValue(0))),
@@ -65,7 +65,7 @@ class Span:
 
 
 def span(rows: Rows, *, bounds: tuple[str, str] = ("pgr_low", "pgr_high")) -> Span:
-    """The span of all PGRs, 0 and 1, and of their intervals up to as much again on either side."""
+    """The range of all PGRs, 0 and 1, extended for intervals by at most its own length per side."""
     values = [0.0, 1.0, *(row["pgr"] for row in rows)]
     least, most = min(values), max(values)
     lows = [low for row in rows if (low := row.get(bounds[0])) is not None] or [least]

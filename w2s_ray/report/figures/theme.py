@@ -1,9 +1,9 @@
-"""How figures look: palettes, marks and sizes, once for paper (light) and once for screens (dark).
+"""The style of figures: palettes, marks and sizes, for paper (light) and for screens (dark).
 
-Owns every colour. A chart names roles (a style, or one of the scales below), never a colour, so the
-same chart can be shown under either theme. Categories differ in colour and in shape or dash as
-well: Okabe and Ito's palette ("Color Universal Design", 2008) for what has no order, viridis and
-cividis, whose lightness rises with the value, for what has.
+Owns every colour. A chart refers to roles (a style, or one of the scales below), never to a colour,
+so that it works with either theme. Categories differ in colour and also in shape or dash. Unordered
+categories use Okabe and Ito's palette ("Color Universal Design", 2008), ordered ones viridis and
+cividis, whose lightness rises with the value.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SHAPES = (
     "triangle-left",
     "M-0.8,-0.8L0.8,-0.8L-0.8,0.8L0.8,0.8Z",  # an hourglass
 )
-"""For categories; the diamond is the ceiling's."""
+"""Shapes of categories; the diamond is reserved for the ceiling."""
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 2, 1, 2, 1, 2), (1, 3))
-"""One fewer than shapes, so that shape and dash together tell 56 categories apart."""
+"""One fewer than shapes, so that shape and dash together distinguish 56 categories."""
 
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -53,22 +53,22 @@ def shape(field: str, domain: Sequence[str], *, title: str) -> alt.Shape:
 
 
 def dash(field: str, domain: Sequence[str], *, title: str | None = None) -> alt.StrokeDash:
-    """Dash by category; without a `title` it has no legend, as where shapes have one."""
-    ranged = [list(found) for found in cycled(DASHES, len(domain))]
-    scale = alt.Scale(domain=list(domain), range=ranged)
-    told = None if title is None else alt.Legend(title=title, labelExpr=WRAPPED, symbolSize=300)
-    return alt.StrokeDash(field, type="nominal", sort=list(domain), scale=scale, legend=told)
+    """Dash by category; without a `title` it has no legend, for charts whose shapes have one."""
+    dashes = [list(found) for found in cycled(DASHES, len(domain))]
+    scale = alt.Scale(domain=list(domain), range=dashes)
+    shown = None if title is None else alt.Legend(title=title, labelExpr=WRAPPED, symbolSize=300)
+    return alt.StrokeDash(field, type="nominal", sort=list(domain), scale=scale, legend=shown)
 
 
 def legend(title: str) -> alt.Legend:
-    """A legend of points, whose long labels are broken, not cut."""
+    """A legend of points, whose long labels are wrapped, not truncated."""
     return alt.Legend(
         title=title, labelExpr=WRAPPED, symbolSize=90, symbolOpacity=1, symbolStrokeWidth=0
     )
 
 
 def cycled(values: Sequence[Any], count: int) -> list[Any]:
-    """`count` values, from the start again where they run out."""
+    """`count` values, repeated from the start if there are too few."""
     return [values[i % len(values)] for i in range(count)]
 
 
@@ -76,7 +76,7 @@ WRAPPED = (
     r"split(replace(replace(datum.label, regexp('(.{1,22}(?:[ _./-]|$)|.{22})', 'g'), '$1\n'), "
     r"regexp('\n$'), ''), '\n')"
 )
-"""Vega expression: a label in lines of at most 22 characters, broken after a separator if any."""
+"""Vega expression: a label in lines of at most 22 characters, wrapped after a separator if any."""
 
 
 def config(theme: Theme) -> dict[str, Any]:

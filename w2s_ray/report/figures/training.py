@@ -1,7 +1,7 @@
-"""Students through training: ground truth beside the weak labels that they learn from.
+"""Validation curves of students: with ground truth, and with the weak labels for training.
 
-Owns the reading of these curves and two figures. Where agreement with weak labels goes on rising
-while accuracy falls, a student learns its supervisor's errors.
+Owns the reading of these curves and two figures. If agreement with weak labels rises while accuracy
+falls, a student learns its supervisor's errors.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from w2s_ray.report.figures.figure import (
     layer,
     panels,
 )
-from w2s_ray.report.figures.figure_rows import Facts, figure, pair
+from w2s_ray.report.figures.figure_rows import FigureData, figure, pair
 
 _METRICS = ("accuracy", "agreement", "loss", "log_loss")
 _ORACLE = "oracle/test_accuracy"
 
 
-def figures(facts: Facts) -> Iterator[Figure]:
-    """`training` and `training-loss`, of the students that are done."""
-    rows = curves(facts)
+def figures(data: FigureData) -> Iterator[Figure]:
+    """`training` and `training-loss`, of the done students."""
+    rows = curves(data)
     count = combinations(rows, "task", "pair", "method")
     for make, fields in ((_accuracy, ("accuracy", "agreement")), (_loss, ("log_loss", "loss"))):
-        given = [row for row in rows if all(row[name] is not None for name in fields)]
-        if given:
-            yield from by_task(given, make, panels=count)
+        complete = [row for row in rows if all(row[name] is not None for name in fields)]
+        if complete:
+            yield from by_task(complete, make, panels=count)
 
 
-def curves(facts: Facts) -> list[dict[str, Any]]:
+def curves(data: FigureData) -> list[dict[str, Any]]:
     """One row for each evaluation of each student, with the store's values.
 
-    `is_kept` marks the weights that were kept, `is_oracle` where ground truth would have stopped.
+    `is_kept` marks the step of the final weights, `is_oracle` the step at which ground truth would
+    have stopped.
     """
-    cells = {cell.student: cell for cell in facts.cells if cell.student}
+    cells = {cell.student: cell for cell in data.cells if cell.student}
     measured: dict[str, dict[int, dict[str, float]]] = {}
-    for run, step, metric, value in facts.metrics(sorted(cells)):
+    for run, step, metric, value in data.metrics(sorted(cells)):
         measured.setdefault(run, {}).setdefault(step, {})[metric] = value
     rows = []
     for run, cell in cells.items():
         steps = measured.get(run, {})
-        kept = figure(facts.records.get(run), "best_step")
+        kept = figure(data.records.get(run), "best_step")
         oracle = max((step for step, found in steps.items() if _ORACLE in found), default=None)
         for step, found in sorted(steps.items()):
             values = {name: found.get(f"validation/{name}") for name in _METRICS}
@@ -72,8 +73,8 @@ def _accuracy(rows: Rows) -> Figure:
     names = {"accuracy": "accuracy (ground truth)", "agreement": "agreement (weak labels)"}
     return Figure(
         "training",
-        "Ground truth and weak labels through training",
-        f"On validation rows, a line for each seed. {_MARKS} Where agreement rises while accuracy "
+        "Ground truth and weak labels during training",
+        f"On validation rows, a line for each seed. {_MARKS} If agreement rises while accuracy "
         "falls, the student learns its supervisor's errors.",
         _chart(rows, names, truth="accuracy", title="share of validation rows", format=".0%"),
         rows,
@@ -84,7 +85,7 @@ def _loss(rows: Rows) -> Figure:
     names = {"log_loss": "log loss (ground truth)", "loss": "loss (weak labels)"}
     return Figure(
         "training-loss",
-        "Loss on ground truth and on weak labels through training",
+        "Loss on ground truth and on weak labels during training",
         f"On validation rows, a line for each seed. {_MARKS}",
         _chart(rows, names, truth="log_loss", title="nats per validation row", format=".2~f"),
         rows,
@@ -92,18 +93,18 @@ def _loss(rows: Rows) -> Figure:
 
 
 _MARKS = (
-    "Dots: the weights that were kept. Diamonds: where ground truth would have stopped, "
-    "which steered nothing."
+    "Dots: the final weights. Diamonds: where ground truth would have stopped training; this "
+    "did not affect training."
 )
 
 
 def _chart(rows: Rows, names: dict[str, str], *, truth: str, title: str, format: str) -> Any:
     """Both measures in a panel for each pair and method."""
     domain = list(names)
-    told = f"{{{', '.join(f'{key!r}: {value!r}' for key, value in names.items())}}}[datum.label]"
-    shown = alt.Legend(title=None, labelExpr=told, symbolSize=300, symbolType="stroke")
-    colour = theme.colour("measure", domain, title="").legend(shown)
-    dash = theme.dash("measure", domain, title="").legend(shown)
+    label = f"{{{', '.join(f'{key!r}: {value!r}' for key, value in names.items())}}}[datum.label]"
+    legend = alt.Legend(title=None, labelExpr=label, symbolSize=300, symbolType="stroke")
+    colour = theme.colour("measure", domain, title="").legend(legend)
+    dash = theme.dash("measure", domain, title="").legend(legend)
     x = alt.X("step:Q", title="optimizer step", axis=alt.Axis(tickCount=4, grid=False))
     y = alt.Y(
         "value:Q",

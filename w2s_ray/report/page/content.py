@@ -1,8 +1,7 @@
-"""What the page shows of a store: its sweeps and their runs, as values that JSON knows.
+"""The content of the page: a store's sweeps and their runs, as JSON values.
 
-Owns the choice: which runs belong to a sweep and in which roles, and what of a record a reader
-needs. Every figure comes from where it is made (the table, savings, figures), and none is computed
-here.
+Owns the choice of values: the runs of a sweep with their roles, and the shown parts of a record.
+The table, savings and figures are computed in their own modules, and nothing is computed here.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from w2s_ray.store import Cell, Record, Store, StoreError, utc_now
 _ROLES = ("supervisor", "ceiling", "student", "study")
 
 _PLAIN = "naive"
-"""The method that others are compared with: as everywhere, the student simply learns the labels."""
+"""The method that others are compared with: plain training on the weak labels."""
 
-_OF_ONE_ATTEMPT = "attempt"
-"""Key of an environment that names the attempt itself, so that no two runs would have the same."""
+_ATTEMPT_KEY = "attempt"
+"""Key of an environment that is unique to an attempt, and is left out of comparisons."""
 
 
 def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[str, Any]:
-    """What the page shows of the named sweeps, or of every sweep in the store.
+    """The page's content for the named sweeps, or for every sweep in the store.
 
     Raises:
-        StoreError: no such sweep, or none at all.
+        StoreError: no such sweep, or no sweep at all.
     """
     store = results.store
     names = store.manifests.sweeps() if sweeps is None else sweeps
@@ -70,7 +69,7 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
 
 
 def _sweep(results: Results, name: str) -> dict[str, Any]:
-    """One sweep: its table, figures and savings, and which runs it is made of."""
+    """One sweep: its table, figures, savings and runs."""
     store = results.store
     manifest = store.manifests.latest(name)
     table, roles = results.table(name), _roles(manifest.cells, store)
@@ -93,7 +92,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
 
 
 def _comparisons(table: PgrTable, store: Store) -> list[dict[str, Any]]:
-    """Each method against the plain one, or the first where none is called so."""
+    """Each method compared with `naive`, or with the first method if there is no `naive`."""
     methods = list(dict.fromkeys(row.method for row in table.rows))
     if len(methods) < 2:
         return []
@@ -102,11 +101,11 @@ def _comparisons(table: PgrTable, store: Store) -> list[dict[str, Any]]:
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
-    """A figure's words, its specification, and apart from that the rows that it draws."""
+    """A figure's texts, its specification, and its rows as separate data."""
     spec = figure.spec()
     data = {name: packed(rows) for name, rows in spec.pop("datasets").items()}
-    words = {"name": figure.name, "title": figure.title, "caption": figure.caption}
-    return {**words, "spec": spec, "data": data}
+    texts = {"name": figure.name, "title": figure.title, "caption": figure.caption}
+    return {**texts, "spec": spec, "data": data}
 
 
 def _roles(cells: Iterable[Cell], store: Store) -> dict[str, dict[str, None]]:
@@ -127,9 +126,9 @@ def _roles(cells: Iterable[Cell], store: Store) -> dict[str, dict[str, None]]:
 def _runs(
     store: Store, ids: Iterable[str]
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """Run id -> what is shown of it, of runs that were tried; and the environments they name.
+    """Run id -> its shown values, for runs with a record; and the list of their environments.
 
-    Many runs share an environment, so a run holds its place in the list of different ones.
+    Many runs share an environment, so a run has the index of its environment in the list.
     """
     found = {record.id: record for record in store.latest(ids)}
     files = store.run_files()
@@ -137,19 +136,19 @@ def _runs(
     places: dict[str, int] = {}
     runs = {}
     for id_, record in found.items():
-        environment = {k: v for k, v in record.environment.items() if k != _OF_ONE_ATTEMPT}
-        told = json.dumps(environment, sort_keys=True)
+        environment = {k: v for k, v in record.environment.items() if k != _ATTEMPT_KEY}
+        key = json.dumps(environment, sort_keys=True)
         runs[id_] = {
             **record.model_dump(mode="json", exclude={"id", "environment"}),
-            "environment": places.setdefault(told, len(places)),
+            "environment": places.setdefault(key, len(places)),
             "curves": of_runs.get(id_, {}),
-            "tried": _tried(store, id_, files[id_]),
+            "tried": _attempts(store, id_, files[id_]),
             "trials": store.trials(id_) if record.kind == "study" else [],
         }
-    return runs, [json.loads(told) for told in places]
+    return runs, [json.loads(key) for key in places]
 
 
-def _tried(store: Store, id_: str, files: Iterable[str]) -> list[dict[str, Any]]:
+def _attempts(store: Store, id_: str, files: Iterable[str]) -> list[dict[str, Any]]:
     """Attempts that ended without a result, oldest first."""
     if not any(name.startswith("attempt-") for name in files):
         return []

@@ -1,8 +1,8 @@
-"""Training and validation curves, short enough for a page.
+"""Training and validation curves, thinned for a page.
 
-Owns the thinning: of a curve of many steps every k-th and the last are kept, with the least k by
-which no more than `POINTS` are left. Nothing is averaged, so every point shown was measured. It
-knows nothing of what a metric means.
+Owns the thinning: a curve of many steps keeps every k-th step and the last, with the least k that
+gives at most `POINTS` points. Nothing is averaged, so every shown point was measured. All metrics
+are treated alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from w2s_ray.store import Store
 from w2s_ray.store.sql_query import query
 
 POINTS = 80
-"""Points of one metric of one run at most."""
+"""Largest number of points of one metric of one run."""
 
 _DIGITS = 5
 
@@ -34,9 +34,9 @@ group by run_id, metric order by run_id, metric
 
 
 def curves(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Run id -> metric -> `steps`, `values` and how many were `measured`.
+    """Run id -> metric -> `steps`, `values` and `measured`, the number of points before thinning.
 
-    Values have five digits, and are None where they are not finite.
+    Values have five digits, and are None if they are not finite.
     """
     found: dict[str, dict[str, Any]] = {}
     if not ids:

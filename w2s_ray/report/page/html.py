@@ -1,8 +1,8 @@
-"""One HTML file from the page's content: markup, style, scripts and Vega, nothing from elsewhere.
+"""One HTML file from the page's content: markup, style, scripts and Vega, without external files.
 
-Owns escaping, and the policy by which the page itself forbids every request and every script that
-isn't one of its own. What it is given may hold any text: names, reasons and sweep files are data
-and can become neither markup nor code. It knows nothing of what the content means.
+Owns escaping, and the content security policy, which forbids every request and all scripts but the
+page's own. The content may have any text: names, reasons and sweep files are data and can become
+neither markup nor code. The content is not interpreted here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from w2s_ray.printable import printable
 from w2s_ray.report.scripts import script_json, vega
 
 _SCRIPTS = ("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "page.js")
-"""In the order in which they build on one another."""
+"""In the order of their dependencies."""
 
 
 def to_html(content: Mapping[str, Any]) -> str:
     """The page for `page_content`'s values.
 
     Raises:
-        ValueError: a value that JSON doesn't know, NaN included.
+        ValueError: a value that JSON can't represent, such as NaN.
     """
     scripts = [vega(), *map(_asset, _SCRIPTS)]
     policy = {
@@ -52,6 +52,6 @@ def _asset(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """How a content security policy names an inline script."""
+    """An inline script's hash in the form of a content security policy."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

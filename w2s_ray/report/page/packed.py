@@ -1,8 +1,8 @@
-"""A figure's rows as columns, so that a page of many figures stays small.
+"""A figure's rows as columns, so that a page with many figures stays small.
 
-Owns the form, which `unpacked` in `assets/state.js` reads: a column is its values, or, where these
-repeat, the `different` ones and the place of each row's `among` them. Numbers keep six digits, more
-than a figure shows. It knows nothing of figures.
+Owns the format, which `unpacked` in `assets/state.js` reads: a column is a list of its values, or,
+if these repeat, `different` values and `among`, each row's index in them. Numbers are rounded to
+six digits, more than a figure shows. The format is the same for all figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DIGITS = 6
 
 
 def packed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`rows` as their number and columns; what a row lacks is null."""
+    """`rows` as their number and columns; missing values are null."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: _column([_shortened(row.get(name)) for row in rows]) for name in names}
     return {"rows": len(rows), "columns": columns}

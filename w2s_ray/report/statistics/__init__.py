@@ -1,6 +1,6 @@
-"""Intervals for what was measured: a bootstrap over seeds and paired test examples.
+"""Confidence intervals by a bootstrap over seeds and paired test examples.
 
-Owns resampling, what is read from it, and where it is kept. PGR itself is defined in `report.pgr`.
+Owns resampling, the intervals, and their cache. PGR itself is defined in `report.pgr`.
 """
 
 from w2s_ray.report.statistics.bootstrap import Bootstrap, median_interval, row_draws

@@ -1,7 +1,7 @@
-"""From runs in a store to intervals: what is kept is looked up, the rest is drawn.
+"""Intervals of runs in a store: cached ones are read, the others are computed by the bootstrap.
 
-Owns the way there, test set by test set, so that memory holds the draws of one task's runs
-and, of a row, its PGR's alone. What an interval is stands in `draws` and `intervals`.
+Owns the order of computation, one test set at a time, so that memory has the draws of one task's
+runs, and of other rows the draws of PGR alone. `draws` and `intervals` define the intervals.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from functools import cached_property
 import numpy as np
 
 from w2s_ray.report.statistics.draws import RowDraws, RowIntervals, accuracy_draws
-from w2s_ray.report.statistics.eval_sets import answers, eval_set
-from w2s_ray.report.statistics.groups import Group, MedianOf, Passing
+from w2s_ray.report.statistics.eval_sets import correctness, eval_set
+from w2s_ray.report.statistics.groups import Group, MedianOf, TemporaryReason
+from w2s_ray.report.statistics.interval_cache import ROWS, SEEDS, IntervalCache
 from w2s_ray.report.statistics.intervals import Interval, interval
-from w2s_ray.report.statistics.kept import ROWS, SEEDS, Kept
 from w2s_ray.store import Record, Store
-from w2s_ray.store.damage import unless_damaged
+from w2s_ray.store.damage import none_if_damaged
 
 
 class Bootstrap:
-    """Intervals of rows and of medians over rows; `records` hold every run that is asked about."""
+    """Intervals of rows and of medians over rows; `records` has every run of these rows."""
 
     def __init__(self, store: Store, records: Mapping[str, Record]) -> None:
         self._store = store
         self._records = records
         self._pgr_B: dict[str, np.ndarray] = {}
         self.may_change = False
-        """Whether something that was asked for can't be drawn now, though it may be later."""
+        """Whether a requested interval can't be computed now but may be later."""
 
     @cached_property
-    def _rows(self) -> Kept:
-        return Kept(self._store, ROWS)
+    def _rows(self) -> IntervalCache:
+        return IntervalCache(self._store, ROWS)
 
     @cached_property
-    def _seeds(self) -> Kept:
-        return Kept(self._store, SEEDS)
+    def _seeds(self) -> IntervalCache:
+        return IntervalCache(self._store, SEEDS)
 
     def rows(
         self, groups: Iterable[Group], *, of_seeds: Iterable[Group] = ()
     ) -> Mapping[Group, RowIntervals | str]:
         """The intervals of each row, or why there are none.
 
-        Where a row is drawn, its single seeds are too, and kept.
+        When a row is computed, its single seeds are computed and cached too.
 
         Args:
-            groups: rows that a median may be over.
+            groups: rows that `medians` may be called with afterwards.
             of_seeds: other rows.
         """
         groups = set(groups)
-        wanted = groups | set(of_seeds)
-        new = {group for group in wanted if group.key not in self._kept(group)}
+        requested = groups | set(of_seeds)
+        new = {group for group in requested if group.key not in self._cache(group)}
         singles = {single for group in new for single in group.singles()}
         new |= {single for single in singles if single.key not in self._seeds}
         found: dict[Group, RowIntervals | str] = {}
@@ -63,21 +63,21 @@ class Bootstrap:
                 self._pgr_B[group.key] = drawn.pgr
         self._save()
         return {
-            group: found[group] if group in found else self._kept(group).row(group.key)
-            for group in wanted
+            group: found[group] if group in found else self._cache(group).row(group.key)
+            for group in requested
         }
 
     def medians(self, medians: Sequence[MedianOf]) -> list[Interval | None]:
-        """The interval of each median PGR, its rows taken as given.
+        """The interval of each median PGR over fixed rows.
 
-        None where a row can't be drawn, or a bound would be infinite.
+        None if a row has no draws, or a bound would be infinite.
         """
         keys = [median.key for median in medians]
         new = {k: m for k, m in zip(keys, medians, strict=True) if k not in self._rows}
         needed = {group for median in new.values() for group in median.groups}
         lacking = [group for group in needed if group.key not in self._pgr_B]
         for group, drawn in row_draws(self._store, lacking, self._records):
-            self.may_change |= isinstance(drawn, Passing)
+            self.may_change |= isinstance(drawn, TemporaryReason)
             if not isinstance(drawn, str):
                 self._pgr_B[group.key] = drawn.pgr
         for key, median in new.items():
@@ -88,14 +88,14 @@ class Bootstrap:
         return [self._rows.median(key) if key in self._rows else None for key in keys]
 
     def _add(self, group: Group, drawn: RowDraws | str) -> RowIntervals | str:
-        if isinstance(drawn, Passing):
+        if isinstance(drawn, TemporaryReason):
             self.may_change = True
             return drawn
         found = drawn if isinstance(drawn, str) else drawn.intervals()
-        self._kept(group).add(group.key, found if isinstance(found, str) else found._asdict())
+        self._cache(group).add(group.key, found if isinstance(found, str) else found._asdict())
         return found
 
-    def _kept(self, group: Group) -> Kept:
+    def _cache(self, group: Group) -> IntervalCache:
         return self._seeds if len(group.seeds) == 1 else self._rows
 
     def _save(self) -> None:
@@ -107,8 +107,9 @@ class Bootstrap:
 def median_interval(pgr_RB: np.ndarray) -> Interval | None:
     """The interval of the median over R rows, from joint draws of their PGR [R, B].
 
-    In a draw whose median would be half way between two infinities, it is taken as either. None
-    where a bound is infinite, as may be where few rows have small gaps.
+    If a draw's median is undefined (the mean of two opposite infinities), the lower bound takes it
+    as minus infinity and the upper bound as plus infinity. None if a bound is infinite, which can
+    occur with few rows and small gaps.
     """
     with np.errstate(invalid="ignore"):
         median_B = np.median(pgr_RB, axis=0)
@@ -121,46 +122,47 @@ def median_interval(pgr_RB: np.ndarray) -> Interval | None:
 def row_draws(
     store: Store, groups: Iterable[Group], records: Mapping[str, Record]
 ) -> Iterator[tuple[Group, RowDraws | str]]:
-    """Each row with its joint draws, or why it has none; rows of one test set come together.
+    """Each row with its joint draws, or why it has none, one test set after the other.
 
     A run's file is read once. Draws of different test sets are independent.
     """
-    of_split: dict[str, list[Group]] = defaultdict(list)
+    by_split: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
         splits = {str(records[run].recipe.get("split")) for run in group.runs}
         if len(splits) == 1:
-            of_split[splits.pop()].append(group)
+            by_split[splits.pop()].append(group)
         else:
             yield group, "its runs were measured on different test rows"
-    known = set(store.splits.fingerprints()) if of_split else set()
-    for split, asked in sorted(of_split.items()):
+    known = set(store.splits.fingerprints()) if by_split else set()
+    for split, of_split in sorted(by_split.items()):
         if split in known:
-            yield from _of_split(store, split, asked, records)
+            yield from _split_draws(store, split, of_split, records)
         else:
-            why = Passing(f"split {split} is not in the store")
-            yield from ((group, why) for group in asked)
+            reason = TemporaryReason(f"split {split} is not in the store")
+            yield from ((group, reason) for group in of_split)
 
 
-def _of_split(
+def _split_draws(
     store: Store, split: str, groups: Sequence[Group], records: Mapping[str, Record]
 ) -> Iterator[tuple[Group, RowDraws | str]]:
-    """The rows that were measured on one test set."""
+    """Each row with its joint draws, for rows that were measured on one test set."""
     runs = sorted({run for group in groups for run in group.runs})
-    test = unless_damaged(lambda: eval_set(store, split))
+    test = none_if_damaged(lambda: eval_set(store, split))
     if test is None:
-        yield from ((group, Passing(f"split {split} is damaged")) for group in groups)
+        reason = TemporaryReason(f"split {split} is damaged")
+        yield from ((group, reason) for group in groups)
         return
     if not len(test.ids):
         yield from ((group, f"split {split} has no test rows") for group in groups)
         return
-    found = answers(store, test, [records[run] for run in runs])
+    found = correctness(store, test, [records[run] for run in runs])
     usable = []
     for group in groups:
-        why = next((found.unusable[run] for run in group.runs if run in found.unusable), None)
-        if why is None:
+        reason = next((found.unusable[run] for run in group.runs if run in found.unusable), None)
+        if reason is None:
             usable.append(group)
         else:
-            yield group, why
+            yield group, reason
     if usable:
         draws = accuracy_draws(
             found.correct_NR, runs=found.runs, eval_set=split, unit_N=test.unit_N

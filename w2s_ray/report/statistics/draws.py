@@ -1,10 +1,9 @@
-"""Joint draws of everything measured on one test set: a hierarchical bootstrap, crossed.
+"""Joint draws of all accuracies on one test set, by a bootstrap of crossed seeds and examples.
 
 All runs of a task, whatever their seed, are measured on the same test examples, so seeds and
-examples are crossed, not nested. In draw b every run sees the same resample of the examples, and
-every mean over the same seeds is moved by the same weights: supervisor, student and ceiling, and
-two methods too, stay paired, and a difference of draws is a draw of the difference. It reads no
-store.
+examples are crossed, not nested. Draw b uses the same resample of the examples for every run, and
+the same seed weights for every mean over the same seeds. Supervisor, student, ceiling and methods
+therefore stay paired, and a difference of draws is a draw of the difference. It reads no store.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ class Draws:
     """Accuracies of R runs on one test set, and on B resamples of its examples."""
 
     eval_set: str
-    """Its name; the split's fingerprint."""
+    """The test set's name: the split's fingerprint."""
     rows: Mapping[str, int]
     """Run id -> its row in the arrays below."""
     accuracy: np.ndarray
-    """[R], on the test set as it is."""
+    """[R], on the test set itself."""
     resampled: np.ndarray
-    """[R, B], on each resample of it."""
+    """[R, B], on each resample of the test set."""
 
     def of_mean(self, runs: Mapping[int, str], *, freedom: int | None = None) -> np.ndarray:
-        """Draws [B] of the mean accuracy over seeds, seeds and examples resampled.
+        """Draws [B] of the mean accuracy over seeds, with seeds and examples resampled.
 
         Args:
             runs: seed -> run id. With one seed, the draws are over examples alone.
@@ -79,12 +78,12 @@ class RowDraws:
 
     @property
     def pgr(self) -> np.ndarray:
-        """[B]; without a gap to divide by, a draw is infinite, with the sign of the gain.
+        """[B]; a draw without a positive gap is infinite, with the sign of the gain.
 
-        The percentile interval of these is then Fieller's, with bootstrap draws in place of normal
+        The percentile interval of these draws is Fieller's, with bootstrap draws in place of normal
         theory: the θ for which the draws of (student − weak) − θ (ceiling − weak) have 0 in their
-        interval. Where the gap's interval lies above 0, fewer than 2.5 % of draws are infinite, so
-        both bounds are finite; where it does not, no finite interval would be right.
+        interval. If the gap's interval lies above 0, fewer than 2.5 % of draws are infinite, so
+        both bounds are finite; otherwise no finite interval would be correct.
         """
         gain_B, gap_B = self.student - self.weak, self.gap
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,7 +109,7 @@ class RowIntervals(NamedTuple):
     ceiling: Interval
     gap: Interval
     pgr: Interval | None
-    """None where the gap's interval does not lie above 0."""
+    """None if the gap's interval does not lie above 0."""
 
 
 def accuracy_draws(
@@ -126,12 +125,12 @@ def accuracy_draws(
     Args:
         correct_NR: 1 where a run is right, else 0; examples in the test set's own order.
         runs: ids of the R runs.
-        test_set: its name, from which the random numbers follow.
-        unit_N: what is resampled as one, 0 to G − 1: related examples, such as the right and the
-            wrong answer to one question, share a number. None: each example by itself.
+        eval_set: the test set's name, which seeds the random numbers.
+        unit_N: number of each example's resampling unit, 0 to G − 1: related examples, such as the
+            right and the wrong answer to one question, share a unit. None: one unit per example.
 
     Raises:
-        ValueError: no examples, or shapes that do not fit.
+        ValueError: no examples, or shapes that do not match.
     """
     examples, columns = correct_NR.shape
     if examples == 0 or columns != len(runs):
@@ -152,7 +151,7 @@ def accuracy_draws(
 
 
 def _per_unit(correct_NR: np.ndarray, unit_N: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """How many examples of each unit each run has right [G, R], and how many there are [G]."""
+    """Number of correct examples of each run in each unit [G, R], and each unit's size [G]."""
     exact = np.float32 if len(correct_NR) < _EXACT else np.float64
     if unit_N is None:
         return correct_NR.astype(exact), np.ones(len(correct_NR), exact)

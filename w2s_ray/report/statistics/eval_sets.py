@@ -1,7 +1,7 @@
-"""Which test examples each run got right, read from a store.
+"""Test sets, runs' predictions on them, and the correctness of these, read from a store.
 
-Owns what makes stored predictions fit for comparison: one for each test row of the run's split, and
-an accuracy that is the record's. It computes nothing from them.
+Owns the conditions for usable predictions: one for each test row of the run's split, and an
+accuracy equal to the record's. It computes no statistics.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 
 from w2s_ray.data.right import Truth, right
 from w2s_ray.report.cell import accuracy
-from w2s_ray.report.statistics.groups import Passing
+from w2s_ray.report.statistics.groups import TemporaryReason
 from w2s_ray.store import Record, Store, StoreError, StoreUnavailable
-from w2s_ray.store.damage import Damaged, note
+from w2s_ray.store.damage import Damaged, warn
 
 READERS = 8
-"""Files that are read at once."""
+"""Files that are read concurrently."""
 _ROUNDING = 1e-6
 _TEST = pa.StringArray.from_buffers(
     1, pa.py_buffer(np.array([0, 4], np.int32)), pa.py_buffer(b"test")
 )[0]
-"""Made of bytes, since making one of a Python value imports pandas."""
+"""The scalar "test", made from bytes because a conversion from a Python value imports pandas."""
 
 
 @dataclass(frozen=True)
@@ -36,31 +36,31 @@ class EvalSet:
 
     ids: pa.Array
     truth: Truth
-    """What is right of each row."""
+    """The label or correct answer of each row."""
     unit_N: np.ndarray | None
-    """Number of the group each row belongs to; None where every row stands by itself."""
+    """Number of each row's group; None if every row is a group of its own."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a run predicts of each of N test rows."""
+class EvalPredictions:
+    """A run's predictions for N test rows."""
 
     probabilities_N: np.ndarray
-    """P(class 1), or the completion's own, float64."""
+    """P(class 1), or the probability of the completion, float64."""
     answers: tuple[str, ...] | None
     """Completions, where rows have answers."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What some runs got right on one test set."""
+class Correctness:
+    """The correctness of several runs' predictions on one test set."""
 
     runs: tuple[str, ...]
-    """Those R runs whose predictions can be used."""
+    """The R runs with usable predictions."""
     correct_NR: np.ndarray
     """uint8 [N, R], 1 = right."""
     unusable: Mapping[str, str]
-    """Run id -> why its predictions can't be used."""
+    """Run id -> why its predictions are not usable."""
 
 
 def eval_set(store: Store, split: str) -> EvalSet:
@@ -69,7 +69,7 @@ def eval_set(store: Store, split: str) -> EvalSet:
     Raises:
         StoreError: the split is not in the store.
     """
-    rows = _of_test(store.splits.rows(split))
+    rows = _test_rows(store.splits.rows(split))
     ids = rows["example_id"].combine_chunks()
     labels, gold = rows["label"].combine_chunks(), rows["answer"].combine_chunks()
     truth = Truth(
@@ -79,43 +79,43 @@ def eval_set(store: Store, split: str) -> EvalSet:
     return EvalSet(ids, truth, _units(rows["group"].combine_chunks()))
 
 
-def answers(store: Store, test: EvalSet, records: Sequence[Record]) -> Answers:
-    """What the runs of `records` got right on `test`, each file read once, several at a time."""
+def correctness(store: Store, test: EvalSet, records: Sequence[Record]) -> Correctness:
+    """The correctness of the predictions of `records` on `test`; each file is read once."""
     correct_NR = np.empty((len(test.ids), len(records)), np.uint8)
     unusable: dict[str, str] = {}
     with ThreadPoolExecutor(READERS) as readers:
         read = readers.map(lambda record: _correct(store, test, record), records)
-        used = []
-        for record, found in zip(records, read, strict=True):
-            if isinstance(found, str):
-                unusable[record.id] = found
+        usable = []
+        for record, correct_N in zip(records, read, strict=True):
+            if isinstance(correct_N, str):
+                unusable[record.id] = correct_N
             else:
-                correct_NR[:, len(used)] = found
-                used.append(record.id)
-    return Answers(tuple(used), correct_NR[:, : len(used)], unusable)
+                correct_NR[:, len(usable)] = correct_N
+                usable.append(record.id)
+    return Correctness(tuple(usable), correct_NR[:, : len(usable)], unusable)
 
 
 def probabilities(store: Store, test: EvalSet, record: Record) -> np.ndarray | str:
-    """A run's P(class 1) of each row of `test`, float64 [N], or why it has none."""
+    """A run's P(class 1) for each row of `test`, float64 [N], or why it has none."""
     if test.truth.labels_N is None:
         return f"run {record.id} was tested on rows without classes"
     found = predictions(store, test, record)
     return found if isinstance(found, str) else found.probabilities_N
 
 
-def predictions(store: Store, test: EvalSet, record: Record) -> Told | str:
-    """What a run predicts of each row of `test`, or why it has nothing to say."""
+def predictions(store: Store, test: EvalSet, record: Record) -> EvalPredictions | str:
+    """A run's predictions for each row of `test`, or why it has none."""
     if "predictions.parquet" not in record.bytes:
         return f"run {record.id} has no predictions"
     try:
-        table = _of_test(store.predictions(record.id))
+        table = _test_rows(store.predictions(record.id))
     except StoreUnavailable:
         raise
     except Damaged as damage:
-        note(damage)
-        return Passing(f"the predictions of run {record.id} are damaged")
+        warn(damage)
+        return TemporaryReason(f"the predictions of run {record.id} are damaged")
     except StoreError as error:
-        return Passing(error)
+        return TemporaryReason(error)
     ids = table["example_id"].combine_chunks()
     if not ids.equals(test.ids):
         at = pc.call_function("index_in", [test.ids], pc.SetLookupOptions(ids))
@@ -123,28 +123,28 @@ def predictions(store: Store, test: EvalSet, record: Record) -> Told | str:
             return f"run {record.id} has no prediction for some test rows"
         table = table.take(at)
     answers = None if test.truth.answers is None else tuple(table["answer"].to_pylist())
-    return Told(_numbers(table["probability"].combine_chunks()), answers)
+    return EvalPredictions(_numbers(table["probability"].combine_chunks()), answers)
 
 
 def _correct(store: Store, test: EvalSet, record: Record) -> Any:
-    """Which rows a run got right, [N], or why that can't be told."""
-    told = predictions(store, test, record)
-    if isinstance(told, str):
-        return told
-    correct_N = right(told.probabilities_N, told.answers, test.truth)
+    """Whether a run is right on each row, [N], or why its predictions are not usable."""
+    predicted = predictions(store, test, record)
+    if isinstance(predicted, str):
+        return predicted
+    correct_N = right(predicted.probabilities_N, predicted.answers, test.truth)
     recorded, found = accuracy(record), float(correct_N.mean())
     if recorded is None or abs(found - recorded) > _ROUNDING:
         return f"run {record.id} has accuracy {found:.4f} by its predictions, not {recorded}"
     return correct_N
 
 
-def _of_test(table: pa.Table) -> pa.Table:
+def _test_rows(table: pa.Table) -> pa.Table:
     """The rows of part test."""
     return table.filter(pc.call_function("equal", [table["part"], _TEST]))
 
 
 def _units(groups: pa.Array) -> np.ndarray | None:
-    """A number for each row's group; a row without a group gets one of its own."""
+    """The number of each row's group; a row without a group is a group of its own."""
     coded = groups.dictionary_encode(null_encoding="encode")
     unit_N = _numbers(coded.indices).astype(np.int64)
     alone_N = _numbers(groups.is_null().cast(pa.int8())) == 1
@@ -154,5 +154,5 @@ def _units(groups: pa.Array) -> np.ndarray | None:
 
 
 def _numbers(column: pa.Array) -> np.ndarray:
-    """A column without nulls; Arrow's own way to NumPy imports pandas."""
+    """A column without nulls as an array; Arrow's own conversion imports pandas."""
     return np.from_dlpack(column)

@@ -1,7 +1,7 @@
-"""What intervals are asked for: the runs of a row, seed by seed, and the rows of a median.
+"""The units that have intervals: the runs of a row, seed by seed, and the rows of a median.
 
-Owns the names under which a store keeps what was computed. Runs never change, so an interval over
-given runs never does either, and its name follows from theirs.
+Owns the keys of cached intervals. Runs never change, so an interval over given runs never changes
+either, and its key is a hash of their ids.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 VERSION = 1
-"""Part of every key: to be raised where an interval of the same runs comes out differently."""
+"""Part of every key; raise it when the intervals of the same runs change."""
 
 
 class Trio(NamedTuple):
@@ -30,8 +30,8 @@ class Group:
     seeds: tuple[int, ...]
     trios: tuple[Trio, ...]
     freedom: int | None = None
-    """Degrees of freedom of the seeds' spread where the row is drawn for a mean over several test
-    sets; None: one less than seeds."""
+    """Degrees of freedom of the spread over seeds if the row is part of a mean over several test
+    sets; None: one less than the number of seeds."""
     key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -50,13 +50,13 @@ class Group:
 
     @property
     def runs(self) -> Iterable[str]:
-        """Run ids, some perhaps twice."""
+        """Run ids, possibly with repetitions."""
         return (run for trio in self.trios for run in trio)
 
 
 @dataclass(frozen=True)
 class MedianOf:
-    """The rows that a method's median PGR is over."""
+    """The rows of a method's median PGR."""
 
     groups: tuple[Group, ...]
 
@@ -65,8 +65,8 @@ class MedianOf:
         return _key("median", sorted(group.key for group in self.groups))
 
 
-class Passing(str):
-    """Why something can't be drawn at present, though it may be later."""
+class TemporaryReason(str):
+    """Why draws can't be computed at present, although they may be later."""
 
 
 def _key(kind: str, parts: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Percentile intervals of bootstrap draws.
 
-Owns the level and the choice of order statistics. It knows nothing of what the draws are of.
+Owns the level and the choice of order statistics. The draws may be of any quantity.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Interval(NamedTuple):
         return self.low <= value <= self.high
 
     def clipped(self, low: float, high: float) -> Interval:
-        """The part of it between two limits that the quantity cannot pass."""
+        """The interval clipped to the limits of the quantity."""
         return Interval(min(max(self.low, low), high), max(min(self.high, high), low))
 
 
 def interval(draws_B: np.ndarray) -> Interval:
     """The interval between the 2.5 % and the 97.5 % point of `draws_B` [B].
 
-    Bounds are draws themselves, never a mean of two, so infinite draws are as good as others.
+    Bounds are draws themselves, never means of two draws, so draws may be infinite.
 
     Raises:
         ValueError: too few draws for the level.

@@ -1,8 +1,8 @@
 """The random numbers of the bootstrap: resamples of a test set's examples and of seeds.
 
-Owns how often an example counts in each draw, and how far a mean over seeds is moved in it. The
-numbers follow from names alone (the test set's, a seed's), so every process and every order of
-asking gets the same, and all that is measured on one test set is paired. It knows nothing of
+Owns the count of each example in each draw, and each draw's deviation of a mean over seeds. The
+numbers are seeded by names alone (of the test set and of seeds), so that they don't depend on the
+process or on the order of calls, and all figures on one test set are paired. It computes no
 accuracies.
 """
 
@@ -19,13 +19,13 @@ DRAWS = 2000
 """Draws of a bootstrap: a bound's Monte Carlo error is then about 6 % of the standard error."""
 
 _BLOCK = 1_000_000
-"""Counts that are made at once, at 8 bytes each."""
+"""Counts in memory together, at 8 bytes each."""
 
 
 def unit_counts(eval_set: str, *, units: int, draws: int = DRAWS) -> Iterator[np.ndarray]:
-    """Blocks of draws: how often each of `units` is drawn, float32 [b, units], rows sum to `units`.
+    """Blocks of draws: the count of each of `units`, float32 [b, units]; rows sum to `units`.
 
-    Units are drawn with replacement, as many as there are. `eval_set` names them.
+    As many units as there are get drawn with replacement. `eval_set` is the test set's name.
     """
     random = _generator(eval_set, "examples")
     block = max(1, _BLOCK // units)
@@ -41,22 +41,22 @@ def unit_counts(eval_set: str, *, units: int, draws: int = DRAWS) -> Iterator[np
 def seed_deviations(
     eval_set: str, *, seeds: tuple[int, ...], draws: int = DRAWS, freedom: int | None = None
 ) -> np.ndarray:
-    """What to multiply per-seed figures by to get a draw's deviation from their mean, [draws, S].
+    """Weights whose products with per-seed figures sum to a draw's deviation, [draws, S].
 
-    Few seeds cannot be resampled as they are: S of S with replacement have only (S − 1)/S of the
+    Few seeds cannot be resampled directly: S of S with replacement have only (S − 1)/S of the
     variance (Hesterberg 2015, arXiv 1411.5279, "narrowness bias"), and with 3 seeds only 10
-    different means. So seeds get random weights instead. The deviation of a mean, or of any linear
-    contrast of figures measured under the same seeds, is then distributed as Student's t with S − 1
-    degrees of freedom, times its standard error: what a mean of S normal values asks for. Rows sum
-    to 0; with one seed they are 0, since one seed says nothing of others.
+    different means. Random weights are used instead. The deviation of a mean, or of any linear
+    contrast of figures with the same seeds, is then distributed as Student's t with S − 1 degrees
+    of freedom times its standard error, as for a mean of S normal values. Rows sum to 0; with one
+    seed they are 0, since one seed has no spread.
 
     Args:
-        test_set: whose name the numbers follow from.
+        eval_set: the test set's name, which seeds the random numbers.
         seeds: the S seeds.
-        draws: how many.
-        freedom: degrees of freedom where it is a mean over several test sets that these deviations
-            are summed up to, whose spread is then better known than that of one (Welch 1947);
-            None: S − 1.
+        draws: number of draws.
+        freedom: degrees of freedom if the deviations are part of a mean over several test sets,
+            whose spread is estimated more precisely than the spread of one (Welch 1947); None:
+            S − 1.
     """
     count = len(seeds)
     if count == 1:
@@ -68,7 +68,8 @@ def seed_deviations(
     )
     centred = normal - normal.mean(axis=1, keepdims=True)
     directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    # A t vector's squared length over its dimension is F; evenly spaced quantiles of it, shuffled.
+    # The squared length of a t vector over its dimension has an F distribution; its quantiles are
+    # taken evenly spaced, in random order.
     across = count - 1
     quantiles = (_generator(eval_set, "length").permutation(draws) + 0.5) / draws
     lengths = np.sqrt(across * fdtri(across, freedom or across, quantiles))

@@ -1,4 +1,4 @@
-// Elements and words. Text reaches the page as text nodes alone, so no name or reason is markup.
+// DOM elements and formatted texts. All text is added as text nodes, so no value can become markup.
 "use strict";
 
 /** An element with attributes (on… = listener, true = present, null and false = absent). */
@@ -8,7 +8,7 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** The same in SVG. */
+/** An SVG element with attributes. */
 function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   fill(element, attributes, children);
@@ -35,9 +35,9 @@ const fixed = (value, digits) =>
 const percent = (value) => fixed(value === null || value === undefined ? null : 100 * value, 1);
 const ratio = (value) => fixed(value, 2);
 
-/** An interval as "low to high" in the form that `shown` gives, or null where there is none. */
-const interval = (low, high, shown) =>
-  low === null || low === undefined ? null : `${shown(low)} to ${shown(high)}`;
+/** An interval as "low to high", with bounds formatted by `format`, or null if there is none. */
+const interval = (low, high, format) =>
+  low === null || low === undefined ? null : `${format(low)} to ${format(high)}`;
 
 /** 1 fit, 2 fits. */
 const count = (number, one, many = `${one}s`) =>
@@ -68,22 +68,22 @@ function flat(values, prefix = "") {
     const nested = value !== null && typeof value === "object" && Object.keys(value).length > 0;
     if (nested && (!Array.isArray(value) || typeof value[0] === "object"))
       return flat(value, `${name}.`);
-    return [[name, said(value)]];
+    return [[name, valueText(value)]];
   });
 }
 
-/** A value of a recipe, a summary or an environment in words. */
-function said(value) {
+/** A value of a recipe, a summary or an environment as text. */
+function valueText(value) {
   if (value === null || value === undefined) return "null";
-  if (Array.isArray(value)) return value.map(said).join(", ") || "none";
+  if (Array.isArray(value)) return value.map(valueText).join(", ") || "none";
   if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
   return typeof value === "object" ? "none" : String(value);
 }
 
 /** Pairs of term and text as a list of definitions. */
 const definitions = (pairs) =>
-  h("dl", {}, pairs.map(([term, ...told]) => [h("dt", {}, term), h("dd", {}, ...told)]));
+  h("dl", {}, pairs.map(([term, ...texts]) => [h("dt", {}, term), h("dd", {}, ...texts)]));
 
-/** A table that scrolls by itself where it is wider than the page. */
+/** A table with its own scroll bar if it is wider than the page. */
 const scrolling = (label, table) =>
   h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);

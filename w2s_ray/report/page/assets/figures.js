@@ -1,28 +1,28 @@
-// The figures: Vega-Lite specifications, drawn in the page's theme from the data that is chosen.
+// The figures: Vega-Lite specifications, drawn in the page's theme from the filtered data.
 "use strict";
 
 const EMBED = {
-  ast: true, // expressions are interpreted, so the page needs no leave to make code from text
+  ast: true, // expressions are interpreted, since the page's policy forbids eval
   renderer: "svg",
   defaultStyle: false,
   i18n: { SVG_ACTION: "SVG", PNG_ACTION: "PNG" },
   tooltip: showTip,
-  logLevel: 1, // errors; that an axis without data has no extent is no news
+  logLevel: 1, // errors only; Vega warns of every axis without data
   actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
 };
 
-/** What a mark says of itself, beside the pointer and on the screen; of many runs only the number. */
+/** A mark's tooltip, beside the pointer and inside the window; of several runs only the number. */
 function showTip(handler, event, item, value) {
   const tip = $("tip");
   tip.hidden = !value || typeof value !== "object";
   if (tip.hidden) return;
-  const told = Object.entries(value).filter(([, text]) => !["", "null", null, undefined].includes(text));
+  const entries = Object.entries(value).filter(([, text]) => !["", "null", null, undefined].includes(text));
   const short = (name, text) => {
     const ids = String(text).split(" ");
     return name === "runs" && ids.length > 1 ? `${ids.length}, in the table` : String(text);
   };
-  tip.replaceChildren(definitions(told.map(([name, text]) => [name, short(name, text)])));
-  ($("run").open ? $("run") : document.body).append(tip); // what is open as a dialog covers the rest
+  tip.replaceChildren(definitions(entries.map(([name, text]) => [name, short(name, text)])));
+  ($("run").open ? $("run") : document.body).append(tip); // an open dialog covers the rest of the page
   const { width, height } = tip.getBoundingClientRect(), away = 14;
   const left = event.clientX + away + width > innerWidth ? event.clientX - away - width : event.clientX + away;
   const top = event.clientY + away + height > innerHeight ? event.clientY - away - height : event.clientY + away;
@@ -30,9 +30,9 @@ function showTip(handler, event, item, value) {
   tip.style.top = `${Math.max(4, top)}px`;
 }
 
-const SHRUNK = 0.8; // of its own width is the least that a figure is drawn at; below that it scrolls
+const SHRUNK = 0.8; // smallest share of its own width that a figure is drawn at; below it scrolls
 
-/** Draw `spec` in `element`, which may be in a figure that takes as much room as what is drawn. */
+/** Draw `spec` in `element`; a figure around it gets the width of the drawing. */
 async function draw(element, spec, { label, onclick = null }) {
   const config = { ...CONTENT.themes[themeNow()], background: "transparent", padding: 4 };
   const { view } = await vegaEmbed(element, { ...spec, config }, EMBED);
@@ -47,16 +47,16 @@ async function draw(element, spec, { label, onclick = null }) {
   if (onclick) view.addEventListener("click", (_, item) => item?.datum && onclick(item.datum));
 }
 
-/** The figure's specification with those data alone that agree with the chosen rows, or null. */
-function narrowed({ spec, data }, rows) {
-  const agrees = agreesWith(rows);
-  const chosen = Object.entries(data).map(([name, all]) => [name, all.filter(agrees)]);
-  return chosen.every(([, left]) => left.length === 0) ? null
+/** The figure's specification with the data that match the chosen rows, or null if none does. */
+function filteredSpec({ spec, data }, rows) {
+  const matches = matcherOf(rows);
+  const chosen = Object.entries(data).map(([name, all]) => [name, all.filter(matches)]);
+  return chosen.every(([, remaining]) => remaining.length === 0) ? null
     : { ...spec, datasets: Object.fromEntries(chosen) };
 }
 
-/** What a mark leads to: its run, or the row of the table that it shows. */
-function follow(datum) {
+/** Open a mark's run, or the row of the table that it shows. */
+function openMark(datum) {
   const ids = String(datum.run_id ?? datum.runs ?? "").split(" ").filter(runOf);
   if (ids.length === 1) location.hash = `run=${ids[0]}`;
   else openRow(datum);
@@ -64,27 +64,27 @@ function follow(datum) {
 
 let drawing = 0;
 
-/** How far an element is from what is on the screen, in pixels. */
+/** Distance of an element from the visible part of the page, in pixels. */
 function distance(element) {
   const { top, bottom } = element.getBoundingClientRect();
   return Math.max(0, top - innerHeight, -bottom);
 }
 
-/** All figures of the sweep, one after the other, the nearest first; a newer call ends an older one. */
+/** Draw all figures of the sweep in turn, the nearest first; a newer call ends an older one. */
 async function drawFigures() {
   const mine = ++drawing, rows = chosenRows(), waiting = new Map();
   delete document.body.dataset.drawn;
   for (const figure of state.sweep.figures) {
-    const spec = narrowed(figure, rows), frame = $(figureId(figure.name));
+    const spec = filteredSpec(figure, rows), frame = $(figureId(figure.name));
     frame.hidden = spec === null;
-    if (spec) waiting.set(frame, () => draw(frame.querySelector(".chart"), spec, { label: figure.title, onclick: follow }));
+    if (spec) waiting.set(frame, () => draw(frame.querySelector(".chart"), spec, { label: figure.title, onclick: openMark }));
   }
   const hidden = state.sweep.figures.length - waiting.size;
   $("figures-left-out").hidden = hidden === 0;
-  $("figures-left-out").textContent = `${count(hidden, "figure holds", "figures hold")} nothing of this choice.`;
+  $("figures-left-out").textContent = `${count(hidden, "figure has", "figures have")} no data for this filter.`;
   while (waiting.size > 0) {
     const next = [...waiting.keys()].reduce((a, b) => (distance(b) < distance(a) ? b : a));
-    await waiting.get(next)().catch((error) => cannotDraw(next, error));
+    await waiting.get(next)().catch((error) => showError(next, error));
     waiting.delete(next);
     await new Promise((go) => setTimeout(go));
     if (mine !== drawing) return;
@@ -92,15 +92,15 @@ async function drawFigures() {
   document.body.dataset.drawn = "all";
 }
 
-function cannotDraw(frame, error) {
-  const why = h("p", { class: "note" }, `This figure can't be drawn: ${error.message}`);
-  frame.querySelector(".chart").replaceChildren(why);
+function showError(frame, error) {
+  const note = h("p", { class: "note" }, `This figure can't be drawn: ${error.message}`);
+  frame.querySelector(".chart").replaceChildren(note);
   console.error(frame.id, error);
 }
 
 const figureId = (name) => `figure-${name.replace(/[^\w-]/g, "-")}`;
 
-/** The places of the sweep's figures, still empty, and a list of them where they are many. */
+/** Create empty frames for the sweep's figures, and an index if there are several. */
 function frameFigures() {
   const { figures } = state.sweep;
   $("figure-index").hidden = figures.length < 4;

@@ -1,8 +1,8 @@
-// Starts the page: choices, addresses and the theme.
+// Starts the page: filters, addresses and the theme.
 "use strict";
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-let theme = null; // null = as the system
+let theme = null; // null = the system's theme
 
 const themeNow = () => theme ?? (DARK.matches ? "dark" : "light");
 
@@ -22,16 +22,16 @@ function fillFilters() {
   }
 }
 
-/** Take what the form says, and show what it leaves. */
-function takeFilters() {
+/** Read the filter form, and draw the table and the figures. */
+function applyFilters() {
   const { elements } = $("filters");
   for (const name of Object.keys(state.filter)) state.filter[name] = elements[name].value.trim();
   drawTable();
-  clearTimeout(takeFilters.waiting);
-  takeFilters.waiting = setTimeout(drawFigures, 150);
+  clearTimeout(applyFilters.waiting);
+  applyFilters.waiting = setTimeout(drawFigures, 150);
 }
 
-/** Open a row of the table, as far as `datum` names one. */
+/** Open the table row of `datum`, if it belongs to one. */
 function openRow(datum) {
   const index = chosenRows().findIndex((row) => PLACE.every((name) => row[name] === datum[name]));
   if (index < 0) return;
@@ -67,9 +67,9 @@ function start() {
     state.sweep = sweeps[$("sweep").value];
     drawSweep();
   });
-  $("filters").addEventListener("input", takeFilters);
+  $("filters").addEventListener("input", applyFilters);
   $("filters").addEventListener("submit", (event) => event.preventDefault());
-  $("filters").addEventListener("reset", () => setTimeout(takeFilters));
+  $("filters").addEventListener("reset", () => setTimeout(applyFilters));
   $("theme").addEventListener("click", () => {
     theme = themeNow() === "dark" ? "light" : "dark";
     showTheme();

@@ -1,17 +1,17 @@
-// One run in a dialog: what it was, what came out, how it went. Its address is #run=ID.
+// One run in a dialog: its recipe, results, curves and attempts. Its address is #run=ID.
 "use strict";
 
-const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"; // a name, nothing is fetched
+const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"; // an identifier; nothing is fetched
 
 const PANELS = [
   { title: "share of rows", format: ".0%", metrics: {
     "validation/accuracy": "validation, ground truth",
-    "validation/agreement": "validation, labels it learns from",
+    "validation/agreement": "validation, labels of the fit",
     "oracle/test_accuracy": "test, if ground truth stopped it here",
     "test/accuracy": "test" } },
   { title: "loss (nats)", format: "~g", metrics: {
     "train/loss": "training",
-    "validation/loss": "validation, labels it learns from",
+    "validation/loss": "validation, labels of the fit",
     "validation/log_loss": "validation, ground truth",
     "test/log_loss": "test" } },
   { title: "learning rate", format: "~e", metrics: { "train/lr": "learning rate" } },
@@ -37,16 +37,16 @@ function panel({ title, format, metrics }, curves, width) {
   ] };
 }
 
-/** The curves of a run and how they were thinned, or null where it has none. */
+/** The curves of a run and a note on their thinning, or null if it has none. */
 function curvesOf(run) {
   const measured = Object.values(run.curves);
   if (measured.length === 0) return null;
   const most = Math.max(...measured.map((curve) => curve.measured));
   const place = h("div", { class: "chart" });
   const thinned = most > CONTENT.made.points
-    ? `Of curves of up to ${most.toLocaleString("en")} points, evenly spaced ones and the last are shown: ` +
-      `${CONTENT.made.points} at most. ` : "";
-  const kept = "Nothing is smoothed; all points are in the store's table “metrics”.";
+    ? `Curves have up to ${most.toLocaleString("en")} points; at most ${CONTENT.made.points} of them, ` +
+      "evenly spaced, and the last are shown. " : "";
+  const source = "Nothing is smoothed; all points are in the store's table “metrics”.";
   const drawing = async () => {
     const width = Math.max(220, Math.min(560, place.clientWidth - 80));
     const panels = PANELS.map((each) => panel(each, run.curves, width)).filter(Boolean);
@@ -54,22 +54,23 @@ function curvesOf(run) {
       resolve: { scale: { color: "independent" } } }, { label: "Curves of the run" });
     $("run").dataset.drawn = "all";
   };
-  return { drawing, element: [place, h("p", { class: "small" }, thinned + kept)] };
+  return { drawing, element: [place, h("p", { class: "small" }, thinned + source)] };
 }
 
 const part = (title, ...children) => h("section", {}, h("h3", {}, title), ...children);
 
-/** Where the run's labels come from, and who learns from it. */
-function kin(id, run) {
-  const first = new Set(run.recipe.warm_start ?? []);
-  const begun = (parent) => run.recipe.model === `run:${parent}`;
-  const what = (parent) => (first.has(parent) ? "First tries from" : begun(parent) ? "Begins with" : "Labels from");
-  const above = run.parents.map((parent) => [what(parent), runLink(parent, called(parent)), " ", code(parent)]);
-  if (run.recipe.labels?.source === "ground_truth") above.push(["Labels from", "ground truth"]);
-  const below = Object.keys(CONTENT.runs).filter((other) => runOf(other).parents.includes(id));
-  const students = below.map((other) => h("li", {}, runLink(other, called(other))));
-  return [definitions(above), below.length === 0 ? null : h("details", {},
-    h("summary", {}, `Used by ${count(below.length, "run")}`), h("ul", {}, students))];
+/** The source of the run's labels and its other parents, and the runs that use it. */
+function relatedRuns(id, run) {
+  const warmStart = new Set(run.recipe.warm_start ?? []);
+  const isInitial = (parent) => run.recipe.model === `run:${parent}`;
+  const relation = (parent) =>
+    warmStart.has(parent) ? "Warm start from" : isInitial(parent) ? "Initial weights from" : "Labels from";
+  const parents = run.parents.map((parent) => [relation(parent), runLink(parent, runTitle(parent)), " ", code(parent)]);
+  if (run.recipe.labels?.source === "ground_truth") parents.push(["Labels from", "ground truth"]);
+  const children = Object.keys(CONTENT.runs).filter((other) => runOf(other).parents.includes(id));
+  const items = children.map((other) => h("li", {}, runLink(other, runTitle(other))));
+  return [definitions(parents), children.length === 0 ? null : h("details", {},
+    h("summary", {}, `Used by ${count(children.length, "run")}`), h("ul", {}, items))];
 }
 
 const code = (id) => h("code", {}, id.slice(0, 12));
@@ -88,10 +89,10 @@ function trialsOf(run) {
         trial.reason ? h("span", { class: "why" }, ` ${trial.reason}`) : null),
       h("td", {}, flat(trial.settings).map(([name, value]) => h("div", {}, `${name} = ${value}`))),
       h("td", {}, trial.fits.map((fit) => h("div", {}, runLink(fit, fit.slice(0, 12), { class: "id" })))),
-      h("td", { class: "number" }, trial.value === null || trial.value === undefined ? NONE : said(trial.value))))))));
+      h("td", { class: "number" }, trial.value === null || trial.value === undefined ? NONE : valueText(trial.value))))))));
 }
 
-/** How often it was tried, and what ended the earlier attempts. */
+/** The number of attempts, and the failures of the earlier ones. */
 function attemptsOf(run) {
   const causes = Object.entries(run.retries).map(([cause, times]) => `${cause} ${times}`).join(", ");
   return part("Attempts",
@@ -103,13 +104,13 @@ function attemptsOf(run) {
     run.traceback ? h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: 0 }, run.traceback)) : null);
 }
 
-/** The few figures that one looks for first. */
+/** The main figures of a run. */
 function headline({ summary, kind, seconds, recipe }) {
   const figures = kind === "study"
     ? [["best value", summary.value], ["trials", summary.trials]]
     : [["test accuracy", summary.test_accuracy === undefined ? undefined : `${percent(summary.test_accuracy)} %`],
       ["loss", recipe.loss?.kind], ["steps", summary.steps]];
-  return [...figures.filter(([, value]) => value !== undefined).map(([name, value]) => [name, said(value)]),
+  return [...figures.filter(([, value]) => value !== undefined).map(([name, value]) => [name, valueText(value)]),
     ["took", duration(seconds)]];
 }
 
@@ -128,7 +129,7 @@ function openRun(id) {
   dialog.replaceChildren(
     h("header", {},
       h("div", {}, h("p", { class: "kicker" }, run.kind, " ", h("code", {}, id)),
-        h("h2", { id: "run-title" }, called(id, roles))),
+        h("h2", { id: "run-title" }, runTitle(id, roles))),
       h("form", { method: "dialog" }, h("button", { "aria-label": "Close" }, "Close"))),
     h("p", { class: "headline" },
       h("strong", { class: `status ${run.status}` }, run.status),
@@ -141,16 +142,16 @@ function openRun(id) {
         part("Outcome", definitions(flat(run.summary)), definitions(Object.entries(time))),
         attemptsOf(run)),
       h("div", {},
-        part("Recipe", h("p", { class: "small" }, "All that changes its numbers, and is hashed into its id."),
-          kin(id, run), definitions(flat(run.recipe))),
+        part("Recipe", h("p", { class: "small" }, "Everything that affects its results; its id is a hash of it."),
+          relatedRuns(id, run), definitions(flat(run.recipe))),
         part("How it ran", fold("Execution", run.execution), fold("Environment", environmentOf(run)),
-          fold("Kept in the store (bytes)", run.bytes), fold("Named", run.about)))));
+          fold("Stored files (bytes)", run.bytes), fold("Names", run.about)))));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   curves?.drawing();
 }
 
-/** Open the run that the address names, or close what is open. */
+/** Open the run in the page's address, or close the open run. */
 function followAddress() {
   const id = /^#run=(.+)$/.exec(location.hash)?.[1];
   if (id && runOf(id)) openRun(id);

@@ -1,4 +1,4 @@
-// The parts around table and figures: summary, runs, what failed or is missing, environment.
+// The sections around table and figures: summary, runs, failed or missing runs, environment.
 "use strict";
 
 const unique = (values) => [...new Set(values)];
@@ -20,9 +20,9 @@ function drawSummary() {
   $("lead").replaceChildren(
     h("p", {}, h("strong", {}, complete === cells.length ? `All ${count(cells.length, "cell")} are complete`
       : `${complete} of ${count(cells.length, "cell")} are complete`), ` (${grid}). `,
-      complete === cells.length ? "" : h("a", { href: "#missing" }, "What failed or is missing, and why"),
+      complete === cells.length ? "" : h("a", { href: "#missing" }, "Failed or missing runs, with reasons"),
       complete === cells.length ? "" : "."),
-    h("p", {}, `${count(sweep.runs.length, "run")}${trials ? `, of them ${count(trials, "trial fit")} of a search` : ""}: `,
+    h("p", {}, `${count(sweep.runs.length, "run")}${trials ? `, including ${count(trials, "trial fit")} of a search` : ""}: `,
       statuses.concat(untried ? [[untried, "not run"]] : [])
         .map(([n, status]) => `${n.toLocaleString("en")} ${status}`).join(", "),
       `. First started ${moment(sweep.started_at)} UTC`, ended ? `, last result ${moment(ended)} UTC` : "",
@@ -55,17 +55,17 @@ function drawMethods() {
       h("td", { class: "why" }, noted(row))))))));
 }
 
-/** A difference with its sign. */
-const signed = (shown) => (value) => (value > 0 ? `+${shown(value)}` : shown(value));
+/** A format for differences, with a plus sign. */
+const signed = (format) => (value) => (value > 0 ? `+${format(value)}` : format(value));
 
-/** By how much each method differs from the plain one: PGR and accuracy side by side. */
+/** The difference of each method from the reference method, in PGR and in accuracy. */
 function drawComparisons() {
   const { comparisons } = state.sweep;
   const of = (quantity) => comparisons.filter((each) => each.quantity === quantity);
   const accuracies = new Map(of("student_accuracy").map((each) => [each.method, each]));
-  const difference = (each, shown) => h("td", { class: "number" },
-    figure(each.mean === null ? NONE : signed(shown)(each.mean),
-      interval(each.mean_low, each.mean_high, signed(shown))));
+  const difference = (each, format) => h("td", { class: "number" },
+    figure(each.mean === null ? NONE : signed(format)(each.mean),
+      interval(each.mean_low, each.mean_high, signed(format))));
   const chance = (p) => h("td", { class: "number" }, p === null ? NONE : p < 0.001 ? "< 0.001" : p.toFixed(3));
   const heads = ["Method", "PGR", "p (Holm)", "Accuracy, points", "p (Holm)", "Rows"];
   $("comparisons").replaceChildren(...(comparisons.length === 0 ? [] : [
@@ -82,8 +82,8 @@ function drawComparisons() {
             .filter(Boolean)).join("; ")));
       })))),
     h("p", { class: "small" }, "Mean over tasks and pairs of the method's figure minus the other's, on the " +
-      "same seeds and test rows. p is of Wilcoxon's signed-rank test over tasks and pairs, corrected by Holm " +
-      "for the methods compared; it takes tasks and pairs as independent."),
+      "same seeds and test rows. p is from Wilcoxon's signed-rank test over tasks and pairs, with Holm's " +
+      "correction for the compared methods; the test assumes independent tasks and pairs."),
   ]));
 }
 
@@ -99,10 +99,10 @@ const idLink = ({ id }) => runLink(id, id.slice(0, 12), { class: "id" });
 function drawRuns() {
   const columns = [
     ["Run", idLink],
-    ["What", ({ id, roles }) => called(id, roles)],
-    ["Status", ({ id }) => h("span", { class: `status ${standing(id)}` }, standing(id))],
+    ["What", ({ id, roles }) => runTitle(id, roles)],
+    ["Status", ({ id }) => h("span", { class: `status ${statusOf(id)}` }, statusOf(id))],
     ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy), true],
-    ["Steps", ({ id }) => said(runOf(id)?.summary.steps ?? NONE), true],
+    ["Steps", ({ id }) => valueText(runOf(id)?.summary.steps ?? NONE), true],
     ["Took", ({ id }) => (runOf(id) ? duration(runOf(id).seconds) : NONE), true],
   ];
   const { runs } = state.sweep;
@@ -114,21 +114,21 @@ function drawRuns() {
 
 function drawMissing() {
   const { sweep } = state;
-  const failed = sweep.runs.filter(({ id }) => standing(id) === "failed");
+  const failed = sweep.runs.filter(({ id }) => statusOf(id) === "failed");
   const incomplete = sweep.by_seed.filter((cell) => !isComplete(cell));
   const without = sweep.rows.filter((row) => row.pgr === null && row.seeds > 0);
-  const again = sweep.runs.filter(({ id }) => standing(id) === "done" && runOf(id).attempts > 1);
+  const retried = sweep.runs.filter(({ id }) => statusOf(id) === "done" && runOf(id).attempts > 1);
   const place = [["Task", (r) => r.task], ["Weak → strong", pairOf], ["Method", (r) => r.method]];
   const parts = [
-    ["Failed runs", failed, [["Run", idLink], ["What", ({ id, roles }) => called(id, roles)],
+    ["Failed runs", failed, [["Run", idLink], ["What", ({ id, roles }) => runTitle(id, roles)],
       ["Attempts", ({ id }) => String(runOf(id).attempts), true],
       ["Why", ({ id }) => [runOf(id).cause, runOf(id).reason].filter(Boolean).join(": ")]]],
     ["Incomplete cells", incomplete,
       [...place, ["Seed", (r) => String(r.seed), true], ["Why", (r) => r.reason ?? ""]]],
     ["Rows without a PGR", without, [...place, ["Why", (r) => r.reason ?? ""]]],
-    ["Done after more than one attempt", again, [["Run", idLink], ["What", ({ id, roles }) => called(id, roles)],
+    ["Done after more than one attempt", retried, [["Run", idLink], ["What", ({ id, roles }) => runTitle(id, roles)],
       ["Attempts", ({ id }) => String(runOf(id).attempts), true],
-      ["Tried again after", ({ id }) => Object.entries(runOf(id).retries).map(([c, n]) => `${c} ${n}`).join(", ") || NONE]]],
+      ["Retried after", ({ id }) => Object.entries(runOf(id).retries).map(([c, n]) => `${c} ${n}`).join(", ") || NONE]]],
   ].filter(([, items]) => items.length > 0);
   $("missing-list").replaceChildren(
     ...(failed.length + incomplete.length === 0 ? [h("p", { class: "prose" }, "Nothing failed and nothing is missing.")] : []),
@@ -136,7 +136,7 @@ function drawMissing() {
       h("div", {}, h("h3", {}, `${title} (${items.length})`), listed(title, columns, items))));
 }
 
-/** Every key of the runs' environments; where runs differ, each value with how many had it. */
+/** Every key of the runs' environments; if runs differ, each value with its number of runs. */
 function drawEnvironment() {
   const runs = state.sweep.runs.map(({ id }) => runOf(id)).filter(Boolean);
   const values = new Map();
@@ -146,12 +146,12 @@ function drawEnvironment() {
       values.get(key).set(value, (values.get(key).get(value) ?? 0) + 1);
     }
   const differing = [...values].filter(([, found]) => found.size > 1);
-  const told = (found) => found.size === 1 ? [...found.keys()][0]
+  const shown = (found) => found.size === 1 ? [...found.keys()][0]
     : [...found].map(([value, n]) => h("div", {}, value, h("span", { class: "dim" }, ` in ${count(n, "run")}`)));
   $("environment-list").replaceChildren(
     h("p", { class: "prose" }, runs.length === 0 ? "Nothing was run yet." : differing.length === 0
       ? "The same for all runs."
       : `Runs differ in ${differing.map(([key]) => key).join(", ")}.`),
     definitions([...differing, ...[...values].filter(([, found]) => found.size === 1)]
-      .map(([key, found]) => [key, told(found)])));
+      .map(([key, found]) => [key, shown(found)])));
 }

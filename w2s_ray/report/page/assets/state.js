@@ -1,9 +1,9 @@
-// What the page holds and which part of it is chosen. It draws nothing: whoever draws listens.
+// The page's content and its state: the chosen sweep, filter and sorting. It draws nothing.
 "use strict";
 
 const CONTENT = JSON.parse($("content").textContent);
 
-/** Rows from columns; a column is its values, or different ones and each row's place among them. */
+/** Rows from columns; a column is a list of values, or different values and each row's index. */
 function unpacked({ rows, columns }) {
   const read = Object.entries(columns).map(([name, column]) =>
     [name, Array.isArray(column) ? (i) => column[i] : (i) => column.different[column.among[i]]]);
@@ -21,7 +21,7 @@ const state = {
 
 const pairOf = (row) => `${row.weak} → ${row.strong}`;
 
-/** What the text filter looks at. */
+/** The text that the text filter searches. */
 const textOf = (row) =>
   [row.task, pairOf(row), row.method, row.objective, row.reason ?? ""].join(" ").toLowerCase();
 
@@ -32,16 +32,16 @@ const isChosen = (row) => {
     text.toLowerCase().split(/\s+/).every((word) => textOf(row).includes(word));
 };
 
-/** The rows of the table that the filter leaves, in the table's own order. */
+/** The rows of the table that match the filter, in the table's own order. */
 const chosenRows = () => state.sweep.rows.filter(isChosen);
 
 const PLACE = ["task", "weak", "strong", "method"];
 
 /**
- * A test of a figure's datum: is there a chosen row that it agrees with, in as much of task, weak,
- * strong and method as it has? What has none of them belongs to every choice.
+ * A predicate of a figure's datum: whether some chosen row equals it in those of task, weak, strong
+ * and method that the datum has. A datum with none of them matches every filter.
  */
-function agreesWith(rows) {
+function matcherOf(rows) {
   const known = new Map();
   return (datum) => {
     const has = PLACE.filter((name) => datum[name] !== null && datum[name] !== undefined);
@@ -56,11 +56,11 @@ function agreesWith(rows) {
 const runOf = (id) => (Object.hasOwn(CONTENT.runs, id) ? CONTENT.runs[id] : undefined);
 const environmentOf = (run) => CONTENT.environments[run.environment];
 
-/** How a run stands in one word. */
-const standing = (id) => runOf(id)?.status ?? "not run";
+/** The status of a run. */
+const statusOf = (id) => runOf(id)?.status ?? "not run";
 
-/** What a run is, in its roles: "student l taught by s, naive, on embedded, seed 0". */
-function called(id, roles = []) {
+/** A run's description: "student l taught by s, naive, on embedded, seed 0". */
+function runTitle(id, roles = []) {
   const run = runOf(id);
   if (!run) return roles.join(" and ");
   const { about, recipe } = run;
@@ -77,6 +77,6 @@ function called(id, roles = []) {
     (seed ? `, ${seed}` : "");
 }
 
-/** A link that opens a run; plain text where the run was never tried. */
+/** A link that opens a run; plain text if the run was never tried. */
 const runLink = (id, text, attributes = {}) =>
   runOf(id) ? h("a", { href: `#run=${id}`, ...attributes }, text) : h("span", attributes, text);

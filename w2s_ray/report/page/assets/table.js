@@ -1,4 +1,4 @@
-// The PGR table: sorted by its headers, narrowed by the filter, every row opening to its seeds.
+// The PGR table: it is sorted by its headers and filtered, and every row opens to its seeds.
 "use strict";
 
 const COLUMNS = CONTENT.columns.map(({ name, number, field }) => ({
@@ -8,7 +8,7 @@ const COLUMNS = CONTENT.columns.map(({ name, number, field }) => ({
   of: (row) => (field in row ? row[field] : pairOf(row)),
 }));
 
-/** Rows in the order asked for; those without a value come last either way. */
+/** Rows in the chosen order; rows without a value are last in both directions. */
 function sorted(rows) {
   const column = COLUMNS.find(({ key }) => key === state.sort.key);
   if (!column) return rows;
@@ -20,7 +20,7 @@ function sorted(rows) {
   });
 }
 
-/** The span of PGRs that bars are drawn on: 0 and 1 always, beyond them what is there, up to a point. */
+/** The range of the bars: at least 0 to 1, extended for PGRs and intervals to at most -1 to 2. */
 function pgrSpan(rows) {
   const values = rows.flatMap((row) => [row.pgr, row.pgr_low, row.pgr_high])
     .concat(state.sweep.by_method.flatMap((row) => [row.median_pgr, row.median_low, row.median_high]))
@@ -30,7 +30,7 @@ function pgrSpan(rows) {
   return [low - margin, high + margin];
 }
 
-/** A PGR and its interval as a bar between the marks of 0 and 1. */
+/** A PGR and its interval as a bar, with marks at 0 and 1. */
 function bar(value, low, high, [from, to]) {
   const at = (x) => `${(100 * (Math.min(to, Math.max(from, x)) - from)) / (to - from)}%`;
   const mark = (x) => svg("line", { class: "mark", x1: at(x), x2: at(x), y1: 0, y2: "100%" });
@@ -44,14 +44,14 @@ function bar(value, low, high, [from, to]) {
     shown ? svg("circle", { class: "dot", cx: at(value), cy: "50%", r: 3.6 }) : null);
 }
 
-/** A figure with its interval in small below it. */
+/** A figure with its interval in small type below it. */
 const figure = (text, range) =>
   [h("span", { class: "value" }, text), range ? h("span", { class: "range" }, range) : null];
 
 const accuracy = (row, role) =>
   figure(percent(row[`${role}_accuracy`]), interval(row[`${role}_low`], row[`${role}_high`], percent));
 
-/** One row, and below it its seeds, hidden until asked for. */
+/** One row, and below it its seeds, which are hidden until the row is opened. */
 function rowPair(row, span) {
   const id = `seeds-${state.sweep.rows.indexOf(row)}`;
   const seeds = h("tr", { id, class: "seeds", hidden: true });
@@ -80,14 +80,14 @@ function rowPair(row, span) {
   return [shown, seeds];
 }
 
-/** The seeds of a row: each number leads to its run, and what is missing says why. */
+/** The seeds of a row: each number links to its run; for missing figures there is the reason. */
 function seedTable(row) {
   const seeds = state.sweep.by_seed.filter((seed) =>
     PLACE.every((name) => seed[name] === row[name]));
   const noted = seeds.some((seed) => seed.oracle_stopped_student !== null);
   const cell = (seed, role, accuracyOf) => h("td", { class: "number" },
-    seed[role] ? runLink(seed[role], accuracyOf === null ? standing(seed[role]) : percent(accuracyOf),
-      { "aria-label": `${role} of seed ${seed.seed}: ${accuracyOf === null ? standing(seed[role]) : percent(accuracyOf)}` })
+    seed[role] ? runLink(seed[role], accuracyOf === null ? statusOf(seed[role]) : percent(accuracyOf),
+      { "aria-label": `${role} of seed ${seed.seed}: ${accuracyOf === null ? statusOf(seed[role]) : percent(accuracyOf)}` })
       : "not known yet");
   return h("table", { class: "inner" },
     h("thead", {}, h("tr", {}, ["Seed", "Weak", "Student", "Ceiling", "PGR"].map((name) =>
@@ -105,19 +105,19 @@ function seedTable(row) {
       h("td", { class: "why" }, seed.reason ?? (seed.no_intervals ? `no intervals: ${seed.no_intervals}` : ""))))));
 }
 
-/** What the numbers of a row don't say by themselves. */
+/** Notes on the numbers of a row. */
 function notes(row) {
-  const said = [
+  const lines = [
     row.student_sd === null ? null : `Standard deviation over seeds: student ${percent(row.student_sd)}` +
       (row.pgr_sd === null ? "." : `, PGR ${ratio(row.pgr_sd)}.`),
     row.intervals_over === "examples" ? "One seed: intervals are over test rows alone." : null,
     row.no_intervals ? `No intervals: ${row.no_intervals}.` : null,
     row.pgr === null ? `No PGR: ${row.reason}.` : null,
   ].filter(Boolean);
-  return said.map((line) => h("p", { class: "small" }, line));
+  return lines.map((line) => h("p", { class: "small" }, line));
 }
 
-/** A header that is a button; pressed again it turns the order around, a third time gives it back. */
+/** A header as a button; a second press reverses the order, a third restores the table's own. */
 function header(column) {
   const sorting = state.sort.key === column.key;
   const direction = !sorting ? "none" : state.sort.descending ? "descending" : "ascending";
@@ -133,7 +133,7 @@ function header(column) {
     "data-column": column.key }, h("button", { type: "button", onclick: press }, column.name));
 }
 
-/** The scale of the bars, as a header of its own. */
+/** The scale of the bars, as a separate header. */
 function scale([from, to]) {
   const at = (x) => `${(100 * (x - from)) / (to - from)}%`;
   return h("th", { class: "bar-cell", "aria-hidden": "true" }, svg("svg", { class: "bar-of" },
@@ -145,7 +145,7 @@ function drawTable() {
   const heads = COLUMNS.flatMap((column) =>
     column.key === "pgr" ? [header(column), scale(span)] : [header(column)]);
   $("pgr").replaceChildren(rows.length === 0
-    ? h("p", { class: "note" }, "No row is left by this choice.")
+    ? h("p", { class: "note" }, "No row matches this filter.")
     : scrolling("PGR table", h("table", { class: "pgr-table" },
       h("thead", {}, h("tr", {}, h("td", {}), heads)),
       h("tbody", {}, sorted(rows).map((row) => rowPair(row, span))))));
@@ -154,12 +154,12 @@ function drawTable() {
     transfer: "transfer: settings found with ground truth of other pairs or tasks",
     weak_validation: "weak_validation: settings chosen by weak labels alone",
     oracle: "oracle: the cell's own ground truth chose the settings or the stopping point, " +
-      "so it is an upper bound and no method's result",
+      "so it is an upper bound and not a method's result",
   };
   const used = Object.keys(means).filter((name) => rows.some((row) => row.objective === name));
   const single = rows.some((row) => row.intervals_over === "examples");
   const without = rows.filter((row) => row.no_intervals).length;
   $("table-notes").replaceChildren(...used.map((name) => h("div", {}, `${means[name]}.`)),
     single ? h("div", {}, "With one seed, intervals are over test rows alone.") : "",
-    without ? h("div", {}, `${count(without, "row has", "rows have")} no intervals; opened, they say why.`) : "");
+    without ? h("div", {}, `${count(without, "row has", "rows have")} no intervals; open a row for the reason.`) : "");
 }

@@ -1,7 +1,7 @@
-"""Intervals that a store keeps, so that no table is bootstrapped twice.
+"""Intervals cached in a store, so that no interval is computed twice.
 
-Owns the columns of the derived tables. It may be deleted any time, and a store that
-can't be written to keeps nothing: both cost time alone.
+Owns the columns of the cached tables. They may be deleted any time, and a read-only store caches
+nothing: both only cost time.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from w2s_ray.store import Store
 from w2s_ray.store.tables import from_rows, schema
 
 ROWS, SEEDS = "intervals", "intervals_by_seed"
-"""Tables of the store: of rows and medians; of single seeds, which are more and seldom asked."""
+"""Cached tables: of rows and medians; of single seeds, which are more and used rarely."""
 _FIGURES = RowIntervals._fields
 _BOUNDS = tuple(f"{figure}_{end}" for figure in _FIGURES for end in ("low", "high"))
 SCHEMA = schema(("key reason", pa.string()), (" ".join(_BOUNDS), pa.float64()))
-"""`reason`: why there are no bounds and never will be."""
+"""`reason`: why there are no bounds, permanently."""
 
 _log = logging.getLogger(__name__)
 
 
-class Kept:
-    """What a store keeps in one table, by the key of what was asked; a median has a PGR alone."""
+class IntervalCache:
+    """The intervals in one cached table, by key; medians have an interval of PGR alone."""
 
     def __init__(self, store: Store, table: str) -> None:
         self._store = store
         self._table = table
         self._bounds: dict[str, tuple[Any, ...]] = {}
-        kept = store.cache.read(table)
-        if kept is not None and kept.schema.remove_metadata().equals(SCHEMA):
-            keys, *columns = (kept[name].to_pylist() for name in SCHEMA.names)
+        cached = store.cache.read(table)
+        if cached is not None and cached.schema.remove_metadata().equals(SCHEMA):
+            keys, *columns = (cached[name].to_pylist() for name in SCHEMA.names)
             self._bounds = dict(zip(keys, zip(*columns, strict=True), strict=True))
         self._saved = len(self._bounds)
 
@@ -55,13 +55,13 @@ class Kept:
         return _interval(*self._bounds[key][-2:])
 
     def add(self, key: str, found: Mapping[str, Interval | None] | str) -> None:
-        """Intervals by figure, or why there are none."""
+        """Add the intervals by figure, or the reason why there are none."""
         reason, intervals = (found, {}) if isinstance(found, str) else (None, found)
         each = (intervals.get(figure) or (None, None) for figure in _FIGURES)
         self._bounds[key] = (reason, *chain.from_iterable(each))
 
     def save(self) -> None:
-        """Keep in the store what was added, if it can be written to."""
+        """Write the added intervals to the store, if it is writable."""
         if len(self._bounds) == self._saved:
             return
         names = SCHEMA.names
@@ -69,7 +69,7 @@ class Kept:
         try:
             self._store.cache.write(self._table, from_rows(rows, SCHEMA))
         except OSError as error:
-            _log.debug("intervals are not kept: %s", error)
+            _log.debug("intervals are not cached: %s", error)
         self._saved = len(self._bounds)
 
 
