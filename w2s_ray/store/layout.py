@@ -114,6 +114,16 @@ def cached_table(of: str) -> str:
     return f"catalog/derived/{name(of)}.parquet"
 
 
+def activations_about(of: str) -> str:
+    """The file by whose presence activations are there whole."""
+    return f"catalog/activations/{name(of)}/about.json"
+
+
+def activations_file(of: str, sha256: str) -> str:
+    """The file of activations with this content."""
+    return f"catalog/activations/{name(of)}/{name(sha256)}.safetensors"
+
+
 def outcomes(names: Iterable[str]) -> list[str]:
     """Those files of a run that say how it stands, the one that counts last."""
     names = set(names)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, marker, runs
+from w2s_ray.store.activations import ActivationFiles
 from w2s_ray.store.checksums import with_checksum
 from w2s_ray.store.damage import Damaged, unless_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
@@ -119,6 +120,10 @@ class Store:
     @property
     def work(self) -> WorkFolders:
         return WorkFolders(self.files)
+
+    @property
+    def activations(self) -> ActivationFiles:
+        return ActivationFiles(self.files)
 
     @property
     def cache(self) -> TableCache:
