@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support import NoCheckpoints, make_model, make_task
-from w2s_ray.config import Execution, parse_sweep
+from w2s_ray.config import Execution, FullTuning, parse_sweep
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.fits import stored_activations as module
 from w2s_ray.fits.forms import form_of
@@ -26,6 +26,7 @@ from w2s_ray.fits.stored_activations import stored_activations
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn.activations import Activations
 from w2s_ray.learn.contract import Command, LeaveRequested, StopRequested
+from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.plan import Plan, PlannedFit
 from w2s_ray.prepare import materialize, plan_sweep
@@ -131,24 +132,17 @@ def test_a_probe_has_the_numbers_that_it_has_without_the_store(
     planned: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same fit with its backbone read at every step, through the loop alone."""
-    from w2s_ray.fits.forms.classes import Classes
     from w2s_ray.learn import loop
 
     plan, store = planned
     supervisor = supervisor_of(plan)
     stored = run(supervisor, store)
     rows = SplitRows.of(store.splits.rows(supervisor.recipe.split))
-    given = form_of(supervisor.recipe).training_data(supervisor, rows, store).data
-    tokens = {
-        part: Classes().rows_of(supervisor, rows, part)
-        for part in ("supervisor_half", *supervisor.recipe.predicts)
-    }
-    data = replace(
-        given,
-        train=tokens["supervisor_half"],
-        validation=tokens["validation"],
-        predict={part: tokens[part] for part in supervisor.recipe.predicts},
-    )
+    training = supervisor.recipe.training.model_copy(update={"tuning": FullTuning()})
+    full = supervisor.recipe.model_copy(update={"training": training})
+    fit = replace(supervisor, recipe=full)
+    data = form_of(full).training_data(fit, rows, store).data
+    assert not isinstance(data.train, ActivationRows)
     found = loop.fit(
         supervisor.recipe,
         data=data,

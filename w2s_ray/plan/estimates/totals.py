@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, Labels, ModelSource
 from w2s_ray.config.accelerators import Accelerator
@@ -128,6 +128,10 @@ class _Run:
     execution: Execution
     count: int
     done: int
+    passes: float = 0.0
+    """Operations of the passes over frozen models that it is the first run of the plan to need."""
+    passes_left: float = 0.0
+    """Those of them whose activations no run that is done has left in the store."""
 
 
 class Estimator:
@@ -177,10 +181,12 @@ def estimate_plan(
     """
     estimator = Estimator(shapes)
     grouped: dict[tuple[str, str, Execution, str], list[tuple[_Run, FitEstimate | str]]] = {}
-    for run in _runs(plan, done):
+    every = [
+        (run, estimator.fit(run.recipe, run.source, run.execution)) for run in _runs(plan, done)
+    ]
+    for run, made in _with_passes(every):
         precision = run.recipe.training.precision
         key = (run.what, run.source.name, run.execution, precision)
-        made = estimator.fit(run.recipe, run.source, run.execution)
         grouped.setdefault(key, []).append((run, made))
     how: Counter[How] = Counter()
     for members in grouped.values():
@@ -191,6 +197,26 @@ def estimate_plan(
     return PlanEstimate(kinds, dict(how))
 
 
+def _with_passes(
+    runs: list[tuple[_Run, FitEstimate | str]],
+) -> Iterator[tuple[_Run, FitEstimate | str]]:
+    """The runs, each with the passes over frozen models that no run before it has needed."""
+
+    def passes(run: _Run, made: FitEstimate | str) -> dict[tuple[object, ...], float]:
+        recipe, training = run.recipe, run.recipe.training
+        key = (recipe.split, recipe.form, recipe.model, training.max_tokens, training.precision)
+        stored = {} if isinstance(made, str) else made.stored
+        return {(*key, part): operations for part, operations in stored.items()}
+
+    there = {key for run, made in runs if run.done for key in passes(run, made)}
+    seen: set[tuple[object, ...]] = set()
+    for run, made in runs:
+        new = {key: each for key, each in passes(run, made).items() if key not in seen}
+        seen |= new.keys()
+        left = sum(each for key, each in new.items() if key not in there)
+        yield replace(run, passes=sum(new.values()), passes_left=left), made
+
+
 def _kind(
     members: list[tuple[_Run, FitEstimate | str]], *, shapes: Shapes, device: Device | None
 ) -> Kind:
@@ -199,8 +225,8 @@ def _kind(
     known = [(r, made) for r, made in members if not isinstance(made, str)]
     flops, left, tokens = Flops(), 0.0, 0.0
     for r, made in known:
-        flops += made.flops.times(r.count)
-        left += made.flops.total * (r.count - r.done)
+        flops += made.flops.times(r.count) + Flops(evaluation=r.passes)
+        left += made.flops.total * (r.count - r.done) + r.passes_left
         tokens += made.tokens * r.count
     largest = max(known, key=lambda found: found[1].memory.total, default=None)
     whys = [made for _, made in members if isinstance(made, str)]
