@@ -15,6 +15,7 @@ import csv
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -169,6 +170,7 @@ def measure(sweep: Sweep, store: Store, *, side: str) -> dict[str, Any]:
             began = time.perf_counter()
             train(fit, store)
             seconds.append(time.perf_counter() - began)
+            print(f"{side}: {len(seconds)}, {seconds[-1]:.2f} s", file=sys.stderr, flush=True)
             predicted.append(store.predictions(fit.id, "test").column("probability").to_numpy())
     return {"seconds": seconds, "predicted": np.stack(predicted)}
 

@@ -70,6 +70,10 @@ class ActivationFiles:
         if not self.files.create(path, with_checksum(content)) and not self._is_whole(name):
             self.files.write(path, with_checksum(content))
 
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(self.files.sizes(layout.ACTIVATIONS).values())
+
     def _is_whole(self, name: str) -> bool:
         with tempfile.TemporaryDirectory(prefix="w2s-activations-") as folder:
             return self.fetch(name, Path(folder)) is not None

@@ -114,14 +114,18 @@ def cached_table(of: str) -> str:
     return f"catalog/derived/{name(of)}.parquet"
 
 
+ACTIVATIONS = "catalog/activations"
+"""The folder of activations, which can be computed again."""
+
+
 def activations_about(of: str) -> str:
     """The file by whose presence activations are there whole."""
-    return f"catalog/activations/{name(of)}/about.json"
+    return f"{ACTIVATIONS}/{name(of)}/about.json"
 
 
 def activations_file(of: str, sha256: str) -> str:
     """The file of activations with this content."""
-    return f"catalog/activations/{name(of)}/{name(sha256)}.safetensors"
+    return f"{ACTIVATIONS}/{name(of)}/{name(sha256)}.safetensors"
 
 
 def outcomes(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,8 @@
     work/FIT/...                    checkpoints of a running fit, gone when it ends
     work/claims/NAME.json           leases: who works on what
     work/live/DRIVER.json           what a running driver says of itself: news, never results
-    catalog/                        copies and derived values, for speed; may be deleted any time
+    catalog/                        copies and derived values, for speed; may be deleted any time:
+                                    among them the activations of frozen models
 
 What is kept is not updated in place, leftovers of a killed writer are never read, and nothing is
 ever unpickled. It knows nothing of queries, of execution or of what a recipe means.

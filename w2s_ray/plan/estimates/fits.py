@@ -83,8 +83,8 @@ def estimate_fit(
     stored: dict[Part, float] = {}
     if training.tuning.kind == "probe":
         parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
-        head = Flops(forward=backward, backward=backward)  # a product and its weights' gradient
-        flops, stored = head, {part: predicted(part) for part in parts}
+        flops = Flops(forward=backward, backward=backward)  # the head and its weights' gradient
+        stored = {part: predicted(part) for part in parts}
     return FitEstimate(
         flops=flops,
         stored=stored,
