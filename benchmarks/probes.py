@@ -4,8 +4,8 @@ Owns one paired measurement in one process, without Ray: the fits of 16 trials o
 and learning rate on a model of 135 million weights (the shape of SmolLM2, random weights), or on
 `--model FOLDER`. `every step` trains the probe through its backbone in every epoch, evaluation and
 trial, as fits of other tuning do; `once` is what `w2s run` does. Every fit reads rows from a store
-and writes its record. It prints JSON, with the largest difference between the two sides'
-predictions. Run it on an idle machine.
+and writes its record. It prints JSON, with CPU seconds (of one thread) beside wall-clock seconds,
+and the largest difference between the two sides' predictions.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def measure(sweep: Sweep, store: Store, *, side: str) -> dict[str, Any]:
     (study,) = plan.studies.values()
     for parent in study.parents:
         train(plan.fits[parent], store)
-    seconds, predicted = [], []
+    seconds, predicted, used = [], [], time.process_time()
     form = Classes() if side == "once" else ReadAtEveryStep()
     with patch.dict(FIT_FORMS, classes=form):
         for settings in TRIALS:
@@ -172,7 +172,8 @@ def measure(sweep: Sweep, store: Store, *, side: str) -> dict[str, Any]:
             seconds.append(time.perf_counter() - began)
             print(f"{side}: {len(seconds)}, {seconds[-1]:.2f} s", file=sys.stderr, flush=True)
             predicted.append(store.predictions(fit.id, "test").column("probability").to_numpy())
-    return {"seconds": seconds, "predicted": np.stack(predicted)}
+    used = time.process_time() - used
+    return {"seconds": seconds, "cpu_seconds": used, "predicted": np.stack(predicted)}
 
 
 def train(fit: PlannedFit, store: Store) -> None:
@@ -186,8 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure both sides, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="a pretrained model in place of random weights")
-    parser.add_argument("--rows", type=int, default=64, help="training rows of a fit")
-    parser.add_argument("--tokens", type=int, default=24, help="mean tokens of a row")
+    parser.add_argument("--rows", type=int, default=32, help="training rows of a fit")
+    parser.add_argument("--tokens", type=int, default=16, help="mean tokens of a row")
     parser.add_argument("--toy", action="store_true", help="a tiny model, to try the program")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="w2s-probes-") as temporary:
@@ -209,12 +210,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **{
             side: {
                 "study_s": round(sum(each["seconds"]), 2),
+                "cpu_s": round(each["cpu_seconds"], 2),
                 "first_trial_s": round(each["seconds"][0], 2),
                 "later_trial_median_s": round(statistics.median(each["seconds"][1:]), 3),
             }
             for side, each in found.items()
         },
         "ratio": round(sum(after["seconds"]) / sum(before["seconds"]), 4),
+        "cpu_ratio": round(after["cpu_seconds"] / before["cpu_seconds"], 4),
         "largest_difference": float(np.abs(before["predicted"] - after["predicted"]).max()),
         "load": os.getloadavg(),
     }

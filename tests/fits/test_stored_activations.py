@@ -276,6 +276,18 @@ def test_a_holder_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
     assert found["p"].values_ND.shape == (3, 2)
 
 
+def test_a_part_without_rows_is_stored_too(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "results")
+    empty = Activations(np.zeros((0, 4), dtype=np.float32), parameters=7)
+
+    def make(parts: list[str], _: Callable[[], None]) -> list[tuple[str, Activations]]:
+        return [(part, empty) for part in parts]
+
+    for _ in range(2):
+        found = stored_activations(store, {"model": "m"}, ["p"], make, execution=CPU)
+        assert found["p"].values_ND.shape == (0, 4)
+
+
 class Reporting:
     """A `Reporter` that replies with a command."""
 
