@@ -68,7 +68,7 @@ def test_a_vision_transformer_sees_the_images_once(tmp_path, monkeypatch):
     folder = make_vit(tmp_path / "vit")
     _, fits, records = trained(tmp_path, str(folder))
     assert records["student"].summary["parameters"] == 16 * 10 + 10
-    made = list((tmp_path / "cache" / "features").glob("*.npy"))
+    made = list((tmp_path / "results/catalog/activations").glob("*/*.safetensors"))
     assert len(made) == 2 * 3 + 1  # validation, test and student's half; pixels: and the first half
 
     def never(*args, **options):

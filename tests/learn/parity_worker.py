@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.errors import InputError
+from w2s_ray.fits.stored_activations import stored_activations
+from w2s_ray.learn.activations import activations
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.loop import fit
+from w2s_ray.learn.probe_engine import ProbeEngine
+from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.store import Store
 from w2s_ray.store.checkpoints import StoredCheckpoints
 
@@ -108,6 +114,8 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
         "weights": folder / job["weights"] if "weights" in job else None,
         "checkpoints": None,
     }
+    if job.get("stored"):
+        given |= from_store(folder / f"results-{workers}", recipe, given, name=job["name"])
     if "kill_at" in job:
         given["checkpoints"] = SharedFolder(folder / f"kept-{workers}-{job['name']}", every_s=0)
         try:
@@ -183,6 +191,41 @@ def flip_bit_of_newest(store: Store, rank: int) -> None:
     data = store.files.read(path)
     middle = len(data) // 2
     store.files.write(path, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+
+
+def from_store(uri: Path, recipe: FitRecipe, given: dict[str, Any], *, name: str) -> dict[str, Any]:
+    """Data with activations that the group puts into a store, and the engine for them."""
+    data = given["data"]
+    parts = {"train": data.train, "validation": data.validation, **data.predict}
+    passes: list[str] = []
+
+    def make(missing: list[str], on_pass: Any) -> Any:
+        passes.extend(missing)
+        return activations(
+            {part: parts[part] for part in missing},
+            source=given["source"],
+            training=recipe.training,
+            execution=given["execution"],
+            form=recipe.form,
+            on_pass=on_pass,
+        )
+
+    for _ in range(2):
+        found = stored_activations(
+            Store.open(uri), {"job": name}, parts, make, execution=given["execution"]
+        )
+    assert passes == list(parts), passes
+    rows = {
+        part: ActivationRows(each.values_ND, parts[part].lengths, each.parameters)
+        for part, each in found.items()
+    }
+    probed = replace(
+        data,
+        train=rows["train"],
+        validation=rows["validation"],
+        predict={part: rows[part] for part in data.predict},
+    )
+    return {"data": probed, "engine": partial(ProbeEngine, rows=rows["train"])}
 
 
 def ask(

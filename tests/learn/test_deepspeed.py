@@ -17,7 +17,13 @@ from safetensors import safe_open
 from tests.learn.parity_worker import settled, worker
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
 from tests.support import make_model
-from w2s_ray.config import ConfidenceLoss, EarlyStopping, Execution, LoraTuning
+from w2s_ray.config import (
+    ConfidenceLoss,
+    EarlyStopping,
+    Execution,
+    LoraTuning,
+    ProbeTuning,
+)
 from w2s_ray.learn.loop import fit
 
 pytestmark = [pytest.mark.deepspeed, pytest.mark.timeout(500)]
@@ -85,6 +91,17 @@ def jobs() -> dict[str, dict[str, Any]]:
             "training": {"lr": 3e-2, "epochs": epochs, "evaluations_per_epoch": 1},
             "execution": {"zero_stage": 3, "micro_batch": 3, "evaluation_batch": 8},
         }
+    for stage, form in ((0, "classes"), (3, "classes"), (3, "pairs")):
+        for stored in (False, True):
+            made[f"probe-{form}-{stage}{'-stored' * stored}"] = {
+                "form": form,
+                "training": {"tuning": ProbeTuning(), "lr": 0.05, "evaluations_per_epoch": 2},
+                "recipe": {"loss": ConfidenceLoss(), **STOPPING},
+                "execution": {"zero_stage": stage, "micro_batch": 3, "evaluation_batch": 5},
+                "stored": stored,
+            }
+    made["whole-probe"] = made["probe-classes-3-stored"]
+    made["kill-probe"] = {**made["probe-classes-3-stored"], "kill_at": 7}
     made["predicts-3"] = {"execution": {"zero_stage": 3}, "predicts": True}
     for what in ("leave", "stop"):
         made[f"{what}-2"] = {"recipe": STOPPING, "execution": {"zero_stage": 2}, "asks": what}
@@ -206,6 +223,20 @@ def test_workers_with_different_checkpoints_end_the_attempt_together(
 ) -> None:
     got = found[1][2][f"diverge-{stage}"]
     assert got["refused"].endswith("(this worker's: 6)")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_probe_on_stored_activations_goes_on_from_one_state_for_all_workers(
+    workers: int, found: Any
+) -> None:
+    folder, results = found
+    whole, got = (results[workers][f"{how}-probe"] for how in ("whole", "kill"))
+    assert 0 < len(got["losses"]) < got["result"].steps
+    assert got["losses"] == whole["losses"][-len(got["losses"]) :]
+    for part, told in whole["result"].predicted.items():
+        assert np.array_equal(got["result"].predicted[part].probabilities, told.probabilities)
+    kept = [p.name for p in (folder / f"kept-{workers}-kill-probe").rglob("*") if p.is_file()]
+    assert set(kept) == {"loop.json", "predicted.safetensors", "state.safetensors"}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -247,7 +247,7 @@ def test_a_decoder_with_bidirectional_attention_is_refused(tmp_path: Path) -> No
         TorchEngine(Training(), source=source, execution=execution, seed=0)
     rows = TokenRows.of([[1, 2, 3]])
     with pytest.raises(InputError, match="both sides"):
-        activations(rows, source=source, training=Training(), execution=execution)
+        dict(activations({"a": rows}, source=source, training=Training(), execution=execution))
 
 
 @pytest.mark.parametrize("form", ["classes", "answers", "pairs"])

@@ -8,13 +8,18 @@ from w2s_ray.cli.options import OptionalSweepFile, StoreOption
 
 def compact(sweep_file: OptionalSweepFile = None, store: StoreOption = None) -> None:
     """Copy a store's runs to few large files, from which queries and tables read them faster."""
-    from w2s_ray.store import compaction
+    from w2s_ray.store import compaction, layout
 
     results = open_snapshot(store, optional_sweep(sweep_file))
     done = compaction.compact(results.files)
     rest = f"; {done.not_copied} running or just ended are read from their own files"
     if not done.not_copied:
         rest = ""
+    size = results.activations.size()
+    if size:
+        rest += (
+            f"; {size / 1e6:.1f} MB of activations in {layout.ACTIVATIONS}, which may be deleted"
+        )
     output_console().print(
         f"{results.uri}: {_count(done.added, 'run')} added, {done.runs} in the catalog "
         f"({_count(done.segments, 'segment')}, {done.bytes / 1e6:.1f} MB){rest}",

@@ -32,7 +32,9 @@ class LoraTuning(Frozen):
 
 
 class ProbeTuning(Frozen):
-    """Train the head alone (a linear probe). The pretrained weights stay as they are."""
+    """Train the head alone (a linear probe). The pretrained weights stay as they are. Their
+    activations are computed once for all fits of the store.
+    """
 
     kind: Literal["probe"] = "probe"
 

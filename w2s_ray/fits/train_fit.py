@@ -107,7 +107,7 @@ class FitTraining:
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
         fit = replace(self.fit, source=self._source(store, rows))
         recipe, form = fit.recipe, form_of(fit.recipe)
-        training_data = form.training_data(fit, rows, store)
+        training_data = form.training_data(fit, rows, store, control=self.control)
         recorder = self._recorder(rows)
         weights = Path(tempfile.mkdtemp(prefix="w2s-weights-")) / "weights"
         setup_s = time.time() - self.started

@@ -1,26 +1,30 @@
 """From a split's rows and its supervisors' predictions to what a form trains on.
 
-Owns what the forms share: the value that they return, tokens and activations with their caches, and
+Owns what the forms share: the value that they return, tokens with their cache, activations, and
 weak labels. Which labels a fit may see is decided in `labels`; each form's own way is in `forms/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FitRecipe, ModelSource
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.lengths import note_tokens
 from w2s_ray.fits.labels import TEXT, SplitRows
-from w2s_ray.identity import digest
+from w2s_ray.learn.batches import steps_per_epoch
 from w2s_ray.learn.chat import has_template, rendered, template_key
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows, cached_tokens, tokenize, tokens_key
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
+
+if TYPE_CHECKING:
+    from w2s_ray.fits.train_fit import Reporter
+    from w2s_ray.learn.activations import Activations
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,7 @@ def tokenized(
     source, recipe = fit.source, fit.recipe
     limit = recipe.training.max_tokens
     name = part if column == TEXT else f"{part} {column}"
-    key = [recipe.split, name, tokens_key(source, max_tokens=limit), *([less] if less else [])]
-    if rows.chats and has_template(source):
-        key.append(template_key(source))
+    key = [recipe.split, name, *_read_as(fit, rows), *([less] if less else [])]
 
     def make() -> TokenRows:
         texts, special = column_texts(source, rows, part, column, to_answer=less > 0)
@@ -76,23 +78,60 @@ def tokenized(
     return found
 
 
-def pretrained_activations(fit: PlannedFit, part: str, rows: TokenRows | PairRows) -> Any:
-    """The pretrained model's activations of a whole part, once per machine."""
-    from w2s_ray.learn.activations import activations, cached
+def pretrained_activations(
+    store: Store,
+    fit: PlannedFit,
+    rows: SplitRows,
+    parts: Mapping[str, TokenRows | PairRows],
+    *,
+    control: Reporter | None = None,
+) -> dict[str, Activations]:
+    """Part -> the activations that the model which `fit` starts from has of all its rows.
 
-    recipe = fit.recipe
+    They are computed once for all fits of the store.
+    """
+    from w2s_ray.fits.stored_activations import stored_activations
+    from w2s_ray.learn.activations import activations
+
+    recipe, execution = fit.recipe, fit.execution
     training = recipe.training
-    key = digest([recipe.split, part, recipe.model, training.max_tokens, training.precision])
-    return cached(
-        cache_folder() / "activations" / f"{key[:32]}.npy",
-        lambda: activations(
-            rows,
+
+    def make(missing: Iterable[str], on_pass: Callable[[], None]) -> Any:
+        return activations(
+            {part: parts[part] for part in missing},
             source=fit.source,
             training=training,
-            execution=fit.execution,
+            execution=execution,
             form=recipe.form,
-        ),
+            on_pass=on_pass,
+        )
+
+    what = {
+        "split": recipe.split,
+        "form": recipe.form,
+        "model": recipe.model,
+        "tokens": _read_as(fit, rows),
+        "max_tokens": training.max_tokens,
+        "precision": training.precision,
+    }
+    steps = steps_per_epoch(len(rows.ids[recipe.train_on]), training.batch_size)
+    return stored_activations(
+        store,
+        what,
+        parts,
+        make,
+        execution=execution,
+        total_steps=training.epochs * steps,
+        control=control,
     )
+
+
+def _read_as(fit: PlannedFit, rows: SplitRows) -> list[str]:
+    """What decides the tokens of a text: the tokenizer, the limit, and a template for messages."""
+    key = [tokens_key(fit.source, max_tokens=fit.recipe.training.max_tokens)]
+    if rows.chats and has_template(fit.source):
+        key.append(template_key(fit.source))
+    return key
 
 
 def weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:

@@ -1,75 +1,81 @@
-"""Activations of a pretrained model, which transforms of labels can use besides the labels.
+"""Activations of a pretrained model: what a probe is trained on, and transforms of labels use.
 
-Owns the one pass over rows, on one device, without training anything, and its file cache. It reads
-no labels. Shapes: B rows of a pass, N rows in all, D width of the model.
+Owns the one pass over rows, which trains nothing, through the engine that the execution names, so
+that a sharded model is read sharded. It reads no labels. Shapes: N rows, B rows of a pass, D width
+of the model.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from w2s_ray.config import Execution, FormName, FullTuning, ModelSource, Training
+from w2s_ray.config import Execution, FormName, ModelSource, ProbeTuning, Training
+from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
+from w2s_ray.learn.engines import EngineFactory, build_engine
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
 
+SUMMED_ROWS = 8192
+"""Rows that workers sum at once on their devices."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What a model without a head computes of a part's rows."""
+
+    values_ND: np.ndarray
+    """float32: the last hidden state of each row where the head would read it; of a pair, the first
+    text's minus the second's, as the head would compare them."""
+    parameters: int
+    """Weights of the model."""
+
 
 def activations(
-    rows: TokenRows | PairRows,
+    parts: Mapping[str, TokenRows | PairRows],
     *,
     source: ModelSource,
     training: Training,
     execution: Execution,
     form: FormName = "classes",
-) -> np.ndarray:
-    """The pretrained model's last hidden state of each row where its head would read it, fp32.
+    on_pass: Callable[[], None] = lambda: None,
+    engine: EngineFactory = build_engine,
+) -> Iterator[tuple[str, Activations]]:
+    """Each part with its activations, computed when it is requested, with the model loaded once.
 
-    Of a pair, the first text's minus the second's, as its head would compare them.
+    Every worker of a fit calls it alike and gets the same. `on_pass` is called before each forward
+    pass and may raise.
     """
-    import torch
+    probing = training.model_copy(update={"tuning": ProbeTuning(), "weight_decay_to": "zero"})
+    built = engine(probing, source=source, execution=execution, seed=0, form=form)
+    parameters = built.parameters - built.trained_parameters
+    try:
+        for part, rows in parts.items():
+            found_ND = _read(built, rows, batch=execution.evaluation_batch, on_pass=on_pass)
+            yield part, Activations(found_ND, parameters)
+    finally:
+        built.close()
 
-    from w2s_ray.learn.batches import layout
-    from w2s_ray.learn.engine import to_device
-    from w2s_ray.learn.forms.classes import TwoClass
-    from w2s_ray.learn.models import build_model
-    from w2s_ray.learn.padding import check_padding
 
-    on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
-    device = torch.device("cuda" if on_gpu else "cpu")
-    model = build_model(source, tuning=FullTuning(), seed=0, form=form).to(device)
-    assert isinstance(model, TwoClass)
-    check_padding(model, source=source, device=device)
-    found_ND: np.ndarray | None = None
-    mixed = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16")
-    with torch.no_grad(), mixed:
-        for micro in layout(rows.lengths, workers=1, micro_batch=execution.evaluation_batch)[0]:
-            input_ids_BL, lengths_B = rows.pad(micro.positions, model.pad_id)
-            inputs = (to_device(input_ids_BL, device), to_device(lengths_B, device))
-            found_BD = model.activations(*inputs).float().numpy(force=True)
-            if found_ND is None:
-                found_ND = np.zeros((len(rows), found_BD.shape[1]), dtype=np.float32)
-            found_ND[micro.positions] = found_BD
-    assert found_ND is not None, "there are no rows"
+def _read(
+    engine: Engine, rows: TokenRows | PairRows, *, batch: int, on_pass: Callable[[], None]
+) -> np.ndarray:
+    found_ND = np.zeros((len(rows), engine.model.width), dtype=np.float32)
+    if len(rows) == 0:
+        return found_ND
+    with torch.no_grad():
+        for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+            on_pass()
+            inputs = model_inputs(rows, micro.positions, engine)
+            found_BD = engine.activations(*inputs).numpy(force=True)
+            if micro.real:
+                found_ND[micro.positions] = found_BD
+        for start in range(0, len(rows), SUMMED_ROWS) if engine.workers > 1 else ():
+            own_BD = to_device(found_ND[start : start + SUMMED_ROWS], engine.device)
+            found_ND[start : start + SUMMED_ROWS] = engine.sum_over_workers(own_BD).numpy(
+                force=True
+            )
     return found_ND
-
-
-def cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """`make()`, or what an earlier call left at `path`; a reader never sees half a file."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (FileNotFoundError, EOFError, ValueError):
-        made = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, made)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return made

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.errors import InputError
+from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.kernels import prepare_for_gpu
@@ -53,8 +54,7 @@ class DeepSpeedEngine:
                 "execution.engine: torch"
             )
         on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
-        deepspeed = _deepspeed(on_gpu)
-        _join_group(on_gpu)
+        deepspeed = join_group(on_gpu)
         self.rank, self.workers = distributed.get_rank(), distributed.get_world_size()
         self.device = (
             torch.device("cuda", torch.cuda.current_device()) if on_gpu else (torch.device("cpu"))
@@ -103,6 +103,11 @@ class DeepSpeedEngine:
 
     def forward(self, *inputs: Any) -> Tensor:
         return self._engine(*inputs)
+
+    def activations(self, *inputs: Any) -> Tensor:
+        assert isinstance(self.model, TwoClass)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            return self.model.activations(*inputs).float()
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
         assert isinstance(self.model, LanguageModel)
@@ -235,13 +240,12 @@ def _checkpoints(engine: Any) -> Any:
     return TensorCheckpoints(engine)
 
 
-def _join_group(on_gpu: bool) -> None:
-    """Make DeepSpeed use the process group, after making one if there is none.
+def join_group(on_gpu: bool) -> Any:
+    """Make DeepSpeed use the process group, after making one if there is none; the module.
 
     A group made here lives as long as the process: DeepSpeed keeps references to it between fits.
     """
-    import deepspeed
-
+    deepspeed = _deepspeed(on_gpu)
     backend = "nccl" if on_gpu else "gloo"
     if not distributed.is_initialized():
         atexit.register(_leave_group)
@@ -253,6 +257,7 @@ def _join_group(on_gpu: bool) -> None:
     local = torch.cuda.current_device() if on_gpu else distributed.get_rank()
     os.environ.setdefault("LOCAL_RANK", str(local))  # DeepSpeed refuses to start without it
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    return deepspeed
 
 
 def _leave_group() -> None:

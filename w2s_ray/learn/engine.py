@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
-from w2s_ray.learn.rows import AnyRows
+from w2s_ray.learn.rows import ActivationRows, AnyRows
 from w2s_ray.learn.tokens import position_limit
 
 if TYPE_CHECKING:
@@ -43,8 +43,13 @@ class Engine(Protocol):
         """The model's output for `inputs` in fp32, with gradients unless they are turned off.
 
         Texts: input_ids_BL, lengths_B -> logits_BC. Pairs: the same of 2 B texts. Language models:
-        starts_B and the number of learned tokens too -> nll_B.
+        starts_B and the number of learned tokens too -> nll_B. Rows without their backbone:
+        activations_BD -> logits_BC.
         """
+        ...
+
+    def activations(self, *inputs: Any) -> Tensor:
+        """activations_BD in fp32, what the head of two classes reads of each row."""
         ...
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
@@ -112,6 +117,8 @@ BY_TOKENS = {"cuda"}
 
 def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any, ...]:
     """The rows at `picked` as the forward pass takes them: tensors on the engine's device."""
+    if isinstance(rows, ActivationRows):
+        return tuple(to_device(array, engine.device) for array in rows.pad(picked))
     input_ids_BL, *others = rows.pad(picked, engine.model.pad_id)
     multiple, width = PADDED_TO.get(engine.device.type, 1), input_ids_BL.shape[1]
     if width % multiple:

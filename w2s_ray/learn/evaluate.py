@@ -12,8 +12,7 @@ import torch
 
 from w2s_ray.learn.contract import Arrays
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
-from w2s_ray.learn.rows import PairRows
-from w2s_ray.learn.tokens import TokenRows
+from w2s_ray.learn.rows import ClassRows
 
 
 def not_finite(found: Arrays) -> float | None:
@@ -25,7 +24,7 @@ def not_finite(found: Arrays) -> float | None:
     return None
 
 
-def predict_margins(engine: Engine, rows: TokenRows | PairRows, *, batch: int) -> np.ndarray:
+def predict_margins(engine: Engine, rows: ClassRows, *, batch: int) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M].
 
     Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a

@@ -1,14 +1,14 @@
-"""Rows that are more than one text: pairs, and texts of which only some tokens are learned.
+"""Rows that are more than one text (pairs, texts of which some tokens are learned), or less.
 
 Owns how such rows are laid out for a model; like `TokenRows` they have lengths, and pad any of
 their rows into the arrays that the model's forward pass takes. Labels and batches are no part.
-Shapes: B rows, L tokens of the longest row, N rows in all.
+Shapes: B rows, L tokens of the longest row, N rows in all, D width of a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -107,4 +107,37 @@ class SpanRows:
         return (*self.tokens.pad(picked, pad_id), self.starts[picked])
 
 
-AnyRows = TokenRows | PairRows | SpanRows
+@dataclass(frozen=True)
+class ActivationRows:
+    """Rows as a frozen backbone's activations, which a head alone is trained on."""
+
+    activations_ND: np.ndarray
+    """float32 [N, D], one vector for each row."""
+    lengths: np.ndarray
+    """Tokens of each row, int64 [N]: batches and counts are as if the tokens were read."""
+    frozen_parameters: int
+    """Weights of the backbone."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return int(self.lengths.sum())
+
+    def take(self, indices: ArrayLike) -> ActivationRows:
+        """The rows at `indices`, in that order."""
+        picked = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self, activations_ND=self.activations_ND[picked], lengths=self.lengths[picked]
+        )
+
+    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray]:
+        """activations_BD; there is nothing to pad."""
+        return (self.activations_ND[np.asarray(indices, dtype=np.int64)],)
+
+
+AnyRows = TokenRows | PairRows | SpanRows | ActivationRows
+ClassRows = TokenRows | PairRows | ActivationRows
+"""Rows of two classes."""

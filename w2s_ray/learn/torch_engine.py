@@ -16,6 +16,7 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
+from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
@@ -42,14 +43,9 @@ class TorchEngine:
     ) -> None:
         on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
         self.device = torch.device("cuda" if on_gpu else "cpu")
-        self.model: FormModel = build_model(
-            source,
-            tuning=training.tuning,
-            seed=seed,
-            form=form,
-            activation_checkpointing=execution.activation_checkpointing,
-        ).to(self.device)
-        check_padding(self.model, source=source, device=self.device)
+        self.model: FormModel = self._loaded(
+            training, source=source, execution=execution, seed=seed, form=form
+        )
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
         self.parameters = sum(p.numel() for p in self.model.parameters())
@@ -75,6 +71,26 @@ class TorchEngine:
             else None
         )
 
+    def _loaded(
+        self,
+        training: Training,
+        *,
+        source: ModelSource,
+        execution: Execution,
+        seed: int,
+        form: FormName,
+    ) -> FormModel:
+        """The model on the engine's device."""
+        model = build_model(
+            source,
+            tuning=training.tuning,
+            seed=seed,
+            form=form,
+            activation_checkpointing=execution.activation_checkpointing,
+        ).to(self.device)
+        check_padding(model, source=source, device=self.device)
+        return model
+
     def expect(self, tokens: int) -> None:
         operations = training_flops(
             parameters=self.parameters,
@@ -90,6 +106,11 @@ class TorchEngine:
     def forward(self, *inputs: Any) -> Tensor:
         with self._precision():
             return self.model(*inputs)
+
+    def activations(self, *inputs: Any) -> Tensor:
+        assert isinstance(self.model, TwoClass)
+        with self._precision():
+            return self.model.activations(*inputs).float()
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
         assert isinstance(self.model, LanguageModel)

@@ -115,6 +115,20 @@ def cached_table(table: str) -> str:
     return f"catalog/derived/{checked_name(table)}.parquet"
 
 
+ACTIVATIONS = "catalog/activations"
+"""The folder of activations, which can be computed again."""
+
+
+def activations_about(of: str) -> str:
+    """The file by whose presence activations are there whole."""
+    return f"{ACTIVATIONS}/{checked_name(of)}/about.json"
+
+
+def activations_file(of: str, sha256: str) -> str:
+    """The file of activations with this content."""
+    return f"{ACTIVATIONS}/{checked_name(of)}/{checked_name(sha256)}.safetensors"
+
+
 def outcomes(names: Iterable[str]) -> list[str]:
     """A run's record and attempts among the names of its files; the last one is current."""
     names = set(names)

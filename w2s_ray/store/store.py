@@ -9,7 +9,8 @@
     work/FIT/...                    checkpoints of a running fit, removed when it ends
     work/claims/NAME.json           leases: the process that works on each run
     work/live/DRIVER.json           the state of a running driver; holds no results
-    catalog/                        copies and derived values, for speed; may be deleted any time
+    catalog/                        copies and derived values, for speed; may be deleted any time:
+                                    also the activations of frozen models
 
 Stored results are not updated in place, leftovers of a killed writer are never read, and nothing is
 ever unpickled. It runs no queries and no fits, and does not interpret recipes.
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.store import layout, marker, runs
+from w2s_ray.store.activations import ActivationFiles
 from w2s_ray.store.checksums import with_checksum
 from w2s_ray.store.damage import Damaged, none_if_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
@@ -119,6 +121,10 @@ class Store:
     @property
     def work(self) -> WorkFolders:
         return WorkFolders(self.files)
+
+    @property
+    def activations(self) -> ActivationFiles:
+        return ActivationFiles(self.files)
 
     @property
     def cache(self) -> TableCache:

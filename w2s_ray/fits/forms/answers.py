@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from w2s_ray.config import FitRecipe
 from w2s_ray.data.example import normal_answer
@@ -25,7 +26,9 @@ from w2s_ray.store import Store
 class Answers(FitForm):
     """Prompts and answers."""
 
-    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
+    def training_data(
+        self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
+    ) -> TrainingData:
         recipe, source = fit.recipe, fit.source
         most = recipe.training.answer_tokens
         labels = answers(recipe, rows, weak=weak_answers(store, recipe))

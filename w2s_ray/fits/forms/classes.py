@@ -1,9 +1,15 @@
-"""The form `classes` in a fit: tokens and class probabilities."""
+"""The form `classes` in a fit: tokens and class probabilities.
+
+A probe gets its frozen backbone's activations from the store instead of tokens.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from w2s_ray.config import FitRecipe
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
 from w2s_ray.fits.training_data import (
@@ -13,11 +19,16 @@ from w2s_ray.fits.training_data import (
     tokenized,
     weak_labels,
 )
+from w2s_ray.learn.contract import FitResult
 from w2s_ray.learn.forms.classes import ClassData
-from w2s_ray.learn.rows import PairRows
+from w2s_ray.learn.rows import ActivationRows, ClassRows, PairRows
 from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
+
+if TYPE_CHECKING:
+    from w2s_ray.fits.train_fit import Reporter
+    from w2s_ray.learn.activations import Activations
 
 
 class Classes(FitForm):
@@ -29,16 +40,24 @@ class Classes(FitForm):
         """The rows of a part as they are trained on and predicted."""
         return tokenized(fit, rows, part)
 
-    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
+    def training_data(
+        self, fit: PlannedFit, rows: SplitRows, store: Store, *, control: Reporter | None = None
+    ) -> TrainingData:
         recipe = fit.recipe
-        parts = {part: self.rows_of(fit, rows, part) for part in parts_of(recipe)}
-        train_on = parts[recipe.train_on]
+        tokens = {part: self.rows_of(fit, rows, part) for part in parts_of(recipe)}
+        activated = partial(pretrained_activations, store, fit, rows, control=control)
+        is_probe = recipe.training.tuning.kind == "probe"
+        found = activated(tokens) if is_probe else None
         labels = targets(
             recipe,
             rows,
             weak=weak_labels(store, recipe),
-            activate=lambda part, rows_N: pretrained_activations(fit, part, parts[part])[rows_N],
+            activate=lambda part, rows_N: (found or activated({part: tokens[part]}))[
+                part
+            ].values_ND[rows_N],
         )
+        parts = tokens if found is None else _activation_rows(found, tokens)
+        train_on = parts[recipe.train_on]
         whole = len(labels.rows_N) == len(train_on)
         data = self.data(
             train=train_on if whole else train_on.take(labels.rows_N),
@@ -48,3 +67,21 @@ class Classes(FitForm):
             predict={part: parts[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)
+
+    def train(self, recipe: FitRecipe, *, data: ClassData, **given: Any) -> FitResult:
+        if not isinstance(data.train, ActivationRows):
+            return super().train(recipe, data=data, **given)
+        from w2s_ray.learn import loop
+        from w2s_ray.learn.probe_engine import ProbeEngine
+
+        engine = partial(ProbeEngine, rows=data.train)
+        return loop.fit(recipe, data=data, engine=engine, **given)
+
+
+def _activation_rows(
+    found: Mapping[str, Activations], tokens: Mapping[str, TokenRows | PairRows]
+) -> dict[str, ClassRows]:
+    return {
+        part: ActivationRows(each.values_ND, tokens[part].lengths, each.parameters)
+        for part, each in found.items()
+    }

@@ -1,12 +1,12 @@
-"""The form `features` in a fit: features of images for a probe, made once per machine.
+"""The form `features` in a fit: features of images for a probe, computed once for all fits.
 
-Owns the source of features (a feature file, or a frozen model that reads the task's images) and
-their file cache, and the probabilities of several classes as weak labels.
+Owns the source of features (a feature file, or a frozen model that reads the task's images), and
+the probabilities of several classes as weak labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from w2s_ray.config import Execution, FitRecipe, Task
-from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.images import FEATURE_FILES, features_in, images_of
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
 from w2s_ray.fits.training_data import TrainingData, parts_of, stored_predictions
-from w2s_ray.identity import digest
 from w2s_ray.learn.contract import Control, FitResult, Observer
 from w2s_ray.learn.forms.features import FeatureData, fit_probe
 from w2s_ray.plan import PlannedFit
@@ -29,7 +27,9 @@ from w2s_ray.store import Store
 class Features(FitForm):
     """Features and several classes; a probe is trained without an engine and its checkpoints."""
 
-    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
+    def training_data(
+        self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
+    ) -> TrainingData:
         recipe = fit.recipe
         assert fit.execution.workers == 1, "the plan refuses sharded probes"
         found = {part: self.features_of(fit, rows, part, store) for part in parts_of(recipe)}
@@ -52,7 +52,7 @@ class Features(FitForm):
     def features_of(self, fit: PlannedFit, rows: SplitRows, part: str, store: Store) -> np.ndarray:
         """The features of a part's rows, float32 [N, D]."""
         task = Task.model_validate(store.splits.about(fit.recipe.split)["declaration"])
-        return features(fit, task, part, rows.ids[part], contents=rows.texts[part])
+        return features(store, fit, task, part, rows.ids[part], contents=rows.texts[part])
 
     def train(
         self,
@@ -70,7 +70,13 @@ class Features(FitForm):
 
 
 def features(
-    fit: PlannedFit, task: Task, part: str, ids: Sequence[str], *, contents: Sequence[str]
+    store: Store,
+    fit: PlannedFit,
+    task: Task,
+    part: str,
+    ids: Sequence[str],
+    *,
+    contents: Sequence[str],
 ) -> np.ndarray:
     """The features that `fit`'s model has of the rows `ids` of `task`, float32 [N, D].
 
@@ -81,23 +87,29 @@ def features(
     """
     import torch
 
-    from w2s_ray.learn.activations import cached
+    from w2s_ray.fits.stored_activations import stored_activations
+    from w2s_ray.learn.activations import Activations
     from w2s_ray.learn.vision import features_of
 
     location = Path(fit.source.location)
     if location.suffix in FEATURE_FILES:
         return features_in(location, ids)
     on_gpu = torch.cuda.is_available() and fit.execution.gpus_per_worker != 0
-    key = digest([fit.recipe.split, part, fit.recipe.model])
-    return cached(
-        cache_folder() / "features" / f"{key[:32]}.npy",
-        lambda: features_of(
-            images_of(task, ids, contents=contents),
-            source=fit.source,
-            on_gpu=on_gpu,
-            batch=fit.execution.evaluation_batch,
-        ),
-    )
+
+    def make(missing: list[str], _: Callable[[], None]) -> Iterator[tuple[str, Activations]]:
+        for each in missing:
+            made_ND = features_of(
+                images_of(task, ids, contents=contents),
+                source=fit.source,
+                on_gpu=on_gpu,
+                batch=fit.execution.evaluation_batch,
+            )
+            yield each, Activations(made_ND, parameters=0)
+
+    recipe = fit.recipe
+    what = {"split": recipe.split, "form": recipe.form, "model": recipe.model}
+    found = stored_activations(store, what, [part], make, execution=fit.execution)
+    return found[part].values_ND
 
 
 def weak_distributions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import Execution, FitRecipe, ModelSource
 from w2s_ray.fits.labels import SplitRows
@@ -18,13 +18,18 @@ from w2s_ray.learn.contract import Control, FitResult, Observer
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
+if TYPE_CHECKING:
+    from w2s_ray.fits.train_fit import Reporter
+
 
 class FitForm(ABC):
     """A form of task in a fit."""
 
     @abstractmethod
-    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
-        """What `fit` learns from and predicts.
+    def training_data(
+        self, fit: PlannedFit, rows: SplitRows, store: Store, *, control: Reporter | None = None
+    ) -> TrainingData:
+        """What `fit` learns from and predicts; `control` gets progress where that takes long.
 
         Raises:
             ValueError: a row that the supervisor did not label, or labels that the form can't have.

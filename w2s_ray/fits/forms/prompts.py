@@ -20,7 +20,9 @@ from w2s_ray.store import Store
 class Prompts(FitForm):
     """Questions, with examples from the training part as far as the labels may be seen."""
 
-    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
+    def training_data(
+        self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
+    ) -> TrainingData:
         recipe, prompt = fit.recipe, fit.recipe.prompt
         assert prompt is not None
         labels = targets(recipe, rows, weak=weak_labels(store, recipe))

@@ -7,6 +7,7 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SECOND, TEXT, SplitRows, slice_rows
@@ -21,7 +22,9 @@ from w2s_ray.store import Store
 class Text(FitForm):
     """Running text."""
 
-    def training_data(self, fit: PlannedFit, rows: SplitRows, store: Store) -> TrainingData:
+    def training_data(
+        self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
+    ) -> TrainingData:
         recipe = fit.recipe
         sliced = slice_rows(rows.groups[recipe.train_on], recipe.train_slice).tolist()
 

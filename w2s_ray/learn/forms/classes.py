@@ -24,8 +24,7 @@ from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, pr
 from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.losses import loss_sum
-from w2s_ray.learn.rows import PairRows
-from w2s_ray.learn.tokens import TokenRows
+from w2s_ray.learn.rows import ClassRows
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
 
@@ -83,6 +82,10 @@ class TwoClass(FormModel):
         """activations_BD, one vector for each row: of a text, its hidden state."""
         return self.pooled(input_ids_BL, lengths_B)
 
+    def logits(self, activations_BD: Tensor) -> Tensor:
+        """logits_BC in fp32, from what `activations` gave."""
+        return self.head(activations_BD)
+
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write the backbone, and the head as `head.safetensors`; a reader begins a new head."""
         from safetensors.torch import save_file
@@ -95,13 +98,13 @@ class TwoClass(FormModel):
 class ClassData(FormData):
     """Texts and labels of one fit. Labels are distributions over the two classes."""
 
-    train: TokenRows | PairRows
+    train: ClassRows
     train_targets_NC: np.ndarray
     """float32 [N, 2]; rows sum to 1."""
-    validation: TokenRows | PairRows
+    validation: ClassRows
     validation_targets_MC: np.ndarray
     """float32 [M, 2]; what early stopping looks at: weak labels for a student."""
-    predict: Mapping[str, TokenRows | PairRows] = field(default_factory=dict)
+    predict: Mapping[str, ClassRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.predict.get("validation", self.validation) is not self.validation:
@@ -127,9 +130,9 @@ class ClassData(FormData):
         lengths = self.train.lengths[rows]
         micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
         labels_BC = to_device(self.train_targets_NC[rows], engine.device)
-        inputs = [
+        passes = [
             (
-                *model_inputs(self.train, rows[micro.positions], engine),
+                model_inputs(self.train, rows[micro.positions], engine),
                 to_device(micro.positions, engine.device),
             )
             for micro in micros
@@ -139,16 +142,16 @@ class ClassData(FormData):
         if loss.needs_whole_batch:
             p1_B = torch.zeros(len(lengths), device=engine.device)
             with torch.set_grad_enabled(len(micros) == 1):
-                for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
-                    logits = engine.forward(input_ids_BL, lengths_B)
+                for micro, (inputs, at_B) in zip(micros, passes, strict=True):
+                    logits = engine.forward(*inputs)
                     if micro.real:
                         p1_B[at_B] = class_1_probability(logits.detach())
             p1_B = engine.sum_over_workers(p1_B)
             statistic = loss.statistic(_with_earlier(p1_B, recent, loss.window_size), labels_BC)
         total: Tensor | None = None
-        for micro, (input_ids_BL, lengths_B, at_B) in zip(micros, inputs, strict=True):
+        for micro, (inputs, at_B) in zip(micros, passes, strict=True):
             if logits is None or len(micros) > 1:
-                logits = engine.forward(input_ids_BL, lengths_B)
+                logits = engine.forward(*inputs)
             part = loss_sum(
                 loss,
                 logits,
@@ -182,7 +185,7 @@ def _with_earlier(p1_B: Tensor, recent: list[float], remembers: int) -> Tensor:
     return p1_W
 
 
-def _check(part: str, rows: TokenRows | PairRows, targets: np.ndarray) -> None:
+def _check(part: str, rows: ClassRows, targets: np.ndarray) -> None:
     if targets.shape != (len(rows), 2):
         raise ValueError(
             f"{part} has {len(rows)} rows, but targets of shape {targets.shape}; "

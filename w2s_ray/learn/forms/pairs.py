@@ -26,13 +26,23 @@ class Pairwise(TwoClass):
     def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """logits_BC in fp32."""
         first_B1, second_B1 = self.head(self.pooled(input_ids_BL, lengths_B)).chunk(2)
-        difference_B1 = first_B1 - second_B1
-        return torch.cat([torch.zeros_like(difference_B1), difference_B1], dim=1)
+        return _compared(first_B1 - second_B1)
 
     def activations(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """activations_BD: the first text's hidden state minus the second's."""
         first_BD, second_BD = self.pooled(input_ids_BL, lengths_B).chunk(2)
         return first_BD - second_BD
+
+    def logits(self, activations_BD: Tensor) -> Tensor:
+        """logits_BC in fp32; the head has no bias, so that of a difference it gives the
+        difference.
+        """
+        return _compared(self.head(activations_BD))
+
+
+def _compared(difference_B1: Tensor) -> Tensor:
+    """logits_BC of the first text's number minus the second's."""
+    return torch.cat([torch.zeros_like(difference_B1), difference_B1], dim=1)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ prices or the plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.tuning import ProbeTuning
@@ -33,6 +33,9 @@ class FitEstimate:
     """Peak memory of each device."""
     length_source: LengthSource
     """Source of the lengths of the training rows."""
+    stored: Mapping[Part, float] = field(default_factory=dict)
+    """Part -> FLOPs of the pass that computes a probe's activations of it, which all fits of the
+    store share; not in `flops`."""
 
 
 def estimate_fit(
@@ -75,8 +78,15 @@ def estimate_fit(
         evaluation += (evaluations - 1) / 2 * predicted("test")
     labelled: list[Part] = [p for p in recipe.predicts if p not in ("validation", "test")]
     texts_read = [rows, *(lengths(part) for part in ("validation", *recipe.predicts))]
+    flops = Flops(forward, backward, evaluation, sum(map(predicted, labelled)))
+    stored: dict[Part, float] = {}
+    if training.tuning.kind == "probe":
+        parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
+        flops = Flops(forward=backward, backward=backward)  # the head and its weights' gradient
+        stored = {part: predicted(part) for part in parts}
     return FitEstimate(
-        flops=Flops(forward, backward, evaluation, sum(map(predicted, labelled))),
+        flops=flops,
+        stored=stored,
         tokens=rows.tokens * training.epochs * texts,
         parameters=all_parameters(model, training.tuning),
         trained_parameters=trained_parameters(model, training.tuning),

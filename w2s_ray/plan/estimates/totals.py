@@ -132,6 +132,10 @@ class _Runs:
     execution: Execution
     count: int
     done: int
+    passes: float = 0.0
+    """Operations of the passes over frozen models that it is the first run of the plan to need."""
+    passes_left: float = 0.0
+    """Those of them whose activations no run that is done has left in the store."""
 
 
 _Estimated = tuple[_Runs, FitEstimate | str]
@@ -185,10 +189,13 @@ def estimate_plan(
     """
     estimator = Estimator(sizes)
     groups: dict[tuple[str, str, Execution, str], list[_Estimated]] = {}
-    for runs in _runs(plan, done):
+    estimated = [
+        (runs, estimator.fit(runs.recipe, runs.source, runs.execution))
+        for runs in _runs(plan, done)
+    ]
+    for runs, estimate in _with_passes(estimated):
         precision = runs.recipe.training.precision
         key = (runs.role, runs.source.name, runs.execution, precision)
-        estimate = estimator.fit(runs.recipe, runs.source, runs.execution)
         groups.setdefault(key, []).append((runs, estimate))
     length_sources: Counter[LengthSource] = Counter()
     for members in groups.values():
@@ -201,14 +208,32 @@ def estimate_plan(
     )
 
 
+def _with_passes(estimated: list[_Estimated]) -> Iterator[_Estimated]:
+    """The runs, each with the passes over frozen models that no run before it needs."""
+
+    def passes(runs: _Runs, estimate: FitEstimate | str) -> dict[tuple[object, ...], float]:
+        recipe, training = runs.recipe, runs.recipe.training
+        key = (recipe.split, recipe.form, recipe.model, training.max_tokens, training.precision)
+        stored = {} if isinstance(estimate, str) else estimate.stored
+        return {(*key, part): flops for part, flops in stored.items()}
+
+    done = {key for runs, estimate in estimated if runs.done for key in passes(runs, estimate)}
+    seen: set[tuple[object, ...]] = set()
+    for runs, estimate in estimated:
+        new = {key: f for key, f in passes(runs, estimate).items() if key not in seen}
+        seen |= new.keys()
+        left = sum(flops for key, flops in new.items() if key not in done)
+        yield replace(runs, passes=sum(new.values()), passes_left=left), estimate
+
+
 def _group(members: list[_Estimated], *, sizes: InputSizes, device: Device | None) -> GroupEstimate:
     first = members[0][0]
     estimated = [(runs, fit) for runs, fit in members if not isinstance(fit, str)]
     reasons = [fit for _, fit in members if isinstance(fit, str)]
     flops, flops_left, tokens = Flops(), 0.0, 0.0
     for runs, fit in estimated:
-        flops += fit.flops.times(runs.count)
-        flops_left += fit.flops.total * (runs.count - runs.done)
+        flops += fit.flops.times(runs.count) + Flops(evaluation=runs.passes)
+        flops_left += fit.flops.total * (runs.count - runs.done) + runs.passes_left
         tokens += fit.tokens * runs.count
     largest = max(estimated, key=lambda member: member[1].memory.total, default=None)
     group = GroupEstimate(

@@ -1,0 +1,88 @@
+"""The engine of a linear probe: the head alone, trained on a frozen backbone's activations.
+
+Owns what differs from the torch engine: no backbone is loaded, and each worker of a group holds the
+whole head and adds its rows' gradient to the others'. Activations are computed in `activations`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from w2s_ray.config import Execution, FormName, ModelSource, ProbeTuning, Training
+from w2s_ray.errors import InputError
+from w2s_ray.learn.forms import MODELS
+from w2s_ray.learn.forms.classes import TwoClass
+from w2s_ray.learn.forms.model import FormModel
+from w2s_ray.learn.group import Group
+from w2s_ray.learn.models import build_model
+from w2s_ray.learn.rows import ActivationRows
+from w2s_ray.learn.torch_engine import STATE, TorchEngine
+
+
+class ProbeEngine(TorchEngine):
+    """`Engine` for rows that are activations (`ActivationRows`)."""
+
+    def __init__(
+        self,
+        training: Training,
+        *,
+        source: ModelSource,
+        execution: Execution,
+        seed: int,
+        form: FormName = "classes",
+        rows: ActivationRows,
+    ) -> None:
+        """`rows` are any rows that it will get; they give the backbone's sizes."""
+        self._width = rows.activations_ND.shape[1]
+        self._group = Group.of(execution)
+        self.rank, self.workers = self._group.rank, self._group.workers
+        self._source, self._seed, self._form = source, seed, form
+        super().__init__(training, source=source, execution=execution, seed=seed, form=form)
+        self.parameters += rows.frozen_parameters
+
+    def _loaded(self, training: Training, *, form: FormName, **_: Any) -> FormModel:
+        return MODELS[form](None, width=self._width, causal=True, pad_id=0).to(self.device)
+
+    def forward(self, *inputs: Any) -> Tensor:
+        assert isinstance(self.model, TwoClass)
+        return self.model.logits(*inputs)
+
+    def expect(self, tokens: int) -> None:
+        pass
+
+    def step(self, lr: float) -> None:
+        for parameter in self._list:
+            assert parameter.grad is not None
+            self._group.sum(parameter.grad)
+        super().step(lr)
+
+    def sum_over_workers(self, values: Tensor) -> Tensor:
+        return self._group.sum(values)
+
+    def agree(self, decision: int) -> int:
+        return self._group.agree(decision)
+
+    def save(self, folder: Path) -> None:
+        if self.rank == 0:
+            super().save(folder)
+
+    def load(self, folder: Path) -> None:
+        if not (folder / STATE).exists():
+            raise InputError(
+                f"{folder} holds no state of a probe that is trained on activations; it is of an "
+                "earlier version: delete it"
+            )
+        super().load(folder)
+
+    def export(self, folder: Path) -> None:
+        """Write the backbone as it was loaded from, with the trained head beside it."""
+        if self.rank == 0:
+            whole = build_model(
+                self._source, tuning=ProbeTuning(), seed=self._seed, form=self._form
+            )
+            whole.load_state_dict(self.model.state_dict(), strict=False)
+            whole.export(whole.state_dict(), folder)
+        self._group.wait()
