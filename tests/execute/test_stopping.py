@@ -147,7 +147,7 @@ def test_a_driver_that_does_not_end_in_time_is_named(tmp_path: Path, monkeypatch
     assert line.startswith(
         f"error: stop requested, and not ended in time: process {os.getpid()} on"
     )
-    assert "wait and give the command again" in line
+    assert "wait and run the command again" in line
 
 
 def test_cancel_without_a_driver_is_an_error(tmp_path: Path):
