@@ -20,11 +20,17 @@ SEARCH = "search: {trials: 6, scheduler: asha, grace_evaluations: 1, concurrent_
 
 
 def make_model(
-    folder: Path, *, width: int = 16, layers: int = 1, seed: int = 0, eos: bool = False
+    folder: Path,
+    *,
+    width: int = 16,
+    layers: int = 1,
+    seed: int = 0,
+    eos: bool = False,
+    tied: bool = True,
 ) -> Path:
     """A GPT-2-shaped model with random weights and a word-level tokenizer, as a local folder.
 
-    With `eos` its tokenizer has a token that ends a text.
+    With `eos` its tokenizer has a token that ends a text; `tied`: its head is its embedding.
     """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -48,6 +54,7 @@ def make_model(
         n_head=2,
         bos_token_id=None,
         eos_token_id=None,
+        tie_word_embeddings=tied,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)

@@ -13,9 +13,11 @@ from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import Execution, FitRecipe
 from w2s_ray.errors import InputError
+from w2s_ray.learn import vocabulary_head
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.loop import fit
+from w2s_ray.learn.vocabulary_head import CHUNK
 
 
 class SharedFolder(FolderCheckpoints):
@@ -83,7 +85,8 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
     if form == "classes":
         model = job.get("model", "gpt2")
         return recipe, {"data": data_of(), "source": source_of(folder / model, model)}
-    source = source_of(folder / "lm", "lm")
+    model = job.get("model", "lm")
+    source = source_of(folder / model, model)
     data = pair_data() if form == "pairs" else answer_data(source, rows=64)
     return recipe, {"data": data, "source": source}
 
@@ -91,6 +94,7 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
 def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     """One fit, killed and resumed if the job says so."""
     recipe, given = settled(folder, job)
+    vocabulary_head.CHUNK = job.get("chunk", CHUNK)
     given |= {
         "execution": Execution(
             engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]
@@ -104,7 +108,7 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
             fit(recipe, observer=Recorder(job["kill_at"]), **given)
         except KeyboardInterrupt:
             assert given["checkpoints"].latest() is not None
-    if "model" in job:
+    if job["name"].startswith("refused"):
         try:
             fit(recipe, observer=Recorder(), **given)
         except InputError as error:
