@@ -11,13 +11,12 @@ import numpy as np
 
 from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import Asking, Recorder, data_of, recipe_of, source_of
-from w2s_ray.config import Execution, FitRecipe
+from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe
 from w2s_ray.errors import InputError
 from w2s_ray.learn import vocabulary_head
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.loop import fit
-from w2s_ray.learn.vocabulary_head import CHUNK
 
 
 class SharedFolder(FolderCheckpoints):
@@ -94,7 +93,7 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
 def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     """One fit, killed and resumed if the job says so."""
     recipe, given = settled(folder, job)
-    vocabulary_head.CHUNK = job.get("chunk", CHUNK)
+    vocabulary_head.LOGITS_AT_ONCE = job.get("chunk", LOGITS_AT_ONCE)
     given |= {
         "execution": Execution(
             engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]

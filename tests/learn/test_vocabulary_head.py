@@ -87,7 +87,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("chunk", [2**27, 4 * V + 3], ids=["one", "many"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_losses_and_gradients_are_those_of_the_whole_logits(name, chunk, monkeypatch):
-    monkeypatch.setattr(vocabulary_head, "CHUNK", chunk)
+    monkeypatch.setattr(vocabulary_head, "LOGITS_AT_ONCE", chunk)
     model = built(name)
     assert model.parts is not None
     assert (model.parts.after is not None) == (name in ("capped", "scaled", "divided"))
@@ -109,7 +109,7 @@ def test_losses_and_gradients_are_those_of_the_whole_logits(name, chunk, monkeyp
 
 
 def test_no_tensor_is_larger_than_a_chunk_of_logits(monkeypatch):
-    monkeypatch.setattr(vocabulary_head, "CHUNK", 4 * V)
+    monkeypatch.setattr(vocabulary_head, "LOGITS_AT_ONCE", 4 * V)
     model, inputs = built("not tied"), rows()
     with Largest() as seen:
         model(*inputs).sum().backward()
@@ -124,7 +124,7 @@ def test_no_tensor_is_larger_than_a_chunk_of_logits(monkeypatch):
 
 
 def test_under_autocast_losses_are_as_near_as_the_whole_logits_are(monkeypatch):
-    monkeypatch.setattr(vocabulary_head, "CHUNK", 4 * V)
+    monkeypatch.setattr(vocabulary_head, "LOGITS_AT_ONCE", 4 * V)
     model = built("tied")
     exact = plain(model)
     with torch.autocast("cpu", torch.bfloat16):
@@ -138,7 +138,7 @@ def test_under_autocast_losses_are_as_near_as_the_whole_logits_are(monkeypatch):
 
 
 def test_an_adapter_on_the_head_is_trained(monkeypatch):
-    monkeypatch.setattr(vocabulary_head, "CHUNK", 4 * V)
+    monkeypatch.setattr(vocabulary_head, "LOGITS_AT_ONCE", 4 * V)
     model = built("not tied", LoraTuning(rank=2, targets=("lm_head", "q_proj")))
     expected = plain(model)
     wanted = gradients(model, expected)

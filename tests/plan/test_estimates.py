@@ -34,7 +34,8 @@ from w2s_ray.plan.estimates import (
     memory,
     smallest,
 )
-from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
+from w2s_ray.plan.estimates.activations import saved_per_token
+from w2s_ray.plan.estimates.memory import RESERVE, Memory
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
@@ -332,7 +333,7 @@ def test_the_smallest_stage_that_fits_is_named():
     assert [least(gb) for gb in (500, 120, 80, 8)] == [
         "1 device",
         "ZeRO-1 x 4",
-        "ZeRO-2 x 8",
+        "ZeRO-3 x 4",
         "none",
     ]
     assert least(80, **lora) == "ZeRO-3 x 2"

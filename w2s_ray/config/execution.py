@@ -13,6 +13,9 @@ from pydantic import Field, model_validator
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
+LOGITS_AT_ONCE = 2**27
+"""Logits over a vocabulary that a fit makes at once, at most: 512 MiB in fp32."""
+
 
 class Execution(Frozen):
     """How a fit runs. It is recorded with the result and is not part of the run's id."""
@@ -59,6 +62,11 @@ class Execution(Frozen):
     stall_s: float | None = Field(default=1800.0, gt=0, le=1e8)
     """A fit without progress for so many seconds is ended and retried; null = never. Loading a
     model, an evaluation and a checkpoint must each take less."""
+
+    def rows_at_once(self, batch_size: int) -> int:
+        """Rows of a forward pass of training, on each worker."""
+        whole = -(-batch_size // self.workers)
+        return whole if self.micro_batch is None else min(self.micro_batch, whole)
 
     @model_validator(mode="after")
     def _consistent(self) -> Execution:

@@ -65,6 +65,8 @@ class Architecture:
     """Whether the MLP multiplies two maps of its input."""
     attention: int
     """Features over which attention is computed: heads times their width."""
+    heads: int
+    """Of queries."""
     attended: int
     """Features of attention's inputs and output as they lie in memory."""
     by_head: bool

@@ -288,7 +288,7 @@ def _settings(
     training: Training, execution: Execution, workers: int, on_gpu: bool
 ) -> dict[str, Any]:
     """DeepSpeed's configuration. Batch sizes in it only describe; the loop marks the boundaries."""
-    micro = execution.micro_batch or -(-training.batch_size // workers)
+    micro = execution.rows_at_once(training.batch_size)
     accumulation = -(-training.batch_size // (micro * workers))
     zero: dict[str, Any] = {
         "stage": execution.zero_stage,

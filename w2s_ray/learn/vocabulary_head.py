@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 2**27
-"""Logits that are made at once, at most: 512 MiB in fp32."""
+from w2s_ray.config import LOGITS_AT_ONCE
+
 _PROBED = 3
 """Features of the values that find out what comes after the head; no model is so narrow."""
 
@@ -86,7 +86,7 @@ def _with_losses(
     def forward(hidden: Tensor, targets_N: Tensor | None = None) -> Tensor:
         if targets_N is None:
             return plain(hidden)
-        rows = max(1, CHUNK // vocabulary)
+        rows = max(1, LOGITS_AT_ONCE // vocabulary)
         chunks = list(zip(hidden.split(rows), targets_N.split(rows), strict=True))
         if len(chunks) == 1 or not torch.is_grad_enabled():
             return torch.cat([losses(*chunk) for chunk in chunks])

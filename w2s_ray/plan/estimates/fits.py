@@ -8,13 +8,18 @@ prices and no plan.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import How, Lengths
-from w2s_ray.plan.estimates.memory import Memory, all_parameters, memory, trained_parameters
+from w2s_ray.plan.estimates.memory import (
+    Memory,
+    all_parameters,
+    fit_memory,
+    trained_parameters,
+)
 from w2s_ray.plan.estimates.work import Flops, Padded, backward_flops, forward_flops, padded
 
 
@@ -79,13 +84,10 @@ def estimate_fit(
     return FitEstimate(
         flops=Flops(forward, backward, evaluation, sum(map(predicted, labelled))),
         tokens=rows.tokens * training.epochs * texts,
-        parameters=all_parameters(model, training.tuning),
-        trained_parameters=trained_parameters(model, training.tuning),
-        memory=memory(
-            model,
-            training=training,
-            execution=execution,
-            longest=max(found.at(1.0) for found in texts_read),
+        parameters=all_parameters(model, training.tuning, form=recipe.form),
+        trained_parameters=trained_parameters(model, training.tuning, form=recipe.form),
+        memory=fit_memory(
+            recipe, execution, model=model, longest=max(found.at(1.0) for found in texts_read)
         ),
         how=rows.how,
     )
@@ -121,11 +123,7 @@ def _asked(
         tokens=0.0,
         parameters=model.parameters,
         trained_parameters=0,
-        memory=replace(
-            memory(model, training=training, execution=execution, longest=longest),
-            gradients=0.0,
-            optimizer=0.0,
-        ),
+        memory=fit_memory(recipe, execution, model=model, longest=longest),
         how=lengths("validation").how,
     )
 
@@ -133,7 +131,7 @@ def _asked(
 def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Padded:
     """One epoch, as `learn/batches` cuts it into micro-batches of similar length."""
     training, workers = recipe.training, execution.workers
-    micro = execution.micro_batch or -(-training.batch_size // workers)
+    micro = execution.rows_at_once(training.batch_size)
     rounds = -(-training.batch_size // (workers * micro))
     together = training.batch_size / (workers * rounds)
     drawn = training.batch_size * training.bucket_batches
@@ -143,5 +141,5 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
 def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:
     """Whether the loss needs a first pass over a batch of several micro-batches."""
     batch, workers = recipe.training.batch_size, execution.workers
-    several = (execution.micro_batch or batch) * workers < batch
+    several = execution.rows_at_once(batch) * workers < batch
     return several and recipe.loss.needs_whole_batch

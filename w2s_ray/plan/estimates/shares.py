@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.config.accelerators import accelerators_called
 from w2s_ray.data.shapes import Shapes
-from w2s_ray.plan.estimates.memory import memory
+from w2s_ray.plan.estimates.memory import fit_memory
 from w2s_ray.plan.estimates.placing import gpu_fraction
 from w2s_ray.plan.graph import Plan, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
@@ -104,12 +104,8 @@ def share(
         return Share(1.0, model)
     if changed:
         return Share(1.0, f"its search changes {changed[0]}, and with it what a trial needs")
-    needs = memory(
-        model,
-        training=recipe.training,
-        execution=execution,
-        longest=_longest(recipe, source, shapes, most=model.longest),
-    )
+    longest = _longest(recipe, source, shapes, most=model.longest)
+    needs = fit_memory(recipe, execution, model=model, longest=longest)
     room = min(_memories(execution, nodes))
     fraction = gpu_fraction(needs, room)
     if fraction is None:
