@@ -113,7 +113,7 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
             engine=engine,
             step=step,
             total_steps=2,
-            micro_batch=execution.micro_batch or rows.BATCH,
+            micro_batch=execution.rows_at_once(rows.BATCH),
         )
     trained = measure.memory_figures(options.device)
     if isinstance(data, TextData):

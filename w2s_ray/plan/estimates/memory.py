@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from w2s_ray.config import FORMS, Execution, FitRecipe, FormName, FullTuning, Training
+from w2s_ray.config import FORMS, GPU_CONTEXT, Execution, FitRecipe, FormName, FullTuning, Training
 from w2s_ray.config.tuning import Tuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.activations import Activations
 from w2s_ray.plan.estimates.work import adapted
 
 GIB = 2**30
-CONTEXT = GIB // 2
-"""A process's own on a GPU, which no allocator counts: an allowance, not measured."""
-RESERVE = CONTEXT + GIB
-"""The same with room for fragmentation and what isn't counted: an allowance, not measured."""
+RESERVE = GPU_CONTEXT + GIB
+"""For a process's context, fragmentation and what isn't counted: an allowance, not measured."""
 LIVE = 1_000_000_000
 """Weights that ZeRO-3 keeps gathered at most: DeepSpeed's default."""
 BUCKET = 50_000_000

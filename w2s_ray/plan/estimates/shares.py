@@ -1,33 +1,39 @@
-"""`gpus_per_worker: auto`: the share of a GPU that each fit of a plan gets, by its memory.
+"""The share of a GPU and the micro-batch that each fit of a plan gets, by its memory.
 
 Owns the way from a plan with `auto` in it to one with numbers, on given nodes. A share is safe on
-every GPU that the fit may get. Where memory can't be told, a fit gets a whole GPU and the reason is
-said; where the GPU isn't known, that is refused. Functions of values: it places nothing.
+every GPU that the fit may get. Where memory can't be estimated, a fit gets a whole GPU, with the
+reason; a GPU of unknown memory is an error for `gpus_per_worker: auto`. Functions of values: it
+places nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.config.accelerators import accelerators_called
+from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.shapes import Shapes
 from w2s_ray.plan.estimates.memory import fit_memory
-from w2s_ray.plan.estimates.placing import gpu_fraction
+from w2s_ray.plan.estimates.placing import fits, gpu_fraction
 from w2s_ray.plan.graph import Plan, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
 
 CHANGES_MEMORY = tuple(
     f"training.{name}"
-    for name in ("tuning", "batch_size", "max_tokens", "precision", "answer_tokens")
+    for name in (
+        *("tuning", "batch_size", "max_tokens", "precision", "answer_tokens"),
+        "weight_decay_to",
+    )
 )
 """Settings on which memory depends; a search of one of them has no one share."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker gets."""
+    """The share of one worker."""
 
     gpus: float
     why: str = ""
@@ -35,16 +41,20 @@ class Share:
 
 
 def settled(plan: Plan, shapes: Shapes, nodes: Nodes) -> Plan:
-    """`plan` with every `auto` settled for `nodes`.
+    """`plan` with every share and micro-batch that memory decides settled for `nodes`.
 
     Raises:
         ResourceError: GPUs of `nodes` whose memory isn't known.
     """
 
     def of(recipe: FitRecipe, source: ModelSource, execution: Execution, keys: Iterable[str] = ()):
-        if execution.gpus_per_worker != "auto":
+        given = {"shapes": shapes, "nodes": nodes, "searched": tuple(keys)}
+        if execution.micro_batch == "auto":
+            rows = fitting_rows(recipe, source, execution, **given)
+            execution = execution.model_copy(update={"micro_batch": rows})
+        if not _by_memory(execution, nodes):
             return execution
-        found = share(recipe, source, execution, shapes=shapes, nodes=nodes, searched=keys)
+        found = share(recipe, source, execution, **given)
         return execution.model_copy(update={"gpus_per_worker": found.gpus})
 
     def of_study(study: PlannedStudy) -> PlannedStudy:
@@ -71,10 +81,10 @@ def settled(plan: Plan, shapes: Shapes, nodes: Nodes) -> Plan:
 
 
 def whole_gpus(plan: Plan, shapes: Shapes, nodes: Nodes) -> dict[str, str]:
-    """Model -> why its fits get a whole GPU each although they ask for `auto`."""
+    """Model -> why its fits get a whole GPU each although memory may decide."""
     found: dict[str, str] = {}
     for fit in plan.fits.values():
-        if fit.execution.gpus_per_worker == "auto":
+        if _by_memory(fit.execution, nodes):
             got = share(fit.recipe, fit.source, fit.execution, shapes=shapes, nodes=nodes)
             if got.why:
                 found[fit.source.name] = got.why
@@ -91,26 +101,95 @@ def share(
     searched: Iterable[str] = (),
 ) -> Share:
     """The share of a GPU that a fit gets on `nodes`; `searched` are settings that trials change."""
-    if not nodes.total("GPU") and execution.accelerator_type is None:
+    if not _has_gpus(execution, nodes):
         return Share(0.0)
     if execution.workers > 1:
         return Share(1.0)
-    model = shapes.model(source)
-    changed = [key for key in searched if key.startswith(CHANGES_MEMORY)]
-    not_estimated = FORMS[recipe.form].not_estimated
-    if not_estimated is not None:
-        return Share(1.0, not_estimated)
+    model = _estimated(recipe, source, shapes=shapes, searched=searched)
     if isinstance(model, str):
         return Share(1.0, model)
-    if changed:
-        return Share(1.0, f"its search changes {changed[0]}, and with it what a trial needs")
+    room = _room(execution, nodes)
+    if isinstance(room, str):
+        return Share(1.0, room)
     longest = _longest(recipe, source, shapes, most=model.longest)
-    needs = fit_memory(recipe, execution, model=model, longest=longest)
-    room = min(_memories(execution, nodes))
-    fraction = gpu_fraction(needs, room)
+    fraction = gpu_fraction(fit_memory(recipe, execution, model=model, longest=longest), room)
     if fraction is None:
         return Share(1.0, "by the estimate it needs more than one GPU has")
     return Share(fraction)
+
+
+def fitting_rows(
+    recipe: FitRecipe,
+    source: ModelSource,
+    execution: Execution,
+    *,
+    shapes: Shapes,
+    nodes: Nodes,
+    searched: Iterable[str] = (),
+) -> int | Literal["auto"]:
+    """The largest micro-batch of equal ones with which a fit has room on its GPU or share of one.
+
+    `auto` where that can't be estimated: as many rows as there are, fewer once memory runs out.
+    """
+    model = _estimated(recipe, source, shapes=shapes, searched=searched)
+    if not _has_gpus(execution, nodes) or isinstance(model, str):
+        return "auto"
+    room = _room(execution, nodes)
+    if isinstance(room, str):
+        return "auto"
+    given = execution.gpus_per_worker
+    if isinstance(given, float | int):
+        room *= min(1.0, given)
+    longest = _longest(recipe, source, shapes, most=model.longest)
+    whole = execution.rows_at_once(recipe.training.batch_size)
+    for rows in dict.fromkeys(-(-whole // passes) for passes in range(1, whole + 1)):
+        tried = execution.model_copy(update={"micro_batch": rows})
+        if fits(fit_memory(recipe, tried, model=model, longest=longest), room):
+            return rows
+    return "auto"
+
+
+def _by_memory(execution: Execution, nodes: Nodes) -> bool:
+    """Whether memory decides a fit's share: nothing is left to decide without a GPU, or for a group
+    of workers, unless `auto` was written.
+    """
+    if execution.gpus_per_worker is None:
+        return execution.workers == 1 and _has_gpus(execution, nodes)
+    return execution.gpus_per_worker == "auto"
+
+
+def _has_gpus(execution: Execution, nodes: Nodes) -> bool:
+    if execution.gpus_per_worker == 0:
+        return False
+    return nodes.total("GPU") > 0 or execution.accelerator_type is not None
+
+
+def _estimated(
+    recipe: FitRecipe, source: ModelSource, *, shapes: Shapes, searched: Iterable[str]
+) -> Architecture | str:
+    """The shape of a fit's model, or why its memory isn't estimated."""
+    not_estimated = FORMS[recipe.form].not_estimated
+    if not_estimated is not None:
+        return not_estimated
+    changed = [key for key in searched if key.startswith(CHANGES_MEMORY)]
+    model = shapes.model(source)
+    if changed and not isinstance(model, str):
+        return f"its search changes {changed[0]}, and with it what a trial needs"
+    return model
+
+
+def _room(execution: Execution, nodes: Nodes) -> float | str:
+    """Bytes of the smallest GPU that a fit may get, or why they aren't known.
+
+    Raises:
+        ResourceError: they aren't known, and `gpus_per_worker` is auto.
+    """
+    try:
+        return min(_memories(execution, nodes))
+    except ResourceError:
+        if execution.gpus_per_worker == "auto":
+            raise
+        return "the memory of the GPUs isn't known"
 
 
 def _longest(recipe: FitRecipe, source: ModelSource, shapes: Shapes, *, most: int | None) -> float:
