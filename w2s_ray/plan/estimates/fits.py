@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from w2s_ray.config import FORMS, Execution, FitRecipe, Part, Prompt
+from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import How, Lengths
@@ -61,9 +61,9 @@ def estimate_fit(
     )
     if _passes_twice(recipe, execution):
         forward *= 2
-    if FORMS[recipe.form].is_language:  # the language model's head, over every token
-        head = 2.0 * model.vocabulary * model.pooled * trained.tokens
-        forward, backward = forward + head, backward + 2 * head
+    if FORMS[recipe.form].is_language:
+        head, again = _vocabulary_flops(recipe, execution, model=model, trained=trained)
+        forward, backward = forward + head + again, backward + 2 * head
 
     def predicted(part: Part) -> float:
         batch = execution.evaluation_batch
@@ -136,6 +136,18 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     together = training.batch_size / (workers * rounds)
     drawn = training.batch_size * training.bucket_batches
     return padded(rows, together=max(1, round(together)), sorted_rows=drawn)
+
+
+def _vocabulary_flops(
+    recipe: FitRecipe, execution: Execution, *, model: Architecture, trained: Padded
+) -> tuple[float, float]:
+    """Products with the head over the vocabulary, of the learned tokens, and those made again."""
+    training, tokens = recipe.training, trained.tokens
+    if FORMS[recipe.form].is_completed:
+        tokens = min(tokens, trained.rows * training.answer_tokens)
+    head = 2.0 * model.vocabulary * model.pooled * tokens
+    at_once = execution.rows_at_once(training.batch_size) * tokens / max(1.0, trained.rows)
+    return head, head if at_once * model.vocabulary > LOGITS_AT_ONCE else 0.0
 
 
 def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:
