@@ -197,7 +197,7 @@ def measured_memory(rows: Rows, recipe: FitRecipe, execution: Execution) -> int:
     training = recipe.training
     engine = TorchEngine(training, source=rows.source, execution=execution, seed=0)
     read = rows.tokens["student_half"]
-    longest = np.argsort(read.lengths)[-(execution.micro_batch or training.batch_size) :]
+    longest = np.argsort(read.lengths)[-execution.rows_at_once(training.batch_size) :]
     ids_BL, lengths_B = read.pad(longest)
     with LiveBytes(engine.model.parameters()) as live:
         for _ in range(2):

@@ -20,18 +20,26 @@ SEARCH = "search: {trials: 6, scheduler: asha, grace_evaluations: 1, concurrent_
 
 
 def make_model(
-    folder: Path, *, width: int = 16, layers: int = 1, seed: int = 0, eos: bool = False
+    folder: Path,
+    *,
+    width: int = 16,
+    layers: int = 1,
+    seed: int = 0,
+    eos: bool = False,
+    tied: bool = True,
+    vocabulary: int | None = None,
 ) -> Path:
     """A GPT-2-shaped model with random weights and a word-level tokenizer, as a local folder.
 
-    With `eos` its tokenizer has a token that ends a text.
+    With `eos` its tokenizer has a token that ends a text; `tied`: its head is its embedding;
+    `vocabulary`: its size, where it is larger than the tokenizer's.
     """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    vocabulary = {word: i for i, word in enumerate([*WORDS, "[UNK]", "[PAD]", "[EOS]"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words = {word: i for i, word in enumerate([*WORDS, "[UNK]", "[PAD]", "[EOS]"])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -41,13 +49,14 @@ def make_model(
     )
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=len(vocabulary),
+        vocab_size=vocabulary or len(words),
         n_positions=64,
         n_embd=width,
         n_layer=layers,
         n_head=2,
         bos_token_id=None,
         eos_token_id=None,
+        tie_word_embeddings=tied,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)

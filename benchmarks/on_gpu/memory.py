@@ -26,7 +26,7 @@ from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.step import optimizer_step
 from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.learn.torch_engine import TorchEngine
-from w2s_ray.plan.estimates.memory import memory
+from w2s_ray.plan.estimates.memory import fit_memory
 
 LONGEST, TOY_LONGEST = 512, 16
 FULL = 0.97
@@ -90,7 +90,7 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
     source = source_of(shape, options.folder)
     model, longest = architecture_of(source), TOY_LONGEST if options.toy else LONGEST
     assert not isinstance(model, str), model
-    estimate = memory(model, training=recipe.training, execution=execution, longest=longest).total
+    estimate = fit_memory(recipe, execution, model=model, longest=longest).total
     found: dict[str, Any] = {"estimate_gib": estimate / 2**30}
     on_gpu = options.device.type == "cuda"
     if on_gpu and estimate > FULL * torch.cuda.get_device_properties(0).total_memory:
@@ -113,7 +113,7 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
             engine=engine,
             step=step,
             total_steps=2,
-            micro_batch=execution.micro_batch or rows.BATCH,
+            micro_batch=execution.rows_at_once(rows.BATCH),
         )
     trained = measure.memory_figures(options.device)
     if isinstance(data, TextData):

@@ -173,6 +173,8 @@ TYPES = {
     ),
     "a stage as text": (stage("hard"), "methods.other.stages.0: write a mapping"),
     "gpus as a word": (execution("gpus_per_worker: many"), "write a number; or write 'auto' (got"),
+    "micro_batch as a word": (execution("micro_batch: many"), "or write 'auto' (got"),
+    "no micro_batch": (execution("micro_batch: 0"), "micro_batch: Input should be greater than"),
     "gpus as a mapping": (execution("gpus_per_worker: {a: 1}"), "gpus_per_worker: write a number"),
     "trackers as a number": (with_("trackers: {}", "trackers: 3"), "3 is not a list of trackers"),
     "trackers with number keys": (with_("trackers: {}", "trackers: [{1: 2}, {1: 2}]"), "twice"),

@@ -13,9 +13,10 @@ import numpy as np
 
 from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
-from w2s_ray.config import Execution, FitRecipe
+from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_activations import stored_activations
+from w2s_ray.learn import vocabulary_head
 from w2s_ray.learn.activations import activations
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
@@ -99,7 +100,8 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
     if form == "classes":
         model = job.get("model", "gpt2")
         return recipe, {"data": data_of(), "source": source_of(folder / model, model)}
-    source = source_of(folder / "lm", "lm")
+    model = job.get("model", "lm")
+    source = source_of(folder / model, model)
     data = pair_data() if form == "pairs" else answer_data(source, rows=64)
     return recipe, {"data": data, "source": source}
 
@@ -107,6 +109,7 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
 def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     """One fit, killed and resumed if the job says so."""
     recipe, given = settled(folder, job)
+    vocabulary_head.LOGITS_AT_ONCE = job.get("chunk", LOGITS_AT_ONCE)
     given |= {
         "execution": Execution(
             engine="deepspeed", workers=workers, checkpoint_every_s=0, **job["execution"]
@@ -124,7 +127,7 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
             assert given["checkpoints"].latest() is not None
     if "damage" in job:
         return resume_damaged(folder, workers, job, recipe, given)
-    if "model" in job:
+    if job["name"].startswith("refused"):
         try:
             fit(recipe, observer=Recorder(), **given)
         except InputError as error:

@@ -102,6 +102,10 @@ def jobs() -> dict[str, dict[str, Any]]:
             }
     made["whole-probe"] = made["probe-classes-3-stored"]
     made["kill-probe"] = {**made["probe-classes-3-stored"], "kill_at": 7}
+    many = {"form": "answers", "chunk": 90, "execution": {"zero_stage": 3, "micro_batch": 3}}
+    lora = {"tuning": LoraTuning(rank=8, targets=("lm_head", "c_attn")), "lr": 5e-2, "epochs": 6}
+    made["answers-chunks-3"] = {**many, "training": {"lr": 3e-2, "epochs": 4}}
+    made["answers-lora-head-3"] = {**many, "training": lora, "model": "lm-untied"}
     made["predicts-3"] = {"execution": {"zero_stage": 3}, "predicts": True}
     for what in ("leave", "stop"):
         made[f"{what}-2"] = {"recipe": STOPPING, "execution": {"zero_stage": 2}, "asks": what}
@@ -147,6 +151,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, dic
     folder = tmp_path_factory.mktemp("deepspeed")
     make_gpt2(folder / "gpt2")
     make_model(folder / "lm", eos=True)
+    make_model(folder / "lm-untied", eos=True, tied=False)
     make_unusable(folder)
     for workers in (1, 2):
         with socket.socket() as free:

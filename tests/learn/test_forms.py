@@ -191,11 +191,13 @@ def test_the_loss_is_of_the_answers_tokens_alone(model: ModelSource) -> None:
         log_p = torch.log_softmax(logits.float(), dim=-1)
         expected = -sum(log_p[len(read) + k - 1, token] for k, token in enumerate(targets))
         torch.testing.assert_close(nll[i], expected, rtol=0, atol=1e-5)
-    logits = built.backbone(input_ids=ids, use_cache=False).logits
-    logits.retain_grad()
-    built.backbone.forward = lambda **_: type("Out", (), {"logits": logits})
+    assert built.parts is not None
+    hidden = built.parts.hidden(ids)
+    hidden.retain_grad()
+    built.parts.decoder.forward = lambda **_: (hidden,)
     built(ids, lengths, starts).sum().backward()
-    touched = logits.grad.abs().sum(-1) > 0
+    assert hidden.grad is not None
+    touched = hidden.grad.abs().sum(-1) > 0
     assert touched.tolist() == [[False, False, True, True, False], [False, True] + [False] * 3]
 
 

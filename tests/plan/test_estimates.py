@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ from w2s_ray.plan.estimates import (
     memory,
     smallest_sharding,
 )
-from w2s_ray.plan.estimates.memory import RESERVE, Memory, saved_per_token
+from w2s_ray.plan.estimates.activations import saved_per_token
+from w2s_ray.plan.estimates.memory import RESERVE, Memory
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
@@ -332,7 +334,7 @@ def test_the_smallest_stage_that_fits_is_named():
     assert [smallest(gb) for gb in (500, 120, 80, 8)] == [
         "1 device",
         "ZeRO-1 x 4",
-        "ZeRO-2 x 8",
+        "ZeRO-3 x 4",
         "none",
     ]
     assert smallest(80, **lora) == "ZeRO-3 x 2"
@@ -349,6 +351,35 @@ def test_fits_with_a_fraction_fill_the_gpu():
     assert gpu_fraction(Memory(70e9, 0, 0, 0), room) == 1
     assert gpu_fraction(Memory(80e9, 0, 0, 0), room) is None
     assert fits_on_device(Memory(78e9, 0, 0, 0), room)
+
+
+@pytest.mark.parametrize("chunk", [2**27, 3 * 99], ids=["one", "many"])
+@pytest.mark.parametrize("form", ["text", "answers"])
+def test_flops_of_a_language_model_are_those_that_torch_counts(form, chunk, monkeypatch):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from w2s_ray.learn import vocabulary_head
+    from w2s_ray.learn.forms.language import LanguageModel
+
+    for module in (vocabulary_head, sys.modules["w2s_ray.plan.estimates.fits"]):
+        monkeypatch.setattr(module, "LOGITS_AT_ONCE", chunk)
+    backbone = AutoModelForCausalLM.from_config(config_of("gpt2"))
+    model = LanguageModel(backbone, width=WIDTH, causal=True, pad_id=0)
+    (ids, lengths), answer = batch(), 5
+    starts = torch.full((ROWS,), 1 if form == "text" else TOKENS - answer)
+    outputs: list[Any] = []
+    forward = counted(lambda: outputs.append(model(ids, lengths, starts)))
+    backward = counted(lambda: outputs[0].sum().backward())
+    training = Training(batch_size=ROWS, epochs=1, answer_tokens=answer)
+    rows = Lengths(ROWS, (float(TOKENS),) * 2, float(TOKENS), "tokenized")
+    found = estimate_fit(
+        recipe(form=form, training=training),
+        Execution(),
+        model=shape("gpt2"),
+        lengths=lambda part: rows,
+    ).flops
+    assert found.forward + found.backward == pytest.approx(forward + backward, rel=0.02)
 
 
 def recipe(**changes: Any) -> FitRecipe:

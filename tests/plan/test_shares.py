@@ -1,4 +1,4 @@
-"""`gpus_per_worker: auto`: shares by memory on the GPUs that there are, else whole ones."""
+"""Shares by memory on the GPUs that there are, else whole ones, and micro-batches that fit."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_each_fit_gets_the_share_that_its_longest_rows_need():
     )
     assert found["s"] == gpu_fraction(needs, 24e9)
     assert found["s"] < found["l"] == 1.0, "nothing is known of l"
-    why = whole_gpu_reasons(plan, InputSizes(plan.inputs), Nodes((L4,)))
-    assert set(why) == {"l"}
-    assert "config.json" in why["l"]
+    reasons = whole_gpu_reasons(plan, InputSizes(plan.inputs), Nodes((L4,)))
+    assert set(reasons) == {"l"}
+    assert "config.json" in reasons["l"]
 
 
 def test_with_two_types_of_gpus_the_smaller_one_decides():
@@ -70,10 +70,69 @@ def test_auto_changes_no_ids_and_numbers_stay_as_they_are():
     assert planned().fits.keys() == planned(SWEEP).fits.keys()
     given = planned(SWEEP + "execution: {gpus_per_worker: 0.5}\n")
     assert set(shares(given, L4).values()) == {0.5}
-    assert set(shares(planned(SWEEP), L4).values()) == {None}
+    assert shares(planned(SWEEP), L4) == shares(planned(), L4), "the default"
     group = "execution: {engine: deepspeed, workers: 2, gpus_per_worker: auto}\n"
     assert set(shares(planned(SWEEP + group), L4).values()) == {1.0}
     assert set(shares(planned(), *NO_GPU.kinds).values()) == {0.0}
+    assert set(shares(planned(SWEEP), *NO_GPU.kinds).values()) == {None}
+    assert set(
+        shares(planned(SWEEP + group.replace(", gpus_per_worker: auto", "")), L4).values()
+    ) == {None}
+
+
+def test_a_gpu_of_unknown_memory_is_given_whole_by_default():
+    plan = planned(SWEEP)
+    mine = NodeKind("mine", {"CPU": 1.0, "GPU": 1.0}, 1)
+    assert set(shares(plan, mine).values()) == {1.0}
+    reasons = whole_gpu_reasons(plan, InputSizes(plan.inputs), Nodes((mine,)))
+    assert reasons["s"] == "the memory of the GPUs is unknown"
+
+
+def micro_batches(text: str, *kinds: NodeKind) -> dict[str, object]:
+    plan = planned(text)
+    done = resolve_gpu_shares(plan, InputSizes(plan.inputs), Nodes(kinds))
+    return {fit.source.name: fit.execution.micro_batch for fit in done.fits.values()}
+
+
+def test_a_micro_batch_is_the_largest_that_fits():
+    given = "execution: {{micro_batch: auto, evaluation_batch: 1{more}}}\n"
+    found = micro_batches(SWEEP + given.format(more=""), L4)
+    whole = planned().sweep.training.batch_size
+    assert found["s"] == whole, "all of a batch fits"
+    assert found["l"] == "auto", "nothing is known of l, which is tried"
+    assert set(micro_batches(SWEEP + given.format(more=""), *NO_GPU.kinds).values()) == {"auto"}
+
+
+@pytest.mark.parametrize("share", ["", ", gpus_per_worker: 0.5"])
+@pytest.mark.parametrize(("room_gb", "whole"), [(1.6112, False), (1.612, False), (2.5, True)])
+def test_no_larger_micro_batch_of_equal_ones_would_fit(room_gb, whole, share, monkeypatch):
+    from w2s_ray.plan.estimates import fits_on_device
+    from w2s_ray.plan.estimates.memory import fit_memory
+
+    room = room_gb * 1e9 * (2 if share else 1)
+    monkeypatch.setattr("w2s_ray.plan.estimates.shares._memories", lambda *_: [room])
+    text = (
+        SWEEP
+        + "training: {batch_size: 96, max_tokens: 512}\n"
+        + f"execution: {{micro_batch: auto, evaluation_batch: 1{share}}}\n"
+    )
+    plan = planned(text)
+    found = micro_batches(text, L4)["s"]
+    assert isinstance(found, int)
+    fit = next(fit for fit in plan.fits.values() if fit.source.name == "s")
+    model = InputSizes(plan.inputs).architecture(fit.source)
+    assert not isinstance(model, str)
+    longest = min(512, model.longest or 512)
+
+    def has_room(rows: int) -> bool:
+        execution = fit.execution.model_copy(update={"micro_batch": rows})
+        needs = fit_memory(fit.recipe, execution, model=model, longest=longest)
+        return fits_on_device(needs, room_gb * 1e9)
+
+    assert has_room(found)
+    passes = -(-96 // found)
+    assert (passes == 1) == whole
+    assert whole or not has_room(-(-96 // (passes - 1)))
 
 
 def test_trials_get_a_share_unless_their_search_varies_memory():

@@ -76,7 +76,7 @@ def print_plan(
 def place_plan(
     plan: Plan, *, cluster_file: Path | None, accelerator: str | None
 ) -> tuple[Plan, list[str]]:
-    """The plan with `gpus_per_worker: auto` resolved for a cluster or a device, if one is given.
+    """The plan with shares of GPUs resolved for a cluster or a device, if one is given.
 
     The lines have the reasons why fits get whole GPUs, and the number of fits of each model that a
     cluster runs at once.
@@ -211,8 +211,10 @@ def _needs(plan: Plan, done: Collection[str]) -> list[str]:
         if fit.id not in done:
             e = fit.execution
             match e.gpus_per_worker:
-                case None:
+                case None if e.workers > 1:
                     gpus = "a GPU if there is one"
+                case None:
+                    gpus = "a share of a GPU by memory, if there is one"
                 case "auto":
                     gpus = "a share of a GPU by memory (--accelerator or --cluster: which)"
                 case share:

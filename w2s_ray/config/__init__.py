@@ -13,7 +13,7 @@ from w2s_ray.config.declared import (
     Pretrain,
     Task,
 )
-from w2s_ray.config.execution import Execution, Limits
+from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
 from w2s_ray.config.forms import FORMS, Form, FormName
 from w2s_ray.config.load import SweepError, load_sweep, parse_sweep
 from w2s_ray.config.recipe import (
@@ -66,6 +66,8 @@ from w2s_ray.methods.losses import (
 
 __all__ = [
     "FORMS",
+    "GPU_CONTEXT",
+    "LOGITS_AT_ONCE",
     "PARTS",
     "SAN_TOKENS",
     "BootstrapStage",

@@ -13,6 +13,11 @@ from pydantic import Field, model_validator
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
+LOGITS_AT_ONCE = 2**27
+"""Logits over a vocabulary that a fit makes at once, at most: 512 MiB in fp32."""
+GPU_CONTEXT = 2**29
+"""Bytes of a process's own on a GPU, which no allocator counts: an allowance, not measured."""
+
 
 class Execution(Frozen):
     """How a fit runs. It is recorded with the result and is not part of the run's id."""
@@ -26,9 +31,10 @@ class Execution(Frozen):
     too."""
     offload: Literal["none", "cpu"] = "none"
     """cpu: ZeRO 2 and 3 keep the optimizer state in CPU memory, ZeRO 3 the weights too."""
-    micro_batch: int | None = Field(default=None, ge=1, le=10_000_000)
+    micro_batch: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"] | None = None
     """Rows per forward pass and worker; null = batch_size / workers. With fewer, gradients are
-    accumulated."""
+    accumulated. auto: as many as fit on the GPU by the estimate. The first attempt that runs out of
+    memory halves the rows of training and evaluation; with auto, every such attempt does."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
     """Rows per forward pass and worker in evaluation and prediction."""
     activation_checkpointing: bool = False
@@ -37,9 +43,11 @@ class Execution(Frozen):
     """Compile the model's layers with torch.compile (torch engine only). auto: on a GPU, for fits
     that are long enough to gain from it."""
     gpus_per_worker: Annotated[float, Field(ge=0, le=1000)] | Literal["auto"] | None = None
-    """GPUs of each worker; null = 1 if the cluster has GPUs. A one-device fit may take a fraction.
-    auto: a one-device fit takes the fraction that its estimated memory needs, so that several fits
-    share a GPU, or a whole GPU if its memory can't be estimated."""
+    """GPUs of each worker; none without GPUs in the cluster. null: a one-device fit takes the
+    fraction of a GPU that its estimated memory needs, so that several fits share a GPU, or a whole
+    GPU if that can't be estimated. auto: the same, but a GPU of unknown memory is an error. A
+    number: for a one-device fit it may be a fraction. A process can't allocate more than its
+    fraction."""
     accelerator_type: str | None = Field(
         default=None, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
     )
@@ -61,6 +69,19 @@ class Execution(Frozen):
     stall_s: float | None = Field(default=1800.0, gt=0, le=1e8)
     """A fit without progress for so many seconds is ended and retried; null = never. Loading a
     model, an evaluation and a checkpoint must each take less."""
+
+    def rows_at_once(self, batch_size: int) -> int:
+        """Rows of a forward pass of training, on each worker."""
+        whole = -(-batch_size // self.workers)
+        return min(self.micro_batch, whole) if isinstance(self.micro_batch, int) else whole
+
+    def halved(self, batch_size: int) -> Execution | None:
+        """Half the rows of every forward pass; None where they are one row already."""
+        rows, evaluated = self.rows_at_once(batch_size), self.evaluation_batch
+        if rows == evaluated == 1:
+            return None
+        half = {"micro_batch": -(-rows // 2), "evaluation_batch": -(-evaluated // 2)}
+        return self.model_copy(update=half)
 
     @model_validator(mode="after")
     def _consistent(self) -> Execution:

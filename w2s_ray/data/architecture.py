@@ -67,6 +67,8 @@ class Architecture:
     """Whether the MLP multiplies two projections of its input."""
     attention: int
     """Features over which attention is computed: number of heads times head width."""
+    heads: int
+    """Number of query heads."""
     attended: int
     """Features of attention's inputs and output in memory."""
     by_head: bool

@@ -58,10 +58,10 @@ class Cluster:
         check_nodes(plan.sweep, self.nodes, remedy=remedy)
 
     def resolve_gpu_shares(self, plan: Plan) -> Plan:
-        """`plan` with every `gpus_per_worker: auto` replaced by a share of the cluster's GPUs.
+        """`plan` with every share and micro-batch that memory decides set for the cluster's GPUs.
 
         Raises:
-            ResourceError: the memory of the cluster's GPUs is unknown.
+            ResourceError: `gpus_per_worker` is auto, and the memory of the GPUs is unknown.
         """
         return resolve_gpu_shares(plan, InputSizes(plan.inputs), self.nodes)
 

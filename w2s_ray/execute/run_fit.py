@@ -1,14 +1,16 @@
 """Running one planned fit to its end, with retries.
 
 Owns the monitoring of a fit: its request to the worker pool, attempts until one ends with a record,
-retries by cause, the end of a stalled attempt, waiting for a fit that another driver trains. The
-caller is the driver or a trial; the fit runs on a worker. Scheduling is elsewhere.
+retries by cause, smaller micro-batches where memory ran out, the end of a stalled attempt, waiting
+for a fit that another driver trains. The caller is the driver or a trial; the fit runs on a worker.
+Scheduling is elsewhere.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +81,8 @@ class _FitMonitor:
             fit.id, queue, WorkerSpec.of(fit.execution, context.resources(fit.execution)), priority
         )
         self.on_evaluation = on_evaluation
+        self.halvings = 10**9 if fit.execution.micro_batch == "auto" else 1
+        """How often the rows of a forward pass may be halved because memory ran out."""
         self.reported = 0
         """Number of the last evaluation that was reported."""
         self.log = FitLog.of(self.request, fit, context.tracker_actor)
@@ -103,6 +107,7 @@ class _FitMonitor:
                 retries=self.fit.execution.retries,
                 attempt=self._attempt,
                 failed=self._corrected,
+                changed=self._halved,
                 is_stopping=self.context.is_stopping,
             )
         finally:
@@ -114,14 +119,29 @@ class _FitMonitor:
             self.log.ended(record)
         return record
 
+    def _halved(self, failure: Record) -> bool:
+        """Halve the rows of a forward pass after `failure`, where memory ran out and they may be.
+
+        Gradients are accumulated over more passes, so the result is the same up to rounding.
+        """
+        if failure.cause != "out_of_memory" or not self.halvings:
+            return False
+        execution = self.fit.execution.halved(self.fit.recipe.training.batch_size)
+        if execution is None:
+            return False
+        self.halvings -= 1
+        self.fit = replace(self.fit, execution=execution)
+        return True
+
     def _corrected(self, failure: Record) -> Record:
-        """The failure's record, with the time in the queue removed from its duration, and with
-        the cause `node_lost` where the fit's process died with its node.
+        """The failure's record, with the time in the queue removed from its duration, the execution
+        of this attempt, and the cause `node_lost` where the fit's process died with its node.
         """
         seconds = max(0.0, time.time() - self.started) if self.started is not None else 0.0
         devices = self.fit.execution.workers
-        durations = {"seconds": seconds, "device_seconds": seconds * devices}
-        failure = failure.model_copy(update=durations)
+        observed: dict[str, Any] = {"seconds": seconds, "device_seconds": seconds * devices}
+        observed["execution"] = self.fit.execution.model_dump(mode="json")
+        failure = failure.model_copy(update=observed)
         if failure.cause == "worker_died" and self._node_is_lost():
             return failure.model_copy(update={"cause": "node_lost"})
         return failure

@@ -35,13 +35,15 @@ def settled(
     retries: int,
     attempt: Callable[[], Record | RunningElsewhere],
     failed: Callable[[Record], Record] = lambda record: record,
+    changed: Callable[[Record], bool] = lambda record: False,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Record:
     """The record of `run`, which is tried unless the store has it: done, or its last failure.
 
     `retries` bounds further attempts for each cause. `failed` may correct the record of an attempt
-    that raised. An attempt that raised while `is_stopping` is true is recorded as stopped, and is
-    not tried again.
+    that raised. `changed` may change how the run is executed, so that a failure does not recur;
+    where it returns true, the next attempt counts as no retry. An attempt that raised while
+    `is_stopping` is true is recorded as stopped, and is not tried again.
     """
     again, unwritten = Retries(retries), list[Record]()
     while True:
@@ -60,6 +62,8 @@ def settled(
             return ended
         unwritten.append(ended)
         _write(unwritten, store)
+        if changed(ended):
+            continue
         if not again.allow(ended.cause):
             return ended
         time.sleep(again.pause_s(ended.cause))

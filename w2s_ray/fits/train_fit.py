@@ -100,8 +100,10 @@ class FitTraining:
         import torch
 
         from w2s_ray.fits.forms import form_of
+        from w2s_ray.learn.gpu_memory import limit_to_share
 
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
+        limit_to_share(self.fit.execution)
         if on_gpu(self.fit.execution):
             torch.cuda.reset_peak_memory_stats()
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
@@ -221,13 +223,14 @@ class FitTraining:
             **{f"{part}_loss": loss for part, loss in result.losses.items()},
             **recorder.oracle,
         }
+        earlier = store.attempts(self.fit.id)
         record = outcome_record(
             self.fit,
             status="done",
             started=self.started,
             summary=summary,
-            environment=device(self.fit.execution),
-            earlier=store.attempts(self.fit.id),
+            environment={**device(self.fit.execution), **_halvings(self.fit, earlier)},
+            earlier=earlier,
         )
         if self.writes:
             recorder.rows += [
@@ -303,6 +306,26 @@ def device(execution: Execution) -> dict[str, Any]:
         "device": name,
         "threads": torch.get_num_threads(),
         "host_cpus": os.cpu_count(),
+    }
+
+
+def _halvings(fit: PlannedFit, earlier: Sequence[Record]) -> dict[str, str]:
+    """A note where an earlier attempt ran out of memory with more rows in a forward pass."""
+
+    def rows(execution: Execution) -> tuple[int, int]:
+        return execution.rows_at_once(fit.recipe.training.batch_size), execution.evaluation_batch
+
+    before = [
+        rows(Execution.model_construct(**attempt.execution))
+        for attempt in earlier
+        if attempt.cause == "out_of_memory"
+    ]
+    now, most = rows(fit.execution), max(before, default=(0, 0))
+    if most <= now:
+        return {}
+    return {
+        "note": f"memory ran out with {most[0]} rows in a forward pass of training and {most[1]} "
+        f"in one of evaluation; it was trained with {now[0]} and {now[1]}"
     }
 
 

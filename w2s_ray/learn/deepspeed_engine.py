@@ -273,13 +273,17 @@ def _shard_while_loading(settings: dict[str, Any]) -> Any:
     return HfDeepSpeedConfig(settings)
 
 
-def _gather_with_their_layers(model: nn.Module) -> None:
-    """Make ZeRO-3 gather parameters that a layer reads out of a dictionary of its own.
+def _gather_with_their_layers(model: FormModel) -> None:
+    """Make ZeRO-3 gather parameters together where its own way, by calls of modules, is wrong.
 
-    peft keeps the adapters of an embedding so; DeepSpeed gathers by calls of modules.
+    peft keeps the adapters of an embedding in a dictionary. A head over the vocabulary is called
+    once, but calls its own parts once for each chunk, and workers have different numbers of chunks.
     """
     import deepspeed
+    from deepspeed.utils import set_z3_leaf_module
 
+    if isinstance(model, LanguageModel) and model.parts is not None:
+        set_z3_leaf_module(model.parts.head, True)
     for module in model.modules():
         for child in module.children():
             for parameter in child.parameters() if isinstance(child, nn.ParameterDict) else ():
@@ -290,7 +294,7 @@ def _settings(
     training: Training, execution: Execution, workers: int, on_gpu: bool
 ) -> dict[str, Any]:
     """DeepSpeed's configuration. Batch sizes in it only describe; the loop marks the boundaries."""
-    micro = execution.micro_batch or -(-training.batch_size // workers)
+    micro = execution.rows_at_once(training.batch_size)
     accumulation = -(-training.batch_size // (micro * workers))
     zero: dict[str, Any] = {
         "stage": execution.zero_stage,

@@ -119,7 +119,7 @@ def fit(
             control,
             weights,
             total_steps=training.epochs * steps_per_epoch(len(data.train), training.batch_size),
-            micro_batch=execution.micro_batch or -(-training.batch_size // built.workers),
+            micro_batch=execution.rows_at_once(training.batch_size),
         )
         progress = resume(recipe.run_id, built, checkpoints, weights=weights)
         this = replace(this, began=this.began - progress.seconds)

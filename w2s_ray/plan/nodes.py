@@ -96,7 +96,7 @@ class Nodes:
 def worker_resources(execution: Execution, *, gpus: bool) -> dict[str, float]:
     """The resources that one worker of a fit requests; `gpus`: whether the cluster has any.
 
-    `gpus_per_worker: auto` counts as a whole GPU, the largest possible request.
+    A share that memory decides counts as a whole GPU, the largest possible request.
     """
     requested = {"CPU": float(execution.cpus_per_worker)}
     share = execution.gpus_per_worker

@@ -21,11 +21,16 @@ from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_dev
 from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.rows import SpanRows
+from w2s_ray.learn.vocabulary_head import VocabularyHead
 from w2s_ray.methods.losses import Loss
 
 
 class LanguageModel(FormModel):
     """A pretrained causal language model with its own head."""
+
+    def __init__(self, backbone: Any, *, width: int, causal: bool, pad_id: int) -> None:
+        super().__init__(backbone, width=width, causal=causal, pad_id=pad_id)
+        self.parts = VocabularyHead.of(backbone)
 
     def forward(
         self,
@@ -39,14 +44,17 @@ class LanguageModel(FormModel):
         Rows are padded on the right, where no real token looks. `learned` is the number of learned
         tokens of all rows; where it isn't given, the CPU waits for a GPU's count.
         """
-        logits_BLV = self.backbone(input_ids=input_ids_BL, use_cache=False).logits[:, :-1]
         place_L = torch.arange(1, input_ids_BL.shape[1], device=input_ids_BL.device)
         learned_BL = (place_L >= starts_B[:, None]) & (place_L < lengths_B[:, None])
         learned = int(learned_BL.sum()) if learned is None else learned
         row, place = torch.nonzero_static(learned_BL, size=learned).unbind(1)
-        each = nn.functional.cross_entropy(
-            logits_BLV[row, place].float(), input_ids_BL[:, 1:][row, place], reduction="none"
-        )
+        targets_N = input_ids_BL[:, 1:][row, place]
+        if self.parts is None:
+            logits_BLV = self.backbone(input_ids=input_ids_BL, use_cache=False).logits
+            picked_NV = logits_BLV[row, place].float()
+            each = nn.functional.cross_entropy(picked_NV, targets_N, reduction="none")
+        else:
+            each = self.parts.losses(self.parts.hidden(input_ids_BL)[row, place], targets_N)
         return torch.zeros(len(lengths_B), device=each.device).index_add(0, row, each)
 
     @torch.no_grad()
@@ -86,8 +94,10 @@ class LanguageModel(FormModel):
 
     def pooled(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """The logits after the last token of each row, over the vocabulary."""
-        logits_BLV = self.backbone(input_ids=input_ids_BL, use_cache=False).logits
-        return logits_BLV[torch.arange(len(lengths_B), device=lengths_B.device), lengths_B - 1]
+        last_B = (torch.arange(len(lengths_B), device=lengths_B.device), lengths_B - 1)
+        if self.parts is None:
+            return self.backbone(input_ids=input_ids_BL, use_cache=False).logits[last_B]
+        return self.parts.logits(self.parts.hidden(input_ids_BL)[last_B])
 
     def exported(self, state: Mapping[str, Tensor], inner: Any) -> dict[str, Tensor]:
         """The same without weights that are tied to others, which no file holds twice."""

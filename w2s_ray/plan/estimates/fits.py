@@ -8,13 +8,18 @@ prices or the plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from w2s_ray.config import FORMS, Execution, FitRecipe, Part, Prompt
+from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import Lengths, LengthSource
-from w2s_ray.plan.estimates.memory import Memory, all_parameters, memory, trained_parameters
+from w2s_ray.plan.estimates.memory import (
+    Memory,
+    all_parameters,
+    fit_memory,
+    trained_parameters,
+)
 from w2s_ray.plan.estimates.work import Flops, Padded, backward_flops, forward_flops, padded
 
 
@@ -59,9 +64,9 @@ def estimate_fit(
     )
     if _passes_twice(recipe, execution):
         forward *= 2
-    if FORMS[recipe.form].is_language:  # the language model's head, on every token
-        head = 2.0 * model.vocabulary * model.pooled * trained.tokens
-        forward, backward = forward + head, backward + 2 * head
+    if FORMS[recipe.form].is_language:
+        head, again = _vocabulary_flops(recipe, execution, model=model, trained=trained)
+        forward, backward = forward + head + again, backward + 2 * head
 
     def predicted(part: Part) -> float:
         batch = execution.evaluation_batch
@@ -88,13 +93,10 @@ def estimate_fit(
         flops=flops,
         stored=stored,
         tokens=rows.tokens * training.epochs * texts,
-        parameters=all_parameters(model, training.tuning),
-        trained_parameters=trained_parameters(model, training.tuning),
-        memory=memory(
-            model,
-            training=training,
-            execution=execution,
-            longest=max(read.at(1.0) for read in texts_read),
+        parameters=all_parameters(model, training.tuning, form=recipe.form),
+        trained_parameters=trained_parameters(model, training.tuning, form=recipe.form),
+        memory=fit_memory(
+            recipe, execution, model=model, longest=max(read.at(1.0) for read in texts_read)
         ),
         length_source=rows.source,
     )
@@ -130,11 +132,7 @@ def _estimate_prompted(
         tokens=0.0,
         parameters=model.parameters,
         trained_parameters=0,
-        memory=replace(
-            memory(model, training=training, execution=execution, longest=longest),
-            gradients=0.0,
-            optimizer=0.0,
-        ),
+        memory=fit_memory(recipe, execution, model=model, longest=longest),
         length_source=lengths("validation").source,
     )
 
@@ -142,15 +140,27 @@ def _estimate_prompted(
 def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Padded:
     """One epoch in the micro-batches of similar length that `learn/batches` makes."""
     training, workers = recipe.training, execution.workers
-    micro = execution.micro_batch or -(-training.batch_size // workers)
+    micro = execution.rows_at_once(training.batch_size)
     rounds = -(-training.batch_size // (workers * micro))
     together = training.batch_size / (workers * rounds)
     bucket = training.batch_size * training.bucket_batches
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
 
+def _vocabulary_flops(
+    recipe: FitRecipe, execution: Execution, *, model: Architecture, trained: Padded
+) -> tuple[float, float]:
+    """Products with the head over the vocabulary, of the learned tokens, and those made again."""
+    training, tokens = recipe.training, trained.tokens
+    if FORMS[recipe.form].is_completed:
+        tokens = min(tokens, trained.rows * training.answer_tokens)
+    head = 2.0 * model.vocabulary * model.pooled * tokens
+    at_once = execution.rows_at_once(training.batch_size) * tokens / max(1.0, trained.rows)
+    return head, head if at_once * model.vocabulary > LOGITS_AT_ONCE else 0.0
+
+
 def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:
     """Whether the loss needs an additional pass over a batch of several micro-batches."""
     batch, workers = recipe.training.batch_size, execution.workers
-    accumulates = (execution.micro_batch or batch) * workers < batch
+    accumulates = execution.rows_at_once(batch) * workers < batch
     return accumulates and recipe.loss.needs_whole_batch

@@ -1,26 +1,32 @@
-"""`gpus_per_worker: auto`: the share of a GPU that each fit of a plan gets, by its memory.
+"""The share of a GPU and the micro-batch that each fit of a plan gets, by its memory.
 
 Owns the replacement of `auto` in a plan by numbers, for given nodes. A share has room on every GPU
-that the fit may get. A fit whose memory can't be estimated gets a whole GPU, with the reason. GPUs
-of unknown memory are refused. These are pure functions; they start no fits.
+that the fit may get. A fit whose memory can't be estimated gets a whole GPU, with the reason; with
+`gpus_per_worker: auto`, GPUs of unknown memory are refused. These are pure functions; they start no
+fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.config.accelerators import matching_accelerators
+from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.input_sizes import InputSizes
-from w2s_ray.plan.estimates.memory import memory
-from w2s_ray.plan.estimates.placement import gpu_fraction
+from w2s_ray.plan.estimates.memory import fit_memory
+from w2s_ray.plan.estimates.placement import fits_on_device, gpu_fraction
 from w2s_ray.plan.graph import Plan, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
 
 CHANGES_MEMORY = tuple(
     f"training.{name}"
-    for name in ("tuning", "batch_size", "max_tokens", "precision", "answer_tokens")
+    for name in (
+        *("tuning", "batch_size", "max_tokens", "precision", "answer_tokens"),
+        "weight_decay_to",
+    )
 )
 """Settings on which memory depends. If a search changes one, its trials have no common share."""
 
@@ -35,7 +41,7 @@ class GpuShare:
 
 
 def resolve_gpu_shares(plan: Plan, sizes: InputSizes, nodes: Nodes) -> Plan:
-    """`plan` with every `gpus_per_worker: auto` replaced by a number for `nodes`.
+    """`plan` with every share and micro-batch that depends on memory set for `nodes`.
 
     Raises:
         ResourceError: GPUs of `nodes` with unknown memory.
@@ -43,10 +49,14 @@ def resolve_gpu_shares(plan: Plan, sizes: InputSizes, nodes: Nodes) -> Plan:
 
     def resolved(
         recipe: FitRecipe, source: ModelSource, execution: Execution, keys: Iterable[str] = ()
-    ):
-        if execution.gpus_per_worker != "auto":
+    ) -> Execution:
+        given = {"sizes": sizes, "nodes": nodes, "searched": tuple(keys)}
+        if execution.micro_batch == "auto":
+            rows = fitting_rows(recipe, source, execution, **given)
+            execution = execution.model_copy(update={"micro_batch": rows})
+        if not _by_memory(execution, nodes):
             return execution
-        share = gpu_share(recipe, source, execution, sizes=sizes, nodes=nodes, searched=keys)
+        share = gpu_share(recipe, source, execution, **given)
         return execution.model_copy(update={"gpus_per_worker": share.gpus})
 
     def resolved_study(study: PlannedStudy) -> PlannedStudy:
@@ -56,9 +66,9 @@ def resolve_gpu_shares(plan: Plan, sizes: InputSizes, nodes: Nodes) -> Plan:
         between = tuple(
             tuple(
                 (source, resolved(cell, source, execution, keys))
-                for cell, (source, execution) in zip(recipes, models, strict=True)
+                for cell, (source, execution) in zip(recipes, those, strict=True)
             )
-            for recipes, models in zip(between_recipes, study.between, strict=True)
+            for recipes, those in zip(between_recipes, study.between, strict=True)
         )
         return replace(
             study, executions=tuple(resolved(*cell, keys) for cell in cells), between=between
@@ -75,10 +85,10 @@ def resolve_gpu_shares(plan: Plan, sizes: InputSizes, nodes: Nodes) -> Plan:
 
 
 def whole_gpu_reasons(plan: Plan, sizes: InputSizes, nodes: Nodes) -> dict[str, str]:
-    """Model -> why each of its fits gets a whole GPU under `auto`."""
+    """Model -> why each of its fits gets a whole GPU, although shares may depend on memory."""
     reasons: dict[str, str] = {}
     for fit in plan.fits.values():
-        if fit.execution.gpus_per_worker == "auto":
+        if _by_memory(fit.execution, nodes):
             share = gpu_share(fit.recipe, fit.source, fit.execution, sizes=sizes, nodes=nodes)
             if share.reason:
                 reasons[fit.source.name] = share.reason
@@ -95,30 +105,95 @@ def gpu_share(
     searched: Iterable[str] = (),
 ) -> GpuShare:
     """The share of a GPU for a fit on `nodes`; `searched` are the settings that trials vary."""
-    if not nodes.total("GPU") and execution.accelerator_type is None:
+    if not _has_gpus(execution, nodes):
         return GpuShare(0.0)
     if execution.workers > 1:
         return GpuShare(1.0)
-    model = sizes.architecture(source)
-    changed = [key for key in searched if key.startswith(CHANGES_MEMORY)]
-    not_estimated = FORMS[recipe.form].not_estimated
-    if not_estimated is not None:
-        return GpuShare(1.0, not_estimated)
+    model = _estimated(recipe, source, sizes=sizes, searched=searched)
     if isinstance(model, str):
         return GpuShare(1.0, model)
-    if changed:
-        return GpuShare(1.0, f"its search varies {changed[0]}, on which memory depends")
-    needed = memory(
-        model,
-        training=recipe.training,
-        execution=execution,
-        longest=_longest(recipe, source, sizes, most=model.longest),
-    )
-    room = min(_memories(execution, nodes))
-    fraction = gpu_fraction(needed, room)
+    room = _room(execution, nodes)
+    if isinstance(room, str):
+        return GpuShare(1.0, room)
+    longest = _longest(recipe, source, sizes, most=model.longest)
+    fraction = gpu_fraction(fit_memory(recipe, execution, model=model, longest=longest), room)
     if fraction is None:
         return GpuShare(1.0, "its estimated memory is more than one GPU has")
     return GpuShare(fraction)
+
+
+def fitting_rows(
+    recipe: FitRecipe,
+    source: ModelSource,
+    execution: Execution,
+    *,
+    sizes: InputSizes,
+    nodes: Nodes,
+    searched: Iterable[str] = (),
+) -> int | Literal["auto"]:
+    """The largest of equal micro-batches with which a fit has room on its GPU or its share.
+
+    `auto` if that can't be estimated: the whole batch, and less after memory has run out.
+    """
+    model = _estimated(recipe, source, sizes=sizes, searched=searched)
+    if not _has_gpus(execution, nodes) or isinstance(model, str):
+        return "auto"
+    room = _room(execution, nodes)
+    if isinstance(room, str):
+        return "auto"
+    given = execution.gpus_per_worker
+    if isinstance(given, float | int):
+        room *= min(1.0, given)
+    longest = _longest(recipe, source, sizes, most=model.longest)
+    whole = execution.rows_at_once(recipe.training.batch_size)
+    for rows in dict.fromkeys(-(-whole // passes) for passes in range(1, whole + 1)):
+        tried = execution.model_copy(update={"micro_batch": rows})
+        if fits_on_device(fit_memory(recipe, tried, model=model, longest=longest), room):
+            return rows
+    return "auto"
+
+
+def _by_memory(execution: Execution, nodes: Nodes) -> bool:
+    """Whether a fit's share depends on its memory: with `auto`, and by default for a fit with one
+    worker on nodes with GPUs.
+    """
+    if execution.gpus_per_worker is None:
+        return execution.workers == 1 and _has_gpus(execution, nodes)
+    return execution.gpus_per_worker == "auto"
+
+
+def _has_gpus(execution: Execution, nodes: Nodes) -> bool:
+    if execution.gpus_per_worker == 0:
+        return False
+    return nodes.total("GPU") > 0 or execution.accelerator_type is not None
+
+
+def _estimated(
+    recipe: FitRecipe, source: ModelSource, *, sizes: InputSizes, searched: Iterable[str]
+) -> Architecture | str:
+    """The architecture of a fit's model, or why its memory isn't estimated."""
+    not_estimated = FORMS[recipe.form].not_estimated
+    if not_estimated is not None:
+        return not_estimated
+    changed = [key for key in searched if key.startswith(CHANGES_MEMORY)]
+    model = sizes.architecture(source)
+    if changed and not isinstance(model, str):
+        return f"its search varies {changed[0]}, on which memory depends"
+    return model
+
+
+def _room(execution: Execution, nodes: Nodes) -> float | str:
+    """Bytes of the smallest GPU that a fit may get, or why they are unknown.
+
+    Raises:
+        ResourceError: they are unknown, and `gpus_per_worker` is auto.
+    """
+    try:
+        return min(_memories(execution, nodes))
+    except ResourceError:
+        if execution.gpus_per_worker == "auto":
+            raise
+        return "the memory of the GPUs is unknown"
 
 
 def _longest(
@@ -127,10 +202,10 @@ def _longest(
     """Tokens of the longest row that the fit reads; the upper bound if they are not counted."""
     bound = recipe.training.max_tokens
     parts = dict.fromkeys((recipe.train_on, "validation", *recipe.predicts))
-    of_parts = [sizes.lengths(recipe.split, part, source, max_tokens=bound) for part in parts]
-    if any(lengths.source != "tokenized" for lengths in of_parts):
+    found = [sizes.lengths(recipe.split, part, source, max_tokens=bound) for part in parts]
+    if any(lengths.source != "tokenized" for lengths in found):
         return float(min(bound, most or bound))
-    return max(lengths.at(1.0) for lengths in of_parts)
+    return max(lengths.at(1.0) for lengths in found)
 
 
 def _memories(execution: Execution, nodes: Nodes) -> list[float]:

@@ -1,0 +1,22 @@
+"""A process's limit on the memory of the GPU that it shares.
+
+Owns the limit that torch's allocator gets, so that a fit that needs more than its share fails alone
+and not the fits beside it. Estimates and the choice of shares are elsewhere.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from w2s_ray.config import GPU_CONTEXT, Execution
+
+
+def limit_to_share(execution: Execution) -> None:
+    """Let this process allocate no more than its fit's share of the GPU, less its own context."""
+    share = execution.gpus_per_worker
+    if not isinstance(share, float | int) or not share > 0 or not torch.cuda.is_available():
+        return
+    whole = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    least = share / 2  # of a GPU that has little room beside its contexts
+    limit = 1.0 if share >= 1 else max(share - GPU_CONTEXT / whole, least)
+    torch.cuda.set_per_process_memory_fraction(limit)
