@@ -20,6 +20,7 @@ from w2s_ray.config import Execution, parse_sweep
 from w2s_ray.data.inputs import resolve
 from w2s_ray.execute import run_fit
 from w2s_ray.execute.run_context import RunContext
+from w2s_ray.fits.outcome import outcome_record
 from w2s_ray.fits.retry import settled
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn.gpu_memory import limit_to_share
@@ -163,3 +164,20 @@ def test_a_process_may_allocate_its_share_and_no_more(share, limit, monkeypatch)
 def test_without_a_gpu_nothing_is_limited(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", pytest.fail)
     limit_to_share(Execution(gpus_per_worker=0.25))
+
+
+@pytest.mark.parametrize(
+    ("reason", "halved"),
+    [
+        ("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("RuntimeError: DefaultCPUAllocator: can't allocate memory", False),
+        ("OutOfMemoryError: Task was killed due to the node running low on memory", False),
+        ("MemoryError", False),
+    ],
+)
+def test_only_memory_of_a_gpu_changes_the_rows(plan, tmp_path, reason, halved):
+    fit = replace(next(iter(plan.fits.values())), execution=CPU)
+    context = RunContext(store=str(tmp_path), cluster=MACHINE)
+    monitor = run_fit._FitMonitor(context, fit, "sweep", 0, None)
+    failure = outcome_record(fit, status="failed", cause="out_of_memory", reason=reason)
+    assert monitor._halved(failure) is halved

@@ -34,7 +34,7 @@ class Execution(Frozen):
     micro_batch: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"] | None = None
     """Rows per forward pass and worker; null = batch_size / workers. With fewer, gradients are
     accumulated. auto: as many as fit on the GPU by the estimate. The first attempt that runs out of
-    memory halves the rows of training and evaluation; with auto, every such attempt does."""
+    GPU memory halves the rows of training and evaluation; with auto, every such attempt does."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
     """Rows per forward pass and worker in evaluation and prediction."""
     activation_checkpointing: bool = False

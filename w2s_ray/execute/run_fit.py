@@ -1,9 +1,9 @@
 """Running one planned fit to its end, with retries.
 
 Owns the monitoring of a fit: its request to the worker pool, attempts until one ends with a record,
-retries by cause, smaller micro-batches where memory ran out, the end of a stalled attempt, waiting
-for a fit that another driver trains. The caller is the driver or a trial; the fit runs on a worker.
-Scheduling is elsewhere.
+retries by cause, smaller micro-batches after GPU memory ran out, the end of a stalled attempt, and
+waiting for a fit that another driver trains. The caller is the driver or a trial; the fit runs on a
+worker. Scheduling is elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from w2s_ray.execute.ray_internals import is_actor_alive
 from w2s_ray.execute.run_context import RunContext
 from w2s_ray.execute.tracker_log import FitLog
 from w2s_ray.execute.worker_pool import RequestCancelled
-from w2s_ray.fits.failures import FINAL, HostLost, Stalled
+from w2s_ray.fits.failures import FINAL, HostLost, Stalled, needs_less_gpu_memory
 from w2s_ray.fits.metrics_recorder import mean_loss
 from w2s_ray.fits.retry import RunningElsewhere, settled
 from w2s_ray.plan import PlannedFit
@@ -82,7 +82,7 @@ class _FitMonitor:
         )
         self.on_evaluation = on_evaluation
         self.halvings = 10**9 if fit.execution.micro_batch == "auto" else 1
-        """How often the rows of a forward pass may be halved because memory ran out."""
+        """How often the rows of a forward pass may be halved because GPU memory ran out."""
         self.reported = 0
         """Number of the last evaluation that was reported."""
         self.log = FitLog.of(self.request, fit, context.tracker_actor)
@@ -120,11 +120,13 @@ class _FitMonitor:
         return record
 
     def _halved(self, failure: Record) -> bool:
-        """Halve the rows of a forward pass after `failure`, where memory ran out and they may be.
+        """Halve the rows of a forward pass after `failure`, if GPU memory ran out and they may be.
 
-        Gradients are accumulated over more passes, so the result is the same up to rounding.
+        Gradients are accumulated over more passes, so the result is the same up to rounding. After
+        a machine's own memory ran out, which other processes use too, the rows stay: a fit on a CPU
+        gives the same result to the bit, whatever happened.
         """
-        if failure.cause != "out_of_memory" or not self.halvings:
+        if not self.halvings or not needs_less_gpu_memory(failure.cause, failure.reason):
             return False
         execution = self.fit.execution.halved(self.fit.recipe.training.batch_size)
         if execution is None:

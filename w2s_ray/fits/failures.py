@@ -72,6 +72,7 @@ _BY_NAME: dict[str, Cause] = {
 }
 _OTHERS_GONE = re.compile(r"gloo|NCCL|ProcessGroup|Connection (?:closed|reset) by peer")
 """The message of a worker when another of its group is gone."""
+_NO_GPU_MEMORY = re.compile(r"\b(?:CUDA|HIP|XPU) out of memory")
 _NO_MEMORY = re.compile(r"CUDA out of memory|can't allocate memory|Cannot allocate memory")
 
 
@@ -97,6 +98,11 @@ def cause_of(error: BaseException) -> Cause:
     """The cause of an attempt that ended with `error`, whatever Ray wrapped it in."""
     found = {_cause(each) for each in _innermost(error)}
     return next(cause for cause in _WEIGHT if cause in found)
+
+
+def needs_less_gpu_memory(cause: str | None, reason: str | None) -> bool:
+    """Whether an attempt failed because its own GPU memory ran out, and not the machine's."""
+    return cause == "out_of_memory" and bool(_NO_GPU_MEMORY.search(reason or ""))
 
 
 class Retries:
