@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tests.learn.tiny import make_gpt2, source_of
-from w2s_ray.config import FullTuning, LoraTuning, ModelSource
+from w2s_ray.config import Execution, FullTuning, LoraTuning, ModelSource, Training
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.models import build_model
 
@@ -141,3 +142,28 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     ).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="encoder-decoder"):
         build(source_of(tmp_path, "t5"))
+
+
+def test_a_checkpointed_pass_in_bf16_frees_the_copies_of_weights(gpt2: ModelSource, monkeypatch):
+    from benchmarks.estimates import LiveBytes
+    from w2s_ray.learn import torch_engine
+    from w2s_ray.learn.engine import autocast
+
+    training = Training(precision="bf16")
+    execution = Execution(gpus_per_worker=0, activation_checkpointing=True)
+    ids_BL, lengths_B = torch.ones(1, 2, dtype=torch.long), torch.tensor([2])
+
+    def peak(keeps_casts: bool) -> int:
+        monkeypatch.setattr(torch_engine, "autocast", partial(autocast, keeps_casts=keeps_casts))
+        engine = torch_engine.TorchEngine(training, source=gpt2, execution=execution, seed=0)
+        with LiveBytes(engine.model.parameters()) as live:
+            engine.forward(ids_BL, lengths_B)
+        return live.peak
+
+    matrices = [
+        parameter.numel()
+        for name, parameter in build(gpt2).named_parameters()
+        if ".h." in name and "weight" in name and parameter.ndim == 2
+    ]
+    # of two layers, the copies of one are freed before those of the other are made
+    assert peak(True) - peak(False) >= 2 * sum(matrices) // 2

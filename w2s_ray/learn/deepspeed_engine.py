@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.errors import InputError
+from w2s_ray.learn.engine import autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
@@ -102,16 +103,22 @@ class DeepSpeedEngine:
         self._best: dict[str, Tensor] | None = None
 
     def forward(self, *inputs: Any) -> Tensor:
-        return self._engine(*inputs)
+        # DeepSpeed's own autocast takes this setting; see `learn.engine.autocast`.
+        before = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)
+        try:
+            return self._engine(*inputs)
+        finally:
+            torch.set_autocast_cache_enabled(before)
 
     def activations(self, *inputs: Any) -> Tensor:
         assert isinstance(self.model, TwoClass)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        with autocast(self.device, enabled=self._bf16):
             return self.model.activations(*inputs).float()
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
         assert isinstance(self.model, LanguageModel)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        with autocast(self.device, enabled=self._bf16, keeps_casts=True):
             return self.model.complete(
                 input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=self._stage == 3
             )

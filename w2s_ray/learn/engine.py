@@ -109,6 +109,19 @@ class Engine(Protocol):
         ...
 
 
+def autocast(device: device, *, enabled: bool, keeps_casts: bool = False) -> Any:
+    """Autocast to bf16. Unless `keeps_casts`, copies of weights are freed after their layer.
+
+    By default torch keeps the bf16 copy of every trained weight to the end of the context, which
+    serves weights that are used more than once
+    (https://docs.pytorch.org/docs/stable/amp.html#torch.autocast, `cache_enabled`). In one pass
+    each is used once, and the copies would undo activation checkpointing and ZeRO-3's sharding.
+    """
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled, cache_enabled=keeps_casts)
+
+
 PADDED_TO = {"cuda": 32}
 """Kind of device -> rows are padded to a multiple of so many tokens, so that shapes are few."""
 BY_TOKENS = {"cuda"}

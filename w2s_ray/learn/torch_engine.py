@@ -6,7 +6,6 @@ Weights and optimizer state are fp32; `bf16` is autocast over them. It has no ot
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
+from w2s_ray.learn.engine import autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
@@ -104,18 +104,19 @@ class TorchEngine:
             self.compiled = True
 
     def forward(self, *inputs: Any) -> Tensor:
-        with self._precision():
+        with autocast(self.device, enabled=self._bf16):
             return self.model(*inputs)
 
     def activations(self, *inputs: Any) -> Tensor:
         assert isinstance(self.model, TwoClass)
-        with self._precision():
+        with autocast(self.device, enabled=self._bf16):
             return self.model.activations(*inputs).float()
 
     def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
         assert isinstance(self.model, LanguageModel)
         # A cache of keys and values grows with every token; compiled, each length is a version.
-        with self._precision(), torch.compiler.set_stance("force_eager"):
+        half = autocast(self.device, enabled=self._bf16, keeps_casts=True)
+        with half, torch.compiler.set_stance("force_eager"):
             return self.model.complete(
                 input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False
             )
@@ -199,11 +200,6 @@ class TorchEngine:
 
     def close(self) -> None:
         pass
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self._bf16:
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def _set_random_state(self, name: str, value: Tensor) -> None:
         if name == "cpu":

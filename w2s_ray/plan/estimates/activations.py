@@ -47,10 +47,8 @@ class Activations:
         tokens, stream = self._texts(rows) * self.longest, 4.0 * self.model.width
         layers, layer = self._trained_layers, self._saved_per_token
         casts = self._casts
-        if self.execution.activation_checkpointing:
-            # At the end of the forward pass all casts are there, in the backward pass one layer's.
-            kept = tokens * stream * (layers + 2)
-            kept += max(tokens * layer + casts, self._cached_casts)
+        if self.execution.activation_checkpointing:  # one layer's are computed again at a time
+            kept = tokens * stream * (layers + 2) + tokens * layer + casts
         else:
             kept = tokens * (stream * 2 + layer * layers) + casts * layers
         at_work = max(tokens * self._through, self._head(self._learned(rows), tokens))
@@ -64,10 +62,12 @@ class Activations:
         mlp = self._each * model.matrices[-1].inner * (_mlp_copies(model, self._kernels) // 2)
         largest = self._half * max(m.weights for m in model.matrices)
         found = tokens * (8.0 * model.width + self._through + mlp)
-        found += max(self._cached_casts, largest)
+        found += largest
         learned = self._learned(self.execution.evaluation_batch)
         found += self._head(learned, 0.0, gradients=False)
-        if FORMS[self.form].is_completed:  # a completion's cache of keys and values
+        if FORMS[self.form].is_completed:  # a completion keeps keys, values and weights' copies
+            if self.training.tuning.kind != "lora":
+                found += max(0.0, self._casts * self._trained_layers - largest)
             features = model.attended - 2 * model.attention
             found += tokens * self._each * features * model.layers
         return found
@@ -100,11 +100,6 @@ class Activations:
     def _casts(self) -> float:
         """Copies of one layer's weights in bf16."""
         return self._half * sum(m.weights for m in self.model.matrices)
-
-    @property
-    def _cached_casts(self) -> float:
-        """Copies that autocast keeps to a pass's end: those of trained weights."""
-        return 0.0 if self.training.tuning.kind == "lora" else self._casts * self._trained_layers
 
     @property
     def _scores(self) -> float:
