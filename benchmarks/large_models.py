@@ -59,6 +59,7 @@ def _model(
             "vocab_size": vocabulary,
             "max_position_embeddings": 4096,
             "tie_word_embeddings": False,
+            "dtype": "bfloat16",
         },
     )
 

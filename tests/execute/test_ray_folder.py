@@ -15,7 +15,13 @@ import pytest
 
 from w2s_ray.errors import InputError
 from w2s_ray.execute import ray_folder as module
-from w2s_ray.execute.ray_folder import LONGEST, PREFIX, SOCKET_BYTES, ray_folder
+from w2s_ray.execute.ray_folder import (
+    LONGEST,
+    PREFIX,
+    SOCKET_BYTES,
+    ray_folder,
+    temporary_variables,
+)
 
 LISTENER = "/pymp-12345678/listener-12345678"
 """What Python's multiprocessing, which Ray's dashboard uses, appends to `TMPDIR`."""
@@ -60,17 +66,17 @@ def test_temporary_files_of_started_processes_are_removed_at_the_end(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(system))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    before = dict(os.environ)
     with ray_folder() as folder:
         assert len(os.fsencode(folder)) + len(LONGEST) <= SOCKET_BYTES
-        named = Path(os.environ["TMPDIR"])
+        variables = temporary_variables(folder)
+        named = Path(variables["TMPDIR"])
         assert len(os.fsencode(named)) + len(LISTENER) <= SOCKET_BYTES
         code = "import tempfile; print(tempfile.mkdtemp())"
-        made = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
-        assert system in Path(made).resolve().parents
-        assert Path(made).parent.stat().st_mode & 0o077 == 0
-        assert Path(os.environ["W2S_CACHE"]) == tmp_path / ".cache" / "w2s_ray"
-    assert dict(os.environ) == before
+        environment = {**os.environ, **variables}
+        made = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment)
+        assert system in Path(made.strip()).resolve().parents
+        assert named.stat().st_mode & 0o077 == 0
+        assert Path(variables["W2S_CACHE"]) == tmp_path / ".cache" / "w2s_ray"
     assert list(system.iterdir()) == []
     assert not folder.parent.exists()
 

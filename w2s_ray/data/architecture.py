@@ -97,6 +97,8 @@ class Architecture:
     adapted: tuple[str, ...] | None
     """peft's default modules for adapters; None if peft has no default."""
     skeleton: Skeleton
+    is_bf16: bool = False
+    """Whether config.json declares a checkpoint in bf16."""
 
     @property
     def of_attention(self) -> tuple[Matrix, ...]:

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,7 +55,8 @@ def load_architectures(configs: Iterable[Mapping[str, Any]]) -> None:
         name = config_digest(config)
         if name in _architectures:
             continue
-        found = _parsed(_shipped().get(name)) or _parsed(read_note("models", key=_key(name)))
+        found = _parsed(_shipped().get(name), config)
+        found = found or _parsed(read_note("models", key=_key(name)), config)
         if found is None:
             missing[name] = config
         else:
@@ -64,7 +66,7 @@ def load_architectures(configs: Iterable[Mapping[str, Any]]) -> None:
             "computing the sizes of %d new model configurations (seconds, once)", len(missing)
         )
     for name, made in zip(missing, run_describe(list(missing.values())), strict=True):
-        found = _parsed(made)
+        found = _parsed(made, missing[name])
         if found is None:
             _architectures[name] = (
                 "the process that describes models failed; check `python -c 'import torch, peft'`"
@@ -147,16 +149,21 @@ def _output_of(lines: Sequence[str]) -> list[str]:
     return [line for line in written.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _parsed(description: Mapping[str, Any] | None) -> Architecture | str | None:
+def _parsed(
+    description: Mapping[str, Any] | None, config: Mapping[str, Any]
+) -> Architecture | str | None:
+    """The architecture in a description of the model that `config` declares."""
     match description:
         case {"why": str(reason)}:
             return reason
         case None:
             return None
     try:
-        return Architecture.of(description)
+        found = Architecture.of(description)
     except (TypeError, KeyError, AttributeError):
         return None
+    dtype = config.get("dtype", config.get("torch_dtype"))
+    return replace(found, is_bf16=dtype == "bfloat16")
 
 
 @cache

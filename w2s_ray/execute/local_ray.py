@@ -15,14 +15,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from w2s_ray.errors import InputError
-from w2s_ray.execute.ray_folder import ray_folder
+from w2s_ray.execute.ray_folder import ray_folder, temporary_variables
 from w2s_ray.execute.ray_internals import end_processes_by, loopback_address, process_starts
 
 VITAL_PROCESSES = frozenset({"gcs_server", "raylet"})
@@ -51,7 +51,8 @@ def local_ray() -> Iterator[None]:
     _check_open_files()
     with ray_folder() as folder:
         try:
-            with _signals_blocked(), quiet_stderr(), loopback_address():
+            variables = temporary_variables(folder)
+            with _process_starts(variables), quiet_stderr(), loopback_address():
                 ray.init(
                     address="local",
                     include_dashboard=True,  # stopped trials free their resources through its API
@@ -121,15 +122,17 @@ def _restore_stderr() -> None:
 
 
 @contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Start Ray's processes in the context with signals blocked, each in a session of its own.
+def _process_starts(variables: Mapping[str, str]) -> Iterator[None]:
+    """Start Ray's processes in the context with signals blocked, each in a session of its own, and
+    with these environment variables.
 
     They inherit the signals that this thread blocks. Ray's dashboard unblocks them; in a session of
     its own it receives no signal of a terminal or a process group. This process keeps its handler.
     """
 
     def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
-        process = popen(*arguments, **options, start_new_session=True)
+        environment = {**(options.pop("env", None) or os.environ), **variables}
+        process = popen(*arguments, **options, env=environment, start_new_session=True)
         _processes.append(process)
         return process
 

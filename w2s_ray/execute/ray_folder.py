@@ -20,7 +20,7 @@ from pathlib import Path
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.errors import InputError
 
-PREFIX, NAME = "w2sray-", "r"
+PREFIX, NAME, TEMPORARY = "w2sray-", "r", "tmp"
 SOCKET_BYTES = 107 if sys.platform.startswith("linux") else 103
 """Longest path of a Unix socket."""
 LONGEST = "/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
@@ -37,8 +37,8 @@ NEW_S = 60.0
 def ray_folder() -> Iterator[Path]:
     """A folder for Ray's files, of mode 700, within the context.
 
-    Temporary files of processes that are started in the context are in it too, so that those of a
-    killed process are removed at the end.
+    A folder for temporary files is removed with it, also those of killed processes
+    (`temporary_variables`).
 
     Raises:
         InputError: no folder with a short path can be written; the message names the remedy.
@@ -52,8 +52,25 @@ def ray_folder() -> Iterator[Path]:
             raise InputError(_refusal(base, error.strerror or str(error))) from error
         if free < FREE_BYTES:
             raise InputError(_refusal(base, f"{free >> 20} MiB are free there"))
-        context.enter_context(_temporary_files(folder / "tmp"))
+        temporary, system = folder / TEMPORARY, _system_folder()
+        if base == system:
+            temporary.mkdir(mode=0o700)
+        else:  # `TMPDIR` may have more space
+            temporary.symlink_to(context.enter_context(_locked_folder(system)))
         yield folder / NAME  # Ray makes its own folder public; its parent stays private
+
+
+def temporary_variables(folder: Path) -> dict[str, str]:
+    """Environment of Ray's processes: their temporary files are beside `folder` of `ray_folder`.
+
+    Caches, which outlive these processes, stay where they are in this process.
+    """
+    caches = {
+        "W2S_CACHE": str(cache_folder()),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "compiled"),
+    }
+    kept = {name: os.environ.get(name) or path for name, path in caches.items()}
+    return {"TMPDIR": str(folder.with_name(TEMPORARY)), **kept}
 
 
 @contextlib.contextmanager
@@ -100,36 +117,6 @@ def _refusal(base: Path, why: str) -> str:
         f"{base} can't hold the files of Ray ({why}); set RAY_TMPDIR to a folder that can be "
         f"written, with a path of at most {BASE_BYTES} bytes"
     )
-
-
-@contextlib.contextmanager
-def _temporary_files(folder: Path) -> Iterator[None]:
-    """`folder` holds the temporary files of processes that are started in the context.
-
-    Where it is not in `TMPDIR`, it is a link to a folder there, since `TMPDIR` may have more space.
-    Caches, which outlive the processes, stay where they are without this.
-    """
-    caches = {
-        "W2S_CACHE": str(cache_folder()),
-        "TORCHINDUCTOR_CACHE_DIR": str(cache_folder() / "compiled"),
-    }
-    before = {name: os.environ.get(name) for name in ("TMPDIR", *caches)}
-    with contextlib.ExitStack() as context:
-        system = _system_folder()
-        if folder.parent.parent == system:
-            folder.mkdir(mode=0o700)
-        else:
-            folder.symlink_to(context.enter_context(_locked_folder(system)))
-        os.environ |= {"TMPDIR": str(folder)}
-        os.environ |= {name: before[name] or path for name, path in caches.items()}
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
 
 def _remove_abandoned(base: Path) -> None:

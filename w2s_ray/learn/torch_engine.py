@@ -1,7 +1,8 @@
 """The one-device engine: plain PyTorch on a GPU or on the CPU.
 
 Owns AdamW, clipping, autocast and its own resume format: tensors as safetensors, never a pickle.
-Weights and optimizer state are fp32; `bf16` is autocast over them. It has no other workers.
+Weights and optimizer state are fp32; `bf16` is autocast over them, with frozen weights in bf16. It
+has no other workers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from w2s_ray.learn.engine import autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
+from w2s_ray.learn.frozen_weights import hold_frozen_in_bf16
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.models import build_model
 from w2s_ray.learn.padding import check_padding
@@ -87,8 +89,12 @@ class TorchEngine:
             seed=seed,
             form=form,
             activation_checkpointing=execution.activation_checkpointing,
-        ).to(self.device)
-        check_padding(model, source=source, device=self.device)
+        )
+        if training.precision == "bf16":
+            hold_frozen_in_bf16(model)
+        model = model.to(self.device)
+        with autocast(self.device, enabled=training.precision == "bf16"):
+            check_padding(model, source=source, device=self.device)
         return model
 
     def expect(self, tokens: int) -> None:
@@ -187,6 +193,9 @@ class TorchEngine:
 
     def export(self, folder: Path) -> None:
         state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+        for name, value in state.items():
+            if value.dtype == torch.bfloat16:  # frozen; adapters are merged into it in fp32
+                state[name] = value.float()
         self.model.export(state, folder)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FormName, Training
+from w2s_ray.config.tuning import LastLayersTuning, LoraTuning, ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.work import adapted
 
@@ -98,7 +99,10 @@ class Activations:
 
     @property
     def _casts(self) -> float:
-        """Copies of one layer's weights in bf16."""
+        """Copies of one layer's weights in bf16, which weights that are held in bf16 don't need."""
+        is_lora_on_torch = self.training.tuning.kind == "lora" and self.execution.engine == "torch"
+        if is_lora_on_torch and bf16_parameters(self.model, self.training):
+            return 0.0
         return self._half * sum(m.weights for m in self.model.matrices)
 
     @property
@@ -151,6 +155,20 @@ class Activations:
                 if logits > LOGITS_AT_ONCE:  # a chunk's own gradient, before it is added
                     found += (self._half + 4.0) * weights
         return found
+
+
+def bf16_parameters(model: Architecture, training: Training) -> int:
+    """Frozen weights of linear layers that the torch engine holds in bf16."""
+    if training.precision != "bf16" or not model.is_bf16:
+        return 0
+    match training.tuning:
+        case LoraTuning() | ProbeTuning():
+            frozen = model.layers
+        case LastLayersTuning(layers=trained):
+            frozen = max(0, model.layers - trained)
+        case _:
+            frozen = 0
+    return frozen * sum(matrix.weights for matrix in model.matrices)
 
 
 def saved_per_token(
