@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from w2s_ray.data import descriptions
 # A machine that is busy with something else must not fail a property.
 hypothesis.settings.register_profile("w2s", deadline=None)
 hypothesis.settings.load_profile("w2s")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _default_sigint():
+    """Shells start background commands with SIGINT ignored, and processes of tests inherit that."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -104,10 +104,11 @@ def test_a_malformed_file_is_an_error(tmp_path, text, message):
 
 def test_w2s_plan_shows_the_capacity_of_a_cluster_file(tmp_path):
     sweep = tmp_path / "sweep.yaml"
-    sweep.write_text(sweep_text(tmp_path))
-    shown = w2s("plan", sweep, "--cluster", CLUSTER / "aws.yaml")
-    assert shown.returncode == 0, shown.stderr
-    assert re.search(r"aws.yaml has room for 38 fits of a at once", shown.stdout), shown.stdout
+    for execution, fits in (("{gpus_per_worker: 1}", 38), ("{}", 432)):
+        sweep.write_text(sweep_text(tmp_path, execution=execution))
+        shown = w2s("plan", sweep, "--cluster", CLUSTER / "aws.yaml")
+        assert shown.returncode == 0, shown.stderr
+        assert f"aws.yaml has room for {fits} fits of a at once" in shown.stdout, shown.stdout
     sweep.write_text(sweep_text(tmp_path, execution="{gpus_per_worker: 16}"))
     refused = w2s("plan", sweep, "--cluster", CLUSTER / "aws.yaml")
     assert refused.returncode == 2
