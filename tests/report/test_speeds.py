@@ -47,10 +47,10 @@ def test_sums_over_fits_workers_and_devices():
     assert gpu.peak_memory_bytes == 3 * 2**30
     assert gpu.line == (
         "m on NVIDIA H100 80GB HBM3 in bf16: 333 tokens/s, 13.5% of its peak, at most 3.0 GiB "
-        "(fits: 2, compiled: 1)"
+        "(2 fits, 1 compiled)"
     )
     assert (cpu.share_of_peak, cpu.peak_memory_bytes) == (None, None)
-    assert cpu.line == "m on cpu in bf16: 500 tokens/s (fits: 1, compiled: 1)"
+    assert cpu.line == "m on cpu in bf16: 500 tokens/s (1 fit, 1 compiled)"
 
 
 def test_records_without_the_figures_are_left_out():

@@ -45,9 +45,10 @@ class Speed:
             if self.peak_memory_bytes is None
             else f", at most {self.peak_memory_bytes / GIB:.1f} GiB"
         )
+        compiled = f", {self.compiled_fits} compiled" if self.compiled_fits else ""
         return (
             f"{self.model} on {self.device} in {self.precision}: {self.tokens_per_second:,.0f} "
-            f"tokens/s{share}{memory} (fits: {self.fits}, compiled: {self.compiled_fits})"
+            f"tokens/s{share}{memory} ({self.fits} {'fit' if self.fits == 1 else 'fits'}{compiled})"
         )
 
 
