@@ -1,7 +1,7 @@
 """Section `parity`: losses of tiny models on the device against those on the CPU in fp32.
 
 Owns 32 steps of a fit from the same saved weights, once on the CPU in fp32 and once in each
-precision mode of the device. The differences must be those of rounding.
+precision mode of the device. The differences must come from rounding alone.
 """
 
 from __future__ import annotations

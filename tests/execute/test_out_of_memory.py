@@ -23,7 +23,7 @@ from w2s_ray.execute.run_context import RunContext
 from w2s_ray.fits.outcome import outcome_record
 from w2s_ray.fits.retry import settled
 from w2s_ray.fits.train_fit import FitTraining
-from w2s_ray.learn.gpu_memory import limit_to_share
+from w2s_ray.learn.gpu import limit_to_share
 from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.plan import Plan, make_plan
 from w2s_ray.prepare import materialize

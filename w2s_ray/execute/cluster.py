@@ -77,7 +77,11 @@ def alive_nodes() -> set[str]:
 
 def on_this_node() -> dict[str, Any]:
     """Options that place an actor or task on this node: other nodes may be removed."""
-    node = ray.get_runtime_context().get_node_id()
+    return on_node(ray.get_runtime_context().get_node_id())
+
+
+def on_node(node: str) -> dict[str, Any]:
+    """Options that place an actor or task on the node with this id, and on no other."""
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 

@@ -61,7 +61,7 @@ def internal(name: str) -> Any:
 
 def is_actor_alive(actor: Any) -> bool:
     """Whether an actor's process has started; until then it may wait for a node."""
-    return internal("ray._private.state.actors")(actor._actor_id.hex()).get("State") == "ALIVE"
+    return process_of(actor) is not None
 
 
 def process_of(actor: Any) -> tuple[str, int] | None:

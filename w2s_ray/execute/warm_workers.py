@@ -17,9 +17,8 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from w2s_ray.execute.cluster import Cluster
+from w2s_ray.execute.cluster import Cluster, on_node
 from w2s_ray.execute.ray_internals import process_of
 from w2s_ray.execute.workers import start_worker
 from w2s_ray.scheduling.requests import NOTHING, WorkerSpec, has_capacity
@@ -224,8 +223,7 @@ class WarmWorkers:
 async def _ensure_ended(node: str, pid: int) -> None:
     """End a killed worker's process if it exists after `KILL_S`."""
     await asyncio.sleep(KILL_S)
-    on_its_node: Any = NodeAffinitySchedulingStrategy(node, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_its_node)(_end_process)
+    task = ray.remote(num_cpus=0, max_retries=0, **on_node(node))(_end_process)
     with contextlib.suppress(ray.exceptions.RayError):  # the node is gone, and its processes
         await task.remote(pid, KILL_S)
 

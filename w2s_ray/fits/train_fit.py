@@ -100,11 +100,11 @@ class FitTraining:
         import torch
 
         from w2s_ray.fits.forms import form_of
-        from w2s_ray.learn.gpu_memory import limit_to_share
+        from w2s_ray.learn.gpu import limit_to_share, uses_gpu
 
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
         limit_to_share(self.fit.execution)
-        if on_gpu(self.fit.execution):
+        if uses_gpu(self.fit.execution):
             torch.cuda.reset_peak_memory_stats()
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
         fit = replace(self.fit, source=self._source(store, rows))
@@ -193,6 +193,8 @@ class FitTraining:
         weights: Path | None,
         setup_s: float,
     ) -> Record:
+        from w2s_ray.learn.gpu import peak_memory
+
         against = {
             part: against_truth(found, rows.truth[part]) | self._legality(found, rows.texts[part])
             for part, found in result.predicted.items()
@@ -281,25 +283,13 @@ class RecordedCheckpoints:
         return folder
 
 
-def on_gpu(execution: Execution) -> bool:
-    """Whether a fit of this process runs on a GPU."""
-    import torch
-
-    return torch.cuda.is_available() and execution.gpus_per_worker != 0
-
-
-def peak_memory(execution: Execution) -> int | None:
-    """The most GPU memory that tensors of this fit and process took, in bytes; None on a CPU."""
-    import torch
-
-    return torch.cuda.max_memory_allocated() if on_gpu(execution) else None
-
-
 def device(execution: Execution) -> dict[str, Any]:
     """The device that a fit of this process ran on, and a name for this attempt alone."""
     import torch
 
-    name = torch.cuda.get_device_name() if on_gpu(execution) else "cpu"
+    from w2s_ray.learn.gpu import uses_gpu
+
+    name = torch.cuda.get_device_name() if uses_gpu(execution) else "cpu"
     attempt = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
     return {
         "attempt": attempt,

@@ -25,6 +25,8 @@ from w2s_ray.learn.engine import autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
+from w2s_ray.learn.gpu import uses_gpu
+from w2s_ray.learn.group import Group
 from w2s_ray.learn.kernels import prepare_for_gpu
 from w2s_ray.learn.models import build_model, check_files
 from w2s_ray.learn.padding import check_padding
@@ -54,12 +56,13 @@ class DeepSpeedEngine:
                 "DeepSpeed can do neither tuning: lp_ft nor weight_decay_to: initial; set "
                 "execution.engine: torch"
             )
-        on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+        on_gpu = uses_gpu(execution)
         deepspeed = join_group(on_gpu)
         self.rank, self.workers = distributed.get_rank(), distributed.get_world_size()
         self.device = (
             torch.device("cuda", torch.cuda.current_device()) if on_gpu else (torch.device("cpu"))
         )
+        self._group = Group(self.rank, self.workers, self.device)
         if self.workers != execution.workers:
             raise InputError(
                 f"execution.workers is {execution.workers}, but the process group has "
@@ -140,16 +143,10 @@ class DeepSpeedEngine:
         self._engine.step()
 
     def sum_over_workers(self, values: Tensor) -> Tensor:
-        if self.workers > 1:
-            distributed.all_reduce(values)
-        return values
+        return self._group.sum(values)
 
     def agree(self, decision: int) -> int:
-        if self.workers == 1:
-            return decision
-        decided = torch.tensor([decision], dtype=torch.int32, device=self.device)
-        distributed.broadcast(decided, src=0)
-        return int(decided.item())
+        return self._group.agree(decision)
 
     def snapshot(self) -> None:
         if self._best is None:

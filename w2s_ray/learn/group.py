@@ -12,6 +12,7 @@ import torch.distributed as distributed
 from torch import Tensor
 
 from w2s_ray.config import Execution
+from w2s_ray.learn.gpu import uses_gpu
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Group:
     @classmethod
     def of(cls, execution: Execution) -> Group:
         """The group of a fit that runs so; the process group is joined if there are several."""
-        on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+        on_gpu = uses_gpu(execution)
         device = torch.device("cuda" if on_gpu else "cpu")
         if execution.workers == 1:
             return cls(0, 1, device)

@@ -21,6 +21,7 @@ from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.frozen_weights import hold_frozen_in_bf16
+from w2s_ray.learn.gpu import uses_gpu
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.models import build_model
 from w2s_ray.learn.padding import check_padding
@@ -43,7 +44,7 @@ class TorchEngine:
         seed: int,
         form: FormName = "classes",
     ) -> None:
-        on_gpu = torch.cuda.is_available() and execution.gpus_per_worker != 0
+        on_gpu = uses_gpu(execution)
         self.device = torch.device("cuda" if on_gpu else "cpu")
         self.model: FormModel = self._loaded(
             training, source=source, execution=execution, seed=seed, form=form

@@ -85,23 +85,21 @@ def features(
     Raises:
         ValueError: a row without features or image, or a model that can't be used.
     """
-    import torch
-
     from w2s_ray.fits.stored_activations import stored_activations
     from w2s_ray.learn.activations import Activations
+    from w2s_ray.learn.gpu import uses_gpu
     from w2s_ray.learn.vision import features_of
 
     location = Path(fit.source.location)
     if location.suffix in FEATURE_FILES:
         return features_in(location, ids)
-    on_gpu = torch.cuda.is_available() and fit.execution.gpus_per_worker != 0
 
     def make(missing: list[str], _: Callable[[], None]) -> Iterator[tuple[str, Activations]]:
         for each in missing:
             made_ND = features_of(
                 images_of(task, ids, contents=contents),
                 source=fit.source,
-                on_gpu=on_gpu,
+                on_gpu=uses_gpu(fit.execution),
                 batch=fit.execution.evaluation_batch,
             )
             yield each, Activations(made_ND, parameters=0)

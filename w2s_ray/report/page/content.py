@@ -7,7 +7,7 @@ The table, savings and figures are computed in their own modules, and nothing is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -45,7 +45,11 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
         raise StoreError(f"there is no sweep in {store.uri}; run one, or name another store")
     shown = [_sweep(results, name) for name in names]
     ids = {run["id"] for sweep in shown for run in sweep["runs"]}
-    runs, environments = _runs(store, ids)
+    records = {record.id: record for record in store.latest(ids)}
+    for sweep in shown:
+        known = (records[run["id"]] for run in sweep["runs"] if run["id"] in records)
+        sweep["speeds"] = [speed.line for speed in speeds(known)]
+    runs, environments = _runs(store, records)
     return {
         "made": {
             "at": utc_now(),
@@ -85,7 +89,6 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
         "by_method": [asdict(row) for row in table.by_method],
         "comparisons": _comparisons(table, store),
         "savings": savings(store, sweep=name).lines(),
-        "speeds": [speed.line for speed in speeds(store.latest(roles))],
         "figures": [_figure(figure) for figure in figures_of(results, name).values()],
         "runs": [{"id": id_, "roles": list(of_run)} for id_, of_run in roles.items()],
     }
@@ -124,18 +127,17 @@ def _roles(cells: Iterable[Cell], store: Store) -> dict[str, dict[str, None]]:
 
 
 def _runs(
-    store: Store, ids: Iterable[str]
+    store: Store, records: Mapping[str, Record]
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Run id -> its shown values, for runs with a record; and the list of their environments.
 
     Many runs share an environment, so a run has the index of its environment in the list.
     """
-    found = {record.id: record for record in store.latest(ids)}
     files = store.run_files()
-    of_runs = curves(store, [id_ for id_, record in found.items() if record.status == "done"])
+    of_runs = curves(store, [id_ for id_, record in records.items() if record.status == "done"])
     places: dict[str, int] = {}
     runs = {}
-    for id_, record in found.items():
+    for id_, record in records.items():
         environment = {k: v for k, v in record.environment.items() if k != _ATTEMPT_KEY}
         key = json.dumps(environment, sort_keys=True)
         runs[id_] = {

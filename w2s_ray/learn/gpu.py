@@ -1,4 +1,4 @@
-"""A process's limit on the memory of the GPU that it shares.
+"""The GPU of a fit's process: whether it uses one, its share of the memory, and the peak.
 
 Owns the limit that torch's allocator gets, so that a fit that needs more than its share fails alone
 and not the fits beside it. Estimates and the choice of shares are elsewhere.
@@ -9,6 +9,16 @@ from __future__ import annotations
 import torch
 
 from w2s_ray.config import GPU_CONTEXT, Execution
+
+
+def uses_gpu(execution: Execution) -> bool:
+    """Whether a fit of this process runs on a GPU."""
+    return torch.cuda.is_available() and execution.gpus_per_worker != 0
+
+
+def peak_memory(execution: Execution) -> int | None:
+    """The most GPU memory that tensors of this fit and process took, in bytes; None on a CPU."""
+    return torch.cuda.max_memory_allocated() if uses_gpu(execution) else None
 
 
 def limit_to_share(execution: Execution) -> None:
