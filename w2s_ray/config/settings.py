@@ -48,9 +48,10 @@ class Training(Frozen):
     """Longest completion of a prompt, in tokens. A longer answer in the data is an error."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the forward and backward pass. The optimizer keeps fp32 weights."""
-    bucket_batches: int = Field(default=16, ge=1, le=1_000_000)
+    bucket_batches: int | None = Field(default=None, ge=1, le=1_000_000)
     """Batches that are drawn together and sorted by length, for less padding; 1 = plain
-    shuffling."""
+    shuffling. null = 16, and 1 for losses with a statistic of the whole batch (`confidence`,
+    `confidence_reference`), because batches of similar lengths would bias it."""
     evaluations_per_epoch: int = Field(default=4, ge=1, le=10_000)
     """Evaluations on validation rows per epoch, for curves, early stopping and pruning."""
     tuning: Tuning = FullTuning()

@@ -143,7 +143,7 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     micro = execution.rows_at_once(training.batch_size)
     rounds = -(-training.batch_size // (workers * micro))
     together = training.batch_size / (workers * rounds)
-    bucket = training.batch_size * training.bucket_batches
+    bucket = training.batch_size * recipe.bucket_batches
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
 
