@@ -140,7 +140,9 @@ def test_without_near_copies_dedupe_changes_nothing_but_balancing(copied) -> Non
 
 
 def test_too_few_rows_without_near_copies_are_an_error_with_the_remedy(copied) -> None:
-    with pytest.raises(InputError, match=r"near copies are left out; lower train or .*or remove dedupe"):
+    with pytest.raises(
+        InputError, match=r"near copies are left out; lower train or .*or remove dedupe"
+    ):
         load_split(copied(texts=110, copies=40, train=120, dedupe="near"))
 
 
