@@ -310,6 +310,7 @@ def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan,
         assert len(set(probabilities)) > 1
         assert all(0 < p < 1 for p in probabilities)
         assert ("calibration_prior" in record.summary) is (method == "calibrated")
-        shown = {} if method == "zero-shot" else {"test_prompts": 32, "test_prompts_cut": 0}
-        assert shown.items() <= record.summary.items()
-        assert record.summary.get("test_shots_mean") == (4 if shown else None)
+        if method != "zero-shot":
+            assert record.summary["test_prompts"] == 32
+            assert 0 < record.summary["test_prompts_cut"] < 32
+            assert 3 < record.summary["test_shots_mean"] < 4  # max_tokens is 64
