@@ -312,5 +312,5 @@ def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan,
         assert ("calibration_prior" in record.summary) is (method == "calibrated")
         if method != "zero-shot":
             assert record.summary["test_prompts"] == 32
-            assert 0 < record.summary["test_prompts_cut"] < 32
-            assert 3 < record.summary["test_shots_mean"] < 4  # max_tokens is 64
+            cut, mean = (record.summary[f"test_{name}"] for name in ("prompts_cut", "shots_mean"))
+            assert 0 <= cut / 32 <= 4 - mean < 1
