@@ -103,18 +103,24 @@ def materialize(plan: Plan, store: Store) -> None:
                 f"task {task.name} changed while it was read ({fingerprint} became "
                 f"{split.fingerprint}); run again"
             )
-        classes = FORMS[split.form].has_two_classes
+        classes, copies = FORMS[split.form].has_two_classes, split.near_copies or {}
         rows = [
             {
                 **e._asdict(),
                 "example_id": e.id,
                 "part": part,
                 "label": e.label if classes else None,
+                "near_copies": copies.get(e.id) if part == "test" else None,
             }
             for part, examples in split.parts.items()
             for e in examples
         ]
-        about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
+        about = {
+            "task": task.name,
+            "form": split.form,
+            "declaration": task.model_dump(mode="json"),
+            "near_copies": sum(map(bool, copies.values())) if copies else None,
+        }
         columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
         store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
 

@@ -257,6 +257,15 @@ VALUES = {
     ),
     "a long bootstrap": (stage(f"{{kind: bootstrap, between: {10**9}}}"), "between: Input should"),
     "many shots": (stage("{kind: prompt, shots: 1000}"), "shots: Input should be less than"),
+    "an unknown calibration": (
+        stage("{kind: prompt, calibration: platt}"),
+        "calibration: write 'none', 'rows' or 'content_free' (got 'platt')",
+    ),
+    "an unknown dedupe": (with_("test: 40", "test: 40, dedupe: far"), "dedupe: write 'near'"),
+    "no bucket batches": (
+        with_("batch_size: 16", "batch_size: 16, bucket_batches: 0"),
+        "bucket_batches: Input should be greater than or equal to 1",
+    ),
     "a long question": (
         stage(f"{{kind: prompt, question: {LONG * 3}}}"),
         "question: String should",

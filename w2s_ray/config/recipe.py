@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from w2s_ray.config.forms import FormName
 from w2s_ray.config.settings import EarlyStopping, FitSettings, PretrainArchitecture, Training
@@ -22,6 +22,9 @@ from w2s_ray.methods.transforms import AnyTransform
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
+
+BUCKET_BATCHES = 16
+"""Batches that are sorted by length together, if a recipe doesn't set the number."""
 
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
 
@@ -95,6 +98,18 @@ class FitRecipe(Frozen):
     @property
     def run_id(self) -> str:
         return run_id(kind="fit", recipe=self.model_dump(mode="json"))
+
+    @property
+    def bucket_batches(self) -> int:
+        """Batches that are drawn together and sorted by length; 1 = plain shuffling."""
+        given = self.training.bucket_batches
+        if given is not None:
+            return given
+        return 1 if self.loss.needs_whole_batch else BUCKET_BATCHES
+
+    @field_serializer("training")
+    def _with_bucket_batches(self, training: Training) -> Training:
+        return training.model_copy(update={"bucket_batches": self.bucket_batches})
 
     @property
     def keeps_weights(self) -> bool:

@@ -6,15 +6,17 @@ settings. It proposes no settings and holds no results.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from w2s_ray.config.chain import Link, chain
-from w2s_ray.config.merge import with_settings
+from w2s_ray.config.merge import kinds_at, with_settings
 from w2s_ray.config.recipe import FitRecipe
-from w2s_ray.config.space import Choices
+from w2s_ray.config.settings import FitSettings
+from w2s_ray.config.space import Choices, OneOf
 from w2s_ray.config.stages import Stage
 from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
@@ -52,6 +54,21 @@ class StudyRecipe(Frozen):
     @property
     def run_id(self) -> str:
         return run_id(kind="study", recipe=self.model_dump(mode="json"))
+
+    @model_serializer(mode="wrap")
+    def _with_bucket_batches(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cells whose trials may need another `bucket_batches` than their own loss keep null."""
+        data = dump(self)
+        searched = self.space.get("loss")
+        kinds = searched.kinds() if isinstance(searched, OneOf) else ()
+        losses = kinds_at(FitSettings, "loss")
+        tried = {losses[kind].needs_whole_batch for kind in kinds}  # type: ignore[attr-defined]
+        fits = (*self.cells, *itertools.chain.from_iterable(self.between))
+        dumped = (*data["cells"], *itertools.chain.from_iterable(data["between"]))
+        for fit, its_data in zip(fits, dumped, strict=True):
+            if not tried <= {fit.loss.needs_whole_batch}:
+                its_data["training"]["bucket_batches"] = fit.training.bucket_batches
+        return data
 
     def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[Link, ...], ...]:
         """Each cell's fits of the trial with `settings` (dotted), the student last."""

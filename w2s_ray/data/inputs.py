@@ -324,7 +324,12 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
 
 
 def _provisional(task: Task, why: str) -> SplitRef:
-    declared = {"format": FORMAT_VERSION, "task": task.model_dump(mode="json")}
+    # A provisional name is not changed by a setting that is left out.
+    left_out = {"dedupe"} if task.dedupe is None else None
+    declared = {
+        "format": FORMAT_VERSION,
+        "task": task.model_dump(mode="json", exclude=left_out),
+    }
     name = f"unresolved-{digest(declared)[:ID_LENGTH]}"
     form = form_of(task)
     sizes = part_sizes(task, form=form)
@@ -353,6 +358,9 @@ def _note(split: Split, hub: Hub | None) -> str:
         f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
     ]
     parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
+    if copies := sum(count > 0 for count in (split.near_copies or {}).values()):
+        of = split.counts["test"]
+        parts.append(f"{copies:,} of {of:,} test rows are near copies of training rows")
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
     if hub is not None and hub.unconfirmed:

@@ -20,6 +20,7 @@ from w2s_ray.data.files import Member, is_archive, local, matching, members, rea
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.phrases import group_phrases
 from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
@@ -64,6 +65,8 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
     rows = _all_or_no_chat(task, replace(rows, form=named.form))
+    if named.has_phrases:
+        return group_phrases(rows)
     return merge_linked_groups(rows) if named.has_shared_texts else rows
 
 

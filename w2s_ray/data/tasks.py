@@ -85,6 +85,8 @@ class NamedTask:
     """Consecutive variants of one sentence are a group (`group_variants`)."""
     has_shared_texts: bool = False
     """Rows with a common sentence are a group (`merge_linked_groups`)."""
+    has_phrases: bool = False
+    """Rows are phrases of common sentences, and a sentence is a group (`group_phrases`)."""
     large: bool = False
     """True for millions of rows: a pseudo-random sample is read, many times the rows needed."""
     rows_each: int = 0
@@ -212,6 +214,7 @@ TASKS: dict[str, NamedTask] = {
         formatters.sst2,
         Hub("nyu-mll/glue", "sst2", test="validation"),
         Files(test=("dev",), read=table(quoted=False)),
+        has_phrases=True,
     ),
     "hellaswag": NamedTask(
         formatters.hellaswag,

@@ -224,6 +224,7 @@ class FitTraining:
             "validation_agreement": result.validation_agreement,
             "validation_loss": result.validation_loss,
             **{f"{part}_loss": loss for part, loss in result.losses.items()},
+            **result.figures,
             **recorder.oracle,
         }
         earlier = store.attempts(self.fit.id)

@@ -7,7 +7,7 @@ in any way, its objective is `oracle`. It computes no means.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from w2s_ray.methods.transforms import ORACLES
 from w2s_ray.store import Cell, Objective, Record
@@ -23,6 +23,19 @@ def accuracy(record: Record | None, *, figure: str = METRIC) -> float | None:
     """Test accuracy of a done run, or None."""
     value = record.summary.get(figure) if record and record.status == "done" else None
     return float(value) if isinstance(value, _NUMBER) and math.isfinite(value) else None
+
+
+def cut_shots(students: Iterable[Record | None]) -> str | None:
+    """How many test prompts of prompted students had fewer examples; None if none had."""
+    totals = {"test_prompts_cut": 0.0, "test_prompts": 0.0}
+    for student in students:
+        for name in totals:
+            value = student.summary.get(name) if student is not None else None
+            totals[name] += value if isinstance(value, _NUMBER) else 0
+    cut, prompts = totals.values()
+    if not cut:
+        return None
+    return f"examples omitted from {cut:,.0f} of {prompts:,.0f} prompts, which were over max_tokens"
 
 
 def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:

@@ -222,7 +222,7 @@ def _intervals(rows: Sequence[Row]) -> str:
 
 
 def _row_note(row: Row) -> str:
-    """Why there is no PGR or interval, what an interval is over, and which seeds are missing."""
+    """Why there is no PGR or interval, what an interval is over, what is missing or was cut."""
     if row.seeds == 0:
         return row.reason or ""
     one_seed = "a single seed: its interval is over test examples alone"
@@ -230,6 +230,7 @@ def _row_note(row: Row) -> str:
         _filled(
             row.reason,
             _no_intervals(row),
+            row.cut_shots,
             one_seed if row.intervals_over == "examples" else None,
             _missing(row.missing),
         )

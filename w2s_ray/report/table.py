@@ -13,7 +13,7 @@ from functools import cache, partial
 from statistics import fmean, median
 from typing import Any, NamedTuple, TypeVar
 
-from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective
+from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, cut_shots, missing_runs, objective
 from w2s_ray.report.pgr import Pgr, pgr
 from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
 from w2s_ray.report.table_cache import SweepCache
@@ -238,6 +238,7 @@ def _row(
         oracle_stopped_student=stopped,
         oracle_stopped_pgr=_value(_pgr(weak, stopped, ceiling, found)),
         reason=value.reason if value else _summed_up(missing),
+        cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
         seeds=len(complete),
         of_seeds=len(seeds),
         student_sd=_sd(students),

@@ -123,6 +123,9 @@ class Row:
     )
     oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
     reason: str | None = column("why there is no PGR")
+    cut_shots: str | None = column(
+        "how many test prompts had fewer examples than `shots` because they were too long"
+    )
     seeds: int = column("number of complete seeds, which the means are over")
     of_seeds: int = column("number of seeds in the sweep")
     student_sd: float | None = column(
