@@ -27,33 +27,64 @@ TINY = {
     "pad_token_id": 0,
 }
 """Replaces what a rung sets; rows of `data_of` are longer than the windows of attention."""
+TINY_VISION = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 28,
+    "patch_size": 14,
+}
+DECODERS = ("pythia", "qwen3", "smollm2", "olmo2", "llama3", "gemma2", "gemma3")
+MULTIMODAL = "gemma3 4b"
 ENCODERS = ("modernbert",)
-FAMILIES = ("pythia", "qwen3", "smollm2", "olmo2", "llama3", "gemma2", "gemma3", *ENCODERS)
-DECODERS = tuple(name for name in FAMILIES if name not in ENCODERS)
+FAMILIES = (*DECODERS, MULTIMODAL, *ENCODERS)
+"""Names of ladders, each for its smallest rung, or of a ladder and a size."""
 
 
-def config_of(ladder: str, **more: Any) -> Any:
+def targets_of(family: str) -> tuple[str, ...]:
+    """The modules that get an adapter under LoRA."""
+    return OPEN_LADDERS[family.partition(" ")[0]].targets
+
+
+def config_of(family: str, **more: Any) -> Any:
     """The configuration of a tiny model, which has every setting that a rung's has."""
     from transformers import CONFIG_MAPPING
 
-    rung = next(iter(OPEN_LADDERS[ladder].rungs.values()))
+    ladder, _, size = family.partition(" ")
+    rungs = OPEN_LADDERS[ladder].rungs
+    rung = rungs[size] if size else next(iter(rungs.values()))
     config = json.loads(OPEN_MODELS.read_text())[rung.name]["config"]
     tokens = {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-    tiny = {key: value for key, value in TINY.items() if key in (*config, "pad_token_id")}
-    if ladder == "llama3":
-        scaling = {**config["rope_scaling"], "original_max_position_embeddings": 16}
-        tiny["rope_scaling"] = scaling
+    if family == MULTIMODAL:
+        images = {f"{name}_token_id": VOCABULARY - 1 for name in ("image", "boi", "eoi")}
+        tokens |= images
+        tiny: dict[str, Any] = {
+            "text_config": config["text_config"] | _tiny(config["text_config"]),
+            "vision_config": config["vision_config"] | TINY_VISION,
+            "mm_tokens_per_image": 4,
+        }
+    else:
+        tiny = _tiny(config)
     return CONFIG_MAPPING[config["model_type"]].from_dict({**config, **tokens, **tiny, **more})
 
 
-def make_family(ladder: str, folder: Path) -> Path:
+def _tiny(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a decoder or an encoder that are replaced."""
+    tiny: dict[str, Any] = {k: v for k, v in TINY.items() if k in (*config, "pad_token_id")}
+    if "original_max_position_embeddings" in config.get("rope_scaling", {}):
+        tiny["rope_scaling"] = {**config["rope_scaling"], "original_max_position_embeddings": 16}
+    return tiny
+
+
+def make_family(family: str, folder: Path) -> Path:
     """A folder with the tiny model, as pretraining would leave it: with its head."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     torch.manual_seed(0)
-    loader: Any = AutoModelForMaskedLM if ladder in ENCODERS else AutoModelForCausalLM
-    model = loader.from_config(config_of(ladder))
+    loader: Any = AutoModelForMaskedLM if family in ENCODERS else AutoModelForCausalLM
+    model = loader.from_config(config_of(family))
     for parameter in model.parameters():  # the initial weights are too small for any difference
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.learn.families import FAMILIES, make_family
+from tests.learn.families import FAMILIES, make_family, targets_of
 from tests.learn.parity_worker import settled, worker
 from tests.learn.tiny import Recorder
 from w2s_ray.config import Execution, FullTuning, LoraTuning
-from w2s_ray.config.ladders import OPEN_LADDERS
 from w2s_ray.learn.loop import fit
 
 pytestmark = [pytest.mark.deepspeed, pytest.mark.timeout(500)]
@@ -31,8 +30,7 @@ def jobs() -> dict[str, dict[str, Any]]:
     """Every fit, by name: each family's whole model, and adapters of some."""
     models = {name: (name, FullTuning()) for name in FAMILIES}
     for name in ADAPTED:
-        targets = OPEN_LADDERS[name].targets
-        models[f"{name}-lora"] = (name, LoraTuning(rank=2, targets=targets))
+        models[f"{name}-lora"] = (name, LoraTuning(rank=2, targets=targets_of(name)))
     return {
         name: {
             "name": name,

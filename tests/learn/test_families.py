@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.learn.families import DECODERS, ENCODERS, FAMILIES, LAYERS, make_family
+from tests.learn.families import (
+    DECODERS,
+    ENCODERS,
+    FAMILIES,
+    LAYERS,
+    MULTIMODAL,
+    make_family,
+    targets_of,
+)
 from tests.learn.tiny import VOCABULARY, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import (
     Execution,
@@ -19,7 +28,6 @@ from w2s_ray.config import (
     LoraTuning,
     ModelSource,
 )
-from w2s_ray.config.ladders import OPEN_LADDERS
 from w2s_ray.errors import InputError
 from w2s_ray.learn.evaluate import predict_margins, probabilities
 from w2s_ray.learn.loop import fit
@@ -45,7 +53,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def tuning_of(kind: str, name: str) -> Any:
     match kind:
         case "lora" | "lora in bf16":
-            return LoraTuning(rank=2, targets=OPEN_LADDERS[name].targets)
+            return LoraTuning(rank=2, targets=targets_of(name))
         case "last_layers":
             return LastLayersTuning(layers=1)
         case _:
@@ -54,7 +62,8 @@ def tuning_of(kind: str, name: str) -> Any:
 
 def names_within(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights by their names within the backbone."""
-    return {name.removeprefix("model.").removeprefix("gpt_neox."): v for name, v in weights.items()}
+    outer = re.compile(r"(language_model\.)?(model\.|gpt_neox\.)?")
+    return {outer.sub("", name, count=1): value for name, value in weights.items()}
 
 
 @pytest.mark.parametrize("kind", ["full", "lora", "lora in bf16", "last_layers"])
@@ -75,7 +84,7 @@ def test_a_fit_changes_what_its_tuning_trains_and_its_export_predicts_the_same(
     after = names_within(load_file(tmp_path / "model.safetensors"))
     assert set(after) <= set(before)
     changed = {n for n, value in after.items() if not torch.equal(value, before[n])}
-    targets = OPEN_LADDERS[name].targets
+    targets = targets_of(name)
     last = (f"layers.{LAYERS - 1}.", "norm.", "final_norm.", "final_layer_norm.")
     adapted = {n for n in after if n.removesuffix(".weight").endswith(targets)}
     expected = {
@@ -112,7 +121,7 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_padding_changes_nothing(name: str, precision: str, family: Any) -> None:
     model, (ids, lengths) = with_some_head(family(name)), rows()
-    assert model.causal == (name in DECODERS)
+    assert model.causal == (name not in ENCODERS)
     kernel = "eager" if name == "gemma2" else "sdpa"  # no kernel caps the scores
     assert model.backbone.config._attn_implementation == kernel
     other = torch.where(torch.arange(14) < lengths[:, None], ids, 7)
@@ -139,7 +148,7 @@ def test_activation_checkpointing_gives_the_same_gradient(name: str, family: Any
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", [*DECODERS, MULTIMODAL])
 def test_an_exported_language_model_computes_the_same(
     name: str, family: Any, tmp_path: Path
 ) -> None:

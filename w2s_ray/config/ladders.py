@@ -211,10 +211,13 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
         {
             "270m": Rung("google/gemma-3-270m", 268e6, *SMALL),
             "1b": Rung("google/gemma-3-1b-pt", 1e9, *LARGE),
+            "4b": Rung("google/gemma-3-4b-pt", 3.88e9, *LARGE),
+            "12b": Rung("google/gemma-3-12b-pt", 11.8e9, *LARGE),
+            "27b": Rung("google/gemma-3-27b-pt", 27e9, *LARGE),
         },
         LLAMA_LINEAR,
         f"by analogy with {ELEUTHER}, for gemma-7b",
-        f"{GEMMA_GATE}. Larger sizes have a vision tower and aren't in the ladder",
+        f"{GEMMA_GATE}. From 4b on only the language model of a multimodal model is used",
     ),
     "modernbert": OpenLadder(
         {

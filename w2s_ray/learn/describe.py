@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
 from w2s_ray.learn.loading import no_warnings
-from w2s_ray.learn.models import is_causal, layer_list
+from w2s_ray.learn.models import is_causal, language_part, layer_list
 from w2s_ray.learn.tokens import position_limit
 
 MOST_LAYERS = 1_000
@@ -63,7 +63,7 @@ def description(config: Mapping[str, Any]) -> dict[str, Any]:
         scores = _scores(events) if in_steps else 0
     activations = (getattr(text, name, None) for name in _ACTIVATIONS)
     return {
-        "family": parsed.model_type,
+        "family": text.model_type,
         "layers": len(layers),
         "width": text.hidden_size,
         **of_layers,
@@ -76,7 +76,7 @@ def description(config: Mapping[str, Any]) -> dict[str, Any]:
         "longest": position_limit(parsed),
         "causal": causal,
         "pooled": pooled,
-        "adapted": _adapted_by_default(parsed.model_type),
+        "adapted": _adapted_by_default(text.model_type),
         "skeleton": _skeleton(parsed, backbone, stack, causal=causal),
     }
 
@@ -94,7 +94,7 @@ def _built(config: Mapping[str, Any]) -> tuple[Any, Any]:
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, lambda *_, **__: None)
     with torch.device("meta"):
-        backbone: Any = AutoModel.from_config(parsed, dtype=torch.float32)
+        backbone: Any = language_part(AutoModel.from_config(parsed, dtype=torch.float32))
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None
     return parsed, backbone.eval().requires_grad_(False)
@@ -322,7 +322,8 @@ def _skeleton(parsed: Any, backbone: Any, stack: nn.Module, *, causal: bool) -> 
             for name, p in backbone.named_parameters()
             if not any(pattern.search(name) for pattern in ignored)
         },
-        "renamed": bool(get_model_conversion_mapping(backbone, add_legacy=False)),
+        "renamed": parsed.get_text_config() is not parsed
+        or bool(get_model_conversion_mapping(backbone, add_legacy=False)),
     }
 
 
