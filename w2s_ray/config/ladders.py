@@ -204,8 +204,8 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
         ),
         LLAMA_LINEAR,
         f"{ELEUTHER}, for gemma-7b",
-        f"{GEMMA_GATE}. Attention has no kernel (its scores are capped), so memory grows with the "
-        "square of a row's length",
+        f"{GEMMA_GATE}. Attention has no kernel (its scores are capped) unless "
+        "`execution.attention` names one, so memory grows with the square of a row's length",
     ),
     "gemma3": OpenLadder(
         {

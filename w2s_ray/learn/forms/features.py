@@ -94,7 +94,7 @@ def fit_probe(
 
 
 def _obey(control: Control | None, this: _Probe) -> None:
-    command = control.asked() if control is not None else "go"
+    command = control.next_command() if control is not None else "go"
     if command != "go":
         raise (StopRequested if command == "stop" else LeaveRequested)(this.step, this.total_steps)
 

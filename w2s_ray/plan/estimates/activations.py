@@ -112,7 +112,7 @@ class Activations:
         On a GPU no kernel takes fewer keys than queries in fp32.
         """
         model, on_gpu = self.model, self.execution.gpus_per_worker != 0
-        if model.scores:
+        if model.scores and self.execution.attention in ("auto", "sdpa"):
             return score_bytes(model, longest=self.longest, each=self._each)
         grouped = model.attended < 4 * model.attention
         return 4.0 * model.heads * self.longest if on_gpu and grouped and not self._half else 0.0
