@@ -173,7 +173,7 @@ def _ladders() -> str:
             f"`{rungs[0].name}` to `{rungs[-1].name}` |"
         )
     notes = [f"`{name}`: {ladder.note}." for name, ladder in OPEN_LADDERS.items() if ladder.note]
-    return "\n".join([*lines, "", *notes]) + "\n"
+    return "\n".join([*lines, "", "\n\n".join(notes)]) + "\n"
 
 
 def _slug(title: str) -> str:

@@ -19,6 +19,7 @@ Cause = Literal[
     "out_of_memory",
     "stalled",
     "store",
+    "network",
     "preempted",
     "node_lost",
     "worker_died",
@@ -31,7 +32,7 @@ MOST_MOVES = 100
 FINAL: frozenset[str | None] = frozenset({"diverged", "error", None})
 """Causes that would recur with the same settings; None is the cause of a run that is done."""
 OUTSIDE: frozenset[str | None] = frozenset(
-    {"worker_died", "node_lost", "preempted", "store", "disk_full"}
+    {"worker_died", "node_lost", "preempted", "store", "network", "disk_full"}
 )
 """Causes independent of the settings: a study must not learn from them."""
 LONGEST_PAUSE_S = 30.0
@@ -41,6 +42,7 @@ _WEIGHT: tuple[Cause, ...] = (
     "disk_full",
     "out_of_memory",
     "store",
+    "network",
     "preempted",
     "node_lost",
     "worker_died",
@@ -69,6 +71,7 @@ _BY_NAME: dict[str, Cause] = {
     "ActorPlacementGroupRemoved": "worker_died",
     "Stalled": "stalled",
     "HostLost": "worker_died",
+    "HubUnreachable": "network",
 }
 _OTHERS_GONE = re.compile(r"gloo|NCCL|ProcessGroup|Connection (?:closed|reset) by peer")
 """The message of a worker when another of its group is gone."""
@@ -123,8 +126,8 @@ class Retries:
         return True
 
     def pause_s(self, cause: str | None) -> float:
-        """Seconds to wait before the retry: a full disk or a failing store needs time."""
-        if cause not in ("store", "disk_full"):
+        """Seconds to wait before the retry: a full disk, a failing store or network needs time."""
+        if cause not in ("store", "network", "disk_full"):
             return 0.0
         return min(LONGEST_PAUSE_S, 2.0 ** (self.counts[cause] - 1))
 
