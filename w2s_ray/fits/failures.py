@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
+from w2s_ray.network import is_of_the_network
+
 Cause = Literal[
     "diverged",
     "error",
@@ -72,6 +74,9 @@ _BY_NAME: dict[str, Cause] = {
     "Stalled": "stalled",
     "HostLost": "worker_died",
     "HubUnreachable": "network",
+    "LocalEntryNotFoundError": "network",  # of huggingface_hub: not in its cache, and no network
+    "OfflineModeIsEnabled": "network",
+    "TransportError": "network",  # of httpx, its HTTP client
 }
 _OTHERS_GONE = re.compile(r"gloo|NCCL|ProcessGroup|Connection (?:closed|reset) by peer")
 """The message of a worker when another of its group is gone."""
@@ -155,6 +160,8 @@ def _cause(error: BaseException) -> Cause:
     for kind in type(error).__mro__:
         if kind.__name__ in _BY_NAME:
             return _BY_NAME[kind.__name__]
+        if kind.__name__ == "HfHubHTTPError":  # an OSError
+            return "network" if is_of_the_network(error) else "error"
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
