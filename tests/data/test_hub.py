@@ -178,7 +178,7 @@ def test_what_the_hub_lacks_is_refused(server, tiny):
         source_of("org/m", revision="v9")
 
 
-@pytest.mark.parametrize("status", [500, 503, 429])
+@pytest.mark.parametrize("status", [500, 503, 429, 403, 407])
 def test_a_hub_that_fails_is_asked_once_and_leaves_names_unresolved(server, status, monkeypatch):
     server.status = status
     found = [source_of(f"org/{name}") for name in "abc"]

@@ -18,8 +18,6 @@ from typing import Any, Literal
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.headers import INDEX, WEIGHTS
 from w2s_ray.errors import InputError
-from w2s_ray.network import is_of_the_network
-from w2s_ray.printable import one_line
 
 RepoType = Literal["model", "dataset"]
 
@@ -102,21 +100,17 @@ class Lookups:
             ) from None
         except errors.GatedRepoError:
             raise InputError(gated(name, kind)) from None
-        except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        except (
+            errors.RepositoryNotFoundError,
+            errors.DisabledRepoError,
+            errors.HFValidationError,
+        ) as error:
             raise InputError(
                 f"no {kind} {name!r} on the Hugging Face hub, or no access to it "
                 f"({type(error).__name__}); correct the name, or log in with "
                 "`hf auth login`"
             ) from None
-        except errors.HfHubHTTPError as error:
-            if is_of_the_network(error):
-                self.failure = _unreachable(error)
-                return None
-            raise InputError(
-                f"the Hugging Face hub refuses {kind} {name!r} ({one_line(str(error), most=160)}); "
-                "correct the name or the token (`hf auth login`)"
-            ) from None
-        except Exception as error:  # noqa: BLE001 - any other error counts as unreachable
+        except Exception as error:  # noqa: BLE001 - any other reply is not of a hub, but of a proxy
             self.failure = _unreachable(error)
             return None
 
