@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_ray.config import FORMS, Sweep
 from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.data.example import Example
-from w2s_ray.data.inputs import SplitRef, errors_of_model
+from w2s_ray.data.inputs import SplitRef, errors_of_model, together
 from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
 from w2s_ray.data.split import groups_digest
@@ -53,15 +53,11 @@ def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
 
 def refuse_provisional(plan: Plan) -> None:
     """Refuse inputs that are not on this machine and can't be downloaded."""
-    for name, split in plan.inputs.splits.items():
-        if split.provisional:
-            raise InputError(f"task {name} can't be read: {split.note}")
-    for label, source in plan.inputs.models.items():
-        if source.provisional:
-            raise InputError(
-                f"model {label} is a hub name that can't be resolved to a commit; connect to the "
-                "hub, download it first, or give a local folder as `name`"
-            )
+    unresolved = plan.inputs.unresolved
+    if unresolved:
+        raise InputError(
+            *(f"not on this machine: {together(names)}: {r}" for r, names in unresolved.items())
+        )
 
 
 def refuse_values(plan: Plan) -> None:

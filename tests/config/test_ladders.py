@@ -59,6 +59,13 @@ def test_ladders_and_models_mix_and_the_files_own_settings_win():
     assert (training.lr, training.epochs) == (2e-5, 1)
 
 
+def test_a_size_has_its_own_revision_and_the_files_revision_wins():
+    found = sweep("{ladder: opt, from: 6.7b, to: 13b}")
+    assert [model.revision for model in found.models] == ["refs/pr/31", None]
+    found = sweep("{ladder: opt, from: 6.7b, to: 13b, revision: v2}")
+    assert [model.revision for model in found.models] == ["v2", "v2"]
+
+
 @pytest.mark.parametrize(
     ("models", "error"),
     [

@@ -13,6 +13,7 @@ from w2s_ray.cli.estimate_view import print_estimate, print_json
 from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.config.budget import Price
 from w2s_ray.data.input_sizes import InputSizes
+from w2s_ray.data.inputs import together
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import (
     NodeKind,
@@ -152,17 +153,21 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
 
 
 def _inputs(plan: Plan) -> list[Text]:
+    """A line for each input, and one line for all that are not on this machine."""
     lines = []
     for name, split in plan.inputs.splits.items():
-        counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
-        missing = ("not on this machine", "yellow")
-        state = missing if split.provisional else split.fingerprint
-        note = f" ({split.note})" if split.note else ""
-        lines.append(Text.assemble(f"task {name}: ", state, f": {counts}{note}"))
+        if not split.provisional:
+            counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
+            note = f" ({split.note})" if split.note else ""
+            lines.append(Text(f"task {name}: {split.fingerprint}: {counts}{note}"))
     for label, source in plan.inputs.models.items():
-        missing = ("not on this machine: ids are provisional", "yellow")
-        state = missing if source.provisional else source.identity[:40]
+        state = ("unresolved", "yellow") if source.provisional else source.identity[:40]
         lines.append(Text.assemble(f"model {label} ({_trained(plan, label)}): ", state))
+    unresolved = plan.inputs.unresolved
+    if unresolved:
+        missing = "; ".join(f"{together(names)} ({why})" for why, names in unresolved.items())
+        what = ("not on this machine, so run ids are provisional", "yellow")
+        lines.append(Text.assemble(what, f": {missing}"))
     return lines
 
 

@@ -140,7 +140,7 @@ class Task(Frozen):
     columns: Columns | None = None
     """Column names, for a Parquet, JSON-lines, CSV, TSV or .npz file of your own at `path`."""
     revision: Line | None = None
-    """Hub commit, tag or branch; null = the newest commit at the time of planning."""
+    """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
     train: RowCount
     """Training rows in all. One half trains the supervisor, the other half the student. A corpus
     has no halves."""
@@ -200,7 +200,7 @@ class Model(Frozen):
     label: Name = ""
     """The model's name in pairs and tables; empty = the last part of the name or folder."""
     revision: Line | None = None
-    """Hub commit, tag or branch; null = the newest commit at the time of planning."""
+    """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
     training: dict[str, Any] = {}
     """Settings of `training` that differ for this model in every role."""
     execution: dict[str, Any] = {}

@@ -19,7 +19,8 @@ from w2s_ray.config.names import Line
 from w2s_ray.config.settings import Frozen
 from w2s_ray.errors import InputError
 
-REFERENCE = "openai/weak-to-strong, weak_to_strong/config.py"
+REFERENCE = "openai/weak-to-strong, train_simple.py"
+BRANCH = "openai/weak-to-strong, weak_to_strong/config.py at 00c8dfd, a branch that main lacks"
 ELEUTHER = "EleutherAI/w2s, w2s/model.py"
 TORCHTUNE = "pytorch/torchtune, recipes/configs/{}_full.yaml: instruction tuning"
 OPEN_INSTRUCT = "allenai/open-instruct, {}: instruction tuning"
@@ -37,6 +38,8 @@ class Rung:
     lr: float
     """Peak learning rate when every weight is trained, at batch size 32."""
     lr_source: str
+    revision: str | None = None
+    """Hub revision with safetensors weights; null = main, or the hub's conversion of main."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,17 @@ class OpenLadder:
     """A limitation of these models."""
 
 
-def _rungs(name: str, sizes: Mapping[str, tuple[float, float, str]]) -> dict[str, Rung]:
-    return {size: Rung(name.format(size), *values) for size, values in sizes.items()}
+def _rungs(
+    name: str,
+    sizes: Mapping[str, tuple[float, float, str]],
+    *,
+    revisions: Mapping[str, str] | None = None,
+) -> dict[str, Rung]:
+    at = revisions or {}
+    return {
+        size: Rung(name.format(size), *values, revision=at.get(size))
+        for size, values in sizes.items()
+    }
 
 
 SMALL, LARGE = (5e-5, ALIKE), (1e-5, ALIKE)
@@ -73,7 +85,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
             "1.5b": Rung("openai-community/gpt2-xl", 1.56e9, 1e-5, REFERENCE),
         },
         ("c_fc", "c_proj", "c_attn"),
-        REFERENCE,
+        BRANCH,
     ),
     "pythia": OpenLadder(
         _rungs(
@@ -83,7 +95,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
                 "31m": (30.5e6, *SMALL),
                 "70m": (70e6, *SMALL),
                 "160m": (162e6, *SMALL),
-                "410m": (405e6, 5e-5, REFERENCE),
+                "410m": (405e6, 5e-5, BRANCH),
                 "1b": (1.01e9, *LARGE),
                 "1.4b": (1.41e9, *LARGE),
                 "2.8b": (2.78e9, *LARGE),
@@ -92,7 +104,9 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
             },
         ),
         ("dense_h_to_4h", "dense_4h_to_h", "query_key_value"),
-        REFERENCE,
+        BRANCH,
+        "main has safetensors; the branches `stepN` of earlier checkpoints have pickles, which are "
+        "never loaded",
     ),
     "qwen2.5": OpenLadder(
         _rungs(
@@ -123,11 +137,19 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
                 "30b": (30e9, *LARGE),
                 "66b": (66e9, *LARGE),
             },
+            # The hub's own conversions; those of 13b and 66b are found when the sweep is planned.
+            revisions={
+                "125m": "refs/pr/35",
+                "350m": "refs/pr/33",
+                "1.3b": "refs/pr/25",
+                "2.7b": "refs/pr/26",
+                "6.7b": "refs/pr/31",
+            },
         ),
         ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
         "recalled: every linear layer of a block, as for the other ladders",
-        "weights on the hub's main branch are pickles, which are never loaded (recalled); give the "
-        "`revision` of a converted branch, or a local folder",
+        "weights on the hub's main branch are pickles, which are never loaded; the hub's own "
+        "conversions to safetensors are read (`refs/pr/N`), and 30b has none: give a local folder",
     ),
     "qwen3": OpenLadder(
         _rungs(
@@ -316,7 +338,7 @@ def _model(ladder: OpenLadder, rung: Rung, span: LadderRange) -> dict[str, Any]:
         training["tuning"] = adapters
     return {
         "name": rung.name,
-        "revision": span.revision,
+        "revision": span.revision or rung.revision,
         "training": {**training, **span.training},
         "execution": span.execution,
     }

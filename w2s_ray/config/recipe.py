@@ -169,4 +169,7 @@ class ModelSource(Frozen):
     """The model in a recipe: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
     trust_remote_code: bool = False
     provisional: bool = False
-    """True if a hub name could not be resolved to a commit; such a plan can't be run."""
+    """True if its files are unknown (a hub name that could not be resolved to a commit, a missing
+    feature file); such a plan can't be run."""
+    note: str = ""
+    """Why it is provisional."""

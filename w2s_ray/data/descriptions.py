@@ -85,10 +85,9 @@ def architecture_of(source: ModelSource) -> Architecture | str:
         assert found is not None, source.location
         return found
     if config is None:
-        revision = f" --revision {source.revision}" if source.revision else ""
         return (
-            f"the config.json of {source.name} is not on this machine; with access to the hub, "
-            f"`hf download {source.location} config.json{revision}` downloads this file alone"
+            "config.json is not on this machine; plan again with access to the hub, from which it "
+            "downloads this file"
         )
     if source.trust_remote_code and "auto_map" in config:
         return f"{source.name} is not estimated: its folder has its own code"

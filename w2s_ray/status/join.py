@@ -227,6 +227,7 @@ def _running(state: Mapping[str, Any], found: StoreState) -> Running:
         for_s=state["for_s"],
         step=state.get("step"),
         steps=state.get("steps"),
+        fetched=state.get("fetched"),
     )
 
 

@@ -57,6 +57,8 @@ class Running:
     step: int | None
     """None before its first step."""
     steps: int | None
+    fetched: str | None
+    """The progress of its model's download, while it is downloaded."""
 
 
 @dataclass(frozen=True)

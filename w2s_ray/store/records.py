@@ -85,7 +85,7 @@ class Record(Stored):
     status: Status
     cause: str | None = None
     """The kind of failure that ended the attempt: diverged, error, worker_died, node_lost,
-    preempted, out_of_memory, stalled, disk_full or store."""
+    preempted, out_of_memory, stalled, disk_full, store or network."""
     reason: str | None = None
     """Why it is not done, in one line; for a done run, why it ended early."""
     traceback: str | None = None
