@@ -21,7 +21,7 @@ from w2s_ray.report.statistics import Group, Interval, RowDraws, interval, row_d
 from w2s_ray.store import Record, Store, StoreError
 from w2s_ray.store.tables import from_rows, schema
 
-TABLE = "differences-1"
+TABLE = "differences-2"
 """Name of the cached table; change its number when the intervals of the same rows change."""
 _ROUNDING = 1e-9
 _log = logging.getLogger(__name__)
