@@ -37,14 +37,19 @@ def open_results(uri: str | Path) -> Results:
 
 def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
     """The computed tables in SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, the
-    `comparisons` of each of its methods with each other, and the `scores` of every fit. Each is
-    computed at its first use.
+    `comparisons` of each of its methods with each other, the `scores` of every fit and the
+    `cell_scores` of every cell. Each is computed at its first use.
     """
 
     def scores() -> pa.Table:
         from w2s_ray.report.scores import scores
 
         return scores(store)
+
+    def cell_scores() -> pa.Table:
+        from w2s_ray.report.cell_scores import cell_scores
+
+        return cell_scores(store)
 
     def comparisons() -> pa.Table:
         from w2s_ray.report.compare import compare
@@ -58,6 +63,7 @@ def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
         "pgr_by_seed": lambda: to_arrow(table(), "by_seed"),
         "pgr_by_method": lambda: to_arrow(table(), "by_method"),
         "scores": scores,
+        "cell_scores": cell_scores,
         "comparisons": comparisons,
     }
 
@@ -110,11 +116,20 @@ class Results:
 
     def scores(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per fit, of a sweep or of all: its figures on test rows, and a student's
-        agreement with its supervisor; the columns of `report.scores.SCORES`.
+        agreement, misfit and blind spots; the columns of `report.scores.SCORES`.
         """
         from w2s_ray.report.scores import scores
 
         return to_frame(scores(self.store, sweep=sweep))
+
+    def cell_scores(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per cell, of a sweep or of all: the similarity of supervisor and ceiling, and the
+        student where each of them is right or wrong; the columns of
+        `report.cell_scores.CELL_SCORES`.
+        """
+        from w2s_ray.report.cell_scores import cell_scores
+
+        return to_frame(cell_scores(self.store, sweep=sweep))
 
     def reliability(self, run_id: str) -> pd.DataFrame:
         """One run's confidence and accuracy on test rows, in bins of similar confidence; the
