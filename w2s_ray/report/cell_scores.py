@@ -157,8 +157,9 @@ def _compute(store: Store, trios: Iterable[Trio]) -> Iterator[tuple[Trio, Mappin
     with ThreadPoolExecutor(READERS) as readers:
         for of, group in groupby(by_split, key=lambda pair: pair[0]):
             test = none_if_damaged(partial(eval_set, store, of))
-            of_split = [trio for _, trio in group]
-            for start in range(0, len(of_split) if test is not None else 0, BATCH_CELLS):
+            of_split = [trio for _, trio in group] if test is not None else []
+            for start in range(0, len(of_split), BATCH_CELLS):
+                assert test is not None
                 batch = of_split[start : start + BATCH_CELLS]
                 yield from _measured(store, test, batch, done, readers)
 

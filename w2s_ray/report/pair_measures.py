@@ -15,7 +15,7 @@ from w2s_ray.data.right import Truth, right
 from w2s_ray.report.measures import CERTAIN, Classes, Floats, Truths, log_loss
 
 CONFIDENT = 0.75
-"""A model is confident in a prediction if its probability is above this, and uncertain otherwise."""
+"""A model is confident if its predicted class has more than this probability, else uncertain."""
 
 
 def capa(first_N: Floats, second_N: Floats, *, labels_N: Classes) -> float | None:
@@ -55,7 +55,7 @@ def union_ceiling(weak_N: Truths, *, ceiling_N: Truths) -> float:
 
 @dataclass(frozen=True)
 class Quadrant:
-    """The student on the examples with one combination of a right or wrong supervisor and ceiling."""
+    """The student on the examples with one combination of right and wrong of the other two."""
 
     examples: int
     accuracy: float | None
@@ -64,7 +64,7 @@ class Quadrant:
 
 @dataclass(frozen=True)
 class Quadrants:
-    """The student by whether the supervisor and the ceiling are right (Goel et al. 2025, section 4).
+    """The student by whether supervisor and ceiling are right (Goel et al. 2025, section 4).
 
     Accuracy where only the ceiling is right is elicited knowledge; where only the supervisor is
     right, complementary knowledge that the student took over.
@@ -117,12 +117,12 @@ def misfit(student_N: Floats, *, supervisor_N: Floats, labels_N: Classes) -> Mis
     p_N, q_N = (np.clip(p_N, CERTAIN, 1 - CERTAIN) for p_N in (student_N, supervisor_N))
     divergence_N = p_N * np.log(p_N / q_N) + (1 - p_N) * np.log((1 - p_N) / (1 - q_N))
     weak, student = (np.mean((p_N - truth_N) ** 2) for p_N in (supervisor_N, student_N))
+    losses = [log_loss(p_N, labels_N=labels_N) for p_N in (supervisor_N, student_N)]
     return Misfit(
         squared=float(np.mean((student_N - supervisor_N) ** 2)),
         squared_gain=float(weak - student),
         nats=float(divergence_N.mean()),
-        nats_gain=log_loss(supervisor_N, labels_N=labels_N)
-        - log_loss(student_N, labels_N=labels_N),
+        nats_gain=losses[0] - losses[1],
     )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from w2s_ray.report.ranking import Ranking
+
 
 def open_results(uri: str | Path) -> Results:
     """The results in a store.
@@ -37,8 +39,8 @@ def open_results(uri: str | Path) -> Results:
 
 def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
     """The computed tables in SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, the
-    `comparisons` of each of its methods with each other, the `scores` of every fit and the
-    `cell_scores` of every cell. Each is computed at its first use.
+    `comparisons` of each of its methods with each other, their `ranks` and `pairwise_wins`, the
+    `scores` of every fit and the `cell_scores` of every cell. Each is computed at its first use.
     """
 
     def scores() -> pa.Table:
@@ -57,6 +59,22 @@ def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
 
         return to_arrow(compare(table(), store, against=None))
 
+    @cache
+    def rankings() -> tuple[Ranking, ...]:
+        from w2s_ray.report.rank import rank
+
+        return rank(table(), store)
+
+    def ranks() -> pa.Table:
+        from w2s_ray.report import rank_sheets
+
+        return rank_sheets.to_arrow(rankings())
+
+    def pairwise_wins() -> pa.Table:
+        from w2s_ray.report import rank_sheets
+
+        return rank_sheets.pairs_to_arrow(rankings())
+
     table = cache(lambda: pgr_table(store))
     return {
         "pgr": lambda: to_arrow(table(), "rows"),
@@ -65,6 +83,8 @@ def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
         "scores": scores,
         "cell_scores": cell_scores,
         "comparisons": comparisons,
+        "ranks": ranks,
+        "pairwise_wins": pairwise_wins,
     }
 
 
@@ -105,6 +125,27 @@ class Results:
         from w2s_ray.report.comparison_sheets import to_arrow
 
         return to_frame(to_arrow(compare(self.table(sweep), self.store, against=against)))
+
+    def ranks(self, sweep: str | None = None, *, over_tasks: bool = False) -> pd.DataFrame:
+        """One row per ranked method, best first: its mean rank over tasks and pairs and its
+        probability of being best; the columns of `report.ranking.MethodRank`.
+
+        `over_tasks`: intervals for new tasks, from resampled tasks.
+        """
+        from w2s_ray.report import rank_sheets
+        from w2s_ray.report.rank import rank
+
+        found = rank(self.table(sweep), self.store, over_tasks=over_tasks)
+        return to_frame(rank_sheets.to_arrow(found))
+
+    def pairwise_wins(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per two ranked methods: the rows in which one has the higher student accuracy;
+        the columns of `report.ranking.PairwiseWins`.
+        """
+        from w2s_ray.report import rank_sheets
+        from w2s_ray.report.rank import rank
+
+        return to_frame(rank_sheets.pairs_to_arrow(rank(self.table(sweep), self.store)))
 
     def savings(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per sweep: the shares of training that early stopping and pruning saved."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from w2s_ray.report.cell_scores import CELL_SCORES
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.comparison import Comparison
+from w2s_ray.report.ranking import MethodRank, PairwiseWins
 from w2s_ray.report.scores import SCORES
 from w2s_ray.report.table_rows import MethodRow, Row, SeedRow
 from w2s_ray.store.columns import TABLES
@@ -39,6 +40,8 @@ ROW_IS: Mapping[str, str] = {
     "scores": "a done fit, measured on the test rows of its split",
     "cell_scores": "a cell whose supervisor, student and ceiling predicted the same test rows",
     "comparisons": "two methods of a sweep and the quantity in which they are compared",
+    "ranks": "a ranked method of a sweep",
+    "pairwise_wins": "two ranked methods of a sweep",
 }
 """Name of a table in SQL -> the meaning of one row."""
 
@@ -53,6 +56,8 @@ def sql_schemas() -> Mapping[str, pa.Schema]:
         "scores": SCORES,
         "cell_scores": CELL_SCORES,
         "comparisons": schema_of(Comparison),
+        "ranks": schema_of(MethodRank),
+        "pairwise_wins": schema_of(PairwiseWins),
     }
 
 
