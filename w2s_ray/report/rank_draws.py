@@ -98,12 +98,12 @@ def row_summary(
     reason = next((found for found in drawn.values() if isinstance(found, str)), None)
     if reason is not None:
         return f"no interval: {reason}"
-    found = _summary([np.stack([drawn[group] for group in row]) for row in rows], mean_rank_M)
+    found = summary_of([np.stack([drawn[group] for group in row]) for row in rows], mean_rank_M)
     _write_cache(store, cached | {key: json.dumps(_plain(found))})
     return found
 
 
-def _summary(rows: Sequence[np.ndarray], mean_rank_M: np.ndarray) -> RowDrawsSummary:
+def summary_of(rows: Sequence[np.ndarray], mean_rank_M: np.ndarray) -> RowDrawsSummary:
     """The figures of rows, from the joint draws [M, B] of each."""
     methods = len(mean_rank_M)
     total_BM = np.zeros((rows[0].shape[1], methods))

@@ -100,8 +100,10 @@ class RowDraws:
 
     def intervals(self) -> RowIntervals:
         """The 95 % intervals of the row's figures."""
-        gap = interval(self.gap)
-        weak, student, ceiling = map(interval, (self.weak, self.student, self.ceiling))
+        gap = interval(self.gap).clipped(-1.0, 1.0)
+        weak, student, ceiling = (
+            interval(drawn).clipped(0.0, 1.0) for drawn in (self.weak, self.student, self.ceiling)
+        )
         return RowIntervals(
             weak, student, ceiling, gap, pgr=interval(self.pgr) if gap.low > 0 else None
         )

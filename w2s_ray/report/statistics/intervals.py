@@ -24,6 +24,10 @@ class Interval(NamedTuple):
         """Whether `value` lies within it, bounds included."""
         return self.low <= value <= self.high
 
+    def clipped(self, low: float, high: float) -> Interval:
+        """The interval clipped to the limits of the quantity."""
+        return Interval(min(max(self.low, low), high), max(min(self.high, high), low))
+
 
 def interval(draws_B: np.ndarray) -> Interval:
     """The interval between the 2.5 % and the 97.5 % point of `draws_B` [B].
