@@ -10,6 +10,7 @@ from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_c
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
+    OverTasksOption,
     StoreOption,
     TableFormatOption,
     check_choice,
@@ -24,13 +25,7 @@ def rank(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="One line for each two methods: wins, ties, losses.")
     ] = False,
-    over_tasks: Annotated[
-        bool,
-        typer.Option(
-            "--over-tasks",
-            help="Intervals for new tasks: tasks are resampled, and not seeds and test rows.",
-        ),
-    ] = False,
+    over_tasks: OverTasksOption = False,
 ) -> None:
     """Rank the methods over tasks and pairs: mean rank, probability of being best, wins."""
     from w2s_ray.cli.tables_view import print_sheets

@@ -10,6 +10,7 @@ from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_c
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
+    OverTasksOption,
     StoreOption,
     TableFormatOption,
     check_choice,
@@ -55,6 +56,7 @@ def compare(
     sweep_file: OptionalSweepFile = None,
     store: StoreOption = None,
     against: Annotated[str, typer.Option(help="The method to compare with.")] = "naive",
+    over_tasks: OverTasksOption = False,
     format: TableFormatOption = "table",
 ) -> None:
     """Compare each method with one: differences over tasks and pairs, intervals and p values."""
@@ -67,5 +69,5 @@ def compare(
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
     pgr_table = table_of(cells_of(results, plan), results)
-    comparisons = compare_methods(pgr_table, results, against=against)
+    comparisons = compare_methods(pgr_table, results, against=against, over_tasks=over_tasks)
     print_comparisons(comparisons, against=against, format=format, console=output_console())

@@ -18,6 +18,7 @@ from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.sheet import NONE, Sheet, SheetColumn, make_sheet, number
 from w2s_ray.store.tables import from_rows
 
+_ONE_SEED = "one seed: the interval is over test examples alone"
 _LABELS: dict[Quantity, str] = {
     "pgr": "PGR",
     "student_accuracy": "student accuracy in percentage points",
@@ -31,13 +32,18 @@ def sheets(comparisons: Iterable[Comparison]) -> list[Sheet]:
         families.setdefault((one.sweep, one.against, one.quantity), []).append(one)
     return [
         make_sheet(
-            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval]",
+            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval{_over(family)}]",
             _COLUMNS,
             family,
             notes=_notes,
         )
         for (sweep, against, quantity), family in families.items()
     ]
+
+
+def _over(family: Iterable[Comparison]) -> str:
+    is_over_tasks = any(one.intervals_over == "tasks" for one in family)
+    return " over tasks" if is_over_tasks else ""
 
 
 def to_csv(comparisons: Iterable[Comparison]) -> str:
@@ -78,7 +84,7 @@ def _notes(one: Comparison) -> list[str]:
     }
     return [
         *(f"{count} rows {why}" for why, count in counts.items() if count),
-        *(["one seed: the interval is over test examples alone"] if one.seeds == 1 else []),
+        *([_ONE_SEED] if one.intervals_over == "examples" else []),
         *(text for text in (one.no_interval, one.no_p) if text),
     ]
 

@@ -17,11 +17,11 @@ from statistics import fmean
 import numpy as np
 
 from w2s_ray.report.rank_draws import RankDraws, RowDrawsSummary, ranks_of, row_summary, summarized
-from w2s_ray.report.ranking import MethodRank, Over, PairwiseWins, Ranking
+from w2s_ray.report.ranking import MethodRank, PairwiseWins, Ranking
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.statistics import Group
 from w2s_ray.report.statistics.intervals import LEVEL
-from w2s_ray.report.statistics.new_tasks import ONE_TASK, mean_draws
+from w2s_ray.report.statistics.new_tasks import ONE_TASK, Over, mean_draws
 from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
 from w2s_ray.store import Objective, Store
 

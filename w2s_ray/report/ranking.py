@@ -6,12 +6,10 @@ Rankings are computed in `report.rank`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from w2s_ray.report.columns import column
+from w2s_ray.report.statistics.new_tasks import Over
 from w2s_ray.store import Objective
-
-Over = Literal["seeds and examples", "examples", "tasks"]
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,13 @@ class Results:
         """One row per method: the median over tasks and pairs."""
         return to_frame(to_arrow(self.table(sweep), "by_method"))
 
-    def compare(self, against: str = "naive", sweep: str | None = None) -> pd.DataFrame:
+    def compare(
+        self, against: str = "naive", sweep: str | None = None, *, over_tasks: bool = False
+    ) -> pd.DataFrame:
         """Two rows (PGR, student accuracy) per method: its difference from `against`, with
         intervals and p values; the columns of `report.comparison.Comparison`.
+
+        `over_tasks`: intervals for new tasks, from resampled tasks.
 
         Raises:
             ValueError: no such method.
@@ -124,7 +128,8 @@ class Results:
         from w2s_ray.report.compare import compare
         from w2s_ray.report.comparison_sheets import to_arrow
 
-        return to_frame(to_arrow(compare(self.table(sweep), self.store, against=against)))
+        found = compare(self.table(sweep), self.store, against=against, over_tasks=over_tasks)
+        return to_frame(to_arrow(found))
 
     def ranks(self, sweep: str | None = None, *, over_tasks: bool = False) -> pd.DataFrame:
         """One row per ranked method, best first: its mean rank over tasks and pairs and its

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from w2s_ray.report.statistics.intervals import LEVEL, Interval, interval
 from w2s_ray.report.statistics.resampling import DRAWS, task_counts
 
+Over = Literal["seeds and examples", "examples", "tasks"]
+"""What an interval over rows covers."""
 ONE_TASK = "one task shows no spread over tasks"
 """Why there is no interval for new tasks."""
 
