@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
+
+class Grey(str):
+    """A cell's text that a terminal shows in grey."""
+
+
 MANY = 500
 """A table with at least this many lines is not folded."""
 
@@ -49,7 +54,12 @@ def table(
             style="dim" if column in dim else "",
         )
     for line in lines:
-        rich_table.add_row(*(Text(printable(cell, keep="\n")) for cell in line))
+        rich_table.add_row(
+            *(
+                Text(printable(cell, keep="\n"), style="dim" if isinstance(cell, Grey) else "")
+                for cell in line
+            )
+        )
     return rich_table
 
 

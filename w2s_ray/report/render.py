@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from w2s_ray.report import layout
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.markdown import escaped
+from w2s_ray.report.metric import Metric
+from w2s_ray.report.metric import text as figure_text
+from w2s_ray.report.objectives import LEFT_OUT
 from w2s_ray.report.sheet import (
     NONE,
     NOTE,
@@ -40,18 +44,29 @@ ORACLE_NOTE = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
     "it saw ground truth, and is not the method's result"
 )
+CUT_NOTE = "≥: early stopping ended the student, and a later evaluation may be better"
 _FOLDED = frozenset({"task", "method"})
 
 
-def _student(row: Row | SeedRow) -> str:
-    return percent(row.student_accuracy, low=row.student_low, high=row.student_high)
-
-
 def _oracle_stopped(row: Row | SeedRow) -> str:
-    """The oracle-stopped student's accuracy, with its PGR in brackets."""
+    """The oracle-stopped student's accuracy, with its PGR in brackets; a lower bound is marked."""
     if row.oracle_stopped_student is None:
         return NONE
-    return f"{percent(row.oracle_stopped_student)} ({number(row.oracle_stopped_pgr)})"
+    at_least = "≥ " if row.oracle_stopped_cut else ""
+    return f"{at_least}{percent(row.oracle_stopped_student)} ({number(row.oracle_stopped_pgr)})"
+
+
+def _weak(row: Row) -> str:
+    return percent(row.weak_accuracy, low=row.weak_low, high=row.weak_high)
+
+
+def _ceiling(row: Row) -> str:
+    return percent(row.ceiling_accuracy, low=row.ceiling_low, high=row.ceiling_high)
+
+
+def _objective(row: Row) -> str:
+    """The objective, with the number of trials that were made by it."""
+    return f"{row.objective}, {row.trials} trials" if row.trials else row.objective
 
 
 _CELL: tuple[SheetColumn[Row | SeedRow], ...] = (
@@ -59,43 +74,98 @@ _CELL: tuple[SheetColumn[Row | SeedRow], ...] = (
     SheetColumn("weak → strong", lambda row: f"{row.weak} → {row.strong}"),
     SheetColumn("method", lambda row: row.method),
 )
-_FIGURES: tuple[SheetColumn[Row | SeedRow], ...] = (
-    SheetColumn("weak", lambda row: percent(row.weak_accuracy), True, "weak_accuracy"),
-    SheetColumn("student", _student, True, "student_accuracy"),
-    SheetColumn("ceiling", lambda row: percent(row.ceiling_accuracy), True, "ceiling_accuracy"),
-    SheetColumn(
-        "PGR",
-        lambda row: number(row.pgr, low=row.pgr_low, high=row.pgr_high),
-        is_number=True,
-        field="pgr",
-    ),
+_WEAK: SheetColumn[Row | SeedRow] = SheetColumn(
+    "weak", lambda row: percent(row.weak_accuracy), True, "weak_accuracy"
 )
-_OBJECTIVE: SheetColumn[Any] = SheetColumn("objective", lambda row: row.objective)
+_STUDENT: SheetColumn[Row | SeedRow] = SheetColumn(
+    "student", lambda row: figure_text(row, "accuracy"), True, "student_accuracy"
+)
+_CEILING: SheetColumn[Row | SeedRow] = SheetColumn(
+    "ceiling", lambda row: percent(row.ceiling_accuracy), True, "ceiling_accuracy"
+)
+_GAIN: SheetColumn[Row | SeedRow] = SheetColumn(
+    "gain", lambda row: figure_text(row, "gain"), True, "gain"
+)
+_PGR: SheetColumn[Row | SeedRow] = SheetColumn(
+    "PGR", lambda row: figure_text(row, "pgr"), True, "pgr"
+)
+_FIGURES = (_WEAK, _STUDENT, _CEILING, _GAIN, _PGR)
+_SEED_OBJECTIVE: SheetColumn[SeedRow] = SheetColumn("objective", lambda row: row.objective)
+_OBJECTIVE: SheetColumn[Row] = SheetColumn("objective", _objective)
 _ORACLE: SheetColumn[Row | SeedRow] = SheetColumn(ORACLE, _oracle_stopped, is_number=True)
 _SEEDS: SheetColumn[Row] = SheetColumn("seeds", lambda row: f"{row.seeds}/{row.of_seeds}", True)
 _SEED: SheetColumn[SeedRow] = SheetColumn("seed", lambda row: str(row.seed), is_number=True)
 ROW_COLUMNS = (*_CELL, *_FIGURES, _SEEDS, _OBJECTIVE)
 """The columns of the PGR table, apart from oracle stopping and notes."""
-_METHOD_COLUMNS: tuple[SheetColumn[MethodRow], ...] = (
-    SheetColumn("method", lambda row: row.method),
-    SheetColumn(
-        "median PGR",
-        lambda row: number(row.median_pgr, low=row.median_low, high=row.median_high),
-        True,
+_COLUMNS_OF: dict[Metric, tuple[SheetColumn[Row], ...]] = {
+    "accuracy": (
+        *_CELL,
+        SheetColumn("weak", _weak, is_number=True),
+        _STUDENT,
+        SheetColumn("ceiling", _ceiling, is_number=True),
+        _GAIN,
+        _SEEDS,
+        _OBJECTIVE,
     ),
-    SheetColumn("rows", lambda row: str(row.cells), is_number=True),
-    _OBJECTIVE,
-)
+    "gain": (*_CELL, _WEAK, _STUDENT, _CEILING, _GAIN, _SEEDS, _OBJECTIVE),
+    "pgr": ROW_COLUMNS,
+}
+_METHOD: SheetColumn[MethodRow] = SheetColumn("method", lambda row: row.method)
+_METHOD_OBJECTIVE: SheetColumn[MethodRow] = SheetColumn("objective", lambda row: row.objective)
+_COMPLETE: SheetColumn[MethodRow] = SheetColumn("rows", lambda row: str(row.complete_cells), True)
+_METHOD_COLUMNS: dict[Metric, tuple[SheetColumn[MethodRow], ...]] = {
+    "accuracy": (
+        _METHOD,
+        SheetColumn(
+            "median accuracy",
+            lambda row: percent(
+                row.median_accuracy, low=row.median_accuracy_low, high=row.median_accuracy_high
+            ),
+            is_number=True,
+        ),
+        _COMPLETE,
+        _METHOD_OBJECTIVE,
+    ),
+    "gain": (
+        _METHOD,
+        SheetColumn(
+            "median gain",
+            lambda row: percent(
+                row.median_gain, low=row.median_gain_low, high=row.median_gain_high, signed=True
+            ),
+            is_number=True,
+        ),
+        _COMPLETE,
+        _METHOD_OBJECTIVE,
+    ),
+    "pgr": (
+        _METHOD,
+        SheetColumn(
+            "median PGR",
+            lambda row: number(row.median_pgr, low=row.median_low, high=row.median_high),
+            is_number=True,
+        ),
+        SheetColumn("rows", lambda row: str(row.cells), is_number=True),
+        SheetColumn(
+            "over its own rows",
+            lambda row: f"{number(row.own_median_pgr)} ({row.own_cells})",
+            is_number=True,
+        ),
+        _METHOD_OBJECTIVE,
+    ),
+}
+MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
+"""Of the headline medians."""
 
 
-def to_rich(table: PgrTable) -> Group:
+def to_rich(table: PgrTable, *, metric: Metric = "pgr") -> Group:
     """The rows of each sweep and each method's median, for a terminal."""
     from rich.console import Group
     from rich.text import Text
 
     parts = []
-    for rows, methods in _sheets_by_sweep(table).values():
-        dim = [Text(ORACLE_NOTE, style="dim")] if ORACLE in rows.columns else []
+    for rows, methods in _sheets_by_sweep(table, metric=metric).values():
+        dim = [Text(note, style="dim") for note in _oracle_notes(rows)]
         medians = replace(methods, title="over tasks and pairs")
         parts += [_to_rich(rows), *dim, "", _to_rich(medians), ""]
     return Group(*parts[:-1])
@@ -116,22 +186,31 @@ def _to_rich(sheet: Sheet) -> Group:
     return Group(shown, *map(Text, sheet.notes))
 
 
-def to_markdown(table: PgrTable) -> str:
+def to_markdown(table: PgrTable, *, metric: Metric = "pgr") -> str:
     """The same tables as GitHub Markdown, under one heading for each sweep."""
     parts = []
-    for sweep, (rows, methods) in _sheets_by_sweep(table, numbered=False).items():
-        oracle = [ORACLE_NOTE] if ORACLE in rows.columns else []
-        parts += [f"### {escaped(sweep)}", markdown_table(rows), *oracle, markdown_table(methods)]
+    by_sweep = _sheets_by_sweep(table, metric=metric, numbered=False)
+    for sweep, (rows, methods) in by_sweep.items():
+        tables = markdown_table(rows), *_oracle_notes(rows), markdown_table(methods)
+        parts += [f"### {escaped(sweep)}", *tables, *methods.notes]
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def sheets(table: PgrTable) -> list[Sheet]:
+def sheets(table: PgrTable, *, metric: Metric = "pgr") -> list[Sheet]:
     """The same tables for other formats, with numbered notes below each."""
     found = []
-    for rows, methods in _sheets_by_sweep(table).values():
-        oracle = (ORACLE_NOTE,) if ORACLE in rows.columns else ()
-        found += [replace(rows, notes=(*rows.notes, *oracle)), methods]
+    for rows, methods in _sheets_by_sweep(table, metric=metric).values():
+        found += [replace(rows, notes=(*rows.notes, *_oracle_notes(rows))), methods]
     return found
+
+
+def _oracle_notes(sheet: Sheet) -> list[str]:
+    """The meaning of the column of oracle stopping, if the sheet has it."""
+    if ORACLE not in sheet.columns:
+        return []
+    at = sheet.columns.index(ORACLE)
+    cut = any(line[at].startswith("≥") for line in sheet.lines)
+    return [ORACLE_NOTE, *([CUT_NOTE] if cut else [])]
 
 
 def seed_sheets(rows: Iterable[SeedRow]) -> list[Sheet]:
@@ -145,14 +224,14 @@ def seed_sheets(rows: Iterable[SeedRow]) -> list[Sheet]:
 def _seed_sheet(sweep: str, rows: Sequence[SeedRow]) -> Sheet:
     has_oracle = any(row.oracle_stopped_student is not None for row in rows)
     has_bounds = any(row.student_low is not None for row in rows)
-    return make_sheet(
+    made = make_sheet(
         f"{sweep}, seed by seed: accuracy in %"
         f"{', [95 % interval over test examples]' if has_bounds else ''}",
-        (*_CELL, _SEED, *_FIGURES, _OBJECTIVE, *([_ORACLE] if has_oracle else [])),
+        (*_CELL, _SEED, *_FIGURES, _SEED_OBJECTIVE, *([_ORACLE] if has_oracle else [])),
         rows,
-        notes=lambda row: ["; ".join(_filled(row.reason, _no_intervals(row)))],
-        below=[ORACLE_NOTE] if has_oracle else [],
+        notes=lambda row: ["; ".join(_filled(row.reason, row.pgr_caution, _no_intervals(row)))],
     )
+    return replace(made, notes=(*made.notes, *_oracle_notes(made)))
 
 
 def to_csv(table: PgrTable, part: Part = "rows") -> str:
@@ -189,28 +268,45 @@ def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
     return rows
 
 
-def _sheets_by_sweep(table: PgrTable, *, numbered: bool = True) -> dict[str, tuple[Sheet, Sheet]]:
+def _sheets_by_sweep(
+    table: PgrTable, *, metric: Metric, numbered: bool = True
+) -> dict[str, tuple[Sheet, Sheet]]:
     """Sweep -> the sheets of its rows and of its methods; notes are numbered below, or in place."""
     by_sweep = {}
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
         rows = [row for row in table.rows if row.sweep == sweep]
         methods = [row for row in table.by_method if row.sweep == sweep]
         has_oracle = any(row.oracle_stopped_student is not None for row in rows)
-        columns = (*ROW_COLUMNS, *([_ORACLE] if has_oracle else []))
+        columns = (*_COLUMNS_OF[metric], *([_ORACLE] if has_oracle else []))
         titles = (f"{sweep}: accuracy in %{_intervals(rows)}", f"{sweep}: over tasks and pairs")
+        row_notes = partial(_row_notes, metric=metric)
         by_sweep[sweep] = (
-            _sheet(titles[0], columns, rows, _row_note, numbered=numbered),
-            _sheet(titles[1], _METHOD_COLUMNS, methods, _method_note, numbered=numbered),
+            _sheet(titles[0], columns, rows, row_notes, numbered=numbered),
+            _sheet(
+                titles[1],
+                _METHOD_COLUMNS[metric],
+                methods,
+                _method_notes,
+                numbered=numbered,
+                below=[MEDIANS_NOTE] if len(methods) > 1 else [],
+            ),
         )
     return by_sweep
 
 
 def _sheet(
-    title: str, columns: Sequence[SheetColumn], rows: Sequence[Any], note: Any, *, numbered: bool
+    title: str,
+    columns: Sequence[SheetColumn],
+    rows: Sequence[Any],
+    notes: Callable[[Any], list[str]],
+    *,
+    numbered: bool,
+    below: Sequence[str] = (),
 ) -> Sheet:
     if numbered:
-        return make_sheet(title, columns, rows, notes=lambda row: [note(row)])
-    return make_sheet(title, (*columns, SheetColumn(NOTE, note)), rows)
+        return make_sheet(title, columns, rows, notes=notes, below=below)
+    in_place = SheetColumn(NOTE, lambda row: "; ".join(notes(row)))
+    return make_sheet(title, (*columns, in_place), rows, below=below)
 
 
 def _intervals(rows: Sequence[Row]) -> str:
@@ -221,28 +317,33 @@ def _intervals(rows: Sequence[Row]) -> str:
     return ", [95 % interval over test examples]" if "examples" in over else ""
 
 
-def _row_note(row: Row) -> str:
-    """Why there is no PGR or interval, what an interval is over, and which seeds are missing."""
+def _row_notes(row: Row, *, metric: Metric) -> list[str]:
+    """Why there is no PGR or interval, how the student was tuned, and which seeds are missing."""
     if row.seeds == 0:
-        return row.reason or ""
+        return _filled(row.reason)
     one_seed = "a single seed: its interval is over test examples alone"
-    return "; ".join(
-        _filled(
-            row.reason,
-            _no_intervals(row),
-            one_seed if row.intervals_over == "examples" else None,
-            _missing(row.missing),
-        )
+    return _filled(
+        *((row.reason, row.pgr_caution) if metric == "pgr" else ()),
+        _no_intervals(row),
+        one_seed if row.intervals_over == "examples" else None,
+        _differs(row.differs_from_ceiling, "its ceiling"),
+        _differs(row.differs_from_naive, "naive's student"),
+        _missing(row.missing),
     )
 
 
-def _method_note(row: MethodRow) -> str:
+def _differs(settings: str | None, other: str) -> str | None:
+    return f"trained otherwise than {other}: {settings}" if settings else None
+
+
+def _method_notes(row: MethodRow) -> list[str]:
     counts = {
         "without a gap": row.undefined,
+        "with a small gap": row.small_gaps,
         "without a complete seed": row.missing,
-        "left out (their own ground truth was searched)": row.left_out,
+        LEFT_OUT: row.left_out,
     }
-    return "; ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _no_intervals(row: Row | SeedRow) -> str | None:
