@@ -198,7 +198,7 @@ class _Planner:
             stages=self.sweep.methods[name].stages,
             space=self.sweep.methods[name].search,
             warm_start=self.add_predecessors(name, cell),
-            **search.model_dump(exclude={"on", "warm_start"}),
+            **search.model_dump(exclude={"on", "warm_start", "of_methods", "shared"}),
         )
         recipe = recipe.model_copy(update={"trials": _trials(recipe)})
         strong = [self.sweep.model(where.pair[1]) for where in searched]
