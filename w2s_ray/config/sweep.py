@@ -195,7 +195,7 @@ class Sweep(Frozen):
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         stopping = self.early_stopping
         if stopping is not None:
-            stopping = stopping.model_copy(update={"oracle": False})
+            stopping = stopping.model_copy(update={"oracle": False, "finish_schedule": False})
         return FitSettings(training=training, early_stopping=stopping)
 
     def student_settings(

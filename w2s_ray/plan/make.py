@@ -245,6 +245,9 @@ class _Planner:
         model = self.sweep.model(label)
         supervisors = self.supervisors(where.task, name, where.pair, self.sweep.seeds[0])
         settings = self.sweep.student_settings(name, model)
+        if (stopping := settings.early_stopping) is not None:
+            stopping = stopping.model_copy(update={"finish_schedule": False})
+            settings = settings.model_copy(update={"early_stopping": stopping})
         return self.student_fit(where.task, model, supervisors, self.sweep.search.seed, settings)
 
     def ground_truth_fit(self, task: str, model: Model, seed: int, train_on: Any) -> FitRecipe:
