@@ -18,17 +18,20 @@ from w2s_ray.report.columns import schema_of
 from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.markdown import escaped
 from w2s_ray.report.metric import Metric
-from w2s_ray.report.metric import text as figure_text
 from w2s_ray.report.objectives import LEFT_OUT
 from w2s_ray.report.sheet import (
-    NONE,
     NOTE,
     Sheet,
     SheetColumn,
     make_sheet,
     markdown_table,
-    number,
-    percent,
+)
+from w2s_ray.report.table_columns import (
+    COLUMNS_OF,
+    METHOD_COLUMNS,
+    ORACLE,
+    ORACLE_COLUMN,
+    SEED_COLUMNS,
 )
 from w2s_ray.report.table_rows import MethodRow, Missing, PgrTable, Row, SeedRow
 
@@ -39,121 +42,12 @@ if TYPE_CHECKING:
 Part = Literal["rows", "by_seed", "by_method"]
 ROW_TYPES: dict[Part, type] = {"rows": Row, "by_seed": SeedRow, "by_method": MethodRow}
 
-ORACLE = "oracle stop"
 ORACLE_NOTE = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
     "it saw ground truth, and is not the method's result"
 )
 CUT_NOTE = "≥: early stopping ended the student, and a later evaluation may be better"
-_FOLDED = frozenset({"task", "method"})
-
-
-def _oracle_stopped(row: Row | SeedRow) -> str:
-    """The oracle-stopped student's accuracy, with its PGR in brackets; a lower bound is marked."""
-    if row.oracle_stopped_student is None:
-        return NONE
-    at_least = "≥ " if row.oracle_stopped_cut else ""
-    return f"{at_least}{percent(row.oracle_stopped_student)} ({number(row.oracle_stopped_pgr)})"
-
-
-def _weak(row: Row) -> str:
-    return percent(row.weak_accuracy, low=row.weak_low, high=row.weak_high)
-
-
-def _ceiling(row: Row) -> str:
-    return percent(row.ceiling_accuracy, low=row.ceiling_low, high=row.ceiling_high)
-
-
-def _objective(row: Row) -> str:
-    """The objective, with the number of trials that were made by it."""
-    return f"{row.objective}, {row.trials} trials" if row.trials else row.objective
-
-
-_CELL: tuple[SheetColumn[Row | SeedRow], ...] = (
-    SheetColumn("task", lambda row: row.task),
-    SheetColumn("weak → strong", lambda row: f"{row.weak} → {row.strong}"),
-    SheetColumn("method", lambda row: row.method),
-)
-_WEAK: SheetColumn[Row | SeedRow] = SheetColumn(
-    "weak", lambda row: percent(row.weak_accuracy), True, "weak_accuracy"
-)
-_STUDENT: SheetColumn[Row | SeedRow] = SheetColumn(
-    "student", lambda row: figure_text(row, "accuracy"), True, "student_accuracy"
-)
-_CEILING: SheetColumn[Row | SeedRow] = SheetColumn(
-    "ceiling", lambda row: percent(row.ceiling_accuracy), True, "ceiling_accuracy"
-)
-_GAIN: SheetColumn[Row | SeedRow] = SheetColumn(
-    "gain", lambda row: figure_text(row, "gain"), True, "gain"
-)
-_PGR: SheetColumn[Row | SeedRow] = SheetColumn(
-    "PGR", lambda row: figure_text(row, "pgr"), True, "pgr"
-)
-_FIGURES = (_WEAK, _STUDENT, _CEILING, _GAIN, _PGR)
-_SEED_OBJECTIVE: SheetColumn[SeedRow] = SheetColumn("objective", lambda row: row.objective)
-_OBJECTIVE: SheetColumn[Row] = SheetColumn("objective", _objective)
-_ORACLE: SheetColumn[Row | SeedRow] = SheetColumn(ORACLE, _oracle_stopped, is_number=True)
-_SEEDS: SheetColumn[Row] = SheetColumn("seeds", lambda row: f"{row.seeds}/{row.of_seeds}", True)
-_SEED: SheetColumn[SeedRow] = SheetColumn("seed", lambda row: str(row.seed), is_number=True)
-ROW_COLUMNS = (*_CELL, *_FIGURES, _SEEDS, _OBJECTIVE)
-"""The columns of the PGR table, apart from oracle stopping and notes."""
-_COLUMNS_OF: dict[Metric, tuple[SheetColumn[Row], ...]] = {
-    "accuracy": (
-        *_CELL,
-        SheetColumn("weak", _weak, is_number=True),
-        _STUDENT,
-        SheetColumn("ceiling", _ceiling, is_number=True),
-        _GAIN,
-        _SEEDS,
-        _OBJECTIVE,
-    ),
-    "gain": (*_CELL, _WEAK, _STUDENT, _CEILING, _GAIN, _SEEDS, _OBJECTIVE),
-    "pgr": ROW_COLUMNS,
-}
-_METHOD: SheetColumn[MethodRow] = SheetColumn("method", lambda row: row.method)
-_METHOD_OBJECTIVE: SheetColumn[MethodRow] = SheetColumn("objective", lambda row: row.objective)
-_COMPLETE: SheetColumn[MethodRow] = SheetColumn("rows", lambda row: str(row.complete_cells), True)
-_METHOD_COLUMNS: dict[Metric, tuple[SheetColumn[MethodRow], ...]] = {
-    "accuracy": (
-        _METHOD,
-        SheetColumn(
-            "median accuracy",
-            lambda row: percent(
-                row.median_accuracy, low=row.median_accuracy_low, high=row.median_accuracy_high
-            ),
-            is_number=True,
-        ),
-        _COMPLETE,
-        _METHOD_OBJECTIVE,
-    ),
-    "gain": (
-        _METHOD,
-        SheetColumn(
-            "median gain",
-            lambda row: percent(
-                row.median_gain, low=row.median_gain_low, high=row.median_gain_high, signed=True
-            ),
-            is_number=True,
-        ),
-        _COMPLETE,
-        _METHOD_OBJECTIVE,
-    ),
-    "pgr": (
-        _METHOD,
-        SheetColumn(
-            "median PGR",
-            lambda row: number(row.median_pgr, low=row.median_low, high=row.median_high),
-            is_number=True,
-        ),
-        SheetColumn("rows", lambda row: str(row.cells), is_number=True),
-        SheetColumn(
-            "over its own rows",
-            lambda row: f"{number(row.own_median_pgr)} ({row.own_cells})",
-            is_number=True,
-        ),
-        _METHOD_OBJECTIVE,
-    ),
-}
+_FOLDED = frozenset({"task", "method", "student", "gain", "PGR", "objective"})
 MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
 """Of the headline medians."""
 
@@ -227,7 +121,7 @@ def _seed_sheet(sweep: str, rows: Sequence[SeedRow]) -> Sheet:
     made = make_sheet(
         f"{sweep}, seed by seed: accuracy in %"
         f"{', [95 % interval over test examples]' if has_bounds else ''}",
-        (*_CELL, _SEED, *_FIGURES, _SEED_OBJECTIVE, *([_ORACLE] if has_oracle else [])),
+        (*SEED_COLUMNS, *([ORACLE_COLUMN] if has_oracle else [])),
         rows,
         notes=lambda row: ["; ".join(_filled(row.reason, row.pgr_caution, _no_intervals(row)))],
     )
@@ -277,14 +171,14 @@ def _sheets_by_sweep(
         rows = [row for row in table.rows if row.sweep == sweep]
         methods = [row for row in table.by_method if row.sweep == sweep]
         has_oracle = any(row.oracle_stopped_student is not None for row in rows)
-        columns = (*_COLUMNS_OF[metric], *([_ORACLE] if has_oracle else []))
+        columns = (*COLUMNS_OF[metric], *([ORACLE_COLUMN] if has_oracle else []))
         titles = (f"{sweep}: accuracy in %{_intervals(rows)}", f"{sweep}: over tasks and pairs")
         row_notes = partial(_row_notes, metric=metric)
         by_sweep[sweep] = (
             _sheet(titles[0], columns, rows, row_notes, numbered=numbered),
             _sheet(
                 titles[1],
-                _METHOD_COLUMNS[metric],
+                METHOD_COLUMNS[metric],
                 methods,
                 _method_notes,
                 numbered=numbered,
