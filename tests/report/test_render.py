@@ -197,7 +197,7 @@ def test_a_table_is_about_one_metric(table, metric, columns, median):
     assert (methods.columns[1], methods.lines[0][1]) == median
 
 
-def test_an_oracle_stop_before_the_schedules_end_is_a_lower_bound(stopped):
+def test_an_oracle_stop_before_the_schedules_end_is_marked(stopped):
     naive, other = stopped.rows
     assert "≥" not in render.to_markdown(stopped)
     cut = replace(stopped, rows=(replace(naive, oracle_stopped_cut=1), other))

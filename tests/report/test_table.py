@@ -381,7 +381,7 @@ def test_a_pgr_over_a_small_gap_has_a_caution(accuracies, pgr, caution):
     assert table.by_method[0].small_gaps == (caution is not None)
 
 
-def test_an_oracle_stop_is_a_lower_bound_where_early_stopping_ended_the_student():
+def test_an_oracle_stop_is_marked_where_early_stopping_ended_the_student():
     cells = [a_cell(seed=seed) for seed in range(2)]
     records = records_of(*cells)
     for cell, cut in zip(cells, (True, False), strict=True):

@@ -46,7 +46,10 @@ ORACLE_NOTE = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
     "it saw ground truth, and is not the method's result"
 )
-CUT_NOTE = "≥: early stopping ended the student, and a later evaluation may be better"
+CUT_NOTE = (
+    "≥: early stopping ended the student before its schedule, so the evaluations after that, which "
+    "may be better, are missing"
+)
 _FOLDED = frozenset({"task", "method", "student", "gain", "PGR", "objective"})
 MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
 """Of the headline medians."""

@@ -15,7 +15,10 @@ ORACLE = "oracle stop"
 
 
 def _oracle_stopped(row: Row | SeedRow) -> str:
-    """The oracle-stopped student's accuracy, with its PGR in brackets; a lower bound is marked."""
+    """The oracle-stopped student's accuracy, with its PGR in brackets.
+
+    ≥ marks that evaluations after early stopping are missing.
+    """
     if row.oracle_stopped_student is None:
         return NONE
     at_least = "≥ " if row.oracle_stopped_cut else ""

@@ -57,8 +57,8 @@ class SeedRow:
     oracle_stopped_student: float | None = column(_ORACLE_STOPPED)
     oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
     oracle_stopped_cut: int = column(
-        "1 if early stopping ended the student before its schedule, so that a later evaluation "
-        "could raise oracle_stopped_student; else 0"
+        "1 if early stopping ended the student before its schedule, so that the evaluations after "
+        "that, which may be better, are missing from oracle_stopped_student; else 0"
     )
     reason: str | None = column("why there is no PGR")
     no_intervals: str | None = column("why there are no bounds although the seed is complete")
@@ -137,7 +137,8 @@ class Row:
     oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
     oracle_stopped_cut: int = column(
         "number of complete seeds whose student was ended by early stopping before its schedule; "
-        "if above 0, oracle_stopped_student is a lower bound, since later evaluations are missing"
+        "if above 0, the evaluations after that, which may be better, are missing from "
+        "oracle_stopped_student"
     )
     reason: str | None = column("why there is no PGR")
     trials: int | None = column(
