@@ -15,7 +15,7 @@ import pyarrow as pa
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.csv_text import Writer
-from w2s_ray.report.objectives import LEFT_OUT
+from w2s_ray.report.objectives import LEFT_OUT, is_honest
 from w2s_ray.report.sheet import NONE, Sheet, SheetColumn, make_sheet, number
 from w2s_ray.store.tables import from_rows
 
@@ -95,11 +95,15 @@ def _tuning_notes(one: Comparison) -> list[str]:
     if sides is not None:
         stopping = f"{sides[0]} stops early, {sides[1]} does not"
     budgets = one.trials, one.against_trials
+    honesty = {is_honest(one.objective), is_honest(one.against_objective)}
     return [
         text
         for text in (
             f"tuned with {_trials(budgets[0])}, {one.against} with {_trials(budgets[1])}"
             if budgets[0] != budgets[1]
+            else None,
+            f"{one.method} is {one.objective}, {one.against} is {one.against_objective}"
+            if len(honesty) > 1
             else None,
             stopping,
             f"students differ in {one.differs}" if one.differs else None,
