@@ -194,6 +194,7 @@ def test_a_method_that_was_searched_everywhere_is_compared_as_an_oracle(tmp_path
     write_sweep(store, [*naive, *oracle], students=students(naive=NAIVE, better=BETTER))
     one = compared(store)["better", "naive", "pgr"]
     assert (one.objective, one.rows, one.left_out) == ("oracle", 8, 0)
+    assert "better is oracle, naive is none" in comparison_sheets.sheets([one])[0].notes[0]
 
 
 def test_runs_without_predictions_are_compared_without_an_interval(tmp_path):
