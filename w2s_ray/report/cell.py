@@ -57,7 +57,7 @@ def _shares_student(cell: Cell, records: Mapping[str, Record]) -> bool:
     study = records.get(cell.study or "")
     if study is None:
         return False
-    fits = filter(None, (records.get(cell.student or ""), records.get(cell.ceiling)))
+    fits = filter(None, (records.get(cell.student or ""), records.get(cell.ceiling or "")))
     contents = {(fit.recipe.get("split"), fit.recipe.get("model")) for fit in fits}
     trained = (fit for fit in study.recipe.get("cells") or () if isinstance(fit, Mapping))
     if any((fit.get("split"), fit.get("model")) in contents for fit in trained):

@@ -281,7 +281,7 @@ def _tuned(
     """How the students of a row's complete seeds were tuned, as columns."""
     cells = [seed.cell for seed in complete]
     students = [records.get(cell.student or "") for cell in cells]
-    ceilings = [records.get(cell.ceiling) for cell in cells]
+    ceilings = [records.get(cell.ceiling or "") for cell in cells]
     others = [naive.get(_replicate(seed)) for seed in complete]
     plain = [records.get(other.cell.student or "") if other else None for other in others]
     trials = [found for cell in cells if (found := tuning.trials(cell, records)) is not None]
