@@ -27,13 +27,21 @@ def table(
         bool,
         typer.Option("--pivot", help="A grid, weak by strong, for each task and method."),
     ] = False,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What grids and medians show: accuracy, gain (student minus weak, in points), pgr."
+        ),
+    ] = "pgr",
     cost: Annotated[
         bool, typer.Option("--cost", help="Device time of each row, and its PGR per device hour.")
     ] = False,
 ) -> None:
     """Print the PGR table of a sweep, or of every sweep in a store."""
     from w2s_ray.cli.tables_view import print_costs, print_pivot, print_table
+    from w2s_ray.report.metric import METRICS
 
+    shown = check_choice(metric, METRICS, option="--metric")
     check_choice(format, TABLE_FORMATS, option="--format")
     if by_seed + pivot + cost > 1:
         raise InputError("give at most one of --by-seed, --pivot and --cost")
@@ -47,9 +55,9 @@ def table(
     if cost:
         print_costs(results, plan, format=format)
     elif pivot:
-        print_pivot(results, plan, format=format)
+        print_pivot(results, plan, format=format, metric=shown)
     else:
-        print_table(results, plan, format=format, by_seed=by_seed)
+        print_table(results, plan, format=format, by_seed=by_seed, metric=shown)
 
 
 def compare(

@@ -17,7 +17,7 @@ from w2s_ray.config.execution import Execution, Limits
 from w2s_ray.config.ladders import with_ladders_expanded
 from w2s_ray.config.merge import merged, with_settings
 from w2s_ray.config.names import LONGEST_NAME, FolderOrUri, Name, Seed
-from w2s_ray.config.search import Pair, Search, TaskPair
+from w2s_ray.config.search import Pair, Search, TaskPair, with_shared_searches
 from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
 from w2s_ray.config.space import branches
 from w2s_ray.config.stages import BootstrapStage, kind_of
@@ -92,6 +92,14 @@ class Sweep(Frozen):
             value = {**value, "models": with_ladders_expanded(value["models"])}
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_searches(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "methods" in value:
+            methods = with_shared_searches(value["methods"], value.get("search"))
+            value = {**value, "methods": methods}
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
         self._check_names()
@@ -99,7 +107,13 @@ class Sweep(Frozen):
         for model in self.models:
             self.pretraining_of(model)
             self.execution_of(model)
-            self.ground_truth_settings(model)
+            check_space(
+                self.search.shared,
+                settings=self.ground_truth_settings(model),
+                sampler=self.search.sampler,
+                where="search.shared",
+            )
+            self._check_attention(model, self.ground_truth_settings(model), f"models.{model.label}")
             for name, method in self.methods.items():
                 self._check_method(name, method, model)
         if self._searched():
@@ -182,7 +196,7 @@ class Sweep(Frozen):
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         stopping = self.early_stopping
         if stopping is not None:
-            stopping = stopping.model_copy(update={"oracle": False})
+            stopping = stopping.model_copy(update={"oracle": False, "finish_schedule": False})
         return FitSettings(training=training, early_stopping=stopping)
 
     def student_settings(
@@ -264,6 +278,7 @@ class Sweep(Frozen):
 
     def _check_method(self, name: str, method: Method, model: Model) -> None:
         self._check_engine(name, method, model)
+        self._check_attention(model, self.student_settings(name, model), f"methods.{name}")
         for stage in method.stages:
             try:
                 for label in getattr(stage, "supervisors", ()) + getattr(stage, "through", ()):
@@ -297,6 +312,16 @@ class Sweep(Frozen):
                     f"doesn't support; set execution.engine: torch for {model.label}, or choose "
                     f"another {key}"
                 )
+
+    def _check_attention(self, model: Model, settings: FitSettings, where: str) -> None:
+        """Refuse an attention that has no kernel for the precision."""
+        attention = self.execution_of(model).attention
+        if attention.startswith("flash") and settings.training.precision != "bf16":
+            raise InputError(
+                f"{where}: training.precision is {settings.training.precision} for {model.label}, "
+                f"and execution.attention: {attention} computes in half precision only; set "
+                "precision: bf16, or attention: sdpa"
+            )
 
     def _check_searched(self) -> None:
         """Refuse cells to search that don't exist or that can't be searched together."""

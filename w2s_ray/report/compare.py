@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from w2s_ray.errors import InputError
+from w2s_ray.report.common_rows import Place, place_of
 from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.differences import (
     DifferenceIntervals,
@@ -20,16 +21,16 @@ from w2s_ray.report.differences import (
     intervals,
     intervals_over_tasks,
 )
+from w2s_ray.report.objectives import RowObjective, counted
 from w2s_ray.report.pgr import pgr
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.signed_rank import holm, signed_rank
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals
 from w2s_ray.report.statistics.new_tasks import Over
-from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
-from w2s_ray.store import Objective, Store
+from w2s_ray.report.table_rows import PgrTable, SeedRow
+from w2s_ray.report.tuning import differences, stops_early
+from w2s_ray.store import Record, Store
 
-Place = tuple[str, str, str]
-"""Task, weak and strong model."""
 Gaps = Mapping[Group, RowIntervals | str]
 """Runs of a row -> the row's intervals, or why there are none."""
 
@@ -64,7 +65,7 @@ def compare(
     else:
         found = intervals([each.rows for each in differences], store=store, records=records)
     return _with_holm(
-        [each.comparison(within) for each, within in zip(differences, found, strict=True)]
+        [each.comparison(within, records) for each, within in zip(differences, found, strict=True)]
     )
 
 
@@ -137,11 +138,22 @@ class _MethodPair:
     sweep: str
     method: str
     against: str
-    objective: Objective
-    against_objective: Objective
+    objective: RowObjective
+    against_objective: RowObjective
+    trials: int | None
+    against_trials: int | None
     pairs: tuple[_Pair, ...]
     left_out: int
     missing: int
+
+    def students(self, records: Mapping[str, Record]) -> list[tuple[Record, Record]]:
+        """The compared students, seed by seed: the method's and the other's."""
+        trios = (
+            (one, other)
+            for pair in self.pairs
+            for one, other in zip(*(group.trios for group in pair.groups), strict=True)
+        )
+        return [(records[one.student], records[other.student]) for one, other in trios]
 
 
 def _method_pairs(table: PgrTable, against: str | None) -> Iterator[_MethodPair]:
@@ -155,13 +167,14 @@ def _method_pairs(table: PgrTable, against: str | None) -> Iterator[_MethodPair]
 
 @dataclass(frozen=True)
 class _Method:
-    """A method's places, and those left out because their own ground truth chose a setting."""
+    """A method's places, and those left out because ground truth chose a setting."""
 
     name: str
-    objective: Objective
+    objective: RowObjective
+    trials: int | None
     complete: Mapping[Place, Mapping[int, SeedRow]]
     """Compared place -> its complete seeds."""
-    oracle: frozenset[Place]
+    left_out: frozenset[Place]
     """Places left out."""
 
 
@@ -169,18 +182,19 @@ def _methods(table: PgrTable, sweep: str) -> dict[str, _Method]:
     found = {}
     for name in dict.fromkeys(row.method for row in table.rows if row.sweep == sweep):
         rows = [row for row in table.rows if (row.sweep, row.method) == (sweep, name)]
-        counted = [row for row in rows if row.objective != "oracle"] or rows
-        complete: dict[Place, dict[int, SeedRow]] = {_place(row): {} for row in counted}
+        kept = counted(rows, by=lambda row: row.objective)
+        complete: dict[Place, dict[int, SeedRow]] = {place_of(row): {} for row in kept}
         for seed in table.by_seed:
             if (seed.sweep, seed.method) == (sweep, name) and seed.is_complete:
-                complete.get(_place(seed), {})[seed.seed] = seed
-        oracle = frozenset(map(_place, rows)) - complete.keys()
-        found[name] = _Method(name, counted[0].objective, complete, oracle)
+                complete.get(place_of(seed), {})[seed.seed] = seed
+        left_out = frozenset(map(place_of, rows)) - complete.keys()
+        trials = max((row.trials for row in kept if row.trials is not None), default=None)
+        found[name] = _Method(name, kept[0].objective, trials, complete, left_out)
     return found
 
 
 def _method_pair(sweep: str, ours: _Method, theirs: _Method) -> _MethodPair:
-    left_out = ours.oracle | theirs.oracle
+    left_out = ours.left_out | theirs.left_out
     places = [place for place in {**theirs.complete, **ours.complete} if place not in left_out]
     pairs = []
     for place in places:
@@ -195,14 +209,12 @@ def _method_pair(sweep: str, ours: _Method, theirs: _Method) -> _MethodPair:
         against=theirs.name,
         objective=ours.objective,
         against_objective=theirs.objective,
+        trials=ours.trials,
+        against_trials=theirs.trials,
         pairs=tuple(pairs),
         left_out=len(left_out),
         missing=len(places) - len(pairs),
     )
-
-
-def _place(row: Row | SeedRow) -> Place:
-    return row.task, row.weak, row.strong
 
 
 @dataclass(frozen=True)
@@ -238,7 +250,7 @@ class _Difference:
         values = [difference for _, difference in self.by_pair]
         return intervals_over_tasks(values, [pair.task for pair, _ in self.by_pair])
 
-    def comparison(self, within: DifferenceIntervals) -> Comparison:
+    def comparison(self, within: DifferenceIntervals, records: Mapping[str, Record]) -> Comparison:
         """The comparison with the given intervals, without Holm's correction."""
         methods, found = self.methods, self.by_pair
         values = [difference for _, difference in found]
@@ -252,6 +264,10 @@ class _Difference:
             quantity=self.quantity,
             objective=methods.objective,
             against_objective=methods.against_objective,
+            trials=methods.trials,
+            against_trials=methods.against_trials,
+            differs=differences(methods.students(records), other=methods.against),
+            stops_early=stops_early(methods.students(records)),
             mean=fmean(values) if values else None,
             mean_low=of_mean.low if of_mean else None,
             mean_high=of_mean.high if of_mean else None,

@@ -16,17 +16,16 @@ from statistics import fmean
 
 import numpy as np
 
+from w2s_ray.report.common_rows import Place, place_of
+from w2s_ray.report.objectives import RowObjective, counted
 from w2s_ray.report.rank_draws import RankDraws, RowDrawsSummary, ranks_of, row_summary, summarized
 from w2s_ray.report.ranking import MethodRank, PairwiseWins, Ranking
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.statistics import Group
 from w2s_ray.report.statistics.intervals import LEVEL
 from w2s_ray.report.statistics.new_tasks import ONE_TASK, Over, mean_draws
-from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
-from w2s_ray.store import Objective, Store
-
-Place = tuple[str, str, str]
-"""Task, weak and strong model."""
+from w2s_ray.report.table_rows import PgrTable, SeedRow
+from w2s_ray.store import Store
 
 
 def rank(table: PgrTable, store: Store, *, over_tasks: bool = False) -> tuple[Ranking, ...]:
@@ -76,19 +75,20 @@ class _Rows:
 def _ranking(table: PgrTable, sweep: str, store: Store, *, over_tasks: bool) -> Ranking:
     rows = [row for row in table.rows if row.sweep == sweep]
     complete = _complete(table, sweep)
-    objectives: dict[str, Objective] = {}
-    excluded = []
+    objectives: dict[str, RowObjective] = {}
+    excluded, left_out = [], set()
     for name in dict.fromkeys(row.method for row in rows):
-        honest = [row for row in rows if row.method == name and row.objective != "oracle"]
-        if not honest:
+        of_method = [row for row in rows if row.method == name]
+        kept = counted(of_method, by=lambda row: row.objective)
+        if kept[0].objective == "oracle":
             excluded.append((name, "its own ground truth chose a setting in every row"))
-        elif not any(complete.get((name, _place(row))) for row in honest):
+        elif not any(complete.get((name, place_of(row))) for row in kept):
             excluded.append((name, "no seed is complete"))
         else:
-            objectives[name] = honest[0].objective
+            objectives[name] = kept[0].objective
+            left_out |= set(map(place_of, of_method)) - set(map(place_of, kept))
     names = list(objectives)
-    oracle = {_place(row) for row in rows if row.objective == "oracle" and row.method in objectives}
-    places = [place for place in dict.fromkeys(map(_place, rows)) if place not in oracle]
+    places = [place for place in dict.fromkeys(map(place_of, rows)) if place not in left_out]
     ranked = _common(names, places, complete)
     reason = None
     if len(names) < 2:
@@ -97,7 +97,7 @@ def _ranking(table: PgrTable, sweep: str, store: Store, *, over_tasks: bool) -> 
         reason = f"sweep {sweep} has no row with a seed that is complete in all its methods"
     if reason is not None:
         return Ranking(sweep, (), (), tuple(excluded), reason)
-    counts = {"left_out": len(oracle), "missing": len(places) - len(ranked.places)}
+    counts = {"left_out": len(left_out), "missing": len(places) - len(ranked.places)}
     found = _compute(ranked, store, over_tasks=over_tasks)
     return Ranking(
         sweep,
@@ -107,16 +107,12 @@ def _ranking(table: PgrTable, sweep: str, store: Store, *, over_tasks: bool) -> 
     )
 
 
-def _place(row: Row | SeedRow) -> Place:
-    return row.task, row.weak, row.strong
-
-
 def _complete(table: PgrTable, sweep: str) -> dict[tuple[str, Place], dict[int, SeedRow]]:
     """Method and place -> its complete seeds."""
     found: dict[tuple[str, Place], dict[int, SeedRow]] = {}
     for seed in table.by_seed:
         if seed.sweep == sweep and seed.is_complete:
-            found.setdefault((seed.method, _place(seed)), {})[seed.seed] = seed
+            found.setdefault((seed.method, place_of(seed)), {})[seed.seed] = seed
     return found
 
 
@@ -163,7 +159,7 @@ def _compute(rows: _Rows, store: Store, *, over_tasks: bool) -> _Found:
 
 def _methods(
     sweep: str,
-    objectives: Mapping[str, Objective],
+    objectives: Mapping[str, RowObjective],
     rows: _Rows,
     found: _Found,
     *,

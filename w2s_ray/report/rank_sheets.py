@@ -103,7 +103,7 @@ def _below(ranking: Ranking) -> list[str]:
         else f"no Friedman test: {first.no_friedman}"
     )
     counts = {
-        "where a method's own ground truth chose a setting": first.left_out,
+        "where ground truth of the same task and student chose a method's setting": first.left_out,
         "without a seed complete in all methods": first.missing,
     }
     return [

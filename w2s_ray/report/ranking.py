@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from w2s_ray.report.columns import column
+from w2s_ray.report.objectives import RowObjective
 from w2s_ray.report.statistics.new_tasks import Over
-from w2s_ray.store import Objective
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class MethodRank:
 
     sweep: str = column("the sweep's name")
     method: str = column("how the student is trained")
-    objective: Objective = column("the objective that chose the method's settings")
+    objective: RowObjective = column("the objective that chose the method's settings")
     mean_rank: float = column(
         "mean over rows (tasks and pairs) of the method's rank by student accuracy: 1 = highest; "
         "equal accuracies share the mean of their ranks"
@@ -46,7 +46,8 @@ class MethodRank:
     )
     no_friedman: str | None = column("why there is no friedman_p")
     left_out: int = column(
-        "rows left out because some method's own ground truth chose a setting there"
+        "rows left out because ground truth of the cell itself, or of its task and strong model, "
+        "chose a setting of some method"
     )
     missing: int = column("rows left out because no seed is complete in all ranked methods")
 
