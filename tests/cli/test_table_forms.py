@@ -91,6 +91,27 @@ def test_a_comparison_is_printed_in_every_format(store, format):
             assert re.search(r"better +[|│] +\+0\.42 \[", text)
 
 
+@pytest.mark.parametrize(
+    ("metric", "median"),
+    [
+        ("accuracy", "median accuracy │ rows │ objective"),
+        ("gain", "median gain │ rows │ objective"),
+        ("pgr", "median PGR │ rows │ over its own rows │ objective"),
+    ],
+)
+def test_a_table_and_its_grids_are_about_one_metric(store, metric, median):
+    text = w2s("table", "--store", store, "--metric", metric)
+    heads = [re.sub(" +", " ", line).replace("┃", "│") for line in text.splitlines() if "┃" in line]
+    assert (" PGR " in heads[0]) is (metric == "pgr")
+    assert " gain " in heads[0]
+    assert f" method │ {median}" in heads[1]
+    seeds = w2s("table", "--store", store, "--metric", metric, "--by-seed")
+    assert (" PGR " in seeds) is (metric == "pgr")
+    grids = w2s("table", "--store", store, "--metric", metric, "--pivot")
+    label = {"accuracy": "student's accuracy in %", "gain": "gain in points", "pgr": "PGR"}[metric]
+    assert f"sweep, naive: {label} on words [95 % interval]" in grids
+
+
 def test_the_table_is_printed_as_latex(store):
     text = w2s("table", "--store", store, "--format", "latex")
     assert r"other\_words & small $\to$ large & naive & 60.0" in text
@@ -109,6 +130,7 @@ def test_another_method_to_compare_with(store):
     [
         (["compare", "--against", "naïve"], "no method 'naïve' to compare with; there are better"),
         (["compare", "--format", "xml"], "--format is 'xml'; choose one of table, markdown"),
+        (["table", "--metric", "auc"], "--metric is 'auc'; choose one of accuracy, gain, pgr"),
         (["table", "--pivot", "--by-seed"], "give at most one of --by-seed, --pivot and --cost"),
     ],
 )

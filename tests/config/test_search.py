@@ -247,3 +247,49 @@ def test_a_distribution_contains_the_values_within_its_bounds(bounds, value):
     assert Distribution(loguniform=bounds).holds(value) == held
     assert Distribution(integer=(1, 3)).holds(2)
     assert not Distribution(choice=(0.5, 1)).holds(0.7)
+
+
+FOR_ALL = """\
+name: t
+task: {name: sciq, train: 100, validation: 20, test: 20}
+models: [s, m, l]
+methods:
+  naive: {}
+  confidence: {loss: {kind: confidence}, search: {loss.alpha: {uniform: [0, 1]}}}
+  prompted: {stages: [{kind: prompt}]}
+search:
+  for: all
+  trials: 6
+  shared: {training.epochs: {choice: [1, 2]}, early_stopping.patience: {choice: [1, 2]}}
+"""
+
+
+def test_for_all_every_trained_method_searches_the_shared_settings():
+    sweep = found(FOR_ALL)
+    spaces = {name: set(method.search) for name, method in sweep.methods.items()}
+    shared = {"training.epochs", "early_stopping.patience"}
+    assert spaces == {"naive": shared, "confidence": {*shared, "loss.alpha"}, "prompted": set()}
+    assert Sweep.model_validate(sweep.model_dump()) == sweep
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("  for: all\n", "", "search: shared is for all methods; add for: all"),
+        ("  shared: {training", "  # {training", "search: for: all needs the settings"),
+        ("training.epochs", "training.epoch", "search.shared: training.epoch is not a setting"),
+        ("training.epochs", "loss.alpha", "confidence.search.loss.alpha is also in search.shared"),
+        ("training.epochs", "stages.hard", "search: shared.stages.hard is not a setting of every"),
+        (
+            "choice: [1, 2]}, early",
+            "choice: [1, x]}, early",
+            "search.shared: training.epochs = 'x'",
+        ),
+        ("for: all", "for: some", "search.for: write 'own' or 'all'"),
+        ("for: all", "of_methods: 3", "search.of_methods: write 'own' or 'all'"),
+    ],
+)
+def test_shared_settings_that_cannot_be_searched_are_refused(old, new, problem):
+    with pytest.raises(SweepError) as error:
+        found(FOR_ALL.replace(old, new))
+    assert problem in str(error.value)

@@ -102,11 +102,12 @@ def run_fits(store: Store, *fits: PlannedFit) -> list[list[float]]:
     return found
 
 
+@pytest.mark.parametrize("finish", [False, True])
 @pytest.mark.parametrize("oracle", [False, True])
 def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
-    tmp_path, model, rows, oracle
+    tmp_path, model, rows, oracle, finish
 ):
-    stopping = EarlyStopping(patience=1, metric="loss", oracle=oracle)
+    stopping = EarlyStopping(patience=1, metric="loss", oracle=oracle, finish_schedule=finish)
     predictions = []
     for flipped in (False, True):
         store = Store.open(tmp_path / f"flipped-{flipped}")
@@ -115,6 +116,34 @@ def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
     (weak, learned), (weak_again, learned_again) = predictions
     assert weak == weak_again
     assert (learned == learned_again) is not oracle
+
+
+def test_the_oracle_stop_sees_the_whole_schedule_only_if_training_goes_on(tmp_path, model, rows):
+    store = Store.open(tmp_path)
+    write_split(store, rows, flipped=False)
+    stopping = EarlyStopping(patience=1, metric="loss", min_delta=100)  # at the second evaluation
+    learners = [
+        student(model, stopping.model_copy(update={"finish_schedule": finish}))
+        for finish in (False, True)
+    ]
+    _, *predicted = run_fits(store, supervisor(model), *learners)
+    assert predicted[0] == predicted[1]
+    stopped, finished = (store.record(learner.id).summary for learner in learners)
+    assert (stopped["stopped_early"], finished["stopped_early"]) == (True, False)
+    assert stopped["steps"] == finished["stopping_step"] < finished["steps"]
+    assert finished["steps"] == finished["total_steps"]
+    assert stopped["test_accuracy"] == finished["test_accuracy"]
+    seen = [
+        [
+            row["value"]
+            for row in store.metrics(learner.id).to_pylist()
+            if row["metric"] == "validation/accuracy"
+        ]
+        for learner in learners
+    ]
+    assert len(seen[0]) == 2 < len(seen[1])
+    for summary, accuracies in zip((stopped, finished), seen, strict=True):
+        assert summary["oracle_validation_accuracy"] == max(accuracies)
 
 
 def test_a_ceiling_depends_on_ground_truth(tmp_path, model, rows):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import (
@@ -25,6 +26,7 @@ from w2s_ray.config import (
     ModelSource,
     XentLoss,
 )
+from w2s_ray.learn import loop
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import FitResult, LeaveRequested, NonFiniteLoss, StopRequested
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
@@ -444,3 +446,74 @@ def test_a_damaged_checkpoint_costs_time_and_no_result(
     again, seen = run(recipe, gpt2, checkpoints=kept())
     assert len(seen.losses) == again.steps, "it was trained from the start"
     assert_same(again, straight)
+
+
+FINISHED = EarlyStopping(patience=2, metric="loss", min_delta=0.5, finish_schedule=True)
+STOPPED = EarlyStopping(patience=2, metric="loss", min_delta=0.5)
+
+
+def test_training_goes_on_after_an_early_stop_with_the_same_result(
+    gpt2: ModelSource, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ("stopped", "finished")]
+    keeping = ONE.model_copy(update={"keep": "last"})
+    (stopped, seen), (finished, seen_to_the_end) = (
+        run(
+            recipe_of({"epochs": 4}, early_stopping=stopping),
+            gpt2,
+            weights=folder,
+            execution=keeping,
+        )
+        for stopping, folder in zip((STOPPED, FINISHED), folders, strict=True)
+    )
+    assert stopped.stopped_early
+    assert (stopped.steps, finished.steps, finished.stopped_early) == (
+        stopped.stopping_step,
+        24,
+        False,
+    )
+    assert finished.stopping_step == stopped.stopping_step
+    assert finished.best_step == stopped.best_step
+    assert len(seen_to_the_end.evaluations) == 8 > len(seen.evaluations)
+    assert seen_to_the_end.losses[: len(seen.losses)] == seen.losses
+    for part, predictions in stopped.predicted.items():
+        assert np.array_equal(predictions.probabilities, finished.predicted[part].probabilities)
+    assert finished.validation_loss == stopped.validation_loss
+    one, other = (load_file(folder / "model.safetensors") for folder in folders)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("stop_after", [4, 10, 20])
+def test_training_after_the_stop_resumes_to_the_same_bits(
+    stop_after: int, gpt2: ModelSource, tmp_path: Path
+) -> None:
+    recipe = recipe_of({"epochs": 4}, early_stopping=FINISHED)
+    straight, _ = run(recipe, gpt2)
+    kept = FolderCheckpoints(tmp_path, every_s=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, gpt2, checkpoints=kept, observer=Recorder(stop_after))
+    resumed, _ = run(recipe, gpt2, checkpoints=FolderCheckpoints(tmp_path, every_s=0))
+    assert_same(resumed, straight)
+
+
+def test_a_divergence_after_the_stop_does_not_touch_the_result(
+    gpt2: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, _ = run(recipe_of({"epochs": 4}, early_stopping=STOPPED), gpt2)
+    original = loop.optimizer_step
+
+    def diverging(*args: Any, step: int, **named: Any) -> torch.Tensor:
+        loss = original(*args, step=step, **named)
+        return torch.full_like(loss, math.nan) if step >= straight.steps else loss
+
+    monkeypatch.setattr(loop, "optimizer_step", diverging)
+    result, _ = run(recipe_of({"epochs": 4}, early_stopping=FINISHED), gpt2)
+    assert result.stopped_early  # before the schedule's end, so the oracle stop is a lower bound
+    for part, predictions in straight.predicted.items():
+        assert np.array_equal(predictions.probabilities, result.predicted[part].probabilities)
+
+
+def test_finishing_the_schedule_is_part_of_an_id_only_where_it_is_set() -> None:
+    plain = recipe_of(early_stopping=STOPPED)
+    assert "finish_schedule" not in json.dumps(plain.model_dump(mode="json"))
+    assert recipe_of(early_stopping=FINISHED).run_id != plain.run_id

@@ -106,6 +106,23 @@ def test_early_stopping_goes_back_to_the_best_weights():
     assert result.best_step == observer.evaluations[int(np.argmin(losses))]["step"]
 
 
+def test_training_goes_on_after_an_early_stop_with_the_same_result():
+    data = made_data(seed=3)
+    stopping = EarlyStopping(patience=2, metric="loss", min_delta=0.5)
+    finishing = stopping.model_copy(update={"finish_schedule": True})
+    seen = Observer(), Observer()
+    stopped, finished = (
+        fit_probe(recipe(training={"epochs": 9}, early_stopping=each), data=data, observer=observer)
+        for each, observer in zip((stopping, finishing), seen, strict=True)
+    )
+    assert (stopped.stopped_early, finished.stopped_early) == (True, False)
+    assert finished.steps == finished.total_steps > stopped.steps == finished.stopping_step
+    assert len(seen[1].evaluations) > len(seen[0].evaluations)
+    assert finished.best_step == stopped.best_step
+    one, other = (result.predicted["test"].distribution for result in (stopped, finished))
+    assert np.array_equal(one, other)
+
+
 def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
     data = made_data()
     result = fit_probe(

@@ -270,3 +270,35 @@ def test_a_grid_over_kinds_is_the_union_of_their_grids():
     ).replace("trials: 8", "trials: 20\n  sampler: grid")
     (study,) = planned(text).studies.values()
     assert study.recipe.trials == (1 + 2) * 2
+
+
+def test_a_search_for_all_gives_every_method_a_study_of_equal_size():
+    shared = "shared: {training.epochs: {choice: [1, 2]}}"
+    plan = planned(SEARCH.replace("search: {trials: 5", f"search: {{for: all, {shared}, trials: 5"))
+    studies = {study.method: study.recipe for study in plan.studies.values()}
+    assert set(studies) == {"naive", "confidence", "found"}
+    assert {recipe.trials for recipe in studies.values()} == {5}
+    assert set(studies["naive"].space) == {"training.epochs"}
+    assert set(studies["found"].space) == {"training.epochs", "loss.alpha"}
+    assert {cell.objective for cell in plan.cells} == {"transfer"}
+
+
+def test_the_defaults_of_a_search_for_all_are_in_no_studys_id():
+    (study,) = planned(SEARCH).studies.values()
+    assert study.id == "14cfc31c019e73b2f6ac"
+
+
+def test_only_reported_students_are_trained_on_after_a_stop():
+    stopping = "early_stopping: {patience: 1, finish_schedule: true}\n"
+    plan = planned(SEARCH + stopping)
+    (study,) = plan.studies.values()
+    plain = planned(SEARCH + "early_stopping: {patience: 1}\n")
+    assert list(plan.studies) == list(plain.studies)
+    for fit in study.trial_fits({"loss.alpha": 0.5}):
+        assert not fit.recipe.early_stopping.finish_schedule
+    finishing = {
+        role: {fit.recipe.early_stopping.finish_schedule for fit in of_role}
+        for role in ("supervisor", "ceiling", "student")
+        if (of_role := [fit for fit in plan.fits.values() if role in fit.roles])
+    }
+    assert finishing == {"supervisor": {False}, "ceiling": {False}, "student": {True}}

@@ -8,10 +8,10 @@ from statistics import fmean, median
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import sem, t, wilcoxon
 
 from tests.report.stored import EXAMPLES, cells_of, write_run, write_split, write_sweep
-from tests.store.builders import a_manifest
+from tests.store.builders import a_manifest, a_recipe, a_record
 from w2s_ray.report import comparison_sheets, open_results, sheet
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.compare import compare
@@ -88,6 +88,29 @@ def test_the_interval_has_the_width_of_a_paired_comparison(store):
     assert one.seeds == 1
     text = sheet.to_markdown(comparison_sheets.sheets([one]))
     assert "one seed: the interval is over test examples alone" in text
+
+
+def test_over_tasks_the_interval_has_the_spread_of_tasks(store):
+    quantity = "student_accuracy"
+    fixed = compared(store)["better", "naive", quantity]
+    every = compare(pgr_table(store), store, over_tasks=True)
+    (drawn,) = (one for one in every if one.quantity == quantity)
+    differences = [BETTER[task] - NAIVE[task] for task in TASKS]
+    low, high = t.interval(0.95, len(TASKS) - 1, fmean(differences), sem(differences))
+    assert drawn.mean_low == pytest.approx(low, abs=0.005)
+    assert drawn.mean_high == pytest.approx(high, abs=0.005)
+    assert (fixed.intervals_over, drawn.intervals_over) == ("seeds and examples", "tasks")
+    assert (drawn.mean, drawn.median, drawn.p) == (fixed.mean, fixed.median, fixed.p)
+    assert "[95 % interval over tasks]" in sheet.to_markdown(comparison_sheets.sheets([drawn]))
+
+
+def test_one_task_has_no_interval_over_tasks(tmp_path):
+    store = Store.open(tmp_path)
+    cells = cells_of(tasks=("a",), methods=("naive", "better"))
+    write_sweep(store, cells, students=students(naive=NAIVE, better=BETTER))
+    for one in compare(pgr_table(store), store, over_tasks=True):
+        assert (one.mean_low, one.median_high, one.intervals_over) == (None, None, None)
+        assert one.no_interval == "one task shows no spread over tasks"
 
 
 def test_a_method_does_not_differ_from_its_copy(tmp_path):
@@ -182,7 +205,7 @@ def test_rows_that_cannot_be_compared_are_left_out_and_counted(three):
     (text,) = [line.notes for line in comparison_sheets.sheets([pgr])]
     assert text[:3] == (
         "(1) 1 rows without a gap to recover",
-        "(2) 1 rows left out (their own ground truth was searched)",
+        "(2) 1 rows left out (ground truth of the same task and student chose their settings)",
         "(3) 1 rows without a seed complete in both",
     )
 
@@ -194,6 +217,7 @@ def test_a_method_that_was_searched_everywhere_is_compared_as_an_oracle(tmp_path
     write_sweep(store, [*naive, *oracle], students=students(naive=NAIVE, better=BETTER))
     one = compared(store)["better", "naive", "pgr"]
     assert (one.objective, one.rows, one.left_out) == ("oracle", 8, 0)
+    assert "better is oracle, naive is none" in comparison_sheets.sheets([one])[0].notes[0]
 
 
 def test_runs_without_predictions_are_compared_without_an_interval(tmp_path):
@@ -268,3 +292,42 @@ def test_frames_and_sql_have_the_comparisons(store):
     by_sql = results.query("select p from comparisons where against = 'naive' order by quantity")
     assert by_sql["p"].tolist() == frame.sort_values("quantity")["p"].tolist()
     assert len(results.query("from comparisons")) == 4
+
+
+def test_a_comparison_says_how_both_sides_were_tuned(tmp_path):
+    """Patience searched for one method, none for the other: nothing is refused, all is said."""
+    store = Store.open(tmp_path)
+    naive = cells_of(tasks=("a", "b"), methods=("naive",), seeds=1)
+    tuned = cells_of(
+        tasks=("a", "b"), methods=("better",), seeds=1, objective="transfer", study="st"
+    )
+    write_sweep(store, [*naive, *tuned], students=students(naive=NAIVE, better=BETTER))
+    study = a_record(
+        id="st", kind="study", recipe={"trials": 5}, summary={"value": 1.0, "trials": 5}
+    )
+    store.write_run(study)
+    training = {**a_recipe()["training"], "epochs": 4}
+    for cell in tuned:
+        changes = {"early_stopping": {"patience": 1, "metric": "accuracy"}, "training": training}
+        record = store.record(cell.student)
+        store.files.remove_folder(f"runs/{cell.student}")
+        store.write_run(record.model_copy(update={"recipe": {**record.recipe, **changes}}))
+    one = compared(store)["better", "naive", "student_accuracy"]
+    assert (one.trials, one.against_trials, one.stops_early) == (5, 0, "method")
+    assert one.differs == (
+        "training.epochs 4 (naive 2); early_stopping patience 1, metric accuracy (naive none)"
+    )
+    notes = comparison_sheets.sheets([one])[0].notes
+    assert notes[:3] == (
+        "(1) tuned with 5 trials, naive with no trials",
+        "(2) better stops early, naive does not",
+        f"(3) students differ in {one.differs}",
+    )
+    back = compared(store, against="better")["naive", "better", "student_accuracy"]
+    assert (back.trials, back.against_trials, back.stops_early) == (0, 5, "against")
+
+
+def test_equally_tuned_methods_have_no_notes_on_tuning(store):
+    one = compared(store)["better", "naive", "pgr"]
+    assert (one.trials, one.against_trials, one.differs, one.stops_early) == (0, 0, None, "neither")
+    assert comparison_sheets.sheets([one])[0].notes == ()

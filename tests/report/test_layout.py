@@ -37,3 +37,20 @@ def test_a_cell_has_no_line_breaks():
     lines = shown([("two\nlines\tand\rmore", "1")] * layout.MANY, width=40)
     assert len(lines) == layout.MANY + 3
     assert lines[-1] == " two lines and more │   1"
+
+
+def test_a_folded_column_keeps_its_longest_word_however_narrow_the_terminal():
+    lines = shown([("ethics justice", "0.5"), ("words", "-10.25")], width=16)
+    assert [line.split("│")[0].strip() for line in lines if "│" in line] == [
+        "ethics",
+        "justice",
+        "words",
+    ]
+
+
+def test_a_grey_cell_is_dim_on_a_terminal():
+    out = io.StringIO()
+    line = (layout.Grey("(0.5)"), "0.5")
+    made = layout.table(COLUMNS, [line], right=(), folded=())
+    Console(file=out, width=40, force_terminal=True).print(made)
+    assert out.getvalue().count("\x1b[2m") == 1

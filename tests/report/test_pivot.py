@@ -101,11 +101,19 @@ def test_a_median_over_tasks_is_per_pair_and_reports_left_out_rows(table):
         weak="s",
         strong="l",
         objective="none",
-        pgr=pytest.approx(0.625),
+        pgr=pytest.approx(0.5),
         pgr_low=None,
         pgr_high=None,
-        reason=None,
-        tasks=2,
+        pgr_caution=None,
+        gain=pytest.approx(0.125),
+        gain_low=None,
+        gain_high=None,
+        student_accuracy=pytest.approx(0.625),
+        student_low=None,
+        student_high=None,
+        reason="of 2 tasks 1 without a PGR in another method",  # confidence has no task b
+        tasks=1,
+        complete_tasks=1,
     )
     half, none = found.at("xs", "l"), found.at("xs", "m")
     assert half is not None
@@ -155,8 +163,11 @@ def test_a_median_leaves_out_searched_pairs_unless_all_are_searched():
     assert honest is not None
     assert oracle is not None
     assert (honest.pgr, honest.objective, honest.tasks) == (pytest.approx(0.5), "transfer", 1)
-    assert honest.reason == "of 2 tasks 1 left out (their own ground truth was searched)"
-    assert (oracle.pgr, oracle.objective, oracle.tasks) == (pytest.approx(0.75), "oracle", 2)
+    assert honest.reason == (
+        "of 2 tasks 1 left out (ground truth of the same task and student chose their settings)"
+    )
+    # Over the task that the other method has, too.
+    assert (oracle.pgr, oracle.objective, oracle.tasks) == (pytest.approx(0.5), "oracle", 1)
     text = sheet.to_markdown(pivot_sheets.sheets(pivot(table)))
     assert text.count("chosen by ground truth of the pair itself") == 4
 
@@ -184,13 +195,23 @@ def test_a_sheet_shows_the_grid(table):
     assert made.notes[0].startswith("(1) ceiling does not beat the supervisor")
 
 
+def test_a_sheet_may_show_gains_or_accuracies(table):
+    grid = pivot(table, models={"sweep": ("xs", "s", "m", "l")})[0]
+    (gains,) = pivot_sheets.sheets([grid], metric="gain")
+    assert gains.title == "sweep, naive: gain in points on a"
+    assert gains.lines == (("xs", "+0.0", "+6.2"), ("s", "", "+12.5"))
+    assert gains.notes == ()
+    (accuracies,) = pivot_sheets.sheets([grid], metric="accuracy")
+    assert accuracies.lines == (("xs", "50.0", "56.2"), ("s", "", "62.5"))
+
+
 def test_csv_and_json_keep_every_pair_and_digit(table):
     grids = pivot(table)
     lines = list(csv.DictReader(io.StringIO(pivot_sheets.to_csv(grids))))
     read = json.loads(pivot_sheets.to_json(grids))
     assert len(lines) == sum(len(grid["entries"]) for grid in read) == 7 + 3 + 1
     median = next(line for line in lines if not line["task"] and line["method"] == "naive")
-    assert (median["weak"], float(median["pgr"])) == ("s", 0.625)
+    assert (median["weak"], float(median["pgr"])) == ("s", 0.5)
     assert read[0]["entries"][0]["pgr"] == 0.5
 
 
@@ -198,7 +219,8 @@ def test_the_pgr_table_is_available_as_latex(table):
     noted = tuple(replace(row, oracle_stopped_student=0.75) for row in table.rows)
     text = latex.to_latex(render.sheets(replace(table, rows=noted)))
     assert (
-        r"a & s $\to$ l & naive & 50.0 & 62.5 & 75.0 & 0.50 & 1/1 & none & 75.0 (--) &  \\" in text
+        r"a & s $\to$ l & naive & 50.0 & 62.5 & 75.0 & +12.5 & 0.50 & 1/1 & none & 75.0 (--) &  \\"
+        in text
     )
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2

@@ -47,6 +47,7 @@ def test_a_terminal_shows_percent_and_ratios(table):
         "60.0",
         "71.0",
         "80.0",
+        "+11.0",
         "0.55",
         "2/3",
         "none",
@@ -62,6 +63,7 @@ def bounded(table) -> PgrTable:
     """The table, with intervals for method naive."""
     naive, other = table.rows
     bounds = {"student_low": 0.681, "student_high": 0.742, "pgr_low": -0.123, "pgr_high": 1.2}
+    bounds |= {"gain_low": 0.082, "gain_high": 0.139}
     naive = replace(naive, intervals_over="seeds and examples", **bounds)
     other = replace(other, no_intervals="run ab has no predictions")
     median = replace(table.by_method[0], median_low=0.1, median_high=0.9)
@@ -74,11 +76,15 @@ def test_intervals_are_shown_in_brackets_and_missing_ones_have_a_note(table, bou
     text = console.export_text()
     lines = [line for line in text.splitlines() if "naive" in line]
     row, median = ([cell.strip() for cell in line.split("│")] for line in lines)
-    assert (row[4], row[6]) == ("71.0 [68.1, 74.2]", "0.55 [-0.12, 1.20]")
+    assert (row[4], row[6]) == ("71.0 [68.1, 74.2]", "+11.0 [+8.2, +13.9]")
+    assert row[7] == "0.55 [-0.12, 1.20]"
     assert median[1] == "0.55 [0.10, 0.90]"
     assert "sweep: accuracy in %, [95 % interval over seeds and test examples]" in text
     assert "(2) no intervals: run ab has no predictions" in text.splitlines()
-    assert "| 71.0 [68.1, 74.2] | 80.0 | 0.55 [-0.12, 1.20] |" in render.to_markdown(bounded)
+    assert (
+        "| 71.0 [68.1, 74.2] | 80.0 | +11.0 [+8.2, +13.9] | 0.55 [-0.12, 1.20] |"
+        in render.to_markdown(bounded)
+    )
     assert "interval" not in render.to_markdown(table)
 
 
@@ -105,7 +111,7 @@ def test_oracle_stopping_is_shown_dim_beside_the_result_if_it_exists(table, stop
     console.print(render.to_rich(stopped))
     text = console.export_text(clear=False)
     line = next(line for line in text.splitlines() if "naive" in line)
-    assert [cell.strip() for cell in line.split("│")][6:] == [
+    assert [cell.strip() for cell in line.split("│")][7:] == [
         "0.55",
         "2/3",
         "none",
@@ -124,10 +130,10 @@ def test_oracle_stopping_is_shown_dim_beside_the_result_if_it_exists(table, stop
 
 def test_markdown_is_a_table_whatever_the_names(table):
     text = render.to_markdown(table)
-    assert "| sciq | small → large | naive | 60.0 | 71.0 | 80.0 | 0.55 | 2/3 |" in text
+    assert "| sciq | small → large | naive | 60.0 | 71.0 | 80.0 | +11.0 | 0.55 | 2/3 |" in text
     assert "a\\|[red]b" in text
     first = text.split("\n\n")[1].splitlines()
-    assert {line.replace("\\|", "").count("|") for line in first} == {11}
+    assert {line.replace("\\|", "").count("|") for line in first} == {12}
 
 
 @pytest.mark.parametrize("part", ["rows", "by_seed", "by_method"])
@@ -160,3 +166,56 @@ def test_an_empty_table_has_no_rows():
     assert to_frame(render.to_arrow(empty)).empty
     assert json.loads(render.to_json(empty)) == {"rows": [], "by_seed": [], "by_method": []}
     Console(file=io.StringIO()).print(render.to_rich(empty))
+
+
+def test_a_small_gap_is_shown_by_its_gain_and_the_pgr_is_grey_with_the_reason(table):
+    naive, other = table.rows
+    small = replace(naive, pgr=7.5, pgr_caution="PGR divides by a gap below 2 points")
+    shown = replace(table, rows=(small, other))
+    console = Console(width=250, file=io.StringIO(), record=True, force_terminal=True)
+    console.print(render.to_rich(shown))
+    grey = next(part for part in console.export_text(styles=True).split("│") if "(7.50)" in part)
+    assert "\x1b[2m" in grey
+    text = render.to_markdown(shown)
+    assert "| 71.0 | 80.0 | +11.0 | (7.50) |" in text
+    assert "PGR divides by a gap below 2 points; seed 2" in text
+    latex = render.sheets(shown)[0]
+    assert latex.notes[0] == "(1) PGR divides by a gap below 2 points"
+
+
+@pytest.mark.parametrize(
+    ("metric", "columns", "median"),
+    [
+        ("accuracy", ("weak", "student", "ceiling", "gain"), ("median accuracy", "71.0")),
+        ("gain", ("weak", "student", "ceiling", "gain"), ("median gain", "+11.0")),
+        ("pgr", ("weak", "student", "ceiling", "gain", "PGR"), ("median PGR", "0.55")),
+    ],
+)
+def test_a_table_is_about_one_metric(table, metric, columns, median):
+    rows, methods = render.sheets(table, metric=metric)
+    assert rows.columns[3:-3] == columns
+    assert (methods.columns[1], methods.lines[0][1]) == median
+
+
+def test_an_oracle_stop_before_the_schedules_end_is_marked(stopped):
+    naive, other = stopped.rows
+    assert "≥" not in render.to_markdown(stopped)
+    cut = replace(stopped, rows=(replace(naive, oracle_stopped_cut=1), other))
+    text = render.to_markdown(cut)
+    assert "| ≥ 75.0 (0.75) |" in text
+    assert render.CUT_NOTE in text
+
+
+def test_a_row_says_how_its_student_was_tuned(table):
+    naive, other = table.rows
+    tuned = replace(
+        naive,
+        objective="transfer",
+        trials=8,
+        differs_from_ceiling="training.epochs 4 (ceiling 2)",
+        differs_from_naive="training.epochs 4 (naive 2)",
+    )
+    text = render.to_markdown(replace(table, rows=(tuned, other)))
+    assert "| transfer, 8 trials |" in text
+    assert "trained otherwise than its ceiling: training.epochs 4 (ceiling 2)" in text
+    assert "trained otherwise than naive's student: training.epochs 4 (naive 2)" in text

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from tests.report.stored import cells_of, write_sweep
 from tests.store.builders import a_cell, a_manifest, a_recipe, a_record
 from w2s_ray.report.render import to_markdown
 from w2s_ray.report.table import PgrTable, pgr_table, tabulate
 from w2s_ray.store import Cell, Record, Store, StoreError
+
+METHODS = ("naive", "other")
 
 
 def records_of(*cells: Cell, accuracies: tuple[float, float, float] = (0.6, 0.7, 0.8)):
@@ -237,6 +240,157 @@ def test_a_method_with_oracle_rows_only_has_the_objective_oracle():
     cells = [a_cell(task=task, objective="transfer", searched=True) for task in ("a", "b")]
     (method,) = tabled(*cells, records=records_of(*cells)).by_method
     assert (method.objective, method.cells, method.left_out) == ("oracle", 2, 0)
+
+
+def test_medians_of_methods_are_over_the_rows_that_all_of_them_have():
+    """Two methods with equal accuracies; one was searched on the first pair."""
+    pairs = [("xs", "t"), ("xs", "m"), ("xs", "l"), ("s", "l")]
+    students = (0.68, 0.65, 0.66, 0.64)
+    cells, records = [], {}
+    for (weak, strong), student in zip(pairs, students, strict=True):
+        places = {"weak": weak, "strong": strong}
+        naive = a_cell(**places)
+        tuned = a_cell(method="tuned", objective="transfer", searched=strong == "t", **places)
+        for cell in (naive, tuned):
+            cells.append(cell)
+            records |= records_of(cell, accuracies=(0.6, student, 0.8))
+    naive, tuned = tabled(*cells, records=records).by_method
+    assert naive.median_pgr == tuned.median_pgr == pytest.approx(0.25)
+    assert (naive.cells, tuned.cells) == (3, 3)
+    assert (naive.own_median_pgr, naive.own_cells) == (pytest.approx(0.275), 4)
+    assert (tuned.own_median_pgr, tuned.own_cells) == (pytest.approx(0.25), 3)
+    assert naive.median_gain == tuned.median_gain == pytest.approx(0.05)
+    assert naive.median_accuracy == tuned.median_accuracy == pytest.approx(0.65)
+    assert (naive.complete_cells, tuned.complete_cells) == (3, 3)
+
+
+def test_a_median_has_the_interval_of_the_common_rows(tmp_path):
+    store = Store.open(tmp_path)
+    cells = cells_of(tasks="abc", methods=("naive",)) + cells_of(tasks="ab", methods=("other",))
+    shares = {"a": 0.7, "b": 0.8, "c": 0.65}
+    students = {(task, name): right for task, right in shares.items() for name in METHODS}
+    write_sweep(store, cells, students=students)
+    naive, other = pgr_table(store).by_method
+    assert (naive.cells, naive.own_cells, other.cells) == (2, 3, 2)
+    for low, value, high in (
+        (naive.median_low, naive.median_pgr, naive.median_high),
+        (naive.own_median_low, naive.own_median_pgr, naive.own_median_high),
+        (naive.median_gain_low, naive.median_gain, naive.median_gain_high),
+        (naive.median_accuracy_low, naive.median_accuracy, naive.median_accuracy_high),
+    ):
+        assert low < value < high
+    assert naive.own_median_low != naive.median_low
+    assert pgr_table(store).by_method == (naive, other)  # from the cache
+
+
+def test_a_gain_has_an_interval_and_is_paired(tmp_path):
+    """One seed and independent errors: normal theory gives the width."""
+    store = Store.open(tmp_path)
+    cells = cells_of(tasks="a", methods=("naive",), seeds=1)
+    write_sweep(store, cells, students={("a", "naive"): 0.75})
+    (row,) = pgr_table(store).rows
+    assert row.gain == pytest.approx(0.15)
+    labels = store.splits.rows("split-a")["label"].to_numpy() == 1
+    right = [
+        (store.predictions(run)["probability"].to_numpy() > 0.5) == labels
+        for run in (cells[0].student, cells[0].supervisor)
+    ]
+    error = (right[0].astype(float) - right[1]).std() / len(labels) ** 0.5
+    assert row.gain_low == pytest.approx(row.gain - 1.96 * error, abs=error / 5)
+    assert row.gain_high == pytest.approx(row.gain + 1.96 * error, abs=error / 5)
+
+
+def a_study(*pairs: tuple[str, str], trials: int = 8, **recipe: Any) -> dict[str, Record]:
+    about = {"tasks": ["sciq"] * len(pairs), "pairs": [list(pair) for pair in pairs]}
+    summary = {"value": 0.9, "trials": trials}
+    changes = {"recipe": {"trials": trials, **recipe}, "about": about, "summary": summary}
+    return {"st": a_record(id="st", kind="study", **changes)}
+
+
+@pytest.mark.parametrize(
+    ("study", "label"),
+    [
+        (a_study(("tiny", "large")), "transfer, same student"),
+        (a_study(("tiny", "small"), ("tiny", "large")), "transfer, same student"),
+        (a_study(("tiny", "small")), "transfer"),
+        (a_study(cells=[{"split": "split-1", "model": "sha256:abc"}]), "transfer, same student"),
+        (a_study(cells=[{"split": "split-2", "model": "sha256:abc"}]), "transfer"),
+        (a_study(cells=[{"split": "split-1", "model": "sha256:def"}]), "transfer"),
+    ],
+)
+def test_a_row_whose_student_was_searched_with_another_supervisor_is_marked(study, label):
+    cell = a_cell(objective="transfer", study="st")
+    table = tabled(cell, records=records_of(cell) | study)
+    assert (table.rows[0].objective, table.by_seed[0].objective) == (label, label)
+    assert table.rows[0].trials == 8
+
+
+def test_medians_leave_such_rows_out_where_there_are_others():
+    same = a_cell(objective="transfer", study="st")
+    other = a_cell(strong="larger", objective="transfer", study="st")
+    records = records_of(same, accuracies=(0.6, 0.8, 0.8)) | a_study(("tiny", "large"))
+    records |= records_of(other, accuracies=(0.6, 0.65, 0.8))
+    (method,) = tabled(same, other, records=records).by_method
+    assert (method.objective, method.median_pgr) == ("transfer", pytest.approx(0.25))
+    assert (method.cells, method.left_out) == (1, 1)
+    (alone,) = tabled(same, records=records).by_method
+    assert (alone.objective, alone.cells, alone.left_out) == ("transfer, same student", 1, 0)
+
+
+def with_recipe(cell: Cell, records: dict[str, Record], **recipe: Any) -> dict[str, Record]:
+    assert cell.student is not None
+    return records | {cell.student: a_record(id=cell.student, recipe=a_recipe(**recipe))}
+
+
+def test_a_row_says_in_what_its_student_was_trained_otherwise():
+    naive, tuned = a_cell(), a_cell(method="tuned", objective="transfer", study="st")
+    longer = {"lr": 1e-4, "epochs": 4, "batch_size": 32, "tuning": {"kind": "lora", "rank": 8}}
+    stopping = {"patience": 2, "metric": "accuracy", "oracle": False}
+    records = with_recipe(tuned, records_of(naive, tuned), training=longer, early_stopping=stopping)
+    table = tabled(naive, tuned, records=records | a_study(("a", "b"), trials=6))
+    plain, row = table.rows
+    assert (plain.trials, plain.early_stopping) == (0, None)
+    assert (plain.differs_from_ceiling, plain.differs_from_naive) == (None, None)
+    assert (row.trials, row.early_stopping) == (6, "patience 2, accuracy")
+    assert row.differs_from_ceiling == (
+        "training.epochs 4 (ceiling 2); training.tuning lora (ceiling full); "
+        "early_stopping patience 2, metric accuracy (ceiling none)"
+    )
+    assert row.differs_from_naive == row.differs_from_ceiling.replace("ceiling", "naive")
+
+
+def test_settings_that_only_a_newer_version_has_are_no_difference():
+    cell = a_cell()
+    training = {**a_recipe()["training"], "new": 1}
+    (row,) = tabled(cell, records=with_recipe(cell, records_of(cell), training=training)).rows
+    assert row.differs_from_ceiling is None
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "pgr", "caution"),
+    [
+        ((0.60, 0.70, 0.619), 5.263, "PGR divides by a gap below 2 points (gap +0.019)"),
+        ((0.60, 0.61, 0.621), 0.476, None),
+    ],
+)
+def test_a_pgr_over_a_small_gap_has_a_caution(accuracies, pgr, caution):
+    table = tabled(a_cell(), records=records_of(a_cell(), accuracies=accuracies))
+    (row,) = table.rows
+    assert (row.pgr, row.pgr_caution) == (pytest.approx(pgr, abs=1e-3), caution)
+    assert row.gain == pytest.approx(accuracies[1] - accuracies[0])
+    assert table.by_seed[0].pgr_caution == caution
+    assert table.by_method[0].small_gaps == (caution is not None)
+
+
+def test_an_oracle_stop_is_marked_where_early_stopping_ended_the_student():
+    cells = [a_cell(seed=seed) for seed in range(2)]
+    records = records_of(*cells)
+    for cell, cut in zip(cells, (True, False), strict=True):
+        summary = {"test_accuracy": 0.7, "oracle_test_accuracy": 0.72, "stopped_early": cut}
+        records[cell.student] = a_record(id=cell.student, summary=summary)
+    table = tabled(*cells, records=records)
+    assert table.rows[0].oracle_stopped_cut == 1
+    assert [seed.oracle_stopped_cut for seed in table.by_seed] == [1, 0]
 
 
 def test_rows_keep_the_order_of_the_cells():

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def output_console() -> PlainConsole:
-    """Standard output; 160 columns wide where it is not a terminal."""
-    return PlainConsole(width=None if sys.stdout.isatty() else 160)
+    """Standard output; 200 columns wide where it is not a terminal."""
+    return PlainConsole(width=None if sys.stdout.isatty() else 200)
 
 
 def load_sweep(path: Path) -> Sweep:

@@ -63,7 +63,7 @@ def print_plan(
     )
     console.print(_kinds(plan, done))
     console.print()
-    for line in (*_inputs(plan), *_studies(plan, done), *_needs(plan, done)):
+    for line in (*_inputs(plan), *_studies(plan, done), *_marks(plan), *_needs(plan, done)):
         console.print(line, soft_wrap=True)
     console.print()
     print_estimate(estimate, device=device, price=price, console=console)
@@ -188,6 +188,35 @@ def _studies(plan: Plan, done: Collection[str]) -> list[str]:
             f"study {study.id[:8]}: {study.method} on {study.cells}: {state}, "
             f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}"
             f"{_extras(recipe)}, chooses settings for {cells} cells"
+        )
+    return lines
+
+
+def _marks(plan: Plan) -> list[str]:
+    """Pairs in the table whose own ground truth, or that of the same student, is searched."""
+    on = "is the first of pairs, and search.on is left out" if plan.sweep.search.on is None else ""
+    own, same = dict[str, None](), dict[str, None]()
+    for cell in plan.cells:
+        place = f"{cell.task} ({cell.weak} → {cell.strong})"
+        if cell.searched:
+            own[place] = None
+        elif cell.study is not None and cell.objective == "transfer":
+            study = plan.studies[cell.study]
+            trained = zip(study.tasks, (strong for _, strong in study.pairs), strict=True)
+            if (cell.task, cell.strong) in trained:
+                same[place] = None
+    lines = []
+    if own:
+        lines.append(
+            f"{'; '.join(own)}: in the table, because it {on or 'is in search.on and in pairs'}; "
+            "searched methods are marked oracle there and no median has it; to leave it out, set "
+            "search.on to a pair that is not in pairs"
+        )
+    if same:
+        lines.append(
+            f"{'; '.join(same)}: the search trains the same student on the same task; searched "
+            "methods are marked `transfer, same student` there, and medians leave it out if there "
+            "are other pairs"
         )
     return lines
 

@@ -10,6 +10,7 @@ from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_c
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
+    OverTasksOption,
     StoreOption,
     TableFormatOption,
     check_choice,
@@ -26,13 +27,21 @@ def table(
         bool,
         typer.Option("--pivot", help="A grid, weak by strong, for each task and method."),
     ] = False,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What grids and medians show: accuracy, gain (student minus weak, in points), pgr."
+        ),
+    ] = "pgr",
     cost: Annotated[
         bool, typer.Option("--cost", help="Device time of each row, and its PGR per device hour.")
     ] = False,
 ) -> None:
     """Print the PGR table of a sweep, or of every sweep in a store."""
     from w2s_ray.cli.tables_view import print_costs, print_pivot, print_table
+    from w2s_ray.report.metric import METRICS
 
+    shown = check_choice(metric, METRICS, option="--metric")
     check_choice(format, TABLE_FORMATS, option="--format")
     if by_seed + pivot + cost > 1:
         raise InputError("give at most one of --by-seed, --pivot and --cost")
@@ -46,15 +55,16 @@ def table(
     if cost:
         print_costs(results, plan, format=format)
     elif pivot:
-        print_pivot(results, plan, format=format)
+        print_pivot(results, plan, format=format, metric=shown)
     else:
-        print_table(results, plan, format=format, by_seed=by_seed)
+        print_table(results, plan, format=format, by_seed=by_seed, metric=shown)
 
 
 def compare(
     sweep_file: OptionalSweepFile = None,
     store: StoreOption = None,
     against: Annotated[str, typer.Option(help="The method to compare with.")] = "naive",
+    over_tasks: OverTasksOption = False,
     format: TableFormatOption = "table",
 ) -> None:
     """Compare each method with one: differences over tasks and pairs, intervals and p values."""
@@ -67,5 +77,5 @@ def compare(
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
     pgr_table = table_of(cells_of(results, plan), results)
-    comparisons = compare_methods(pgr_table, results, against=against)
+    comparisons = compare_methods(pgr_table, results, against=against, over_tasks=over_tasks)
     print_comparisons(comparisons, against=against, format=format, console=output_console())

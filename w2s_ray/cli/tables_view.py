@@ -21,13 +21,21 @@ from w2s_ray.report import (
     sheet,
 )
 from w2s_ray.report.comparison import Comparison
+from w2s_ray.report.metric import Metric
 from w2s_ray.report.pivot import pivot
 from w2s_ray.report.savings import savings_of
 from w2s_ray.report.table import table_of
 from w2s_ray.store import Store
 
 
-def print_table(store: Store, plan: Plan | None, *, format: str, by_seed: bool = False) -> None:
+def print_table(
+    store: Store,
+    plan: Plan | None,
+    *,
+    format: str,
+    by_seed: bool = False,
+    metric: Metric = "pgr",
+) -> None:
     """Print the PGR table of a plan, or of every sweep in the store."""
     cells, console = cells_of(store, plan), output_console()
     table = table_of(cells, store)
@@ -37,20 +45,22 @@ def print_table(store: Store, plan: Plan | None, *, format: str, by_seed: bool =
         case "json":
             typer.echo(render.to_json(table))
         case _ if by_seed:
-            print_sheets(render.seed_sheets(table.by_seed), format=format, console=console)
+            print_sheets(
+                render.seed_sheets(table.by_seed, metric=metric), format=format, console=console
+            )
         case "markdown":
-            typer.echo(render.to_markdown(table), nl=False)
+            typer.echo(render.to_markdown(table, metric=metric), nl=False)
         case "latex":
-            print_sheets(render.sheets(table), format=format, console=console)
+            print_sheets(render.sheets(table, metric=metric), format=format, console=console)
         case _:
-            console.print(render.to_rich(table), crop=False)
+            console.print(render.to_rich(table, metric=metric), crop=False)
             for savings in savings_of(cells, store):
                 sweep = f"{savings.sweep}: " if len(cells) > 1 else ""
                 for line in savings.lines():
                     console.print(Text(f"{sweep}{line}"), soft_wrap=True)
 
 
-def print_pivot(store: Store, plan: Plan | None, *, format: str) -> None:
+def print_pivot(store: Store, plan: Plan | None, *, format: str, metric: Metric = "pgr") -> None:
     """Print the grids, weak by strong, of a plan, or of every sweep in the store."""
     cells = cells_of(store, plan)
     models = {name: _declared_models(store, name, plan) for name in cells}
@@ -61,7 +71,8 @@ def print_pivot(store: Store, plan: Plan | None, *, format: str) -> None:
         case "json":
             typer.echo(pivot_sheets.to_json(grids))
         case _:
-            print_sheets(pivot_sheets.sheets(grids), format=format, console=output_console())
+            sheets = pivot_sheets.sheets(grids, metric=metric)
+            print_sheets(sheets, format=format, console=output_console())
 
 
 def print_costs(store: Store, plan: Plan | None, *, format: str) -> None:

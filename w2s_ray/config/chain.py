@@ -88,7 +88,8 @@ def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) 
         training["batch_size"] = stage.batch_size
     stopping = student.early_stopping
     if stopping is not None:
-        stopping = stopping.model_copy(update={"oracle": False})  # its labels are ground truth
+        # its labels are ground truth
+        stopping = stopping.model_copy(update={"oracle": False, "finish_schedule": False})
     update: dict[str, object] = {
         "model": initial_model,
         "labels": Labels(source="ground_truth"),

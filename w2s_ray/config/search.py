@@ -1,16 +1,17 @@
-"""The `search` section of a sweep file: objective, cells, sampler, scheduler.
+"""The `search` section of a sweep file: methods, objective, cells, sampler, scheduler.
 
-Owns this section and the checks of it alone. The spaces to search belong to the methods
-(`declared`). It runs no trials.
+Owns this section, the checks of it alone, and the settings that all methods search. Settings of one
+method are in the methods (`declared`). It runs no trials.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from w2s_ray.config.names import Name, Seed
+from w2s_ray.config.space import Choices
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
@@ -27,6 +28,10 @@ class TaskPair(Frozen):
     """The weak and the strong model."""
 
 
+SHARED = ("training", "early_stopping")
+"""Sections with settings that every method has."""
+
+
 def _tag(value: Any) -> str:
     return "(task)" if isinstance(value, dict | TaskPair) else "(pair)"
 
@@ -37,8 +42,18 @@ Searched = Annotated[
 
 
 class Search(Frozen):
-    """How settings are searched. It holds for every method that has a `search`."""
+    """How settings are searched. It holds for every method that has a `search`, or for all."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    of_methods: Literal["own", "all"] = Field(default="own", alias="for")
+    """own: only methods with a `search` are searched. all: every method, naive included, is
+    searched over `shared` and over its own `search`, with the same number of trials, so that no
+    method has a larger budget than another. Methods that prompt train nothing and are not
+    searched."""
+    shared: dict[Name, Choices] = {}
+    """With `for: all`: the settings of `training` and `early_stopping` that every method searches.
+    A searched `training.lr` holds for every student, also for models with a rate of their own."""
     trials: int = Field(default=16, ge=1, le=100_000)
     """Number of trials of each study. With `sampler: grid` at most the size of the grid."""
     objective: Literal["transfer", "weak_validation", "oracle"] = "transfer"
@@ -88,6 +103,23 @@ class Search(Frozen):
         return value
 
     @model_validator(mode="after")
+    def _shared_by_all(self) -> Search:
+        if self.of_methods == "all" and not self.shared:
+            raise InputError(
+                "for: all needs the settings that all methods search; add shared, such as "
+                "{early_stopping.patience: {choice: [1, 2, 4]}}"
+            )
+        if self.shared and self.of_methods != "all":
+            raise InputError("shared is for all methods; add for: all, or remove shared")
+        for path in self.shared:
+            if path.partition(".")[0] not in SHARED:
+                raise InputError(
+                    f"shared.{path} is not a setting of every method (only training and "
+                    "early_stopping are); move it to methods.NAME.search"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Search:
         if self.cost and self.scheduler != "none":
             raise InputError(
@@ -115,3 +147,40 @@ class Search(Frozen):
     def across_tasks(self) -> bool:
         """Whether one transfer study is for all tasks, instead of one study for each task."""
         return any(isinstance(entry, TaskPair) for entry in self.on or ())
+
+
+def with_shared_searches(methods: Any, search: Any) -> Any:
+    """The raw `methods`, each with the settings of the raw `search.shared` in its own search.
+
+    Values that aren't mappings are left as they are; validation refuses them.
+
+    Raises:
+        InputError: a method searches a shared setting over other values.
+    """
+    shared = search.get("shared") if isinstance(search, dict) else None
+    if not (isinstance(shared, dict) and shared and isinstance(methods, dict)):
+        return methods
+    return {
+        name: _with_shared(f"methods.{name}.search", method, shared)
+        for name, method in methods.items()
+    }
+
+
+def _with_shared(where: str, method: Any, shared: dict[Any, Any]) -> Any:
+    own = method.get("search", {}) if isinstance(method, dict) else None
+    if not isinstance(own, dict) or _prompts(method):
+        return method
+    for path in own.keys() & shared.keys():
+        if own[path] != shared[path]:
+            raise InputError(
+                f"{where}.{path} is also in search.shared, and all methods search the same values "
+                "there; remove it"
+            )
+    return {**method, "search": {**shared, **own}}
+
+
+def _prompts(method: dict[str, Any]) -> bool:
+    """Whether the method's student is prompted and not trained."""
+    stages = method.get("stages")
+    listed = stages if isinstance(stages, list | tuple) else ()
+    return any(isinstance(stage, dict) and stage.get("kind") == "prompt" for stage in listed)

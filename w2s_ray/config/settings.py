@@ -128,6 +128,11 @@ class EarlyStopping(Frozen):
     """Smallest change that counts as an improvement."""
     oracle: bool = False
     """true: students stop by ground truth. This is an upper bound, and tables mark it as oracle."""
+    finish_schedule: bool = Field(default=False, exclude_if=lambda finish: not finish)
+    """true: after a student has stopped, training goes on to the schedule's end in the same fit, so
+    that the column `oracle stop` sees every evaluation. The student's own result, its weights and
+    its predictions are those of the stop. It costs the training that stopping saves. Trials of a
+    search, supervisors and ceilings stop as without it."""
 
 
 class FitSettings(Frozen):

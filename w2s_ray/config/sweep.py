@@ -17,7 +17,7 @@ from w2s_ray.config.execution import Execution, Limits
 from w2s_ray.config.ladders import with_ladders_expanded
 from w2s_ray.config.merge import merged, with_settings
 from w2s_ray.config.names import LONGEST_NAME, FolderOrUri, Name, Seed
-from w2s_ray.config.search import Pair, Search, TaskPair
+from w2s_ray.config.search import Pair, Search, TaskPair, with_shared_searches
 from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
 from w2s_ray.config.space import branches
 from w2s_ray.config.stages import BootstrapStage, kind_of
@@ -92,6 +92,14 @@ class Sweep(Frozen):
             value = {**value, "models": with_ladders_expanded(value["models"])}
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_searches(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "methods" in value:
+            methods = with_shared_searches(value["methods"], value.get("search"))
+            value = {**value, "methods": methods}
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
         self._check_names()
@@ -99,6 +107,12 @@ class Sweep(Frozen):
         for model in self.models:
             self.pretraining_of(model)
             self.execution_of(model)
+            check_space(
+                self.search.shared,
+                settings=self.ground_truth_settings(model),
+                sampler=self.search.sampler,
+                where="search.shared",
+            )
             self._check_attention(model, self.ground_truth_settings(model), f"models.{model.label}")
             for name, method in self.methods.items():
                 self._check_method(name, method, model)
@@ -182,7 +196,7 @@ class Sweep(Frozen):
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         stopping = self.early_stopping
         if stopping is not None:
-            stopping = stopping.model_copy(update={"oracle": False})
+            stopping = stopping.model_copy(update={"oracle": False, "finish_schedule": False})
         return FitSettings(training=training, early_stopping=stopping)
 
     def student_settings(

@@ -215,6 +215,7 @@ class FitTraining:
             "total_steps": result.total_steps,
             "best_step": result.best_step,
             "stopped_early": result.stopped_early,
+            **({"stopping_step": result.stopping_step} if result.stopping_step else {}),
             "tokens": result.tokens,
             **_flops(result, self.fit.recipe),
             "setup_seconds": setup_s,

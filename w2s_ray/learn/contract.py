@@ -101,6 +101,7 @@ class FitResult:
     best_step: int
     """Step of the final weights: the best evaluation's with early stopping, else `steps`."""
     stopped_early: bool
+    """Whether training ended before its schedule."""
     validation_agreement: float | None
     """Share of validation rows whose prediction is the label's; None without labels or rows."""
     validation_loss: float | None
@@ -117,6 +118,9 @@ class FitResult:
     """Real tokens of the whole schedule."""
     evaluated_tokens: int
     """Real tokens predicted, for evaluations, observers and the result."""
+    stopping_step: int | None = None
+    """The step after which early stopping fixed the result; None if it did not. With
+    `finish_schedule` training went on after it."""
     seconds: float = field(default=0.0, compare=False)
     """Wall-clock time of steps, evaluations and predictions, also before a resume; not of loading
     a model, and not of steps that a resumed fit repeats."""

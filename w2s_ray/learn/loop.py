@@ -125,7 +125,7 @@ def fit(
         this = replace(this, began=this.began - progress.seconds)
         built.expect(training.epochs * data.train.size)
         _train(this, progress)
-        if keep == "last" and weights is not None:
+        if keep == "last" and weights is not None and not _goes_on(this, progress):
             _export(this, weights)
         if recipe.early_stopping is not None:
             built.restore()
@@ -144,8 +144,25 @@ def _export(this: _Fit, folder: Path) -> None:
         save_tokenizer(this.source, folder)
 
 
+def _goes_on(this: _Fit, progress: Progress) -> bool:
+    """Whether training goes on although early stopping has fixed the result."""
+    stopping = this.recipe.early_stopping
+    return progress.stopped and stopping is not None and stopping.finish_schedule
+
+
 def _train(this: _Fit, progress: Progress) -> None:
-    """Steps until the schedule's end or an early stop; `progress` is where it starts and ends."""
+    """Steps until the schedule's end or an early stop; `progress` is where it starts and ends.
+
+    A loss that isn't finite after the stop ends training there: the result is fixed already.
+    """
+    try:
+        _steps(this, progress)
+    except NonFiniteLoss:
+        if not _goes_on(this, progress):
+            raise
+
+
+def _steps(this: _Fit, progress: Progress) -> None:
     training = this.recipe.training
     per_epoch = this.total_steps // training.epochs
     evaluated = (
@@ -159,7 +176,7 @@ def _train(this: _Fit, progress: Progress) -> None:
     )
     at_once = LOSSES_AT_ONCE if this.engine.device.type == "cuda" else 1
     pending: list[Tensor] = []
-    while progress.step < this.total_steps and not progress.stopped:
+    while progress.step < this.total_steps and not _ended(this, progress):
         epoch, done = divmod(progress.step, per_epoch)
         batches = epoch_batches(
             this.data.train.lengths,
@@ -187,8 +204,12 @@ def _train(this: _Fit, progress: Progress) -> None:
                 _report_losses(this, pending, progress)
             saves = evaluates or (polls and this.execution.checkpoint_every_s > 0)
             _save_or_end(this, progress, command, may_save=saves)
-            if progress.stopped:
+            if _ended(this, progress):
                 break
+
+
+def _ended(this: _Fit, progress: Progress) -> bool:
+    return progress.stopped and not _goes_on(this, progress)
 
 
 def _step(this: _Fit, rows: np.ndarray, progress: Progress) -> Tensor:
@@ -245,8 +266,10 @@ def _evaluate(this: _Fit, progress: Progress) -> None:
     found = _predicted(this, progress, "validation")
     agreement, loss = this.data.judge(found)
     stopping = this.recipe.early_stopping
-    if stopping is not None:
+    if stopping is not None and not progress.stopped:
         _watch(this.engine, stopping, progress, -loss if stopping.metric == "loss" else agreement)
+        if _goes_on(this, progress) and this.execution.keep == "last" and this.weights is not None:
+            _export(this, this.weights)
     this.observer.evaluated(
         step=progress.step,
         total_steps=this.total_steps,
@@ -291,6 +314,7 @@ def _watch(
         return
     progress.stale += 1
     progress.stopped = progress.stale >= stopping.patience
+    progress.stopping_step = progress.step if progress.stopped else 0
 
 
 def _result(this: _Fit, progress: Progress) -> FitResult:
@@ -306,6 +330,7 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
         total_steps=this.total_steps,
         best_step=progress.best_step if this.recipe.early_stopping else progress.step,
         stopped_early=progress.stopped and progress.step < this.total_steps,
+        stopping_step=progress.stopping_step or None,
         validation_agreement=agreement,
         validation_loss=loss,
         train_loss=progress.train_loss,

@@ -41,6 +41,8 @@ class Progress:
     stale: int = 0
     """Evaluations since the best."""
     stopped: bool = False
+    stopping_step: int = 0
+    """The step after which early stopping fixed the result; 0 = it has not."""
     recent: list[float] = field(default_factory=list)
     """The latest predictions in training, for a loss that needs them."""
     predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)

@@ -198,7 +198,7 @@ class _Planner:
             stages=self.sweep.methods[name].stages,
             space=self.sweep.methods[name].search,
             warm_start=self.add_predecessors(name, cell),
-            **search.model_dump(exclude={"on", "warm_start"}),
+            **search.model_dump(exclude={"on", "warm_start", "of_methods", "shared"}),
         )
         recipe = recipe.model_copy(update={"trials": _trials(recipe)})
         strong = [self.sweep.model(where.pair[1]) for where in searched]
@@ -245,6 +245,9 @@ class _Planner:
         model = self.sweep.model(label)
         supervisors = self.supervisors(where.task, name, where.pair, self.sweep.seeds[0])
         settings = self.sweep.student_settings(name, model)
+        if (stopping := settings.early_stopping) is not None:
+            stopping = stopping.model_copy(update={"finish_schedule": False})
+            settings = settings.model_copy(update={"early_stopping": stopping})
         return self.student_fit(where.task, model, supervisors, self.sweep.search.seed, settings)
 
     def ground_truth_fit(self, task: str, model: Model, seed: int, train_on: Any) -> FitRecipe:

@@ -1,7 +1,8 @@
 """One cell of the grid with its records: its accuracies, its objective, and its missing runs.
 
 Owns the objective column: if a cell's own ground truth chose a student's setting or stopping point
-in any way, its objective is `oracle`. It computes no means.
+in any way, its objective is `oracle`; if ground truth of the same task and strong model did, it is
+`transfer, same student`. It computes no means.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from w2s_ray.methods.transforms import ORACLES
-from w2s_ray.store import Cell, Objective, Record
+from w2s_ray.report.objectives import SAME_STUDENT, RowObjective
+from w2s_ray.store import Cell, Record
 
 METRIC = "test_accuracy"
 """The figure of a record's summary that PGR is computed from."""
@@ -38,11 +40,12 @@ def cut_shots(students: Iterable[Record | None]) -> str | None:
     return f"examples omitted from {cut:,.0f} of {prompts:,.0f} prompts, which were over max_tokens"
 
 
-def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:
-    """The objective that chose the cell's settings: the declared one, or `oracle`.
+def objective(cell: Cell, records: Mapping[str, Record]) -> RowObjective:
+    """The objective that chose the cell's settings: the declared one, or one that says more.
 
     It is `oracle` if the study of a transfer cell trained this cell, or if the student was stopped
-    by ground truth, trained on it, or trained on labels of a simulated supervisor.
+    by ground truth, trained on it, or trained on labels of a simulated supervisor. It is
+    `transfer, same student` if that study trained the same strong model on the same task.
     """
     searched = cell.objective == "transfer" and cell.searched
     student = records.get(cell.student or "")
@@ -51,7 +54,30 @@ def objective(cell: Cell, records: Mapping[str, Record]) -> Objective:
     labels = (student.recipe.get("labels") or {}) if student else {}
     simulated = any(one["kind"] in ORACLES for one in labels.get("transforms") or ())
     is_oracle = searched or stopping.get("oracle") or on_truth or simulated
-    return "oracle" if is_oracle else cell.objective
+    if is_oracle:
+        return "oracle"
+    shares_student = cell.objective == "transfer" and _shares_student(cell, records)
+    return SAME_STUDENT if shares_student else cell.objective
+
+
+def stopped_early(record: Record | None) -> bool:
+    """Whether early stopping ended the fit before its schedule did."""
+    return record is not None and record.summary.get("stopped_early") is True
+
+
+def _shares_student(cell: Cell, records: Mapping[str, Record]) -> bool:
+    """Whether the cell's study trained its strong model on its task, by content or by name."""
+    study = records.get(cell.study or "")
+    if study is None:
+        return False
+    fits = filter(None, (records.get(cell.student or ""), records.get(cell.ceiling or "")))
+    contents = {(fit.recipe.get("split"), fit.recipe.get("model")) for fit in fits}
+    trained = (fit for fit in study.recipe.get("cells") or () if isinstance(fit, Mapping))
+    if any((fit.get("split"), fit.get("model")) in contents for fit in trained):
+        return True
+    tasks, pairs = study.about.get("tasks") or (), study.about.get("pairs") or ()
+    named = zip(tasks, pairs, strict=False)
+    return any((task, pair[-1:]) == (cell.task, [cell.strong]) for task, pair in named)
 
 
 def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:

@@ -12,32 +12,36 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from w2s_ray.errors import InputError
+from w2s_ray.report.common_rows import Place, place_of
 from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.differences import (
     DifferenceIntervals,
     RowPairs,
     freedom_of_mean,
     intervals,
+    intervals_over_tasks,
 )
+from w2s_ray.report.objectives import RowObjective, counted
 from w2s_ray.report.pgr import pgr
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.signed_rank import holm, signed_rank
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals
-from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
-from w2s_ray.store import Objective, Store
+from w2s_ray.report.statistics.new_tasks import Over
+from w2s_ray.report.table_rows import PgrTable, SeedRow
+from w2s_ray.report.tuning import differences, stops_early
+from w2s_ray.store import Record, Store
 
-Place = tuple[str, str, str]
-"""Task, weak and strong model."""
 Gaps = Mapping[Group, RowIntervals | str]
 """Runs of a row -> the row's intervals, or why there are none."""
 
 
 def compare(
-    table: PgrTable, store: Store, *, against: str | None = "naive"
+    table: PgrTable, store: Store, *, against: str | None = "naive", over_tasks: bool = False
 ) -> tuple[Comparison, ...]:
     """Every method of each sweep in `table` against one, or (None) against each of the others.
 
     Rows are the tasks and pairs that both methods have; means are over the seeds complete in both.
+    `over_tasks`: intervals for new tasks, from resampled tasks.
 
     Raises:
         InputError: no sweep has the method `against`.
@@ -56,9 +60,12 @@ def compare(
         for methods in method_pairs
         for quantity in ("pgr", "student_accuracy")
     ]
-    found = intervals([each.rows for each in differences], store=store, records=records)
+    if over_tasks:
+        found = [each.over_tasks() for each in differences]
+    else:
+        found = intervals([each.rows for each in differences], store=store, records=records)
     return _with_holm(
-        [each.comparison(within) for each, within in zip(differences, found, strict=True)]
+        [each.comparison(within, records) for each, within in zip(differences, found, strict=True)]
     )
 
 
@@ -131,11 +138,22 @@ class _MethodPair:
     sweep: str
     method: str
     against: str
-    objective: Objective
-    against_objective: Objective
+    objective: RowObjective
+    against_objective: RowObjective
+    trials: int | None
+    against_trials: int | None
     pairs: tuple[_Pair, ...]
     left_out: int
     missing: int
+
+    def students(self, records: Mapping[str, Record]) -> list[tuple[Record, Record]]:
+        """The compared students, seed by seed: the method's and the other's."""
+        trios = (
+            (one, other)
+            for pair in self.pairs
+            for one, other in zip(*(group.trios for group in pair.groups), strict=True)
+        )
+        return [(records[one.student], records[other.student]) for one, other in trios]
 
 
 def _method_pairs(table: PgrTable, against: str | None) -> Iterator[_MethodPair]:
@@ -149,13 +167,14 @@ def _method_pairs(table: PgrTable, against: str | None) -> Iterator[_MethodPair]
 
 @dataclass(frozen=True)
 class _Method:
-    """A method's places, and those left out because their own ground truth chose a setting."""
+    """A method's places, and those left out because ground truth chose a setting."""
 
     name: str
-    objective: Objective
+    objective: RowObjective
+    trials: int | None
     complete: Mapping[Place, Mapping[int, SeedRow]]
     """Compared place -> its complete seeds."""
-    oracle: frozenset[Place]
+    left_out: frozenset[Place]
     """Places left out."""
 
 
@@ -163,18 +182,19 @@ def _methods(table: PgrTable, sweep: str) -> dict[str, _Method]:
     found = {}
     for name in dict.fromkeys(row.method for row in table.rows if row.sweep == sweep):
         rows = [row for row in table.rows if (row.sweep, row.method) == (sweep, name)]
-        counted = [row for row in rows if row.objective != "oracle"] or rows
-        complete: dict[Place, dict[int, SeedRow]] = {_place(row): {} for row in counted}
+        kept = counted(rows, by=lambda row: row.objective)
+        complete: dict[Place, dict[int, SeedRow]] = {place_of(row): {} for row in kept}
         for seed in table.by_seed:
             if (seed.sweep, seed.method) == (sweep, name) and seed.is_complete:
-                complete.get(_place(seed), {})[seed.seed] = seed
-        oracle = frozenset(map(_place, rows)) - complete.keys()
-        found[name] = _Method(name, counted[0].objective, complete, oracle)
+                complete.get(place_of(seed), {})[seed.seed] = seed
+        left_out = frozenset(map(place_of, rows)) - complete.keys()
+        trials = max((row.trials for row in kept if row.trials is not None), default=None)
+        found[name] = _Method(name, kept[0].objective, trials, complete, left_out)
     return found
 
 
 def _method_pair(sweep: str, ours: _Method, theirs: _Method) -> _MethodPair:
-    left_out = ours.oracle | theirs.oracle
+    left_out = ours.left_out | theirs.left_out
     places = [place for place in {**theirs.complete, **ours.complete} if place not in left_out]
     pairs = []
     for place in places:
@@ -189,14 +209,12 @@ def _method_pair(sweep: str, ours: _Method, theirs: _Method) -> _MethodPair:
         against=theirs.name,
         objective=ours.objective,
         against_objective=theirs.objective,
+        trials=ours.trials,
+        against_trials=theirs.trials,
         pairs=tuple(pairs),
         left_out=len(left_out),
         missing=len(places) - len(pairs),
     )
-
-
-def _place(row: Row | SeedRow) -> Place:
-    return row.task, row.weak, row.strong
 
 
 @dataclass(frozen=True)
@@ -227,12 +245,18 @@ class _Difference:
             ),
         )
 
-    def comparison(self, within: DifferenceIntervals) -> Comparison:
+    def over_tasks(self) -> DifferenceIntervals:
+        """The intervals of its mean and median for new tasks."""
+        values = [difference for _, difference in self.by_pair]
+        return intervals_over_tasks(values, [pair.task for pair, _ in self.by_pair])
+
+    def comparison(self, within: DifferenceIntervals, records: Mapping[str, Record]) -> Comparison:
         """The comparison with the given intervals, without Holm's correction."""
         methods, found = self.methods, self.by_pair
         values = [difference for _, difference in found]
         test = signed_rank(values)
         of_mean, of_median = within.mean, within.median
+        seeds = min((len(pair.ours.seeds) for pair, _ in found), default=0)
         return Comparison(
             sweep=methods.sweep,
             method=methods.method,
@@ -240,6 +264,10 @@ class _Difference:
             quantity=self.quantity,
             objective=methods.objective,
             against_objective=methods.against_objective,
+            trials=methods.trials,
+            against_trials=methods.against_trials,
+            differs=differences(methods.students(records), other=methods.against),
+            stops_early=stops_early(methods.students(records)),
             mean=fmean(values) if values else None,
             mean_low=of_mean.low if of_mean else None,
             mean_high=of_mean.high if of_mean else None,
@@ -247,16 +275,26 @@ class _Difference:
             median_low=of_median.low if of_median else None,
             median_high=of_median.high if of_median else None,
             no_interval=within.reason,
+            intervals_over=_over(within, seeds=seeds),
             p=test.p,
             p_holm=None,
             no_p=test.reason,
             rows=len(values),
             tasks=len({pair.task for pair, _ in found}),
-            seeds=min((len(pair.ours.seeds) for pair, _ in found), default=0),
+            seeds=seeds,
             without_pgr=len(methods.pairs) - len(values),
             left_out=methods.left_out,
             missing=methods.missing,
         )
+
+
+def _over(within: DifferenceIntervals, *, seeds: int) -> Over | None:
+    """What the intervals cover; None if there are none."""
+    if within.mean is None and within.median is None:
+        return None
+    if within.over_tasks:
+        return "tasks"
+    return "seeds and examples" if seeds > 1 else "examples"
 
 
 def _with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

@@ -15,9 +15,11 @@ import pyarrow as pa
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.csv_text import Writer
+from w2s_ray.report.objectives import LEFT_OUT, is_honest
 from w2s_ray.report.sheet import NONE, Sheet, SheetColumn, make_sheet, number
 from w2s_ray.store.tables import from_rows
 
+_ONE_SEED = "one seed: the interval is over test examples alone"
 _LABELS: dict[Quantity, str] = {
     "pgr": "PGR",
     "student_accuracy": "student accuracy in percentage points",
@@ -31,13 +33,18 @@ def sheets(comparisons: Iterable[Comparison]) -> list[Sheet]:
         families.setdefault((one.sweep, one.against, one.quantity), []).append(one)
     return [
         make_sheet(
-            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval]",
+            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval{_over(family)}]",
             _COLUMNS,
             family,
             notes=_notes,
         )
         for (sweep, against, quantity), family in families.items()
     ]
+
+
+def _over(family: Iterable[Comparison]) -> str:
+    is_over_tasks = any(one.intervals_over == "tasks" for one in family)
+    return " over tasks" if is_over_tasks else ""
 
 
 def to_csv(comparisons: Iterable[Comparison]) -> str:
@@ -70,17 +77,49 @@ def _p(value: float | None) -> str:
 
 
 def _notes(one: Comparison) -> list[str]:
-    """Why rows are left out, what the interval covers, and why there is no interval or no p."""
+    """Why rows are left out, how both methods were tuned, what the interval covers, and why there
+    is no interval or no p.
+    """
     counts = {
         "without a gap to recover": one.without_pgr,
-        "left out (their own ground truth was searched)": one.left_out,
+        LEFT_OUT: one.left_out,
         "without a seed complete in both": one.missing,
     }
     return [
         *(f"{count} rows {why}" for why, count in counts.items() if count),
-        *(["one seed: the interval is over test examples alone"] if one.seeds == 1 else []),
+        *_tuning_notes(one),
+        *([_ONE_SEED] if one.intervals_over == "examples" else []),
         *(text for text in (one.no_interval, one.no_p) if text),
     ]
+
+
+def _tuning_notes(one: Comparison) -> list[str]:
+    """What besides the method differs between the two sides: search budget, training, stopping."""
+    names = {"method": (one.method, one.against), "against": (one.against, one.method)}
+    sides = names.get(one.stops_early)
+    stopping = "early stopping differs between rows" if one.stops_early == "some" else None
+    if sides is not None:
+        stopping = f"{sides[0]} stops early, {sides[1]} does not"
+    budgets = one.trials, one.against_trials
+    honesty = {is_honest(one.objective), is_honest(one.against_objective)}
+    return [
+        text
+        for text in (
+            f"tuned with {_trials(budgets[0])}, {one.against} with {_trials(budgets[1])}"
+            if budgets[0] != budgets[1]
+            else None,
+            f"{one.method} is {one.objective}, {one.against} is {one.against_objective}"
+            if len(honesty) > 1
+            else None,
+            stopping,
+            f"students differ in {one.differs}" if one.differs else None,
+        )
+        if text
+    ]
+
+
+def _trials(count: int | None) -> str:
+    return "an unknown number of trials" if count is None else f"{count or 'no'} trials"
 
 
 _COLUMNS: tuple[SheetColumn[Comparison], ...] = (

@@ -6,6 +6,7 @@ thousands of lines are read in a pager or a file, so their cells are not folded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
+
+class Grey(str):
+    """A cell's text that a terminal shows in grey."""
+
+
+LONGEST_WORD = 24
+"""Longer words are folded, too."""
+_WORD = re.compile(r"\[[^\]]*\]|\S+")
 MANY = 500
 """A table with at least this many lines is not folded."""
 
@@ -41,16 +50,29 @@ def table(
     from rich.text import Text
 
     rich_table = Table(title=title, title_justify="left", show_edge=False)
-    for column in columns:
+    for place, column in enumerate(columns):
+        cells = [line[place] for line in lines]
         rich_table.add_column(
             Text(printable(column)),
             justify="right" if column in right else "left",
             no_wrap=column not in folded,
+            min_width=_narrowest([column, *cells]) if column in folded else None,
             style="dim" if column in dim else "",
         )
     for line in lines:
-        rich_table.add_row(*(Text(printable(cell, keep="\n")) for cell in line))
+        rich_table.add_row(
+            *(
+                Text(printable(cell, keep="\n"), style="dim" if isinstance(cell, Grey) else "")
+                for cell in line
+            )
+        )
     return rich_table
+
+
+def _narrowest(cells: Iterable[str]) -> int:
+    """The width of a folded column's longest word; an interval in brackets is one word."""
+    words = (len(word) for cell in cells for word in _WORD.findall(cell))
+    return min(LONGEST_WORD, max(words, default=1))
 
 
 class _Lines:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", "float", "np.ndarray")
 
+SMALL_GAP = 0.02
+"""PGR divides by the gap: below this gap (a share of the test rows), a few rows change it by much,
+and tables show it in grey."""
 ROUNDING = 1e-9
 """A gap below this share of the accuracies is a rounding error of a mean, not a gap."""
 
@@ -25,6 +28,8 @@ class Pgr:
     """1 = the whole gap, 0 = no better than the supervisor; may be negative or above 1."""
     reason: str | None = None
     """Why `value` is None."""
+    caution: str | None = None
+    """Why `value` says little."""
 
 
 def pgr(
@@ -48,7 +53,11 @@ def pgr(
         return Pgr(None, f"ceiling does not beat the supervisor ({size})")
     if gap_within is not None and not gap_within[0] > 0:
         return Pgr(None, f"ceiling does not beat the supervisor for certain ({size})")
-    return Pgr(recovered(weak, student=student, ceiling=ceiling))
+    small = f"PGR divides by a gap below {100 * SMALL_GAP:g} points ({size})"
+    return Pgr(
+        recovered(weak, student=student, ceiling=ceiling),
+        caution=small if gap < SMALL_GAP else None,
+    )
 
 
 def recovered(weak: F, *, student: F, ceiling: F) -> F:

@@ -1,8 +1,8 @@
 """The PGR table as grids: a row per weak model, a column per strong one, for each task and method.
 
 Owns the place of each PGR in a grid, and the median over tasks of each pair, as in the paper's
-figures. A median leaves out rows whose own ground truth chose their settings if there are others,
-as the table does. It renders nothing.
+figures. A median is over the tasks that every method has at that pair, and leaves out rows that
+aren't honest if there are others, as the table does. It renders nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import median
 
+from w2s_ray.report.common_rows import common, counted_by_method, has_pgr, is_complete
+from w2s_ray.report.objectives import LEFT_OUT, RowObjective
 from w2s_ray.report.row_groups import group_of
-from w2s_ray.report.statistics import Bootstrap, Interval, MedianOf
+from w2s_ray.report.statistics import Bootstrap, MedianIntervals, MedianOf
 from w2s_ray.report.table_rows import PgrTable, Row, SeedRow
-from w2s_ray.store import Objective, Store
+from w2s_ray.store import Store
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,26 @@ class Entry:
 
     weak: str
     strong: str
-    objective: Objective
+    objective: RowObjective
     pgr: float | None
     pgr_low: float | None
     """Lower bound of the 95 % interval, or None. The interval of a median is for these tasks."""
     pgr_high: float | None
+    pgr_caution: str | None
+    """Why the PGR says little."""
+    gain: float | None
+    """Student minus supervisor."""
+    gain_low: float | None
+    gain_high: float | None
+    student_accuracy: float | None
+    student_low: float | None
+    student_high: float | None
     reason: str | None
     """Why there is no PGR, or which tasks a median leaves out."""
     tasks: int
-    """Number of tasks in the figure."""
+    """Number of tasks in the PGR."""
+    complete_tasks: int
+    """Number of tasks in gain and accuracy."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,7 @@ def pivot(
     medians = list(_medians(table))
     for one, within in zip(medians, _bounds(medians, table, store), strict=True):
         place = (one.first.sweep, None, one.first.method)
-        found.setdefault(place, []).append(one.entry(within))
+        found.setdefault(place, []).append(one.entry(*within))
     sweeps, tasks, methods = (
         dict.fromkeys(getattr(row, name) for row in table.rows)
         for name in ("sweep", "task", "method")
@@ -90,67 +103,90 @@ def pivot(
 
 @dataclass(frozen=True)
 class _Median:
-    """The rows of one pair and method, one per task."""
+    """The rows of one pair and method, one per task, and those that its medians are over."""
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
+    counted: Sequence[Row]
+    with_pgr: Sequence[Row]
+    """Counted rows with a PGR, on the tasks on which every method of the pair has one."""
+    complete: Sequence[Row]
+    """Counted rows on the tasks on which every method of the pair is complete."""
 
     @property
     def first(self) -> Row:
         return self.rows[0]
 
-    @property
-    def counted(self) -> Sequence[Row]:
-        """Rows whose objective is not `oracle`; all rows if there are no others."""
-        return [row for row in self.rows if row.objective != "oracle"] or self.rows
-
-    @property
-    def with_pgr(self) -> Sequence[Row]:
-        return [row for row in self.counted if row.pgr is not None]
-
-    def entry(self, within: Interval | None) -> Entry:
-        values = [row.pgr for row in self.counted if row.pgr is not None]
+    def entry(self, of_pgr: MedianIntervals, of_complete: MedianIntervals) -> Entry:
+        own = [row for row in self.counted if has_pgr(row)]
         left_out = {
-            "without a PGR": len(self.counted) - len(values),
-            "left out (their own ground truth was searched)": len(self.rows) - len(self.counted),
+            "without a PGR": len(self.counted) - len(own),
+            "without a PGR in another method": len(own) - len(self.with_pgr),
+            LEFT_OUT: len(self.rows) - len(self.counted),
         }
         reasons = "; ".join(f"{count} {why}" for why, count in left_out.items() if count)
         return Entry(
             weak=self.first.weak,
             strong=self.first.strong,
             objective=self.counted[0].objective,
-            pgr=median(values) if values else None,
-            pgr_low=within.low if within else None,
-            pgr_high=within.high if within else None,
+            pgr=_median(row.pgr for row in self.with_pgr),
+            pgr_low=of_pgr.pgr.low if of_pgr.pgr else None,
+            pgr_high=of_pgr.pgr.high if of_pgr.pgr else None,
+            pgr_caution=None,
+            gain=_median(row.gain for row in self.complete),
+            gain_low=of_complete.gain.low if of_complete.gain else None,
+            gain_high=of_complete.gain.high if of_complete.gain else None,
+            student_accuracy=_median(row.student_accuracy for row in self.complete),
+            student_low=of_complete.student.low if of_complete.student else None,
+            student_high=of_complete.student.high if of_complete.student else None,
             reason=f"of {len(self.rows)} tasks {reasons}" if reasons else None,
-            tasks=len(values),
+            tasks=len(self.with_pgr),
+            complete_tasks=len(self.complete),
         )
 
 
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
 def _medians(table: PgrTable) -> Iterator[_Median]:
-    """The medians of every sweep with several tasks, method by method."""
-    by_pair: dict[tuple[str, str, str, str], list[Row]] = {}
+    """The medians of every sweep with several tasks, pair by pair."""
+    by_pair: dict[tuple[str, str, str], list[Row]] = {}
     tasks: dict[str, set[str]] = {}
     for row in table.rows:
-        by_pair.setdefault((row.sweep, row.method, row.weak, row.strong), []).append(row)
+        by_pair.setdefault((row.sweep, row.weak, row.strong), []).append(row)
         tasks.setdefault(row.sweep, set()).add(row.task)
-    return (_Median(tuple(rows)) for (sweep, *_), rows in by_pair.items() if len(tasks[sweep]) > 1)
+    for (sweep, *_), rows in by_pair.items():
+        if len(tasks[sweep]) > 1:
+            counted = counted_by_method(rows)
+            with_pgr, complete = (
+                common(counted, usable=has_pgr),
+                common(counted, usable=is_complete),
+            )
+            for name, of_method in counted.items():
+                every = [row for row in rows if row.method == name]
+                yield _Median(every, of_method, with_pgr[name], complete[name])
 
 
 def _bounds(
     medians: Sequence[_Median], table: PgrTable, store: Store | None
-) -> Sequence[Interval | None]:
-    """The interval of each median; all None without a store."""
+) -> Sequence[tuple[MedianIntervals, MedianIntervals]]:
+    """The intervals of each median: of its rows with a PGR, and of its complete ones."""
     if store is None or not medians:
-        return [None] * len(medians)
+        return [(MedianIntervals(), MedianIntervals())] * len(medians)
     seeds: dict[tuple[str, ...], list[SeedRow]] = {}
     for seed in table.by_seed:
         if seed.is_complete:
             seeds.setdefault(_place(seed), []).append(seed)
     requests = [
-        MedianOf(tuple(group_of(seeds[_place(row)]) for row in one.with_pgr)) for one in medians
+        MedianOf(tuple(group_of(seeds[_place(row)]) for row in over))
+        for one in medians
+        for over in (one.with_pgr, one.complete)
     ]
     runs = {run for one in requests for group in one.groups for run in group.runs}
-    return Bootstrap(store, {record.id: record for record in store.latest(runs)}).medians(requests)
+    records = {record.id: record for record in store.latest(runs)}
+    found = Bootstrap(store, records).medians(requests)
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def _place(row: Row | SeedRow) -> tuple[str, ...]:
@@ -184,6 +220,14 @@ def _entry(row: Row) -> Entry:
         pgr=row.pgr,
         pgr_low=row.pgr_low,
         pgr_high=row.pgr_high,
+        pgr_caution=row.pgr_caution,
+        gain=row.gain,
+        gain_low=row.gain_low,
+        gain_high=row.gain_high,
+        student_accuracy=row.student_accuracy,
+        student_low=row.student_low,
+        student_high=row.student_high,
         reason=row.reason,
-        tasks=1,
+        tasks=int(has_pgr(row)),
+        complete_tasks=int(is_complete(row)),
     )

@@ -1,4 +1,4 @@
-"""Grids of PGR as sheets, and as CSV and JSON with every digit.
+"""Grids of one figure as sheets, and as CSV and JSON with every digit.
 
 Owns the texts of a grid: its title, its cells and the notes below. It computes nothing.
 """
@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 
 from w2s_ray.report.csv_text import Writer
+from w2s_ray.report.metric import LABELS, Metric, text
+from w2s_ray.report.objectives import SAME_STUDENT
 from w2s_ray.report.pivot import Entry, Grid
-from w2s_ray.report.sheet import Notes, Sheet, number
+from w2s_ray.report.sheet import Notes, Sheet
 
 _KEYS = ("sweep", "task", "method")
+_CHOSEN_BY = {
+    "oracle": "chosen by ground truth of the pair itself",
+    SAME_STUDENT: "chosen by ground truth of the same task and strong model",
+}
+"""Objectives that a cell of a grid has a note for."""
 
 
-def sheets(grids: Iterable[Grid]) -> list[Sheet]:
-    """A sheet for each grid: PGR, with its 95 % interval in brackets."""
-    return [_sheet(grid) for grid in grids]
+def sheets(grids: Iterable[Grid], *, metric: Metric = "pgr") -> list[Sheet]:
+    """A sheet for each grid: one figure, with its 95 % interval in brackets."""
+    return [_sheet(grid, metric) for grid in grids]
 
 
 def to_csv(grids: Iterable[Grid]) -> str:
@@ -38,25 +45,34 @@ def to_json(grids: Iterable[Grid]) -> str:
     return json.dumps([asdict(grid) for grid in grids], indent=1, allow_nan=False)
 
 
-def _sheet(grid: Grid) -> Sheet:
-    notes = Notes()
-    what = "median PGR over tasks" if grid.task is None else f"PGR on {grid.task}"
-    bounded = any(entry.pgr_low is not None for entry in grid.entries)
+def _sheet(grid: Grid, metric: Metric) -> Sheet:
+    notes, label = Notes(), LABELS[metric]
+    what = f"median {label} over tasks" if grid.task is None else f"{label} on {grid.task}"
+    cells = {
+        (entry.weak, entry.strong): text(entry, metric) + notes.mark(_note(entry, metric))
+        for entry in _in_order(grid)
+    }
+    bounded = any("[" in cell for cell in cells.values())
     return Sheet(
         title=f"{grid.sweep}, {grid.method}: {what}{' [95 % interval]' if bounded else ''}",
         columns=("weak ↓ strong →", *grid.strong),
         lines=tuple(
-            (weak, *(_cell(grid.at(weak, strong), notes) for strong in grid.strong))
-            for weak in grid.weak
+            (weak, *(cells.get((weak, strong), "") for strong in grid.strong)) for weak in grid.weak
         ),
         numbers=frozenset(grid.strong),
         notes=notes.lines,
     )
 
 
-def _cell(entry: Entry | None, notes: Notes) -> str:
-    if entry is None:
-        return ""
-    oracle = "chosen by ground truth of the pair itself" if entry.objective == "oracle" else ""
-    note = "; ".join(text for text in (entry.reason, oracle) if text)
-    return number(entry.pgr, low=entry.pgr_low, high=entry.pgr_high) + notes.mark(note)
+def _in_order(grid: Grid) -> Iterator[Entry]:
+    """The entries from left to right and from top to bottom."""
+    for weak in grid.weak:
+        for strong in grid.strong:
+            entry = grid.at(weak, strong)
+            if entry is not None:
+                yield entry
+
+
+def _note(entry: Entry, metric: Metric) -> str:
+    about_pgr = (entry.reason, entry.pgr_caution) if metric == "pgr" else ()
+    return "; ".join(text for text in (*about_pgr, _CHOSEN_BY.get(entry.objective)) if text)

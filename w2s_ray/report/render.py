@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from w2s_ray.report import layout
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.csv_text import Writer
 from w2s_ray.report.markdown import escaped
+from w2s_ray.report.metric import Metric
+from w2s_ray.report.objectives import LEFT_OUT
 from w2s_ray.report.sheet import (
-    NONE,
     NOTE,
     Sheet,
     SheetColumn,
     make_sheet,
     markdown_table,
-    number,
-    percent,
+)
+from w2s_ray.report.table_columns import (
+    COLUMNS_OF,
+    METHOD_COLUMNS,
+    ORACLE,
+    ORACLE_COLUMN,
+    SEED_COLUMNS,
 )
 from w2s_ray.report.table_rows import MethodRow, Missing, PgrTable, Row, SeedRow
 
@@ -35,67 +42,27 @@ if TYPE_CHECKING:
 Part = Literal["rows", "by_seed", "by_method"]
 ROW_TYPES: dict[Part, type] = {"rows": Row, "by_seed": SeedRow, "by_method": MethodRow}
 
-ORACLE = "oracle stop"
 ORACLE_NOTE = (
     "oracle stop: the student's accuracy (PGR), had ground truth chosen when it stops; "
     "it saw ground truth, and is not the method's result"
 )
-_FOLDED = frozenset({"task", "method"})
-
-
-def _student(row: Row | SeedRow) -> str:
-    return percent(row.student_accuracy, low=row.student_low, high=row.student_high)
-
-
-def _oracle_stopped(row: Row | SeedRow) -> str:
-    """The oracle-stopped student's accuracy, with its PGR in brackets."""
-    if row.oracle_stopped_student is None:
-        return NONE
-    return f"{percent(row.oracle_stopped_student)} ({number(row.oracle_stopped_pgr)})"
-
-
-_CELL: tuple[SheetColumn[Row | SeedRow], ...] = (
-    SheetColumn("task", lambda row: row.task),
-    SheetColumn("weak → strong", lambda row: f"{row.weak} → {row.strong}"),
-    SheetColumn("method", lambda row: row.method),
+CUT_NOTE = (
+    "≥: early stopping ended the student before its schedule, so the evaluations after that, which "
+    "may be better, are missing"
 )
-_FIGURES: tuple[SheetColumn[Row | SeedRow], ...] = (
-    SheetColumn("weak", lambda row: percent(row.weak_accuracy), True, "weak_accuracy"),
-    SheetColumn("student", _student, True, "student_accuracy"),
-    SheetColumn("ceiling", lambda row: percent(row.ceiling_accuracy), True, "ceiling_accuracy"),
-    SheetColumn(
-        "PGR",
-        lambda row: number(row.pgr, low=row.pgr_low, high=row.pgr_high),
-        is_number=True,
-        field="pgr",
-    ),
-)
-_OBJECTIVE: SheetColumn[Any] = SheetColumn("objective", lambda row: row.objective)
-_ORACLE: SheetColumn[Row | SeedRow] = SheetColumn(ORACLE, _oracle_stopped, is_number=True)
-_SEEDS: SheetColumn[Row] = SheetColumn("seeds", lambda row: f"{row.seeds}/{row.of_seeds}", True)
-_SEED: SheetColumn[SeedRow] = SheetColumn("seed", lambda row: str(row.seed), is_number=True)
-ROW_COLUMNS = (*_CELL, *_FIGURES, _SEEDS, _OBJECTIVE)
-"""The columns of the PGR table, apart from oracle stopping and notes."""
-_METHOD_COLUMNS: tuple[SheetColumn[MethodRow], ...] = (
-    SheetColumn("method", lambda row: row.method),
-    SheetColumn(
-        "median PGR",
-        lambda row: number(row.median_pgr, low=row.median_low, high=row.median_high),
-        True,
-    ),
-    SheetColumn("rows", lambda row: str(row.cells), is_number=True),
-    _OBJECTIVE,
-)
+_FOLDED = frozenset({"task", "method", "student", "gain", "PGR", "objective"})
+MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
+"""Of the headline medians."""
 
 
-def to_rich(table: PgrTable) -> Group:
+def to_rich(table: PgrTable, *, metric: Metric = "pgr") -> Group:
     """The rows of each sweep and each method's median, for a terminal."""
     from rich.console import Group
     from rich.text import Text
 
     parts = []
-    for rows, methods in _sheets_by_sweep(table).values():
-        dim = [Text(ORACLE_NOTE, style="dim")] if ORACLE in rows.columns else []
+    for rows, methods in _sheets_by_sweep(table, metric=metric).values():
+        dim = [Text(note, style="dim") for note in _oracle_notes(rows)]
         medians = replace(methods, title="over tasks and pairs")
         parts += [_to_rich(rows), *dim, "", _to_rich(medians), ""]
     return Group(*parts[:-1])
@@ -116,43 +83,52 @@ def _to_rich(sheet: Sheet) -> Group:
     return Group(shown, *map(Text, sheet.notes))
 
 
-def to_markdown(table: PgrTable) -> str:
+def to_markdown(table: PgrTable, *, metric: Metric = "pgr") -> str:
     """The same tables as GitHub Markdown, under one heading for each sweep."""
     parts = []
-    for sweep, (rows, methods) in _sheets_by_sweep(table, numbered=False).items():
-        oracle = [ORACLE_NOTE] if ORACLE in rows.columns else []
-        parts += [f"### {escaped(sweep)}", markdown_table(rows), *oracle, markdown_table(methods)]
+    by_sweep = _sheets_by_sweep(table, metric=metric, numbered=False)
+    for sweep, (rows, methods) in by_sweep.items():
+        tables = markdown_table(rows), *_oracle_notes(rows), markdown_table(methods)
+        parts += [f"### {escaped(sweep)}", *tables, *methods.notes]
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def sheets(table: PgrTable) -> list[Sheet]:
+def sheets(table: PgrTable, *, metric: Metric = "pgr") -> list[Sheet]:
     """The same tables for other formats, with numbered notes below each."""
     found = []
-    for rows, methods in _sheets_by_sweep(table).values():
-        oracle = (ORACLE_NOTE,) if ORACLE in rows.columns else ()
-        found += [replace(rows, notes=(*rows.notes, *oracle)), methods]
+    for rows, methods in _sheets_by_sweep(table, metric=metric).values():
+        found += [replace(rows, notes=(*rows.notes, *_oracle_notes(rows))), methods]
     return found
 
 
-def seed_sheets(rows: Iterable[SeedRow]) -> list[Sheet]:
+def _oracle_notes(sheet: Sheet) -> list[str]:
+    """The meaning of the column of oracle stopping, if the sheet has it."""
+    if ORACLE not in sheet.columns:
+        return []
+    at = sheet.columns.index(ORACLE)
+    cut = any(line[at].startswith("≥") for line in sheet.lines)
+    return [ORACLE_NOTE, *([CUT_NOTE] if cut else [])]
+
+
+def seed_sheets(rows: Iterable[SeedRow], *, metric: Metric = "pgr") -> list[Sheet]:
     """A sheet for each sweep: a line for each seed, with intervals over test examples."""
     by_sweep: dict[str, list[SeedRow]] = {}
     for row in rows:
         by_sweep.setdefault(row.sweep, []).append(row)
-    return [_seed_sheet(sweep, of_sweep) for sweep, of_sweep in by_sweep.items()]
+    return [_seed_sheet(sweep, of_sweep, metric) for sweep, of_sweep in by_sweep.items()]
 
 
-def _seed_sheet(sweep: str, rows: Sequence[SeedRow]) -> Sheet:
+def _seed_sheet(sweep: str, rows: Sequence[SeedRow], metric: Metric) -> Sheet:
     has_oracle = any(row.oracle_stopped_student is not None for row in rows)
     has_bounds = any(row.student_low is not None for row in rows)
-    return make_sheet(
+    made = make_sheet(
         f"{sweep}, seed by seed: accuracy in %"
         f"{', [95 % interval over test examples]' if has_bounds else ''}",
-        (*_CELL, _SEED, *_FIGURES, _OBJECTIVE, *([_ORACLE] if has_oracle else [])),
+        (*SEED_COLUMNS[metric], *([ORACLE_COLUMN] if has_oracle else [])),
         rows,
-        notes=lambda row: ["; ".join(_filled(row.reason, _no_intervals(row)))],
-        below=[ORACLE_NOTE] if has_oracle else [],
+        notes=lambda row: ["; ".join(_filled(*_about_pgr(row, metric), _no_intervals(row)))],
     )
+    return replace(made, notes=(*made.notes, *_oracle_notes(made)))
 
 
 def to_csv(table: PgrTable, part: Part = "rows") -> str:
@@ -189,28 +165,45 @@ def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
     return rows
 
 
-def _sheets_by_sweep(table: PgrTable, *, numbered: bool = True) -> dict[str, tuple[Sheet, Sheet]]:
+def _sheets_by_sweep(
+    table: PgrTable, *, metric: Metric, numbered: bool = True
+) -> dict[str, tuple[Sheet, Sheet]]:
     """Sweep -> the sheets of its rows and of its methods; notes are numbered below, or in place."""
     by_sweep = {}
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
         rows = [row for row in table.rows if row.sweep == sweep]
         methods = [row for row in table.by_method if row.sweep == sweep]
         has_oracle = any(row.oracle_stopped_student is not None for row in rows)
-        columns = (*ROW_COLUMNS, *([_ORACLE] if has_oracle else []))
+        columns = (*COLUMNS_OF[metric], *([ORACLE_COLUMN] if has_oracle else []))
         titles = (f"{sweep}: accuracy in %{_intervals(rows)}", f"{sweep}: over tasks and pairs")
+        row_notes = partial(_row_notes, metric=metric)
         by_sweep[sweep] = (
-            _sheet(titles[0], columns, rows, _row_note, numbered=numbered),
-            _sheet(titles[1], _METHOD_COLUMNS, methods, _method_note, numbered=numbered),
+            _sheet(titles[0], columns, rows, row_notes, numbered=numbered),
+            _sheet(
+                titles[1],
+                METHOD_COLUMNS[metric],
+                methods,
+                _method_notes,
+                numbered=numbered,
+                below=[MEDIANS_NOTE] if len(methods) > 1 else [],
+            ),
         )
     return by_sweep
 
 
 def _sheet(
-    title: str, columns: Sequence[SheetColumn], rows: Sequence[Any], note: Any, *, numbered: bool
+    title: str,
+    columns: Sequence[SheetColumn],
+    rows: Sequence[Any],
+    notes: Callable[[Any], list[str]],
+    *,
+    numbered: bool,
+    below: Sequence[str] = (),
 ) -> Sheet:
     if numbered:
-        return make_sheet(title, columns, rows, notes=lambda row: [note(row)])
-    return make_sheet(title, (*columns, SheetColumn(NOTE, note)), rows)
+        return make_sheet(title, columns, rows, notes=notes, below=below)
+    in_place = SheetColumn(NOTE, lambda row: "; ".join(notes(row)))
+    return make_sheet(title, (*columns, in_place), rows, below=below)
 
 
 def _intervals(rows: Sequence[Row]) -> str:
@@ -221,29 +214,41 @@ def _intervals(rows: Sequence[Row]) -> str:
     return ", [95 % interval over test examples]" if "examples" in over else ""
 
 
-def _row_note(row: Row) -> str:
-    """Why there is no PGR or interval, what an interval is over, what is missing or was cut."""
+def _row_notes(row: Row, *, metric: Metric) -> list[str]:
+    """Why there is no PGR or interval, how the student was tuned, and which seeds are missing."""
     if row.seeds == 0:
-        return row.reason or ""
+        return _filled(row.reason)
     one_seed = "a single seed: its interval is over test examples alone"
-    return "; ".join(
-        _filled(
-            row.reason,
-            _no_intervals(row),
-            row.cut_shots,
-            one_seed if row.intervals_over == "examples" else None,
-            _missing(row.missing),
-        )
+    return _filled(
+        *_about_pgr(row, metric),
+        _no_intervals(row),
+        row.cut_shots,
+        one_seed if row.intervals_over == "examples" else None,
+        _differs(row.differs_from_ceiling, "its ceiling"),
+        _differs(row.differs_from_naive, "naive's student"),
+        _missing(row.missing),
     )
 
 
-def _method_note(row: MethodRow) -> str:
+def _about_pgr(row: Row | SeedRow, metric: Metric) -> tuple[str | None, ...]:
+    """Why there is no PGR or why it says little; of other metrics only why a seed is missing."""
+    if metric == "pgr" or row.student_accuracy is None:
+        return row.reason, row.pgr_caution
+    return ()
+
+
+def _differs(settings: str | None, other: str) -> str | None:
+    return f"trained otherwise than {other}: {settings}" if settings else None
+
+
+def _method_notes(row: MethodRow) -> list[str]:
     counts = {
         "without a gap": row.undefined,
+        "with a small gap": row.small_gaps,
         "without a complete seed": row.missing,
-        "left out (their own ground truth was searched)": row.left_out,
+        LEFT_OUT: row.left_out,
     }
-    return "; ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _no_intervals(row: Row | SeedRow) -> str | None:

@@ -117,10 +117,16 @@ def number(
     return f"{value:{sign}.{digits}f}{bounds}"
 
 
-def percent(value: float | None, *, low: float | None = None, high: float | None = None) -> str:
+def percent(
+    value: float | None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    signed: bool = False,
+) -> str:
     """A share as a percentage, with its interval in brackets."""
     scaled = [None if share is None else 100 * share for share in (value, low, high)]
-    return number(scaled[0], low=scaled[1], high=scaled[2], digits=1)
+    return number(scaled[0], low=scaled[1], high=scaled[2], digits=1, signed=signed)
 
 
 def to_rich(sheets: Iterable[Sheet]) -> Group:

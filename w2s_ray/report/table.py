@@ -10,12 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
-from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, cut_shots, missing_runs, objective
+from w2s_ray.report import tuning
+from w2s_ray.report.cell import (
+    ORACLE_STOPPED,
+    accuracy,
+    cut_shots,
+    missing_runs,
+    objective,
+    stopped_early,
+)
+from w2s_ray.report.medians import medians
+from w2s_ray.report.objectives import least_honest
 from w2s_ray.report.pgr import Pgr, pgr
-from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianOf, RowIntervals, Trio
+from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals, Trio
 from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.report.table_rows import (
     MethodRow,
@@ -31,6 +41,11 @@ from w2s_ray.report.table_rows import (
 from w2s_ray.store import Cell, Record, Store
 
 V = TypeVar("V")
+
+_Replicate = tuple[str, str, str, int]
+"""What the cells of different methods share: task, weak and strong model, seed."""
+NAIVE = "naive"
+"""The method that others are compared with: plain training on the weak labels."""
 
 
 def pgr_table(store: Store, *, sweep: str | None = None) -> PgrTable:
@@ -108,12 +123,13 @@ def tabulate(
     grouped = _grouped(seeds, by=_place)
     groups = [_group(of_row) for of_row in grouped]
     found = bootstrap.rows(filter(None, groups)) if bootstrap else {}
+    naive = {_replicate(seed): seed for seed in seeds if seed.cell.method == NAIVE}
     rows = [
-        _row(of_row, records, sweep=sweep, found=found.get(group) if group else None)
+        _row(of_row, records, sweep=sweep, found=found.get(group) if group else None, naive=naive)
         for of_row, group in zip(grouped, groups, strict=True)
     ]
     by_seed = SeedRows(lambda: _seed_rows(seeds, records, sweep=sweep, bootstrap=bootstrap))
-    return PgrTable(tuple(rows), by_seed, _by_method(rows, groups, bootstrap=bootstrap))
+    return PgrTable(tuple(rows), by_seed, medians(rows, groups, bootstrap=bootstrap))
 
 
 class _Seed(NamedTuple):
@@ -138,9 +154,13 @@ def _seed(cell: Cell, records: Mapping[str, Record]) -> _Seed:
     )
 
 
-def _place(seed: _Seed) -> Hashable:
+def _place(seed: _Seed) -> tuple[str, str, str, str]:
     cell = seed.cell
     return cell.task, cell.weak, cell.strong, cell.method
+
+
+def _replicate(seed: _Seed) -> _Replicate:
+    return seed.cell.task, seed.cell.weak, seed.cell.strong, seed.cell.seed
 
 
 def _group(seeds: Iterable[_Seed]) -> Group | None:
@@ -186,10 +206,13 @@ def _seed_row(
         weak_accuracy=seed.weak,
         student_accuracy=seed.student,
         ceiling_accuracy=seed.ceiling,
+        gain=_gain(seed.weak, seed.student),
         pgr=value.value if value else None,
-        **_bounds(found, ("student", "pgr")),
+        pgr_caution=value.caution if value else None,
+        **_bounds(found, ("student", "gain", "pgr")),
         oracle_stopped_student=stopped,
         oracle_stopped_pgr=_value(_pgr(seed.weak, stopped, seed.ceiling, found)),
+        oracle_stopped_cut=int(stopped_early(records.get(cell.student or ""))),
         reason=value.reason if value else missing_runs(cell, records),
         no_intervals=found if isinstance(found, str) else None,
         supervisor=cell.supervisor,
@@ -204,8 +227,12 @@ def _row(
     *,
     sweep: str,
     found: RowIntervals | str | None,
+    naive: Mapping[_Replicate, _Seed],
 ) -> Row:
-    """One row from the seeds of a task, pair and method."""
+    """One row from the seeds of a task, pair and method.
+
+    `naive`: task, pair and seed -> that cell of the method naive.
+    """
     first, complete = seeds[0].cell, [seed for seed in seeds if seed.is_complete]
     # is_complete: none of the three is None
     weak = _mean([seed.weak for seed in complete if seed.weak is not None])
@@ -220,25 +247,30 @@ def _row(
         if not seed.is_complete
     )
     value = _pgr(weak, student, ceiling, found)
-    labels = {objective(seed.cell, records) for seed in seeds}
     return Row(
         sweep=sweep,
         task=first.task,
         weak=first.weak,
         strong=first.strong,
         method=first.method,
-        objective="oracle" if "oracle" in labels else objective(first, records),
+        objective=least_honest([objective(seed.cell, records) for seed in seeds]),
         weak_accuracy=weak,
         student_accuracy=student,
         ceiling_accuracy=ceiling,
+        gain=_gain(weak, student),
         pgr=value.value if value else None,
-        **_bounds(found, ("weak", "student", "ceiling", "gap", "pgr")),
+        pgr_caution=value.caution if value else None,
+        **_bounds(found, ("weak", "student", "ceiling", "gap", "gain", "pgr")),
         intervals_over=_over(len(complete)) if isinstance(found, RowIntervals) else None,
         no_intervals=found if isinstance(found, str) else None,
         oracle_stopped_student=stopped,
         oracle_stopped_pgr=_value(_pgr(weak, stopped, ceiling, found)),
+        oracle_stopped_cut=sum(
+            stopped_early(records.get(seed.cell.student or "")) for seed in complete
+        ),
         reason=value.reason if value else _summed_up(missing),
         cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
+        **_tuned(complete, records, naive=naive),
         seeds=len(complete),
         of_seeds=len(seeds),
         student_sd=_sd(students),
@@ -246,6 +278,31 @@ def _row(
         missing=missing,
         runs=tuple(dict.fromkeys(id_ for seed in complete for id_ in _runs(seed.cell))),
     )
+
+
+def _tuned(
+    complete: Sequence[_Seed],
+    records: Mapping[str, Record],
+    *,
+    naive: Mapping[_Replicate, _Seed],
+) -> dict[str, Any]:
+    """How the students of a row's complete seeds were tuned, as columns."""
+    cells = [seed.cell for seed in complete]
+    students = [records.get(cell.student or "") for cell in cells]
+    ceilings = [records.get(cell.ceiling or "") for cell in cells]
+    others = [naive.get(_replicate(seed)) for seed in complete]
+    plain = [records.get(other.cell.student or "") if other else None for other in others]
+    trials = [found for cell in cells if (found := tuning.trials(cell, records)) is not None]
+    return {
+        "trials": max(trials, default=None),
+        "early_stopping": next(filter(None, map(tuning.stopping, students)), None),
+        "differs_from_ceiling": tuning.differences(
+            list(zip(students, ceilings, strict=True)), other="ceiling"
+        ),
+        "differs_from_naive": tuning.differences(
+            list(zip(students, plain, strict=True)), other=NAIVE
+        ),
+    }
 
 
 def _runs(cell: Cell) -> Iterator[str]:
@@ -279,6 +336,10 @@ def _pgr(
     return pgr(weak, student=student, ceiling=ceiling, gap_within=gap)
 
 
+def _gain(weak: float | None, student: float | None) -> float | None:
+    return None if weak is None or student is None else student - weak
+
+
 def _value(found: Pgr | None) -> float | None:
     return None if found is None else found.value
 
@@ -307,45 +368,6 @@ def _sd(values: Sequence[float]) -> float | None:
         return None
     mean = fmean(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-def _by_method(
-    rows: Sequence[Row], groups: Sequence[Group | None], *, bootstrap: Bootstrap | None
-) -> tuple[MethodRow, ...]:
-    """Each method's median; rows with the objective `oracle` count only if there are no others."""
-    grouped = _grouped(zip(rows, groups, strict=True), by=lambda pair: pair[0].method)
-    counted = [
-        [pair for pair in of_method if pair[0].objective != "oracle"] or of_method
-        for of_method in grouped
-    ]
-    medians = [
-        MedianOf(tuple(group for row, group in pairs if group and row.pgr is not None))
-        for pairs in counted
-    ]
-    bounds = bootstrap.medians(medians) if bootstrap else [None] * len(medians)
-    return tuple(
-        _method_row([row for row, _ in every], [row for row, _ in pairs], within=within)
-        for every, pairs, within in zip(grouped, counted, bounds, strict=True)
-    )
-
-
-def _method_row(
-    rows: Sequence[Row], counted: Sequence[Row], *, within: Interval | None
-) -> MethodRow:
-    """A method's median over the counted rows, with its interval."""
-    values = [row.pgr for row in counted if row.pgr is not None]
-    return MethodRow(
-        sweep=rows[0].sweep,
-        method=rows[0].method,
-        objective=counted[0].objective,
-        median_pgr=median(values) if values else None,
-        median_low=within.low if within else None,
-        median_high=within.high if within else None,
-        cells=len(values),
-        undefined=sum(row.pgr is None and row.seeds > 0 for row in counted),
-        missing=sum(row.seeds == 0 for row in counted),
-        left_out=len(rows) - len(counted),
-    )
 
 
 def _summed_up(missing: Sequence[Missing]) -> str:

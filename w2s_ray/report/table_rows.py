@@ -11,9 +11,18 @@ from functools import cached_property
 from typing import Any, Literal, overload
 
 from w2s_ray.report.columns import column
-from w2s_ray.store import Objective
+from w2s_ray.report.objectives import RowObjective
 
 Over = Literal["seeds and examples", "examples"]
+
+_ORACLE_STOPPED = (
+    "the student's test accuracy if ground truth had chosen when it stops; not the method's result"
+)
+_OBJECTIVE = (
+    "the objective that chose the settings; transfer, same student: the search used ground truth "
+    "of the same task and strong model with another supervisor; oracle: the cell's own ground "
+    "truth affected the settings or the stopping point"
+)
 
 
 @dataclass(frozen=True)
@@ -26,28 +35,31 @@ class SeedRow:
     strong: str = column("the student's and the ceiling's model")
     method: str = column("how the student is trained")
     seed: int = column("the seed of all three fits")
-    objective: Objective = column(
-        "the objective that chose the settings; oracle if the cell's own ground truth affected them"
-    )
+    objective: RowObjective = column(_OBJECTIVE)
     weak_accuracy: float | None = column("the supervisor's test accuracy")
     student_accuracy: float | None = column("the student's test accuracy")
     ceiling_accuracy: float | None = column("the ceiling's test accuracy")
+    gain: float | None = column("student_accuracy minus weak_accuracy")
     pgr: float | None = column(
         "(student - weak) / (ceiling - weak) of this seed; null without a gap"
     )
+    pgr_caution: str | None = column("why pgr says little: the gap is small")
     student_low: float | None = column(
         "lower bound of the 95 % bootstrap interval of student_accuracy"
     )
     student_high: float | None = column(
         "upper bound of the 95 % bootstrap interval of student_accuracy"
     )
+    gain_low: float | None = column("lower bound of the 95 % bootstrap interval of gain")
+    gain_high: float | None = column("upper bound of the 95 % bootstrap interval of gain")
     pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
     pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
-    oracle_stopped_student: float | None = column(
-        "the student's test accuracy if ground truth had chosen when it stops; not the method's "
-        "result"
-    )
+    oracle_stopped_student: float | None = column(_ORACLE_STOPPED)
     oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
+    oracle_stopped_cut: int = column(
+        "1 if early stopping ended the student before its schedule, so that the evaluations after "
+        "that, which may be better, are missing from oracle_stopped_student; else 0"
+    )
     reason: str | None = column("why there is no PGR")
     no_intervals: str | None = column("why there are no bounds although the seed is complete")
     supervisor: str = column("id of the supervisor's fit")
@@ -76,9 +88,7 @@ class Row:
     weak: str = column("the supervisor's model")
     strong: str = column("the student's and the ceiling's model")
     method: str = column("how the student is trained")
-    objective: Objective = column(
-        "the objective that chose the settings; oracle if the cell's own ground truth affected them"
-    )
+    objective: RowObjective = column(_OBJECTIVE)
     weak_accuracy: float | None = column(
         "the supervisor's test accuracy; the mean over complete seeds"
     )
@@ -88,9 +98,11 @@ class Row:
     ceiling_accuracy: float | None = column(
         "the ceiling's test accuracy; the mean over complete seeds"
     )
+    gain: float | None = column("student_accuracy minus weak_accuracy")
     pgr: float | None = column(
         "(student - weak) / (ceiling - weak) of the means; null if the gap may not be above 0"
     )
+    pgr_caution: str | None = column("why pgr says little: the gap is below 2 points")
     weak_low: float | None = column("lower bound of the 95 % bootstrap interval of weak_accuracy")
     weak_high: float | None = column("upper bound of the 95 % bootstrap interval of weak_accuracy")
     student_low: float | None = column(
@@ -105,26 +117,46 @@ class Row:
     ceiling_high: float | None = column(
         "upper bound of the 95 % bootstrap interval of ceiling_accuracy"
     )
+    gain_low: float | None = column("lower bound of the 95 % bootstrap interval of gain")
+    gain_high: float | None = column("upper bound of the 95 % bootstrap interval of gain")
     gap_low: float | None = column(
         "lower bound of the 95 % bootstrap interval of ceiling minus supervisor"
     )
     gap_high: float | None = column(
         "upper bound of the 95 % bootstrap interval of ceiling minus supervisor"
     )
+    gain_low: float | None = column("lower bound of the 95 % bootstrap interval of gain")
+    gain_high: float | None = column("upper bound of the 95 % bootstrap interval of gain")
     pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
     pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
     intervals_over: Over | None = column(
         "what the bootstrap resamples: seeds and examples, or examples alone"
     )
     no_intervals: str | None = column("why there are no bounds although a seed is complete")
-    oracle_stopped_student: float | None = column(
-        "the student's test accuracy if ground truth had chosen when it stops; not the method's "
-        "result"
-    )
+    oracle_stopped_student: float | None = column(_ORACLE_STOPPED)
     oracle_stopped_pgr: float | None = column("PGR by oracle_stopped_student")
+    oracle_stopped_cut: int = column(
+        "number of complete seeds whose student was ended by early stopping before its schedule; "
+        "if above 0, the evaluations after that, which may be better, are missing from "
+        "oracle_stopped_student"
+    )
     reason: str | None = column("why there is no PGR")
     cut_shots: str | None = column(
         "how many test prompts had fewer examples than `shots` because they were too long"
+    )
+    trials: int | None = column(
+        "number of trials of the study that chose the method's settings; 0 without a search"
+    )
+    early_stopping: str | None = column(
+        "the student's early stopping, its patience and metric; null without"
+    )
+    differs_from_ceiling: str | None = column(
+        "settings of training and early stopping in which the student differs from its ceiling, "
+        "with both values; null if none do"
+    )
+    differs_from_naive: str | None = column(
+        "the same, in which the student differs from the student of the method naive; null if none "
+        "do, or there is no such method"
     )
     seeds: int = column("number of complete seeds, which the means are over")
     of_seeds: int = column("number of seeds in the sweep")
@@ -142,21 +174,52 @@ class MethodRow:
 
     sweep: str = column("the sweep's name")
     method: str = column("how the student is trained")
-    objective: Objective = column(
-        "the objective that chose the settings; oracle if the cell's own ground truth affected them"
+    objective: RowObjective = column(_OBJECTIVE)
+    median_pgr: float | None = column(
+        "median of pgr over the tasks and pairs where every method of the sweep has one"
     )
-    median_pgr: float | None = column("median of pgr over tasks and pairs")
     median_low: float | None = column(
         "lower bound of the 95 % bootstrap interval of median_pgr, for these tasks and pairs"
     )
     median_high: float | None = column(
         "upper bound of the 95 % bootstrap interval of median_pgr, for these tasks and pairs"
     )
-    cells: int = column("number of rows that the median is over")
+    cells: int = column("number of rows that median_pgr is over, the same for every method")
+    own_median_pgr: float | None = column(
+        "median of pgr over all of the method's rows, which other methods may lack"
+    )
+    own_median_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of own_median_pgr, for these tasks and pairs"
+    )
+    own_median_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of own_median_pgr, for these tasks and pairs"
+    )
+    own_cells: int = column("number of rows that own_median_pgr is over")
+    median_gain: float | None = column(
+        "median of gain over the tasks and pairs where every method of the sweep is complete"
+    )
+    median_gain_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of median_gain, for these tasks and pairs"
+    )
+    median_gain_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of median_gain, for these tasks and pairs"
+    )
+    median_accuracy: float | None = column(
+        "median of student_accuracy over the same tasks and pairs as median_gain"
+    )
+    median_accuracy_low: float | None = column(
+        "lower bound of the 95 % bootstrap interval of median_accuracy, for these tasks and pairs"
+    )
+    median_accuracy_high: float | None = column(
+        "upper bound of the 95 % bootstrap interval of median_accuracy, for these tasks and pairs"
+    )
+    complete_cells: int = column("number of rows that median_gain and median_accuracy are over")
     undefined: int = column("rows without a PGR because the gap may not be above 0")
+    small_gaps: int = column("rows with a PGR and a gap below 2 points")
     missing: int = column("rows without a complete seed")
     left_out: int = column(
-        "rows left out because their own ground truth chose a setting, if other rows remain"
+        "rows left out because ground truth of the cell itself, or of its task and strong model, "
+        "chose a setting, if other rows remain"
     )
 
 

@@ -75,7 +75,21 @@ def fit_probe(
             "loss: {kind: xent}"
         )
     began, this = time.perf_counter(), _Probe(recipe, data)
-    while this.step < this.total_steps and not this.stopped:
+    try:
+        _train(this, observer=observer, control=control)
+    except NonFiniteLoss:
+        if not this.goes_on:
+            raise
+    if recipe.early_stopping is not None:
+        this.restore()
+    if weights is not None:
+        this.export(weights)
+    return this.result(seconds=time.perf_counter() - began)
+
+
+def _train(this: _Probe, *, observer: Observer, control: Control | None) -> None:
+    """Steps until the schedule's end or an early stop."""
+    while this.step < this.total_steps and not this.ended:
         for rows in this.batches():
             loss, lr = this.train(rows)
             if not math.isfinite(loss):
@@ -84,13 +98,8 @@ def fit_probe(
             if this.step in this.evaluated:
                 this.evaluate(observer)
                 _obey(control, this)
-            if this.stopped:
+            if this.ended:
                 break
-    if recipe.early_stopping is not None:
-        this.restore()
-    if weights is not None:
-        this.export(weights)
-    return this.result(seconds=time.perf_counter() - began)
 
 
 def _obey(control: Control | None, this: _Probe) -> None:
@@ -131,7 +140,19 @@ class _Probe:
         self.per_epoch, self.step, self.rows, self.passed = per_epoch, 0, 0, 0
         self.train_loss = math.nan
         self.best_value, self.best_step, self.stale, self.stopped = -math.inf, 0, 0, False
+        self.stopping_step = 0
         self.best: dict[str, Tensor] = {}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether training goes on although early stopping has fixed the result."""
+        stopping = self.recipe.early_stopping
+        return self.stopped and stopping is not None and stopping.finish_schedule
+
+    @property
+    def ended(self) -> bool:
+        """Whether early stopping ended training."""
+        return self.stopped and not self.goes_on
 
     def scaled(self, features_MD: np.ndarray) -> Tensor:
         return torch.from_numpy(
@@ -194,7 +215,7 @@ class _Probe:
     def _watch(self, agrees: float, loss: float) -> None:
         """Keep the best weights; stop after `patience` evaluations without better ones."""
         stopping = self.recipe.early_stopping
-        if stopping is None:
+        if stopping is None or self.stopped:
             return
         value = agrees if stopping.metric == "accuracy" else -loss
         if value > self.best_value + stopping.min_delta:
@@ -203,6 +224,7 @@ class _Probe:
             return
         self.stale += 1
         self.stopped = self.stale >= stopping.patience
+        self.stopping_step = self.step if self.stopped else 0
 
     def restore(self) -> None:
         self.head.load_state_dict(self.best)
@@ -228,6 +250,7 @@ class _Probe:
             total_steps=self.total_steps,
             best_step=self.best_step if self.recipe.early_stopping else self.step,
             stopped_early=self.stopped and self.step < self.total_steps,
+            stopping_step=self.stopping_step or None,
             validation_agreement=agrees,
             validation_loss=loss,
             train_loss=self.train_loss,

@@ -17,10 +17,10 @@ from w2s_ray.report.figures import Figure, figures_of
 from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page.curves import POINTS, curves
 from w2s_ray.report.page.packed import packed
-from w2s_ray.report.render import ROW_COLUMNS
 from w2s_ray.report.results import Results
 from w2s_ray.report.savings import savings
 from w2s_ray.report.speeds import speeds
+from w2s_ray.report.table_columns import ROW_COLUMNS
 from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Cell, Record, Store, StoreError, utc_now
 

@@ -5,7 +5,7 @@ Owns resampling, the intervals, and their cache. PGR itself is defined in `repor
 
 from w2s_ray.report.statistics.bootstrap import Bootstrap, median_interval, row_draws
 from w2s_ray.report.statistics.draws import Draws, RowDraws, RowIntervals, accuracy_draws
-from w2s_ray.report.statistics.groups import Group, MedianOf, Trio
+from w2s_ray.report.statistics.groups import Group, MedianIntervals, MedianOf, Trio
 from w2s_ray.report.statistics.intervals import LEVEL, Interval, interval
 from w2s_ray.report.statistics.resampling import DRAWS
 
@@ -16,6 +16,7 @@ __all__ = [
     "Draws",
     "Group",
     "Interval",
+    "MedianIntervals",
     "MedianOf",
     "RowDraws",
     "RowIntervals",

@@ -1,7 +1,8 @@
 """Intervals of runs in a store: cached ones are read, the others are computed by the bootstrap.
 
 Owns the order of computation, one test set at a time, so that memory has the draws of one task's
-runs, and of other rows the draws of PGR alone. `draws` and `intervals` define the intervals.
+runs, and of other rows only those that a median needs. `draws` and `intervals` define the
+intervals.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from w2s_ray.report.statistics.draws import RowDraws, RowIntervals, accuracy_draws
 from w2s_ray.report.statistics.eval_sets import correctness, eval_set
-from w2s_ray.report.statistics.groups import Group, MedianOf, TemporaryReason
+from w2s_ray.report.statistics.groups import (
+    Group,
+    MedianIntervals,
+    MedianOf,
+    TemporaryReason,
+)
 from w2s_ray.report.statistics.interval_cache import ROWS, SEEDS, IntervalCache
 from w2s_ray.report.statistics.intervals import Interval, interval
 from w2s_ray.store import Record, Store
@@ -28,7 +35,7 @@ class Bootstrap:
     def __init__(self, store: Store, records: Mapping[str, Record]) -> None:
         self._store = store
         self._records = records
-        self._pgr_B: dict[str, np.ndarray] = {}
+        self._drawn: dict[str, _FigureDraws] = {}
         self.may_change = False
         """Whether a requested interval can't be computed now but may be later."""
 
@@ -60,32 +67,31 @@ class Bootstrap:
         for group, drawn in row_draws(self._store, new, self._records):
             found[group] = self._add(group, drawn)
             if not isinstance(drawn, str) and group in groups:
-                self._pgr_B[group.key] = drawn.pgr
+                self._drawn[group.key] = _FigureDraws.of(drawn)
         self._save()
         return {
             group: found[group] if group in found else self._cache(group).row(group.key)
             for group in requested
         }
 
-    def medians(self, medians: Sequence[MedianOf]) -> list[Interval | None]:
-        """The interval of each median PGR over fixed rows.
-
-        None if a row has no draws, or a bound would be infinite.
-        """
+    def medians(self, medians: Sequence[MedianOf]) -> list[MedianIntervals]:
+        """The intervals of each median over fixed rows."""
         keys = [median.key for median in medians]
         new = {k: m for k, m in zip(keys, medians, strict=True) if k not in self._rows}
         needed = {group for median in new.values() for group in median.groups}
-        lacking = [group for group in needed if group.key not in self._pgr_B]
+        lacking = [group for group in needed if group.key not in self._drawn]
         for group, drawn in row_draws(self._store, lacking, self._records):
             self.may_change |= isinstance(drawn, TemporaryReason)
             if not isinstance(drawn, str):
-                self._pgr_B[group.key] = drawn.pgr
+                self._drawn[group.key] = _FigureDraws.of(drawn)
         for key, median in new.items():
-            if median.groups and all(group.key in self._pgr_B for group in median.groups):
-                pgr_RB = np.stack([self._pgr_B[group.key] for group in median.groups])
-                self._rows.add(key, {"pgr": median_interval(pgr_RB)})
+            if median.groups and all(group.key in self._drawn for group in median.groups):
+                drawn_R = [self._drawn[group.key] for group in median.groups]
+                found = (median_interval(np.stack(figure)) for figure in zip(*drawn_R, strict=True))
+                self._rows.add(key, MedianIntervals(*found)._asdict())
         self._save()
-        return [self._rows.median(key) if key in self._rows else None for key in keys]
+        none = MedianIntervals()
+        return [self._rows.median(key) if key in self._rows else none for key in keys]
 
     def _add(self, group: Group, drawn: RowDraws | str) -> RowIntervals | str:
         if isinstance(drawn, TemporaryReason):
@@ -104,15 +110,27 @@ class Bootstrap:
                 getattr(self, name).save()
 
 
-def median_interval(pgr_RB: np.ndarray) -> Interval | None:
-    """The interval of the median over R rows, from joint draws of their PGR [R, B].
+class _FigureDraws(NamedTuple):
+    """Draws [B] of a row's figures, in the order of `MedianIntervals`."""
+
+    student: np.ndarray
+    gain: np.ndarray
+    pgr: np.ndarray
+
+    @classmethod
+    def of(cls, drawn: RowDraws) -> _FigureDraws:
+        return cls(drawn.student.astype(np.float32), drawn.gain.astype(np.float32), drawn.pgr)
+
+
+def median_interval(drawn_RB: np.ndarray) -> Interval | None:
+    """The interval of the median over R rows, from joint draws of one of their figures [R, B].
 
     If a draw's median is undefined (the mean of two opposite infinities), the lower bound takes it
     as minus infinity and the upper bound as plus infinity. None if a bound is infinite, which can
     occur with few rows and small gaps.
     """
     with np.errstate(invalid="ignore"):
-        median_B = np.median(pgr_RB, axis=0)
+        median_B = np.median(drawn_RB, axis=0)
     either_B = np.isnan(median_B)
     low = interval(np.where(either_B, -np.inf, median_B)).low
     high = interval(np.where(either_B, np.inf, median_B)).high

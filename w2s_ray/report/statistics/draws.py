@@ -39,6 +39,10 @@ class Draws:
     def of_mean(self, runs: Mapping[int, str], *, freedom: int | None = None) -> np.ndarray:
         """Draws [B] of the mean accuracy over seeds, with seeds and examples resampled.
 
+        The deviation of the seeds is added on the logit scale (by the delta method, d logit(p) =
+        dp / (p (1 − p))). Accuracies near 1 vary more below their mean than above it, which an
+        interval that is symmetric in accuracy does not allow for.
+
         Args:
             runs: seed -> run id. With one seed, the draws are over examples alone.
             freedom: as for `seed_deviations`.
@@ -46,12 +50,16 @@ class Draws:
         seeds = tuple(sorted(runs))
         at_S = [self.rows[runs[seed]] for seed in seeds]
         drawn_B = self.resampled[at_S].mean(axis=0)
-        if len(seeds) == 1:
+        mean = float(self.accuracy[at_S].mean())
+        if len(seeds) == 1 or mean in (0.0, 1.0):
             return drawn_B
+        from scipy.special import expit, logit
+
         weights_BS = seed_deviations(
-            self.eval_set, seeds=tuple(seeds), draws=self.resampled.shape[1], freedom=freedom
+            self.eval_set, seeds=seeds, draws=self.resampled.shape[1], freedom=freedom
         )
-        return drawn_B + weights_BS @ self.accuracy[at_S]
+        deviation_B = weights_BS @ self.accuracy[at_S]
+        return expit(logit(drawn_B) + deviation_B / (mean * (1 - mean)))
 
     def of_row(self, trios: Mapping[int, Trio], *, freedom: int | None = None) -> RowDraws:
         """Joint draws of the means of a row's three roles; `trios`: seed -> its three runs."""
@@ -77,6 +85,11 @@ class RowDraws:
         return self.ceiling - self.weak
 
     @property
+    def gain(self) -> np.ndarray:
+        """[B], student minus supervisor."""
+        return self.student - self.weak
+
+    @property
     def pgr(self) -> np.ndarray:
         """[B]; a draw without a positive gap is infinite, with the sign of the gain.
 
@@ -85,29 +98,31 @@ class RowDraws:
         interval. If the gap's interval lies above 0, fewer than 2.5 % of draws are infinite, so
         both bounds are finite; otherwise no finite interval would be correct.
         """
-        gain_B, gap_B = self.student - self.weak, self.gap
+        gain_B, gap_B = self.gain, self.gap
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio_B = recovered(self.weak, student=self.student, ceiling=self.ceiling)
         return np.where(gap_B > 0, ratio_B, np.where(gain_B > 0, np.inf, -np.inf))
 
     def intervals(self) -> RowIntervals:
         """The 95 % intervals of the row's figures."""
-        gap = interval(self.gap).clipped(-1.0, 1.0)
+        gap, gain = (interval(drawn).clipped(-1.0, 1.0) for drawn in (self.gap, self.gain))
         weak, student, ceiling = (
             interval(drawn).clipped(0.0, 1.0) for drawn in (self.weak, self.student, self.ceiling)
         )
         return RowIntervals(
-            weak, student, ceiling, gap, pgr=interval(self.pgr) if gap.low > 0 else None
+            weak, student, ceiling, gap, gain, pgr=interval(self.pgr) if gap.low > 0 else None
         )
 
 
 class RowIntervals(NamedTuple):
-    """95 % intervals of a row's means, their gap and its PGR."""
+    """95 % intervals of a row's means, their gap, the student's gain, and PGR."""
 
     weak: Interval
     student: Interval
     ceiling: Interval
     gap: Interval
+    gain: Interval
+    """Student minus supervisor."""
     pgr: Interval | None
     """None if the gap's interval does not lie above 0."""
 

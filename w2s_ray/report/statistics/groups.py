@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-VERSION = 1
+from w2s_ray.report.statistics.intervals import Interval
+
+VERSION = 2
 """Part of every key; raise it when the intervals of the same runs change."""
 
 
@@ -56,13 +58,24 @@ class Group:
 
 @dataclass(frozen=True)
 class MedianOf:
-    """The rows of a method's median PGR."""
+    """The rows of a method's median."""
 
     groups: tuple[Group, ...]
 
     @property
     def key(self) -> str:
         return _key("median", sorted(group.key for group in self.groups))
+
+
+class MedianIntervals(NamedTuple):
+    """95 % intervals of medians over the same rows.
+
+    None if a bound would be infinite, or a row has no draws.
+    """
+
+    student: Interval | None = None
+    gain: Interval | None = None
+    pgr: Interval | None = None
 
 
 class TemporaryReason(str):

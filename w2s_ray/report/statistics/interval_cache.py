@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from w2s_ray.report.statistics.draws import RowIntervals
+from w2s_ray.report.statistics.groups import MedianIntervals
 from w2s_ray.report.statistics.intervals import Interval
 from w2s_ray.store import Store
 from w2s_ray.store.tables import from_rows, schema
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class IntervalCache:
-    """The intervals in one cached table, by key; medians have an interval of PGR alone."""
+    """The intervals in one cached table, by key; of medians those of student, gain and PGR."""
 
     def __init__(self, store: Store, table: str) -> None:
         self._store = store
@@ -50,9 +51,13 @@ class IntervalCache:
         pairs = iter(bounds)
         return reason or RowIntervals._make(map(_interval, pairs, pairs))
 
-    def median(self, key: str) -> Interval | None:
-        """The interval of a median."""
-        return _interval(*self._bounds[key][-2:])
+    def median(self, key: str) -> MedianIntervals:
+        """The intervals of the medians over some rows."""
+        bounds = dict(zip(_BOUNDS, self._bounds[key][1:], strict=True))
+        pairs = (
+            (bounds[f"{name}_low"], bounds[f"{name}_high"]) for name in MedianIntervals._fields
+        )
+        return MedianIntervals._make(_interval(*pair) for pair in pairs)
 
     def add(self, key: str, found: Mapping[str, Interval | None] | str) -> None:
         """Add the intervals by figure, or the reason why there are none."""

@@ -35,6 +35,9 @@ const fixed = (value, digits) =>
 const percent = (value) => fixed(value === null || value === undefined ? null : 100 * value, 1);
 const ratio = (value) => fixed(value, 2);
 
+/** A format for differences, with a plus sign. */
+const signed = (format) => (value) => (value > 0 ? `+${format(value)}` : format(value));
+
 /** An interval as "low to high", with bounds formatted by `format`, or null if there is none. */
 const interval = (low, high, format) =>
   low === null || low === undefined ? null : `${format(low)} to ${format(high)}`;

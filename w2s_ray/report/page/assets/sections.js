@@ -39,24 +39,38 @@ const isComplete = (cell) =>
 function drawMethods() {
   const span = pgrSpan(state.sweep.rows);
   const noted = (row) => [[row.undefined, "without a gap to recover"], [row.missing, "without a complete seed"],
-    [row.left_out, "left out: their own ground truth was searched"]]
+    [row.small_gaps, "with a gap below 2 points"],
+    [row.left_out, "left out: ground truth of the same task and student chose their settings"]]
     .filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`).join("; ");
   $("methods").replaceChildren(scrolling("Methods", h("table", { class: "methods" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Method"),
       h("th", { scope: "col", class: "number" }, "Median PGR"), scale(span),
-      h("th", { scope: "col", class: "number" }, "Rows"), h("th", { scope: "col" }, "Objective"),
-      h("td", {}))),
+      h("th", { scope: "col", class: "number" }, "Rows"),
+      h("th", { scope: "col", class: "number" }, "Over its own rows"),
+      h("th", { scope: "col", class: "number" }, "Median gain"),
+      h("th", { scope: "col" }, "Objective"), h("td", {}))),
     h("tbody", {}, state.sweep.by_method.map((row) => h("tr", {},
       h("th", { scope: "row" }, row.method),
       h("td", { class: "number" }, figure(ratio(row.median_pgr), interval(row.median_low, row.median_high, ratio))),
       h("td", { class: "bar-cell" }, bar(row.median_pgr, row.median_low, row.median_high, span)),
       h("td", { class: "number" }, String(row.cells)),
-      h("td", { class: row.objective === "oracle" ? "oracle" : null }, row.objective),
-      h("td", { class: "why" }, noted(row))))))));
+      h("td", { class: "number" }, `${ratio(row.own_median_pgr)} (${row.own_cells})`),
+      h("td", { class: "number" }, gain(row.median_gain, row.median_gain_low, row.median_gain_high)),
+      h("td", { class: isHonest(row) ? null : "oracle" }, row.objective),
+      h("td", { class: "why" }, noted(row)))))),
+    state.sweep.by_method.length < 2 ? ""
+      : h("p", { class: "small" }, "Medians are over the tasks and pairs that every method has.")));
 }
 
-/** A format for differences, with a plus sign. */
-const signed = (format) => (value) => (value > 0 ? `+${format(value)}` : format(value));
+/** What besides the method differs between the two sides of a comparison. */
+const tuning = (each) => [
+  each.trials === each.against_trials ? null
+    : `tuned with ${each.trials ?? "?"} trials, ${each.against} with ${each.against_trials ?? "?"}`,
+  { method: `${each.method} stops early, ${each.against} does not`,
+    against: `${each.against} stops early, ${each.method} does not`,
+    some: "early stopping differs between rows" }[each.stops_early] ?? null,
+  each.differs ? `students differ in ${each.differs}` : null,
+];
 
 /** The difference of each method from the reference method, in PGR and in accuracy. */
 function drawComparisons() {
@@ -78,8 +92,8 @@ function drawComparisons() {
         return h("tr", {}, h("th", { scope: "row" }, each.method),
           difference(each, ratio), chance(each.p_holm), difference(other, percent), chance(other.p_holm),
           h("td", { class: "number" }, String(other.rows)),
-          h("td", { class: "why" }, unique([each.no_interval, each.no_p, other.no_interval, other.no_p]
-            .filter(Boolean)).join("; ")));
+          h("td", { class: "why" }, unique([...tuning(other), each.no_interval, each.no_p, other.no_interval,
+            other.no_p].filter(Boolean)).join("; ")));
       })))),
     h("p", { class: "small" }, "Mean over tasks and pairs of the method's figure minus the other's, on the " +
       "same seeds and test rows. p is from Wilcoxon's signed-rank test over tasks and pairs, with Holm's " +

@@ -51,6 +51,22 @@ const figure = (text, range) =>
 const accuracy = (row, role) =>
   figure(percent(row[`${role}_accuracy`]), interval(row[`${role}_low`], row[`${role}_high`], percent));
 
+/** A gain in points, with its interval. */
+const gain = (value, low, high) => figure(value === null ? NONE : signed(percent)(value),
+  interval(low, high, signed(percent)));
+
+/** A PGR with its interval; grey, in parentheses, with the reason as its title over a small gap. */
+const pgr = (row) => row.pgr_caution === null
+  ? figure(ratio(row.pgr), interval(row.pgr_low, row.pgr_high, ratio))
+  : h("span", { class: "dim", title: row.pgr_caution },
+    figure(`(${ratio(row.pgr)})`, interval(row.pgr_low, row.pgr_high, ratio)));
+
+/** Whether no ground truth of the row's task and student chose its settings. */
+const isHonest = (row) => !["oracle", "transfer, same student"].includes(row.objective);
+
+const oracleStopped = (row) => row.oracle_stopped_student === null ? NONE
+  : `${row.oracle_stopped_cut ? "≥ " : ""}${percent(row.oracle_stopped_student)} (${ratio(row.oracle_stopped_pgr)})`;
+
 /** One row, and below it its seeds, which are hidden until the row is opened. */
 function rowPair(row, span) {
   const id = `seeds-${state.sweep.rows.indexOf(row)}`;
@@ -72,11 +88,13 @@ function rowPair(row, span) {
     h("th", { class: "method", scope: "row" }, row.method),
     ["weak", "student", "ceiling"].map((role) =>
       h("td", { class: `number ${role}`, "data-name": role }, accuracy(row, role))),
-    h("td", { class: "number pgr" }, figure(ratio(row.pgr), interval(row.pgr_low, row.pgr_high, ratio))),
+    h("td", { class: "number gain", "data-name": "gain" }, gain(row.gain, row.gain_low, row.gain_high)),
+    h("td", { class: "number pgr" }, pgr(row)),
     h("td", { class: "bar-cell" },
       row.pgr === null ? h("span", { class: "why" }, row.reason) : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
     h("td", { class: "number seeds-of" }, `${row.seeds}/${row.of_seeds}`, h("span", { class: "unit" }, " seeds")),
-    h("td", { class: `objective ${row.objective === "oracle" ? "oracle" : ""}` }, row.objective));
+    h("td", { class: `objective ${isHonest(row) ? "" : "oracle"}` },
+      row.trials ? `${row.objective}, ${row.trials} trials` : row.objective));
   return [shown, seeds];
 }
 
@@ -90,7 +108,7 @@ function seedTable(row) {
       { "aria-label": `${role} of seed ${seed.seed}: ${accuracyOf === null ? statusOf(seed[role]) : percent(accuracyOf)}` })
       : "not known yet");
   return h("table", { class: "inner" },
-    h("thead", {}, h("tr", {}, ["Seed", "Weak", "Student", "Ceiling", "PGR"].map((name) =>
+    h("thead", {}, h("tr", {}, ["Seed", "Weak", "Student", "Ceiling", "Gain", "PGR"].map((name) =>
       h("th", { scope: "col", class: "number" }, name)),
       noted ? h("th", { scope: "col", class: "number dim" }, "Oracle stop") : null,
       h("th", { scope: "col" }, ""))),
@@ -99,9 +117,9 @@ function seedTable(row) {
       cell(seed, "supervisor", seed.weak_accuracy),
       cell(seed, "student", seed.student_accuracy),
       cell(seed, "ceiling", seed.ceiling_accuracy),
-      h("td", { class: "number" }, figure(ratio(seed.pgr), interval(seed.pgr_low, seed.pgr_high, ratio))),
-      noted ? h("td", { class: "number dim" }, seed.oracle_stopped_student === null ? NONE
-        : `${percent(seed.oracle_stopped_student)} (${ratio(seed.oracle_stopped_pgr)})`) : null,
+      h("td", { class: "number" }, gain(seed.gain, seed.gain_low, seed.gain_high)),
+      h("td", { class: "number" }, pgr(seed)),
+      noted ? h("td", { class: "number dim" }, oracleStopped(seed)) : null,
       h("td", { class: "why" }, seed.reason ?? (seed.no_intervals ? `no intervals: ${seed.no_intervals}` : ""))))));
 }
 
@@ -113,6 +131,11 @@ function notes(row) {
     row.intervals_over === "examples" ? "One seed: intervals are over test rows alone." : null,
     row.no_intervals ? `No intervals: ${row.no_intervals}.` : null,
     row.pgr === null ? `No PGR: ${row.reason}.` : null,
+    row.pgr_caution === null ? null : `${row.pgr_caution}; read accuracies and gain.`,
+    row.differs_from_ceiling === null ? null
+      : `Trained otherwise than its ceiling: ${row.differs_from_ceiling}.`,
+    row.differs_from_naive === null ? null
+      : `Trained otherwise than naive's student: ${row.differs_from_naive}.`,
   ].filter(Boolean);
   return lines.map((line) => h("p", { class: "small" }, line));
 }
@@ -152,6 +175,8 @@ function drawTable() {
   $("count").value = `${rows.length} of ${count(state.sweep.rows.length, "row")}`;
   const means = {
     transfer: "transfer: settings found with ground truth of other pairs or tasks",
+    "transfer, same student": "transfer, same student: ground truth of the same task and strong model, " +
+      "with another supervisor, chose the settings, so the row is in no median where a method has others",
     weak_validation: "weak_validation: settings chosen by weak labels alone",
     oracle: "oracle: the cell's own ground truth chose the settings or the stopping point, " +
       "so it is an upper bound and not a method's result",
