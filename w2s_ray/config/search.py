@@ -1,6 +1,6 @@
-"""The `search` section of a sweep file: objective, cells, sampler, scheduler.
+"""The sections `search` and `ground_truth` of a sweep file: objective, cells, sampler, scheduler.
 
-Owns this section and the checks of it alone. The spaces to search belong to the methods
+Owns these sections and the checks of each alone. The spaces of students belong to the methods
 (`declared`). It runs no trials.
 """
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from w2s_ray.config.names import Name, Seed
+from w2s_ray.config.space import Choices
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
@@ -36,10 +37,15 @@ Searched = Annotated[
 ]
 
 
-class Search(Frozen):
-    """How settings are searched. It holds for every method that has a `search`."""
+TrialCount = Annotated[int, Field(ge=1, le=100_000)]
 
-    trials: int = Field(default=16, ge=1, le=100_000)
+
+class Search(Frozen):
+    """How settings are searched. It holds for every method that has a `search`, and for
+    `ground_truth`, where `objective`, `on` and `warm_start` have no effect.
+    """
+
+    trials: TrialCount = 16
     """Number of trials of each study. With `sampler: grid` at most the size of the grid."""
     objective: Literal["transfer", "weak_validation", "oracle"] = "transfer"
     """Which labels a study may use. transfer: ground truth of the pairs in `on` only.
@@ -115,3 +121,30 @@ class Search(Frozen):
     def across_tasks(self) -> bool:
         """Whether one transfer study is for all tasks, instead of one study for each task."""
         return any(isinstance(entry, TaskPair) for entry in self.on or ())
+
+
+class GroundTruth(Frozen):
+    """How the settings of supervisors and ceilings are chosen. Their labels are ground truth, and
+    so are the labels of the validation rows that their trials are compared on.
+    """
+
+    search: dict[Name, Choices] = {}
+    """What to search for each model, as in `methods.search`: settings of `training` and
+    `early_stopping`. The supervisor's study trains on the supervisor's half of the rows, the
+    ceiling's on `ceiling_on`. All pairs share a model's studies. No trial predicts test rows or the
+    other half."""
+    tasks: Literal["separate", "together"] = "separate"
+    """separate: a study for each task. together: one study for all tasks; a trial trains on each of
+    them, and its objective is the mean over them."""
+    trials: TrialCount | None = None
+    """Number of trials of each study; null = `search.trials`."""
+
+    @model_validator(mode="after")
+    def _searches_settings_of_ground_truth_fits(self) -> GroundTruth:
+        for path in self.search:
+            if path.partition(".")[0] not in ("training", "early_stopping"):
+                raise InputError(
+                    f"search.{path}: supervisors and ceilings have no other settings than "
+                    "training and early_stopping; search a setting of these"
+                )
+        return self
