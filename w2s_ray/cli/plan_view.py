@@ -148,7 +148,7 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
             "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
         )
     later = Counter(
-        "refit of a study's winner" if fit.searched else f"{' and '.join(fit.run.roles)}, later"
+        "refit of a study's winner" if fit.searched else f"{' and '.join(fit.run.roles)} after a study"
         for fit in plan.later_fits.values()
     )
     for name, count in later.items():
@@ -192,8 +192,8 @@ def _studies(plan: Plan, done: Collection[str]) -> list[str]:
             f"study {study.id[:8]}: {_study(study, state)}, chooses settings for {cells} cells"
         )
     for later in plan.later_studies.values():
-        state = f"{later.run.recipe.trials} trials after study {later.study[:8]}"
-        lines.append(f"study, later: {_study(later.run, state)}")
+        state = f"{later.run.recipe.trials} trials"
+        lines.append(f"after study {later.study[:8]}, a study of {_study(later.run, state)}")
     return lines
 
 
