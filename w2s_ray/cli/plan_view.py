@@ -148,7 +148,9 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
             "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
         )
     later = Counter(
-        "refit of a study's winner" if fit.searched else f"{' and '.join(fit.run.roles)} after a study"
+        "refit of a study's winner"
+        if fit.searched
+        else f"{' and '.join(fit.run.roles)} after a study"
         for fit in plan.later_fits.values()
     )
     for name, count in later.items():

@@ -20,7 +20,7 @@ RUNS = pa.schema(
     field(name, kind, meaning, nullable=True)
     for name, kind, meaning in (
         ("id", _TEXT, "the run: a hash of its recipe and of the runs that it depends on"),
-        ("kind", _TEXT, "fit (one training) or study (the search of a method's settings)"),
+        ("kind", _TEXT, "fit (one training) or study (the search of some fits' settings)"),
         ("status", _TEXT, "done, failed, pruned or stopped, by its last attempt"),
         ("cause", _TEXT, "the kind of failure that ended the attempt, such as out_of_memory"),
         ("reason", _TEXT, "why it is not done, in one line; of a done run: why it ended early"),
