@@ -6,9 +6,10 @@ again, and the plan then has the runs that waited for its choice. It reads no da
 imports neither Ray nor torch.
 """
 
+from w2s_ray.plan.builder import Outcomes
 from w2s_ray.plan.forms import check_forms
 from w2s_ray.plan.graph import Later, Plan, PlannedCell, PlannedFit, PlannedStudy, Role
-from w2s_ray.plan.make import Outcomes, make_plan
+from w2s_ray.plan.make import make_plan
 from w2s_ray.plan.model_order import model_order_warnings
 from w2s_ray.plan.nodes import NodeKind, Nodes, ResourceError, check_nodes, worker_resources
 

@@ -1,13 +1,12 @@
 """Makes the graph of a sweep: the fits and studies that its cells need.
 
 Owns the iteration over tasks, seeds, pairs and methods, and the recipe of each run. A run that
-several cells need is added once. Runs that depend on the choice of a study that has not ended are
-added as later runs. It schedules no runs.
+several cells need is added once. It schedules no runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -30,21 +29,15 @@ from w2s_ray.config import (
     grid_size,
 )
 from w2s_ray.data.inputs import Inputs
-from w2s_ray.identity import ID_LENGTH, digest
+from w2s_ray.plan.builder import GraphBuilder, Outcomes
 from w2s_ray.plan.graph import (
     ROLES,
-    Later,
     Plan,
     PlannedCell,
-    PlannedFit,
     PlannedStudy,
     Role,
-    with_kept_weights,
 )
 from w2s_ray.plan.tuned import check_models
-
-Outcomes = Mapping[str, Mapping[str, Any]]
-"""Study id -> the dotted settings that it chose."""
 
 WARM_SHARE = 4
 """At most one trial in this many tries the settings of a smaller pair's study, but at least one."""
@@ -84,11 +77,9 @@ class _Planner:
     def __init__(self, plan: Plan, outcomes: dict[str, Mapping[str, Any]]) -> None:
         self.plan = plan
         self.sweep = plan.sweep
-        self.outcomes = outcomes
+        self.graph = GraphBuilder(plan, outcomes)
         self.studies: dict[Hashable, str] = {}
         """What a study chooses settings for -> its id."""
-        self.later: dict[str, str] = {}
-        """Provisional id of a later run -> the planned study that it waits for."""
 
     def add_task(self, task: str) -> None:
         methods = self.sweep.methods
@@ -129,31 +120,23 @@ class _Planner:
                 seed=seed,
                 objective=self.sweep.search.objective if study else "none",
                 searched=study is not None and self.is_searched(task, pair),
-                study=self.known(study),
+                study=self.graph.known(study),
                 supervisor_study=supervisor.study,
                 ceiling_study=ceiling.study,
-                supervisor=self.known(supervisor.run),
-                ceiling=self.known(ceiling.run),
-                student=self.known(student),
+                supervisor=self.graph.known(supervisor.run),
+                ceiling=self.graph.known(ceiling.run),
+                student=self.graph.known(student),
             )
         )
-
-    def known(self, run: str | None) -> str | None:
-        """The id of a planned run; None for a later one."""
-        return None if run in self.later else run
-
-    def chosen(self, study: str | None) -> dict[str, Any]:
-        """The settings that a study chose; empty until it has ended."""
-        return dict(self.outcomes.get(study or "", {}))
 
     def add_chain(self, task: str, name: str, pair: Pair, seed: int, study: str | None) -> str:
         """Plan a cell's student and its chain; returns the student's id."""
         strong, between = self.sweep.model(pair[1]), self.sweep.between(name, pair)
-        links, student = self.chain(task, name, pair, seed, self.chosen(study)), ""
+        links, student = self.chain(task, name, pair, seed, self.graph.chosen(study)), ""
         for link in links:
             model = strong if link.rung is None else between[link.rung]
             role = "student" if link is links[-1] else "step"
-            student = self.add_fit(
+            student = self.graph.add_fit(
                 link.recipe, model, role, task=task, weak=pair[0], method=name, study=study
             )
         return student
@@ -205,13 +188,13 @@ class _Planner:
         study = None
         if self.sweep.ground_truth.search:
             study = self.ground_truth_study(task, model, role, generative)
-        recipe = self.ground_truth_fit(task, model, seed, role, self.chosen(study))
+        recipe = self.ground_truth_fit(task, model, seed, role, self.graph.chosen(study))
         if generative is not None:
             recipe = recipe.model_copy(
                 update={"model": self.language_model(task, generative, seed, counted=counted)}
             )
         return _GroundTruthFit(
-            self.add_fit(recipe, model, role, task=task, study=study, counted=counted), study
+            self.graph.add_fit(recipe, model, role, task=task, study=study, counted=counted), study
         )
 
     def language_model(
@@ -222,7 +205,7 @@ class _Planner:
         links = self.chain(task, name, pair, seed, {})
         recipe = next(k.recipe for k in links if k.rung is None and not k.recipe.has_labels)
         strong = self.sweep.model(pair[1])
-        return f"run:{self.add_fit(recipe, strong, 'step', task=task, counted=counted)}"
+        return f"run:{self.graph.add_fit(recipe, strong, 'step', task=task, counted=counted)}"
 
     def ground_truth_study(
         self, task: str, model: Model, role: Role, generative: Generative | None
@@ -259,7 +242,7 @@ class _Planner:
                 executions=(self.sweep.execution_of(model),) * len(cells),
                 roles=(),
             )
-            self.studies[key] = self.add_study(study)
+            self.studies[key] = self.graph.add_study(study)
         study = self.plan.studies[self.studies[key]]
         roles = tuple(r for r in ROLES if r == role or r in study.roles)
         self.plan.studies[study.id] = replace(study, roles=roles)
@@ -294,7 +277,7 @@ class _Planner:
             warm_start=self.add_predecessors(name, cell),
         )
         strong = [self.sweep.model(where.pair[1]) for where in searched]
-        return self.add_study(
+        return self.graph.add_study(
             PlannedStudy(
                 id=recipe.run_id,
                 recipe=recipe,
@@ -318,20 +301,6 @@ class _Planner:
         declared = self.sweep.search.model_dump(exclude={"on", "warm_start"})
         recipe = StudyRecipe(**{**declared, **own})
         return recipe.model_copy(update={"trials": _trials(recipe)})
-
-    def add_study(self, study: PlannedStudy) -> str:
-        """Add a study to the plan, or to its later runs; returns its id."""
-        waits_for = self.waits_for(study.parents)
-        if waits_for is None:
-            self.plan.studies.setdefault(study.id, study)
-        else:
-            self.later[study.id] = waits_for
-            self.plan.later_studies.setdefault(study.id, Later(study, waits_for))
-        return study.id
-
-    def waits_for(self, runs: Iterable[str]) -> str | None:
-        """The planned study that the first later one of `runs` waits for; None if none is later."""
-        return next((self.later[run] for run in runs if run in self.later), None)
 
     def add_predecessors(self, name: str, cell: TaskPair) -> tuple[str, ...]:
         """Ids of the studies whose settings the study of `cell` tries first, nearest pair first."""
@@ -431,48 +400,8 @@ class _Planner:
             seed=pretrain.seed,
             predicts=("test",),
         )
-        run = self.add_fit(recipe, source, "step", task=pretrain.corpus.name, counted=False)
+        run = self.graph.add_fit(recipe, source, "step", task=pretrain.corpus.name, counted=False)
         return f"run:{run}" if step is None else f"run:{run}@{step}"
-
-    def add_fit(
-        self,
-        recipe: FitRecipe,
-        model: Model,
-        role: Role,
-        *,
-        task: str,
-        counted: bool = True,
-        weak: str | None = None,
-        method: str | None = None,
-        study: str | None = None,
-    ) -> str:
-        """Add a fit, whose settings `study` chooses, to the plan or to its later runs; its id."""
-        run_id, waits_for = recipe.run_id, self.waits_for(recipe.parents)
-        searched = study is not None and study not in self.outcomes
-        if study is not None and searched:  # the plan may also have a fit with declared settings
-            run_id, waits_for = digest([study, run_id])[:ID_LENGTH], self.later.get(study, study)
-        later = self.plan.later_fits.get(run_id)
-        known = later.run if later is not None else self.plan.fits.get(run_id)
-        roles = known.roles if known else ()
-        fit = PlannedFit(
-            id=run_id,
-            recipe=recipe,
-            source=self.plan.inputs.models[model.label],
-            execution=with_kept_weights(self.sweep.execution_of(model), recipe),
-            task=task,
-            roles=tuple(r for r in ROLES if r == role or r in roles),
-            weak=weak or (known.weak if known else None),
-            methods=tuple(
-                dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
-            ),
-        )
-        if waits_for is not None:
-            self.later[run_id] = waits_for
-            self.plan.later_fits[run_id] = Later(fit, waits_for, searched)
-        else:
-            self.plan.uses[role] += counted
-            self.plan.fits[run_id] = fit
-        return run_id
 
     def _position(self, label: str) -> int:
         return [model.label for model in self.sweep.models].index(label)
