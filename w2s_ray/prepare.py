@@ -6,6 +6,7 @@ between runs. It starts no runs, and imports neither Ray nor torch.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FORMS, Sweep
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep`, with the refits of studies that are done in the store.
+    """The plan of `sweep`, with the settings that studies chose which are done in the store.
 
-    `store` defaults to the sweep's own.
+    What a study chose may lead to other studies, which may be done too. `store` defaults to the
+    sweep's own.
 
     Raises:
         InputError: a method that isn't possible for a task's form, or an invalid task or model.
@@ -36,8 +38,11 @@ def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | Non
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
     inputs = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
-    plan = make_plan(sweep, inputs)
-    return make_plan(sweep, inputs, outcomes=_outcomes(plan, store)) if plan.studies else plan
+    plan, outcomes = make_plan(sweep, inputs), dict[str, dict[str, Any]]()
+    while ended := _outcomes(plan, store, known=outcomes):
+        outcomes |= ended
+        plan = make_plan(sweep, inputs, outcomes=outcomes)
+    return plan
 
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
@@ -45,9 +50,9 @@ def cells_of(plan: Plan) -> tuple[Cell, ...]:
     return tuple(Cell(**vars(cell)) for cell in plan.cells)
 
 
-def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """Study id -> the settings that it chose, for the plan's finished studies."""
-    records = {study: store.find(study) for study in plan.studies}
+def _outcomes(plan: Plan, store: Store, *, known: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Study id -> the settings that it chose, for the plan's finished studies but the `known`."""
+    records = {study: store.find(study) for study in plan.studies if study not in known}
     return {study: record.about["settings"] for study, record in records.items() if record}
 
 

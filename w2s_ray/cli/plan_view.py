@@ -20,6 +20,7 @@ from w2s_ray.plan import (
     Nodes,
     Plan,
     PlannedFit,
+    PlannedStudy,
     check_nodes,
     model_order_warnings,
     worker_resources,
@@ -147,8 +148,14 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
         table.add_row(
             "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
         )
-    if plan.waiting:
-        table.add_row("refit of a study's winner", str(plan.waiting), "", "0", str(plan.waiting))
+    later = Counter(
+        "refit of a study's winner"
+        if fit.searched
+        else f"{' and '.join(fit.run.roles)} after a study"
+        for fit in plan.later_fits.values()
+    )
+    for name, count in later.items():
+        table.add_row(name, str(count), "", "0", str(count))
     return table
 
 
@@ -175,21 +182,34 @@ def _trained(plan: Plan, label: str) -> str:
     """The model's name, and how its supervisors and ceilings are trained."""
     model = plan.sweep.model(label)
     training = plan.sweep.ground_truth_settings(model).training
-    return f"{model.name}, lr {training.lr:g}, {training.tuning.kind}"
+    searched = plan.sweep.ground_truth.search
+    parts = [model.name]
+    parts += [f"lr {training.lr:g}"] if "training.lr" not in searched else []
+    parts += [str(training.tuning.kind)] if "training.tuning" not in searched else []
+    parts += [f"{path} searched" for path in searched]
+    return ", ".join(parts)
 
 
 def _studies(plan: Plan, done: Collection[str]) -> list[str]:
     lines = []
     for study in plan.studies.values():
-        recipe = study.recipe
-        cells = sum(cell.study == study.id for cell in plan.cells)
-        state = "done" if study.id in done else f"{recipe.trials} trials"
+        cells = sum(study.id in cell.studies for cell in plan.cells)
+        state = "done" if study.id in done else f"{study.recipe.trials} trials"
         lines.append(
-            f"study {study.id[:8]}: {study.method} on {study.cells}: {state}, "
-            f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}"
-            f"{_extras(recipe)}, chooses settings for {cells} cells"
+            f"study {study.id[:8]}: {_study(study, state)}, chooses settings for {cells} cells"
         )
+    for later in plan.later_studies.values():
+        state = f"{later.run.recipe.trials} trials"
+        lines.append(f"after study {later.study[:8]}, a study of {_study(later.run, state)}")
     return lines
+
+
+def _study(study: PlannedStudy, state: str) -> str:
+    recipe = study.recipe
+    return (
+        f"{study.description.removeprefix('study of ')}: {state}, {recipe.sampler}, "
+        f"scheduler {recipe.scheduler}, objective {recipe.objective}{_extras(recipe)}"
+    )
 
 
 def _marks(plan: Plan) -> list[str]:
@@ -241,7 +261,8 @@ def _extras(recipe: StudyRecipe) -> str:
 def _needs(plan: Plan, done: Collection[str]) -> list[str]:
     """The resources of fits still to run."""
     needs: Counter[str] = Counter()
-    for fit in plan.fits.values():
+    fits = (*plan.fits.values(), *(later.run for later in plan.later_fits.values()))
+    for fit in fits:
         if fit.id not in done:
             e = fit.execution
             match e.gpus_per_worker:

@@ -1,7 +1,8 @@
-"""The recipe of a study: the hashed description of a search over one method's settings.
+"""The recipe of a study: the hashed description of a search over the settings of some fits.
 
 Owns the fits of a trial: for each cell, the chain of fits under the method's stages and the trial's
-settings. It proposes no settings and holds no results.
+settings. A cell on ground truth is a supervisor or ceiling, a chain of one fit. It proposes no
+settings and holds no results.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from w2s_ray.identity import run_id
 
 
 class StudyRecipe(Frozen):
-    """The search of one method's settings over one or several cells.
+    """The search of the settings of a method's students, or of a supervisor or ceiling.
 
     A trial trains one chain of fits for each cell, and each fit has an id. The study's result is
     the settings of the best trial.
     """
 
     cells: tuple[FitRecipe, ...] = Field(min_length=1)
-    """The students of a trial, before stages and the trial's settings are applied."""
+    """The students, supervisors or ceilings of a trial, before stages and the trial's settings are
+    applied."""
     between: tuple[tuple[FitRecipe, ...], ...] = ()
     """For each cell the recipes of the intermediate models; empty if no stage has any."""
     stages: tuple[Stage, ...] = ()
@@ -38,7 +40,8 @@ class StudyRecipe(Frozen):
     space: dict[str, Choices]
     """Dotted setting -> values to try."""
     trials: int
-    objective: Literal["transfer", "weak_validation", "oracle"]
+    objective: Literal["transfer", "weak_validation", "oracle", "ground_truth"]
+    """As in the sweep file; `ground_truth` for supervisors and ceilings, whose own labels it is."""
     metric: Literal["accuracy", "log_loss"]
     cost: bool = False
     """Whether a trial's training FLOPs are a second objective."""

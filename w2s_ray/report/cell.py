@@ -83,9 +83,9 @@ def _shares_student(cell: Cell, records: Mapping[str, Record]) -> bool:
 def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:
     """The cell's runs without an accuracy, each with the reason."""
     reasons = {
-        "supervisor": _why_not(records.get(cell.supervisor)),
+        "supervisor": _why_none(cell.supervisor, cell.supervisor_study, records),
         "student": _why_no_student(cell, records),
-        "ceiling": _why_not(records.get(cell.ceiling)),
+        "ceiling": _why_none(cell.ceiling, cell.ceiling_study, records),
     }
     return "; ".join(f"{role} {why}" for role, why in reasons.items() if why is not None)
 
@@ -95,13 +95,19 @@ def _why_no_student(cell: Cell, records: Mapping[str, Record]) -> str | None:
     student = records.get(cell.student or "")
     if student is not None:
         return _why_not(student)
-    supervisor = _why_not(records.get(cell.supervisor))
+    supervisor = _why_none(cell.supervisor, cell.supervisor_study, records)
     if supervisor is not None:
         return f"blocked by its supervisor ({supervisor})"
-    study = _why_not(records.get(cell.study or ""), metric=None)
-    if cell.study is not None and study is not None:
-        return f"blocked by study {cell.study} ({study})"
-    return _why_not(None)
+    return _why_none(None, cell.study, records)
+
+
+def _why_none(run: str | None, study: str | None, records: Mapping[str, Record]) -> str | None:
+    """Why a run, whose settings `study` chooses if there is one, has no accuracy."""
+    if run is None and study is not None:
+        why = _why_not(records.get(study), metric=None)
+        if why is not None:
+            return f"blocked by study {study} ({why})"
+    return _why_not(records.get(run or ""))
 
 
 def _why_not(record: Record | None, *, metric: str | None = METRIC) -> str | None:

@@ -108,7 +108,7 @@ def cell_scores(store: Store, *, sweep: str | None = None) -> pa.Table:
         _place(name, cell): Trio(cell.supervisor, cell.student, cell.ceiling)
         for name in names
         for cell in store.manifests.latest(name).cells
-        if cell.student is not None
+        if cell.supervisor is not None and cell.student is not None and cell.ceiling is not None
     }
     found = _read_cache(store)
     computed = dict(_compute(store, set(trios.values()) - found.keys()))

@@ -198,8 +198,7 @@ def _write_cache(store: Store, table: pa.Table) -> None:
 
 
 def _ids(store: Store, sweep: str) -> set[str]:
-    cells = store.manifests.latest(sweep).cells
-    return {id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_}
+    return {run for cell in store.manifests.latest(sweep).cells for run in cell.runs}
 
 
 def _compute(store: Store, ids: Iterable[str]) -> Iterator[Mapping[str, Any]]:

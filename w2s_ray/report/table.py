@@ -105,7 +105,7 @@ def _compute(cells: Mapping[str, Sequence[Cell]], store: Store) -> tuple[dict[st
 def _run_ids(cells: Sequence[Cell]) -> Iterator[str]:
     """The runs that the rows of these cells depend on."""
     for cell in cells:
-        yield from filter(None, (cell.supervisor, cell.ceiling, cell.student, cell.study))
+        yield from (*cell.runs, *cell.studies)
 
 
 def tabulate(
@@ -148,9 +148,9 @@ class _Seed(NamedTuple):
 def _seed(cell: Cell, records: Mapping[str, Record]) -> _Seed:
     return _Seed(
         cell,
-        accuracy(records.get(cell.supervisor)),
+        accuracy(records.get(cell.supervisor or "")),
         accuracy(records.get(cell.student or "")),
-        accuracy(records.get(cell.ceiling)),
+        accuracy(records.get(cell.ceiling or "")),
     )
 
 
@@ -170,7 +170,9 @@ def _group(seeds: Iterable[_Seed]) -> Group | None:
         return None
     return Group(
         tuple(cell.seed for cell in complete),
-        tuple(Trio(cell.supervisor, cell.student or "", cell.ceiling) for cell in complete),
+        tuple(
+            Trio(cell.supervisor or "", cell.student or "", cell.ceiling or "") for cell in complete
+        ),
     )
 
 
@@ -306,10 +308,7 @@ def _tuned(
 
 
 def _runs(cell: Cell) -> Iterator[str]:
-    yield cell.supervisor
-    if cell.student:
-        yield cell.student
-    yield cell.ceiling
+    yield from filter(None, (cell.supervisor, cell.student, cell.ceiling))
 
 
 def _mean_if_stopped(complete: Iterable[_Seed], records: Mapping[str, Record]) -> float | None:

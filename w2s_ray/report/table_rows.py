@@ -62,9 +62,9 @@ class SeedRow:
     )
     reason: str | None = column("why there is no PGR")
     no_intervals: str | None = column("why there are no bounds although the seed is complete")
-    supervisor: str = column("id of the supervisor's fit")
+    supervisor: str | None = column("id of the supervisor's fit; null while its study is not done")
     student: str | None = column("id of the student's fit; null while its study is not done")
-    ceiling: str = column("id of the ceiling's fit")
+    ceiling: str | None = column("id of the ceiling's fit; null while its study is not done")
 
     @property
     def is_complete(self) -> bool:

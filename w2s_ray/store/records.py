@@ -161,10 +161,26 @@ class Cell(Stored):
     searched: bool = False
     """True: the study trained this task and pair, so their labels chose the setting."""
     study: Name | None = None
-    supervisor: Name
-    ceiling: Name
+    """The study that chooses the student's settings."""
+    supervisor_study: Name | None = None
+    """The study that chooses the supervisor's settings."""
+    ceiling_study: Name | None = None
+    """The study that chooses the ceiling's settings."""
+    supervisor: Name | None = None
+    """None: not known yet, because a study that it depends on is not done; so for all three."""
+    ceiling: Name | None = None
     student: Name | None = None
-    """None: not known yet, because the study that chooses its settings is not done."""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of its fits that are known."""
+        return tuple(run for run in (self.supervisor, self.ceiling, self.student) if run)
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Ids of the studies that choose settings of its fits."""
+        studies = (self.study, self.supervisor_study, self.ceiling_study)
+        return tuple(dict.fromkeys(study for study in studies if study))
 
 
 class Manifest(Stored):

@@ -67,13 +67,13 @@ def load_figure_data(results: Results, sweep: str) -> FigureData:
         StoreError: no such sweep.
     """
     cells = results.store.manifests.latest(sweep).cells
-    run_ids = {i for c in cells for i in (c.supervisor, c.ceiling, c.student, c.study) if i}
+    run_ids = {run for cell in cells for run in (*cell.runs, *cell.studies)}
     records = {record.id: record for record in results.store.latest(run_ids)}
     labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))
     sizes: dict[str, float] = {}
     for cell in cells:
         for label, run in ((cell.weak, cell.supervisor), (cell.strong, cell.ceiling)):
-            size = figure(records.get(run), "parameters")
+            size = figure(records.get(run or ""), "parameters")
             if size is not None:
                 sizes.setdefault(label, size)
     return FigureData(
