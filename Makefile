@@ -34,7 +34,7 @@ quickstart: $(STAMP) ## Run sweeps/quickstart.yaml, print its PGR table and writ
 real-models: $(STAMP) ## Fetch three pretrained models (404 MB) and run sweeps/real_models.yaml on the data in data/
 	$(BIN)/python scripts/real_models.py
 	$(BIN)/w2s run sweeps/real_models.yaml
-	$(BIN)/w2s rank real-models
+	$(BIN)/w2s rank sweeps/real_models.yaml
 	$(BIN)/w2s report sweeps/real_models.yaml --out results/real_models.html
 
 test: $(STAMP) ## Run the fast tests, and one real path of each kind through Ray and DeepSpeed
