@@ -277,7 +277,7 @@ def test_a_sheet_shows_difference_interval_and_p(store):
     one, other = comparison_sheets.sheets([pgr, accuracy])
     assert one.title == "sweep: PGR beyond naive's [95 % interval]"
     assert one.lines[0][:2] == ("better", "+0.10 [-0.05, +0.25]")
-    assert one.lines[0][3:] == ("<0.001", "0.040", "8", "none", "")
+    assert one.lines[0][3:] == ("<0.001", "0.040", "8", "none")
     assert other.title.startswith("sweep: student accuracy in percentage points beyond naive's")
     assert other.lines[0][1] == "+1.2 [+1.0, +1.4]"
     assert (other.lines[0][3], other.lines[0][-1], other.notes) == ("–", "(1)", ("(1) few",))

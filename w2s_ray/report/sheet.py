@@ -68,16 +68,21 @@ def make_sheet(
     notes: Callable[[Row], Sequence[str]] | None = None,
     below: Sequence[str] = (),
 ) -> Sheet:
-    """A line for each row; `notes` adds a last column with the numbers of the notes below."""
-    numbered, lines = Notes(), []
-    for row in rows:
-        line = [column.text(row) for column in columns]
-        if notes is not None:
-            line.append(" ".join(numbered.mark(note).strip() for note in notes(row)))
-        lines.append(tuple(line))
+    """A line for each row; `notes` adds a last column with the numbers of the notes below.
+
+    That column is left out where no row has a note.
+    """
+    numbered, rows = Notes(), list(rows)
+    lines = [tuple(column.text(row) for column in columns) for row in rows]
+    headings = tuple(column.heading for column in columns)
+    if notes is not None:
+        marks = [" ".join(numbered.mark(note).strip() for note in notes(row)) for row in rows]
+        if any(marks):
+            lines = [(*line, mark) for line, mark in zip(lines, marks, strict=True)]
+            headings = (*headings, NOTE)
     return Sheet(
         title=title,
-        columns=(*(column.heading for column in columns), *([NOTE] if notes is not None else [])),
+        columns=headings,
         lines=tuple(lines),
         numbers=frozenset(column.heading for column in columns if column.is_number),
         notes=(*numbered.lines, *below),
