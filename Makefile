@@ -62,9 +62,10 @@ docs: $(STAMP) ## Build the documents into build/site, offline; a broken link is
 	cp docs/zensical.toml build/zensical.toml
 	$(BIN)/zensical build --clean --strict --config-file build/zensical.toml
 
-reference: $(STAMP) ## Write the documents that are made from the code: sweep-file.md and tables.md
+reference: $(STAMP) ## Write what is made from the code: sweep-file.md, tables.md, sweep.schema.json
 	$(BIN)/python scripts/sweep_file.py > docs/sweep-file.md
 	$(BIN)/w2s query --columns --format markdown > docs/tables.md
+	$(BIN)/w2s schema > sweeps/sweep.schema.json
 
 chaos: $(STAMP) ## Inject faults into running sweeps, at random moments (about 45 minutes)
 	$(BIN)/python -m pytest -q -s tests/chaos tests/cluster \

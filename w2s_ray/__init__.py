@@ -1,7 +1,8 @@
 """Weak-to-strong generalization experiments as sweeps on Ray.
 
 Owns the public API: load a sweep, plan it, run it, read its results. Each name is imported at its
-first use, so that `import w2s_ray` imports no other library.
+first use, so that `import w2s_ray` imports no other library. `__version__` is the version of the
+installed package.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from w2s_ray.prepare import plan_sweep
     from w2s_ray.report.results import open_results
 
+    __version__: str
+
 _MODULES = {
     "load_sweep": "w2s_ray.config",
     "open_results": "w2s_ray.report.results",
@@ -22,10 +25,14 @@ _MODULES = {
     "run_sweep": "w2s_ray.execute.driver",
 }
 
-__all__ = ["load_sweep", "open_results", "plan_sweep", "run_sweep"]
+__all__ = ["__version__", "load_sweep", "open_results", "plan_sweep", "run_sweep"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("w2s_ray")
     raise AttributeError(f"module 'w2s_ray' has no attribute {name!r}")

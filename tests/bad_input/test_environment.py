@@ -134,7 +134,7 @@ def no_home() -> Path:
 def test_too_few_open_files_are_refused_before_ray_hangs_without_them(monkeypatch, most):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (min(most, 10), most))
     with pytest.raises(InputError, match=f"may have {most} open files .ulimit -Hn.") as refused:
-        local_ray._check_open_files()
+        local_ray.check_open_files()
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -142,7 +142,7 @@ def test_too_few_open_files_are_refused_before_ray_hangs_without_them(monkeypatc
 def test_enough_open_files_are_enough(monkeypatch, most):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, most))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    local_ray._check_open_files()
+    local_ray.check_open_files()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE])

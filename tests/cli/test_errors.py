@@ -12,7 +12,7 @@ from tests.support import w2s
 BROKEN = """
 import sys
 from w2s_ray import cli, config, errors
-def broken(path):
+def broken(path, overrides):
     {body}
 config.load_sweep = broken
 sys.argv = ["w2s", "plan", "sweep.yaml"]

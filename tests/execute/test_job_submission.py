@@ -37,6 +37,16 @@ def test_a_job_is_w2s_run_with_the_store_and_variables_by_name(tmp_path, monkeyp
         made(tmp_path, "store: s3://bucket/results\n", variables=["KEY=value"])
 
 
+def test_overrides_go_with_the_job_and_make_it_another_one(tmp_path):
+    store = "store: s3://bucket/results\n"
+    job = made(tmp_path, store, overrides=["seeds=[0, 1]", "name=t"])
+    assert job.entrypoint.startswith(
+        "exec python -m w2s_ray run 'my sweep.yaml' 'seeds=[0, 1]' name=t --store s3:"
+    )
+    texts = {made(tmp_path, store, overrides=o).metadata["w2s_text"] for o in ([], ["name=t"])}
+    assert len({*texts, job.metadata["w2s_text"]}) == 3
+
+
 def test_a_budget_goes_with_the_job_and_so_does_its_price(tmp_path):
     job = made(tmp_path, "store: s3://bucket/results\n", budget=Budget(50, "USD", 2.5))
     assert job.entrypoint.endswith("--budget '50 USD' --price-per-hour 2.5 --currency USD")

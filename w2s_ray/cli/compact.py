@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
-from w2s_ray.cli.options import OptionalSweepFile, StoreOption
+from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption
 
 
-def compact(sweep_file: OptionalSweepFile = None, store: StoreOption = None) -> None:
+def compact(
+    sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+) -> None:
     """Copy a store's runs to few large files, from which queries and tables read them faster."""
     from w2s_ray.store import compaction, layout
 
-    results = open_snapshot(store, optional_sweep(sweep_file))
+    results = open_snapshot(store, optional_sweep(sweep_file, overrides))
     done = compaction.compact(results.files)
     rest = f"; {done.not_copied} running or just ended are read from their own files"
     if not done.not_copied:

@@ -8,6 +8,7 @@ from w2s_ray.cli.options import (
     AcceleratorsOption,
     CurrencyOption,
     FormatOption,
+    Overrides,
     PriceOption,
     StoreOption,
     SweepFile,
@@ -18,6 +19,7 @@ from w2s_ray.cli.options import (
 
 def cost(
     sweep_file: SweepFile,
+    overrides: Overrides = None,
     store: StoreOption = None,
     accelerator: AcceleratorOption = None,
     accelerators: AcceleratorsOption = None,
@@ -40,7 +42,7 @@ def cost(
     check_choice(format, ("table", "json"), option="--format")
     device = device_of(accelerator, accelerators, utilisation)
     price = read_price(price_per_hour, currency)
-    sweep = load_sweep(sweep_file)
+    sweep = load_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = plan_of(sweep, results)
     done = results.done([*plan.fits, *plan.studies])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
-from w2s_ray.cli.options import OptionalSweepFile, StoreOption, check_choice
+from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def figures(
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("figures"),
     format: Annotated[
@@ -32,7 +33,7 @@ def figures(
     from w2s_ray.report.figures import Theme, XAxis, export, figures_of
     from w2s_ray.report.results import Results
 
-    sweep = optional_sweep(sweep_file)
+    sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     formats, axis = _formats(format), check_choice(x, get_args(XAxis), option="--x")
     chosen_theme = check_choice(theme, get_args(Theme), option="--theme")

@@ -25,16 +25,16 @@ def output_console() -> PlainConsole:
     return PlainConsole(width=None if sys.stdout.isatty() else 200)
 
 
-def load_sweep(path: Path) -> Sweep:
-    """The sweep in a file."""
+def load_sweep(path: Path, overrides: Sequence[str] | None) -> Sweep:
+    """The sweep in a file, with overrides."""
     from w2s_ray import config
 
-    return config.load_sweep(path)
+    return config.load_sweep(path, overrides=overrides or ())
 
 
-def optional_sweep(path: Path | None) -> Sweep | None:
-    """The sweep in a file, if one is given."""
-    return None if path is None else load_sweep(path)
+def optional_sweep(path: Path | None, overrides: Sequence[str] | None) -> Sweep | None:
+    """The sweep in a file, with overrides, if a file is given."""
+    return None if path is None else load_sweep(path, overrides)
 
 
 def open_store(uri: str | None, sweep: Sweep) -> Store:

@@ -13,6 +13,7 @@ from w2s_ray.cli.inputs import load_sweep, open_store
 from w2s_ray.cli.options import (
     BudgetOption,
     CurrencyOption,
+    Overrides,
     PriceOption,
     StoreOption,
     SweepFile,
@@ -36,6 +37,7 @@ def submit(
             show_default=False,
         ),
     ],
+    overrides: Overrides = None,
     store: StoreOption = None,
     shared: Annotated[
         bool,
@@ -60,8 +62,9 @@ def submit(
 
     limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
     job = submission(
-        load_sweep(sweep_file),
+        load_sweep(sweep_file, overrides),
         sweep_file=sweep_file,
+        overrides=overrides or (),
         store=store,
         shared=shared,
         variables=env or (),
@@ -78,6 +81,7 @@ def cancel(
     target: Annotated[
         str, typer.Argument(help="A sweep file; with --address also a job.", show_default=False)
     ],
+    overrides: Overrides = None,
     store: StoreOption = None,
     address: Annotated[
         str | None,
@@ -85,7 +89,7 @@ def cancel(
     ] = None,
 ) -> None:
     """Stop a sweep cleanly: fits write a checkpoint first, results stay."""
-    sweep = load_sweep(Path(target)) if os.path.isfile(target) else None
+    sweep = load_sweep(Path(target), overrides) if os.path.isfile(target) else None
     if address is not None:
         _cancel_jobs(target, sweep, address=address)
     elif sweep is not None:
@@ -110,8 +114,8 @@ def _submit(job: Submission, *, sweep_file: Path, address: str, package: bool, d
     else:
         _print_status(f"job {job_id} runs this sweep already")
     hint = (
-        f"`w2s submit {sweep_file} --address {jobs.address}` with the same options follows it, "
-        f"`w2s cancel {job_id} --address {jobs.address}` stops it"
+        f"`w2s submit {sweep_file} --address {jobs.address}` with the same overrides and options "
+        f"follows it, `w2s cancel {job_id} --address {jobs.address}` stops it"
     )
     if detach:
         _print_status(hint)

@@ -18,6 +18,14 @@ SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_d
 OptionalSweepFile = Annotated[
     Path | None, typer.Argument(help="The sweep file; or give --store.", show_default=False)
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Values in place of the file's, such as training.lr=1e-3 'seeds=[0,1,2]'.",
+        metavar="[KEY=VALUE]...",
+        show_default=False,
+    ),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(help="Folder or URI of the results; default: the sweep file's `store`."),

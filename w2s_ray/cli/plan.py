@@ -13,6 +13,7 @@ from w2s_ray.cli.options import (
     AcceleratorsOption,
     CurrencyOption,
     FormatOption,
+    Overrides,
     PriceOption,
     StoreOption,
     SweepFile,
@@ -24,6 +25,7 @@ from w2s_ray.errors import InputError
 
 def plan(
     sweep_file: SweepFile,
+    overrides: Overrides = None,
     store: StoreOption = None,
     runs: Annotated[bool, typer.Option("--runs", help="List every run with its id.")] = False,
     accelerator: AcceleratorOption = None,
@@ -49,7 +51,7 @@ def plan(
     price = read_price(price_per_hour, currency)
     if price is not None and device is None:
         raise InputError("--price-per-hour needs device time; add --accelerator NAME")
-    sweep = load_sweep(sweep_file)
+    sweep = load_sweep(sweep_file, overrides)
     results = open_store(store, sweep)
     placed, capacity = place_plan(
         plan_of(sweep, results), cluster_file=cluster, accelerator=accelerator

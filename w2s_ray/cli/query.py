@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
-from w2s_ray.cli.options import OptionalSweepFile, StoreOption, check_choice
+from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
 
 
@@ -21,6 +21,7 @@ def query(
         ),
     ] = None,
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     format: Annotated[
         str, typer.Option(help="table, csv, json, jsonl or parquet.", metavar="FORMAT")
@@ -51,7 +52,7 @@ def query(
     if sql is None:
         raise InputError("there is no query; give SQL, or --columns to list tables and columns")
     print_query(
-        open_snapshot(store, optional_sweep(sweep_file)),
+        open_snapshot(store, optional_sweep(sweep_file, overrides)),
         sql,
         format=format,
         out=out,

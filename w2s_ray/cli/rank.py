@@ -10,6 +10,7 @@ from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_c
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
+    Overrides,
     OverTasksOption,
     StoreOption,
     TableFormatOption,
@@ -20,6 +21,7 @@ from w2s_ray.errors import InputError
 
 def rank(
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     format: TableFormatOption = "table",
     pairs: Annotated[
@@ -34,7 +36,7 @@ def rank(
     from w2s_ray.report.table import table_of
 
     check_choice(format, TABLE_FORMATS, option="--format")
-    sweep = optional_sweep(sweep_file)
+    sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
     rankings = rank_methods(

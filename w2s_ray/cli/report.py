@@ -8,27 +8,29 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import open_snapshot, optional_sweep
-from w2s_ray.cli.options import OptionalSweepFile, StoreOption
+from w2s_ray.cli.inputs import open_snapshot
+from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption
 from w2s_ray.errors import InputError
 from w2s_ray.plain_console import PlainConsole
 
 
 def report(
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write a sweep's results, or those of a whole store, as one HTML page that works offline."""
     # The page shows a sweep as it was last started, even if the sweep file has changed since.
+    from w2s_ray.config import read_sweep
     from w2s_ray.report.page import page_content, to_html
     from w2s_ray.report.results import Results
 
-    sweep = optional_sweep(sweep_file)
-    results = open_snapshot(store, sweep)
+    source = None if sweep_file is None else read_sweep(sweep_file, overrides=overrides or ())
+    results = open_snapshot(store, source.sweep if source else None)
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
-    content = page_content(Results(results), None if sweep is None else [sweep.name])
+    content = page_content(Results(results), [source.sweep.name] if source else None)
     page = to_html(content).encode()
     try:
         out.write_bytes(page)
@@ -36,8 +38,9 @@ def report(
         raise InputError(f"--out {out} can't be written ({error.strerror}); name a file") from error
     console = PlainConsole(stderr=True, soft_wrap=True)
     started_as = content["sweeps"][0]["text"]
-    if sweep_file is not None and started_as != sweep_file.read_text(encoding="utf-8"):
+    if source is not None and started_as != source.text:
         console.print(
-            f"{sweep_file} has changed since the sweep was started; the page shows it as it was"
+            f"{sweep_file} or its overrides have changed since the sweep was started; the page "
+            "shows it as it was"
         )
     console.print(f"{out}: {len(content['runs'])} runs, {len(page) / 1e6:.1f} MB")

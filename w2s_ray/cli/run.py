@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from w2s_ray.cli.inputs import load_sweep, open_store
+from w2s_ray.cli.inputs import open_store
 from w2s_ray.cli.options import (
     BudgetOption,
     CurrencyOption,
+    Overrides,
     PriceOption,
     StoreOption,
     SweepFile,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def run(
     sweep_file: SweepFile,
+    overrides: Overrides = None,
     store: StoreOption = None,
     address: Annotated[
         str | None,
@@ -40,15 +42,16 @@ def run(
     from w2s_ray.cli.cost_options import budget_of
     from w2s_ray.cli.restart import restart
     from w2s_ray.cli.tables_view import print_table
+    from w2s_ray.config import read_sweep
     from w2s_ray.execute.driver import run_sweep
 
     limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
-    sweep = load_sweep(sweep_file)
-    results = open_store(store, sweep)
+    source = read_sweep(sweep_file, overrides=overrides or ())
+    results = open_store(store, source.sweep)
     outcome = run_sweep(
-        sweep,
+        source.sweep,
         store=results,
-        sweep_text=sweep_file.read_text(encoding="utf-8"),
+        sweep_text=source.text,
         console=PlainConsole(stderr=True),
         address=address,
         on_ray_lost=restart,

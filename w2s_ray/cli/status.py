@@ -7,12 +7,19 @@ from typing import Annotated
 import typer
 
 from w2s_ray.cli.inputs import load_sweep, open_snapshot, open_store, output_console
-from w2s_ray.cli.options import FormatOption, OptionalSweepFile, StoreOption, check_choice
+from w2s_ray.cli.options import (
+    FormatOption,
+    OptionalSweepFile,
+    Overrides,
+    StoreOption,
+    check_choice,
+)
 from w2s_ray.errors import InputError
 
 
 def status(
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     format: FormatOption = "table",
     watch: Annotated[
@@ -28,7 +35,7 @@ def status(
     if sweep_file is not None:
         from w2s_ray.cli.status_view import print_sweep_status
 
-        sweep = load_sweep(sweep_file)
+        sweep = load_sweep(sweep_file, overrides)
         results = open_store(store, sweep)
         every_s = every if watch else None
         print_sweep_status(sweep, results, every_s=every_s, format=format, console=console)

@@ -10,6 +10,7 @@ from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_c
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
+    Overrides,
     OverTasksOption,
     StoreOption,
     TableFormatOption,
@@ -20,6 +21,7 @@ from w2s_ray.errors import InputError
 
 def table(
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     format: TableFormatOption = "table",
     by_seed: Annotated[bool, typer.Option("--by-seed", help="One row for each seed.")] = False,
@@ -49,7 +51,7 @@ def table(
         raise InputError(
             f"--cost has no format {format}; `w2s cost SWEEP --format json` prints the figures"
         )
-    sweep = optional_sweep(sweep_file)
+    sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
     if cost:
@@ -62,6 +64,7 @@ def table(
 
 def compare(
     sweep_file: OptionalSweepFile = None,
+    overrides: Overrides = None,
     store: StoreOption = None,
     against: Annotated[str, typer.Option(help="The method to compare with.")] = "naive",
     over_tasks: OverTasksOption = False,
@@ -73,7 +76,7 @@ def compare(
     from w2s_ray.report.table import table_of
 
     check_choice(format, TABLE_FORMATS, option="--format")
-    sweep = optional_sweep(sweep_file)
+    sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
     pgr_table = table_of(cells_of(results, plan), results)

@@ -15,7 +15,7 @@ from w2s_ray.config.declared import (
 )
 from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
 from w2s_ray.config.forms import FORMS, Form, FormName
-from w2s_ray.config.load import SweepError, load_sweep, parse_sweep
+from w2s_ray.config.load import SweepError, SweepFile, load_sweep, parse_sweep, read_sweep
 from w2s_ray.config.recipe import (
     PARTS,
     FitRecipe,
@@ -117,6 +117,7 @@ __all__ = [
     "StudyRecipe",
     "Sweep",
     "SweepError",
+    "SweepFile",
     "Task",
     "TaskPair",
     "TensorBoard",
@@ -132,4 +133,5 @@ __all__ = [
     "grid_size",
     "load_sweep",
     "parse_sweep",
+    "read_sweep",
 ]

@@ -1,13 +1,13 @@
 """Sweep files: YAML to a `Sweep`, with errors that name the file, the line, the key and the remedy.
 
-Owns the conversion of pydantic's errors to messages, one for each place in the file. `yaml_files`
-owns the errors of the YAML itself.
+Owns the conversion of pydantic's errors to messages, one for each place in the file, and the text
+of a file with overrides. `yaml_files` owns the errors of the YAML itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -16,8 +16,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from w2s_ray.config.merge import error_message, given_value, unknown_key
+from w2s_ray.config.overrides import applied, parse_overrides
 from w2s_ray.config.sweep import Sweep
-from w2s_ray.config.yaml_files import SweepError, load_yaml, read_text
+from w2s_ray.config.yaml_files import SweepError, dump_yaml, load_yaml, read_text
+from w2s_ray.printable import printable
 
 TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
 """Parts of pydantic's locations that are not keys of a file: validators, and tags of unions."""
@@ -26,13 +28,54 @@ TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
 Declared = TypeVar("Declared", bound=BaseModel)
 
 
-def load_sweep(path: str | Path) -> Sweep:
-    """The sweep in the YAML file at `path`.
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep and its text."""
+
+    sweep: Sweep
+    text: str
+    """The file's text; with overrides, that of a file with their values, which names them."""
+
+
+def load_sweep(path: str | Path, *, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep in the YAML file at `path`, with `overrides` such as `training.lr=1e-3`.
 
     Raises:
         SweepError: the file is missing, is not YAML, or is not a valid sweep.
+        InputError: an override is not valid; the message names it.
     """
-    return parse_sweep(read_text(path, what="sweep file"), name=str(path))
+    return read_sweep(path, overrides=overrides).sweep
+
+
+def read_sweep(path: str | Path, *, overrides: Sequence[str] = ()) -> SweepFile:
+    """As `load_sweep`, with the text that a store keeps. The file must be valid without overrides.
+
+    Raises:
+        SweepError, InputError: as for `load_sweep`.
+    """
+    text = read_text(path, what="sweep file")
+    sweep = parse_sweep(text, name=str(path))
+    if not overrides:
+        return SweepFile(sweep, text)
+    _, data = load_yaml(text, name=str(path))
+    given, paths = parse_overrides(overrides), list[str]()
+    for override in given:
+        data, replaced = applied(data, override)
+        paths.append(replaced)
+    listed = "".join(f"#   {printable(override.text)}\n" for override in given)
+    text = f"# {printable(Path(path).name)} with these overrides:\n{listed}{dump_yaml(data)}"
+
+    def place(problem: _Problem) -> str:
+        at = [o for o, path in zip(given, paths, strict=True) if _is_along(path, problem.key)]
+        named = at or [o for o in given if o.key in problem.message] or given
+        return f"override{'s'[: len(named) - 1]} {' '.join(o.text for o in named)}: "
+
+    return SweepFile(_validated(text, Sweep, name=str(path), must=_SWEEP, place=place), text)
+
+
+def _is_along(path: str, key: str) -> bool:
+    """Whether one of two dotted keys begins with the other; not if `key` is the whole file."""
+    return bool(key) and (f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}."))
 
 
 def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: str) -> Declared:
@@ -51,11 +94,27 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
     Raises:
         SweepError: as for `load_sweep`.
     """
-    must = "a sweep file is a mapping with name, task, models and methods"
-    return _parsed(text, Sweep, name=name, must=must)
+    return _parsed(text, Sweep, name=name, must=_SWEEP)
+
+
+_SWEEP = "a sweep file is a mapping with name, task, models and methods"
 
 
 def _parsed(text: str, model: type[Declared], *, name: str, must: str) -> Declared:
+    return _validated(
+        text, model, name=name, must=must, place=lambda problem: f"{name}:{problem.line}: "
+    )
+
+
+def _validated(
+    text: str,
+    model: type[Declared],
+    *,
+    name: str,
+    must: str,
+    place: Callable[[_Problem], str],
+) -> Declared:
+    """The YAML `text` as a `model`; `place` is the beginning of a problem's line."""
     root, data = load_yaml(text, name=name)
     if root is None or not isinstance(data, dict):
         raise SweepError(f"{name}:1: {must}")
@@ -65,7 +124,7 @@ def _parsed(text: str, model: type[Declared], *, name: str, must: str) -> Declar
         problems = [
             _problem(detail, root, data, model) for detail in error.errors(include_url=False)
         ]
-        raise SweepError(*(f"{name}:{line}" for line in _lines(problems))) from None
+        raise SweepError(*_lines(problems, place)) from None
 
 
 @dataclass(frozen=True)
@@ -84,7 +143,7 @@ class _Problem:
     """Whether a list is too short; pydantic also reports this if an item is invalid."""
 
 
-def _lines(problems: Sequence[_Problem]) -> list[str]:
+def _lines(problems: Sequence[_Problem], place: Callable[[_Problem], str]) -> list[str]:
     """One line for each place: pydantic reports one error for each member of a union."""
     parents, keys = set[str](), set[str]()
     for problem in problems:
@@ -102,9 +161,9 @@ def _lines(problems: Sequence[_Problem]) -> list[str]:
     for problem in kept:
         places.setdefault((problem.line, problem.key), []).append(problem)
     lines = []
-    for (line, key), group in places.items():
+    for (_, key), group in places.items():
         message = "; or ".join(dict.fromkeys(problem.message for problem in group))
-        prefix = f"{line}: {key}: " if key else f"{line}: "
+        prefix = f"{place(group[0])}{key}: " if key else place(group[0])
         lines.append(f"{prefix}{message}{group[-1].value}")
     return lines
 

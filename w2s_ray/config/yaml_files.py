@@ -199,6 +199,27 @@ def load_yaml(text: str, *, name: str, first: bool = False) -> tuple[yaml.Node |
         raise SweepError(f"{name}:{line}: not valid YAML: {problem}") from None
 
 
+def dump_yaml(data: Any) -> str:
+    """`data` as YAML text from which `load_yaml` reads the same values."""
+    return yaml.dump(
+        data,
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=None,
+        allow_unicode=True,
+        width=100,
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what YAML 1.2 reads as another type, and writes no aliases."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _problem(message: str, mark: Any) -> ConstructorError:
     return ConstructorError(None, None, message, mark)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,8 @@ from w2s_ray.status.cancel import LEAVE_S
 from w2s_ray.store.files import absolute
 
 SWEEP, TEXT, STORE, BUDGET = "w2s_sweep", "w2s_text", "w2s_store", "w2s_budget"
-"""Keys of a job's metadata: the sweep's name, a digest of its file, its store, its budget."""
+"""Keys of a job's metadata: the sweep's name, a digest of its file and overrides, its store, its
+budget."""
 UNBOUNDED = "none"
 
 
@@ -41,12 +42,15 @@ def submission(
     sweep: Sweep,
     *,
     sweep_file: Path,
+    overrides: Sequence[str] = (),
     store: str | None = None,
     shared: bool = False,
     variables: Iterable[str] = (),
     budget: Budget | None = None,
 ) -> Submission:
     """The job that runs `sweep`, with the named `variables` of this process's environment.
+
+    `overrides`: those with which `sweep` was read from `sweep_file`; the job reads it with them.
 
     `shared`: every node of the cluster has the folders of this machine at the same paths.
 
@@ -60,8 +64,9 @@ def submission(
     for model in sweep.models:
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
             _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
-    digest = hashlib.sha256(sweep_file.read_bytes()).hexdigest()[:16]
-    run = ["python", "-m", "w2s_ray", "run", sweep_file.name, "--store", uri]
+    content = b"\0".join((sweep_file.read_bytes(), *(text.encode() for text in overrides)))
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    run = ["python", "-m", "w2s_ray", "run", sweep_file.name, *overrides, "--store", uri]
     if budget is not None:
         run += ["--budget", f"{budget.amount:.15g} {budget.unit}"]
         if budget.unit != DEVICE_HOURS:

@@ -48,7 +48,7 @@ def local_ray() -> Iterator[None]:
         InputError: no folder can hold its files, or too few open files are allowed.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    _check_open_files()
+    check_open_files()
     with ray_folder() as folder:
         try:
             variables = temporary_variables(folder)
@@ -146,7 +146,7 @@ def _process_starts(variables: Mapping[str, str]) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _check_open_files() -> None:
+def check_open_files() -> None:
     """Reject a hard limit on open files with which Ray would hang; Ray raises a soft one itself.
 
     Raises:

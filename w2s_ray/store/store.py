@@ -96,6 +96,14 @@ class Store:
         """
         marker.check_writable(self.files, uri=self.uri)
 
+    def check_conditional_writes(self) -> None:
+        """Check the writes that results need, and create no store.
+
+        Raises:
+            StoreError: as for `check_writable`.
+        """
+        marker.check_conditional_writes(self.files, uri=self.uri)
+
     def snapshot(self) -> Store:
         """This store with its present runs, for consistent reads within one process."""
         return self if self.pinned else Store(self.uri, take_quick_snapshot(self.files))

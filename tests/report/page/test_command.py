@@ -33,7 +33,7 @@ def test_a_changed_sweep_file_is_reported(store, tmp_path):
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     done = w2s("report", tmp_path / "sweep.yaml", "--store", store, "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
-    assert "has changed since the sweep was started" in done.stderr
+    assert "or its overrides have changed since the sweep was started" in done.stderr
 
 
 @pytest.mark.parametrize("out", ["no/folder/page.html", "."])

@@ -1,0 +1,117 @@
+"""The JSON schema of a sweep file, for editors.
+
+Owns what pydantic's schema of `Sweep` lacks: the short forms that validators accept, the settings
+of `training` and `execution` in other sections, and the keys that choose a kind. The rest is
+generated from the models. A schema can't express checks of several keys; `load` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from w2s_ray.config.ladders import OPEN_LADDERS, LadderRange
+from w2s_ray.config.sweep import Sweep
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_PARTIAL = {"training": "Training", "execution": "Execution"}
+"""Key of settings that override those of a section -> the section's model."""
+
+
+def sweep_schema() -> Schema:
+    """The schema of a sweep file whose merge keys are resolved, as YAML readers do."""
+    schema = Sweep.model_json_schema()
+    known = schema["$defs"]
+    known[LadderRange.__name__] = LadderRange.model_json_schema()
+    for part in _mappings(schema):
+        _complete(part)
+    for name, with_short_form in SHORT_FORMS.items():
+        section = schema if name == Sweep.__name__ else known[name]
+        changed = with_short_form(dict(section))
+        section.clear()
+        section.update(changed)
+    return {"$schema": DIALECT, **schema, "title": "Sweep file of w2s_ray"}
+
+
+def _mappings(schema: Any) -> Iterator[Schema]:
+    """Every mapping in `schema`, the whole first."""
+    if isinstance(schema, dict):
+        yield schema
+    if isinstance(schema, dict | list):
+        for part in schema.values() if isinstance(schema, dict) else schema:
+            yield from _mappings(part)
+
+
+def _complete(part: Schema) -> None:
+    """Add what pydantic's validation refuses and its schema accepts."""
+    properties = part.get("properties")
+    if part.get("type") == "object" and isinstance(properties, dict):
+        if "const" in properties.get("kind", ()):
+            part["required"] = ["kind", *part.get("required", ())]
+        for key, section in _PARTIAL.items():
+            if properties.get(key, {}).get("additionalProperties") is True:
+                about = properties[key].get("description", "")
+                properties[key] = {"$ref": f"#/$defs/{section}", "description": about}
+    if part.get("title") == "Distribution" and isinstance(properties, dict):
+        part |= {"minProperties": 1, "maxProperties": 1}
+    if {} in part.get("oneOf", ()):  # a value or a distribution, which is a mapping
+        part["oneOf"] = [one or {"not": {"type": "object"}} for one in part["oneOf"]]
+
+
+def _either(section: Schema, *others: Schema) -> Schema:
+    """`section` or one of `others`."""
+    return {"description": section.pop("description", ""), "anyOf": [section, *others]}
+
+
+def _sweep(section: Schema) -> Schema:
+    models = section["properties"]["models"]
+    ladder = {"$ref": f"#/$defs/{LadderRange.__name__}"}
+    listed = {key: models[key] for key in ("type", "minItems")}
+    listed["items"] = {"anyOf": [models["items"], ladder]}
+    properties = {
+        **section["properties"],
+        "task": {"$ref": "#/$defs/Task"},
+        "models": {"description": models["description"], "anyOf": [listed, ladder]},
+    }
+    return {
+        **section,
+        "properties": properties,
+        "required": [key for key in section["required"] if key != "tasks"],
+        "oneOf": [{"required": ["task"]}, {"required": ["tasks"]}],
+    }
+
+
+def _ladder(section: Schema) -> Schema:
+    return {
+        **section,
+        "properties": {**section["properties"], "ladder": {"enum": list(OPEN_LADDERS)}},
+    }
+
+
+def _model(section: Schema) -> Schema:
+    return _either(section, {"type": "string"})
+
+
+def _difficulty(section: Schema) -> Schema:
+    bounds = {key: value for key, value in section["properties"]["test"].items() if key in _ARRAY}
+    return _either(section, bounds)
+
+
+def _trackers(section: Schema) -> Schema:
+    name = {"enum": list(section["properties"])}
+    settings = {key: section[key] for key in ("type", "properties", "additionalProperties")}
+    return _either(section, name, {"type": "array", "items": {"anyOf": [name, settings]}})
+
+
+_ARRAY = ("type", "minItems", "maxItems", "prefixItems")
+
+SHORT_FORMS: dict[str, Callable[[Schema], Schema]] = {
+    "Sweep": _sweep,
+    "LadderRange": _ladder,
+    "Model": _model,
+    "Difficulty": _difficulty,
+    "Trackers": _trackers,
+}
+"""Name of a model -> its schema with the forms that its validators convert."""
