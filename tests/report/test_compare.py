@@ -204,10 +204,21 @@ def test_rows_that_cannot_be_compared_are_left_out_and_counted(three):
     assert accuracy.mean == pytest.approx(0.08)
     (text,) = [line.notes for line in comparison_sheets.sheets([pgr])]
     assert text[:3] == (
-        "(1) 1 rows without a gap to recover",
-        "(2) 1 rows left out (ground truth of the same task and student chose their settings)",
-        "(3) 1 rows without a seed complete in both",
+        "(1) 1 row without a gap to recover",
+        "(2) 1 row left out (ground truth of the same task and student chose their settings)",
+        "(3) 1 row without a seed complete in both",
     )
+
+
+def test_a_method_without_a_complete_seed_has_one_note_besides_its_missing_rows(tmp_path):
+    store = Store.open(tmp_path)
+    naive = cells_of(tasks=TASKS[:2], methods=("naive",), seeds=1)
+    failed = cells_of(tasks=TASKS[:2], methods=("better",), seeds=1)
+    write_sweep(store, [*naive, *failed], students=students(naive=NAIVE))
+    one = compared(store)["better", "naive", "student_accuracy"]
+    assert (one.rows, one.trials, one.against_trials) == (0, None, 0)
+    (sheet,) = comparison_sheets.sheets([one])
+    assert sheet.notes == ("(1) 2 rows without a seed complete in both", "(2) no rows to compare")
 
 
 def test_a_method_that_was_searched_everywhere_is_compared_as_an_oracle(tmp_path):

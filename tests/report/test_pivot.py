@@ -205,6 +205,18 @@ def test_a_sheet_may_show_gains_or_accuracies(table):
     assert accuracies.lines == (("xs", "50.0", "56.2"), ("s", "", "62.5"))
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "gain"])
+def test_a_grid_of_accuracies_or_gains_has_the_reason_of_an_empty_entry(table, metric):
+    def failed(row):
+        return replace(row, seeds=0, student_accuracy=None, gain=None, pgr=None, reason="it failed")
+
+    rows = tuple(failed(row) if row.strong == "l" else row for row in table.rows)
+    grid = pivot(replace(table, rows=rows), models={"sweep": ("xs", "s", "m", "l")})[0]
+    (made,) = pivot_sheets.sheets([grid], metric=metric)
+    assert [line[2] for line in made.lines] == ["– (1)", "– (1)"]
+    assert made.notes == ("(1) it failed",)
+
+
 def test_csv_and_json_keep_every_pair_and_digit(table):
     grids = pivot(table)
     lines = list(csv.DictReader(io.StringIO(pivot_sheets.to_csv(grids))))

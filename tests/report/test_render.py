@@ -197,6 +197,21 @@ def test_a_table_is_about_one_metric(table, metric, columns, median):
     assert (methods.columns[1], methods.lines[0][1]) == median
 
 
+@pytest.mark.parametrize(
+    ("metric", "notes"),
+    [
+        ("accuracy", ("(1) 2 without a complete seed",)),
+        ("gain", ("(1) 2 without a complete seed",)),
+        ("pgr", ("(1) 1 without a gap", "(2) 3 with a small gap", "(3) 2 without a complete seed")),
+    ],
+)
+def test_gaps_are_noted_at_medians_of_pgr_alone(table, metric, notes):
+    (first, *_) = table.by_method
+    row = replace(first, undefined=1, small_gaps=3, missing=2)
+    (_, methods) = render.sheets(replace(table, by_method=(row,)), metric=metric)
+    assert methods.notes == notes
+
+
 def test_an_oracle_stop_before_the_schedules_end_is_marked(stopped):
     naive, other = stopped.rows
     assert "≥" not in render.to_markdown(stopped)

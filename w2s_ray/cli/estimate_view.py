@@ -64,9 +64,9 @@ def print_json(
 
 
 def flops(value: float) -> str:
-    """FLOPs with a unit."""
+    """FLOPs with a unit, in three digits."""
     for exponent, prefix in ((21, "Z"), (18, "E"), (15, "P"), (12, "T"), (9, "G")):
-        if value >= 10**exponent:
+        if value >= 999.5 * 10 ** (exponent - 3):  # a smaller unit would round it to 1e+03
             return f"{value / 10**exponent:.3g} {prefix}FLOP"
     return f"{value / 1e6:.3g} MFLOP"
 

@@ -86,10 +86,14 @@ def _notes(one: Comparison) -> list[str]:
         "without a seed complete in both": one.missing,
     }
     return [
-        *(f"{count} rows {why}" for why, count in counts.items() if count),
+        *(
+            f"{count} {'row' if count == 1 else 'rows'} {why}"
+            for why, count in counts.items()
+            if count
+        ),
         *_tuning_notes(one),
         *([_ONE_SEED] if one.intervals_over == "examples" else []),
-        *(text for text in (one.no_interval, one.no_p) if text),
+        *(text for text in (one.no_interval, one.no_p if one.rows else None) if text),
     ]
 
 
@@ -101,12 +105,13 @@ def _tuning_notes(one: Comparison) -> list[str]:
     if sides is not None:
         stopping = f"{sides[0]} stops early, {sides[1]} does not"
     budgets = one.trials, one.against_trials
+    compared = one.rows or None not in budgets  # without rows there is no number to be unknown
     honesty = {is_honest(one.objective), is_honest(one.against_objective)}
     return [
         text
         for text in (
             f"tuned with {_trials(budgets[0])}, {one.against} with {_trials(budgets[1])}"
-            if budgets[0] != budgets[1]
+            if compared and budgets[0] != budgets[1]
             else None,
             f"{one.method} is {one.objective}, {one.against} is {one.against_objective}"
             if len(honesty) > 1

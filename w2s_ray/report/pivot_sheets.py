@@ -74,5 +74,6 @@ def _in_order(grid: Grid) -> Iterator[Entry]:
 
 
 def _note(entry: Entry, metric: Metric) -> str:
-    about_pgr = (entry.reason, entry.pgr_caution) if metric == "pgr" else ()
+    shown = metric == "pgr" or entry.student_accuracy is None
+    about_pgr = (entry.reason, entry.pgr_caution) if shown else ()
     return "; ".join(text for text in (*about_pgr, _CHOSEN_BY.get(entry.objective)) if text)

@@ -183,7 +183,7 @@ def _sheets_by_sweep(
                 titles[1],
                 METHOD_COLUMNS[metric],
                 methods,
-                _method_notes,
+                partial(_method_notes, metric=metric),
                 numbered=numbered,
                 below=[MEDIANS_NOTE] if len(methods) > 1 else [],
             ),
@@ -242,10 +242,11 @@ def _differs(settings: str | None, other: str) -> str | None:
     return f"trained otherwise than {other}: {settings}" if settings else None
 
 
-def _method_notes(row: MethodRow) -> list[str]:
+def _method_notes(row: MethodRow, *, metric: Metric) -> list[str]:
+    """Which rows the medians leave out; gaps concern only medians of PGR."""
+    gaps = {"without a gap": row.undefined, "with a small gap": row.small_gaps}
     counts = {
-        "without a gap": row.undefined,
-        "with a small gap": row.small_gaps,
+        **(gaps if metric == "pgr" else {}),
         "without a complete seed": row.missing,
         LEFT_OUT: row.left_out,
     }

@@ -394,6 +394,20 @@ def test_charts_use_colours_of_the_theme_only(drawn):
         assert '"#' not in spec
 
 
+@pytest.mark.parametrize("name", ["similarity", "misfit", "study-history"])
+def test_labels_of_axes_have_as_many_digits_as_their_values_need(drawn, name):
+    """Fixed digits make close values equal, and no format makes a single 0.5 a 1."""
+    formats = {
+        channel["axis"].get("format")
+        for unit in units(drawn[1][name].spec())
+        for field in ("x", "y")
+        if "axis" in (channel := unit["encoding"].get(field, {}))
+        and channel.get("title") not in (None, "trial")
+    }
+    assert formats
+    assert formats <= {"~g", "~%"}
+
+
 def test_x_is_the_records_parameters_or_flops(drawn, tmp_path):
     results, figures = drawn
     by_flops = figures_of(results, "sweep", x="flops")

@@ -28,6 +28,8 @@ from w2s_ray.report.figures.figure_rows import FigureData, pair
 from w2s_ray.store import Cell
 
 _STATES = ("complete", "pruned", "failed")
+_WHOLE = "datum.value % 1 ? '' : datum.label"
+"""Labels of whole numbers only: of few trials, an axis has ticks between them too."""
 _SHAPES = ("circle", "triangle-down", "M-1,-1L1,1M-1,1L1,-1")
 _READ = (
     "Round: complete. Triangle: pruned, at its last evaluation. Cross: failed, without a value. "
@@ -193,7 +195,7 @@ def _marks(x: alt.X, *, metric: str) -> list[alt.Chart]:
         "objective:Q",
         title=f"objective ({metric})",
         scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(tickCount=5),
+        axis=alt.Axis(tickCount=5, format="~g"),
     )
     scale = alt.Scale(domain=list(_STATES), range=list(_SHAPES))
     shape = alt.Shape("state:N", scale=scale, title="trial")
@@ -219,7 +221,7 @@ def _history(rows: Rows) -> Figure:
         "number:Q",
         title="trial",
         scale=alt.Scale(nice=False, padding=12),
-        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
+        axis=alt.Axis(grid=False, format="d", labelExpr=_WHOLE),
     )
     best = (
         layer()

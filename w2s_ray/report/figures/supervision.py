@@ -113,8 +113,8 @@ def _similarity(rows: Rows, *, methods: Sequence[str]) -> Figure:
         _marks(
             rows,
             methods=methods,
-            x=("weak_ceiling_capa", "CAPA of supervisor and ceiling", ".2f"),
-            y=("gain", "student − supervisor", ".1%"),
+            x=("weak_ceiling_capa", "CAPA of supervisor and ceiling", "~g"),
+            y=("gain", "student − supervisor", "~%"),
             tooltip=[alt.Tooltip("union_ceiling:Q", title="union ceiling", format=".2%")],
         ),
         rows,
@@ -141,8 +141,8 @@ def _misfit(rows: Rows, *, methods: Sequence[str]) -> Figure:
         _marks(
             rows,
             methods=methods,
-            x=("misfit", "misfit (predicted gain)", ".3f"),
-            y=("misfit_gain", "realized gain", ".3f"),
+            x=("misfit", "misfit (predicted gain)", "~g"),
+            y=("misfit_gain", "realized gain", "~g"),
             below=[diagonal],
         ),
         rows,
