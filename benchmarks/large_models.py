@@ -21,7 +21,11 @@ from w2s_ray.plan.estimates.placement import smallest_sharding
 
 BATCH, LONGEST = 32, 512
 DEVICES = ("A100-40G", "H100", "H200")
-TUNINGS = {"full": FullTuning(), "LoRA, rank 8": LoraTuning(rank=8)}
+TUNINGS = {
+    "full": FullTuning(),
+    "LoRA, rank 8": LoraTuning(rank=8),
+    "LoRA, rank 8, base nf4": LoraTuning(rank=8, base="nf4"),
+}
 EXECUTION = Execution(micro_batch=1, evaluation_batch=8, activation_checkpointing=True)
 
 

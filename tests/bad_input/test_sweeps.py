@@ -438,6 +438,30 @@ VALUES = {
         ),
         "methods.other: loss confidence needs two classes, but task chess_puzzles has answers",
     ),
+    "full finetuning in 4 bits": (
+        training("batch_size: 16, tuning: {kind: full, base: nf4}"),
+        "training.tuning.base: unknown key 'base'; known: kind",
+    ),
+    "the last layers in 4 bits": (
+        training("batch_size: 16, tuning: {kind: last_layers, base: nf4}"),
+        "training.tuning.base: unknown key 'base'; known: kind, layers",
+    ),
+    "an unknown base": (
+        training("batch_size: 16, tuning: {kind: lora, base: int8}"),
+        "training.tuning.base: write 'nf4' (got 'int8')",
+    ),
+    "a base in 4 bits with DeepSpeed": (
+        training("batch_size: 16, tuning: {kind: probe, base: nf4}").replace(
+            "engine: torch", "engine: deepspeed"
+        ),
+        "training.tuning.base is nf4, which the DeepSpeed engine doesn't support",
+    ),
+    "a searched base in 4 bits with DeepSpeed": (
+        training("batch_size: 16, tuning: {kind: lora}")
+        .replace("engine: torch", "engine: deepspeed")
+        .replace("search: {}", "search: {training.tuning.base: {choice: [null, nf4]}}"),
+        "methods.other: training.tuning.base is nf4, which the DeepSpeed engine doesn't support",
+    ),
     "running text as a task": (
         SWEEP.replace(
             "path: d.csv, columns: {text: text, label: label}", "path: no, columns: {text: t}"

@@ -18,6 +18,7 @@ from w2s_ray.config import (
     Labels,
     LoraTuning,
     ModelSource,
+    ProbeTuning,
     Prompt,
     Training,
     XentLoss,
@@ -372,6 +373,29 @@ def test_the_smallest_stage_that_fits_is_named():
         "none",
     ]
     assert smallest(80, **lora) == "ZeRO-3 x 2"
+
+
+def test_a_base_in_4_bits_takes_half_a_byte_a_weight_and_is_never_sharded():
+    model = architecture(LARGE)
+    layers = model.layers * sum(matrix.weights for matrix in model.matrices)
+    for tuning in (LoraTuning(), ProbeTuning()):
+        found = {
+            base: memory(
+                model,
+                training=Training(
+                    tuning=tuning.model_copy(update={"base": base}), precision="bf16"
+                ),
+                execution=Execution(),
+                longest=512,
+            )
+            for base in (None, "nf4")
+        }
+        held = (2 if model.is_bf16 else 4) * layers
+        saved = found[None].weights - found["nf4"].weights
+        assert saved == pytest.approx(held - 0.516 * layers, rel=1e-3)
+        assert found["nf4"].gradients == found[None].gradients
+    four = {"tuning": LoraTuning(base="nf4"), "precision": "bf16"}
+    assert [smallest(gb, **four) for gb in (500, 80)] == ["1 device", "none"]
 
 
 def test_fits_with_a_fraction_fill_the_gpu():

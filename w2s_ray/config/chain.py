@@ -20,7 +20,7 @@ from w2s_ray.config.stages import (
     PromptStage,
     Stage,
 )
-from w2s_ray.config.tuning import FullTuning, ProbeTuning
+from w2s_ray.config.tuning import FullTuning, ProbeTuning, base_of
 from w2s_ray.methods.losses import XentLoss
 from w2s_ray.methods.transforms import Transform
 
@@ -85,7 +85,8 @@ def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) 
         probed_student = last.recipe.model_copy(update={"predicts": ()})
         before.append(Link(probed_student, None))
         initial_model = f"run:{probed_student.run_id}"
-    training: dict[str, object] = {"epochs": stage.epochs, "lr": stage.lr, "tuning": ProbeTuning()}
+    tuning = ProbeTuning(base=base_of(student.training.tuning))
+    training: dict[str, object] = {"epochs": stage.epochs, "lr": stage.lr, "tuning": tuning}
     if stage.batch_size is not None:
         training["batch_size"] = stage.batch_size
     stopping = student.early_stopping

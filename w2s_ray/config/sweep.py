@@ -22,6 +22,7 @@ from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
 from w2s_ray.config.space import Space, branches
 from w2s_ray.config.stages import BootstrapStage, kind_of
 from w2s_ray.config.trackers import Trackers
+from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.printable import shown
@@ -323,12 +324,16 @@ class Sweep(Frozen):
         if self.execution_of(model).engine == "torch":
             return
         kinds, decays = [str(training.tuning.kind)], [str(training.weight_decay_to)]
+        bases = [base_of(training.tuning)]
         for branch in branches(space):
             kinds.append(str(branch.fixed.get("training.tuning.kind")))
-            decay = branch.free.get("training.weight_decay_to")
-            decays += decay.examples() if decay else ()
+            bases.append(branch.fixed.get("training.tuning.base"))
+            for path, tried in (("weight_decay_to", decays), ("tuning.base", bases)):
+                free = branch.free.get(f"training.{path}")
+                tried.extend(free.examples() if free else ())
         for key, value, values in (
             ("tuning.kind", "lp_ft", kinds),
+            ("tuning.base", "nf4", bases),
             ("weight_decay_to", "initial", decays),
         ):
             if value in values:

@@ -5,12 +5,17 @@ Owns the settings. `w2s_ray.learn` freezes the other weights.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from w2s_ray.config.names import Name
+from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+
+Base = Literal["nf4"]
+"""A format of frozen weights."""
 
 
 class FullTuning(Frozen):
@@ -29,6 +34,10 @@ class LoraTuning(Frozen):
     """Scale: the adapter's output is multiplied by alpha / rank."""
     targets: tuple[Name, ...] | None = Field(default=None, min_length=1)
     """Names of the modules that get an adapter; null = the default of peft for the architecture."""
+    base: Base | None = Field(default=None, exclude_if=lambda base: base is None)
+    """nf4: the frozen weights of linear layers are held in 4 bits (QLoRA, Dettmers et al. 2023).
+    Weights that a fit keeps are those in 4 bits as fp32 numbers, with the adapters added. Needs
+    `pip install "w2s_ray[quantized]"` and the torch engine. null = as `precision` has it."""
 
 
 class ProbeTuning(Frozen):
@@ -37,6 +46,8 @@ class ProbeTuning(Frozen):
     """
 
     kind: Literal["probe"] = "probe"
+    base: Base | None = Field(default=None, exclude_if=lambda base: base is None)
+    """nf4: the activations are of a model whose linear layers are held in 4 bits, as for `lora`."""
 
 
 class LpFtTuning(Frozen):
@@ -59,3 +70,21 @@ Tuning = Annotated[
     FullTuning | LoraTuning | ProbeTuning | LpFtTuning | LastLayersTuning,
     Field(discriminator="kind"),
 ]
+
+
+def base_of(tuning: Tuning) -> Base | None:
+    """The format of the frozen weights of linear layers; None = that of the precision."""
+    return tuning.base if isinstance(tuning, LoraTuning | ProbeTuning) else None
+
+
+def check_package(tuning: Tuning) -> None:
+    """Refuse a format whose package is missing.
+
+    Raises:
+        InputError: it names the package.
+    """
+    if base_of(tuning) is not None and find_spec("bitsandbytes") is None:
+        raise InputError(
+            "training.tuning.base: nf4 needs the package bitsandbytes, which is missing: "
+            'pip install "w2s_ray[quantized]", or leave base out'
+        )

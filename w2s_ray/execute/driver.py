@@ -21,6 +21,7 @@ from w2s_ray.execute.graph_runner import GraphRunner, Outcome
 from w2s_ray.execute.stopping import Stop
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Nodes, Plan, model_order_warnings
+from w2s_ray.plan.tuned import check_packages
 from w2s_ray.prepare import (
     materialize,
     plan_sweep,
@@ -51,8 +52,8 @@ def run_sweep(
     It runs on the Ray cluster at `address` (by default `RAY_ADDRESS`, else this machine). `types`
     are the node types that its autoscaler may start, where the cluster doesn't report them.
 
-    Trackers whose packages are missing, unreadable inputs, a store that can't be written and
-    resources that the cluster lacks are errors before any training.
+    Missing packages of trackers or of a base in 4 bits, unreadable inputs, a store that can't be
+    written and resources that the cluster lacks are errors before any training.
 
     Once the sweep's runs have spent `budget`, those of earlier calls included, nothing new starts:
     running fits are trained to their end, and the outcome is that of a stopped sweep.
@@ -68,6 +69,7 @@ def run_sweep(
     console = console or PlainConsole(stderr=True)
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
+    check_packages(plan)
     refuse_provisional(plan)
     for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
         console.print(Text(warning, style="yellow"), soft_wrap=True)

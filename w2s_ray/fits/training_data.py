@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FitRecipe, ModelSource
+from w2s_ray.config.tuning import base_of
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.lengths import note_tokens
 from w2s_ray.fits.labels import TEXT, SplitRows
@@ -114,6 +115,9 @@ def pretrained_activations(
         "max_tokens": training.max_tokens,
         "precision": training.precision,
     }
+    base = base_of(training.tuning)
+    if base is not None:
+        what["base"] = base
     steps = steps_per_epoch(len(rows.ids[recipe.train_on]), training.batch_size)
     return stored_activations(
         store,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from w2s_ray.config import Execution, FormName, ModelSource, ProbeTuning, Training
+from w2s_ray.config.tuning import base_of
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
 from w2s_ray.learn.engines import EngineFactory, build_engine
 from w2s_ray.learn.rows import PairRows
@@ -49,7 +50,8 @@ def activations(
     Every worker of a fit calls it alike and gets the same. `on_pass` is called before each forward
     pass and may raise.
     """
-    probing = training.model_copy(update={"tuning": ProbeTuning(), "weight_decay_to": "zero"})
+    tuning = ProbeTuning(base=base_of(training.tuning))
+    probing = training.model_copy(update={"tuning": tuning, "weight_decay_to": "zero"})
     built = engine(probing, source=source, execution=execution, seed=0, form=form)
     parameters = built.parameters - built.trained_parameters
     try:

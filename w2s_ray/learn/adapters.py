@@ -68,6 +68,8 @@ def merged_adapters(backbone: nn.Module, weights: dict[str, Tensor]) -> dict[str
         delta = torch.func.functional_call(
             _Delta(module), {f"layer.{key}": value.float() for key, value in own.items()}, ()
         )
+        if getattr(module.get_base_layer(), "transposed", False):
+            delta = delta.T
         whole = own["base_layer.weight"]
         for key in own:
             if key.startswith("lora_"):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
+from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
 from w2s_ray.learn.engine import autocast
 from w2s_ray.learn.forms.classes import TwoClass
@@ -55,6 +56,11 @@ class DeepSpeedEngine:
             raise InputError(
                 "DeepSpeed can do neither tuning: lp_ft nor weight_decay_to: initial; set "
                 "execution.engine: torch"
+            )
+        if base_of(training.tuning) is not None:
+            raise InputError(
+                "DeepSpeed can't shard training.tuning.base: nf4; set execution.engine: torch, or "
+                "leave base out"
             )
         on_gpu = uses_gpu(execution)
         deepspeed = join_group(on_gpu)

@@ -1,14 +1,20 @@
 """Frozen weights of linear layers in bf16, where that changes no value.
 
-Owns the choice of layers. A checkpoint in bf16 is loaded to fp32; under autocast to bf16 its linear
-layers read the same numbers whether a weight is held in bf16 or rounded from fp32 in every pass.
-Trained weights, embeddings and norms stay in fp32.
+Owns the choice of layers, and the count of weights. A checkpoint in bf16 is loaded to fp32; under
+autocast to bf16 its linear layers read the same numbers whether a weight is held in bf16 or rounded
+from fp32 in every pass. Trained weights, embeddings and norms stay in fp32.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+def count(parameter: Tensor) -> int:
+    """The number of weights of `parameter`, of which one in 4 bits holds two in a byte."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else state.shape.numel()
 
 
 def hold_frozen_in_bf16(model: nn.Module) -> None:

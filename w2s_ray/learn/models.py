@@ -6,6 +6,7 @@ forms; losses, data order and devices are handled elsewhere.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from w2s_ray.config import (
     Tuning,
 )
 from w2s_ray.config.execution import Attention
+from w2s_ray.config.tuning import base_of, check_package
 from w2s_ray.errors import InputError
 from w2s_ray.learn.adapters import with_adapters
 from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loading import check_weights, load_config, load_weights
+
+# bitsandbytes, which peft imports where it is installed, recommends a kernel that is not used here.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def build_model(
@@ -41,16 +46,19 @@ def build_model(
 ) -> FormModel:
     """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
 
+    Where `tuning` has a base in 4 bits, moving the model to a device quantizes its linear layers.
+
     Dropout is off everywhere, as in the reference implementation; and the pass that measures a
     batch's threshold must see the same forward as the pass that learns from it. `seed` decides
     the adapters' first weights.
 
     Raises:
-        InputError: no safetensors weights, an encoder-decoder, targets that match no module, or an
-            attention that the model or this machine doesn't have.
+        InputError: no safetensors weights, an encoder-decoder, targets that match no module, an
+            attention or a base that the model or this machine can't have.
     """
     from transformers import GenerationConfig
 
+    check_package(tuning)
     _check_weights(source)
     config = load_config(source)
     causal = is_causal(config, source=source)
@@ -74,6 +82,10 @@ def build_model(
     text = config.get_text_config()
     width = getattr(text, "word_embed_proj_dim", None) or text.hidden_size
     pad_id = text.pad_token_id if isinstance(text.pad_token_id, int) else 0
+    if base_of(tuning) is not None:
+        from w2s_ray.learn.four_bit import quantize_linear_layers
+
+        quantize_linear_layers(backbone, source=source)
     match tuning:
         case LoraTuning():
             torch.manual_seed(seed)

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from w2s_ray.config import Execution, FormName, ModelSource, ProbeTuning, Training
+from w2s_ray.config import Execution, FormName, ModelSource, Training
+from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
 from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.classes import TwoClass
@@ -40,6 +41,7 @@ class ProbeEngine(TorchEngine):
         self._group = Group.of(execution)
         self.rank, self.workers = self._group.rank, self._group.workers
         self._source, self._seed, self._form = source, seed, form
+        self._tuning = training.tuning
         super().__init__(training, source=source, execution=execution, seed=seed, form=form)
         self.parameters += rows.frozen_parameters
 
@@ -80,9 +82,9 @@ class ProbeEngine(TorchEngine):
     def export(self, folder: Path) -> None:
         """Write the backbone as it was loaded from, with the trained head beside it."""
         if self.rank == 0:
-            whole = build_model(
-                self._source, tuning=ProbeTuning(), seed=self._seed, form=self._form
-            )
+            whole = build_model(self._source, tuning=self._tuning, seed=self._seed, form=self._form)
+            if base_of(self._tuning) is not None:
+                whole.to(self.device)  # where its activations were computed
             whole.load_state_dict(self.model.state_dict(), strict=False)
             whole.export(whole.state_dict(), folder)
         self._group.wait()

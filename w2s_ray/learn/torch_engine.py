@@ -20,7 +20,7 @@ from w2s_ray.learn.engine import autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
-from w2s_ray.learn.frozen_weights import hold_frozen_in_bf16
+from w2s_ray.learn.frozen_weights import count, hold_frozen_in_bf16
 from w2s_ray.learn.gpu import uses_gpu
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.models import build_model
@@ -51,7 +51,7 @@ class TorchEngine:
         )
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
-        self.parameters = sum(p.numel() for p in self.model.parameters())
+        self.parameters = sum(map(count, self.model.parameters()))
         self.trained_parameters = sum(p.numel() for p in self._list)
         self._compile = execution.compile
         self.compiled = False

@@ -22,6 +22,7 @@ from w2s_ray.config import (
 )
 from w2s_ray.config.merge import with_settings
 from w2s_ray.config.space import Space
+from w2s_ray.config.tuning import check_package
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.data.folders import ModelFiles, model_files
@@ -50,6 +51,16 @@ def check_models(plan: Plan) -> None:
         if source.identity not in known:
             known[source.identity] = _Known(source, plan.inputs)
         _check(recipe, training, known[source.identity], plan.inputs)
+
+
+def check_packages(plan: Plan) -> None:
+    """Refuse fits whose settings need a package that is missing here.
+
+    Raises:
+        InputError: names the setting and the package.
+    """
+    for _, _, training in _trained(plan):
+        check_package(training.tuning)
 
 
 class _Known:

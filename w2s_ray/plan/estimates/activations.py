@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FormName, Training
-from w2s_ray.config.tuning import LastLayersTuning, LoraTuning, ProbeTuning
+from w2s_ray.config.tuning import LastLayersTuning, LoraTuning, ProbeTuning, base_of
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.work import adapted
 
@@ -20,6 +20,8 @@ Kernels = Literal["plain", "fused", "compiled"]
 compiled: by torch.compile."""
 FUSED_NORMS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Families whose norms get one kernel on a GPU (`learn/kernels`)."""
+NF4 = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+"""Bytes of a weight in 4 bits: 8 bits scale 64 weights, and 32 bits scale 256 of these scales."""
 LOGIT = 12.0
 """Bytes at work for a logit: three numbers in fp32 (its log-probability and two gradients)."""
 
@@ -53,7 +55,7 @@ class Activations:
         else:
             kept = tokens * (stream * 2 + layer * layers) + casts * layers
         at_work = max(tokens * self._through, self._head(self._learned(rows), tokens))
-        return max(kept + at_work, self.passing)
+        return max(kept + at_work + self._dequantized, self.passing)
 
     @property
     def passing(self) -> float:
@@ -63,7 +65,7 @@ class Activations:
         mlp = self._each * model.matrices[-1].inner * (_mlp_copies(model, self._kernels) // 2)
         largest = self._half * max(m.weights for m in model.matrices)
         found = tokens * (8.0 * model.width + self._through + mlp)
-        found += largest
+        found += self._dequantized or largest
         learned = self._learned(self.execution.evaluation_batch)
         found += self._head(learned, 0.0, gradients=False)
         if FORMS[self.form].is_completed:  # a completion keeps keys, values and weights' copies
@@ -103,7 +105,17 @@ class Activations:
         is_lora_on_torch = self.training.tuning.kind == "lora" and self.execution.engine == "torch"
         if is_lora_on_torch and bf16_parameters(self.model, self.training):
             return 0.0
+        if four_bit_parameters(self.model, self.training):  # `_dequantized` has them
+            return 0.0
         return self._half * sum(m.weights for m in self.model.matrices)
+
+    @property
+    def _dequantized(self) -> float:
+        """The largest matrix of a base in 4 bits, as a pass reads it: one is there at a time."""
+        if base_of(self.training.tuning) is None:
+            return 0.0
+        each = 2.0 if self._half and self.model.is_bf16 else 4.0 + self._half
+        return each * max(m.weights for m in self.model.matrices)
 
     @property
     def _scores(self) -> float:
@@ -159,7 +171,7 @@ class Activations:
 
 def bf16_parameters(model: Architecture, training: Training) -> int:
     """Frozen weights of linear layers that the torch engine holds in bf16."""
-    if training.precision != "bf16" or not model.is_bf16:
+    if training.precision != "bf16" or not model.is_bf16 or base_of(training.tuning) is not None:
         return 0
     match training.tuning:
         case LoraTuning() | ProbeTuning():
@@ -169,6 +181,13 @@ def bf16_parameters(model: Architecture, training: Training) -> int:
         case _:
             frozen = 0
     return frozen * sum(matrix.weights for matrix in model.matrices)
+
+
+def four_bit_parameters(model: Architecture, training: Training) -> int:
+    """Frozen weights of linear layers that are held in 4 bits."""
+    if base_of(training.tuning) is None:
+        return 0
+    return model.layers * sum(matrix.weights for matrix in model.matrices)
 
 
 def score_bytes(model: Architecture, *, longest: float, each: float) -> float:

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from w2s_ray.config import FORMS, GPU_CONTEXT, Execution, FitRecipe, FormName, FullTuning, Training
 from w2s_ray.config.tuning import Tuning
 from w2s_ray.data.architecture import Architecture
-from w2s_ray.plan.estimates.activations import Activations, bf16_parameters
+from w2s_ray.plan.estimates.activations import (
+    NF4,
+    Activations,
+    bf16_parameters,
+    four_bit_parameters,
+)
 from w2s_ray.plan.estimates.work import adapted
 
 GIB = 2**30
@@ -78,6 +83,7 @@ def memory(
     every = 4.0 * all_parameters(model, tuning, form=form)
     if execution.engine == "torch":
         every -= 2.0 * bf16_parameters(model, training)
+        every -= (4.0 - NF4) * four_bit_parameters(model, training)
     trained = 4.0 * trained_parameters(model, tuning, form=form)
     working = Activations(model, training, execution, longest, form).working
     stay = execution.rows_at_once(training.batch_size) * workers < training.batch_size

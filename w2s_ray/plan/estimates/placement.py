@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from w2s_ray.config import Execution, Training
+from w2s_ray.config.tuning import base_of
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, memory
 
@@ -62,9 +63,11 @@ def smallest_sharding(
     """The smallest sharding with which a fit has room on each device; None if no candidate does.
 
     The candidates are one device, then `execution.workers` (at least two) and its doublings, each
-    with ZeRO stages 1 to 3, then ZeRO-3 with offload.
+    with ZeRO stages 1 to 3, then ZeRO-3 with offload. A base in 4 bits is never sharded.
     """
-    for candidate in _candidates(execution, batch_size=training.batch_size):
+    is_shardable = base_of(training.tuning) is None
+    candidates = _candidates(execution, batch_size=training.batch_size)
+    for candidate in candidates if is_shardable else [next(candidates)]:
         needed = memory(model, training=training, execution=candidate, longest=longest)
         if fits_on_device(needed, device_bytes):
             return Sharding(candidate, needed)
