@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,22 +23,29 @@ from typing import Any
 import bare_loop
 from grid_inputs import HALF, HELD_OUT, SHAPES, write_models, write_texts
 
+from w2s_ray.execute.environment import VARIABLES
 from w2s_ray.store import Record, Store
 
 CORES = os.cpu_count() or 1
-SIDES = ("bare", "bare_processes", "w2s")
+ALLOCATOR = {name: text for name, text in VARIABLES.items() if name.startswith("MALLOC_")}
+"""glibc's settings in the processes of `w2s run`."""
+SIDES = ("bare", "bare_processes", "bare_allocator", "bare_processes_allocator", "w2s")
 NAMES = {
     "bare": f"bare loop, 1 process x {CORES} threads",
     "bare_processes": f"bare loop, {CORES} processes x 1 thread",
+    "bare_allocator": "the first, with w2s's MALLOC_ settings",
+    "bare_processes_allocator": "the second, with w2s's MALLOC_ settings",
     "w2s": "w2s run",
 }
 
 
-def measure_bare(folder: Path, *, processes: int, threads: int) -> dict[str, Any]:
+def measure_bare(folder: Path, side: str) -> dict[str, Any]:
     """One run of the bare loop."""
     script = Path(bare_loop.__file__)
+    processes, threads = (CORES, 1) if "processes" in side else (1, CORES)
     counts = ["--processes", str(processes), "--threads", str(threads)]
-    output, process_s = _timed([sys.executable, str(script), str(folder), *counts])
+    variables = ALLOCATOR if side.endswith("allocator") else {}
+    output, process_s = _timed([sys.executable, str(script), str(folder), *counts], **variables)
     return _with_startup(json.loads(output.splitlines()[-1]), process_s)
 
 
@@ -163,11 +169,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="runs of each side, in turn")
     parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     options = parser.parse_args()
-    sides: dict[str, Callable[[Path], dict[str, Any]]] = {
-        "bare": lambda folder: measure_bare(folder, processes=1, threads=CORES),
-        "bare_processes": lambda folder: measure_bare(folder, processes=CORES, threads=1),
-        "w2s": measure_w2s,
-    }
     chosen = [s for s in SIDES if options.only is None or s.startswith(options.only)]
     times: dict[str, list[dict[str, Any]]] = {side: [] for side in chosen}
     with tempfile.TemporaryDirectory(prefix="w2s-benchmark-") as name:
@@ -176,7 +177,8 @@ def main() -> None:
         for number in range(options.repeats):
             for side in chosen:
                 print(f"{number + 1}/{options.repeats} {NAMES[side]} ...", file=sys.stderr)
-                times[side].append(sides[side](folder))
+                run = measure_w2s(folder) if side == "w2s" else measure_bare(folder, side)
+                times[side].append(run)
     about = {
         "mean_tokens": mean_tokens,
         "parameters": " and ".join(f"{count / 1e6:.2f}M" for count in counts.values()),

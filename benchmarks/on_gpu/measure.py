@@ -82,7 +82,7 @@ class Clock:
             self.moments[self.steps] = time.perf_counter() - self.began
             self.over = late or self.steps >= max(self.at)
 
-    def asked(self) -> Command:
+    def next_command(self) -> Command:
         """The command for the fit, as its control."""
         return "stop" if self.over else "go"
 

@@ -134,7 +134,7 @@ def test_waiting_runs_have_a_reason(seen):
     _, statuses, _ = seen
     reasons = {run.why for status in statuses for run in status.waiting}
     assert {"driver", "supervisor", "study"} <= reasons, "others may pass unseen"
-    reasons = {run.said for status in statuses for run in status.waiting}
+    reasons = {run.reason for status in statuses for run in status.waiting}
     assert any(words.startswith("supervisor a on words, seed 0") for words in reasons)
 
 
@@ -189,7 +189,7 @@ def test_failed_and_blocked_runs_are_shown_with_the_cause(tmp_path):
     assert (failed.cause, failed.attempts, failed.retries) == ("diverged", 1, {})
     assert "loss is nan at step" in str(failed.reason)
     (blocked,) = status.blocked
-    assert (blocked.by, blocked.said) == (failed.run, "supervisor a on words, seed 0")
+    assert (blocked.by, blocked.failed_run) == (failed.run, "supervisor a on words, seed 0")
     assert (status.state, status.done) == ("failed", 1)
     shown = w2s("status", sweep).stdout
     assert "loss is nan at step" in shown

@@ -10,7 +10,8 @@ from w2s_ray.config.accelerators import accelerator_of_device, find_accelerator
 def test_an_unknown_accelerator_gives_the_nearest_name():
     assert find_accelerator("H100").memory_gb == 80
     assert find_accelerator("H100").flops("bf16") == pytest.approx(989e12)
-    assert find_accelerator("T4").flops("bf16") is None
+    assert find_accelerator("A100-80G").flops("tf32") == pytest.approx(156e12)
+    assert find_accelerator("T4").flops("bf16") is find_accelerator("T4").flops("tf32") is None
     with pytest.raises(ValueError, match=r"no accelerator 'h100'; did you mean H100\?"):
         find_accelerator("h100")
 

@@ -110,6 +110,13 @@ def test_a_whole_file_is_read():
             "set engine: deepspeed, or workers: 1",
         ),
         (
+            "training: {lr: 5e-6}",
+            "training: {precision: tf32}, execution: {attention: flash_attention_2}",
+            "s:3: models.gpt2-large: training.precision is tf32 for gpt2-large, and "
+            "execution.attention: flash_attention_2 computes in half precision only; set "
+            "precision: bf16, or attention: sdpa",
+        ),
+        (
             "trials: 16",
             "trials: 16, seed: 1",
             "s:16: search.seed 1 is also in seeds; choose another, because the best settings must "

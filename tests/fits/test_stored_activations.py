@@ -300,7 +300,7 @@ class Reporting:
 
     def evaluated(self, evaluation: Any) -> None: ...
 
-    def asked(self) -> Command:
+    def next_command(self) -> Command:
         return self.command
 
 

@@ -7,13 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.learn.tiny import recipe_of, source_of
-from w2s_ray.config import Execution, LoraTuning, LpFtTuning, ProbeTuning
+from tests.support import NoCheckpoints, make_model
+from w2s_ray.config import Execution, LoraTuning, LpFtTuning, ProbeTuning, parse_sweep
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn.contract import FitResult, LeaveRequested, StopRequested
 from w2s_ray.plan import PlannedFit
+from w2s_ray.prepare import materialize, plan_sweep
 from w2s_ray.store import Store
+
+TF32 = """
+name: tf32
+task: {{name: mine, path: {folder}/d.csv, columns: {{text: text, label: label}},
+        train: 40, validation: 10, test: 10}}
+models: [{folder}/m, {folder}/m2]
+training: {{batch_size: 8, epochs: 1, precision: {precision}}}
+methods: {{naive: {{}}}}
+"""
 
 
 @pytest.fixture
@@ -89,3 +101,25 @@ def test_a_fits_figures_hold_its_flops(tuning, per_token):
         "planned_training_flops": per_token * 14,
         "evaluation_flops": 200 * 5,
     }
+
+
+def test_tf32_lasts_for_its_fit_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    rows = [f"text {i},{i % 2}" for i in range(80)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,label", *rows]))
+    make_model(tmp_path / "m")
+    make_model(tmp_path / "m2", seed=1)
+    seen = []
+    for precision in ("tf32", "fp32"):
+        sweep = parse_sweep(TF32.format(folder=tmp_path, precision=precision))
+        store = Store.open(tmp_path / precision)
+        plan = plan_sweep(sweep, store=store)
+        materialize(plan, store)
+        fit = next(fit for fit in plan.fits.values() if "supervisor" in fit.roles)
+        record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
+        assert record.status == "done", record.traceback
+        cuda = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        seen.append((record.id, *cuda))
+    (first, *during), (second, *after) = seen
+    assert (during, after) == ([True, True], [False, False])
+    assert first != second, "the precision is part of a run's id"

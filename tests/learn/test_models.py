@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaModel
 
 from tests.learn.tiny import make_gpt2, source_of
 from w2s_ray.config import Execution, FullTuning, LoraTuning, ModelSource, Training
+from w2s_ray.errors import InputError
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.models import build_model
 
@@ -167,3 +169,30 @@ def test_a_checkpointed_pass_in_bf16_frees_the_copies_of_weights(gpt2: ModelSour
     ]
     # of two layers, the copies of one are freed before those of the other are made
     assert peak(True) - peak(False) >= 2 * sum(matrices) // 2
+
+
+@torch.no_grad()
+def test_attention_by_name_computes_the_same(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    )
+    LlamaModel(config).save_pretrained(tmp_path)
+    llama = source_of(tmp_path, "llama")
+    alone = with_some_head(build(llama))(IDS, LENGTHS)
+    named = build(llama, attention="flex_attention")
+    assert named.backbone.config._attn_implementation == "flex_attention"
+    torch.testing.assert_close(with_some_head(named)(IDS, LENGTHS), alone)
+
+
+def test_an_attention_that_cannot_be_used_is_named_with_the_remedy(gpt2: ModelSource) -> None:
+    words = "can't use execution.attention: flash_attention_2 here: .* installed; set attention"
+    with pytest.raises(InputError, match=words):
+        build(gpt2, attention="flash_attention_2")
+    with pytest.raises(
+        InputError, match=r"flex_attention here: GPT2Model does not support .*; set"
+    ):
+        build(gpt2, attention="flex_attention")

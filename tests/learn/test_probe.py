@@ -136,7 +136,7 @@ def test_the_weights_that_are_kept_take_features_as_they_come(tmp_path):
 
 
 def test_a_probe_ends_on_command():
-    control = SimpleNamespace(asked=lambda: "stop")
+    control = SimpleNamespace(next_command=lambda: "stop")
     with pytest.raises(StopRequested):
         fit_probe(recipe(), data=made_data(), observer=Observer(), control=control)
 

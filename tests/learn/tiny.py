@@ -73,7 +73,7 @@ class CommandAt:
         self.at = at
         self.calls = 0
 
-    def asked(self) -> Command:
+    def next_command(self) -> Command:
         self.calls += 1
         return self.command if self.calls >= self.at else "go"
 

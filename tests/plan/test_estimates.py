@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,6 +291,22 @@ def test_lengths_are_exact_for_rows_tokenized_on_this_machine(tmp_path, monkeypa
     assert token_lengths(**rows, rows=4, words=None).quantiles == (50.0, 50.0)
     note_tokens([3, 5, 7, 9], **rows)
     assert (found().source, found().mean, found().at(1.0)) == ("tokenized", 6.0, 9.0)
+
+
+def test_a_tokenizer_is_read_once_for_all_parts_and_quantiles(tmp_path, monkeypatch):
+    """Files of 33 MB are common; they were read for each of 20 quantiles of each part."""
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordLevel"}}')
+    source = ModelSource(name="m", location=str(tmp_path), identity="sha256:x")
+    read, read_text = [], Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda p, **how: read.append(p) or read_text(p, **how))
+    for split in ("a", "b"):
+        for part in ("train", "test"):
+            found = token_lengths(
+                split=split, part=part, rows=2, words=(1.0, 2.0, 3.0), source=source, max_tokens=9
+            )
+            assert found.quantiles == (1.0, 2.0, 3.0)
+    assert [path.name for path in read if path.name == "tokenizer.json"] == ["tokenizer.json"]
 
 
 LARGE = {

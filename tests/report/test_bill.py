@@ -89,7 +89,7 @@ def spending(store: Store) -> Spending:
 
 def test_each_run_counts_once_with_its_failed_attempts(store):
     made = billed(store)
-    found = {(row.what, row.model): row for row in made.spent}
+    found = {(row.role, row.model): row for row in made.spent}
     assert found["supervisor", "s"].device_seconds == 10
     assert found["ceiling", "l"].device_seconds == 80  # two workers
     assert found["student naive", "l"].failed_seconds == 5
@@ -98,7 +98,7 @@ def test_each_run_counts_once_with_its_failed_attempts(store):
 
 def test_a_pruned_trial_counts_by_the_evaluations_that_it_reached(store):
     made = billed(store)
-    (row,) = [row for row in made.spent if row.what == "trial confidence"]
+    (row,) = [row for row in made.spent if row.role == "trial confidence"]
     evaluations = STUDENT.training.evaluations
     assert (row.runs, row.pruned) == (1, 1)
     assert row.pruned_seconds == pytest.approx(16 / evaluations * 2)

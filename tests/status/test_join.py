@@ -104,7 +104,7 @@ def test_an_untouched_sweep_waits_for_a_driver_and_for_what_comes_first():
     assert waiting(found, SUPERVISORS[0].id).why == "driver"
     student = waiting(found, STUDENTS[0].id)
     assert (student.why, student.of) == ("supervisor", STUDENTS[0].parents[0])
-    assert student.said == "supervisor s on creak, seed 0, which waits too"
+    assert student.reason == "supervisor s on creak, seed 0, which waits too"
     refits = [w for w in found.waiting if w.run is None]
     assert len(refits) == PLAN.waiting
     assert {(w.why, w.of) for w in refits} == {("study", STUDY.id)}
@@ -114,11 +114,11 @@ def test_running_fits_have_steps_that_the_runs_waiting_for_them_show():
     first = SUPERVISORS[0]
     found = status(driver(run_state(first, "running", step=4, steps=16, place="node, GPU 1")))
     (fit,) = found.running
-    assert (fit.run, fit.called, fit.role) == (first.id, first.description, "supervisor")
+    assert (fit.run, fit.description, fit.role) == (first.id, first.description, "supervisor")
     assert (fit.step, fit.steps, fit.place, fit.for_s) == (4, 16, "node, GPU 1", 30)
     assert found.state == "running"
     student = next(s for s in STUDENTS if s.parents == (first.id,))
-    assert waiting(found, student.id).said == f"{first.description}, running at step 4 of 16"
+    assert waiting(found, student.id).reason == f"{first.description}, running at step 4 of 16"
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_a_run_that_has_not_started_has_a_reason(state: DriverState, why: str, w
     holder = Holder(host="far/boot/pid", pid=7, started=None, token="t")
     found = waiting(status(state, holder=holder), SUPERVISORS[0].id)
     assert found.why == why
-    assert words in found.said
+    assert words in found.reason
 
 
 def test_a_study_waits_for_a_slot_among_the_concurrent_studies():
     found = waiting(status(driver(), done=tuple(SUPERVISORS)), STUDY.id)
     assert found.why == "turn"
-    assert "limits.studies_at_once" in found.said
+    assert "limits.studies_at_once" in found.reason
 
 
 def test_a_failure_counts_once_the_driver_reports_it_as_final():
@@ -149,7 +149,7 @@ def test_a_failure_counts_once_the_driver_reports_it_as_final():
     tries = (failure(first, "worker_died"), failure(first, "stalled"))
     again = status(driver(watched=[first.id]), attempts={first.id: tries})
     assert again.failed == ()
-    assert waiting(again, first.id).said == "its next attempt, after stalled"
+    assert waiting(again, first.id).reason == "its next attempt, after stalled"
     for found in (
         status(driver(failed=[first.id]), attempts={first.id: tries}),
         status(attempts={first.id: tries}),
@@ -159,7 +159,7 @@ def test_a_failure_counts_once_the_driver_reports_it_as_final():
         assert (lost.attempts, lost.retries) == (2, {"worker_died": 1})
         students = {s.id for s in STUDENTS if s.parents == (first.id,)}
         assert students <= {b.run for b in found.blocked}
-        assert {b.said for b in found.blocked} == {first.description}
+        assert {b.failed_run for b in found.blocked} == {first.description}
         (study,) = found.studies
         assert study.state == "blocked"
         refits = [b for b in found.blocked if b.run is None]
@@ -215,7 +215,7 @@ def test_a_studys_trials_are_counted_and_its_fits_named():
     assert study.repeats == 1
     (running,) = found.running
     assert (running.study, running.trial, running.role) == (STUDY.id, 3, "trial")
-    assert running.called == "trial 3 of found: m taught by s on creak"
+    assert running.description == "trial 3 of found: m taught by s on creak"
 
 
 def test_the_remaining_time_follows_from_similar_fits():

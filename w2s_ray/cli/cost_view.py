@@ -61,9 +61,9 @@ def _flops_per_run(estimate: PlanEstimate) -> dict[tuple[str, str], float]:
 
 def _done_flops(bill: Bill, run_flops: dict[tuple[str, str], float]) -> tuple[float, float]:
     """FLOPs of done runs, and their device seconds, for runs with both."""
-    known = [row for row in bill.spent if (row.what, row.model) in run_flops and row.runs]
+    known = [row for row in bill.spent if (row.role, row.model) in run_flops and row.runs]
     return (
-        sum(run_flops[row.what, row.model] * row.runs for row in known),
+        sum(run_flops[row.role, row.model] * row.runs for row in known),
         sum(row.device_seconds for row in known),
     )
 
@@ -76,7 +76,7 @@ def _by_role(bill: Bill, run_flops: dict[tuple[str, str], float], price: Price |
     for name in (*names, "FLOP/s reached", *([price.currency] if price else [])):
         table.add_column(name, justify="right")
     for row in bill.spent:
-        table.add_row(*_role_row(row, run_flops.get((row.what, row.model)), price))
+        table.add_row(*_role_row(row, run_flops.get((row.role, row.model)), price))
     return table
 
 
@@ -84,7 +84,7 @@ def _role_row(row: Spent, flops_each: float | None, price: Price | None) -> list
     total_flops = (flops_each or 0) * row.runs
     reached = total_flops / row.device_seconds if total_flops and row.device_seconds else None
     texts = [
-        row.what,
+        row.role,
         row.model,
         str(row.runs),
         hours(row.device_seconds),
@@ -173,7 +173,7 @@ def _as_json(
 ) -> dict[str, Any]:
     content: dict[str, Any] = {
         "spent": [
-            {**asdict(row), "estimated_flops_a_run": run_flops.get((row.what, row.model))}
+            {**asdict(row), "estimated_flops_a_run": run_flops.get((row.role, row.model))}
             for row in bill.spent
         ],
         "cells": [{**asdict(cell), "pgr_per_hour": cell.pgr_per_hour} for cell in bill.cells],

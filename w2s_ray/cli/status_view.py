@@ -156,14 +156,14 @@ def _study(study: StudySeen) -> Text:
     if study.repeats:
         counts += f" ({study.repeats} repeated others)"
     best = f"; best {study.metric} {study.best:.4g}" if study.best is not None else ""
-    return Text(f"{study.called}: {study.state}; {counts} of {study.trials} trials{best}")
+    return Text(f"{study.description}: {study.state}; {counts} of {study.trials} trials{best}")
 
 
 def _running(status: Status) -> Table:
     table = _table("run", "what", "step", "for", "on")
     for fit in status.running[:MAX_ROWS]:
         step = f"{fit.step}/{fit.steps}" if fit.step else "-"
-        table.add_row(fit.run[:8], fit.called, step, clock(fit.for_s), fit.place)
+        table.add_row(fit.run[:8], fit.description, step, clock(fit.for_s), fit.place)
     return _with_remainder(table, len(status.running))
 
 
@@ -172,14 +172,14 @@ def _waiting(status: Status) -> Table:
     table = _table("what", "runs", "names")
 
     def reason(run: Waiting) -> tuple[str, str]:
-        return run.why, run.said
+        return run.why, run.reason
 
     groups = [
         (text, list(runs))
         for (_, text), runs in groupby(sorted(status.waiting, key=reason), key=reason)
     ]
     for text, runs in sorted(groups, key=lambda group: -len(group[1]))[:MAX_ROWS]:
-        names = "; ".join(run.called for run in runs[:MAX_NAMES])
+        names = "; ".join(run.description for run in runs[:MAX_NAMES])
         more = "; ..." if len(runs) > MAX_NAMES else ""
         table.add_row(text, str(len(runs)), f"{names}{more}")
     return _with_remainder(table, len(groups))
@@ -190,13 +190,13 @@ def _failed(status: Status) -> Table:
     for run in status.failed[:MAX_ROWS]:
         earlier = f" (earlier: {_counts(run.retries)})" if run.retries else ""
         tries = f"{run.attempts}{earlier}"
-        table.add_row(run.run, run.called, run.cause or "", tries, run.reason or "")
+        table.add_row(run.run, run.description, run.cause or "", tries, run.reason or "")
     return _with_remainder(table, len(status.failed))
 
 
 def _blocked(status: Status) -> Table:
     table = _table("what", "runs")
-    blockers = sorted(run.said for run in status.blocked)
+    blockers = sorted(run.failed_run for run in status.blocked)
     groups = [(blocker, len(list(runs))) for blocker, runs in groupby(blockers)]
     for blocker, count in groups[:MAX_ROWS]:
         table.add_row(blocker, str(count))

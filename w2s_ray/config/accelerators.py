@@ -10,13 +10,12 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from w2s_ray.config.load import load_declared
 from w2s_ray.config.names import Line, Name
-from w2s_ray.config.settings import Frozen
+from w2s_ray.config.settings import Frozen, Precision
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
@@ -28,6 +27,8 @@ class Accelerator(Frozen):
 
     bf16_tflops: float | None = Field(default=None, gt=0, le=1e9)
     """Peak of dense bf16 products in 10^12 FLOPs per second; null = no bf16."""
+    tf32_tflops: float | None = Field(default=None, gt=0, le=1e9)
+    """Peak of dense TF32 products in 10^12 FLOPs per second; null = no TF32."""
     fp32_tflops: float = Field(gt=0, le=1e9)
     """Peak of fp32 products in 10^12 FLOPs per second, without TF32."""
     memory_gb: float = Field(gt=0, le=1e6)
@@ -40,9 +41,13 @@ class Accelerator(Frozen):
         """The memory in bytes."""
         return self.memory_gb * 1e9
 
-    def flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
+    def flops(self, precision: Precision) -> float | None:
         """Peak FLOPs per second; None if the device doesn't have the precision."""
-        tera = self.fp32_tflops if precision == "fp32" else self.bf16_tflops
+        tera = {
+            "fp32": self.fp32_tflops,
+            "tf32": self.tf32_tflops,
+            "bf16": self.bf16_tflops,
+        }[precision]
         return None if tera is None else tera * 1e12
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 
+Attention = Literal["auto", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3"]
 LOGITS_AT_ONCE = 2**27
 """Logits over a vocabulary that a fit makes at once, at most: 512 MiB in fp32."""
 GPU_CONTEXT = 2**29
@@ -39,6 +40,9 @@ class Execution(Frozen):
     """Rows per forward pass and worker in evaluation and prediction."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
+    attention: Attention = "auto"
+    """Which attention of transformers a model uses; auto = its own choice, in general sdpa. The two
+    flash attentions need a GPU, their package on each machine, and `training.precision: bf16`."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model's layers with torch.compile (torch engine only). auto: on a GPU, for fits
     that are long enough to gain from it."""

@@ -18,6 +18,7 @@ from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class Training(Frozen):
@@ -46,8 +47,9 @@ class Training(Frozen):
     length."""
     answer_tokens: int = Field(default=16, ge=2, le=1_000_000)
     """Longest completion of a prompt, in tokens. A longer answer in the data is an error."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the forward and backward pass. The optimizer keeps fp32 weights."""
+    precision: Precision = "fp32"
+    """Precision of the forward and backward pass. The optimizer keeps fp32 weights. tf32: on a GPU,
+    inputs of fp32 matrix products are rounded to 10 bits after the point; on a CPU, fp32."""
     bucket_batches: int = Field(default=16, ge=1, le=1_000_000)
     """Batches that are drawn together and sorted by length, for less padding; 1 = plain
     shuffling."""

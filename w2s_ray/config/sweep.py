@@ -113,6 +113,7 @@ class Sweep(Frozen):
                 sampler=self.search.sampler,
                 where="search.shared",
             )
+            self._check_attention(model, self.ground_truth_settings(model), f"models.{model.label}")
             for name, method in self.methods.items():
                 self._check_method(name, method, model)
         if self._searched():
@@ -277,6 +278,7 @@ class Sweep(Frozen):
 
     def _check_method(self, name: str, method: Method, model: Model) -> None:
         self._check_engine(name, method, model)
+        self._check_attention(model, self.student_settings(name, model), f"methods.{name}")
         for stage in method.stages:
             try:
                 for label in getattr(stage, "supervisors", ()) + getattr(stage, "through", ()):
@@ -310,6 +312,16 @@ class Sweep(Frozen):
                     f"doesn't support; set execution.engine: torch for {model.label}, or choose "
                     f"another {key}"
                 )
+
+    def _check_attention(self, model: Model, settings: FitSettings, where: str) -> None:
+        """Refuse an attention that has no kernel for the precision."""
+        attention = self.execution_of(model).attention
+        if attention.startswith("flash") and settings.training.precision != "bf16":
+            raise InputError(
+                f"{where}: training.precision is {settings.training.precision} for {model.label}, "
+                f"and execution.attention: {attention} computes in half precision only; set "
+                "precision: bf16, or attention: sdpa"
+            )
 
     def _check_searched(self) -> None:
         """Refuse cells to search that don't exist or that can't be searched together."""

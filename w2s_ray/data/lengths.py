@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +77,8 @@ def token_lengths(
     most = float(min(max_tokens, longest or max_tokens))
     if not words:
         return Lengths(rows, (most, most), most, "longest")
-    each = tuple(min(most, max(1.0, count * tokens_per_word(source))) for count in words)
+    per_word = tokens_per_word(source)
+    each = tuple(min(most, max(1.0, count * per_word)) for count in words)
     mean = sum((a + b) / 2 for a, b in pairwise(each)) / (len(each) - 1)
     return Lengths(rows, each, mean, "words")
 
@@ -95,9 +97,19 @@ def note_tokens(
 
 def tokens_per_word(source: ModelSource) -> float:
     """Tokens per word: 1 for a tokenizer of whole words, else `TOKENS_PER_WORD`."""
+    file = Path(source.location) / "tokenizer.json"
     try:
-        content = json.loads((Path(source.location) / "tokenizer.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _tokens_per_word(file, file.stat().st_mtime_ns)
+    except OSError:
+        return TOKENS_PER_WORD
+
+
+@cache
+def _tokens_per_word(file: Path, changed_ns: int) -> float:
+    """Of one version of a file, which may have 33 MB."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
         return TOKENS_PER_WORD
     kind = content.get("model", {}).get("type") if isinstance(content, dict) else None
     return 1.0 if kind == "WordLevel" else TOKENS_PER_WORD

@@ -93,7 +93,7 @@ class ProgressReporter:
 
     def step(self, number: int, total: int) -> None:
         """Report the fit's step."""
-        self.asked()
+        self.next_command()
         if self._reply is None:
             self._reply = self._progress_tracker.step.remote(
                 self._run_id, number, total, self._node
@@ -103,7 +103,7 @@ class ProgressReporter:
         """Report an evaluation."""
         self._progress_tracker.evaluated.remote(self._run_id, evaluation)
 
-    def asked(self) -> Command:
+    def next_command(self) -> Command:
         """The command of the last reply; never waits for one."""
         if self._reply is not None and ray.wait([self._reply], timeout=0)[0]:
             reply, self._reply = self._reply, None

@@ -58,7 +58,7 @@ class PendingCapacity:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for the driver's heartbeat."""
-        return {**asdict(self), "said": self.text}
+        return {**asdict(self), "text": self.text}
 
 
 class PendingNodes:

@@ -105,7 +105,7 @@ class _Report:
             return
         self._next = time.monotonic() + POLL_S
         self._control.step(0, self._total_steps)
-        match self._control.asked() if self._obeys else "go":
+        match self._control.next_command() if self._obeys else "go":
             case "stop":
                 raise StopRequested(0, self._total_steps)
             case "leave":

@@ -100,10 +100,11 @@ class FitTraining:
         import torch
 
         from w2s_ray.fits.forms import form_of
-        from w2s_ray.learn.gpu import limit_to_share, uses_gpu
+        from w2s_ray.learn.gpu import limit_to_share, round_products, uses_gpu
 
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
         limit_to_share(self.fit.execution)
+        round_products(self.fit.recipe.training.precision)
         if uses_gpu(self.fit.execution):
             torch.cuda.reset_peak_memory_stats()
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split))

@@ -83,7 +83,7 @@ class LeaveRequested(EndRequested):
 class Control(Protocol):
     """Decides whether a fit goes on. Worker 0's decision counts; the others need no control."""
 
-    def asked(self) -> Command:
+    def next_command(self) -> Command:
         """The command to the fit now. It is called at every step, so it must be cheap."""
         ...
 

@@ -80,6 +80,7 @@ class DeepSpeedEngine:
             seed=seed,
             form=form,
             activation_checkpointing=execution.activation_checkpointing,
+            attention=execution.attention,
         )
         del keep_alive
         if on_gpu:

@@ -9,11 +9,22 @@ from __future__ import annotations
 import torch
 
 from w2s_ray.config import GPU_CONTEXT, Execution
+from w2s_ray.config.settings import Precision
 
 
 def uses_gpu(execution: Execution) -> bool:
     """Whether a fit of this process runs on a GPU."""
     return torch.cuda.is_available() and execution.gpus_per_worker != 0
+
+
+def round_products(precision: Precision) -> None:
+    """Let this process's fp32 products on a GPU round their inputs to TF32, or keep them exact.
+
+    torch's own default rounds convolutions and not matrices:
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def peak_memory(execution: Execution) -> int | None:

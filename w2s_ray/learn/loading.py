@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from w2s_ray.config import ModelSource
+from w2s_ray.config.execution import Attention
 from w2s_ray.errors import InputError
 
 _SHOWN = 3
@@ -38,13 +39,18 @@ def load_config(source: ModelSource) -> Any:
         return AutoConfig.from_pretrained(source.location, **_at(source))
 
 
-def load_weights(loader: Any, source: ModelSource, config: Any) -> Any:
+def load_weights(
+    loader: Any, source: ModelSource, config: Any, *, attention: Attention = "auto"
+) -> Any:
     """The model that `loader` makes of `source`, in fp32.
 
     Raises:
-        InputError: files that don't fit `config`, or values that are not finite.
+        InputError: files that don't fit `config`, values that are not finite, or an `attention`
+            that can't be used.
     """
-    model = _load(loader, source, config)
+    named = {} if attention == "auto" else {"attn_implementation": attention}
+    with _attention_errors(source, attention):
+        model = _load(loader, source, config, **named)
     name = _not_finite(model)
     if name:
         raise InputError(
@@ -52,6 +58,20 @@ def load_weights(loader: Any, source: ModelSource, config: Any) -> Any:
             "its training diverged: name another model"
         )
     return model
+
+
+@contextmanager
+def _attention_errors(source: ModelSource, attention: Attention) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        if isinstance(error.__cause__, ImportError | ValueError) and attention != "auto":
+            reason = " ".join(str(error.__cause__).split()).partition(". ")[0].rstrip(".")
+            raise InputError(
+                f"{called(source)} can't use execution.attention: {attention} here: {reason}; "
+                "set attention: sdpa, or install what is missing"
+            ) from error
+        raise
 
 
 def check_weights(loader: Any, source: ModelSource, config: Any) -> None:

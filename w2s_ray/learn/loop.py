@@ -230,7 +230,7 @@ def _command(this: _Fit, *, together: bool) -> Command:
     """The command to the fit; several workers agree on one only at steps taken `together`."""
     if this.engine.workers > 1 and not together:
         return "go"
-    command = this.control.asked() if this.control is not None else "go"
+    command = this.control.next_command() if this.control is not None else "go"
     return COMMANDS[this.engine.agree(COMMANDS.index(command))]
 
 

@@ -22,6 +22,7 @@ from w2s_ray.config import (
     ProbeTuning,
     Tuning,
 )
+from w2s_ray.config.execution import Attention
 from w2s_ray.errors import InputError
 from w2s_ray.learn.adapters import with_adapters
 from w2s_ray.learn.forms import MODELS
@@ -36,6 +37,7 @@ def build_model(
     seed: int,
     form: FormName = "classes",
     activation_checkpointing: bool = False,
+    attention: Attention = "auto",
 ) -> FormModel:
     """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
 
@@ -44,7 +46,8 @@ def build_model(
     the adapters' first weights.
 
     Raises:
-        InputError: no safetensors weights, an encoder-decoder, or targets that match no module.
+        InputError: no safetensors weights, an encoder-decoder, targets that match no module, or an
+            attention that the model or this machine doesn't have.
     """
     from transformers import GenerationConfig
 
@@ -59,7 +62,7 @@ def build_model(
             f"{source.location} is an encoder ({config.model_type}), and rows of the form {form} "
             "need a causal language model"
         )
-    backbone: Any = load_weights(_loader(form), source, config)
+    backbone: Any = load_weights(_loader(form), source, config, attention=attention)
     if language:
         backbone.generation_config = GenerationConfig()  # a model's own may sample
     if getattr(backbone, "pooler", None) is not None:

@@ -90,6 +90,7 @@ class TorchEngine:
             seed=seed,
             form=form,
             activation_checkpointing=execution.activation_checkpointing,
+            attention=execution.attention,
         )
         if training.precision == "bf16":
             hold_frozen_in_bf16(model)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from w2s_ray.config.accelerators import accelerator_of_device
+from w2s_ray.config.settings import Precision
 from w2s_ray.plan.estimates.memory import GIB
 from w2s_ray.store import Record
 
@@ -57,13 +58,13 @@ def speeds(records: Iterable[Record]) -> list[Speed]:
 
     Fits of features, which have no tokens, and records without these figures are left out.
     """
-    grouped: dict[tuple[str, str, str], list[Record]] = {}
+    grouped: dict[tuple[str, str, Precision], list[Record]] = {}
     for record in records:
         if record.status == "done" and record.kind == "fit" and _has_speed(record):
             key = (
                 str(record.about.get("model")),
                 str(record.environment.get("device", "")),
-                str(record.recipe["training"]["precision"]),
+                record.recipe["training"]["precision"],
             )
             grouped.setdefault(key, []).append(record)
     return [_speed(*key, fits) for key, fits in sorted(grouped.items())]
@@ -74,11 +75,11 @@ def _has_speed(record: Record) -> bool:
     return has_tokens and all(_figure(record, name) for name in _NEEDED)
 
 
-def _speed(model: str, device: str, precision: str, fits: list[Record]) -> Speed:
+def _speed(model: str, device: str, precision: Precision, fits: list[Record]) -> Speed:
     seconds = sum(_figure(fit, "training_seconds") * _workers(fit) for fit in fits)
     flops = sum(_figure(f, "training_flops") + _figure(f, "evaluation_flops") for f in fits)
     accelerator = accelerator_of_device(device)
-    peak = accelerator.flops("bf16" if precision == "bf16" else "fp32") if accelerator else None
+    peak = accelerator.flops(precision) if accelerator else None
     memory = [_figure(fit, "peak_memory_bytes") for fit in fits]
     return Speed(
         model=model,

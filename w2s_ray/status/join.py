@@ -143,16 +143,16 @@ def _waiting(found: StoreState) -> tuple[Waiting, ...]:
         has_driver=bool(found.alive),
         starting=all(driver.about.get("phase") == "starting Ray" for driver in found.alive),
         holder=found.holder,
-        nodes=next((d.about["nodes"]["said"] for d in found.alive if d.about.get("nodes")), None),
+        nodes=next((d.about["nodes"]["text"] for d in found.alive if d.about.get("nodes")), None),
     )
     idle = found.pending - found.running
     refits = [
         Waiting(
             run=None,
-            called=_refit(cell),
+            description=_refit(cell),
             why="study",
             of=cell.study,
-            said=f"the {found.plan.studies[cell.study or ''].description}",
+            reason=f"the {found.plan.studies[cell.study or ''].description}",
         )
         for cell in _unplanned_refits(found.plan)
         if cell.study in found.pending
@@ -169,8 +169,8 @@ def _blocked(found: StoreState) -> tuple[Blocked, ...]:
     ]
     planned = [(run, found.runs[run].description, by) for run, by in found.blocked.items()]
     return tuple(
-        Blocked(run, called, by, found.runs[by].description)
-        for run, called, by in [*planned, *refits]
+        Blocked(run, description, by, found.runs[by].description)
+        for run, description, by in [*planned, *refits]
     )
 
 
@@ -200,7 +200,7 @@ def _driver(driver: DriverState, is_alive: bool) -> Driver:
         said_s=max(0.0, now - written),
         running_s=max(0.0, written - started),
         phase=str(about.get("phase")),
-        nodes=nodes["said"] if nodes else None,
+        nodes=nodes["text"] if nodes else None,
         nodes_s=_seconds(nodes["since"], driver) if nodes else None,
         budget=about.get("budget"),
     )
@@ -213,7 +213,9 @@ def _running(state: Mapping[str, Any], found: StoreState) -> Running:
     roles = state.get("roles") or (planned.roles if planned else ())
     return Running(
         run=state["run"],
-        called=planned.description if planned and study is None else _trial_called(state, study),
+        description=planned.description
+        if planned and study is None
+        else _trial_description(state, study),
         task=state.get("task"),
         model=state.get("model"),
         role="trial" if study else "/".join(roles) or None,
@@ -228,7 +230,7 @@ def _running(state: Mapping[str, Any], found: StoreState) -> Running:
     )
 
 
-def _trial_called(state: Mapping[str, Any], study: str | None) -> str:
+def _trial_description(state: Mapping[str, Any], study: str | None) -> str:
     if study is None:
         return f"fit {state['run'][:8]}"
     taught = f" taught by {state['weak']}" if state.get("weak") else ""
@@ -242,7 +244,7 @@ def _failed(run: PlannedFit | PlannedStudy, attempts: tuple[Record, ...]) -> Fai
     *earlier, last = [attempt for attempt in attempts if attempt.status == "failed"]
     return Failed(
         run=run.id,
-        called=run.description,
+        description=run.description,
         cause=last.cause,
         reason=last.reason,
         attempts=len(attempts),
@@ -257,7 +259,7 @@ def _study(study: PlannedStudy, found: StoreState, running: tuple[Running, ...])
     choose = max if study.recipe.metric == "accuracy" else min
     return StudySeen(
         run=study.id,
-        called=study.description,
+        description=study.description,
         state=_study_state(study.id, found),
         trials=study.recipe.trials,
         complete=states["complete"],

@@ -43,7 +43,7 @@ class WaitContext:
 def wait_reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> Waiting:
     """What `run` waits for."""
     why, of, text = _reason(run, context)
-    return Waiting(run=run.id, called=run.description, why=why, of=of, said=text)
+    return Waiting(run=run.id, description=run.description, why=why, of=of, reason=text)
 
 
 def _reason(run: PlannedFit | PlannedStudy, context: WaitContext) -> tuple[Why, str | None, str]:

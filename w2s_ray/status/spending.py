@@ -26,7 +26,7 @@ Trials = Mapping[str, Sequence[Mapping[str, Any]]]
 class Spent:
     """Device seconds of the runs of one role and model."""
 
-    what: str
+    role: str
     """Role, or `trial`, with the method."""
     model: str
     runs: int
@@ -167,7 +167,7 @@ def _evaluations(record: Record) -> int:
 
 
 def _spent(
-    what: str,
+    role: str,
     model: str,
     records: Sequence[Record],
     *,
@@ -176,7 +176,7 @@ def _spent(
 ) -> Spent:
     done = [record for record in records if record.status == "done"]
     return Spent(
-        what=what,
+        role=role,
         model=model,
         runs=len(done),
         device_seconds=sum(record.device_seconds for record in done),

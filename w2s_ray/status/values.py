@@ -41,7 +41,7 @@ class Running:
     """A running fit."""
 
     run: str
-    called: str
+    description: str
     task: str | None
     model: str | None
     role: str | None
@@ -65,11 +65,11 @@ class Waiting:
 
     run: str | None
     """None for a refit, whose recipe is not known before its study has ended."""
-    called: str
+    description: str
     why: Why
     of: str | None
     """The run that it waits for, if it waits for one."""
-    said: str
+    reason: str
     """The reason as text."""
 
 
@@ -78,9 +78,9 @@ class Blocked:
     """A run that depends on a failed one."""
 
     run: str | None
-    called: str
+    description: str
     by: str
-    said: str
+    failed_run: str
     """The name of the failed run."""
 
 
@@ -89,7 +89,7 @@ class Failed:
     """A run that failed in all its attempts."""
 
     run: str
-    called: str
+    description: str
     cause: str | None
     reason: str | None
     attempts: int
@@ -103,7 +103,7 @@ class StudySeen:
     """A study and its trials."""
 
     run: str
-    called: str
+    description: str
     state: Literal["done", "running", "waiting", "failed", "blocked"]
     trials: int
     """Its planned number of trials."""

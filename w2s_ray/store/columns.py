@@ -43,7 +43,7 @@ RUNS = pa.schema(
         ("lr", _REAL, "peak learning rate"),
         ("epochs", _WHOLE, "epochs of the whole schedule"),
         ("batch_size", _WHOLE, "examples per optimizer step, over all workers"),
-        ("precision", _TEXT, "fp32 or bf16"),
+        ("precision", _TEXT, "fp32, tf32 or bf16"),
         (
             "tuning",
             _TEXT,

@@ -103,7 +103,7 @@ def _train(this: _Probe, *, observer: Observer, control: Control | None) -> None
 
 
 def _obey(control: Control | None, this: _Probe) -> None:
-    command = control.asked() if control is not None else "go"
+    command = control.next_command() if control is not None else "go"
     if command != "go":
         raise (StopRequested if command == "stop" else LeaveRequested)(this.step, this.total_steps)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, Labels, ModelSource
 from w2s_ray.config.accelerators import Accelerator
+from w2s_ray.config.settings import Precision
 from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.lengths import LengthSource
 from w2s_ray.errors import InputError
@@ -36,17 +37,17 @@ class Device:
     utilisation: float
     """Share of the peak that fits reach."""
 
-    def seconds(self, flops: float, *, precision: str) -> float:
+    def seconds(self, flops: float, *, precision: Precision) -> float:
         """Device seconds of `flops`.
 
         Raises:
             InputError: the device doesn't have the precision.
         """
-        peak = self.accelerator.flops("bf16" if precision == "bf16" else "fp32")
+        peak = self.accelerator.flops(precision)
         if peak is None:
             raise InputError(
-                f"accelerator {self.name} has no bf16, and training.precision is bf16; choose "
-                "another accelerator, or set precision: fp32"
+                f"accelerator {self.name} has no {precision}, and training.precision is "
+                f"{precision}; choose another accelerator, or set precision: fp32"
             )
         return flops / (peak * self.utilisation)
 
@@ -70,7 +71,7 @@ class GroupEstimate:
     largest: FitEstimate | None
     """The estimate of the run with the largest memory; None if none can be estimated."""
     execution: Execution
-    precision: str
+    precision: Precision
     device_seconds: float | None = None
     """The sum over all runs; None without a device."""
     seconds_left: float | None = None
