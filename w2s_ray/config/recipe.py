@@ -29,9 +29,9 @@ PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "tes
 class Labels(Frozen):
     """The labels that a fit is trained on. A run id is short for a source of that one run."""
 
-    source: Literal["ground_truth", "none"] | tuple[str, ...]
-    """`ground_truth`; `none`, for language modelling; or the ids of the fits whose predictions are
-    the labels. With several fits, the label is the mean of their probabilities."""
+    source: Literal["ground_truth", "random", "none"] | tuple[str, ...]
+    """`ground_truth`; `random`, one of two classes by chance; `none`, for language modelling; or
+    the ids of the fits whose predictions are the labels. With several fits, the label is the mean of their probabilities."""
     transforms: tuple[AnyTransform, ...] = ()
     """Transforms of the training rows' labels, applied in this order."""
 
@@ -39,7 +39,7 @@ class Labels(Frozen):
     @classmethod
     def _from_source(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"source": value if value in ("ground_truth", "none") else (value,)}
+            return {"source": value if value in ("ground_truth", "random", "none") else (value,)}
         return value
 
     @model_validator(mode="after")
@@ -83,6 +83,8 @@ class FitRecipe(Frozen):
     """Seeds data order and every random draw of the fit."""
     prompt: Prompt | None = None
     """The prompt, if the model is prompted and not trained; null = it is trained."""
+    trained: bool = Field(default=True, exclude_if=lambda trained: trained)
+    """false: the model predicts as it starts, with a head of zeros, and nothing is trained."""
     predicts: tuple[Part, ...] = ("validation", "test")
     """Parts that the trained model predicts at the end; a supervisor adds the student's half.
     Empty = the fit is trained only for its weights, which are kept."""

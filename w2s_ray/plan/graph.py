@@ -46,7 +46,8 @@ class PlannedFit:
     @property
     def description(self) -> str:
         """Its description on a terminal."""
-        taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
+        by = f" taught by {self.weak}" if self.weak and self.recipe.labels.runs else ""
+        taught = f"{by}, {'/'.join(self.methods)}" if self.weak else ""
         model, seed = self.source.name, self.recipe.seed
         return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
 
@@ -163,6 +164,8 @@ class PlannedCell:
     ceiling: str
     student: str | None
     """None until the study has chosen the student's settings."""
+    control: bool
+    """Whether the method is a control."""
 
 
 @dataclass

@@ -74,7 +74,7 @@ class _Planner:
         for seed in self.sweep.seeds:
             for pair in self.sweep.cells():
                 supervisor, ceiling = self.supervisor_and_ceiling(task, pair, seed)
-                for name, method in self.sweep.methods.items():
+                for name, method in self.sweep.methods_and_controls.items():
                     self.add_cell(task, name, method, pair, seed, supervisor, ceiling)
 
     def supervisor_and_ceiling(self, task: str, pair: Pair, seed: int) -> tuple[str, str]:
@@ -83,7 +83,7 @@ class _Planner:
         supervisor = self.ground_truth_fit(task, weak, seed, "supervisor_half")
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
         supervisor_id = self.add_fit(supervisor, weak, "supervisor", task=task)
-        if all(_has_generative_stage(method) for method in self.sweep.methods.values()):
+        if all(_has_generative_stage(method) for method in self.sweep.methods_and_controls.values()):
             return supervisor_id, ceiling.run_id
         return supervisor_id, self.add_fit(ceiling, strong, "ceiling", task=task)
 
@@ -117,6 +117,7 @@ class _Planner:
                 supervisor=supervisor,
                 ceiling=ceiling,
                 student=student,
+                control=self.sweep.is_control(name),
             )
         )
 
@@ -149,7 +150,7 @@ class _Planner:
         """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first."""
         weak = self.sweep.model(pair[0])
         labellers = [(weak, seed)]
-        for stage in self.sweep.methods[name].stages:
+        for stage in self.sweep.methods_and_controls[name].stages:
             if isinstance(stage, EnsembleStage):
                 labellers += [(self.sweep.model(label), seed) for label in stage.supervisors]
                 labellers += [(weak, other) for other in stage.seeds]
@@ -195,8 +196,8 @@ class _Planner:
             )
             if any(between)
             else (),
-            stages=self.sweep.methods[name].stages,
-            space=self.sweep.methods[name].search,
+            stages=self.sweep.methods_and_controls[name].stages,
+            space=self.sweep.methods_and_controls[name].search,
             warm_start=self.add_predecessors(name, cell),
             **search.model_dump(exclude={"on", "warm_start", "of_methods", "shared"}),
         )

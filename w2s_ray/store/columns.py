@@ -107,6 +107,7 @@ CELLS = pa.schema(
         ("supervisor", _TEXT, "id of the supervisor's fit"),
         ("ceiling", _TEXT, "id of the ceiling's fit"),
         ("student", _TEXT, "id of the student's fit; null while its study is not done"),
+        ("control", _TRUTH, "whether the method is a control"),
     )
 )
 """`cells`: the grid in the latest manifest of every sweep, one row per cell and seed."""

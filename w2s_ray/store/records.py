@@ -138,7 +138,7 @@ class Record(Stored):
 
     @property
     def labels(self) -> str | None:
-        """`ground_truth`, `none`, or the ids of the fits that labelled its rows, joined by `+`."""
+        """`ground_truth`, `random`, `none`, or the ids of the fits that labelled its rows, joined by `+`."""
         source = (self.recipe.get("labels") or {}).get("source")
         return "+".join(source) if isinstance(source, list | tuple) else source
 
@@ -165,6 +165,8 @@ class Cell(Stored):
     ceiling: Name
     student: Name | None = None
     """None: not known yet, because the study that chooses its settings is not done."""
+    control: bool = Field(default=False, exclude_if=lambda control: not control)
+    """True: the method is a control."""
 
 
 class Manifest(Stored):
