@@ -268,3 +268,34 @@ def test_nan_fails_the_fit_with_its_step_and_leaves_no_result(tmp_path, model, r
     assert (record.status, record.cause) == ("failed", "diverged")
     assert "at step" in record.reason
     assert store.find(fit.id) is None
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"source": ["w" * 20], "transforms": [{"kind": "shuffled_labels"}]},
+        {"source": ["w" * 20], "transforms": [{"kind": "class_prior"}]},
+        {"source": "random"},
+    ],
+    ids=["shuffled", "prior", "random"],
+)
+def test_the_labels_of_a_control_have_no_relation_to_the_rows_in_training_and_on_validation(
+    model, rows, labels
+):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    stopping = EarlyStopping(patience=1)
+    fit = planned(
+        model, train_on="student_half", labels=labels, loss=XentLoss(), early_stopping=stopping
+    )
+    truth = {
+        (part, name): float(label)
+        for part, ids in table.ids.items()
+        for name, label in zip(ids, table.truth[part].labels_N, strict=True)
+    }
+    found = targets(fit.recipe, table, weak=truth)  # a supervisor that is always right
+    for part, labels_NC in (
+        ("student_half", found.train_NC),
+        ("validation", found.validation_MC),
+    ):
+        right = (labels_NC.argmax(axis=1) == table.truth[part].labels_N).mean()
+        assert 0.2 < right < 0.8, part

@@ -31,7 +31,8 @@ class Labels(Frozen):
 
     source: Literal["ground_truth", "random", "none"] | tuple[str, ...]
     """`ground_truth`; `random`, one of two classes by chance; `none`, for language modelling; or
-    the ids of the fits whose predictions are the labels. With several fits, the label is the mean of their probabilities."""
+    the ids of the fits whose predictions are the labels. With several fits, the label is the mean
+    of their probabilities."""
     transforms: tuple[AnyTransform, ...] = ()
     """Transforms of the training rows' labels, applied in this order."""
 

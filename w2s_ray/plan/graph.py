@@ -46,7 +46,8 @@ class PlannedFit:
     @property
     def description(self) -> str:
         """Its description on a terminal."""
-        by = f" taught by {self.weak}" if self.weak and self.recipe.labels.runs else ""
+        has_teacher = self.recipe.labels.runs and self.recipe.trained
+        by = f" taught by {self.weak}" if self.weak and has_teacher else ""
         taught = f"{by}, {'/'.join(self.methods)}" if self.weak else ""
         model, seed = self.source.name, self.recipe.seed
         return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"

@@ -83,7 +83,9 @@ class _Planner:
         supervisor = self.ground_truth_fit(task, weak, seed, "supervisor_half")
         ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
         supervisor_id = self.add_fit(supervisor, weak, "supervisor", task=task)
-        if all(_has_generative_stage(method) for method in self.sweep.methods_and_controls.values()):
+        if all(
+            _has_generative_stage(method) for method in self.sweep.methods_and_controls.values()
+        ):
             return supervisor_id, ceiling.run_id
         return supervisor_id, self.add_fit(ceiling, strong, "ceiling", task=task)
 

@@ -71,8 +71,8 @@ def _p(value: float | None) -> str:
 
 
 def _notes(one: Comparison) -> list[str]:
-    """Why rows are left out, how both methods were tuned, what the interval covers, and why there
-    is no interval or no p.
+    """Why rows are left out, how both methods were tuned, which controls they don't beat, what the
+    interval covers, and why there is no interval or no p.
     """
     counts = {
         "without a gap to recover": one.without_pgr,
@@ -82,6 +82,11 @@ def _notes(one: Comparison) -> list[str]:
     return [
         *(f"{count} rows {why}" for why, count in counts.items() if count),
         *_tuning_notes(one),
+        *(
+            f"{name} does not beat the controls {controls}"
+            for name, controls in ((one.method, one.unbeaten), (one.against, one.against_unbeaten))
+            if controls
+        ),
         *(["one seed: the interval is over test examples alone"] if one.seeds == 1 else []),
         *(text for text in (one.no_interval, one.no_p) if text),
     ]

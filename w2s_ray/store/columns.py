@@ -30,7 +30,7 @@ RUNS = pa.schema(
         (
             "labels",
             _TEXT,
-            "ground_truth, none, or its supervisor's id; ids of several supervisors joined by +",
+            "ground_truth, random, none, or its supervisor's id; ids of several are joined by +",
         ),
         ("train_on", _TEXT, "the part of the split that it trains on"),
         ("loss", _TEXT, "the kind of loss, such as xent or confidence"),

@@ -138,7 +138,9 @@ class Record(Stored):
 
     @property
     def labels(self) -> str | None:
-        """`ground_truth`, `random`, `none`, or the ids of the fits that labelled its rows, joined by `+`."""
+        """`ground_truth`, `random`, `none`, or the ids of the fits that labelled its rows, joined
+        by `+`.
+        """
         source = (self.recipe.get("labels") or {}).get("source")
         return "+".join(source) if isinstance(source, list | tuple) else source
 

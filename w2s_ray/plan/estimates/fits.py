@@ -56,7 +56,9 @@ def estimate_fit(
     training, texts = recipe.training, FORMS[recipe.form].texts
     rows = lengths(recipe.train_on)
     if recipe.train_slice is not None:
-        rows = Lengths(max(1, rows.rows // recipe.train_slice[1]), rows.quantiles, rows.mean, rows.source)
+        rows = Lengths(
+            max(1, rows.rows // recipe.train_slice[1]), rows.quantiles, rows.mean, rows.source
+        )
     epochs = training.epochs if recipe.trained else 0
     trained = _trained_pass(recipe, execution, rows).times(epochs * texts)
     forward = forward_flops(model, trained, tuning=training.tuning)

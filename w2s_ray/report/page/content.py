@@ -96,7 +96,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
 
 def _comparisons(table: PgrTable, store: Store) -> list[dict[str, Any]]:
     """Each method compared with `naive`, or with the first method if there is no `naive`."""
-    methods = list(dict.fromkeys(row.method for row in table.rows))
+    methods = list(dict.fromkeys(row.method for row in table.rows if not row.control))
     if len(methods) < 2:
         return []
     against = _PLAIN if _PLAIN in methods else methods[0]
