@@ -430,6 +430,27 @@ VALUES = {
         ),
         "methods.other: loss confidence needs two classes, but task chess_puzzles has answers",
     ),
+    "controls of a task with answers": (
+        SWEEP.replace(
+            "birds, path: d.csv, columns: {text: text, label: label}",
+            "chess_puzzles, path: nowhere",
+        )
+        + "controls: true\n",
+        "controls need two classes, but task chess_puzzles has answers of many tokens; remove",
+    ),
+    "a method with a control's name": (
+        SWEEP.replace("  other:", '  "control: mine":') + "controls: true\n",
+        "names that begin with 'control: ' are those of controls; rename it, or remove controls",
+    ),
+    "a price of nothing": (
+        SWEEP + "controls: {truth_price: 0}\n",
+        "controls.truth_price: Input should be greater than or equal to 1",
+    ),
+    "controls in words": (SWEEP + "controls: some\n", "controls"),
+    "two kinds of labels": (
+        SWEEP.replace("stages: []", "stages: [{kind: truth}, {kind: hard}]"),
+        "stages has truth and 1 more, and truth uses no weak labels; keep it alone",
+    ),
     "running text as a task": (
         SWEEP.replace(
             "path: d.csv, columns: {text: text, label: label}", "path: no, columns: {text: t}"

@@ -318,7 +318,11 @@ def test_controls_without_labels_of_rows_predict_nearly_the_same_for_each(
     students = {cell.method: cell.student or "" for cell in plan.cells}
     untrained = stores[0].record(students["control: untrained"]).summary
     assert set(predicted(stores[0], students["control: untrained"])) == {0.5}
-    assert (untrained["steps"], untrained["training_flops"], untrained["train_loss"]) == (0, 0, None)
+    assert (untrained["steps"], untrained["training_flops"], untrained["train_loss"]) == (
+        0,
+        0,
+        None,
+    )
     prior, naive = (predicted(stores[0], students[n]) for n in ("control: class prior", "naive"))
     assert np.std(prior) < np.std(naive) / 2
 

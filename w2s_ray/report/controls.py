@@ -65,4 +65,6 @@ def beats(difference: float, low: float | None) -> bool:
 
 def named(control: str, difference: float, low: float | None, high: float | None) -> str:
     """A control with the difference from it, in points."""
-    return f"{control.removeprefix(PREFIX)} ({percent(difference, low=low, high=high, signed=True)})"
+    return (
+        f"{control.removeprefix(PREFIX)} ({percent(difference, low=low, high=high, signed=True)})"
+    )

@@ -39,7 +39,9 @@ _LABELS = {
 }
 _ASIDE = "Marks of one size are drawn side by side."
 _INTERVALS = "Vertical lines: 95 % intervals."
-_CONTROLS = "Grey bars: controls, means over supervisors."
+_CONTROLS = (
+    "Grey bars: controls, means over supervisors; one of them learns few rows of ground truth."
+)
 _SIZE = {"width": 250, "height": 210}
 
 
