@@ -299,3 +299,22 @@ def test_the_labels_of_a_control_have_no_relation_to_the_rows_in_training_and_on
     ):
         right = (labels_NC.argmax(axis=1) == table.truth[part].labels_N).mean()
         assert 0.2 < right < 0.8, part
+
+
+def test_few_rows_are_drawn_from_the_whole_half_by_the_seed(model, rows):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+
+    def drawn(seed: int) -> list[int]:
+        fit = planned(
+            model,
+            train_on="student_half",
+            labels="ground_truth",
+            loss=XentLoss(),
+            one_row_in=5,
+            seed=seed,
+        )
+        return targets(fit.recipe, table, weak=None).rows_N.tolist()
+
+    assert drawn(0) == drawn(0) != drawn(1)
+    assert {len(set(drawn(seed))) for seed in range(5)} == {48 // 5}
+    assert set().union(*(drawn(seed) for seed in range(60))) == set(range(48))

@@ -83,7 +83,7 @@ def test_the_price_decides_the_rows_of_ground_truth_and_their_epochs():
     for id_ in students(plan, "ground truth of 1 row in 4"):
         recipe = plan.fits[id_ or ""].recipe
         assert recipe.learns_from_ground_truth
-        assert recipe.train_slice == (0, 4)
+        assert recipe.one_row_in == 4
         assert recipe.training.epochs == 4 * 2
 
 

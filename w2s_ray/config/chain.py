@@ -94,7 +94,7 @@ def _without_weak_labels(
             scaled = {"epochs": training.epochs * one_in, "evaluations_per_epoch": evaluations}
             update = {
                 "labels": Labels(source="ground_truth"),
-                "train_slice": (0, one_in),
+                "one_row_in": one_in,
                 "training": training.model_copy(update=scaled),
                 "early_stopping": None,
             }

@@ -72,6 +72,8 @@ class FitRecipe(Frozen):
     train_slice: tuple[int, int] | None = None
     """(i, n): slice i, from 0, of n disjoint slices of that half. Groups of rows are not divided.
     null = the whole half."""
+    one_row_in: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """One row in this many of these rows is trained on, drawn by the seed; null = all."""
     model: str
     """Identity of the model that training starts from: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
     `run:ID` (`run:ID@STEP`), the weights of a run at its end (at a step)."""

@@ -115,7 +115,7 @@ def targets(
         InputError: a row that the supervisor did not label, or transforms that leave no row.
     """
     part = recipe.train_on
-    sliced_N = slice_rows(rows.groups[part], recipe.train_slice)
+    sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe.train_slice))
     if recipe.learns_from_ground_truth:
         return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
     if recipe.labels.source == "random":
@@ -190,6 +190,18 @@ def slice_rows(groups: Sequence[str | None], part: tuple[int, int] | None) -> np
         slice_of[name] = min(before * count // len(names), count - 1)
         before += size
     return np.asarray([i for i, name in enumerate(names) if slice_of[name] == index], np.int64)
+
+
+def _drawn(recipe: FitRecipe, places_N: np.ndarray) -> np.ndarray:
+    """The places of the rows that are trained on, in their order.
+
+    They are drawn, because the first and the last rows of a balanced part are mostly of one class.
+    """
+    if recipe.one_row_in is None:
+        return places_N
+    count = max(1, len(places_N) // recipe.one_row_in)
+    random = np.random.default_rng(_seed(recipe, recipe.train_on))
+    return np.sort(random.choice(places_N, size=count, replace=False))
 
 
 def _labelled(
