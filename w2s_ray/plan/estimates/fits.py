@@ -55,9 +55,9 @@ def estimate_fit(
         return _estimate_prompted(recipe, execution, recipe.prompt, model=model, lengths=lengths)
     training, texts = recipe.training, FORMS[recipe.form].texts
     rows = lengths(recipe.train_on)
-    parts = (recipe.train_slice[1] if recipe.train_slice else 1) * (recipe.one_row_in or 1)
-    if parts > 1:
-        rows = Lengths(max(1, rows.rows // parts), rows.quantiles, rows.mean, rows.source)
+    divisor = (recipe.train_slice[1] if recipe.train_slice else 1) * (recipe.one_row_in or 1)
+    if divisor > 1:
+        rows = Lengths(max(1, rows.rows // divisor), rows.quantiles, rows.mean, rows.source)
     epochs = training.epochs if recipe.trained else 0
     trained = _trained_pass(recipe, execution, rows).times(epochs * texts)
     forward = forward_flops(model, trained, tuning=training.tuning)
