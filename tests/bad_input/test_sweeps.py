@@ -438,6 +438,14 @@ VALUES = {
         + "controls: true\n",
         "controls need two classes, but task chess_puzzles has answers of many tokens; remove",
     ),
+    "a sealed test of a task with answers": (
+        SWEEP.replace(
+            "birds, path: d.csv, columns: {text: text, label: label}",
+            "chess_puzzles, path: nowhere",
+        )
+        + "seal: true\n",
+        "seal needs two classes, but task chess_puzzles has answers of many tokens; remove seal",
+    ),
     "a method with a control's name": (
         SWEEP.replace("  other:", '  "control: mine":') + "controls: true\n",
         "names that begin with 'control: ' are those of controls; rename it, or remove controls",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import open_snapshot, optional_sweep
+from w2s_ray.cli.inputs import open_snapshot, optional_sweep, print_looks
 from w2s_ray.cli.options import OptionalSweepFile, StoreOption
 from w2s_ray.errors import InputError
 from w2s_ray.plain_console import PlainConsole
@@ -28,6 +28,7 @@ def report(
     results = open_snapshot(store, sweep)
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
+    print_looks(results, sweep, command="report")
     content = page_content(Results(results), None if sweep is None else [sweep.name])
     page = to_html(content).encode()
     try:

@@ -68,6 +68,9 @@ class Sweep(Frozen):
     controls: OptionalControls = None
     """`true`, or a mapping with settings: rows below the table that a method must beat to show
     anything. `false` or null = none."""
+    seal: bool = False
+    """true: fits get no test labels, so that no record and no curve has a test figure. Tables,
+    figures and reports score the stored predictions, and the store counts how often."""
     search: Search = Search()
     """How the settings of methods with a `search` are searched."""
     execution: Execution = Execution()

@@ -24,6 +24,7 @@ from w2s_ray.plan import Nodes, Plan, model_order_warnings
 from w2s_ray.prepare import (
     materialize,
     plan_sweep,
+    refuse_known_figures,
     refuse_provisional,
     refuse_values,
     withdraw_damaged,
@@ -72,6 +73,7 @@ def run_sweep(
     for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
         console.print(Text(warning, style="yellow"), soft_wrap=True)
     store.check_writable()
+    refuse_known_figures(plan, store)
     materialize(plan, store)
     write_manifest(plan, store, sweep_text)
     withdraw_damaged(plan, store)

@@ -37,6 +37,8 @@ class PlannedFit:
     """For students: the supervisor's model, by its name in tables."""
     methods: tuple[str, ...] = ()
     """For students: the methods; several if their settings are the same."""
+    sealed: bool = False
+    """Whether it gets no test labels. This is no part of its recipe, since training is the same."""
 
     @property
     def role_and_method(self) -> str:
@@ -83,6 +85,8 @@ class PlannedStudy:
     """One for each of the recipe's cells."""
     between: tuple[tuple[tuple[ModelSource, Execution], ...], ...] = ()
     """For each of the recipe's cells its intermediate models and how they run."""
+    sealed: bool = False
+    """Whether its fits get no test labels."""
 
     @property
     def task(self) -> str:
@@ -129,6 +133,7 @@ class PlannedStudy:
                     roles=("student" if link is links[-1] else "step",),
                     weak=self.pairs[cell][0],
                     methods=(self.method,),
+                    sealed=self.sealed,
                 )
             )
         return tuple(fits)

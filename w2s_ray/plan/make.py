@@ -222,6 +222,7 @@ class _Planner:
                     )
                     for models in between
                 ),
+                sealed=self.sweep.seal,
             ),
         )
         return recipe.run_id
@@ -347,6 +348,7 @@ class _Planner:
             task=task,
             roles=tuple(r for r in ROLES if r == role or r in roles),
             weak=weak or (known.weak if known else None),
+            sealed=self.sweep.seal,
             methods=tuple(
                 dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
             ),

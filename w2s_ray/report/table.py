@@ -19,6 +19,7 @@ from w2s_ray.report.controls import Students, unbeaten
 from w2s_ray.report.medians import medians
 from w2s_ray.report.objectives import least_honest
 from w2s_ray.report.pgr import Pgr, pgr
+from w2s_ray.report.sealed import with_test_accuracy
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals, Trio
 from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.report.table_rows import (
@@ -88,6 +89,7 @@ def _compute(cells: Mapping[str, Sequence[Cell]], store: Store) -> tuple[dict[st
     """The table of each sweep, computed from its runs, and whether all intervals are final."""
     ids = {id_ for of_sweep in cells.values() for id_ in _run_ids(of_sweep)}
     records = {record.id: record for record in store.latest(ids)} if ids else {}
+    records = with_test_accuracy(store, records)
     bootstrap = Bootstrap(store, records)
     tables = {
         name: tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)

@@ -179,3 +179,5 @@ class Manifest(Stored):
     """The text of the sweep file."""
     created_at: Moment
     cells: tuple[Cell, ...]
+    sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
+    """True: its fits got no test labels, and looks at its test figures are counted."""

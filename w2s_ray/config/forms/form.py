@@ -98,6 +98,11 @@ class Form:
                 f"controls need two classes, but task {task} has {self.labels_in_words}; remove "
                 "controls, or put the task into a sweep of its own"
             )
+        if sweep.seal and not self.has_two_classes:
+            raise InputError(
+                f"seal needs two classes, but task {task} has {self.labels_in_words}; remove seal, "
+                "or put the task into a sweep of its own"
+            )
         for name, method in sweep.methods_and_controls.items():
             for stage in method.stages:
                 why = self.why_not(stage, task)

@@ -19,6 +19,7 @@ from w2s_ray.report.page.curves import POINTS, curves
 from w2s_ray.report.page.packed import packed
 from w2s_ray.report.results import Results
 from w2s_ray.report.savings import savings
+from w2s_ray.report.sealed import is_sealed, looks_text
 from w2s_ray.report.speeds import speeds
 from w2s_ray.report.table_columns import ROW_COLUMNS
 from w2s_ray.report.table_rows import PgrTable
@@ -84,6 +85,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
         "name": name,
         "text": manifest.sweep_text,
         "started_at": min(m.created_at for m in store.manifests.all(name)),
+        "looks": looks_text(store, name) if is_sealed(store, name) else None,
         "rows": rows,
         "by_seed": [asdict(row) for row in table.by_seed],
         "by_method": [asdict(row) for row in table.by_method],

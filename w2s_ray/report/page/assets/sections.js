@@ -120,7 +120,7 @@ function drawRuns() {
     ["Run", idLink],
     ["What", ({ id, roles }) => runTitle(id, roles)],
     ["Status", ({ id }) => h("span", { class: `status ${statusOf(id)}` }, statusOf(id))],
-    ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy), true],
+    ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy ?? null), true],
     ["Steps", ({ id }) => valueText(runOf(id)?.summary.steps ?? NONE), true],
     ["Took", ({ id }) => (runOf(id) ? duration(runOf(id).seconds) : NONE), true],
   ];

@@ -195,7 +195,8 @@ function drawTable() {
   const single = rows.some((row) => row.intervals_over === "examples");
   const without = rows.filter((row) => row.no_intervals).length;
   const unbeaten = rows.filter((row) => row.unbeaten !== null).length;
-  $("table-notes").replaceChildren(...used.map((name) => h("div", {}, `${means[name]}.`)),
+  const looks = state.sweep.looks;
+  $("table-notes").replaceChildren(looks ? h("div", {}, `${looks}.`) : "", ...used.map((name) => h("div", {}, `${means[name]}.`)),
     single ? h("div", {}, "With one seed, intervals are over test rows alone.") : "",
     without ? h("div", {}, `${count(without, "row has", "rows have")} no intervals; open a row for the reason.`) : "",
     unbeaten ? h("div", {}, `${count(unbeaten, "row does", "rows do")} not beat every control; open a row for them.`) : "");
