@@ -343,7 +343,7 @@ def _metrics(run_id: str, recorder: MetricsRecorder) -> Any:
     import pyarrow as pa
 
     rows = recorder.rows
-    columns = {"run_id": [run_id] * len(rows)}
+    columns: dict[str, list[Any]] = {"run_id": [run_id] * len(rows)}
     for place, name in enumerate(("step", "metric", "value")):
         columns[name] = [row[place] for row in rows]
     return pa.table(columns, schema=METRICS)

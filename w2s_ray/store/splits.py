@@ -126,9 +126,10 @@ def _without_test_labels(rows: pa.Table) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    is_test = pc.equal(rows["part"], "test")
+    is_test = pc.call_function("equal", [rows["part"], pa.scalar("test")])
     for name in ("label", "answer"):
         column = rows[name]
-        hidden = pc.if_else(is_test, pa.scalar(None, column.type), column)
+        nothing = pa.scalar(None, column.type)
+        hidden = pc.call_function("if_else", [is_test, nothing, column])
         rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), hidden)
     return rows
