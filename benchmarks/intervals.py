@@ -1,8 +1,8 @@
 """Coverage of the intervals of accuracies, gaps and PGR by simulation, and the time they take.
 
 Owns the simulation, in which the true values are known: examples differ in difficulty, errors of
-supervisor, student and ceiling are correlated, and seeds differ. The measured code is
-`w2s_ray.report.statistics`.
+supervisor, student and ceiling are correlated, and seeds differ. `benchmarks.task_intervals` has
+tasks that differ, and ranks. The measured code is `w2s_ray.report.statistics`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -70,7 +70,10 @@ def simulate(scenario: Scenario, *, seeds: int, examples: int, rows: int) -> Ite
     for batch in range(rows // BATCH):
         name = f"{scenario.name}/{seeds}/{examples}/{batch}"
         random = np.random.default_rng([seeds, examples, batch, len(scenario.name)])
-        correct_NKSM, truth_KSM = _measured(scenario, random, seeds=seeds, examples=examples)
+        rate_KM = np.array(scenario.accuracies)[:, None]
+        correct_NKSM, truth_KSM = measured(
+            rate_KM, scenario.seed_sd, random, seeds=seeds, examples=examples
+        )
         runs = [
             f"{role}-{seed}-{row}"
             for role, seed, row in product(range(3), range(seeds), range(BATCH))
@@ -83,20 +86,25 @@ def simulate(scenario: Scenario, *, seeds: int, examples: int, rows: int) -> Ite
             yield Simulated((weak, student, ceiling), draws.of_row(trios).intervals())
 
 
-def _measured(
-    scenario: Scenario, random: np.random.Generator, *, seeds: int, examples: int
+def measured(
+    rate_KM: np.ndarray,
+    seed_sd: Sequence[float],
+    random: np.random.Generator,
+    *,
+    seeds: int,
+    examples: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Correctness [N, roles K, seeds S, rows M], and the runs' true accuracies [K, S, M].
 
     A run is right if its ability exceeds the example's difficulty, a standard normal value.
+    `rate_KM` has the true accuracies, [K, 1] if they are those of every row.
     """
-    rate_K = np.array(scenario.accuracies)
     # An accuracy's spread over seeds in units of ability: by the slope of the normal's integral.
-    slope_K = np.exp(-(ndtri(rate_K) ** 2) / 2) / math.sqrt(2 * math.pi)
-    spread_K = np.array(scenario.seed_sd) / slope_K
-    ability_K = ndtri(rate_K) * np.sqrt(1 + spread_K**2)
+    slope_KM = np.exp(-(ndtri(rate_KM) ** 2) / 2) / math.sqrt(2 * math.pi)
+    spread_KM = np.array(seed_sd)[:, None] / slope_KM
+    ability_KM = ndtri(rate_KM) * np.sqrt(1 + spread_KM**2)
     of_seed_KSM = _inherited(random.standard_normal((3, seeds, BATCH)))
-    run_KSM = ability_K[:, None, None] + spread_K[:, None, None] * of_seed_KSM
+    run_KSM = ability_KM[:, None] + spread_KM[:, None] * of_seed_KSM
     shared_NM = random.standard_normal((examples, BATCH))
     role_NKM = _inherited(random.standard_normal((3, examples, BATCH))).swapaxes(0, 1)
     own_NKSM = random.standard_normal((examples, 3, seeds, BATCH))
@@ -263,14 +271,24 @@ def _peak_mb() -> float:
 def main() -> None:
     """Run the chosen measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=("coverage", "time"))
-    parser.add_argument("--rows", type=int, default=1000, help="simulated rows of each line")
+    parser.add_argument("what", choices=("coverage", "tasks", "ranks", "time"))
+    parser.add_argument(
+        "--rows", type=int, default=1000, help="simulated rows or studies of each line"
+    )
     parser.add_argument("--tasks", type=int, default=22, help="tasks of the timed grid")
     options = parser.parse_args()
-    if options.what == "coverage":
-        show_coverage(options.rows)
-    else:
-        show_time(Grid(tasks=options.tasks))
+    # They use the simulation of this module.
+    from benchmarks.task_intervals import show_ranks, show_tasks
+
+    match options.what:
+        case "coverage":
+            show_coverage(options.rows)
+        case "tasks":
+            show_tasks(options.rows)
+        case "ranks":
+            show_ranks(options.rows)
+        case _:
+            show_time(Grid(tasks=options.tasks))
 
 
 if __name__ == "__main__":

@@ -95,12 +95,12 @@ def _of_pair(plan: Plan, store: Store, pair: tuple[str, str], *, arm: str, seed:
         best_so_far=_best_so_far(trials, larger=recipe.metric == "accuracy"),
         pruned=sum(t["state"] == "pruned" for t in trials),
         compute=reached / (evaluations * len(trials)),
-        weak_accuracy=_mean(store, [c.supervisor for c in cells], "test_accuracy"),
+        weak_accuracy=_mean(store, [str(c.supervisor) for c in cells], "test_accuracy"),
         student_accuracy=_mean(store, [str(c.student) for c in cells], "test_accuracy"),
         oracle_stopped_accuracy=_mean(
             store, [str(c.student) for c in cells], "oracle_test_accuracy"
         ),
-        ceiling_accuracy=_mean(store, [c.ceiling for c in cells], "test_accuracy"),
+        ceiling_accuracy=_mean(store, [str(c.ceiling) for c in cells], "test_accuracy"),
     )
 
 

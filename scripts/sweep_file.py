@@ -172,7 +172,7 @@ def _ladders() -> str:
             f"| `{name}` | {', '.join(f'`{size}`' for size in ladder.rungs)} | "
             f"`{rungs[0].name}` to `{rungs[-1].name}` |"
         )
-    notes = [f"`{name}`: {ladder.note}." for name, ladder in OPEN_LADDERS.items() if ladder.note]
+    notes = [f"- `{name}`: {ladder.note}." for name, ladder in OPEN_LADDERS.items() if ladder.note]
     return "\n".join([*lines, "", *notes]) + "\n"
 
 

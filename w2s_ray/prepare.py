@@ -6,12 +6,13 @@ between runs. It starts no runs, and imports neither Ray nor torch.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FORMS, Sweep, Task
 from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.data.example import Example
-from w2s_ray.data.inputs import SplitRef, errors_of_model
+from w2s_ray.data.inputs import SplitRef, errors_of_model, together
 from w2s_ray.data.models import check_values
 from w2s_ray.data.sources import form_of
 from w2s_ray.data.split import groups_digest
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 
 def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
-    """The plan of `sweep`, with the refits of studies that are done in the store.
+    """The plan of `sweep`, with the settings that studies chose which are done in the store.
 
-    `store` defaults to the sweep's own.
+    What a study chose may lead to other studies, which may be done too. `store` defaults to the
+    sweep's own.
 
     Raises:
         InputError: a method that isn't possible for a task's form, or an invalid task or model.
@@ -36,8 +38,11 @@ def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | Non
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
     inputs = inputs if inputs is not None else resolve(sweep)
     store = store or Store.open(sweep.store)
-    plan = make_plan(sweep, inputs)
-    return make_plan(sweep, inputs, outcomes=_outcomes(plan, store)) if plan.studies else plan
+    plan, outcomes = make_plan(sweep, inputs), dict[str, dict[str, Any]]()
+    while ended := _outcomes(plan, store, known=outcomes):
+        outcomes |= ended
+        plan = make_plan(sweep, inputs, outcomes=outcomes)
+    return plan
 
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
@@ -45,23 +50,19 @@ def cells_of(plan: Plan) -> tuple[Cell, ...]:
     return tuple(Cell(**vars(cell)) for cell in plan.cells)
 
 
-def _outcomes(plan: Plan, store: Store) -> dict[str, dict[str, Any]]:
-    """Study id -> the settings that it chose, for the plan's finished studies."""
-    records = {study: store.find(study) for study in plan.studies}
+def _outcomes(plan: Plan, store: Store, *, known: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Study id -> the settings that it chose, for the plan's finished studies but the `known`."""
+    records = {study: store.find(study) for study in plan.studies if study not in known}
     return {study: record.about["settings"] for study, record in records.items() if record}
 
 
 def refuse_provisional(plan: Plan) -> None:
     """Refuse inputs that are not on this machine and can't be downloaded."""
-    for name, split in plan.inputs.splits.items():
-        if split.provisional:
-            raise InputError(f"task {name} can't be read: {split.note}")
-    for label, source in plan.inputs.models.items():
-        if source.provisional:
-            raise InputError(
-                f"model {label} is a hub name that can't be resolved to a commit; connect to the "
-                "hub, download it first, or give a local folder as `name`"
-            )
+    unresolved = plan.inputs.unresolved
+    if unresolved:
+        raise InputError(
+            *(f"not on this machine: {together(names)}: {r}" for r, names in unresolved.items())
+        )
 
 
 def refuse_values(plan: Plan) -> None:
@@ -126,18 +127,24 @@ def _materialize(task: Task, planned: SplitRef, store: Store) -> None:
             f"task {task.name} changed while it was read ({fingerprint} became "
             f"{split.fingerprint}); run again"
         )
-    classes = FORMS[split.form].has_two_classes
+    classes, copies = FORMS[split.form].has_two_classes, split.near_copies or {}
     rows = [
         {
             **e._asdict(),
             "example_id": e.id,
             "part": part,
             "label": e.label if classes else None,
+            "near_copies": copies.get(e.id) if part == "test" else None,
         }
         for part, examples in split.parts.items()
         for e in examples
     ]
-    about = {"task": task.name, "form": split.form, "declaration": task.model_dump(mode="json")}
+    about = {
+        "task": task.name,
+        "form": split.form,
+        "declaration": task.model_dump(mode="json"),
+        "near_copies": sum(map(bool, copies.values())) if copies else None,
+    }
     columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
     store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
 

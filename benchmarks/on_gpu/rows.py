@@ -80,15 +80,15 @@ def recipe(*, form: FormName = "classes", **training: object) -> FitRecipe:
     )
 
 
-def batches(lengths: np.ndarray, training: Training, *, epochs: int = EPOCHS) -> list[np.ndarray]:
+def batches(lengths: np.ndarray, fit: FitRecipe, *, epochs: int = EPOCHS) -> list[np.ndarray]:
     """The rows of every step, as the loop orders them."""
     return [
         rows
         for epoch in range(epochs)
         for rows in epoch_batches(
             lengths,
-            batch_size=training.batch_size,
-            bucket_batches=training.bucket_batches,
+            batch_size=fit.training.batch_size,
+            bucket_batches=fit.bucket_batches,
             seed=0,
             epoch=epoch,
         )

@@ -133,7 +133,7 @@ def ours(
         clock=clock,
     )
     lengths = data.train.lengths
-    steps = [lengths[batch] for batch in rows.batches(lengths, recipe.training)]
+    steps = [lengths[batch] for batch in rows.batches(lengths, recipe)]
     return measure.rates(clock, steps=shape.steps, shape=shape, lengths_of_step=steps)
 
 
@@ -247,7 +247,7 @@ def bare(shape: Shape, options: Options) -> dict[str, Any]:
         head = nn.Linear(config.hidden_size, 2, bias=False, dtype=torch.bfloat16)
     weights = [*backbone.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-5, weight_decay=0.0, fused=True)
-    picked = rows.batches(data.train.lengths, rows.recipe().training)
+    picked = rows.batches(data.train.lengths, rows.recipe())
     targets_NC = torch.from_numpy(data.train_targets_NC).to(device, torch.bfloat16)
     clock = Clock(device, at=measure.marks(shape.steps), seconds=options.seconds)
     clock.start()

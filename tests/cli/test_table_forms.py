@@ -105,6 +105,8 @@ def test_a_table_and_its_grids_are_about_one_metric(store, metric, median):
     assert (" PGR " in heads[0]) is (metric == "pgr")
     assert " gain " in heads[0]
     assert f" method │ {median}" in heads[1]
+    seeds = w2s("table", "--store", store, "--metric", metric, "--by-seed")
+    assert (" PGR " in seeds) is (metric == "pgr")
     grids = w2s("table", "--store", store, "--metric", metric, "--pivot")
     label = {"accuracy": "student's accuracy in %", "gain": "gain in points", "pgr": "PGR"}[metric]
     assert f"sweep, naive: {label} on words [95 % interval]" in grids

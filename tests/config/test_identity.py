@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from w2s_ray.config import (
     FitRecipe,
     Labels,
     LoraTuning,
+    OneOf,
     StudyRecipe,
     Training,
     XentLoss,
@@ -38,7 +40,7 @@ STUDENT = FitRecipe(
     train_on="student_half",
     model="sha256:bb",
     labels=Labels(source=(SUPERVISOR.run_id,)),
-    training=Training(lr=3e-4),
+    training=Training(lr=3e-4, bucket_batches=16),
     loss=ConfidenceLoss(alpha=0.75),
     early_stopping=EarlyStopping(patience=2),
     seed=1,
@@ -149,3 +151,42 @@ def test_ids_do_not_depend_on_the_process():
         env={"PYTHONHASHSEED": "7", "PATH": ""},
     )
     assert run.stdout.strip() == STUDENT.run_id
+
+
+def losses(*kinds: str) -> dict[str, Any]:
+    return {"loss": OneOf.model_validate({"one_of": [{"kind": kind} for kind in kinds]})}
+
+
+def student(loss: Any, bucket_batches: int | None = None) -> FitRecipe:
+    training = Training(bucket_batches=bucket_batches)
+    return STUDENT.model_copy(update={"loss": loss, "training": training})
+
+
+@pytest.mark.parametrize(
+    ("space", "cell", "same_as"),
+    [
+        ({}, student(XentLoss()), student(XentLoss(), 16)),
+        (losses("xent", "kl"), student(XentLoss()), student(XentLoss(), 16)),
+        (losses("confidence"), student(ConfidenceLoss()), student(ConfidenceLoss(), 1)),
+    ],
+)
+def test_a_study_whose_trials_batch_alike_has_the_id_of_the_number(space, cell, same_as):
+    study = STUDY.model_copy(update={"cells": (cell,), "space": space})
+    assert study.run_id == study.model_copy(update={"cells": (same_as,)}).run_id
+
+
+@pytest.mark.parametrize("base", [XentLoss(), ConfidenceLoss()])
+def test_a_study_over_losses_that_batch_differently_batches_each_trial_by_its_loss(base):
+    space = losses("xent", "confidence")
+    study = STUDY.model_copy(update={"cells": (student(base),), "space": space})
+    stored = StudyRecipe.model_validate(study.model_dump(mode="json"))
+    assert stored.run_id == study.run_id
+    for one in (study, stored):
+        batches = [
+            one.trial_fits({"loss.kind": kind})[0].bucket_batches for kind in ("xent", "confidence")
+        ]
+        assert batches == [16, 1]
+    for number in (1, 16):
+        fixed = study.model_copy(update={"cells": (student(base, number),)})
+        assert fixed.run_id != study.run_id
+        assert fixed.trial_fits({"loss.kind": "xent"})[0].bucket_batches == number

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from tests.support import w2s
-from w2s_ray.config import Sweep, SweepError, parse_sweep
+from w2s_ray.config import ModelSource, Sweep, SweepError, parse_sweep
 from w2s_ray.config.ladders import OPEN_LADDERS
+from w2s_ray.data import descriptions
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import architecture_of
+from w2s_ray.ladder import OPEN_MODELS
 
 TEXT = """\
 name: ladders
@@ -52,12 +59,19 @@ def test_ladders_and_models_mix_and_the_files_own_settings_win():
     assert (training.lr, training.epochs) == (2e-5, 1)
 
 
+def test_a_size_has_its_own_revision_and_the_files_revision_wins():
+    found = sweep("{ladder: opt, from: 6.7b, to: 13b}")
+    assert [model.revision for model in found.models] == ["refs/pr/31", None]
+    found = sweep("{ladder: opt, from: 6.7b, to: 13b, revision: v2}")
+    assert [model.revision for model in found.models] == ["v2", "v2"]
+
+
 @pytest.mark.parametrize(
     ("models", "error"),
     [
         ("{ladder: pythea}", "unknown ladder 'pythea'; did you mean 'pythia'?"),
         ("{ladder: pythia, from: 100m}", "models.from: the ladder pythia has no size '100m'; "),
-        ("{ladder: pythia, from: 100m}", "did you mean '70m'? known: 14m, 70m"),
+        ("{ladder: pythia, from: 100m}", "did you mean '70m'? known: 14m, 31m, 70m"),
         ("{ladder: qwen2.5, to: 8b}", "did you mean '7B'"),
         ("{ladder: gpt2, from: 1.5b, to: 124m}", "models.to: 124m is smaller than `from: 1.5b`"),
         ("{ladder: gpt2, form: 124m}", "models.form: unknown key 'form'; did you mean 'from'?"),
@@ -81,6 +95,7 @@ def test_the_plan_shows_the_models_of_a_ladder(tmp_path, monkeypatch):
     for size in ("125m", "350m"):
         line = f"model opt-{size} (facebook/opt-{size}, lr 0.0005, lora): "
         assert line in shown.stdout
+        assert re.search(rf"\n(ceiling|supervisor) +opt-{size} .* GiB on 1", shown.stdout)
 
 
 def test_every_rung_has_a_source_of_its_numbers():
@@ -89,3 +104,31 @@ def test_every_rung_has_a_source_of_its_numbers():
         sizes = [rung.parameters for rung in ladder.rungs.values()]
         assert sizes == sorted(sizes), name
         assert all(rung.lr_source and "/" in rung.name for rung in ladder.rungs.values())
+
+
+RUNGS = [(name, size) for name, ladder in OPEN_LADDERS.items() for size in ladder.rungs]
+
+
+def test_the_shipped_configurations_are_those_of_the_rungs():
+    names = {rung.name for ladder in OPEN_LADDERS.values() for rung in ladder.rungs.values()}
+    models = json.loads(OPEN_MODELS.read_text())
+    assert set(models) == names
+    assert all(model["source"] and model["config"]["model_type"] for model in models.values())
+
+
+@pytest.mark.parametrize(("name", "size"), RUNGS)
+def test_every_rung_is_estimated_without_its_files(name, size, monkeypatch):
+    """Its size is the published one, and its LoRA targets are matrices of its layers."""
+    monkeypatch.setattr(descriptions, "run_describe", lambda configs: pytest.fail("described"))
+    ladder, rung = OPEN_LADDERS[name], OPEN_LADDERS[name].rungs[size]
+    model = architecture_of(ModelSource(name=size, location=rung.name, identity="hub:x"))
+    assert isinstance(model, Architecture), model
+    head = 0 if model.skeleton.tied or not model.causal else model.vocabulary * model.pooled
+    assert model.parameters + head == pytest.approx(rung.parameters, rel=0.01)
+    matched = [
+        {target for target in ladder.targets if f".{matrix.name}".endswith(f".{target}")}
+        for matrix in model.matrices
+    ]
+    assert set().union(*matched) == set(ladder.targets)
+    if name not in ("gpt2", "pythia"):  # there the reference leaves a matrix out
+        assert all(matched)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from tests.support import loaded_by, make_model, make_task
+from w2s_ray.config.ladders import OPEN_LADDERS
 from w2s_ray.data import descriptions
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.cache import read_note
 from w2s_ray.data.descriptions import architecture_from_config, config_digest, load_architectures
-from w2s_ray.ladder import DESCRIPTIONS, MODELS, folder
+from w2s_ray.ladder import DESCRIPTIONS, MODELS, OPEN_MODELS, folder
 
 GPT2 = {"model_type": "gpt2", "n_embd": 24, "n_head": 2, "n_layer": 1, "vocab_size": 50}
 OTHER = {**GPT2, "n_layer": 2}
@@ -76,6 +77,28 @@ def test_the_shipped_descriptions_of_the_embedded_ladder_are_current(described):
         assert shipped[config_digest(config)] == description(config)
         assert isinstance(architecture_from_config(config), Architecture)
     assert described == []
+
+
+OPEN = {name: list(ladder.rungs.values()) for name, ladder in OPEN_LADDERS.items()}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *([rungs[0].name] for rungs in OPEN.values()),
+        pytest.param([r.name for rungs in OPEN.values() for r in rungs], marks=pytest.mark.slow),
+    ],
+    ids=[*OPEN, "all"],
+)
+def test_the_shipped_descriptions_of_open_models_are_current(names):
+    """`python scripts/open_models.py` updates them."""
+    from w2s_ray.learn.describe import description
+
+    shipped = json.loads(OPEN_MODELS.read_text())
+    for name in names:
+        found = description(shipped[name]["config"])
+        found["skeleton"]["tensors"] = {}
+        assert shipped[name]["description"] == found
 
 
 def test_the_program_writes_a_line_for_each_configuration_and_continues_after_errors():

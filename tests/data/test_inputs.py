@@ -121,17 +121,10 @@ def test_a_hub_task_is_keyed_by_its_commit(task, monkeypatch, cache):
     refs = cache / "hub" / "datasets--allenai--sciq" / "refs"
     refs.mkdir(parents=True)
     for commit in (COMMIT, COMMIT, "f" * 40):
+        (refs.parent / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
         (refs / "main").write_text(commit)
         assert not split_ref(task(name="sciq")).provisional
     assert read == [COMMIT, "f" * 40]
-
-
-def test_unconfirmed_facts_about_a_hub_task_are_in_the_plan(task, monkeypatch):
-    made = tuple(Example(f"train:{i}", f"text {i}", i % 2, f"{i}") for i in range(60))
-    monkeypatch.setattr(inputs, "read_rows", lambda *args, **named: Rows(made))
-    tweets = split_ref(task(name="twitter_sentiment", revision=COMMIT))
-    assert tweets.note.endswith("; unconfirmed: that label 1 is positive")
-    assert "unconfirmed" not in split_ref(task(name="sst2", revision=COMMIT)).note
 
 
 def test_the_generated_task_takes_no_path(task):
@@ -164,7 +157,7 @@ def test_a_sweep_is_resolved(tmp_path):
     assert list(found.splits) == ["mine"]
     assert found.models["large"].identity == f"hub:org/large@{COMMIT}"
     assert found.models["small"].identity == "hub:org/small@unresolved:main"
-    assert found.provisional == ("small",)
+    assert list(found.unresolved.values()) == [("model small",)]
 
 
 def test_there_is_one_failed_request_only(tmp_path, monkeypatch, lookups):
@@ -179,15 +172,15 @@ def test_there_is_one_failed_request_only(tmp_path, monkeypatch, lookups):
     monkeypatch.setattr(hub_library.HfApi, "model_info", look_up)
     monkeypatch.setattr(hub_library.HfApi, "dataset_info", look_up)
     found = resolve(sweep(tmp_path, models=["org/a", "org/b", "org/c"]))
-    assert requests == [("org/a", hub.TIMEOUT_S)]
-    assert found.provisional == ("a", "b", "c")
+    assert requests == [("org/a", hub.TIMEOUTS_S)]
+    assert list(found.unresolved.values()) == [("model a", "model b", "model c")]
     assert lookups.failure == "the Hugging Face hub can't be reached (ConnectionError)"
 
 
 def test_offline_makes_no_request(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(hub.Lookups, "_request", no_reading)
-    assert resolve(sweep(tmp_path), online=False).provisional == ("small",)
+    assert list(resolve(sweep(tmp_path), online=False).unresolved.values()) == [("model small",)]
 
 
 def test_light_to_import():

@@ -138,15 +138,6 @@ def test_a_hub_model_that_cannot_be_resolved_is_provisional(revision, shown):
     assert source.identity == f"hub:gpt2@unresolved:{shown}"
 
 
-def test_the_commit_is_requested_from_the_hub(monkeypatch):
-    library = pytest.importorskip("huggingface_hub")
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(
-        library.HfApi, "model_info", lambda self, name, **named: types.SimpleNamespace(sha=COMMIT)
-    )
-    assert model_source(Model(name="org/m")).identity == f"hub:org/m@{COMMIT}"
-
-
 @pytest.mark.parametrize(
     ("error", "message"),
     [

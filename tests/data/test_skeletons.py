@@ -26,11 +26,12 @@ MODELS = {
     "roberta": ("Roberta", WIDE),
     "qwen3": ("Qwen3", {**WIDE, "num_key_value_heads": 1}),
     "gemma": ("Gemma", {**WIDE, "num_key_value_heads": 1, "head_dim": 8}),
+    "gemma2": ("Gemma2", {**WIDE, "num_key_value_heads": 1, "head_dim": 8}),
     "gemma3": ("Gemma3", {**WIDE, "num_key_value_heads": 1, "head_dim": 8}),
     "olmo2": ("Olmo2", {**WIDE, "num_key_value_heads": 2, "pad_token_id": 0}),
     "modernbert": ("ModernBert", {**WIDE, "pad_token_id": 0}),
 }
-TIED = ("GPT2", "OPT", "Gemma", "Gemma3")
+TIED = ("GPT2", "OPT", "Gemma", "Gemma2", "Gemma3")
 
 
 @pytest.mark.parametrize("name", MODELS)

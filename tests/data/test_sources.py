@@ -327,38 +327,6 @@ def test_a_hub_dataset_is_read_at_its_commit(task, monkeypatch):
     assert calls == [(("allenai/sciq", None), {"revision": "c" * 40})]
 
 
-def test_a_script_based_dataset_is_read_from_its_files(task, monkeypatch):
-    row = {"label": 1, "scenario": "I run."}
-    calls = hub_sets(monkeypatch, {"train": [row], "test": [row]})
-    assert len(read_rows(task(name="ethics_justice"), commit="c" * 40).pool) == 1
-    assert calls == [
-        (
-            ("csv",),
-            {
-                "data_files": {
-                    "train": f"hf://datasets/hendrycks/ethics@{'c' * 40}/data/justice/train.csv",
-                    "test": f"hf://datasets/hendrycks/ethics@{'c' * 40}/data/justice/test.csv",
-                }
-            },
-        )
-    ]
-
-
-def test_a_converted_dataset_is_read_from_the_parquet_branch(task, monkeypatch):
-    rows = [r for i in range(4) for r in HUB["mc_taco"](i, "dog")]
-    calls = hub_sets(monkeypatch, {"test": rows, "validation": rows})
-    made = read_rows(task(name="mc_taco"), commit="c" * 40)
-    assert [row.id for row in made.pool[:4]] == [
-        "test:0:right",
-        "test:0:right1",
-        "test:0:wrong",
-        "test:0:wrong1",
-    ]
-    at = f"hf://datasets/CogComp/mc_taco@{'c' * 40}/*"
-    files = {split: f"{at}/{split}/*.parquet" for split in ("test", "validation")}
-    assert calls == [(("parquet",), {"data_files": files})]
-
-
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_the_table_of_tasks_is_whole(name):
     named = TASKS[name]

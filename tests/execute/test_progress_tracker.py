@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 
 import pytest
 
 from w2s_ray.execute import progress_tracker as module
+from w2s_ray.execute.progress_display import ProgressCounts, ProgressDisplay
 from w2s_ray.execute.progress_tracker import ProgressTracker
+from w2s_ray.plain_console import PlainConsole
+from w2s_ray.status.run_state import ProgressSnapshot
 
 
 @pytest.mark.parametrize("draining", ["first", "second"])
@@ -79,3 +83,39 @@ def test_a_shared_fit_counts_its_time_once():
         return (await progress_tracker.snapshot()).seconds
 
     assert asyncio.run(seconds()) == {"gpt2": [4.0, 6.0]}
+
+
+def test_a_download_is_progress_and_is_shown():
+    async def seen() -> list[object]:
+        progress_tracker, found = ProgressTracker(), []
+        await progress_tracker.fit_started("fit", "node", "here")
+        progress_tracker._last_report["fit"] -= 1000
+        found.append((await progress_tracker.idle_s("fit") or 0) > 900)
+        await progress_tracker.fetching("fit", 3_100_000_000, 13_200_000_000)
+        found.append((await progress_tracker.idle_s("fit") or 0) > 900)
+        found.append((await progress_tracker.snapshot()).fetched_text("fit"))
+        await progress_tracker.fetching("fit", 13_200_000_000, 13_200_000_000)
+        found.append((await progress_tracker.snapshot()).fetched_text("fit"))
+        await progress_tracker.fetching("fit", 1, 2)
+        await progress_tracker.attempt_ended("fit")
+        found.append((await progress_tracker.snapshot()).fetched_text("fit"))
+        return found
+
+    text = "downloading its model, 3.1 of 13.2 GB"
+    assert asyncio.run(seen()) == [True, False, text, None, None]
+
+
+def test_downloads_are_lines_where_the_output_is_no_terminal():
+    console = PlainConsole(file=io.StringIO(), width=200)
+    display = ProgressDisplay(console, progress_tracker=None)
+    display.snapshot = ProgressSnapshot(fetched={"run": (3_100_000_000, 13_200_000_000)})
+    counts = ProgressCounts(names={"run": "ceiling big"}, kinds={}, total=2)
+    display._print_downloads(counts)
+    display._print_downloads(counts)
+    lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(lines) == 1
+    assert lines[0].startswith("ceiling big: downloading its model, 3.1 of 13.2 GB")
+    console.print(display._picture(counts))
+    picture = console.file.getvalue().splitlines()[-1]  # pyright: ignore[reportAttributeAccessIssue]
+    assert picture.startswith("ceiling big")
+    assert picture.endswith("3.1 of 13.2 GB")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import types
 
 import pytest
 import ray.exceptions
+from huggingface_hub import errors as hub
 from ray.train import WorkerGroupError
 
 from w2s_ray.fits.failures import MOST_MOVES, HostLost, Retries, Stalled, cause_of
 from w2s_ray.learn.contract import LeaveRequested, NonFiniteLoss
+from w2s_ray.network import HubUnreachable
 
 GLOO = RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer")
 
@@ -46,6 +49,31 @@ def wrapped(error: Exception) -> Exception:
 )
 def test_the_cause_follows_from_the_exception(error, cause):
     assert cause_of(error) == cause
+
+
+def of_the_hub(kind, status: int) -> Exception:
+    """An error of the hub's library for a reply."""
+    response = types.SimpleNamespace(status_code=status, headers={}, request=None)
+    return kind("the reply", response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (HubUnreachable("no route"), "network"),
+        (hub.OfflineModeIsEnabled("offline"), "network"),
+        (hub.LocalEntryNotFoundError("not in the cache"), "network"),
+        (of_the_hub(hub.HfHubHTTPError, 503), "network"),
+        (wrapped(of_the_hub(hub.HfHubHTTPError, 429)), "network"),
+        (of_the_hub(hub.HfHubHTTPError, 403), "error"),
+        (of_the_hub(hub.GatedRepoError, 403), "error"),
+        (of_the_hub(hub.RepositoryNotFoundError, 401), "error"),
+        (wrapped(of_the_hub(hub.RemoteEntryNotFoundError, 404)), "error"),
+    ],
+)
+def test_answers_of_the_hub_are_final_and_trouble_of_the_network_is_not(error, cause):
+    assert cause_of(error) == cause
+    assert Retries(2).allow(cause) is (cause == "network")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ methods:
   generative: {{stages: [{{kind: generative, lr: 1.0e-2}}]}}
   zero-shot: {{stages: [{{kind: prompt, words: [w58, w59]}}]}}
   few-shot: {{stages: [{{kind: prompt, words: [w58, w59], shots: 4}}]}}
+  calibrated: {{stages: [{{kind: prompt, words: [w58, w59], shots: 4, calibration: rows}}]}}
   few-shot with truth:
     stages: [{{kind: prompt, words: [w58, w59], shots: 4, labels: ground_truth}}]
   read and asked: {{stages: [{{kind: generative}}, {{kind: prompt, words: [w58, w59], shots: 2}}]}}
@@ -302,7 +303,7 @@ def test_generative_finetuning_changes_the_initial_weights_of_student_and_ceilin
 
 
 def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan, stores) -> None:
-    for method in ("zero-shot", "few-shot", "few-shot with truth"):
+    for method in ("zero-shot", "few-shot", "calibrated", "few-shot with truth"):
         (cell,) = (cell for cell in plan.cells if cell.method == method)
         record = stores[0].record(cell.student)
         assert (record.summary["steps"], record.summary["trained_parameters"]) == (0, 0)
@@ -310,6 +311,11 @@ def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan,
         probabilities = predicted(stores[0], record.id)
         assert len(set(probabilities)) > 1
         assert all(0 < p < 1 for p in probabilities)
+        assert ("calibration_prior" in record.summary) is (method == "calibrated")
+        if method != "zero-shot":
+            assert record.summary["test_prompts"] == 32
+            cut, mean = (record.summary[f"test_{name}"] for name in ("prompts_cut", "shots_mean"))
+            assert 0 <= cut / 32 <= 4 - mean < 1
 
 
 def test_controls_without_labels_of_rows_predict_nearly_the_same_for_each(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import NoCheckpoints, make_model, make_task, w2s
 from w2s_ray.config import load_sweep
+from w2s_ray.data import load_split
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_split import stored_split
 from w2s_ray.fits.train_fit import FitTraining
@@ -115,3 +116,13 @@ def test_the_same_rows_in_other_groups_are_refused(folder, tmp_path):
     changed(store, split, "group", lambda group: "all in one")
     with pytest.raises(InputError, match="in other groups; use another store"):
         materialize(plan, store)
+
+
+def test_a_split_is_stored_with_the_near_copies_of_its_test_rows(folder, tmp_path):
+    _, store, plan, split = planned(folder, tmp_path)
+    expected = load_split(plan.sweep.tasks[0]).near_copies
+    rows = store.splits.rows(split).to_pylist()
+    assert {r["example_id"]: r["near_copies"] for r in rows if r["part"] == "test"} == expected
+    assert {r["near_copies"] for r in rows if r["part"] != "test"} == {None}
+    near = sum(count > 0 for count in expected.values())
+    assert store.splits.about(split)["near_copies"] == near

@@ -23,6 +23,8 @@ from w2s_ray.config import (
     ModelSource,
     Training,
 )
+from w2s_ray.data.architecture import Architecture
+from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.errors import InputError
 from w2s_ray.learn.activations import activations
 from w2s_ray.learn.loading import reading
@@ -30,6 +32,7 @@ from w2s_ray.learn.models import build_model, check_files
 from w2s_ray.learn.padding import check_padding
 from w2s_ray.learn.tokens import TokenRows, check_answers, tokenize
 from w2s_ray.learn.torch_engine import TorchEngine
+from w2s_ray.network import HubUnreachable
 
 WEIGHTS = "model.safetensors"
 SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -216,13 +219,14 @@ def test_errors_of_the_machine_are_not_the_models(tmp_path: Path) -> None:
         (local, OSError(errno.EIO, "Input/output error")),
         (local, torch.OutOfMemoryError("CUDA out of memory")),
         (local, MemoryError()),
-        (hub, OSError("We couldn't connect to 'https://huggingface.co' to load the files")),
         (hub, ConnectionError("reset")),
     ]
     for source, fault in faults:
         with pytest.raises(type(fault)) as caught, reading(source):
             raise fault
         assert not isinstance(caught.value, InputError)
+    with pytest.raises(HubUnreachable), reading(hub):
+        raise OSError("We couldn't load the files") from ConnectionError("reset")
     missing = OSError("o/m does not appear to have a file named config.json.")
     message = r"model h \(o/m\) can't be loaded: o/m does not"
     with pytest.raises(InputError, match=message), reading(hub):
@@ -273,23 +277,68 @@ def test_encoders_are_read_with_a_mask_or_refused(tmp_path: Path) -> None:
 # --- tuning
 
 
-def test_last_layers_are_those_of_the_text_model(tmp_path: Path) -> None:
-    """A wrapper's tower of images is as deep as its text model, and stands before it."""
+@pytest.fixture
+def multimodal(tmp_path: Path) -> Path:
+    """A tower of images as deep as the text model, with modules of the same names, before it."""
     import transformers
 
+    torch.manual_seed(0)
     vision = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision |= {"intermediate_size": 32, "image_size": 16, "patch_size": 8}
     text = transformers.Gemma3TextConfig(**DECODER)
     config = transformers.Gemma3Config(
         text_config=text.to_dict(), vision_config=vision, mm_tokens_per_image=4
     )
-    transformers.Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
-    model = build(tmp_path, LastLayersTuning(layers=1))
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert any("vision" in name for name, _ in model.named_parameters())
-    assert not any("vision" in name for name in trained)
-    assert {name.partition("layers.")[2][:1] for name in trained if "layers." in name} == {"1"}
-    assert "backbone.language_model.norm.weight" in trained
+    transformers.Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path / "images")
+    return tmp_path / "images"
+
+
+def test_of_a_multimodal_model_texts_need_the_language_model_alone(
+    multimodal: Path, tmp_path: Path
+) -> None:
+    import transformers
+
+    kept = build(multimodal)
+    whole = transformers.AutoModel.from_pretrained(multimodal, dtype=torch.float32)
+    names = {name for name, _ in whole.language_model.named_parameters()}
+    assert any("vision" in name for name, _ in whole.named_parameters())
+    assert {name for name, _ in kept.backbone.named_parameters()} == names
+    found = architecture_from_config(json.loads((multimodal / "config.json").read_text()))
+    assert isinstance(found, Architecture)
+    assert found.parameters == sum(p.numel() for p in kept.backbone.parameters())
+
+    last = build(multimodal, LastLayersTuning(layers=1))
+    trained = {name for name, p in last.named_parameters() if p.requires_grad}
+    assert "backbone.norm.weight" in trained
+    layers = {name.partition("layers.")[2][:1] for name in trained if "layers." in name}
+    assert layers == {"1"}
+    adapted = build(multimodal, LoraTuning(rank=2, targets=("q_proj",)))
+    assert sum("lora_A" in name for name, _ in adapted.named_parameters()) == 2
+
+    ids, lengths = torch.tensor([[5, 9, 7, 3]]), torch.tensor([4])
+    hidden = whole.eval()(input_ids=ids).last_hidden_state[:, -1]
+    torch.testing.assert_close(kept.pooled(ids, lengths), hidden)
+    kept.export(dict(kept.state_dict()), tmp_path / "text")
+    assert build(tmp_path / "text").backbone.config.model_type == "gemma3_text"
+    torch.testing.assert_close(build(tmp_path / "text").pooled(ids, lengths), hidden)
+
+
+def test_a_multimodal_model_has_its_own_head_over_the_vocabulary(
+    multimodal: Path, tmp_path: Path
+) -> None:
+    import transformers
+
+    model = build(multimodal, form="text")
+    assert model.parts is not None
+    assert not any(p.is_meta for p in model.parameters())
+    whole = transformers.AutoModelForCausalLM.from_pretrained(multimodal, dtype=torch.float32)
+    ids, lengths = torch.tensor([[5, 9, 7, 3]]), torch.tensor([4])
+    logits = whole.eval()(input_ids=ids).logits[:, -1]
+    torch.testing.assert_close(model.pooled(ids, lengths), logits)
+    model(ids, lengths, torch.tensor([1])).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.export(dict(model.state_dict()), tmp_path / "text")
+    torch.testing.assert_close(build(tmp_path / "text", form="text").pooled(ids, lengths), logits)
 
 
 TARGETS = {

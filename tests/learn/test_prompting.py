@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from tests.learn.tiny import Recorder, recipe_of
 from tests.support import make_model
 from w2s_ray.config import Execution, ModelSource, Prompt
-from w2s_ray.learn.prompting import PromptData, context, examples, predict_by_words, prompt_rows
+from w2s_ray.learn.contract import FitResult
+from w2s_ray.learn.prompting import (
+    CONTENT_FREE,
+    PromptData,
+    PromptRows,
+    calibration_texts,
+    examples,
+    predict_by_words,
+    prompt_rows,
+    shown_examples,
+)
 from w2s_ray.learn.tokens import tokenize_words
 
 PROMPT = Prompt(shots=3, question="w50", words=("w58", "w59"))
@@ -34,7 +44,7 @@ def labels(*positive: float) -> np.ndarray:
 
 
 @given(st.lists(st.floats(0, 1), max_size=20), st.integers(0, 8), st.integers(0, 9))
-def test_examples_are_drawn_by_the_seed_with_classes_by_turns(
+def test_examples_are_drawn_by_the_seed_and_balanced(
     positive: list[float], shots: int, seed: int
 ) -> None:
     weak = labels(*positive).reshape(-1, 2)
@@ -47,17 +57,19 @@ def test_examples_are_drawn_by_the_seed_with_classes_by_turns(
     assert min(classes.count(0), classes.count(1)) >= fewer
 
 
-def test_a_context_shows_texts_with_the_words_of_their_labels() -> None:
-    weak = labels(0.9, 0.1, 0.8, 0.3, 0.6, 0.2, 0.7, 0.4)
-    shown = context(PROMPT, TEXTS, weak, seed=0)
-    blocks = shown.split("\n\n")
-    assert blocks.pop() == ""
-    assert len(blocks) == 3
-    for block in blocks:
-        text, answer = block.split("\n")
-        row = TEXTS.index(text)
-        assert answer == f"w50 {PROMPT.words[int(weak[row].argmax())]}"
-    assert context(PROMPT.model_copy(update={"shots": 0}), TEXTS, weak, seed=0) == ""
+def test_the_order_of_examples_is_random_by_the_seed() -> None:
+    weak = labels(*[0.9, 0.1] * 20)
+    orders = {
+        tuple(int(weak[i, 1] > 0.5) for i in examples(weak, shots=5, seed=seed))
+        for seed in range(400)
+    }
+    assert orders == {order for order in product((0, 1), repeat=5) if sum(order) in (2, 3)}
+
+
+def test_examples_show_texts_with_the_words_of_their_labels() -> None:
+    weak = labels(0.9, 0.1, 0.8, 0.3)
+    shown = shown_examples(PROMPT, TEXTS, weak, [2, 1])
+    assert shown == ["w2 w3\nw50 w59\n\n", "w1 w2\nw50 w58\n\n"]
 
 
 def test_words_that_a_tokenizer_reads_alike_are_refused(source: ModelSource) -> None:
@@ -77,7 +89,7 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
         with torch.no_grad():
             logits = model(input_ids=ids).logits[0, -1]
         expected.append(float(torch.softmax(logits[[no, yes]], dim=0)[1]))
-    rows = prompt_rows(PROMPT, "w7 ", TEXTS, source=source, max_tokens=32)
+    rows = prompt_rows(PROMPT, ["w7 "], TEXTS, source=source, max_tokens=32)
     recipe = recipe_of(prompt=PROMPT, predicts=("validation",))
     result = predict_by_words(
         recipe,
@@ -92,8 +104,71 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
     assert result.validation_agreement == float(np.mean(np.array(expected) > 0.5))
 
 
-def test_a_long_prompt_is_truncated_from_the_left(source: ModelSource, tmp_path: Path) -> None:
-    long = prompt_rows(PROMPT, " ".join(["w1"] * 100) + " ", ["w5"], source=source, max_tokens=8)
-    tokens = long[1].tokens.row(0).tolist()
-    assert len(tokens) == 8
-    assert tokens[-3:] == [5, 50, 59]
+def test_examples_that_do_not_fit_are_omitted_whole_and_counted(source: ModelSource) -> None:
+    shown = ["w1 w2\nw50 w59\n\n", "w3\nw50 w58\n\n"]
+    texts = ["w5", "w5 w6 w7", " ".join(["w8"] * 9), " ".join(["w9"] * 20)]
+    found = prompt_rows(PROMPT, shown, texts, source=source, max_tokens=10)
+    assert found.shots_M.tolist() == [2, 1, 0, 0]
+    rows = [found.yes.tokens.row(i).tolist() for i in range(len(texts))]
+    assert rows[0] == [1, 2, 50, 59, 3, 50, 58, 5, 50, 59]
+    assert rows[1] == [3, 50, 58, 5, 6, 7, 50, 59]
+    assert rows[2] == [8] * 8 + [50, 59]
+    assert rows[3] == [9] * 8 + [50, 59]
+    one = predicted(source, texts, shown=shown, max_tokens=10, part="test")
+    assert one.figures == {"test_prompts": 4, "test_prompts_cut": 3, "test_shots_mean": 0.75}
+
+
+def predicted(
+    source: ModelSource,
+    texts: list[str],
+    *,
+    shown: Sequence[str] = (),
+    calibration: Sequence[str] | None = None,
+    max_tokens: int = 32,
+    part: str = "validation",
+) -> FitResult:
+    def rows(of: Sequence[str]) -> PromptRows:
+        return prompt_rows(PROMPT, shown, of, source=source, max_tokens=max_tokens)
+
+    return predict_by_words(
+        recipe_of(prompt=PROMPT, predicts=(part,)),
+        data=PromptData(
+            {"validation": rows(TEXTS), part: rows(texts)},
+            labels(*([0.9] * len(TEXTS))),
+            shots=len(shown),
+            calibration=None if calibration is None else rows(calibration),
+        ),
+        source=source,
+        execution=Execution(gpus_per_worker=0, evaluation_batch=3),
+        observer=Recorder(),
+    )
+
+
+def test_calibration_divides_by_the_mean_over_other_inputs(source: ModelSource) -> None:
+    others = [f"w{i} w{i + 3} w{i + 1}" for i in range(20, 45)]
+    shown = ["w1 w2\nw50 w59\n\n"] * 3  # three of one class: the model prefers it
+    p_N = predicted(source, others, shown=shown, part="test").predicted["test"].probabilities
+    p_M = predicted(source, TEXTS, shown=shown).predicted["validation"].probabilities
+    prior = float(p_N.mean())
+    expected = (p_M / prior) / (p_M / prior + (1 - p_M) / (1 - prior))
+    result = predicted(source, TEXTS, shown=shown, calibration=others)
+    assert result.predicted["validation"].probabilities == pytest.approx(expected, abs=1e-5)
+    assert result.figures["calibration_prior"] == pytest.approx(prior, abs=1e-5)
+    assert abs(prior - 0.5) > 0.01
+    calibrated = predicted(source, others, shown=shown, calibration=others, part="test")
+    share = float(np.mean(calibrated.predicted["test"].probabilities > 0.5))
+    assert 0.2 < share < 0.8
+    assert float(np.mean(p_N > 0.5)) in (0.0, 1.0)
+
+
+def test_calibration_is_computed_from_rows_that_are_not_examples() -> None:
+    texts = [f"text {i}" for i in range(400)]
+    rows = PROMPT.model_copy(update={"calibration": "rows"})
+    found = calibration_texts(rows, texts, [3, 5], seed=1)
+    assert len(set(found)) == 256
+    assert not {"text 3", "text 5"} & set(found)
+    assert set(calibration_texts(rows, texts[:9], [3, 5], seed=1)) == {
+        f"text {i}" for i in range(9) if i not in (3, 5)
+    }
+    free = PROMPT.model_copy(update={"calibration": "content_free"})
+    assert calibration_texts(free, texts, [3], seed=1) == list(CONTENT_FREE)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.learn import families
 from w2s_ray.config import LoraTuning
 from w2s_ray.learn import models, vocabulary_head
 from w2s_ray.learn.adapters import with_adapters
@@ -30,17 +31,21 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "scaled": ("cohere", {**MLP, "logit_scale": 0.3}),
     "divided": ("granite", {**MLP, "logits_scaling": 7.0}),
 }
+LADDERS = {f"ladder {name}": name for name in families.DECODERS}
 NOT_SPLIT = ("bert", {**WIDE, "intermediate_size": 24, "is_decoder": True})
 
 
 def built(name: str, tuning: LoraTuning | None = None) -> LanguageModel:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    family, settings = NOT_SPLIT if name == "no split" else FAMILIES[name]
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **settings)
+    if name in LADDERS:
+        config = families.config_of(LADDERS[name], vocab_size=V, hidden_size=D)
+    else:
+        family, settings = NOT_SPLIT if name == "no split" else FAMILIES[name]
+        config = AutoConfig.for_model(family, **settings)
     models._silence(config)
-    backbone: Any = AutoModelForCausalLM.from_config(config)
+    backbone: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if tuning is not None:
         backbone = with_adapters(backbone, tuning)
         for parameter_name, parameter in backbone.named_parameters():
@@ -85,12 +90,14 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("chunk", [2**27, 4 * V + 3], ids=["one", "many"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *LADDERS])
 def test_losses_and_gradients_are_those_of_the_whole_logits(name, chunk, monkeypatch):
     monkeypatch.setattr(vocabulary_head, "LOGITS_AT_ONCE", chunk)
     model = built(name)
     assert model.parts is not None
-    assert (model.parts.after is not None) == (name in ("capped", "scaled", "divided"))
+    assert (model.parts.after is not None) == (
+        name in ("capped", "scaled", "divided", "ladder gemma2")
+    )
     expected = plain(model)
     wanted = gradients(model, expected)
     found = model(*rows())
@@ -123,9 +130,10 @@ def test_no_tensor_is_larger_than_a_chunk_of_logits(monkeypatch):
     assert seen.numbers == ROWS * TOKENS * V
 
 
-def test_under_autocast_losses_are_as_near_as_the_whole_logits_are(monkeypatch):
+@pytest.mark.parametrize("name", ["tied", *LADDERS])
+def test_under_autocast_losses_are_as_near_as_the_whole_logits_are(name, monkeypatch):
     monkeypatch.setattr(vocabulary_head, "LOGITS_AT_ONCE", 4 * V)
-    model = built("tied")
+    model = built(name)
     exact = plain(model)
     with torch.autocast("cpu", torch.bfloat16):
         whole, found = plain(model), model(*rows())

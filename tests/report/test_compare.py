@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import sem, t, wilcoxon
 
 from tests.report.stored import EXAMPLES, cells_of, write_run, write_split, write_sweep
 from tests.store.builders import a_manifest, a_recipe, a_record
@@ -88,6 +88,29 @@ def test_the_interval_has_the_width_of_a_paired_comparison(store):
     assert one.seeds == 1
     text = sheet.to_markdown(comparison_sheets.sheets([one]))
     assert "one seed: the interval is over test examples alone" in text
+
+
+def test_over_tasks_the_interval_has_the_spread_of_tasks(store):
+    quantity = "student_accuracy"
+    fixed = compared(store)["better", "naive", quantity]
+    every = compare(pgr_table(store), store, over_tasks=True)
+    (drawn,) = (one for one in every if one.quantity == quantity)
+    differences = [BETTER[task] - NAIVE[task] for task in TASKS]
+    low, high = t.interval(0.95, len(TASKS) - 1, fmean(differences), sem(differences))
+    assert drawn.mean_low == pytest.approx(low, abs=0.005)
+    assert drawn.mean_high == pytest.approx(high, abs=0.005)
+    assert (fixed.intervals_over, drawn.intervals_over) == ("seeds and examples", "tasks")
+    assert (drawn.mean, drawn.median, drawn.p) == (fixed.mean, fixed.median, fixed.p)
+    assert "[95 % interval over tasks]" in sheet.to_markdown(comparison_sheets.sheets([drawn]))
+
+
+def test_one_task_has_no_interval_over_tasks(tmp_path):
+    store = Store.open(tmp_path)
+    cells = cells_of(tasks=("a",), methods=("naive", "better"))
+    write_sweep(store, cells, students=students(naive=NAIVE, better=BETTER))
+    for one in compare(pgr_table(store), store, over_tasks=True):
+        assert (one.mean_low, one.median_high, one.intervals_over) == (None, None, None)
+        assert one.no_interval == "one task shows no spread over tasks"
 
 
 def test_a_method_does_not_differ_from_its_copy(tmp_path):
@@ -194,6 +217,7 @@ def test_a_method_that_was_searched_everywhere_is_compared_as_an_oracle(tmp_path
     write_sweep(store, [*naive, *oracle], students=students(naive=NAIVE, better=BETTER))
     one = compared(store)["better", "naive", "pgr"]
     assert (one.objective, one.rows, one.left_out) == ("oracle", 8, 0)
+    assert "better is oracle, naive is none" in comparison_sheets.sheets([one])[0].notes[0]
 
 
 def test_runs_without_predictions_are_compared_without_an_interval(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -73,6 +74,25 @@ def test_figures_do_not_depend_on_the_order_of_test_rows(store):
         "agreement": 0.5,
         "agreement_where_right": 1.0,
         "agreement_where_wrong": 0.0,
+        # supervisor b .8, c .6; student b .7, c .3; classes b 1, c 0
+        "capa": pytest.approx((0.54 - 0.54) / 0.46),
+        "error_correlation": None,
+        "misfit": pytest.approx((0.1**2 + 0.3**2) / 2),
+        "misfit_gain": pytest.approx((0.04 + 0.36 - 0.09 - 0.09) / 2),
+        "misfit_nats": pytest.approx(
+            (
+                0.7 * np.log(0.7 / 0.8)
+                + 0.3 * np.log(0.3 / 0.2)
+                + 0.3 * np.log(0.3 / 0.6)
+                + 0.7 * np.log(0.7 / 0.4)
+            )
+            / 2
+        ),
+        "misfit_nats_gain": pytest.approx(
+            (-np.log(0.8) - np.log(0.4) + np.log(0.7) + np.log(0.7)) / 2
+        ),
+        "uncertain": 0.5,
+        "blind_spots": 0.0,
     }
     assert rows[CELL.supervisor]["accuracy"] == 0.5
     assert rows[CELL.supervisor]["auc"] == 1.0

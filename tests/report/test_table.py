@@ -7,6 +7,7 @@ import pytest
 
 from tests.report.stored import cells_of, write_sweep
 from tests.store.builders import a_cell, a_manifest, a_recipe, a_record
+from w2s_ray.report.render import to_markdown
 from w2s_ray.report.table import PgrTable, pgr_table, tabulate
 from w2s_ray.store import Cell, Record, Store, StoreError
 
@@ -437,3 +438,18 @@ def test_the_latest_manifest_is_used(store):
 def test_no_store_is_an_error(tmp_path):
     with pytest.raises(StoreError, match="there are no results"):
         pgr_table(Store.open(tmp_path / "nothing"))
+
+
+def test_a_row_counts_prompts_whose_examples_were_cut():
+    cells = [a_cell(seed=seed) for seed in range(2)]
+    records = records_of(*cells)
+    assert tabled(*cells, records=records).rows[0].cut_shots is None
+    for cell, cut in zip(cells, (0, 37), strict=True):
+        student = records[cell.student]
+        figures = {"test_prompts": 600, "test_prompts_cut": cut, "test_shots_mean": 4.5}
+        records[cell.student] = student.model_copy(update={"summary": student.summary | figures})
+    table = tabled(*cells, records=records)
+    assert table.rows[0].cut_shots == (
+        "examples omitted from 37 of 1,200 prompts, which were over max_tokens"
+    )
+    assert "37 of 1,200 prompts" in to_markdown(table)

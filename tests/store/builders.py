@@ -83,6 +83,7 @@ def some_rows() -> pa.Table:
             "group": ["g", "h", None, "i"],
             **{name: pa.nulls(4, pa.string()) for name in ("second", "answer")},
             "difficulty": pa.nulls(4, pa.float64()),
+            "near_copies": pa.array([None, 2, 0, None], pa.int64()),
         }
     )
 

@@ -24,7 +24,7 @@ from w2s_ray.store import Store, StoreError, sql_query
 from w2s_ray.store.columns import TABLES
 from w2s_ray.store.compaction import compact
 from w2s_ray.store.sql_query import QueryError, query, stream
-from w2s_ray.store.tables import column_meanings
+from w2s_ray.store.tables import column_meanings, to_parquet
 
 
 def filled(store: Store) -> Store:
@@ -391,3 +391,16 @@ print([name for name in heavy if name in sys.modules])
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_splits_of_earlier_versions_lack_near_copies(tmp_path):
+    """A column that was added is null for splits that were stored without it."""
+    store = Store.open(tmp_path / "results")
+    sql = "select split, count(*), sum(near_copies) from splits group by split order by split"
+    old = some_rows().drop("near_copies")
+    store.splits.write("old", old, {})
+    (tmp_path / "results/splits/old/rows.parquet").write_bytes(to_parquet(old))
+    assert rows(store, sql) == [("old", 4, None)]
+    assert store.splits.rows("old").column("near_copies").null_count == 4
+    store.splits.write("new", some_rows(), {})
+    assert rows(store, sql) == [("new", 4, 2), ("old", 4, None)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.sweeps.small_copies import run_whole, small_copy_of
 from w2s_ray.config import load_sweep
 from w2s_ray.data import TASKS
-from w2s_ray.data.inputs import Inputs, resolve
+from w2s_ray.data.inputs import resolve
 from w2s_ray.plan import make_plan
 from w2s_ray.report import open_results
 
@@ -32,39 +31,16 @@ def _no_hub(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
 
 
-def images_and_features() -> None:
-    """The files that sweeps/paper/vision.yaml names, with fewer images."""
-    for folder in ("data", "features"):
-        Path(folder).mkdir()
-    rng = np.random.default_rng(0)
-    pixels, ids = rng.integers(0, 256, (60, 4, 4), dtype=np.uint8), np.arange(60)
-    np.savez("data/imagenet_val.npz", **{"class": ids % 3, "image": pixels, "id": ids})
-    np.savez("features/alexnet.npz", features=rng.normal(size=(60, 4)), id=ids)
-
-
 @named
-def test_it_plans_without_a_hub(file, tmp_path, monkeypatch):
+def test_it_plans_without_a_hub_and_without_its_files(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep = load_sweep(file)
-    if file.stem == "vision":
-        images_and_features()
-        few = {"train": 40, "validation": 6, "test": 10, "path": "data/imagenet_val.npz"}
-        columns = sweep.tasks[0].columns.model_copy(update={"id": "id"})
-        tasks = (sweep.tasks[0].model_copy(update={**few, "columns": columns}),)
-        sweep = sweep.model_copy(update={"tasks": tasks})
     found = resolve(sweep, online=False)
     plan = make_plan(sweep, found)
     cells = len(sweep.tasks) * len(sweep.cells()) * len(sweep.methods) * len(sweep.seeds)
     assert len(plan.cells) == cells
-    assert on_hub(found) == {model.name for model in sweep.models if "npz" not in model.name}
-    assert {task.name for task in sweep.tasks if task.path is None} == {
-        name for name, split in found.splits.items() if split.provisional
-    }
-
-
-def on_hub(found: Inputs) -> set[str]:
-    """Names of the models on the hub."""
-    return {source.location for source in found.models.values() if source.provisional}
+    inputs = [*(f"task {t.name}" for t in sweep.tasks), *(f"model {m.label}" for m in sweep.models)]
+    assert sorted(name for names in found.unresolved.values() for name in names) == sorted(inputs)
 
 
 @named

@@ -17,6 +17,7 @@ from w2s_ray.cli.figures import figures
 from w2s_ray.cli.jobs import cancel, submit
 from w2s_ray.cli.plan import plan
 from w2s_ray.cli.query import query
+from w2s_ray.cli.rank import rank
 from w2s_ray.cli.report import report
 from w2s_ray.cli.run import run
 from w2s_ray.cli.standard_streams import replace_unencodable
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 app.callback()(replace_unencodable)
 for command in (
-    *(plan, run, submit, cancel, status, table, compare, cost),
+    *(plan, run, submit, cancel, status, table, compare, rank, cost),
     *(figures, query, compact, report, explain),
 ):
     app.command(cls=SqlCommand if command is query else Command)(command)

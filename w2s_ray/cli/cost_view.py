@@ -160,7 +160,7 @@ def _lines(
         lines.append(f"estimated for the whole plan: {hours(estimate.device_seconds)}")
     lines.append(
         "device time is measured from the moment a fit has its device, setup included; a cell "
-        "counts its supervisors, ceilings and study in full, even if other cells share them"
+        "counts its supervisors, ceilings and studies in full, even if other cells share them"
     )
     return lines
 

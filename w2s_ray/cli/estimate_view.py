@@ -161,9 +161,12 @@ def _lines(estimate: PlanEstimate, device: Device | None, price: Price | None) -
         f"settings; start-up isn't counted; a device needs {size(RESERVE)} in addition to the "
         "memory shown"
     )
+    by_reason: dict[str, list[str]] = {}
+    for model, reason in estimate.not_estimated.items():
+        by_reason.setdefault(reason, []).append(model)
     unknown = [
-        Text.assemble(("not estimated", "yellow"), f" {model}: {reason}")
-        for model, reason in estimate.not_estimated.items()
+        Text.assemble(("not estimated", "yellow"), f" {', '.join(models)}: {reason}")
+        for reason, models in by_reason.items()
     ]
     return [*map(Text, lines), *unknown]
 

@@ -26,6 +26,13 @@ FormatOption = Annotated[str, typer.Option(help="table or json.", metavar="FORMA
 TableFormatOption = Annotated[
     str, typer.Option(help="table, markdown, csv, json or latex.", metavar="FORMAT")
 ]
+OverTasksOption = Annotated[
+    bool,
+    typer.Option(
+        "--over-tasks",
+        help="Intervals for new tasks: tasks are resampled, and not seeds and test rows.",
+    ),
+]
 AcceleratorOption = Annotated[
     str | None,
     typer.Option(help="The accelerator of fits: H100, A100-80G, L4, ...", show_default=False),

@@ -13,12 +13,14 @@ from w2s_ray.cli.estimate_view import print_estimate, print_json
 from w2s_ray.config import OneOf, StudyRecipe
 from w2s_ray.config.budget import Price
 from w2s_ray.data.input_sizes import InputSizes
+from w2s_ray.data.inputs import together
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import (
     NodeKind,
     Nodes,
     Plan,
     PlannedFit,
+    PlannedStudy,
     check_nodes,
     model_order_warnings,
     worker_resources,
@@ -120,7 +122,10 @@ def _size(plan: Plan) -> str:
         (len(sweep.methods), "method"),
         (len(sweep.seeds), "seed"),
     )
-    product = " x ".join(f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts)
+    words = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts]
+    if (controls := len(sweep.methods_and_controls) - len(sweep.methods)) > 0:
+        words[2] = f"({words[2]} + {controls} controls)"
+    product = " x ".join(words)
     return f"{product} = {len(plan.cells)} cells"
 
 
@@ -146,23 +151,33 @@ def _kinds(plan: Plan, done: Collection[str]) -> Table:
         table.add_row(
             "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
         )
-    if plan.waiting:
-        table.add_row("refit of a study's winner", str(plan.waiting), "", "0", str(plan.waiting))
+    later = Counter(
+        "refit of a study's winner"
+        if fit.searched
+        else f"{' and '.join(fit.run.roles)} after a study"
+        for fit in plan.later_fits.values()
+    )
+    for name, count in later.items():
+        table.add_row(name, str(count), "", "0", str(count))
     return table
 
 
 def _inputs(plan: Plan) -> list[Text]:
+    """A line for each input, and one line for all that are not on this machine."""
     lines = []
     for name, split in plan.inputs.splits.items():
-        counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
-        missing = ("not on this machine", "yellow")
-        state = missing if split.provisional else split.fingerprint
-        note = f" ({split.note})" if split.note else ""
-        lines.append(Text.assemble(f"task {name}: ", state, f": {counts}{note}"))
+        if not split.provisional:
+            counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
+            note = f" ({split.note})" if split.note else ""
+            lines.append(Text(f"task {name}: {split.fingerprint}: {counts}{note}"))
     for label, source in plan.inputs.models.items():
-        missing = ("not on this machine: ids are provisional", "yellow")
-        state = missing if source.provisional else source.identity[:40]
+        state = ("unresolved", "yellow") if source.provisional else source.identity[:40]
         lines.append(Text.assemble(f"model {label} ({_trained(plan, label)}): ", state))
+    unresolved = plan.inputs.unresolved
+    if unresolved:
+        missing = "; ".join(f"{together(names)} ({why})" for why, names in unresolved.items())
+        what = ("not on this machine, so run ids are provisional", "yellow")
+        lines.append(Text.assemble(what, f": {missing}"))
     return lines
 
 
@@ -170,21 +185,34 @@ def _trained(plan: Plan, label: str) -> str:
     """The model's name, and how its supervisors and ceilings are trained."""
     model = plan.sweep.model(label)
     training = plan.sweep.ground_truth_settings(model).training
-    return f"{model.name}, lr {training.lr:g}, {training.tuning.kind}"
+    searched = plan.sweep.ground_truth.search
+    parts = [model.name]
+    parts += [f"lr {training.lr:g}"] if "training.lr" not in searched else []
+    parts += [str(training.tuning.kind)] if "training.tuning" not in searched else []
+    parts += [f"{path} searched" for path in searched]
+    return ", ".join(parts)
 
 
 def _studies(plan: Plan, done: Collection[str]) -> list[str]:
     lines = []
     for study in plan.studies.values():
-        recipe = study.recipe
-        cells = sum(cell.study == study.id for cell in plan.cells)
-        state = "done" if study.id in done else f"{recipe.trials} trials"
+        cells = sum(study.id in cell.studies for cell in plan.cells)
+        state = "done" if study.id in done else f"{study.recipe.trials} trials"
         lines.append(
-            f"study {study.id[:8]}: {study.method} on {study.cells}: {state}, "
-            f"{recipe.sampler}, scheduler {recipe.scheduler}, objective {recipe.objective}"
-            f"{_extras(recipe)}, chooses settings for {cells} cells"
+            f"study {study.id[:8]}: {_study(study, state)}, chooses settings for {cells} cells"
         )
+    for later in plan.later_studies.values():
+        state = f"{later.run.recipe.trials} trials"
+        lines.append(f"after study {later.study[:8]}, a study of {_study(later.run, state)}")
     return lines
+
+
+def _study(study: PlannedStudy, state: str) -> str:
+    recipe = study.recipe
+    return (
+        f"{study.description.removeprefix('study of ')}: {state}, {recipe.sampler}, "
+        f"scheduler {recipe.scheduler}, objective {recipe.objective}{_extras(recipe)}"
+    )
 
 
 def _marks(plan: Plan) -> list[str]:
@@ -236,7 +264,8 @@ def _extras(recipe: StudyRecipe) -> str:
 def _needs(plan: Plan, done: Collection[str]) -> list[str]:
     """The resources of fits still to run."""
     needs: Counter[str] = Counter()
-    for fit in plan.fits.values():
+    fits = (*plan.fits.values(), *(later.run for later in plan.later_fits.values()))
+    for fit in fits:
         if fit.id not in done:
             e = fit.execution
             match e.gpus_per_worker:

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 COLUMN_FORMATS = ("table", "markdown", "json")
-COMPUTED = ("pgr", "pgr_by_seed", "pgr_by_method", "scores", "comparisons")
+COMPUTED = (
+    *("pgr", "pgr_by_seed", "pgr_by_method", "scores", "cell_scores"),
+    *("comparisons", "ranks", "pairwise_wins"),
+)
 """Tables that are computed when a query names them; the code for it is imported then."""
 MEMORY = 2_500_000_000
 """Bytes of memory that a query may use, DuckDB's 1.5 GB included."""

@@ -162,7 +162,7 @@ def _study(study: StudySeen) -> Text:
 def _running(status: Status) -> Table:
     table = _table("run", "what", "step", "for", "on")
     for fit in status.running[:MAX_ROWS]:
-        step = f"{fit.step}/{fit.steps}" if fit.step else "-"
+        step = f"{fit.step}/{fit.steps}" if fit.step else fit.fetched or "-"
         table.add_row(fit.run[:8], fit.description, step, clock(fit.for_s), fit.place)
     return _with_remainder(table, len(status.running))
 

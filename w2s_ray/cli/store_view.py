@@ -71,11 +71,8 @@ def _cell_counts(store: Store, name: str, latest: Mapping[str, Record]) -> dict[
     """Number of a sweep's cells, and of its cells whose three runs are all done."""
     cells = store.manifests.latest(name).cells
     complete = sum(
-        cell.student is not None
-        and all(
-            run in latest and latest[run].status == "done"
-            for run in (cell.supervisor, cell.ceiling, cell.student)
-        )
+        len(cell.runs) == 3
+        and all(run in latest and latest[run].status == "done" for run in cell.runs)
         for cell in cells
     )
     return {"cells": len(cells), "complete": complete}

@@ -17,6 +17,7 @@ from w2s_ray.cli.inputs import (
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
+    OverTasksOption,
     StoreOption,
     TableFormatOption,
     check_choice,
@@ -71,6 +72,7 @@ def compare(
     sweep_file: OptionalSweepFile = None,
     store: StoreOption = None,
     against: Annotated[str, typer.Option(help="The method to compare with.")] = "naive",
+    over_tasks: OverTasksOption = False,
     format: TableFormatOption = "table",
 ) -> None:
     """Compare each method with one: differences over tasks and pairs, intervals and p values."""
@@ -84,5 +86,5 @@ def compare(
     plan = None if sweep is None else plan_of(sweep, results)
     print_looks(results, sweep, command="compare")
     pgr_table = table_of(cells_of(results, plan), results)
-    comparisons = compare_methods(pgr_table, results, against=against)
+    comparisons = compare_methods(pgr_table, results, against=against, over_tasks=over_tasks)
     print_comparisons(comparisons, against=against, format=format, console=output_console())

@@ -45,7 +45,9 @@ def print_table(
         case "json":
             typer.echo(render.to_json(table))
         case _ if by_seed:
-            print_sheets(render.seed_sheets(table.by_seed), format=format, console=console)
+            print_sheets(
+                render.seed_sheets(table.by_seed, metric=metric), format=format, console=console
+            )
         case "markdown":
             typer.echo(render.to_markdown(table, metric=metric), nl=False)
         case "latex":

@@ -23,7 +23,7 @@ from w2s_ray.config.recipe import (
     ModelSource,
     Part,
 )
-from w2s_ray.config.search import Pair, Search, TaskPair
+from w2s_ray.config.search import GroundTruth, Pair, Search, TaskPair
 from w2s_ray.config.settings import (
     SAN_TOKENS,
     EarlyStopping,
@@ -88,6 +88,7 @@ __all__ = [
     "FormName",
     "FullTuning",
     "GenerativeStage",
+    "GroundTruth",
     "IterateStage",
     "KLLoss",
     "Labels",

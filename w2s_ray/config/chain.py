@@ -45,8 +45,10 @@ def chain(
     """The fits of `student`, whose labels come from its supervisors, under `stages`.
 
     `between` are the recipes of the intermediate models as students, weakest first. A bootstrap
-    stage chooses among them.
+    stage chooses among them. A fit on ground truth is a chain by itself.
     """
+    if student.learns_from_ground_truth:
+        return (Link(student, None),)
     stages = tuple(stages)
     for stage in stages:
         if isinstance(stage, TruthStage | RandomLabelsStage | UntrainedStage):

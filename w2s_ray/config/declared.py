@@ -7,7 +7,7 @@ reads no data.
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -140,7 +140,7 @@ class Task(Frozen):
     columns: Columns | None = None
     """Column names, for a Parquet, JSON-lines, CSV, TSV or .npz file of your own at `path`."""
     revision: Line | None = None
-    """Hub commit, tag or branch; null = the newest commit at the time of planning."""
+    """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
     train: RowCount
     """Training rows in all. One half trains the supervisor, the other half the student. A corpus
     has no halves."""
@@ -154,6 +154,10 @@ class Task(Frozen):
     max_words: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Drop rows with more whitespace-separated words than this before splitting. Words and not
     tokens are counted, so that all models get the same rows."""
+    dedupe: Literal["near"] | None = None
+    """near: no row is used in a part if it is a near copy of a row of an earlier part; the order is
+    test, validation, the supervisor's half, the student's half. Near copies share at least 70 % of
+    their pairs of neighbouring words. null = near copies are counted and stay."""
     difficulty: Difficulty | None = None
     """Lowest and highest difficulty of the rows to use, such as a puzzle's rating: `[500, 900]`,
     or, for easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
@@ -196,7 +200,7 @@ class Model(Frozen):
     label: Name = ""
     """The model's name in pairs and tables; empty = the last part of the name or folder."""
     revision: Line | None = None
-    """Hub commit, tag or branch; null = the newest commit at the time of planning."""
+    """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
     training: dict[str, Any] = {}
     """Settings of `training` that differ for this model in every role."""
     execution: dict[str, Any] = {}

@@ -68,11 +68,12 @@ class Execution(Frozen):
     the last ones."""
     retries: int = Field(default=2, ge=0, le=1000)
     """How often a fit is retried from its last checkpoint, for each cause of failure: a lost
-    worker, no memory, a stall, a full disk, a failing store. A lost or preempted machine doesn't
-    count."""
+    worker, no memory, a stall, a full disk, a failing store, a download without a network. A lost
+    or preempted machine doesn't count."""
     stall_s: float | None = Field(default=1800.0, gt=0, le=1e8)
     """A fit without progress for so many seconds is ended and retried; null = never. Loading a
-    model, an evaluation and a checkpoint must each take less."""
+    model, an evaluation and a checkpoint must each take less. The download of a model isn't
+    counted."""
 
     def rows_at_once(self, batch_size: int) -> int:
         """Rows of a forward pass of training, on each worker."""

@@ -1,7 +1,8 @@
 """Named ladders of open models: hub names, sizes, learning rates and LoRA targets.
 
 Owns these values with their sources, and the expansion of `{ladder: pythia, from: 70m}` to entries
-of `models`. It makes no request to the hub and reads no other part of a sweep file.
+of `models`. `ladder/open_models.json` has the configurations of these models. It makes no request
+to the hub and reads no other part of a sweep file.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from w2s_ray.config.names import Line
 from w2s_ray.config.settings import Frozen
 from w2s_ray.errors import InputError
 
-REFERENCE = "openai/weak-to-strong, weak_to_strong/config.py"
+REFERENCE = "openai/weak-to-strong, train_simple.py"
+BRANCH = "openai/weak-to-strong, weak_to_strong/config.py at 00c8dfd, a branch that main lacks"
 ELEUTHER = "EleutherAI/w2s, w2s/model.py"
+TORCHTUNE = "pytorch/torchtune, recipes/configs/{}_full.yaml: instruction tuning"
+OPEN_INSTRUCT = "allenai/open-instruct, {}: instruction tuning"
 ALIKE = f"by analogy with {REFERENCE}: 5e-5 up to 0.5B, 1e-5 above; recalled, not tuned"
 
 
@@ -34,6 +38,8 @@ class Rung:
     lr: float
     """Peak learning rate when every weight is trained, at batch size 32."""
     lr_source: str
+    revision: str | None = None
+    """Hub revision with safetensors weights; null = main, or the hub's conversion of main."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,26 @@ class OpenLadder:
     """A limitation of these models."""
 
 
-def _rungs(name: str, sizes: Mapping[str, tuple[float, float, str]]) -> dict[str, Rung]:
-    return {size: Rung(name.format(size), *values) for size, values in sizes.items()}
+def _rungs(
+    name: str,
+    sizes: Mapping[str, tuple[float, float, str]],
+    *,
+    revisions: Mapping[str, str] | None = None,
+) -> dict[str, Rung]:
+    at = revisions or {}
+    return {
+        size: Rung(name.format(size), *values, revision=at.get(size))
+        for size, values in sizes.items()
+    }
 
 
 SMALL, LARGE = (5e-5, ALIKE), (1e-5, ALIKE)
+LLAMA_LINEAR = ("gate_proj", "down_proj", "up_proj", "q_proj", "k_proj", "v_proj", "o_proj")
+LLAMA_GATE = "gated: accept the licence on the model's page, wait for approval by hand, log in"
+GEMMA_GATE = "gated: accept the licence on the model's page, log in"
+MODERNBERT = (
+    "AnswerDotAI/ModernBERT, examples/finetune_modernbert_on_glue.ipynb: GLUE at batch size 32"
+)
 
 OPEN_LADDERS: dict[str, OpenLadder] = {
     "gpt2": OpenLadder(
@@ -64,16 +85,17 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
             "1.5b": Rung("openai-community/gpt2-xl", 1.56e9, 1e-5, REFERENCE),
         },
         ("c_fc", "c_proj", "c_attn"),
-        REFERENCE,
+        BRANCH,
     ),
     "pythia": OpenLadder(
         _rungs(
             "EleutherAI/pythia-{}",
             {
                 "14m": (14e6, *SMALL),
+                "31m": (30.5e6, *SMALL),
                 "70m": (70e6, *SMALL),
                 "160m": (162e6, *SMALL),
-                "410m": (405e6, 5e-5, REFERENCE),
+                "410m": (405e6, 5e-5, BRANCH),
                 "1b": (1.01e9, *LARGE),
                 "1.4b": (1.41e9, *LARGE),
                 "2.8b": (2.78e9, *LARGE),
@@ -82,7 +104,9 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
             },
         ),
         ("dense_h_to_4h", "dense_4h_to_h", "query_key_value"),
-        REFERENCE,
+        BRANCH,
+        "main has safetensors; the branches `stepN` of earlier checkpoints have pickles, which are "
+        "never loaded",
     ),
     "qwen2.5": OpenLadder(
         _rungs(
@@ -97,7 +121,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
                 "72B": (72.7e9, *LARGE),
             },
         ),
-        ("gate_proj", "down_proj", "up_proj", "q_proj", "k_proj", "v_proj", "o_proj"),
+        LLAMA_LINEAR,
         f"{ELEUTHER}, for Llama, Mistral and Qwen",
     ),
     "opt": OpenLadder(
@@ -113,11 +137,124 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
                 "30b": (30e9, *LARGE),
                 "66b": (66e9, *LARGE),
             },
+            # The hub's own conversions; those of 13b and 66b are found when the sweep is planned.
+            revisions={
+                "125m": "refs/pr/35",
+                "350m": "refs/pr/33",
+                "1.3b": "refs/pr/25",
+                "2.7b": "refs/pr/26",
+                "6.7b": "refs/pr/31",
+            },
         ),
         ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
         "recalled: every linear layer of a block, as for the other ladders",
-        "weights on the hub's main branch are pickles, which are never loaded (recalled); give the "
-        "`revision` of a converted branch, or a local folder",
+        "weights on the hub's main branch are pickles, which are never loaded; the hub's own "
+        "conversions to safetensors are read (`refs/pr/N`), and 30b has none: give a local folder",
+    ),
+    "qwen3": OpenLadder(
+        _rungs(
+            "Qwen/Qwen3-{}-Base",
+            {
+                "0.6B": (596e6, 2e-5, TORCHTUNE.format("qwen3/0.6B")),
+                "1.7B": (1.72e9, 2e-5, TORCHTUNE.format("qwen3/1.7B")),
+                "4B": (4.02e9, 5e-6, TORCHTUNE.format("qwen3/4B")),
+                "8B": (8.19e9, 5e-6, TORCHTUNE.format("qwen3/8B")),
+                "14B": (14.8e9, 5e-6, "by analogy with 8B; not tuned"),
+            },
+        ),
+        LLAMA_LINEAR,
+        f"{ELEUTHER}, for Llama, Mistral and Qwen",
+    ),
+    "smollm2": OpenLadder(
+        _rungs(
+            "HuggingFaceTB/SmolLM2-{}",
+            {
+                "135M": (135e6, *SMALL),
+                "360M": (362e6, *SMALL),
+                "1.7B": (1.71e9, *LARGE),
+            },
+        ),
+        LLAMA_LINEAR,
+        f"{ELEUTHER}, for Llama, whose architecture it is",
+    ),
+    "olmo2": OpenLadder(
+        {
+            "1B": Rung(
+                "allenai/OLMo-2-0425-1B", 1.48e9, 3e-5, OPEN_INSTRUCT.format("docs/olmo2.md")
+            ),
+            "7B": Rung(
+                "allenai/OLMo-2-1124-7B",
+                7.3e9,
+                2e-5,
+                OPEN_INSTRUCT.format("scripts/train/olmo2/finetune_7b.sh"),
+            ),
+            "13B": Rung(
+                "allenai/OLMo-2-1124-13B",
+                13.7e9,
+                5e-6,
+                OPEN_INSTRUCT.format("scripts/train/olmo2/finetune_13b.sh"),
+            ),
+            "32B": Rung(
+                "allenai/OLMo-2-0325-32B",
+                32.2e9,
+                4e-6,
+                OPEN_INSTRUCT.format("scripts/train/olmo2/finetune_32b.sh"),
+            ),
+        },
+        LLAMA_LINEAR,
+        f"by analogy with {ELEUTHER}: every linear layer of a block",
+    ),
+    "llama3": OpenLadder(
+        {
+            "1B": Rung("meta-llama/Llama-3.2-1B", 1.24e9, 2e-5, TORCHTUNE.format("llama3_2/1B")),
+            "3B": Rung("meta-llama/Llama-3.2-3B", 3.21e9, 2e-5, TORCHTUNE.format("llama3_2/3B")),
+            "8B": Rung("meta-llama/Llama-3.1-8B", 8.03e9, 2e-5, TORCHTUNE.format("llama3_1/8B")),
+            "70B": Rung("meta-llama/Llama-3.1-70B", 70.6e9, 2e-5, TORCHTUNE.format("llama3_1/70B")),
+        },
+        LLAMA_LINEAR,
+        f"{ELEUTHER}, for Llama, Mistral and Qwen",
+        LLAMA_GATE,
+    ),
+    "gemma2": OpenLadder(
+        _rungs(
+            "google/gemma-2-{}",
+            {
+                "2b": (2.61e9, 2e-5, TORCHTUNE.format("gemma2/2B")),
+                "9b": (9.24e9, 2e-5, TORCHTUNE.format("gemma2/9B")),
+                "27b": (27.2e9, 2e-5, TORCHTUNE.format("gemma2/27B")),
+            },
+        ),
+        LLAMA_LINEAR,
+        f"{ELEUTHER}, for gemma-7b",
+        f"{GEMMA_GATE}. Attention has no kernel (its scores are capped) unless "
+        "`execution.attention` names one, so memory grows with the square of a row's length",
+    ),
+    "gemma3": OpenLadder(
+        {
+            "270m": Rung("google/gemma-3-270m", 268e6, *SMALL),
+            "1b": Rung("google/gemma-3-1b-pt", 1e9, *LARGE),
+            "4b": Rung("google/gemma-3-4b-pt", 3.88e9, *LARGE),
+            "12b": Rung("google/gemma-3-12b-pt", 11.8e9, *LARGE),
+            "27b": Rung("google/gemma-3-27b-pt", 27e9, *LARGE),
+        },
+        LLAMA_LINEAR,
+        f"by analogy with {ELEUTHER}, for gemma-7b",
+        f"{GEMMA_GATE}. From 4b on only the language model of a multimodal model is used",
+    ),
+    "modernbert": OpenLadder(
+        {
+            "149m": Rung("answerdotai/ModernBERT-base", 149e6, 8e-5, MODERNBERT),
+            "395m": Rung(
+                "answerdotai/ModernBERT-large",
+                395e6,
+                5e-5,
+                "by analogy with the base model, and within the 1e-5 to 8e-5 of "
+                "AnswerDotAI/ModernBERT, src/evals/glue_jobs.py; not tuned",
+            ),
+        },
+        ("Wqkv", "Wo", "Wi"),
+        "by analogy with the other ladders: every linear layer of a block",
+        "an encoder: for classes and pairs, not for answers or text",
     ),
 }
 """Name -> ladder. Values marked as recalled were not checked against the hub."""
@@ -133,7 +270,7 @@ class LadderRange(Frozen):
     model_config = ConfigDict(populate_by_name=True)
 
     ladder: Line
-    """The ladder: gpt2, pythia, qwen2.5 or opt."""
+    """The ladder, by its name in the table below."""
     first: Line | None = Field(default=None, alias="from")
     """The smallest model, by its size; null = the ladder's smallest."""
     last: Line | None = Field(default=None, alias="to")
@@ -201,7 +338,7 @@ def _model(ladder: OpenLadder, rung: Rung, span: LadderRange) -> dict[str, Any]:
         training["tuning"] = adapters
     return {
         "name": rung.name,
-        "revision": span.revision,
+        "revision": span.revision or rung.revision,
         "training": {**training, **span.training},
         "execution": span.execution,
     }

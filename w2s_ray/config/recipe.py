@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from w2s_ray.config.forms import FormName
 from w2s_ray.config.settings import EarlyStopping, FitSettings, PretrainArchitecture, Training
@@ -22,6 +22,9 @@ from w2s_ray.methods.transforms import AnyTransform
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
 """The four disjoint parts of a split."""
+
+BUCKET_BATCHES = 16
+"""Batches that are sorted by length together, if a recipe doesn't set the number."""
 
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
 
@@ -102,6 +105,18 @@ class FitRecipe(Frozen):
         return run_id(kind="fit", recipe=self.model_dump(mode="json"))
 
     @property
+    def bucket_batches(self) -> int:
+        """Batches that are drawn together and sorted by length; 1 = plain shuffling."""
+        given = self.training.bucket_batches
+        if given is not None:
+            return given
+        return 1 if self.loss.needs_whole_batch else BUCKET_BATCHES
+
+    @field_serializer("training")
+    def _with_bucket_batches(self, training: Training) -> Training:
+        return training.model_copy(update={"bucket_batches": self.bucket_batches})
+
+    @property
     def keeps_weights(self) -> bool:
         """Whether other fits may start from its weights: true for language models of running text
         and for fits that predict nothing.
@@ -159,4 +174,7 @@ class ModelSource(Frozen):
     """The model in a recipe: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
     trust_remote_code: bool = False
     provisional: bool = False
-    """True if a hub name could not be resolved to a commit; such a plan can't be run."""
+    """True if its files are unknown (a hub name that could not be resolved to a commit, a missing
+    feature file); such a plan can't be run."""
+    note: str = ""
+    """Why it is provisional."""

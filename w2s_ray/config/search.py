@@ -1,7 +1,7 @@
-"""The `search` section of a sweep file: methods, objective, cells, sampler, scheduler.
+"""The sections `search` and `ground_truth` of a sweep file: objective, cells, sampler, scheduler.
 
-Owns this section, the checks of it alone, and the settings that all methods search. Settings of one
-method are in the methods (`declared`). It runs no trials.
+Owns these sections, the checks of each alone, and the settings that all methods search. Settings of
+one method are in the methods (`declared`). It runs no trials.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ Searched = Annotated[
 ]
 
 
+TrialCount = Annotated[int, Field(ge=1, le=100_000)]
+
+
 class Search(Frozen):
-    """How settings are searched. It holds for every method that has a `search`, or for all."""
+    """How settings are searched. It holds for every method that has a `search`, or for all, and for
+    `ground_truth`, where `for`, `shared`, `objective`, `on` and `warm_start` have no effect.
+    """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
@@ -54,7 +59,7 @@ class Search(Frozen):
     shared: dict[Name, Choices] = {}
     """With `for: all`: the settings of `training` and `early_stopping` that every method searches.
     A searched `training.lr` holds for every student, also for models with a rate of their own."""
-    trials: int = Field(default=16, ge=1, le=100_000)
+    trials: TrialCount = 16
     """Number of trials of each study. With `sampler: grid` at most the size of the grid."""
     objective: Literal["transfer", "weak_validation", "oracle"] = "transfer"
     """Which labels a study may use. transfer: ground truth of the pairs in `on` only.
@@ -147,6 +152,33 @@ class Search(Frozen):
     def across_tasks(self) -> bool:
         """Whether one transfer study is for all tasks, instead of one study for each task."""
         return any(isinstance(entry, TaskPair) for entry in self.on or ())
+
+
+class GroundTruth(Frozen):
+    """How the settings of supervisors and ceilings are chosen. Their labels are ground truth, and
+    so are the labels of the validation rows that their trials are compared on.
+    """
+
+    search: dict[Name, Choices] = {}
+    """What to search for each model, as in `methods.search`: settings of `training` and
+    `early_stopping`. The supervisor's study trains on the supervisor's half of the rows, the
+    ceiling's on `ceiling_on`. All pairs share a model's studies. No trial predicts test rows or the
+    other half."""
+    tasks: Literal["separate", "together"] = "separate"
+    """separate: a study for each task. together: one study for all tasks; a trial trains on each of
+    them, and its objective is the mean over them."""
+    trials: TrialCount | None = None
+    """Number of trials of each study; null = `search.trials`."""
+
+    @model_validator(mode="after")
+    def _searches_settings_of_ground_truth_fits(self) -> GroundTruth:
+        for path in self.search:
+            if path.partition(".")[0] not in ("training", "early_stopping"):
+                raise InputError(
+                    f"search.{path}: supervisors and ceilings have no other settings than "
+                    "training and early_stopping; search a setting of these"
+                )
+        return self
 
 
 def with_shared_searches(methods: Any, search: Any) -> Any:

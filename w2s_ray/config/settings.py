@@ -50,9 +50,10 @@ class Training(Frozen):
     precision: Precision = "fp32"
     """Precision of the forward and backward pass. The optimizer keeps fp32 weights. tf32: on a GPU,
     inputs of fp32 matrix products are rounded to 10 bits after the point; on a CPU, fp32."""
-    bucket_batches: int = Field(default=16, ge=1, le=1_000_000)
+    bucket_batches: int | None = Field(default=None, ge=1, le=1_000_000)
     """Batches that are drawn together and sorted by length, for less padding; 1 = plain
-    shuffling."""
+    shuffling. null = 16, and 1 for losses with a statistic of the whole batch (`confidence`,
+    `confidence_reference`), because batches of similar lengths would bias it."""
     evaluations_per_epoch: int = Field(default=4, ge=1, le=10_000)
     """Evaluations on validation rows per epoch, for curves, early stopping and pruning."""
     tuning: Tuning = FullTuning()

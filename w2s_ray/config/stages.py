@@ -82,17 +82,28 @@ class IterateStage(Frozen):
     """New students after the first one (EleutherAI: 2)."""
 
 
+CALIBRATION_ROWS = 256
+"""Largest number of rows that the calibration of a prompt is computed from."""
+
+
 class Prompt(Frozen):
     """How a language model is prompted for a row's class; nothing is trained."""
 
     shots: int = Field(default=0, ge=0, le=64)
-    """Examples in the prompt, from the training rows, balanced over the classes as far as possible.
-    The paper uses 5."""
+    """Examples in the prompt, from the training rows, balanced over the classes as far as possible,
+    in a random order by the fit's seed. The paper uses 5. Of a prompt that is too long the first
+    examples are omitted; the record counts such prompts, and the table has a note."""
     question: str = Field(default="Answer:", max_length=10_000)
     """Text after each example and after the row's text, on a line of its own."""
     words: tuple[Line, Line] = ("no", "yes")
     """The words for class 0 and class 1 after the question. The prediction is the more probable
     word."""
+    calibration: Literal["none", "rows", "content_free"] = "none"
+    """Divide the probability of each word by its mean over inputs without labels, after the same
+    examples, and normalize; this assumes that the classes are equally frequent. rows: the inputs
+    are up to 256 training rows that are not examples (batch calibration, Zhou et al. 2024).
+    content_free: the inputs are `N/A`, `[MASK]` and an empty text (contextual calibration, Zhao et
+    al. 2021)."""
 
 
 class PromptStage(Prompt):

@@ -1,34 +1,38 @@
-"""The recipe of a study: the hashed description of a search over one method's settings.
+"""The recipe of a study: the hashed description of a search over the settings of some fits.
 
 Owns the fits of a trial: for each cell, the chain of fits under the method's stages and the trial's
-settings. It proposes no settings and holds no results.
+settings. A cell on ground truth is a supervisor or ceiling, a chain of one fit. It proposes no
+settings and holds no results.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from w2s_ray.config.chain import Link, chain
-from w2s_ray.config.merge import with_settings
+from w2s_ray.config.merge import kinds_at, with_settings
 from w2s_ray.config.recipe import FitRecipe
-from w2s_ray.config.space import Choices
+from w2s_ray.config.settings import FitSettings
+from w2s_ray.config.space import Choices, OneOf
 from w2s_ray.config.stages import Stage
 from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
 
 
 class StudyRecipe(Frozen):
-    """The search of one method's settings over one or several cells.
+    """The search of the settings of a method's students, or of a supervisor or ceiling.
 
     A trial trains one chain of fits for each cell, and each fit has an id. The study's result is
     the settings of the best trial.
     """
 
     cells: tuple[FitRecipe, ...] = Field(min_length=1)
-    """The students of a trial, before stages and the trial's settings are applied."""
+    """The students, supervisors or ceilings of a trial, before stages and the trial's settings are
+    applied."""
     between: tuple[tuple[FitRecipe, ...], ...] = ()
     """For each cell the recipes of the intermediate models; empty if no stage has any."""
     stages: tuple[Stage, ...] = ()
@@ -36,7 +40,8 @@ class StudyRecipe(Frozen):
     space: dict[str, Choices]
     """Dotted setting -> values to try."""
     trials: int
-    objective: Literal["transfer", "weak_validation", "oracle"]
+    objective: Literal["transfer", "weak_validation", "oracle", "ground_truth"]
+    """As in the sweep file; `ground_truth` for supervisors and ceilings, whose own labels it is."""
     metric: Literal["accuracy", "log_loss"]
     cost: bool = False
     """Whether a trial's training FLOPs are a second objective."""
@@ -52,6 +57,21 @@ class StudyRecipe(Frozen):
     @property
     def run_id(self) -> str:
         return run_id(kind="study", recipe=self.model_dump(mode="json"))
+
+    @model_serializer(mode="wrap")
+    def _with_bucket_batches(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cells whose trials may need another `bucket_batches` than their own loss keep null."""
+        data = dump(self)
+        searched = self.space.get("loss")
+        kinds = searched.kinds() if isinstance(searched, OneOf) else ()
+        losses = kinds_at(FitSettings, "loss")
+        tried = {losses[kind].needs_whole_batch for kind in kinds}  # type: ignore[attr-defined]
+        fits = (*self.cells, *itertools.chain.from_iterable(self.between))
+        dumped = (*data["cells"], *itertools.chain.from_iterable(data["between"]))
+        for fit, its_data in zip(fits, dumped, strict=True):
+            if not tried <= {fit.loss.needs_whole_batch}:
+                its_data["training"]["bucket_batches"] = fit.training.bucket_batches
+        return data
 
     def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[Link, ...], ...]:
         """Each cell's fits of the trial with `settings` (dotted), the student last."""

@@ -19,9 +19,9 @@ from w2s_ray.config.execution import Execution, Limits
 from w2s_ray.config.ladders import with_ladders_expanded
 from w2s_ray.config.merge import merged, with_settings
 from w2s_ray.config.names import LONGEST_NAME, FolderOrUri, Name, Seed
-from w2s_ray.config.search import Pair, Search, TaskPair, with_shared_searches
+from w2s_ray.config.search import GroundTruth, Pair, Search, TaskPair, with_shared_searches
 from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
-from w2s_ray.config.space import branches
+from w2s_ray.config.space import Space, branches
 from w2s_ray.config.stages import BootstrapStage, kind_of
 from w2s_ray.config.trackers import Trackers
 from w2s_ray.errors import InputError
@@ -73,6 +73,8 @@ class Sweep(Frozen):
     figures and reports score the stored predictions, and the store counts how often."""
     search: Search = Search()
     """How the settings of methods with a `search` are searched."""
+    ground_truth: GroundTruth = GroundTruth()
+    """What to search for supervisors and ceilings."""
     execution: Execution = Execution()
     """How fits run. A model can override it."""
     limits: Limits = Limits()
@@ -122,15 +124,16 @@ class Sweep(Frozen):
                 where="search.shared",
             )
             self._check_attention(model, self.ground_truth_settings(model), f"models.{model.label}")
+            self._check_ground_truth(model)
             for name, method in self.methods_and_controls.items():
                 self._check_method(name, method, model)
-        if self._searched():
+        if any(method.search for method in self.methods.values()):
             self._check_searched()
-            if self.search.seed in self.seeds:
-                raise InputError(
-                    f"search.seed {self.search.seed} is also in seeds; choose another, because "
-                    "the best settings must be refitted on seeds that the search didn't use"
-                )
+        if self.spaces and self.search.seed in self.seeds:
+            raise InputError(
+                f"search.seed {self.search.seed} is also in seeds; choose another, because "
+                "the best settings must be refitted on seeds that the search didn't use"
+            )
         return self
 
     @cached_property
@@ -213,13 +216,27 @@ class Sweep(Frozen):
         cells = [TaskPair(task=e.task, pair=p) for e, p in zip(entries, pairs, strict=True)]
         return tuple(dict.fromkeys(cells))
 
-    def ground_truth_settings(self, model: Model) -> FitSettings:
-        """Settings of `model` as a supervisor or ceiling."""
+    @property
+    def spaces(self) -> dict[str, Space]:
+        """Every space that is searched, by its key in the sweep file."""
+        spaces = {f"methods.{name}.search": method.search for name, method in self.methods.items()}
+        spaces["ground_truth.search"] = self.ground_truth.search
+        return {key: space for key, space in spaces.items() if space}
+
+    def ground_truth_settings(
+        self, model: Model, chosen: dict[str, Any] | None = None
+    ) -> FitSettings:
+        """Settings of `model` as a supervisor or ceiling, overridden by `chosen` (dotted).
+
+        Raises:
+            InputError: an unknown dotted setting, or an invalid value.
+        """
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         stopping = self.early_stopping
         if stopping is not None:
             stopping = stopping.model_copy(update={"oracle": False, "finish_schedule": False})
-        return FitSettings(training=training, early_stopping=stopping)
+        settings = FitSettings(training=training, early_stopping=stopping)
+        return with_settings(settings, chosen or {}, where="ground_truth.search")
 
     def student_settings(
         self, method: str, model: Model, chosen: dict[str, Any] | None = None
@@ -265,9 +282,6 @@ class Sweep(Frozen):
             raise InputError(f"{where} is empty; add a pair such as [small, medium]")
         return tuple(dict.fromkeys(labels))
 
-    def _searched(self) -> bool:
-        return any(method.search for method in self.methods.values())
-
     def _check_names(self) -> None:
         for what, names in (
             ("models", [model.label for model in self.models]),
@@ -305,7 +319,8 @@ class Sweep(Frozen):
         self.cells()
 
     def _check_method(self, name: str, method: Method, model: Model) -> None:
-        self._check_engine(name, method, model)
+        training = self.student_settings(name, model).training
+        self._check_engine(f"methods.{name}", training, method.search, model)
         self._check_attention(model, self.student_settings(name, model), f"methods.{name}")
         for stage in method.stages:
             try:
@@ -320,13 +335,23 @@ class Sweep(Frozen):
             where=f"methods.{name}.search",
         )
 
-    def _check_engine(self, name: str, method: Method, model: Model) -> None:
+    def _check_ground_truth(self, model: Model) -> None:
+        """Refuse settings that `model` can't have as a supervisor or ceiling."""
+        settings, space = self.ground_truth_settings(model), self.ground_truth.search
+        if not space:
+            return
+        where = "ground_truth.search"
+        self._check_engine(where, settings.training, space, model)
+        check_space(space, settings=settings, sampler=self.search.sampler, where=where)
+        if self.ground_truth.tasks == "together" and len(self.tasks) > 1:
+            self._check_evaluations(space, where, "several tasks", "set tasks: separate")
+
+    def _check_engine(self, where: str, training: Training, space: Space, model: Model) -> None:
         """Refuse settings that need the torch engine for a model with another engine."""
         if self.execution_of(model).engine == "torch":
             return
-        training = self.student_settings(name, model).training
         kinds, decays = [str(training.tuning.kind)], [str(training.weight_decay_to)]
-        for branch in branches(method.search):
+        for branch in branches(space):
             kinds.append(str(branch.fixed.get("training.tuning.kind")))
             decay = branch.free.get("training.weight_decay_to")
             decays += decay.examples() if decay else ()
@@ -336,7 +361,7 @@ class Sweep(Frozen):
         ):
             if value in values:
                 raise InputError(
-                    f"methods.{name}: training.{key} is {value}, which the DeepSpeed engine "
+                    f"{where}: training.{key} is {value}, which the DeepSpeed engine "
                     f"doesn't support; set execution.engine: torch for {model.label}, or choose "
                     f"another {key}"
                 )
@@ -367,13 +392,17 @@ class Sweep(Frozen):
                 "search.on has students with different engines; list pairs whose students all use "
                 "the same engine"
             )
-        if self.search.scheduler == "none" or len(searched) == 1:
-            return
-        for name, method in self.methods.items():
-            for path in ("training.epochs", "training.evaluations_per_epoch"):
-                if self.search.objective == "transfer" and path in method.search:
-                    raise InputError(
-                        f"methods.{name}.search.{path} changes when a trial is evaluated, and "
-                        f"scheduler: {self.search.scheduler} with several pairs needs trials with "
-                        "the same evaluations; search one pair, or set scheduler: none"
-                    )
+        if len(searched) > 1 and self.search.objective == "transfer":
+            for name, method in self.methods.items():
+                where = f"methods.{name}.search"
+                self._check_evaluations(method.search, where, "several pairs", "search one pair")
+
+    def _check_evaluations(self, space: Space, where: str, several: str, remedy: str) -> None:
+        """Refuse a scheduler for trials of several cells with different evaluations."""
+        for path in ("training.epochs", "training.evaluations_per_epoch"):
+            if path in space and self.search.scheduler != "none":
+                raise InputError(
+                    f"{where}.{path} changes when a trial is evaluated, and "
+                    f"scheduler: {self.search.scheduler} with {several} needs trials with "
+                    f"the same evaluations; {remedy}, or set scheduler: none"
+                )

@@ -97,6 +97,9 @@ class Architecture:
     adapted: tuple[str, ...] | None
     """peft's default modules for adapters; None if peft has no default."""
     skeleton: Skeleton
+    scores: int = 0
+    """Copies of the attention scores that a layer keeps for its backward pass; 0 where a kernel
+    computes attention without keeping them."""
     is_bf16: bool = False
     """Whether config.json declares a checkpoint in bf16."""
 

@@ -1,9 +1,9 @@
 """Architectures of models by their configurations, each computed once per machine.
 
-Owns the cache of descriptions. Those of the embedded ladder ship with the package; the key of any
-other is the configuration's content and the versions of the libraries. One process computes all
-missing descriptions, because it imports torch and transformers, which takes seconds. It uses no
-network and runs no code from a model's folder.
+Owns the cache of descriptions. Those of the embedded and the open ladders ship with the package;
+the key of any other is the configuration's content and the versions of the libraries. One process
+computes all missing descriptions, because it imports torch and transformers, which takes seconds.
+It uses no network and runs no code from a model's folder.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.hub import snapshot_folder
 from w2s_ray.identity import digest
-from w2s_ray.ladder import DESCRIPTIONS
+from w2s_ray.ladder import DESCRIPTIONS, OPEN_MODELS
 
 _log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Incremented whenever the same configuration gives another description, so that old notes are
 ignored."""
 _LIBRARIES = ("transformers", "peft")
@@ -79,11 +79,15 @@ def load_architectures(configs: Iterable[Mapping[str, Any]]) -> None:
 def architecture_of(source: ModelSource) -> Architecture | str:
     """The architecture of the model at `source`, or the reason why it is unknown."""
     config = config_of(source)
+    if config is None and source.location in _open_models():
+        model = _open_models()[source.location]
+        found = _parsed(model["description"], model["config"])
+        assert found is not None, source.location
+        return found
     if config is None:
-        revision = f" --revision {source.revision}" if source.revision else ""
         return (
-            f"the config.json of {source.name} is not on this machine; with access to the hub, "
-            f"`hf download {source.location} config.json{revision}` downloads this file alone"
+            "config.json is not on this machine; plan again with access to the hub, from which it "
+            "downloads this file"
         )
     if source.trust_remote_code and "auto_map" in config:
         return f"{source.name} is not estimated: its folder has its own code"
@@ -170,6 +174,12 @@ def _parsed(
 def _shipped() -> dict[str, Any]:
     """The descriptions of the embedded ladder."""
     return json.loads(DESCRIPTIONS.read_text(encoding="utf-8"))
+
+
+@cache
+def _open_models() -> dict[str, Any]:
+    """The open models whose sizes are known without their files."""
+    return json.loads(OPEN_MODELS.read_text(encoding="utf-8"))
 
 
 def _key(name: str) -> list[Any]:

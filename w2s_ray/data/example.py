@@ -6,7 +6,7 @@ Owns what an example holds, and when two examples are equal. It reads no files a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from w2s_ray.config import FormName
@@ -77,3 +77,5 @@ class Rows:
     """The source's own labelled test split; null where it has none."""
     form: FormName = "classes"
     """What a row is."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows of the source that can't be used, and are not here."""

@@ -100,11 +100,16 @@ def reason(error: BaseException) -> str:
     return one_line(message or type(error).__name__, most=_LONGEST_REASON)
 
 
+class MissingFile(InputError):
+    """A file or folder that the sweep names doesn't exist on this machine."""
+
+
 def local(path: str, *, where: str) -> Path:
     """`path` as an absolute path of a file or folder that exists.
 
     Raises:
-        InputError: the path doesn't exist, or is neither a file nor a folder.
+        MissingFile: the path doesn't exist.
+        InputError: it is neither a file nor a folder.
     """
     shown = one_line(path, most=_LONGEST_REASON)
     try:
@@ -116,7 +121,7 @@ def local(path: str, *, where: str) -> Path:
         ) from None
     if not exists:
         full_path = one_line(str(absolute), most=_LONGEST_REASON)
-        raise InputError(
+        raise MissingFile(
             f"{where}: no such file or folder: {shown} ({full_path}); "
             "correct `path`, or remove it to read from the Hugging Face hub"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from w2s_ray.data.cells import Cells, is_missing, text_of
+from w2s_ray.data.cells import Cells, is_missing, plain_label, text_of
 from w2s_ray.data.chat import (
     Messages,
     conversation,
@@ -122,10 +122,11 @@ def boolq(row: Row, *, id: str) -> list[Example]:
 
 def amazon_polarity(row: Row, *, id: str) -> list[Example]:
     """Product reviews; the original files use 1 for negative and 2 for positive."""
-    label = int(row["polarity"]) - 1 if "polarity" in row else int(row["label"])
+    column, classes = ("polarity", {"1": 0, "2": 1}) if "polarity" in row else ("label", BINARY)
+    label = class_of(row[column], classes, where=f"{id}: column {column!r}")
     cells = Cells(row, id=id)
     text = f"{cells['title']}\n{cells['content']}"
-    return [Example(id, text, label, text)]
+    return [] if label is None else [Example(id, text, label, text)]
 
 
 def anthropic_hh(row: Row, *, id: str) -> list[Example]:
@@ -153,8 +154,8 @@ def summarize_from_feedback(row: Row, *, id: str) -> list[Example]:
     info = row["info"]
     post = info.get("post") or info.get("article") or ""
     texts = [f"{post.strip()}\n\nTL;DR: {s['text'].strip()}" for s in row["summaries"]]
-    choice = int(row["choice"])
-    if len(texts) != 2 or choice not in (0, 1):
+    choice = {"0": 0, "1": 1}.get(plain_label(row["choice"]))
+    if len(texts) != 2 or choice is None:
         return []
     return preference_pair(texts[choice], texts[1 - choice], id=id, group=str(info["id"]))
 
@@ -173,7 +174,9 @@ def ethics_virtue(row: Row, *, id: str) -> list[Example]:
             "write it as 'scenario [SEP] trait'"
         )
     scenario = scenario.strip()
-    return [Example(id, f"{scenario} {_SEPARATOR} {trait.strip()}", int(row["label"]), scenario)]
+    label = class_of(row["label"], BINARY, where=f"{id}: column 'label'")
+    text = f"{scenario} {_SEPARATOR} {trait.strip()}"
+    return [] if label is None else [Example(id, text, label, scenario)]
 
 
 def twitter_sentiment(row: Row, *, id: str) -> list[Example]:

@@ -7,7 +7,7 @@ plans no runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -30,9 +30,10 @@ from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.descriptions import load_architectures
 from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.files import local, stamp, stamps
+from w2s_ray.data.fetch import fetch_config
+from w2s_ray.data.files import MissingFile, local, stamp, stamps
 from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
-from w2s_ray.data.hub import LOOKUPS
+from w2s_ray.data.hub import LOOKUPS, is_cached
 from w2s_ray.data.images import has_images, image_stamps
 from w2s_ray.data.lengths import quantiles
 from w2s_ray.data.models import (
@@ -43,10 +44,10 @@ from w2s_ray.data.models import (
 )
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
-from w2s_ray.data.tasks import Hub
 from w2s_ray.data.templates import check_template, template_digest
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
+from w2s_ray.network import HubUnreachable
 
 _CODE = (Path(__file__).parent, Path(forms.__file__).parent)
 """Folders of the code that makes splits: this package and the facts about forms."""
@@ -94,11 +95,19 @@ class Inputs:
     """(fingerprint, identity of a model) -> tokens of the answers, if they can be counted."""
 
     @property
-    def provisional(self) -> tuple[str, ...]:
-        """Names of the tasks and models that couldn't be resolved."""
-        tasks = [name for name, split in self.splits.items() if split.provisional]
-        tasks += [f"corpus of {name}" for name, found in self.corpora.items() if found.provisional]
-        return (*tasks, *(name for name, model in self.models.items() if model.provisional))
+    def unresolved(self) -> Mapping[str, tuple[str, ...]]:
+        """Reason -> the tasks and models that couldn't be resolved, such as `task sciq`."""
+        found: dict[str, list[str]] = {}
+        for name, split in self.splits.items():
+            if split.provisional:
+                found.setdefault(split.note, []).append(f"task {name}")
+        for name, corpus in self.corpora.items():
+            if corpus.provisional:
+                found.setdefault(corpus.note, []).append(f"corpus {name}")
+        for label, source in self.models.items():
+            if source.provisional:
+                found.setdefault(source.note, []).append(f"model {label}")
+        return {reason: tuple(names) for reason, names in found.items()}
 
 
 def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
@@ -129,6 +138,11 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
                     corpora[model.label] = split_ref(model.pretrain.corpus, online=online)
                 continue
             models[model.label] = model_source(model, online=online)
+            if online and LOOKUPS.reachable() and not makes_features_only(model):
+                try:
+                    fetch_config(models[model.label])
+                except HubUnreachable as error:  # such a model is planned without an estimate
+                    LOOKUPS.failure = str(error)
             found = None if makes_features_only(model) else model_files(models[model.label])
             if found is not None:
                 files[model.label] = found
@@ -157,6 +171,18 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
         digests = {label: template_digest(Path(m.location)) for label, m in models.items()}
         templates = {label: name for label, name in digests.items() if name is not None}
     return Inputs(splits, models, corpora, architectures, templates, answers)
+
+
+def together(names: Iterable[str]) -> str:
+    """`task a`, `task b` and `model c` as `tasks a, b and model c`."""
+    by_kind: dict[str, list[str]] = {}
+    for name in names:
+        kind, _, rest = name.partition(" ")
+        by_kind.setdefault(kind, []).append(rest)
+    return " and ".join(
+        f"{kind}{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        for kind, found in by_kind.items()
+    )
 
 
 @contextmanager
@@ -232,7 +258,8 @@ def split_ref(task: Task, *, online: bool = True) -> SplitRef:
     """The fingerprint and counts of the split of `task`, from the cache if possible.
 
     Raises:
-        InputError: as for `load_split`, but an unavailable hub dataset gives a provisional split.
+        InputError: as for `load_split`, but a missing file or an unavailable hub dataset gives a
+            provisional split.
     """
     return _resolved(task, online)[0]
 
@@ -242,19 +269,20 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     commit, unresolved = _commit(task, online)
     if unresolved:
         return _provisional(task, unresolved), None
-    key = _key(task, commit)
-    known = _from_note(read_note("splits", key=key), form_of(task))
-    if known is not None:
-        return known, None
     try:
+        key = _key(task, commit)
+        known = _from_note(read_note("splits", key=key), form_of(task))
+        if known is not None:
+            return known, None
         split = make_split(_rows(task, commit, online), task=task)
-    except SourceUnavailable as error:
-        return _provisional(task, str(error)), None
+    except (MissingFile, SourceUnavailable) as error:
+        why = str(error).removeprefix(f"task {task.name}: ")
+        return _provisional(task, why), None
     words: dict[Part, tuple[float, ...]] = {
         part: quantiles([len(text.split()) for row in rows for text in _read(row)])
         for part, rows in split.parts.items()
     }
-    note = _note(split, on_hub(task))
+    note = _note(split)
     chat = any(row.chat is not None for row in split.parts["test"])
     groups = groups_digest(row for rows in split.parts.values() for row in rows)
     found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
@@ -290,19 +318,23 @@ def _commit(task: Task, online: bool) -> tuple[str | None, str]:
     if hub is None:
         return None, ""
     revision = task.revision or hub.revision
-    commit = LOOKUPS.commit(hub.name, kind="dataset", revision=revision, online=online)
-    if commit is not None:
-        return commit, ""
-    why = LOOKUPS.failure or "planning is offline"
-    return None, (
-        f"the dataset {hub.name} can't be resolved to a commit: {why}; connect to the "
-        "Hugging Face hub, or download the original files and give their folder as "
-        "`path`"
-    )
+    try:
+        commit = LOOKUPS.commit(hub.name, kind="dataset", revision=revision, online=online)
+    except InputError as error:
+        raise InputError(f"task {task.name}: {error}{hub.other_source}") from None
+    return commit, "" if commit is not None else LOOKUPS.why_unresolved()
 
 
 def _rows(task: Task, commit: str | None, online: bool) -> Rows:
-    return read_rows(task, commit=commit, offline=not (online and LOOKUPS.reachable()))
+    """The rows of `task`.
+
+    Raises:
+        SourceUnavailable: a hub dataset that is not on this machine, and no network.
+    """
+    hub, offline = on_hub(task), not (online and LOOKUPS.reachable())
+    if hub is not None and commit is not None and offline and not is_cached(hub.name, commit):
+        raise SourceUnavailable(LOOKUPS.why_unresolved())  # the library would take seconds
+    return read_rows(task, commit=commit, offline=offline)
 
 
 def _key(task: Task, commit: str | None) -> dict[str, Any]:
@@ -324,7 +356,12 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
 
 
 def _provisional(task: Task, why: str) -> SplitRef:
-    declared = {"format": FORMAT_VERSION, "task": task.model_dump(mode="json")}
+    # A provisional name is not changed by a setting that is left out.
+    left_out = {"dedupe"} if task.dedupe is None else None
+    declared = {
+        "format": FORMAT_VERSION,
+        "task": task.model_dump(mode="json", exclude=left_out),
+    }
     name = f"unresolved-{digest(declared)[:ID_LENGTH]}"
     form = form_of(task)
     sizes = part_sizes(task, form=form)
@@ -347,14 +384,15 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
             return None
 
 
-def _note(split: Split, hub: Hub | None) -> str:
+def _note(split: Split) -> str:
     source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
     dropped = [
         f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
     ]
     parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
+    if copies := sum(count > 0 for count in (split.near_copies or {}).values()):
+        of = split.counts["test"]
+        parts.append(f"{copies:,} of {of:,} test rows are near copies of training rows")
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
-    if hub is not None and hub.unconfirmed:
-        parts.append(f"unconfirmed: {hub.unconfirmed}")
     return "; ".join(parts)

@@ -14,6 +14,7 @@ from typing import Any
 
 from w2s_ray.config import Model, ModelSource
 from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.fetch import TIMM, hub_name
 from w2s_ray.data.files import stamp
 from w2s_ray.data.finite import hashed
 from w2s_ray.data.folders import folder_of, model_files, refuse_adapter
@@ -25,7 +26,6 @@ from w2s_ray.identity import canonical_json
 
 _EMBEDDED = "embedded:"
 _PIXELS = "pixels:"
-_TIMM = "timm:"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
 """The identity of a local model: the digest of its files."""
@@ -65,8 +65,8 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
         return _pixels(model, name.removeprefix(_PIXELS))
     if Path(name).suffix in FEATURE_FILES:
         return _feature_file(model, Path(name).expanduser().absolute())
-    if name.startswith(_TIMM):
-        return _timm(model, name.removeprefix(_TIMM), online)
+    if name.startswith(TIMM):
+        return _timm(model, name.removeprefix(TIMM), online)
     if name.startswith((".", "/", "~")) or Path(name).is_dir():
         return _local(model, Path(name).expanduser().absolute())
     if not _HUB_NAME.fullmatch(name):
@@ -83,12 +83,13 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
         identity=resolved if commit else f"hub:{name}@unresolved:{model.revision or 'main'}",
         trust_remote_code=model.trust_remote_code,
         provisional=commit is None,
+        note="" if commit else LOOKUPS.why_unresolved(),
     )
 
 
 def makes_features_only(model: Model) -> bool:
     """Whether `model` computes or stores features and reads no text."""
-    return model.name.startswith((_PIXELS, _TIMM)) or Path(model.name).suffix in FEATURE_FILES
+    return model.name.startswith((_PIXELS, TIMM)) or Path(model.name).suffix in FEATURE_FILES
 
 
 def needs_images(model: Model) -> bool:
@@ -107,8 +108,16 @@ def _pixels(model: Model, blocks: str) -> ModelSource:
 
 
 def _feature_file(model: Model, path: Path) -> ModelSource:
+    if not path.exists():
+        return ModelSource(
+            name=model.label or model.name,
+            location=str(path),
+            identity=f"unresolved:{model.name}",
+            provisional=True,
+            note=f"no feature file at {path}; correct the path",
+        )
     if not path.is_file():
-        raise InputError(f"no feature file at {path}; correct the path")
+        raise InputError(f"{path} is not a file; give a feature file as `name`")
     digest = _file_digest(path)
     return ModelSource(
         name=model.label or model.name, location=str(path), identity=f"sha256:{digest}"
@@ -122,7 +131,7 @@ def _timm(model: Model, name: str, online: bool) -> ModelSource:
             "'w2s_ray[vision]', or give a transformers model or a feature file"
         )
     revision = model.revision
-    commit = LOOKUPS.commit(f"timm/{name}", kind="model", revision=revision, online=online)
+    commit = LOOKUPS.commit(hub_name(model.name), kind="model", revision=revision, online=online)
     pinned = commit or f"unresolved:{revision or 'main'}"
     return ModelSource(
         name=model.label or model.name,
@@ -130,6 +139,7 @@ def _timm(model: Model, name: str, online: bool) -> ModelSource:
         revision=commit or revision,
         identity=f"timm:timm/{name}@{pinned}",
         provisional=commit is None,
+        note="" if commit else LOOKUPS.why_unresolved(),
     )
 
 

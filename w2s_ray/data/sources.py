@@ -16,13 +16,16 @@ from typing import cast
 from w2s_ray.config import FORMS, FormName, Task
 from w2s_ray.data.cells import name_list, text_of
 from w2s_ray.data.example import Example, Row, Rows
+from w2s_ray.data.fetch import download
 from w2s_ray.data.files import Member, is_archive, local, matching, members, reading
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.phrases import group_phrases
 from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
+from w2s_ray.network import is_of_the_network
 from w2s_ray.printable import one_line
 
 MOST_EMBEDDED = 200_000
@@ -64,6 +67,8 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
     rows = _all_or_no_chat(task, replace(rows, form=named.form))
+    if named.has_phrases:
+        return group_phrases(rows)
     return merge_linked_groups(rows) if named.has_shared_texts else rows
 
 
@@ -200,13 +205,19 @@ def _read(files: Iterable[Member], named: NamedTask, found: tuple[Member, ...]) 
 def _from_hub(task: Task, hub: Hub, named: NamedTask, commit: str | None, offline: bool) -> Rows:
     revision = commit or task.revision or hub.revision
     with without_network(offline):
-        sets = _load(task.name, hub, revision)
+        sets = _load(task.name, hub, revision or "main")
         pool = [e for split in hub.pool for e in _examples(sets[split], split, task, named)]
         test = _examples(sets[hub.test], hub.test, task, named) if hub.test else None
     return Rows(tuple(pool), test)
 
 
-def _load(task: str, hub: Hub, revision: str | None) -> dict[str, Iterable[Row]]:
+def _load(task: str, hub: Hub, revision: str) -> dict[str, Iterable[Row]]:
+    """Split -> its rows.
+
+    Raises:
+        SourceUnavailable: the hub can't be reached.
+        InputError: the hub doesn't have the dataset as it is declared.
+    """
     import datasets
 
     splits = [*hub.pool, *([hub.test] if hub.test else [])]
@@ -214,17 +225,22 @@ def _load(task: str, hub: Hub, revision: str | None) -> dict[str, Iterable[Row]]
         if hub.files is None:
             dataset = datasets.load_dataset(hub.name, hub.config, revision=revision)
         else:
-            root = f"hf://datasets/{hub.name}" + (f"@{revision}" if revision else "")
             builder = _BUILDERS[PurePath(hub.files[splits[0]]).suffix]
-            urls = {split: f"{root}/{hub.files[split]}" for split in splits}
-            dataset = datasets.load_dataset(builder, data_files=urls)
+            patterns = [hub.files[split] for split in splits]
+            folder = download(hub.name, revision, files=patterns, kind="dataset")
+            found = {split: str(folder / hub.files[split]) for split in splits}
+            dataset = datasets.load_dataset(builder, data_files=found)
         return {split: cast("Iterable[Row]", dataset[split]) for split in splits}
+    except InputError as error:
+        raise InputError(f"task {task}: {error}{hub.other_source}") from None
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        unconfirmed = f"; unconfirmed: {hub.unconfirmed}" if hub.unconfirmed else ""
-        raise SourceUnavailable(
+        unreachable = is_of_the_network(error)
+        kind = SourceUnavailable if unreachable else InputError
+        reason = one_line(f"{type(error).__name__}: {error}", most=240)
+        raise kind(
             f"task {task}: the dataset {hub.name} can't be loaded from the Hugging Face hub "
-            f"({type(error).__name__}: {error}{unconfirmed}); connect to the hub, or download the "
-            "original files and give their folder as `path`"
+            f"({reason}); {'connect to the hub, or ' if unreachable else ''}download the original "
+            f"files and give their folder as `path`{hub.other_source}"
         ) from error
 
 

@@ -5,23 +5,30 @@ ordered by hashes of seed and text, never by their order in a file, so that the 
 every platform. It reads no files.
 
 The test part is filled first, then validation, then the halves. Each part gets whole groups; rows
-of these groups that it doesn't need are dropped.
+of these groups that it doesn't need are dropped. With `dedupe: near`, a row that is a near copy of
+a row in an earlier part is passed over.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from w2s_ray.config import FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
 from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.near_copies import NearCopies, near_copies
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
 
 _Need = dict[int | None, int]
 """Label -> rows still needed; the label is None if parts aren't balanced."""
+
+
+_HALVES: tuple[Part, ...] = ("supervisor_half", "student_half")
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,18 @@ class Split:
     form: FormName = "classes"
     """What a row is."""
 
+    @cached_property
+    def near_copies(self) -> dict[str, int] | None:
+        """Id of a test row -> number of training rows that it is a near copy of; None without
+        texts or halves.
+        """
+        form = FORMS[self.form]
+        if not (form.has_texts and form.has_halves):
+            return None
+        test, train = self.parts["test"], chain(*map(self.parts.__getitem__, _HALVES))
+        found = near_copies(test, train=train)
+        return {row.id: count for row, count in zip(test, found, strict=True)}
+
     @property
     def counts(self) -> dict[Part, int]:
         """Rows of each part."""
@@ -51,8 +70,13 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     """The split of `rows` that `task` declares.
 
     Raises:
-        InputError: too few rows; names the part, the rows needed and the rows available.
+        InputError: too few rows; names the part, the rows needed and the rows available. Or
+            `dedupe` for rows without texts.
     """
+    if task.dedupe is not None and not FORMS[rows.form].has_texts:
+        raise InputError(
+            f"task {task.name}: dedupe compares texts, and its rows have none; remove dedupe"
+        )
     balance = task.balance and FORMS[rows.form].has_two_classes
     task = task.model_copy(update={"balance": balance})
     pool, test, dropped = _clean(rows, task)
@@ -61,17 +85,20 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     if test is None and hard.train != hard.test:
         test = [row for row in pool if _within(row, hard.test)]
         pool = [row for row in pool if _within(row, hard.train)]
+    copies: set[str] = set()
     if test is None:
-        parts = _divide(pool, sizes, task, _Source("{} are available", hard.train))
+        parts = _divide(pool, sizes, task, _Source("{} are available", hard.train), copies)
     else:
         available = "the source's own test split has {}" if own_test else "{} are available"
         source = _Source(available, hard.test, "difficulty.test")
-        parts = _divide(test, {"test": sizes.pop("test")}, task, source)
+        parts = _divide(test, {"test": sizes.pop("test")}, task, source, copies)
         test_groups = {row.group for row in parts["test"]}
         remaining = [row for row in pool if row.group not in test_groups]
         outside = "the source's own test split" if own_test else "the groups of test rows"
         source = _Source(f"{{}} are available outside {outside}", hard.train, "difficulty.train")
-        parts |= _divide(remaining, sizes, task, source)
+        parts |= _divide(remaining, sizes, task, source, copies, earlier=parts["test"])
+    if task.dedupe is not None:
+        dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
     name = fingerprint(ordered, form=rows.form)
     return Split(task.name, name, ordered, dropped, own_test, rows.form)
@@ -171,7 +198,7 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
     learned nor scored. The first of other duplicates is kept. The source's test split is cleaned
     first; rows of the pool that share a text or a group with it are dropped.
     """
-    dropped: dict[str, int] = dict.fromkeys(_REASONS, 0)
+    dropped = {**dict.fromkeys(_REASONS, 0), **rows.dropped}
     verdicts: dict[str, set[str]] = {}
     for row in (*(rows.test or ()), *rows.pool):
         verdicts.setdefault(row.content, set()).add(row.verdict)
@@ -218,9 +245,19 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
 
 
 def _divide(
-    rows: Sequence[Example], sizes: dict[Part, int], task: Task, source: _Source
+    rows: Sequence[Example],
+    sizes: dict[Part, int],
+    task: Task,
+    source: _Source,
+    copies: set[str],
+    *,
+    earlier: Sequence[Example] = (),
 ) -> dict[Part, tuple[Example, ...]]:
-    """`rows` divided into parts of `sizes`, one part after the other."""
+    """`rows` divided into parts of `sizes`, one part after the other.
+
+    With `task.dedupe`, rows that are near copies of `earlier` rows or of an earlier part's are
+    passed over, and their ids are added to `copies`.
+    """
     by_content = {row.content: row for row in rows}
     ordered = [by_content[name] for name in _shuffled(by_content, seed=task.split_seed)]
     needs: dict[Part, _Need] = {
@@ -230,7 +267,7 @@ def _divide(
     total = {label: sum(need[label] for need in needs.values()) for label in available}
     if any(total[label] > available[label] for label in total):
         raise InputError(_too_few(task, sizes, available, source))
-    if task.balance:
+    if task.balance and task.dedupe is None:  # any row may be needed in place of a near copy
         ordered = _undersampled(ordered, keep=max(min(available.values()), *total.values()))
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(ordered):
@@ -238,13 +275,25 @@ def _divide(
     remaining = [groups[name] for name in _shuffled(groups, seed=task.split_seed)]
     parts: dict[Part, tuple[Example, ...]] = {}
     for part, need in needs.items():
-        taken, remaining = _take(remaining, need, ordered)
+        near = NearCopies(earlier) if task.dedupe is not None and earlier else None
+
+        def is_copy(row: Example, near: NearCopies | None = near) -> bool:
+            if near is None or not near.of(row):
+                return False
+            copies.add(row.id)
+            return True
+
+        taken, remaining = _take(remaining, need, ordered, is_copy)
         if len(taken) < sizes[part]:
+            why, remedy = "groups are not divided", " or ".join(_fields(sizes))
+            if task.dedupe is not None:
+                why, remedy = f"{why} and near copies are left out", f"{remedy}, or remove dedupe"
             raise InputError(
                 f"task {task.name}: {part} needs {sizes[part]:,} rows and gets {len(taken):,}, "
-                "because groups are not divided; lower " + " or ".join(_fields(sizes))
+                f"because {why}; lower {remedy}"
             )
         parts[part] = tuple(ordered[index] for index in sorted(taken))
+        earlier = (*earlier, *parts[part])
     return parts
 
 
@@ -273,7 +322,10 @@ def _within(row: Example, bounds: Bounds) -> bool:
 
 
 def _take(
-    groups: list[list[int]], need: _Need, ordered: Sequence[Example]
+    groups: list[list[int]],
+    need: _Need,
+    ordered: Sequence[Example],
+    is_copy: Callable[[Example], bool],
 ) -> tuple[list[int], list[list[int]]]:
     """Indices of the rows that fill `need`, and the groups from which no row was taken."""
     need, taken, unused = dict(need), [], []
@@ -285,7 +337,7 @@ def _take(
         before = len(taken)
         for index in group:
             label = ordered[index].label if balance else None
-            if need[label]:
+            if need[label] and not is_copy(ordered[index]):
                 need[label] -= 1
                 taken.append(index)
         if len(taken) == before:

@@ -3,7 +3,7 @@
 Owns one frozen declaration per task, and reads no data. The test split is the labelled split for
 the reported accuracy: the official test set, or the official validation set if the labels of the
 test set are not public. Hub names, splits, columns and labels were checked against the hub's public
-pages and the public loading scripts; `unconfirmed` lists what could not be checked.
+pages and the public loading scripts.
 """
 
 from __future__ import annotations
@@ -54,8 +54,13 @@ class Hub:
     conversion if the dataset is made by a script."""
     files: dict[str, str] | None = None
     """Split -> files in the repository, for datasets that also have a script."""
-    unconfirmed: str = ""
-    """What was recalled or inferred and not checked."""
+    fallback: str = ""
+    """Where the same rows are if this source is gone."""
+
+    @property
+    def other_source(self) -> str:
+        """The end of an error: where the same rows are."""
+        return f"; {self.fallback}" if self.fallback else ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class NamedTask:
     """Consecutive variants of one sentence are a group (`group_variants`)."""
     has_shared_texts: bool = False
     """Rows with a common sentence are a group (`merge_linked_groups`)."""
+    has_phrases: bool = False
+    """Rows are phrases of common sentences, and a sentence is a group (`group_phrases`)."""
     large: bool = False
     """True for millions of rows: a pseudo-random sample is read, many times the rows needed."""
     rows_each: int = 0
@@ -97,7 +104,9 @@ class NamedTask:
 
 
 _ETHICS = "hendrycks/ethics"
-_BRANCH = "that the converted branch exists"
+_ELSEWHERE = (
+    "the hub's Parquet conversion of {} may be gone; download {} and give the folder as `path`"
+)
 _DEV = (("train",), ("dev", "validation"))
 """Training and development rows; both are the pool if the test rows have labels."""
 
@@ -108,21 +117,24 @@ def _converted(
     config: str = "*",
     pool: tuple[str, ...] = ("train",),
     test: str = "validation",
-    unconfirmed: str = "",
+    commit: str | None = None,
+    fallback: str = "the authors' original files",
 ) -> Hub:
     """A dataset made by a script, read from the hub's Parquet conversion.
 
-    Its files are `config/split/0000.parquet` and so on; `config` is `*` if there is only one.
+    Its files are `config/split/0000.parquet` and so on; `config` is `*` if there is only one. The
+    hub can delete the branch; a `commit` of it that is known is read in its place.
     """
     files = {split: f"{config}/{split}/*.parquet" for split in (*pool, test)}
-    return Hub(name, None, pool, test, "refs/convert/parquet", files, unconfirmed)
+    revision = commit or "refs/convert/parquet"
+    return Hub(name, None, pool, test, revision, files, _ELSEWHERE.format(name, fallback))
 
 
 def _ethics(subset: str, format: Callable[..., list[Example]], *, runs: bool = False) -> NamedTask:
     files = {split: f"data/{subset}/{split}.csv" for split in ("train", "test")}
     return NamedTask(
         format,
-        Hub(_ETHICS, files=files, unconfirmed="columns of the CSV files"),
+        Hub(_ETHICS, files=files),
         Files((("train", f"{subset}_train"),), ("test", f"{subset}_test")),
         has_variants=runs,
     )
@@ -131,7 +143,7 @@ def _ethics(subset: str, format: Callable[..., list[Example]], *, runs: bool = F
 def _puzzles(format: Callable[..., list[Example]], *, hub: bool = True) -> NamedTask:
     return NamedTask(
         format,
-        Hub("Lichess/chess-puzzles", test=None, unconfirmed="the columns") if hub else None,
+        Hub("Lichess/chess-puzzles", test=None) if hub else None,
         Files((("lichess_db_puzzle", "puzzles", "level_*", "train"),), ("test",), puzzles),
         has_shared_texts=True,
         large=True,
@@ -158,7 +170,7 @@ TASKS: dict[str, NamedTask] = {
     ),
     "cosmos_qa": NamedTask(
         formatters.cosmos_qa,
-        _converted("allenai/cosmos_qa", unconfirmed=_BRANCH),
+        _converted("allenai/cosmos_qa", commit="ed50fe83db62b355759053b1cd5eef344ee371e0"),
         Files(test=("valid", "validation")),
     ),
     "dream": NamedTask(
@@ -167,7 +179,7 @@ TASKS: dict[str, NamedTask] = {
             "dataset-org/dream",
             pool=("train", "validation"),
             test="test",
-            unconfirmed=_BRANCH,
+            commit="ca4c45feaf089ecfc37579eb2c594375f70dbfd5",
         ),
         Files(_DEV, read=dream_dialogues),
     ),
@@ -176,11 +188,9 @@ TASKS: dict[str, NamedTask] = {
     "ethics_virtue": _ethics("virtue", formatters.ethics_virtue),
     "ethics_utilitarianism": NamedTask(
         formatters.ethics_utilitarianism,
-        # The converted set's own `test` is smaller than `validation`, as test_hard is than test.
-        _converted(
+        Hub(
             _ETHICS,
-            config="utilitarianism",
-            unconfirmed="that `validation` is the ordinary test set and `test` the hard one",
+            files={split: f"data/utilitarianism/{split}.csv" for split in ("train", "test")},
         ),
         Files(
             (("train", "util_train"),),
@@ -212,6 +222,7 @@ TASKS: dict[str, NamedTask] = {
         formatters.sst2,
         Hub("nyu-mll/glue", "sst2", test="validation"),
         Files(test=("dev",), read=table(quoted=False)),
+        has_phrases=True,
     ),
     "hellaswag": NamedTask(
         formatters.hellaswag,
@@ -221,7 +232,7 @@ TASKS: dict[str, NamedTask] = {
     "mc_taco": NamedTask(
         formatters.mc_taco,
         # There is no training set; the test set, the larger one, is used for training.
-        _converted("CogComp/mc_taco", pool=("test",), unconfirmed=_BRANCH),
+        _converted("CogComp/mc_taco", pool=("test",)),
         Files(
             (("test", "test_9442"),),
             ("dev", "dev_3783"),
@@ -264,8 +275,15 @@ TASKS: dict[str, NamedTask] = {
     ),
     "piqa": NamedTask(
         formatters.piqa,
-        _converted("ybisk/piqa"),
-        Files(test=("dev", "valid", "validation"), read=labels_beside),
+        _converted(
+            "ybisk/piqa",
+            fallback="baber/piqa (`hf download baber/piqa --repo-type dataset --local-dir piqa`)",
+        ),
+        Files(
+            (("train", "*/train-*"),),
+            ("dev", "valid", "validation", "*/validation-*"),
+            labels_beside,
+        ),
     ),
     "quartz": NamedTask(
         formatters.quartz,
@@ -296,7 +314,7 @@ TASKS: dict[str, NamedTask] = {
     ),
     "twitter_sentiment": NamedTask(
         formatters.twitter_sentiment,
-        Hub("EleutherAI/twitter-sentiment", unconfirmed="that label 1 is positive"),
+        Hub("EleutherAI/twitter-sentiment"),
         Files(
             (("train", "training.1600000.processed.noemoticon"),),
             ("test", "testdata.manual.2009.06.14"),
@@ -335,12 +353,7 @@ TASKS: dict[str, NamedTask] = {
     ),
     "subjectivity": NamedTask(
         formatters.sentiment,
-        Hub(
-            "SetFit/subj",
-            pool=("train", "test"),
-            test=None,
-            unconfirmed="columns, and that label 1 is subjective",
-        ),
+        Hub("SetFit/subj", pool=("train", "test"), test=None),
         Files((("*.tok.gt9",),), (), lines_of({"plot.*": 0, "quote.*": 1})),
     ),
     "movie_reviews": NamedTask(
@@ -356,7 +369,7 @@ TASKS: dict[str, NamedTask] = {
     ),
     "summarize_from_feedback": NamedTask(
         formatters.summarize_from_feedback,
-        _converted("openai/summarize_from_feedback", config="comparisons", unconfirmed=_BRANCH),
+        _converted("openai/summarize_from_feedback", config="comparisons"),
         Files((("train", "batch*"),), ("valid", "validation")),
         form="pairs",
     ),

@@ -103,6 +103,10 @@ class ProgressReporter:
         """Report an evaluation."""
         self._progress_tracker.evaluated.remote(self._run_id, evaluation)
 
+    def fetching(self, done: int, total: int) -> None:
+        """Report the download of the fit's model."""
+        self._progress_tracker.fetching.remote(self._run_id, done, total)
+
     def next_command(self) -> Command:
         """The command of the last reply; never waits for one."""
         if self._reply is not None and ray.wait([self._reply], timeout=0)[0]:

@@ -243,7 +243,7 @@ class GraphRunner:
         )
 
     def _record(self, run_id: str, record: Record) -> None:
-        """Record how a run ended; after a study, plan its refits."""
+        """Record how a run ended; after a study, plan what waited for its choice."""
         run = self.plan.fits.get(run_id) or self.plan.studies[run_id]
         if record.status == "stopped":
             return
@@ -271,7 +271,7 @@ class GraphRunner:
         return sum(record.started_at >= self.started_at for record in latest)
 
     def _plan_again(self) -> None:
-        """Plan the refits of a study that has ended."""
+        """Plan the runs that waited for the choice of a study."""
         plan = plan_sweep(self.plan.sweep, store=self.store, inputs=self.plan.inputs)
         self.plan = self.cluster.resolve_gpu_shares(plan)
         self.order = priorities(self.plan)
@@ -290,8 +290,12 @@ class GraphRunner:
             to_go = study.recipe.trials - snapshot.ended_trials(study.id)
             ended -= to_go * len(study.trial_models)
             trials += study.trial_models * to_go if study.id not in lost else []
-        waiting = [c.strong for c in plan.cells if c.student is None and c.study not in lost]
-        counts.todo = [fit.source.name for fit in left] + trials + waiting
+        for study in plan.later_studies.values():
+            to_go = study.run.recipe.trials
+            ended -= to_go * len(study.run.trial_models)
+            trials += study.run.trial_models * to_go if study.study not in lost else []
+        later = [fit.run.source.name for fit in plan.later_fits.values() if fit.study not in lost]
+        counts.todo = [fit.source.name for fit in left] + trials + later
         counts.done = sum(fit in self.done for fit in plan.fits) + ended
         counts.total = len(plan.fits) + plan.trials + plan.waiting
         counts.failed = len(self.failed)

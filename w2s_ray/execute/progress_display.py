@@ -7,6 +7,7 @@ a terminal, one line per ended run elsewhere).
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -26,7 +27,9 @@ from w2s_ray.printable import clock
 from w2s_ray.status.run_state import ProgressSnapshot
 
 REPEAT_S = 60.0
-"""How often the same wait for nodes is printed where the output is no terminal."""
+"""How often a wait for nodes and downloads are printed where the output is no terminal."""
+MOST_LINES = 12
+"""Most fits in the picture, and most downloads."""
 
 
 @dataclass
@@ -76,6 +79,7 @@ class ProgressDisplay:
         self._started = time.monotonic()
         self._printed_pending = ""
         self._printed_at = 0.0
+        self._downloads_printed_at = -math.inf
 
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal:
@@ -93,8 +97,10 @@ class ProgressDisplay:
         self._update_snapshot()
         if self._live is not None:
             self._live.update(self._picture(counts))
-        elif counts.pending is not None and self._is_due(counts.pending):
+            return
+        if counts.pending is not None and self._is_due(counts.pending):
             self.print_line(Text(counts.pending.text_at(time.time()), style="yellow"), counts)
+        self._print_downloads(counts)
 
     def print_line(self, text: str | Text, counts: ProgressCounts) -> None:
         """Print a line that stays, with the counts and the time left."""
@@ -103,6 +109,15 @@ class ProgressDisplay:
         rest = f", about {clock(left)} left" if left and left >= 1 else ""
         suffix = f"({counts.done}/{counts.total} after {when}{rest})"
         self._console.print(Text.assemble(text, "  ", (suffix, "dim")), soft_wrap=True)
+
+    def _print_downloads(self, counts: ProgressCounts) -> None:
+        """Print the downloads of models, every `REPEAT_S`."""
+        now = time.monotonic()
+        if self.snapshot.fetched and now - self._downloads_printed_at > REPEAT_S:
+            self._downloads_printed_at = now
+            for run_id in list(self.snapshot.fetched)[:MOST_LINES]:
+                name = counts.names.get(run_id, f"trial {run_id[:8]}")
+                self.print_line(f"{name}: {self.snapshot.fetched_text(run_id)}", counts)
 
     def _is_due(self, pending: PendingCapacity) -> bool:
         """Whether pending nodes are printed again: they have changed, or `REPEAT_S` has passed."""
@@ -140,11 +155,15 @@ class ProgressDisplay:
                 states = self.snapshot.trials[run_id]
                 trials = ", ".join(f"{n} {state}" for state, n in states.items() if n)
                 bars.add_row(counts.names.get(run_id, run_id), "", f"trials: {trials}")
-        for run_id, (step, total) in list(self.snapshot.steps.items())[:12]:
+        for run_id, (step, total) in list(self.snapshot.steps.items())[:MOST_LINES]:
             name = counts.names.get(run_id, f"trial {run_id[:8]}")
             bars.add_row(
                 name, ProgressBar(total=total, completed=step, width=30), f"{step}/{total}"
             )
+        for run_id, (done, total) in list(self.snapshot.fetched.items())[:MOST_LINES]:
+            name, text = counts.names.get(run_id), self.snapshot.fetched_text(run_id)
+            bar = ProgressBar(total=total, completed=done, width=30)
+            bars.add_row(name or f"trial {run_id[:8]}", bar, text)
         whole = ProgressBar(total=max(counts.total, 1), completed=counts.done, width=50)
         pending = counts.pending
         waits = [Text(pending.text_at(time.time()), style="yellow")] if pending else []

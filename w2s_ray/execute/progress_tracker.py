@@ -35,6 +35,8 @@ class ProgressTracker:
 
     def __init__(self) -> None:
         self._steps: dict[str, tuple[int, int]] = {}
+        self._fetched: dict[str, tuple[int, int]] = {}
+        """Fit whose model is downloaded -> bytes, of bytes."""
         self._trials: dict[str, dict[str, int]] = {}
         self._seconds: dict[str, list[float]] = {}
         self._counted: set[str] = set()
@@ -98,6 +100,13 @@ class ProgressTracker:
         nodes = {node, *self._nodes.get(run_id, ())}
         return "leave" if self._stopping or self._draining & nodes else "go"
 
+    async def fetching(self, run_id: str, done: int, total: int) -> None:
+        """`done` of `total` bytes of a fit's model are downloaded."""
+        self._last_report[run_id] = time.monotonic()
+        self._fetched[run_id] = (done, total)
+        if done >= total:
+            del self._fetched[run_id]
+
     async def evaluated(self, run_id: str, evaluation: Mapping[str, Any]) -> None:
         """Add a fit's evaluation; `evaluations` counts from 1."""
         self._last_report[run_id] = time.monotonic()
@@ -141,6 +150,7 @@ class ProgressTracker:
         """An attempt at a fit has ended."""
         self._running.pop(run_id, None)
         self._steps.pop(run_id, None)
+        self._fetched.pop(run_id, None)
         self._last_report.pop(run_id, None)
         self._evaluations.pop(run_id, None)
 
@@ -160,6 +170,7 @@ class ProgressTracker:
         return ProgressSnapshot(
             run_states={run_id: self._state_of(run_id) for run_id in self._run_states},
             steps=self._steps,
+            fetched=self._fetched,
             trials=self._trials,
             seconds=self._seconds,
         )

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
+from w2s_ray.network import is_of_the_network
+
 Cause = Literal[
     "diverged",
     "error",
@@ -19,6 +21,7 @@ Cause = Literal[
     "out_of_memory",
     "stalled",
     "store",
+    "network",
     "preempted",
     "node_lost",
     "worker_died",
@@ -31,7 +34,7 @@ MOST_MOVES = 100
 FINAL: frozenset[str | None] = frozenset({"diverged", "error", None})
 """Causes that would recur with the same settings; None is the cause of a run that is done."""
 OUTSIDE: frozenset[str | None] = frozenset(
-    {"worker_died", "node_lost", "preempted", "store", "disk_full"}
+    {"worker_died", "node_lost", "preempted", "store", "network", "disk_full"}
 )
 """Causes independent of the settings: a study must not learn from them."""
 LONGEST_PAUSE_S = 30.0
@@ -41,6 +44,7 @@ _WEIGHT: tuple[Cause, ...] = (
     "disk_full",
     "out_of_memory",
     "store",
+    "network",
     "preempted",
     "node_lost",
     "worker_died",
@@ -69,6 +73,10 @@ _BY_NAME: dict[str, Cause] = {
     "ActorPlacementGroupRemoved": "worker_died",
     "Stalled": "stalled",
     "HostLost": "worker_died",
+    "HubUnreachable": "network",
+    "LocalEntryNotFoundError": "network",  # of huggingface_hub: not in its cache, and no network
+    "OfflineModeIsEnabled": "network",
+    "TransportError": "network",  # of httpx, its HTTP client
 }
 _OTHERS_GONE = re.compile(r"gloo|NCCL|ProcessGroup|Connection (?:closed|reset) by peer")
 """The message of a worker when another of its group is gone."""
@@ -123,8 +131,8 @@ class Retries:
         return True
 
     def pause_s(self, cause: str | None) -> float:
-        """Seconds to wait before the retry: a full disk or a failing store needs time."""
-        if cause not in ("store", "disk_full"):
+        """Seconds to wait before the retry: a full disk, a failing store or network needs time."""
+        if cause not in ("store", "network", "disk_full"):
             return 0.0
         return min(LONGEST_PAUSE_S, 2.0 ** (self.counts[cause] - 1))
 
@@ -152,6 +160,8 @@ def _cause(error: BaseException) -> Cause:
     for kind in type(error).__mro__:
         if kind.__name__ in _BY_NAME:
             return _BY_NAME[kind.__name__]
+        if kind.__name__ == "HfHubHTTPError":  # an OSError
+            return "network" if is_of_the_network(error) else "error"
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         missing = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)

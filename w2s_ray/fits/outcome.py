@@ -124,7 +124,9 @@ def about_run(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
         }
     return {
         "task": planned.task,
+        "model": planned.sources[0].name if planned.method is None else None,
         "method": planned.method,
+        "roles": list(planned.roles),
         "tasks": list(planned.tasks),
         "pairs": [list(pair) for pair in planned.pairs],
     }

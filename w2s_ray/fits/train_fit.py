@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource, PretrainArchitecture
 from w2s_ray.data import TASKS
 from w2s_ray.data.cache import cache_folder
+from w2s_ray.data.fetch import fetch_model
 from w2s_ray.data.models import check_unchanged
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
@@ -57,6 +58,10 @@ class Reporter(Control, Protocol):
 
     def evaluated(self, evaluation: Mapping[str, Any]) -> None:
         """The fit has evaluated validation."""
+        ...
+
+    def fetching(self, done: int, total: int) -> None:
+        """`done` of `total` bytes of the fit's model are downloaded; called every few seconds."""
         ...
 
 
@@ -139,7 +144,8 @@ class FitTraining:
             return self._fresh(recipe.architecture, rows)
         if begun is None:
             check_unchanged(self.fit.source)
-            return self.fit.source
+            report = self.control.fetching if self.control is not None else None
+            return fetch_model(self.fit.source, progress=report)
         folder = store.fetch_weights(begun, cache_folder() / "weights")
         if folder is None:
             raise InputError(
@@ -225,6 +231,7 @@ class FitTraining:
             "validation_agreement": result.validation_agreement,
             "validation_loss": result.validation_loss,
             **{f"{part}_loss": loss for part, loss in result.losses.items()},
+            **result.figures,
             **recorder.oracle,
         }
         earlier = store.attempts(self.fit.id)

@@ -7,7 +7,7 @@ of a fit stands with its form, in `forms/`. Shapes: N rows, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -124,6 +124,8 @@ class FitResult:
     seconds: float = field(default=0.0, compare=False)
     """Wall-clock time of steps, evaluations and predictions, also before a resume; not of loading
     a model, and not of steps that a resumed fit repeats."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """More figures of the record."""
     compiled: bool = field(default=False, compare=False)
     """Whether the model's layers were compiled."""
 

@@ -14,7 +14,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from w2s_ray.config import ModelSource
 from w2s_ray.errors import InputError
 from w2s_ray.learn.loading import no_warnings
-from w2s_ray.learn.models import is_causal, layer_list
+from w2s_ray.learn.models import is_causal, language_part, layer_list
 from w2s_ray.learn.tokens import position_limit
 
 MOST_LAYERS = 1_000
 """Of a model that is described: more take long, and no known one has them."""
-_TOKENS = 6
-"""Of the row that passes through."""
+_TOKENS = 7
+"""Of the row that passes through; no model has so many features in a head."""
 _ATTENTION = "w2s_described"
 """The name of our attention among those of transformers."""
 _ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function", "activation")
@@ -59,15 +59,15 @@ def description(config: Mapping[str, Any]) -> dict[str, Any]:
     in_steps = backbone.config._attn_implementation == "eager"
     with _reasons("it can't be run without values"):
         events, pooled = _passed(backbone, layers)
-    of_layers = _of_layers(layers, events, width=text.hidden_size)
-    if in_steps:
-        raise InputError("its attention holds every score in memory (eager)")
+        of_layers = _of_layers(layers, events, width=text.hidden_size)
+        scores = _scores(events) if in_steps else 0
     activations = (getattr(text, name, None) for name in _ACTIVATIONS)
     return {
-        "family": parsed.model_type,
+        "family": text.model_type,
         "layers": len(layers),
         "width": text.hidden_size,
         **of_layers,
+        "scores": scores,
         "outside_matrices": _outside(backbone, layers, events),
         "parameters": sum(p.numel() for p in backbone.parameters()),
         "layer_parameters": sum(p.numel() for p in layers[-1].parameters()),
@@ -76,7 +76,7 @@ def description(config: Mapping[str, Any]) -> dict[str, Any]:
         "longest": position_limit(parsed),
         "causal": causal,
         "pooled": pooled,
-        "adapted": _adapted_by_default(parsed.model_type),
+        "adapted": _adapted_by_default(text.model_type),
         "skeleton": _skeleton(parsed, backbone, stack, causal=causal),
     }
 
@@ -94,7 +94,7 @@ def _built(config: Mapping[str, Any]) -> tuple[Any, Any]:
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, lambda *_, **__: None)
     with torch.device("meta"):
-        backbone: Any = AutoModel.from_config(parsed, dtype=torch.float32)
+        backbone: Any = language_part(AutoModel.from_config(parsed, dtype=torch.float32))
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None
     return parsed, backbone.eval().requires_grad_(False)
@@ -116,6 +116,8 @@ class _Event:
     module: nn.Module | None = None
     given: tuple[Tensor, ...] = ()
     """Inputs; of attention queries, keys and values."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of attention."""
 
 
 _EVENTS: list[_Event] = []
@@ -123,10 +125,10 @@ _EVENTS: list[_Event] = []
 
 
 def _attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **settings: Any
 ) -> tuple[Tensor, None]:
     """Attention without values. What depends on it needs a gradient, and nothing else does."""
-    _EVENTS.append(_Event("attention", module, (query, key, value)))
+    _EVENTS.append(_Event("attention", module, (query, key, value), settings))
     batch, heads, tokens = query.shape[:3]
     made = query.new_empty(batch, tokens, heads, value.shape[-1])
     return made.requires_grad_() * 1, None
@@ -157,6 +159,30 @@ def _passed(backbone: Any, layers: Sequence[nn.Module]) -> tuple[list[_Event], i
     with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
         made = backbone(input_ids=row, attention_mask=row, use_cache=False)
     return list(_EVENTS), made.last_hidden_state.shape[-1]
+
+
+def _scores(events: Sequence[_Event]) -> int:
+    """Copies of the attention scores that a layer saves where no kernel computes attention.
+
+    Raises:
+        InputError: attention isn't the function that transformers' models have for it.
+    """
+    event = next(event for event in events if event.what == "attention")
+    eager = getattr(sys.modules[type(event.module).__module__], "eager_attention_forward", None)
+    if eager is None:
+        raise InputError("its attention holds every score in memory in a way of its own")
+    kept: dict[int, int] = {}
+
+    def saved(tensor: Tensor) -> Tensor:
+        if tensor.shape[-2:] == (_TOKENS, _TOKENS):
+            kept[tensor.untyped_storage()._cdata] = tensor.numel()
+        return tensor
+
+    query, key, value = (t.detach().requires_grad_() for t in event.given)
+    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
+        made, _ = eager(event.module, query, key, value, None, **event.settings)
+    assert made.requires_grad
+    return sum(kept.values()) // (query.shape[1] * _TOKENS**2)
 
 
 def _is_matrix(module: nn.Module) -> bool:
@@ -296,7 +322,8 @@ def _skeleton(parsed: Any, backbone: Any, stack: nn.Module, *, causal: bool) -> 
             for name, p in backbone.named_parameters()
             if not any(pattern.search(name) for pattern in ignored)
         },
-        "renamed": bool(get_model_conversion_mapping(backbone, add_legacy=False)),
+        "renamed": parsed.get_text_config() is not parsed
+        or bool(get_model_conversion_mapping(backbone, add_legacy=False)),
     }
 
 

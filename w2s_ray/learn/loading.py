@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from w2s_ray.config import ModelSource
 from w2s_ray.config.execution import Attention
 from w2s_ray.errors import InputError
+from w2s_ray.network import HubUnreachable, is_of_the_network
 
 _SHOWN = 3
 """Tensors that a line names."""
@@ -86,7 +86,7 @@ def check_weights(loader: Any, source: ModelSource, config: Any) -> None:
 def reading(source: ModelSource) -> Iterator[None]:
     """Within it, a library's error about the files of `source` becomes an `InputError`.
 
-    Errors of memory, disk and network stay what they are.
+    Errors of memory and disk stay what they are; those of the network become `HubUnreachable`.
     """
     from huggingface_hub.errors import HFValidationError, StrictDataclassError
     from safetensors import SafetensorError
@@ -101,9 +101,11 @@ def reading(source: ModelSource) -> Iterator[None]:
     except InputError:
         raise
     except of_files as error:
-        if _is_of_the_machine(error, source):
-            raise
         reason = " ".join(str(error).split()) or type(error).__name__
+        if is_of_the_network(error):
+            raise HubUnreachable(f"{called(source)} can't be downloaded: {reason}") from error
+        if _is_of_the_machine(error):
+            raise
         if not isinstance(error, OSError | ValueError):
             reason = f"{type(error).__name__}: {reason}"
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
@@ -241,25 +243,8 @@ def _has_not_finite(values: Tensor) -> Tensor:
     return torch.tensor(int(wrong), device=values.device)
 
 
-def _is_of_the_machine(error: Exception, source: ModelSource) -> bool:
-    """Whether memory, disk or network caused a library's error, and not the model's files."""
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether memory or disk caused a library's error, and not the model's files."""
     if isinstance(error, RuntimeError):
         return "state_dict" not in str(error)
-    if not isinstance(error, OSError):
-        return False
-    if error.errno not in _MISSING:
-        return True
-    return not Path(source.location).is_dir() and any(map(_is_of_the_network, _chain(error)))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_of_the_network(error: BaseException) -> bool:
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    kinds = (ConnectionError, TimeoutError, LocalEntryNotFoundError, OfflineModeIsEnabled)
-    return isinstance(error, kinds) or "connect" in str(error).lower()
+    return isinstance(error, OSError) and error.errno not in _MISSING

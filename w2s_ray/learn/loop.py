@@ -186,7 +186,7 @@ def _steps(this: _Fit, progress: Progress) -> None:
         batches = epoch_batches(
             this.data.train.lengths,
             batch_size=training.batch_size,
-            bucket_batches=training.bucket_batches,
+            bucket_batches=this.recipe.bucket_batches,
             seed=this.recipe.seed,
             epoch=epoch,
         )

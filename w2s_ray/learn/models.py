@@ -62,7 +62,8 @@ def build_model(
             f"{source.location} is an encoder ({config.model_type}), and rows of the form {form} "
             "need a causal language model"
         )
-    backbone: Any = load_weights(_loader(form), source, config, attention=attention)
+    whole = load_weights(_loader(form), source, config, attention=attention)
+    backbone: Any = language_part(whole)
     if language:
         backbone.generation_config = GenerationConfig()  # a model's own may sample
     if getattr(backbone, "pooler", None) is not None:
@@ -93,6 +94,30 @@ def build_model(
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
     return model.train()
+
+
+def language_part(model: Any) -> Any:
+    """The language model of a multimodal model, which is all that texts need; else `model` itself.
+
+    Towers of images or sound are dropped: nothing adapts, trains, counts or exports them. A model
+    with a head whose language model has no class with a head is returned whole.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    text = model.config.get_text_config()
+    if text is model.config or model.get_decoder() is model:
+        return model
+    head = model.get_output_embeddings()
+    if head is None:
+        return model.get_decoder()
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(text), None)
+    if kind is None:
+        return model
+    with torch.device("meta"):
+        part = kind(text)
+    setattr(part, part.base_model_prefix, model.get_decoder())
+    part.set_output_embeddings(head)
+    return part
 
 
 def check_files(source: ModelSource, *, form: FormName = "classes") -> None:
@@ -127,7 +152,7 @@ def _freeze_below(backbone: nn.Module, layers: int, *, every: int) -> None:
 def layer_list(backbone: Any, every: int) -> tuple[nn.Module, str]:
     """The text model's list of `every` layers: the module that holds it, and its name there.
 
-    Lists within a layer are none, and a wrapper may have a tower of images as deep as its text.
+    Lists within a layer are none, and a multimodal model may have a tower as deep as its text.
     """
     text = backbone.get_decoder() if isinstance(backbone.get_decoder(), nn.Module) else backbone
     found: dict[str, tuple[nn.Module, str]] = {}

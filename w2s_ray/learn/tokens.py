@@ -132,6 +132,17 @@ def tokenize(
     return TokenRows.of(rows)
 
 
+def fits(
+    texts: Sequence[str], *, source: ModelSource, max_tokens: int, less: int = 0
+) -> np.ndarray:
+    """Which of `texts` are not truncated by `tokenize` with the same arguments, bool [N]."""
+    tokenizer, limit = _tokenizer(source, max_tokens)
+    lengths: list[int] = []
+    for start in range(0, len(texts), CHUNK):
+        lengths += map(len, tokenizer(list(texts[start : start + CHUNK]))["input_ids"])
+    return np.asarray(lengths, np.int64) <= limit - less
+
+
 def tokenize_text(
     texts: Sequence[str], *, source: ModelSource, max_tokens: int, special: bool = True
 ) -> list[list[int]]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from w2s_ray.config import Execution, FitRecipe, Link, ModelSource, Pair, StudyRecipe, Sweep
 from w2s_ray.data.inputs import Inputs
@@ -46,6 +46,11 @@ class PlannedFit:
         return " and ".join(self.roles) + (f" {'/'.join(self.methods)}" if self.methods else "")
 
     @property
+    def subject(self) -> str:
+        """A student's methods, or else its roles, as in `PlannedStudy.subject`."""
+        return "/".join(self.methods) or " and ".join(self.roles)
+
+    @property
     def description(self) -> str:
         """Its description on a terminal."""
         has_teacher = self.recipe.labels.runs and self.recipe.trained
@@ -74,11 +79,12 @@ class PlannedStudy:
 
     id: str
     recipe: StudyRecipe
-    method: str
+    method: str | None
+    """The method of its students; None for a study of a supervisor or ceiling."""
     tasks: tuple[str, ...]
     """Names of the tasks in tables, one for each of the recipe's cells."""
     pairs: tuple[Pair, ...]
-    """One for each of the recipe's cells."""
+    """One for each of the recipe's cells; none for a study of a supervisor or ceiling."""
     sources: tuple[ModelSource, ...]
     """One for each of the recipe's cells."""
     executions: tuple[Execution, ...]
@@ -87,6 +93,13 @@ class PlannedStudy:
     """For each of the recipe's cells its intermediate models and how they run."""
     sealed: bool = False
     """Whether its fits get no test labels."""
+    roles: tuple[Role, ...] = ("student",)
+    """The roles of the fits whose settings it chooses."""
+
+    @property
+    def subject(self) -> str:
+        """The method, or else the roles, whose settings it chooses."""
+        return self.method or " and ".join(self.roles)
 
     @property
     def task(self) -> str:
@@ -95,16 +108,16 @@ class PlannedStudy:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the supervisors of its cells, and of studies whose settings are tried first.
+        """Ids of the fits that its cells depend on, and of studies whose settings are tried first.
 
         A failed predecessor blocks the study, because its trials must depend only on its recipe.
         """
         fits = (*self.recipe.cells, *(fit for fits in self.recipe.between for fit in fits))
-        supervisors = dict.fromkeys(parent for fit in fits for parent in fit.parents)
-        return (*supervisors, *self.recipe.warm_start)
+        parents = dict.fromkeys(parent for fit in fits for parent in fit.parents)
+        return (*parents, *self.recipe.warm_start)
 
     def trial_chains(self, settings: dict[str, Any]) -> tuple[tuple[PlannedFit, ...], ...]:
-        """Each cell's fits of the trial with `settings` (dotted), the student last."""
+        """Each cell's fits of the trial with `settings` (dotted), the searched one last."""
         chains = self.recipe.trial_chains(settings)
         return tuple(self._planned(cell, links) for cell, links in enumerate(chains))
 
@@ -130,9 +143,9 @@ class PlannedStudy:
                     source=source,
                     execution=with_kept_weights(execution, link.recipe),
                     task=self.tasks[cell],
-                    roles=("student" if link is links[-1] else "step",),
-                    weak=self.pairs[cell][0],
-                    methods=(self.method,),
+                    roles=self.roles if link is links[-1] else ("step",),
+                    weak=self.pairs[cell][0] if self.pairs else None,
+                    methods=(self.method,) if self.method is not None else (),
                     sealed=self.sealed,
                 )
             )
@@ -141,15 +154,36 @@ class PlannedStudy:
     @property
     def description(self) -> str:
         """Its description on a terminal."""
-        return f"study of {self.method} on {self.cells}"
+        model = "" if self.method is not None else f" {self.sources[0].name}"
+        return f"study of {self.subject}{model} on {self.cells}"
 
     @property
     def cells(self) -> str:
-        """Its cells in words: each task with its pairs."""
+        """Its cells in words: each task, with its pairs if it has any."""
+        if not self.pairs:
+            return ", ".join(self.tasks)
         by_task: dict[str, list[str]] = {}
         for task, (weak, strong) in zip(self.tasks, self.pairs, strict=True):
             by_task.setdefault(task, []).append(f"{weak} → {strong}")
         return "; ".join(f"{task} ({', '.join(pairs)})" for task, pairs in by_task.items())
+
+
+Run_co = TypeVar("Run_co", bound=PlannedFit | PlannedStudy, covariant=True)
+
+
+@dataclass(frozen=True)
+class Later(Generic[Run_co]):
+    """A run that can't start before a study has ended, which chooses its settings or those of a run
+    that it depends on. It is then planned again.
+    """
+
+    run: Run_co
+    """The run as if the study chose the settings that the sweep file declares. Its id is
+    provisional."""
+    study: str
+    """Id of the planned study."""
+    searched: bool = False
+    """Whether a study chooses its own settings."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +200,23 @@ class PlannedCell:
     searched: bool
     """Whether a transfer study used the ground truth of this cell (its task and pair)."""
     study: str | None
-    supervisor: str
-    ceiling: str
+    """The study that chooses the student's settings; None also until it is planned."""
+    supervisor_study: str | None
+    """The study that chooses the supervisor's settings; None without a search."""
+    ceiling_study: str | None
+    """The study that chooses the ceiling's settings; None without a search."""
+    supervisor: str | None
+    """None until its settings are chosen, like the ceiling and the student."""
+    ceiling: str | None
     student: str | None
-    """None until the study has chosen the student's settings."""
     control: bool
     """Whether the method is a control."""
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Ids of the studies that choose settings of its fits."""
+        studies = (self.study, self.supervisor_study, self.ceiling_study)
+        return tuple(dict.fromkeys(study for study in studies if study is not None))
 
 
 @dataclass
@@ -182,21 +227,26 @@ class Plan:
     inputs: Inputs
     fits: dict[str, PlannedFit] = field(default_factory=dict)
     studies: dict[str, PlannedStudy] = field(default_factory=dict)
+    later_fits: dict[str, Later[PlannedFit]] = field(default_factory=dict)
+    later_studies: dict[str, Later[PlannedStudy]] = field(default_factory=dict)
     cells: list[PlannedCell] = field(default_factory=list)
     uses: Counter[Role] = field(default_factory=Counter)
     """Number of fits of each role if cells didn't share fits."""
 
     @property
     def waiting(self) -> int:
-        """Number of refits whose recipes are not known yet, because their study isn't done."""
-        return len(
-            {(c.study, c.task, c.weak, c.strong, c.seed) for c in self.cells if c.student is None}
-        )
+        """Number of fits whose recipes are not known yet, because a study isn't done."""
+        return len(self.later_fits)
+
+    @property
+    def every_study(self) -> tuple[PlannedStudy, ...]:
+        """The studies, later ones included."""
+        return (*self.studies.values(), *(later.run for later in self.later_studies.values()))
 
     @property
     def trials(self) -> int:
-        """Largest number of fits that the studies train."""
-        return sum(s.recipe.trials * len(s.trial_models) for s in self.studies.values())
+        """Largest number of fits that the studies train, later ones included."""
+        return sum(study.recipe.trials * len(study.trial_models) for study in self.every_study)
 
     def ready(self, *, done: Set[str], excluded: Set[str]) -> Iterator[str]:
         """Ids of runs that are neither done nor excluded and whose parents are all done."""

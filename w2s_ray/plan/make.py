@@ -6,8 +6,9 @@ several cells need is added once. It schedules no runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from w2s_ray.config import (
     EnsembleStage,
@@ -19,6 +20,7 @@ from w2s_ray.config import (
     Method,
     Model,
     Pair,
+    Part,
     StudyRecipe,
     Sweep,
     TaskPair,
@@ -27,19 +29,15 @@ from w2s_ray.config import (
     grid_size,
 )
 from w2s_ray.data.inputs import Inputs
+from w2s_ray.plan.builder import GraphBuilder, Outcomes
 from w2s_ray.plan.graph import (
     ROLES,
     Plan,
     PlannedCell,
-    PlannedFit,
     PlannedStudy,
     Role,
-    with_kept_weights,
 )
 from w2s_ray.plan.tuned import check_models
-
-Outcomes = Mapping[str, Mapping[str, Any]]
-"""Study id -> the dotted settings that it chose."""
 
 WARM_SHARE = 4
 """At most one trial in this many tries the settings of a smaller pair's study, but at least one."""
@@ -60,34 +58,40 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
     return plan
 
 
+class _GroundTruthFit(NamedTuple):
+    """A supervisor or ceiling in the plan."""
+
+    run: str
+    """Its id."""
+    study: str | None
+    """The study that chooses its settings; None without a search."""
+
+
+Generative = tuple[str, Pair]
+"""A method with a generative stage, and the pair whose ceiling starts from its language model."""
+
+
 class _Planner:
     """Adds the cells of a sweep and the runs that they need to a plan."""
 
     def __init__(self, plan: Plan, outcomes: dict[str, Mapping[str, Any]]) -> None:
         self.plan = plan
         self.sweep = plan.sweep
-        self.outcomes = outcomes
-        self.studies: dict[tuple[str, TaskPair], str] = {}
-        """(method, cell) -> id of its study."""
+        self.graph = GraphBuilder(plan, outcomes)
+        self.studies: dict[Hashable, str] = {}
+        """What a study chooses settings for -> its id."""
 
     def add_task(self, task: str) -> None:
+        methods = self.sweep.methods_and_controls
         for seed in self.sweep.seeds:
             for pair in self.sweep.cells():
-                supervisor, ceiling = self.supervisor_and_ceiling(task, pair, seed)
-                for name, method in self.sweep.methods_and_controls.items():
+                weak, strong = (self.sweep.model(label) for label in pair)
+                supervisor = self.add_ground_truth_fit(task, weak, seed, "supervisor")
+                ceiling = None
+                if not all(_has_generative_stage(method) for method in methods.values()):
+                    ceiling = self.add_ground_truth_fit(task, strong, seed, "ceiling")
+                for name, method in methods.items():
                     self.add_cell(task, name, method, pair, seed, supervisor, ceiling)
-
-    def supervisor_and_ceiling(self, task: str, pair: Pair, seed: int) -> tuple[str, str]:
-        """Ids of the pair's supervisor and ceiling."""
-        weak, strong = (self.sweep.model(label) for label in pair)
-        supervisor = self.ground_truth_fit(task, weak, seed, "supervisor_half")
-        ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
-        supervisor_id = self.add_fit(supervisor, weak, "supervisor", task=task)
-        if all(
-            _has_generative_stage(method) for method in self.sweep.methods_and_controls.values()
-        ):
-            return supervisor_id, ceiling.run_id
-        return supervisor_id, self.add_fit(ceiling, strong, "ceiling", task=task)
 
     def add_cell(
         self,
@@ -96,16 +100,17 @@ class _Planner:
         method: Method,
         pair: Pair,
         seed: int,
-        supervisor: str,
-        ceiling: str,
+        supervisor: _GroundTruthFit,
+        ceiling: _GroundTruthFit | None,
     ) -> None:
         study = self.study_of(name, TaskPair(task=task, pair=pair)) if method.search else None
         if _has_generative_stage(method):
-            ceiling = self.generative_ceiling(task, name, pair, seed)
-        student = None
-        if study is None or study in self.outcomes:
-            chosen = dict(self.outcomes[study]) if study is not None else {}
-            student = self.add_chain(task, name, pair, seed, chosen)
+            strong = self.sweep.model(pair[1])
+            ceiling = self.add_ground_truth_fit(
+                task, strong, seed, "ceiling", generative=(name, pair)
+            )
+        assert ceiling is not None
+        student = self.add_chain(task, name, pair, seed, study)
         self.plan.cells.append(
             PlannedCell(
                 task=task,
@@ -115,23 +120,27 @@ class _Planner:
                 seed=seed,
                 objective=self.sweep.search.objective if study else "none",
                 searched=study is not None and self.is_searched(task, pair),
-                study=study,
-                supervisor=supervisor,
-                ceiling=ceiling,
-                student=student,
+                study=self.graph.known(study),
+                supervisor_study=supervisor.study,
+                ceiling_study=ceiling.study,
+                supervisor=self.graph.known(supervisor.run),
+                ceiling=self.graph.known(ceiling.run),
+                student=self.graph.known(student),
                 control=self.sweep.is_control(name),
             )
         )
 
-    def add_chain(self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]) -> str:
+    def add_chain(self, task: str, name: str, pair: Pair, seed: int, study: str | None) -> str:
         """Plan a cell's student and its chain; returns the student's id."""
         strong, between = self.sweep.model(pair[1]), self.sweep.between(name, pair)
-        links = self.chain(task, name, pair, seed, chosen)
+        links, student = self.chain(task, name, pair, seed, self.graph.chosen(study)), ""
         for link in links:
             model = strong if link.rung is None else between[link.rung]
             role = "student" if link is links[-1] else "step"
-            self.add_fit(link.recipe, model, role, task=task, weak=pair[0], method=name)
-        return links[-1].recipe.run_id
+            student = self.graph.add_fit(
+                link.recipe, model, role, task=task, weak=pair[0], method=name, study=study
+            )
+        return student
 
     def chain(
         self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]
@@ -159,19 +168,87 @@ class _Planner:
         ids = []
         for label, its_seed in dict.fromkeys((model.label, seed) for model, seed in labellers):
             model = self.sweep.model(label)
-            recipe = self.ground_truth_fit(task, model, its_seed, "supervisor_half")
-            ids.append(self.add_fit(recipe, model, "supervisor", task=task, counted=False))
+            fit = self.add_ground_truth_fit(task, model, its_seed, "supervisor", counted=False)
+            ids.append(fit.run)
         return tuple(ids)
 
-    def generative_ceiling(self, task: str, name: str, pair: Pair, seed: int) -> str:
-        """Plan the ceiling that starts from the same weights as the method's student."""
-        strong = self.sweep.model(pair[1])
+    def add_ground_truth_fit(
+        self,
+        task: str,
+        model: Model,
+        seed: int,
+        role: Role,
+        *,
+        generative: Generative | None = None,
+        counted: bool = True,
+    ) -> _GroundTruthFit:
+        """Plan `model` as a supervisor or ceiling, and the study of its settings if it has one.
+
+        The ceiling of a method with a generative stage starts from the student's language model.
+        """
+        study = None
+        if self.sweep.ground_truth.search:
+            study = self.ground_truth_study(task, model, role, generative)
+        recipe = self.ground_truth_fit(task, model, seed, role, self.graph.chosen(study))
+        if generative is not None:
+            recipe = recipe.model_copy(
+                update={"model": self.language_model(task, generative, seed, counted=counted)}
+            )
+        return _GroundTruthFit(
+            self.graph.add_fit(recipe, model, role, task=task, study=study, counted=counted), study
+        )
+
+    def language_model(
+        self, task: str, generative: Generative, seed: int, *, counted: bool = True
+    ) -> str:
+        """Plan the language model that a method's student starts from; returns its identity."""
+        name, pair = generative
         links = self.chain(task, name, pair, seed, {})
-        language_model = next(k.recipe for k in links if k.rung is None and not k.recipe.has_labels)
-        self.add_fit(language_model, strong, "step", task=task)
-        ceiling = self.ground_truth_fit(task, strong, seed, self.sweep.ceiling_on)
-        ceiling = ceiling.model_copy(update={"model": f"run:{language_model.run_id}"})
-        return self.add_fit(ceiling, strong, "ceiling", task=task)
+        recipe = next(k.recipe for k in links if k.rung is None and not k.recipe.has_labels)
+        strong = self.sweep.model(pair[1])
+        return f"run:{self.graph.add_fit(recipe, strong, 'step', task=task, counted=counted)}"
+
+    def ground_truth_study(
+        self, task: str, model: Model, role: Role, generative: Generative | None
+    ) -> str:
+        """Plan the study that chooses the settings of `model` as `role`; returns its id.
+
+        Its trials predict validation rows alone.
+        """
+        together = self.sweep.ground_truth.tasks == "together"
+        tasks = tuple(each.name for each in self.sweep.tasks) if together else (task,)
+        key = (tasks, model.label, self.half(role), generative and generative[0])
+        if key not in self.studies:
+            seed, first = self.sweep.search.seed, self.sweep.seeds[0]
+            cells = []
+            for where in tasks:
+                update: dict[str, Any] = {"predicts": ("validation",)}
+                if generative is not None:
+                    update["model"] = self.language_model(where, generative, first, counted=False)
+                cell = self.ground_truth_fit(where, model, seed, role, {})
+                cells.append(cell.model_copy(update=update))
+            recipe = self.study_recipe(
+                cells=tuple(cells),
+                space=self.sweep.ground_truth.search,
+                objective="ground_truth",
+                trials=self.sweep.ground_truth.trials or self.sweep.search.trials,
+            )
+            study = PlannedStudy(
+                id=recipe.run_id,
+                recipe=recipe,
+                method=None,
+                tasks=tasks,
+                pairs=(),
+                sources=(self.plan.inputs.models[model.label],) * len(cells),
+                executions=(self.sweep.execution_of(model),) * len(cells),
+                roles=(),
+                sealed=self.sweep.seal,
+            )
+            self.studies[key] = self.graph.add_study(study)
+        study = self.plan.studies[self.studies[key]]
+        roles = tuple(r for r in ROLES if r == role or r in study.roles)
+        self.plan.studies[study.id] = replace(study, roles=roles)
+        return study.id
 
     def is_searched(self, task: str, pair: Pair) -> bool:
         searched = self.sweep.searched_cells(task)
@@ -181,16 +258,15 @@ class _Planner:
     def study_of(self, name: str, cell: TaskPair) -> str:
         """Id of the study that chooses the settings of the method `name` for `cell`."""
         if (name, cell) not in self.studies:
-            self.studies[name, cell] = self.add_study(name, cell)
+            self.studies[name, cell] = self.add_method_study(name, cell)
         return self.studies[name, cell]
 
-    def add_study(self, name: str, cell: TaskPair) -> str:
-        """Plan the study for `cell`, and the runs that it needs; returns its id."""
-        search = self.sweep.search
-        transfer = search.objective == "transfer"
+    def add_method_study(self, name: str, cell: TaskPair) -> str:
+        """Plan the study of a method for `cell`, and the runs that it needs; returns its id."""
+        transfer = self.sweep.search.objective == "transfer"
         searched = self.sweep.searched_cells(cell.task) if transfer else (cell,)
         between = [self.sweep.between(name, where.pair) for where in searched]
-        recipe = StudyRecipe(
+        recipe = self.study_recipe(
             cells=tuple(self.searched_fit(name, where, where.pair[1]) for where in searched),
             between=tuple(
                 tuple(self.searched_fit(name, where, model.label) for model in models)
@@ -201,12 +277,9 @@ class _Planner:
             stages=self.sweep.methods_and_controls[name].stages,
             space=self.sweep.methods_and_controls[name].search,
             warm_start=self.add_predecessors(name, cell),
-            **search.model_dump(exclude={"on", "warm_start", "of_methods", "shared"}),
         )
-        recipe = recipe.model_copy(update={"trials": _trials(recipe)})
         strong = [self.sweep.model(where.pair[1]) for where in searched]
-        self.plan.studies.setdefault(
-            recipe.run_id,
+        return self.graph.add_study(
             PlannedStudy(
                 id=recipe.run_id,
                 recipe=recipe,
@@ -223,9 +296,16 @@ class _Planner:
                     for models in between
                 ),
                 sealed=self.sweep.seal,
-            ),
+            )
         )
-        return recipe.run_id
+
+    def study_recipe(self, **own: Any) -> StudyRecipe:
+        """A study's recipe: its own fields, and the others as in the section `search`."""
+        declared = self.sweep.search.model_dump(
+            exclude={"on", "warm_start", "of_methods", "shared"}
+        )
+        recipe = StudyRecipe(**{**declared, **own})
+        return recipe.model_copy(update={"trials": _trials(recipe)})
 
     def add_predecessors(self, name: str, cell: TaskPair) -> tuple[str, ...]:
         """Ids of the studies whose settings the study of `cell` tries first, nearest pair first."""
@@ -254,9 +334,16 @@ class _Planner:
             settings = settings.model_copy(update={"early_stopping": stopping})
         return self.student_fit(where.task, model, supervisors, self.sweep.search.seed, settings)
 
-    def ground_truth_fit(self, task: str, model: Model, seed: int, train_on: Any) -> FitRecipe:
+    def half(self, role: Role) -> Part:
+        """The half whose ground truth trains a supervisor or ceiling."""
+        return self.sweep.ceiling_on if role == "ceiling" else "supervisor_half"
+
+    def ground_truth_fit(
+        self, task: str, model: Model, seed: int, role: Role, chosen: dict[str, Any]
+    ) -> FitRecipe:
+        train_on = self.half(role)
         weak_labels = ("student_half",) if train_on == "supervisor_half" else ()
-        settings = self.sweep.ground_truth_settings(model)
+        settings = self.sweep.ground_truth_settings(model, chosen)
         predicts = (*weak_labels, "validation", "test")
         labels = Labels(source="ground_truth")
         return self.fit(task, model, labels, seed, settings, train_on, predicts)
@@ -321,39 +408,8 @@ class _Planner:
             seed=pretrain.seed,
             predicts=("test",),
         )
-        run = self.add_fit(recipe, source, "step", task=pretrain.corpus.name, counted=False)
+        run = self.graph.add_fit(recipe, source, "step", task=pretrain.corpus.name, counted=False)
         return f"run:{run}" if step is None else f"run:{run}@{step}"
-
-    def add_fit(
-        self,
-        recipe: FitRecipe,
-        model: Model,
-        role: Role,
-        *,
-        task: str,
-        counted: bool = True,
-        weak: str | None = None,
-        method: str | None = None,
-    ) -> str:
-        run_id = recipe.run_id
-        if counted:
-            self.plan.uses[role] += 1
-        known = self.plan.fits.get(run_id)
-        roles = known.roles if known else ()
-        self.plan.fits[run_id] = PlannedFit(
-            id=run_id,
-            recipe=recipe,
-            source=self.plan.inputs.models[model.label],
-            execution=with_kept_weights(self.sweep.execution_of(model), recipe),
-            task=task,
-            roles=tuple(r for r in ROLES if r == role or r in roles),
-            weak=weak or (known.weak if known else None),
-            sealed=self.sweep.seal,
-            methods=tuple(
-                dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
-            ),
-        )
-        return run_id
 
     def _position(self, label: str) -> int:
         return [model.label for model in self.sweep.models].index(label)

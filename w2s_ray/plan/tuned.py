@@ -95,9 +95,10 @@ class _Known:
 
 def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
     """Every fit of the plan with its settings, and every cell of a study with those to try."""
-    for fit in plan.fits.values():
+    later = (fit.run for fit in plan.later_fits.values() if not fit.searched)
+    for fit in (*plan.fits.values(), *later):
         yield fit.recipe, fit.source, fit.recipe.training
-    for study in plan.studies.values():
+    for study in plan.every_study:
         for recipe, source in zip(study.recipe.cells, study.sources, strict=True):
             for training in _tried(recipe.training, study.recipe.space):
                 yield recipe, source, training

@@ -1,7 +1,8 @@
 """The cost of a sweep in device time, and of each of its cells beside the cell's PGR.
 
-Owns the runs that a cell counts: its supervisor, ceiling, student and study in full, even if other
-cells share them. `status.spending` sums up the records. There are no prices and no estimates here.
+Owns the runs that a cell counts: its supervisor, ceiling, student and studies in full, even if
+other cells share them. `status.spending` sums up the records. There are no prices and no estimates
+here.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class CellCost:
     method: str
     student_seconds: float
     cell_seconds: float
-    """Time of supervisors, ceilings, students and the trials of their study, shared runs included.
-    """
+    """Time of supervisors, ceilings, students and the trials of their studies, shared runs
+    included."""
     pgr: float | None
 
     @property
@@ -61,8 +62,8 @@ def _cells(cells: Sequence[Cell], table: PgrTable, spending: Spending) -> Iterat
         places.setdefault((cell.task, cell.weak, cell.strong, cell.method), []).append(cell)
     for place, members in places.items():
         students = dict.fromkeys(cell.student for cell in members if cell.student)
-        others = dict.fromkeys(r for cell in members for r in (cell.supervisor, cell.ceiling))
-        studies = dict.fromkeys(cell.study for cell in members if cell.study)
+        others = dict.fromkeys(r for cell in members for r in cell.runs if r not in students)
+        studies = dict.fromkeys(study for cell in members for study in cell.studies)
         student, other = (sum(spending.of_runs.get(r, 0.0) for r in s) for s in (students, others))
         searched = sum(spending.of_studies.get(study, 0.0) for study in studies)
         yield CellCost(

@@ -8,7 +8,7 @@ in any way, its objective is `oracle`; if ground truth of the same task and stro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from w2s_ray.methods.transforms import ORACLES
 from w2s_ray.report.objectives import SAME_STUDENT, RowObjective
@@ -25,6 +25,19 @@ def accuracy(record: Record | None, *, figure: str = METRIC) -> float | None:
     """Test accuracy of a done run, or None."""
     value = record.summary.get(figure) if record and record.status == "done" else None
     return float(value) if isinstance(value, _NUMBER) and math.isfinite(value) else None
+
+
+def cut_shots(students: Iterable[Record | None]) -> str | None:
+    """How many test prompts of prompted students had fewer examples; None if none had."""
+    totals = {"test_prompts_cut": 0.0, "test_prompts": 0.0}
+    for student in students:
+        for name in totals:
+            value = student.summary.get(name) if student is not None else None
+            totals[name] += value if isinstance(value, _NUMBER) else 0
+    cut, prompts = totals.values()
+    if not cut:
+        return None
+    return f"examples omitted from {cut:,.0f} of {prompts:,.0f} prompts, which were over max_tokens"
 
 
 def objective(cell: Cell, records: Mapping[str, Record]) -> RowObjective:
@@ -57,7 +70,7 @@ def _shares_student(cell: Cell, records: Mapping[str, Record]) -> bool:
     study = records.get(cell.study or "")
     if study is None:
         return False
-    fits = filter(None, (records.get(cell.student or ""), records.get(cell.ceiling)))
+    fits = filter(None, (records.get(cell.student or ""), records.get(cell.ceiling or "")))
     contents = {(fit.recipe.get("split"), fit.recipe.get("model")) for fit in fits}
     trained = (fit for fit in study.recipe.get("cells") or () if isinstance(fit, Mapping))
     if any((fit.get("split"), fit.get("model")) in contents for fit in trained):
@@ -70,9 +83,9 @@ def _shares_student(cell: Cell, records: Mapping[str, Record]) -> bool:
 def missing_runs(cell: Cell, records: Mapping[str, Record]) -> str:
     """The cell's runs without an accuracy, each with the reason."""
     reasons = {
-        "supervisor": _why_not(records.get(cell.supervisor)),
+        "supervisor": _why_none(cell.supervisor, cell.supervisor_study, records),
         "student": _why_no_student(cell, records),
-        "ceiling": _why_not(records.get(cell.ceiling)),
+        "ceiling": _why_none(cell.ceiling, cell.ceiling_study, records),
     }
     return "; ".join(f"{role} {why}" for role, why in reasons.items() if why is not None)
 
@@ -82,13 +95,19 @@ def _why_no_student(cell: Cell, records: Mapping[str, Record]) -> str | None:
     student = records.get(cell.student or "")
     if student is not None:
         return _why_not(student)
-    supervisor = _why_not(records.get(cell.supervisor))
+    supervisor = _why_none(cell.supervisor, cell.supervisor_study, records)
     if supervisor is not None:
         return f"blocked by its supervisor ({supervisor})"
-    study = _why_not(records.get(cell.study or ""), metric=None)
-    if cell.study is not None and study is not None:
-        return f"blocked by study {cell.study} ({study})"
-    return _why_not(None)
+    return _why_none(None, cell.study, records)
+
+
+def _why_none(run: str | None, study: str | None, records: Mapping[str, Record]) -> str | None:
+    """Why a run, whose settings `study` chooses if there is one, has no accuracy."""
+    if run is None and study is not None:
+        why = _why_not(records.get(study), metric=None)
+        if why is not None:
+            return f"blocked by study {study} ({why})"
+    return _why_not(records.get(run or ""))
 
 
 def _why_not(record: Record | None, *, metric: str | None = METRIC) -> str | None:

@@ -20,12 +20,14 @@ from w2s_ray.report.differences import (
     RowPairs,
     freedom_of_mean,
     intervals,
+    intervals_over_tasks,
 )
 from w2s_ray.report.objectives import RowObjective, counted
 from w2s_ray.report.pgr import pgr
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.signed_rank import holm, signed_rank
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals
+from w2s_ray.report.statistics.new_tasks import Over
 from w2s_ray.report.table_rows import PgrTable, SeedRow
 from w2s_ray.report.tuning import differences, stops_early
 from w2s_ray.store import Record, Store
@@ -35,12 +37,13 @@ Gaps = Mapping[Group, RowIntervals | str]
 
 
 def compare(
-    table: PgrTable, store: Store, *, against: str | None = "naive"
+    table: PgrTable, store: Store, *, against: str | None = "naive", over_tasks: bool = False
 ) -> tuple[Comparison, ...]:
     """Every method of each sweep in `table` against one, or (None) against each of the others.
 
     Controls are no methods; `against` may be one. Rows are the tasks and pairs that both methods
-    have; means are over the seeds complete in both.
+    have; means are over the seeds complete in both. `over_tasks`: intervals for new tasks, from
+    resampled tasks.
 
     Raises:
         InputError: no sweep has the method `against`.
@@ -59,7 +62,10 @@ def compare(
         for methods in method_pairs
         for quantity in ("pgr", "student_accuracy")
     ]
-    found = intervals([each.rows for each in differences], store=store, records=records)
+    if over_tasks:
+        found = [each.over_tasks() for each in differences]
+    else:
+        found = intervals([each.rows for each in differences], store=store, records=records)
     not_beaten = _unbeaten(table, store)
     return _with_holm(
         [
@@ -274,6 +280,11 @@ class _Difference:
             ),
         )
 
+    def over_tasks(self) -> DifferenceIntervals:
+        """The intervals of its mean and median for new tasks."""
+        values = [difference for _, difference in self.by_pair]
+        return intervals_over_tasks(values, [pair.task for pair, _ in self.by_pair])
+
     def comparison(
         self,
         within: DifferenceIntervals,
@@ -288,6 +299,7 @@ class _Difference:
         values = [difference for _, difference in found]
         test = signed_rank(values)
         of_mean, of_median = within.mean, within.median
+        seeds = min((len(pair.ours.seeds) for pair, _ in found), default=0)
         return Comparison(
             sweep=methods.sweep,
             method=methods.method,
@@ -306,6 +318,7 @@ class _Difference:
             median_low=of_median.low if of_median else None,
             median_high=of_median.high if of_median else None,
             no_interval=within.reason,
+            intervals_over=_over(within, seeds=seeds),
             p=test.p,
             p_holm=None,
             no_p=test.reason,
@@ -313,11 +326,20 @@ class _Difference:
             against_unbeaten=not_beaten.get((methods.sweep, methods.against)),
             rows=len(values),
             tasks=len({pair.task for pair, _ in found}),
-            seeds=min((len(pair.ours.seeds) for pair, _ in found), default=0),
+            seeds=seeds,
             without_pgr=len(methods.pairs) - len(values),
             left_out=methods.left_out,
             missing=methods.missing,
         )
+
+
+def _over(within: DifferenceIntervals, *, seeds: int) -> Over | None:
+    """What the intervals cover; None if there are none."""
+    if within.mean is None and within.median is None:
+        return None
+    if within.over_tasks:
+        return "tasks"
+    return "seeds and examples" if seeds > 1 else "examples"
 
 
 def _with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

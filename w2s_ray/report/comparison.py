@@ -10,6 +10,7 @@ from typing import Literal
 
 from w2s_ray.report.columns import column
 from w2s_ray.report.objectives import RowObjective
+from w2s_ray.report.statistics.new_tasks import Over
 from w2s_ray.report.tuning import StopsEarly
 
 Quantity = Literal["pgr", "student_accuracy"]
@@ -41,14 +42,17 @@ class Comparison:
         "mean over rows (tasks and pairs) of the method's figure minus the other's"
     )
     mean_low: float | None = column(
-        "lower bound of the mean's 95 % bootstrap interval for these rows: over test examples, "
-        "and over seeds where there are several"
+        "lower bound of the mean's 95 % bootstrap interval: for these rows, over test examples, "
+        "and over seeds where there are several; or over tasks"
     )
     mean_high: float | None = column("upper bound of the mean's 95 % bootstrap interval")
     median: float | None = column("median over rows of the same differences")
     median_low: float | None = column("lower bound of the median's 95 % bootstrap interval")
     median_high: float | None = column("upper bound of the median's 95 % bootstrap interval")
     no_interval: str | None = column("why there are no bounds")
+    intervals_over: Over | None = column(
+        "what the bootstrap resamples: seeds and examples, examples alone, or whole tasks"
+    )
     p: float | None = column(
         "p value of Wilcoxon's signed-rank test over rows, two-sided; the test assumes independent "
         "rows, and p is too small if many rows share a task"

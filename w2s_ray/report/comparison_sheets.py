@@ -15,10 +15,11 @@ import pyarrow as pa
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.comparison import Comparison, Quantity
 from w2s_ray.report.csv_text import Writer
-from w2s_ray.report.objectives import LEFT_OUT
+from w2s_ray.report.objectives import LEFT_OUT, is_honest
 from w2s_ray.report.sheet import NONE, Sheet, SheetColumn, make_sheet, number
 from w2s_ray.store.tables import from_rows
 
+_ONE_SEED = "one seed: the interval is over test examples alone"
 _LABELS: dict[Quantity, str] = {
     "pgr": "PGR",
     "student_accuracy": "student accuracy in percentage points",
@@ -32,13 +33,18 @@ def sheets(comparisons: Iterable[Comparison]) -> list[Sheet]:
         families.setdefault((one.sweep, one.against, one.quantity), []).append(one)
     return [
         make_sheet(
-            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval]",
+            f"{sweep}: {_LABELS[quantity]} beyond {against}'s [95 % interval{_over(family)}]",
             _COLUMNS,
             family,
             notes=_notes,
         )
         for (sweep, against, quantity), family in families.items()
     ]
+
+
+def _over(family: Iterable[Comparison]) -> str:
+    is_over_tasks = any(one.intervals_over == "tasks" for one in family)
+    return " over tasks" if is_over_tasks else ""
 
 
 def to_csv(comparisons: Iterable[Comparison]) -> str:
@@ -87,7 +93,7 @@ def _notes(one: Comparison) -> list[str]:
             for name, controls in ((one.method, one.unbeaten), (one.against, one.against_unbeaten))
             if controls
         ),
-        *(["one seed: the interval is over test examples alone"] if one.seeds == 1 else []),
+        *([_ONE_SEED] if one.intervals_over == "examples" else []),
         *(text for text in (one.no_interval, one.no_p) if text),
     ]
 
@@ -100,11 +106,15 @@ def _tuning_notes(one: Comparison) -> list[str]:
     if sides is not None:
         stopping = f"{sides[0]} stops early, {sides[1]} does not"
     budgets = one.trials, one.against_trials
+    honesty = {is_honest(one.objective), is_honest(one.against_objective)}
     return [
         text
         for text in (
             f"tuned with {_trials(budgets[0])}, {one.against} with {_trials(budgets[1])}"
             if budgets[0] != budgets[1]
+            else None,
+            f"{one.method} is {one.objective}, {one.against} is {one.against_objective}"
+            if len(honesty) > 1
             else None,
             stopping,
             f"students differ in {one.differs}" if one.differs else None,

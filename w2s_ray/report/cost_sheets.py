@@ -28,7 +28,7 @@ _COLUMNS: tuple[SheetColumn[CellCost], ...] = (
     ),
 )
 WHOLE_CELL_NOTE = (
-    "a whole cell is its supervisors, ceilings, students and the trials of its study over all "
+    "a whole cell is its supervisors, ceilings, students and the trials of its studies over all "
     "seeds, runs shared with other cells included, in hours of one device"
 )
 
@@ -37,8 +37,8 @@ def sheets(cells: Mapping[str, Sequence[Cell]], table: PgrTable, store: Store) -
     """A sheet for each sweep (name -> its cells) of the store."""
     reader = SpendingReader(store)
     for name, of_sweep in cells.items():
-        runs = (r for c in of_sweep for r in (c.supervisor, c.ceiling, c.student) if r)
-        studies = {cell.study: cell.method for cell in of_sweep if cell.study}
+        runs = (run for cell in of_sweep for run in cell.runs)
+        studies = {study: cell.method for cell in of_sweep for study in cell.studies}
         spending = reader.of(dict.fromkeys(runs, "fit"), studies)
         own = replace(table, rows=tuple(row for row in table.rows if row.sweep == name))
         costs = bill(of_sweep, own, spending).cells

@@ -17,12 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from w2s_ray.report.comparison import Quantity
-from w2s_ray.report.statistics import Group, Interval, RowDraws, interval, row_draws
+from w2s_ray.report.statistics import Group, Interval, RowDraws, interval, new_tasks, row_draws
 from w2s_ray.store import Record, Store, StoreError
 from w2s_ray.store.tables import from_rows, schema
 
-TABLE = "differences-1"
+TABLE = "differences-2"
 """Name of the cached table; change its number when the intervals of the same rows change."""
+NO_ROWS = "no rows to compare"
+"""Why there is no interval without rows."""
 _ROUNDING = 1e-9
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class DifferenceIntervals:
     median: Interval | None
     reason: str | None = None
     """Why there are no intervals."""
+    over_tasks: bool = False
+    """Whether tasks were drawn, and not seeds and examples."""
 
 
 def intervals(
@@ -69,6 +73,14 @@ def intervals(
     if any(found.reason is None for found in computed.values()):
         _write_cache(store, cached | computed)
     return [computed.get(rows.key) or cached[rows.key] for rows in requests]
+
+
+def intervals_over_tasks(differences: Sequence[float], tasks: Sequence[str]) -> DifferenceIntervals:
+    """The intervals for new tasks; `tasks`: the task of each row's difference."""
+    found = (new_tasks.mean_interval, new_tasks.median_interval)
+    mean, median = (interval_of(differences, tasks) for interval_of in found)
+    reason = new_tasks.ONE_TASK if differences else NO_ROWS
+    return DifferenceIntervals(mean, median, None if mean else reason, over_tasks=True)
 
 
 def freedom_of_mean(tasks: Sequence[str], by_seed: Sequence[Mapping[int, float]]) -> int | None:
@@ -131,7 +143,7 @@ class _FigureDraws:
 
 def _intervals(rows: RowPairs, drawn: Mapping[Group, _FigureDraws | str]) -> DifferenceIntervals:
     if not rows.pairs:
-        return DifferenceIntervals(None, None, "no rows to compare")
+        return DifferenceIntervals(None, None, NO_ROWS)
     differences = []
     for ours, theirs in rows.pairs:
         one, other = drawn[ours], drawn[theirs]

@@ -21,6 +21,11 @@ _RANK: dict[RowObjective, int] = {SAME_STUDENT: 1, "oracle": 2}
 Item = TypeVar("Item")
 
 
+def is_honest(objective: RowObjective) -> bool:
+    """Whether no ground truth of the row's task and student chose its settings."""
+    return objective not in _RANK
+
+
 def least_honest(objectives: Sequence[RowObjective]) -> RowObjective:
     """The objective of a row from those of its seeds."""
     return max(objectives, key=lambda objective: _RANK.get(objective, 0))

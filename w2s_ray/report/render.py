@@ -119,25 +119,25 @@ def _oracle_notes(sheet: Sheet) -> list[str]:
     return [ORACLE_NOTE, *([CUT_NOTE] if cut else [])]
 
 
-def seed_sheets(rows: Iterable[SeedRow]) -> list[Sheet]:
+def seed_sheets(rows: Iterable[SeedRow], *, metric: Metric = "pgr") -> list[Sheet]:
     """A sheet for each sweep, and one for its controls: a line for each seed, with intervals over
     test examples.
     """
     by_sweep: dict[str, list[SeedRow]] = {}
     for row in rows:
         by_sweep.setdefault(f"{row.sweep}{', controls' * row.control}", []).append(row)
-    return [_seed_sheet(name, of_sweep) for name, of_sweep in by_sweep.items()]
+    return [_seed_sheet(name, of_sweep, metric) for name, of_sweep in by_sweep.items()]
 
 
-def _seed_sheet(sweep: str, rows: Sequence[SeedRow]) -> Sheet:
+def _seed_sheet(sweep: str, rows: Sequence[SeedRow], metric: Metric) -> Sheet:
     has_oracle = any(row.oracle_stopped_student is not None for row in rows)
     has_bounds = any(row.student_low is not None for row in rows)
     made = make_sheet(
         f"{sweep}, seed by seed: accuracy in %"
         f"{', [95 % interval over test examples]' if has_bounds else ''}",
-        (*SEED_COLUMNS, *([ORACLE_COLUMN] if has_oracle else [])),
+        (*SEED_COLUMNS[metric], *([ORACLE_COLUMN] if has_oracle else [])),
         rows,
-        notes=lambda row: ["; ".join(_filled(row.reason, row.pgr_caution, _no_intervals(row)))],
+        notes=lambda row: ["; ".join(_filled(*_about_pgr(row, metric), _no_intervals(row)))],
     )
     return replace(made, notes=(*made.notes, *_oracle_notes(made)))
 
@@ -251,14 +251,22 @@ def _row_notes(row: Row, *, metric: Metric) -> list[str]:
         return _filled(row.reason)
     one_seed = "a single seed: its interval is over test examples alone"
     return _filled(
-        *((row.reason, row.pgr_caution) if metric == "pgr" else ()),
+        *_about_pgr(row, metric),
         _no_intervals(row),
+        row.cut_shots,
         one_seed if row.intervals_over == "examples" else None,
         _differs(row.differs_from_ceiling, "its ceiling"),
         _differs(row.differs_from_naive, "naive's student"),
         f"does not beat the controls {row.unbeaten}" if row.unbeaten else None,
         _missing(row.missing),
     )
+
+
+def _about_pgr(row: Row | SeedRow, metric: Metric) -> tuple[str | None, ...]:
+    """Why there is no PGR or why it says little; of other metrics only why a seed is missing."""
+    if metric == "pgr" or row.student_accuracy is None:
+        return row.reason, row.pgr_caution
+    return ()
 
 
 def _differs(settings: str | None, other: str) -> str | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from w2s_ray.report.ranking import Ranking
+
 
 def open_results(uri: str | Path) -> Results:
     """The results in a store. It counts as a look at the test of each sealed sweep.
@@ -40,8 +42,8 @@ def open_results(uri: str | Path) -> Results:
 
 def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
     """The computed tables in SQL: `pgr`, `pgr_by_seed` and `pgr_by_method` of every sweep, the
-    `comparisons` of each of its methods with each other, and the `scores` of every fit. Each is
-    computed at its first use.
+    `comparisons` of each of its methods with each other, their `ranks` and `pairwise_wins`, the
+    `scores` of every fit and the `cell_scores` of every cell. Each is computed at its first use.
     """
 
     def scores() -> pa.Table:
@@ -49,11 +51,32 @@ def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
 
         return scores(store)
 
+    def cell_scores() -> pa.Table:
+        from w2s_ray.report.cell_scores import cell_scores
+
+        return cell_scores(store)
+
     def comparisons() -> pa.Table:
         from w2s_ray.report.compare import compare
         from w2s_ray.report.comparison_sheets import to_arrow
 
         return to_arrow(compare(table(), store, against=None))
+
+    @cache
+    def rankings() -> tuple[Ranking, ...]:
+        from w2s_ray.report.rank import rank
+
+        return rank(table(), store)
+
+    def ranks() -> pa.Table:
+        from w2s_ray.report import rank_sheets
+
+        return rank_sheets.to_arrow(rankings())
+
+    def pairwise_wins() -> pa.Table:
+        from w2s_ray.report import rank_sheets
+
+        return rank_sheets.pairs_to_arrow(rankings())
 
     table = cache(lambda: pgr_table(store))
     return {
@@ -61,7 +84,10 @@ def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
         "pgr_by_seed": lambda: to_arrow(table(), "by_seed"),
         "pgr_by_method": lambda: to_arrow(table(), "by_method"),
         "scores": scores,
+        "cell_scores": cell_scores,
         "comparisons": comparisons,
+        "ranks": ranks,
+        "pairwise_wins": pairwise_wins,
     }
 
 
@@ -91,9 +117,13 @@ class Results:
         """One row per method: the median over tasks and pairs."""
         return to_frame(to_arrow(self.table(sweep), "by_method"))
 
-    def compare(self, against: str = "naive", sweep: str | None = None) -> pd.DataFrame:
+    def compare(
+        self, against: str = "naive", sweep: str | None = None, *, over_tasks: bool = False
+    ) -> pd.DataFrame:
         """Two rows (PGR, student accuracy) per method: its difference from `against`, with
         intervals and p values; the columns of `report.comparison.Comparison`.
+
+        `over_tasks`: intervals for new tasks, from resampled tasks.
 
         Raises:
             ValueError: no such method.
@@ -101,7 +131,29 @@ class Results:
         from w2s_ray.report.compare import compare
         from w2s_ray.report.comparison_sheets import to_arrow
 
-        return to_frame(to_arrow(compare(self.table(sweep), self.store, against=against)))
+        found = compare(self.table(sweep), self.store, against=against, over_tasks=over_tasks)
+        return to_frame(to_arrow(found))
+
+    def ranks(self, sweep: str | None = None, *, over_tasks: bool = False) -> pd.DataFrame:
+        """One row per ranked method, best first: its mean rank over tasks and pairs and its
+        probability of being best; the columns of `report.ranking.MethodRank`.
+
+        `over_tasks`: intervals for new tasks, from resampled tasks.
+        """
+        from w2s_ray.report import rank_sheets
+        from w2s_ray.report.rank import rank
+
+        found = rank(self.table(sweep), self.store, over_tasks=over_tasks)
+        return to_frame(rank_sheets.to_arrow(found))
+
+    def pairwise_wins(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per two ranked methods: the rows in which one has the higher student accuracy;
+        the columns of `report.ranking.PairwiseWins`.
+        """
+        from w2s_ray.report import rank_sheets
+        from w2s_ray.report.rank import rank
+
+        return to_frame(rank_sheets.pairs_to_arrow(rank(self.table(sweep), self.store)))
 
     def savings(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per sweep: the shares of training that early stopping and pruning saved."""
@@ -113,11 +165,20 @@ class Results:
 
     def scores(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per fit, of a sweep or of all: its figures on test rows, and a student's
-        agreement with its supervisor; the columns of `report.scores.SCORES`.
+        agreement, misfit and blind spots; the columns of `report.scores.SCORES`.
         """
         from w2s_ray.report.scores import scores
 
         return to_frame(scores(self.store, sweep=sweep))
+
+    def cell_scores(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per cell, of a sweep or of all: the similarity of supervisor and ceiling, and the
+        student where each of them is right or wrong; the columns of
+        `report.cell_scores.CELL_SCORES`.
+        """
+        from w2s_ray.report.cell_scores import cell_scores
+
+        return to_frame(cell_scores(self.store, sweep=sweep))
 
     def reliability(self, run_id: str) -> pd.DataFrame:
         """One run's confidence and accuracy on test rows, in bins of similar confidence; the

@@ -12,11 +12,13 @@ def group_of(seeds: Sequence[SeedRow]) -> Group:
     """The runs of some complete seeds of one task, pair and method.
 
     Raises:
-        ValueError: a seed without a student.
+        ValueError: a seed without one of its runs.
     """
-    students = [seed.student for seed in seeds if seed.student is not None]
-    trios = (
-        Trio(seed.supervisor, student, seed.ceiling)
-        for seed, student in zip(seeds, students, strict=True)
-    )
+    trios = [
+        Trio(seed.supervisor, seed.student, seed.ceiling)
+        for seed in seeds
+        if seed.supervisor and seed.student and seed.ceiling
+    ]
+    if len(trios) < len(seeds):
+        raise ValueError("a seed has no student, supervisor or ceiling; give complete seeds")
     return Group(tuple(seed.seed for seed in seeds), tuple(trios))

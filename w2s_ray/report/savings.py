@@ -89,12 +89,10 @@ def savings_of(cells: Mapping[str, Sequence[Cell]], store: Store) -> list[Saving
 
 def _compute(cells: Sequence[Cell], store: Store) -> tuple[dict[str, Any], set[str]]:
     """The values of `Savings` for some cells, and the runs that they are computed from."""
-    study_ids = {cell.study for cell in cells if cell.study}
+    study_ids = {study for cell in cells for study in cell.studies}
     studies = list(store.records(study_ids))
     trials = store.trials_of(record.id for record in studies)
-    fit_ids = {
-        id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_
-    }
+    fit_ids = {run for cell in cells for run in cell.runs}
     fit_ids |= {fit for of_study in trials.values() for trial in of_study for fit in trial["fits"]}
     fits = {record.id: record for record in store.latest(fit_ids)}
     done = [record for record in fits.values() if _is_counted(record)]

@@ -1,8 +1,8 @@
-"""Figures of each run on its task's test rows, and a student's agreement with its supervisor.
+"""Figures of each run on its task's test rows, and of a student compared with its supervisor.
 
 Owns the computation of a table of figures from stored predictions, one row per run: the rows that a
 run is measured on, and the supervisor that it is compared with. Computed rows are cached in the
-store, since a run never changes. `report.measures` defines the figures.
+store, since a run never changes. `report.measures` and `report.pair_measures` define the figures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from w2s_ray.report.statistics.eval_sets import (
     EvalPredictions,
     EvalSet,
     eval_set,
-    predictions,
+    predictions_of,
     probabilities,
 )
 from w2s_ray.store import Record, Store, StoreError
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 BATCH_FITS = 256
 """Fits whose predictions are in memory together."""
-_TABLE = "scores-1"
+_TABLE = "scores-2"
 """Name of the cached table; change its number when the definition of a figure changes."""
 
 
@@ -85,12 +85,50 @@ SCORES = pa.schema(
             _REAL,
             "agreement on the examples on which the supervisor is wrong",
         ),
+        nullable_field(
+            "capa",
+            _REAL,
+            "chance-adjusted probabilistic agreement with its supervisor: 1 = equal and certain, "
+            "0 = as independent models of these accuracies (Goel et al. 2025); null for answers",
+        ),
+        nullable_field(
+            "error_correlation", _REAL, "correlation of its errors with its supervisor's (phi)"
+        ),
+        nullable_field(
+            "misfit",
+            _REAL,
+            "mean squared difference of its and its supervisor's probabilities, the gain that "
+            "theory predicts (Charikar et al. 2024); null for answers",
+        ),
+        nullable_field(
+            "misfit_gain", _REAL, "realized gain: the supervisor's Brier score minus its own"
+        ),
+        nullable_field(
+            "misfit_nats",
+            _REAL,
+            "the same with the divergence of cross-entropy: mean KL(student || supervisor) in nats "
+            "(Mulgund and Pabbaraju 2025)",
+        ),
+        nullable_field(
+            "misfit_nats_gain", _REAL, "realized gain: the supervisor's log loss minus its own"
+        ),
+        nullable_field(
+            "uncertain",
+            _REAL,
+            "share of examples on which its supervisor gives no class more than 0.75",
+        ),
+        nullable_field(
+            "blind_spots",
+            _REAL,
+            "share of examples on which, besides, it is wrong with more than 0.75 (Osooli et al. "
+            "2026)",
+        ),
     ]
 )
 """`scores`: one row per done fit. The calibration error is of the predicted class's confidence
 (Guo et al. 2017, arXiv 1706.04599); agreement is of classes or completions, not of probabilities,
-and null without a supervisor or without an example to count. Completions have no classes, so their
-AUC, log loss and calibration error are null."""
+and null without a supervisor or without an example to count. Completions have no classes, so
+figures of their probabilities are null."""
 
 RELIABILITY = pa.schema(
     [
@@ -160,8 +198,7 @@ def _write_cache(store: Store, table: pa.Table) -> None:
 
 
 def _ids(store: Store, sweep: str) -> set[str]:
-    cells = store.manifests.latest(sweep).cells
-    return {id_ for cell in cells for id_ in (cell.supervisor, cell.ceiling, cell.student) if id_}
+    return {run for cell in store.manifests.latest(sweep).cells for run in cell.runs}
 
 
 def _compute(store: Store, ids: Iterable[str]) -> Iterator[Mapping[str, Any]]:
@@ -188,8 +225,7 @@ def _score(
     records = {fit.id: fit for fit in fits}
     weak = {supervisor for fit in fits for supervisor in fit.labelled_by} - records.keys()
     records |= {record.id: record for record in store.records(weak)}
-    read = readers.map(lambda record: predictions(store, test, record), records.values())
-    found = dict(zip(records, read, strict=True))
+    found = predictions_of(store, test, records.values(), readers)
     for fit in fits:
         own, weak = found[fit.id], [found.get(id_, "missing") for id_ in fit.labelled_by]
         if not isinstance(own, str):
@@ -222,14 +258,35 @@ def _row(
         "n": len(own.probabilities_N),
         **_figures(own, test),
     }
-    if weak is None:
-        return row
+    return row if weak is None else {**row, **_compared(own, weak, test)}
+
+
+def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Mapping[str, Any]:
+    """The columns that compare a student with its supervisor."""
+    from w2s_ray.data.right import right
+    from w2s_ray.report import pair_measures
+
+    own_N, weak_N = (right(run.probabilities_N, run.answers, test.truth) for run in (own, weak))
     agreement = _agreement(own, weak, test)
-    return {
-        **row,
+    found = {
         "agreement": agreement.overall,
         "agreement_where_right": agreement.where_right,
         "agreement_where_wrong": agreement.where_wrong,
+        "error_correlation": pair_measures.error_correlation(own_N, weak_N),
+    }
+    labels_N, p_N, q_N = test.truth.labels_N, own.probabilities_N, weak.probabilities_N
+    if labels_N is None:
+        return found
+    misfit = pair_measures.misfit(p_N, supervisor_N=q_N, labels_N=labels_N)
+    spots = pair_measures.blind_spots(p_N, supervisor_N=q_N, labels_N=labels_N)
+    return found | {
+        "capa": pair_measures.capa(p_N, q_N, labels_N=labels_N),
+        "misfit": misfit.squared,
+        "misfit_gain": misfit.squared_gain,
+        "misfit_nats": misfit.nats,
+        "misfit_nats_gain": misfit.nats_gain,
+        "uncertain": spots.uncertain,
+        "blind_spots": spots.blind,
     }
 
 

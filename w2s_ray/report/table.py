@@ -14,7 +14,14 @@ from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 from w2s_ray.report import tuning
-from w2s_ray.report.cell import ORACLE_STOPPED, accuracy, missing_runs, objective, stopped_early
+from w2s_ray.report.cell import (
+    ORACLE_STOPPED,
+    accuracy,
+    cut_shots,
+    missing_runs,
+    objective,
+    stopped_early,
+)
 from w2s_ray.report.controls import Students, unbeaten
 from w2s_ray.report.medians import medians
 from w2s_ray.report.objectives import least_honest
@@ -101,7 +108,7 @@ def _compute(cells: Mapping[str, Sequence[Cell]], store: Store) -> tuple[dict[st
 def _run_ids(cells: Sequence[Cell]) -> Iterator[str]:
     """The runs that the rows of these cells depend on."""
     for cell in cells:
-        yield from filter(None, (cell.supervisor, cell.ceiling, cell.student, cell.study))
+        yield from (*cell.runs, *cell.studies)
 
 
 def tabulate(
@@ -152,9 +159,9 @@ class _Seed(NamedTuple):
 def _seed(cell: Cell, records: Mapping[str, Record]) -> _Seed:
     return _Seed(
         cell,
-        accuracy(records.get(cell.supervisor)),
+        accuracy(records.get(cell.supervisor or "")),
         accuracy(records.get(cell.student or "")),
-        accuracy(records.get(cell.ceiling)),
+        accuracy(records.get(cell.ceiling or "")),
     )
 
 
@@ -174,7 +181,9 @@ def _group(seeds: Iterable[_Seed]) -> Group | None:
         return None
     return Group(
         tuple(cell.seed for cell in complete),
-        tuple(Trio(cell.supervisor, cell.student or "", cell.ceiling) for cell in complete),
+        tuple(
+            Trio(cell.supervisor or "", cell.student or "", cell.ceiling or "") for cell in complete
+        ),
     )
 
 
@@ -189,7 +198,7 @@ def _students(seeds: Sequence[_Seed]) -> Students:
             s.cell.seed: s.student for s in seeds if s.is_complete and s.student is not None
         },
         trios={
-            s.cell.seed: Trio(s.cell.supervisor, s.cell.student or "", s.cell.ceiling)
+            s.cell.seed: Trio(s.cell.supervisor or "", s.cell.student or "", s.cell.ceiling or "")
             for s in seeds
             if s.is_complete
         },
@@ -295,6 +304,7 @@ def _row(
             stopped_early(records.get(seed.cell.student or "")) for seed in complete
         ),
         reason=value.reason if value else _summed_up(missing),
+        cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
         **_tuned(complete, records, naive=naive),
         unbeaten=not_beaten,
         seeds=len(complete),
@@ -315,7 +325,7 @@ def _tuned(
     """How the students of a row's complete seeds were tuned, as columns."""
     cells = [seed.cell for seed in complete]
     students = [records.get(cell.student or "") for cell in cells]
-    ceilings = [records.get(cell.ceiling) for cell in cells]
+    ceilings = [records.get(cell.ceiling or "") for cell in cells]
     others = [naive.get(_replicate(seed)) for seed in complete]
     plain = [records.get(other.cell.student or "") if other else None for other in others]
     trials = [found for cell in cells if (found := tuning.trials(cell, records)) is not None]
@@ -332,10 +342,7 @@ def _tuned(
 
 
 def _runs(cell: Cell) -> Iterator[str]:
-    yield cell.supervisor
-    if cell.student:
-        yield cell.student
-    yield cell.ceiling
+    yield from filter(None, (cell.supervisor, cell.student, cell.ceiling))
 
 
 def _mean_if_stopped(complete: Iterable[_Seed], records: Mapping[str, Record]) -> float | None:

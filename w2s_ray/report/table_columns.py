@@ -123,5 +123,9 @@ METHOD_COLUMNS: dict[Metric, tuple[SheetColumn[MethodRow], ...]] = {
         _METHOD_OBJECTIVE,
     ),
 }
-SEED_COLUMNS: tuple[SheetColumn[SeedRow], ...] = (*_CELL, _SEED, *_FIGURES, _SEED_OBJECTIVE)
-"""The columns of the table of seeds, apart from oracle stopping and notes."""
+SEED_COLUMNS: dict[Metric, tuple[SheetColumn[SeedRow], ...]] = {
+    "accuracy": (*_CELL, _SEED, _WEAK, _STUDENT, _CEILING, _GAIN, _SEED_OBJECTIVE),
+    "gain": (*_CELL, _SEED, _WEAK, _STUDENT, _CEILING, _GAIN, _SEED_OBJECTIVE),
+    "pgr": (*_CELL, _SEED, *_FIGURES, _SEED_OBJECTIVE),
+}
+"""Metric -> the columns of the table of seeds, apart from oracle stopping and notes."""

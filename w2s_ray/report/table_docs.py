@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from w2s_ray.report.cell_scores import CELL_SCORES
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.comparison import Comparison
+from w2s_ray.report.ranking import MethodRank, PairwiseWins
 from w2s_ray.report.scores import SCORES
 from w2s_ray.report.table_rows import MethodRow, Row, SeedRow
 from w2s_ray.store.columns import TABLES
@@ -20,7 +22,8 @@ _HEAD = """# The tables of a store
 
 The columns of all tables in `w2s query` and `Results.query`. Written by
 `w2s query --columns --format markdown`; do not edit. `pgr`, `pgr_by_seed`, `pgr_by_method`,
-`scores` and `comparisons` are computed when a query names them, and expensive values are cached.
+`scores`, `cell_scores`, `comparisons`, `ranks` and `pairwise_wins` are computed when a query names
+them, and expensive values are cached.
 Shares and accuracies are from 0 to 1. Columns marked JSON are text that SQL can read:
 `recipe->>'$.training.lr'`."""
 
@@ -35,7 +38,10 @@ ROW_IS: Mapping[str, str] = {
     "pgr_by_seed": "a task, pair, method and seed of a sweep; bounds are over test examples alone",
     "pgr_by_method": "a method of a sweep: the median over tasks and pairs",
     "scores": "a done fit, measured on the test rows of its split",
+    "cell_scores": "a cell whose supervisor, student and ceiling predicted the same test rows",
     "comparisons": "two methods of a sweep and the quantity in which they are compared",
+    "ranks": "a ranked method of a sweep",
+    "pairwise_wins": "two ranked methods of a sweep",
 }
 """Name of a table in SQL -> the meaning of one row."""
 
@@ -48,7 +54,10 @@ def sql_schemas() -> Mapping[str, pa.Schema]:
         "pgr_by_seed": schema_of(SeedRow),
         "pgr_by_method": schema_of(MethodRow),
         "scores": SCORES,
+        "cell_scores": CELL_SCORES,
         "comparisons": schema_of(Comparison),
+        "ranks": schema_of(MethodRank),
+        "pairwise_wins": schema_of(PairwiseWins),
     }
 
 

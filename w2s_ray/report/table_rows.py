@@ -64,9 +64,9 @@ class SeedRow:
     )
     reason: str | None = column("why there is no PGR")
     no_intervals: str | None = column("why there are no bounds although the seed is complete")
-    supervisor: str = column("id of the supervisor's fit")
+    supervisor: str | None = column("id of the supervisor's fit; null while its study is not done")
     student: str | None = column("id of the student's fit; null while its study is not done")
-    ceiling: str = column("id of the ceiling's fit")
+    ceiling: str | None = column("id of the ceiling's fit; null while its study is not done")
 
     @property
     def is_complete(self) -> bool:
@@ -144,6 +144,9 @@ class Row:
         "oracle_stopped_student"
     )
     reason: str | None = column("why there is no PGR")
+    cut_shots: str | None = column(
+        "how many test prompts had fewer examples than `shots` because they were too long"
+    )
     trials: int | None = column(
         "number of trials of the study that chose the method's settings; 0 without a search"
     )

@@ -59,6 +59,7 @@ def driver_state(
                 "place": run_state.place,
                 "step": step,
                 "steps": steps,
+                "fetched": snapshot.fetched_text(run_id),
             }
         )
     return {

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from w2s_ray.plan import Plan, PlannedCell, PlannedFit, PlannedStudy
+from w2s_ray.plan import Later, Plan, PlannedFit, PlannedStudy
 from w2s_ray.status.reasons import WaitContext, wait_reason
 from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
 from w2s_ray.status.values import (
@@ -108,7 +108,7 @@ def status_of(found: StoreState) -> Status:
         sweep=found.plan.sweep.name,
         store=found.store,
         state=_state(found),
-        total=len(found.runs) + found.plan.waiting,
+        total=len(found.runs) + len(_later(found.plan)),
         done=len(found.done),
         drivers=tuple(_driver(driver, is_alive) for driver, is_alive in found.drivers),
         running=running,
@@ -129,8 +129,8 @@ def _state(found: StoreState) -> Any:
     if not found.known and not found.drivers:
         return "untouched"
     lost = found.failed | found.blocked.keys()
-    refits = any(cell.study not in lost for cell in _unplanned_refits(found.plan))
-    return "unfinished" if found.pending or refits else "failed"
+    later = any(run.study not in lost for run in _later(found.plan))
+    return "unfinished" if found.pending or later else "failed"
 
 
 def _waiting(found: StoreState) -> tuple[Waiting, ...]:
@@ -146,46 +146,37 @@ def _waiting(found: StoreState) -> tuple[Waiting, ...]:
         nodes=next((d.about["nodes"]["text"] for d in found.alive if d.about.get("nodes")), None),
     )
     idle = found.pending - found.running
-    refits = [
+    later = [
         Waiting(
             run=None,
-            description=_refit(cell),
+            description=run.run.description,
             why="study",
-            of=cell.study,
-            reason=f"the {found.plan.studies[cell.study or ''].description}",
+            of=run.study,
+            reason=f"the {found.plan.studies[run.study].description}",
         )
-        for cell in _unplanned_refits(found.plan)
-        if cell.study in found.pending
+        for run in _later(found.plan)
+        if run.study in found.pending
     ]
     planned = (wait_reason(run, context) for run in found.runs.values() if run.id in idle)
-    return (*planned, *refits)
+    return (*planned, *later)
 
 
 def _blocked(found: StoreState) -> tuple[Blocked, ...]:
-    refits = [
-        (None, _refit(cell), found.blocked.get(cell.study or "", cell.study or ""))
-        for cell in _unplanned_refits(found.plan)
-        if cell.study in found.failed or cell.study in found.blocked
+    later = [
+        (None, run.run.description, found.blocked.get(run.study, run.study))
+        for run in _later(found.plan)
+        if run.study in found.failed or run.study in found.blocked
     ]
     planned = [(run, found.runs[run].description, by) for run, by in found.blocked.items()]
     return tuple(
         Blocked(run, description, by, found.runs[by].description)
-        for run, description, by in [*planned, *refits]
+        for run, description, by in [*planned, *later]
     )
 
 
-def _unplanned_refits(plan: Plan) -> list[PlannedCell]:
-    """One cell for each refit whose study has not ended."""
-    cells = [cell for cell in plan.cells if cell.student is None]
-    by_fit = {(c.study, c.task, c.weak, c.strong, c.seed): c for c in cells}
-    return list(by_fit.values())
-
-
-def _refit(cell: PlannedCell) -> str:
-    return (
-        f"student {cell.strong} taught by {cell.weak}, {cell.method} on {cell.task}, "
-        f"seed {cell.seed}"
-    )
+def _later(plan: Plan) -> list[Later[PlannedFit | PlannedStudy]]:
+    """The runs that can't be planned before a study has ended."""
+    return [*plan.later_studies.values(), *plan.later_fits.values()]
 
 
 def _driver(driver: DriverState, is_alive: bool) -> Driver:
@@ -227,6 +218,7 @@ def _running(state: Mapping[str, Any], found: StoreState) -> Running:
         for_s=state["for_s"],
         step=state.get("step"),
         steps=state.get("steps"),
+        fetched=state.get("fetched"),
     )
 
 
@@ -234,8 +226,9 @@ def _trial_description(state: Mapping[str, Any], study: str | None) -> str:
     if study is None:
         return f"fit {state['run'][:8]}"
     taught = f" taught by {state['weak']}" if state.get("weak") else ""
+    subject = state.get("method") or " and ".join(state.get("roles") or ())
     return (
-        f"trial {state.get('priority')} of {state.get('method')}: {state.get('model')}{taught} "
+        f"trial {state.get('priority')} of {subject}: {state.get('model')}{taught} "
         f"on {state.get('task')}"
     )
 

@@ -27,7 +27,7 @@ class FitToDo:
     method: str | None
     """None for a supervisor or ceiling."""
     run: str | None = None
-    """None for a trial's fit or a refit, which have no id yet."""
+    """None for a trial's fit or a later fit, which have no id yet."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Cost:
 def fits_to_do(
     plan: Plan, *, pending: Collection[str], lost: Collection[str], ended: Mapping[str, int]
 ) -> list[FitToDo]:
-    """Every fit that is not trained yet: `pending` planned ones, trials' fits, refits.
+    """Every fit that is not trained yet: `pending` planned ones, trials' fits, later fits.
 
-    `lost` are studies that failed or are blocked, `ended` the number of each study's ended trials.
+    `lost` are runs that failed or are blocked, `ended` the number of each study's ended trials.
     """
     fits = [_planned(fit) for fit in plan.fits.values() if fit.id in pending]
     trials = [
@@ -53,14 +53,18 @@ def fits_to_do(
         if study.id in pending
         for todo in _cells(study) * max(0, study.recipe.trials - ended.get(study.id, 0))
     ]
-    refits = {
-        (cell.task, cell.weak, cell.strong, cell.seed, cell.method): FitToDo(
-            cell.task, cell.strong, cell.method
-        )
-        for cell in plan.cells
-        if cell.student is None and cell.study not in lost
-    }
-    return [*fits, *trials, *refits.values()]
+    later = [
+        FitToDo(fit.run.task, fit.run.source.name, "/".join(fit.run.methods) or None)
+        for fit in plan.later_fits.values()
+        if fit.study not in lost
+    ]
+    later += [
+        todo
+        for study in plan.later_studies.values()
+        if study.study not in lost
+        for todo in _cells(study.run) * study.run.recipe.trials
+    ]
+    return [*fits, *trials, *later]
 
 
 def estimate_remaining(

@@ -38,10 +38,19 @@ class ProgressSnapshot:
     """Monitored run -> its state."""
     steps: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Running fit -> (step, of steps)."""
+    fetched: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Fit whose model is downloaded -> (bytes, of bytes)."""
     trials: dict[str, dict[str, int]] = field(default_factory=dict)
     """Study -> trials by state; `to go` are those not ended."""
     seconds: dict[str, list[float]] = field(default_factory=dict)
     """Kind (a model) -> durations of the fits that ended in this call."""
+
+    def fetched_text(self, run_id: str) -> str | None:
+        """The progress of the download of a fit's model, if it is being downloaded."""
+        if run_id not in self.fetched:
+            return None
+        done, total = self.fetched[run_id]
+        return f"downloading its model, {done / 1e9:.1f} of {total / 1e9:.1f} GB"
 
     def ended_trials(self, study: str) -> int:
         """The number of ended trials of a study."""

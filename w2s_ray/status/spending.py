@@ -27,7 +27,7 @@ class Spent:
     """Device seconds of the runs of one role and model."""
 
     role: str
-    """Role, or `trial`, with the method."""
+    """Role with the method, or `trial` with the method or role."""
     model: str
     runs: int
     """Number of done runs."""
@@ -74,10 +74,10 @@ class SpendingReader:
     def of_plan(self, plan: Plan) -> Spending:
         """The spending of a sweep: all fits of its plan, and of its studies' trials."""
         runs = {fit.id: fit.role_and_method for fit in plan.fits.values()}
-        return self.of(runs, {study.id: study.method for study in plan.studies.values()})
+        return self.of(runs, {study.id: study.subject for study in plan.studies.values()})
 
     def of(self, runs: Mapping[str, str], studies: Mapping[str, str]) -> Spending:
-        """The spending of `runs` (fit -> role) and of trials of `studies` (study -> method)."""
+        """The spending of `runs` (fit -> role) and of trials of `studies` (study -> subject)."""
         files = self.store.run_files()
         trials = {study: self.store.trials(study) for study in studies if study in files}
         of_trials = {

@@ -57,6 +57,8 @@ class Running:
     step: int | None
     """None before its first step."""
     steps: int | None
+    fetched: str | None
+    """The progress of its model's download, while it is downloaded."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Waiting:
     """A run that has not started, and why."""
 
     run: str | None
-    """None for a refit, whose recipe is not known before its study has ended."""
+    """None for a run whose recipe is not known before a study has ended."""
     description: str
     why: Why
     of: str | None
@@ -146,7 +148,7 @@ class Status:
     """untouched: nothing has run. failed: all that is left has failed or is blocked. unfinished:
     runs are left, and no driver is alive."""
     total: int
-    """Planned runs: fits, studies, and refits of studies that have not ended."""
+    """Planned runs: fits, studies, and those that are planned after a study."""
     done: int
     drivers: tuple[Driver, ...]
     running: tuple[Running, ...]

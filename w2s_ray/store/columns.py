@@ -20,7 +20,7 @@ RUNS = pa.schema(
     field(name, kind, meaning, nullable=True)
     for name, kind, meaning in (
         ("id", _TEXT, "the run: a hash of its recipe and of the runs that it depends on"),
-        ("kind", _TEXT, "fit (one training) or study (the search of a method's settings)"),
+        ("kind", _TEXT, "fit (one training) or study (the search of some fits' settings)"),
         ("status", _TEXT, "done, failed, pruned or stopped, by its last attempt"),
         ("cause", _TEXT, "the kind of failure that ended the attempt, such as out_of_memory"),
         ("reason", _TEXT, "why it is not done, in one line; of a done run: why it ended early"),
@@ -103,9 +103,15 @@ CELLS = pa.schema(
             "the objective that chose the settings: none, transfer, weak_validation or oracle",
         ),
         ("searched", _TRUTH, "whether the study trained this task and pair itself"),
-        ("study", _TEXT, "id of the study that chose the settings; null without a search"),
-        ("supervisor", _TEXT, "id of the supervisor's fit"),
-        ("ceiling", _TEXT, "id of the ceiling's fit"),
+        ("study", _TEXT, "id of the study that chose the student's settings; null without one"),
+        (
+            "supervisor_study",
+            _TEXT,
+            "id of the study that chose the supervisor's settings; null without one",
+        ),
+        ("ceiling_study", _TEXT, "id of the study that chose the ceiling's; null without one"),
+        ("supervisor", _TEXT, "id of the supervisor's fit; null while its study is not done"),
+        ("ceiling", _TEXT, "id of the ceiling's fit; null while its study is not done"),
         ("student", _TEXT, "id of the student's fit; null while its study is not done"),
         ("control", _TRUTH, "whether the method is a control"),
     )

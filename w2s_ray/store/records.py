@@ -85,7 +85,7 @@ class Record(Stored):
     status: Status
     cause: str | None = None
     """The kind of failure that ended the attempt: diverged, error, worker_died, node_lost,
-    preempted, out_of_memory, stalled, disk_full or store."""
+    preempted, out_of_memory, stalled, disk_full, store or network."""
     reason: str | None = None
     """Why it is not done, in one line; for a done run, why it ended early."""
     traceback: str | None = None
@@ -163,12 +163,28 @@ class Cell(Stored):
     searched: bool = False
     """True: the study trained this task and pair, so their labels chose the setting."""
     study: Name | None = None
-    supervisor: Name
-    ceiling: Name
+    """The study that chooses the student's settings."""
+    supervisor_study: Name | None = None
+    """The study that chooses the supervisor's settings."""
+    ceiling_study: Name | None = None
+    """The study that chooses the ceiling's settings."""
+    supervisor: Name | None = None
+    """None: not known yet, because a study that it depends on is not done; so for all three."""
+    ceiling: Name | None = None
     student: Name | None = None
-    """None: not known yet, because the study that chooses its settings is not done."""
     control: bool = Field(default=False, exclude_if=lambda control: not control)
     """True: the method is a control."""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of its fits that are known."""
+        return tuple(run for run in (self.supervisor, self.ceiling, self.student) if run)
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Ids of the studies that choose settings of its fits."""
+        studies = (self.study, self.supervisor_study, self.ceiling_study)
+        return tuple(dict.fromkeys(study for study in studies if study))
 
 
 class Manifest(Stored):

@@ -98,6 +98,14 @@ SPLIT_ROWS = pa.schema(
             "the row's difficulty by its source (rating)",
             optional=True,
         ),
+        field(
+            "near_copies",
+            pa.int64(),
+            "number of training rows that a test row is a near copy of: they share at least "
+            "70 % of their pairs of neighbouring words; null in other parts, without "
+            "texts, and in splits of earlier versions",
+            optional=True,
+        ),
     ]
 )
 """`rows.parquet` of a split: every row of a task, and the part it is in."""

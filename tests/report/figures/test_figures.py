@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from tests.report.figures.stores import Sweep, make_store
 from w2s_ray.report import open_results
 from w2s_ray.report.figures import Figure, config, export, figures_of, themed
 from w2s_ray.report.figures.figure import PANELS
+from w2s_ray.report.figures.ranks import groups
 from w2s_ray.report.figures.reliability import _pooled
 from w2s_ray.report.figures.theme import DASHES, SHAPES, cycled
 from w2s_ray.report.measures import Bin
@@ -25,6 +27,7 @@ from w2s_ray.store.checksums import with_checksum, without_checksum
 
 PGR = ("pgr-by-size", "pgr-grid", "methods", "methods-pgr")
 ACCURACY = ("accuracy", "methods-accuracy", "training", "training-loss", "agreement", "reliability")
+SUPERVISION = ("four-cells", "similarity", "misfit")
 SEARCH = ("search-confidence", "study-history")
 
 
@@ -79,12 +82,13 @@ def places(rows: Any) -> list[tuple[Any, ...]]:
 
 def test_every_figure_with_data_is_drawn(drawn):
     _, figures = drawn
-    assert set(figures) == {*PGR, *ACCURACY, *SEARCH, "pgr-grid-median", "agreement-by-size"}
+    several = {"pgr-grid-median", "agreement-by-size", "ranks"}
+    assert set(figures) == {*PGR, *ACCURACY, *SUPERVISION, *SEARCH, *several}
     assert all(name == figure.name and figure.caption for name, figure in figures.items())
 
 
 def test_a_figure_without_data_is_left_out(tmp_path, without_gap):
-    assert set(without_gap) == {*ACCURACY, "pgr-grid"}
+    assert set(without_gap) == {*ACCURACY, *SUPERVISION, "pgr-grid"}
     store = make_store(tmp_path, Sweep(seeds=(0,)))
     for folder in (tmp_path / "runs").iterdir():
         (folder / "record.json").unlink()
@@ -180,6 +184,63 @@ def test_agreement_by_size_needs_several_sizes(tmp_path):
     _, figures = made(tmp_path, Sweep(pairs=(("small", "large"),), seeds=(0,), examples=50))
     assert "agreement" in figures
     assert "agreement-by-size" not in figures
+
+
+def test_the_four_cells_are_those_of_the_cell_scores(drawn):
+    results, figures = drawn
+    scores = results.cell_scores("sweep").set_index("student")
+    names = {"only the ceiling right": "only_ceiling_right", "both wrong": "both_wrong"}
+    rows = [row for row in figures["four-cells"].rows if row["measure"] in names]
+    assert len(rows) == 2 * 2 * 2 * 2 * 3  # measures, tasks, pairs, methods, seeds
+    for row in rows:
+        name = names[row["measure"]]
+        assert row["value"] == scores.loc[row["runs"], f"student_{name}"]
+        assert row["examples"] == scores.loc[row["runs"], f"n_{name}"]
+
+
+def test_gains_are_means_over_the_seeds_of_the_scores(drawn):
+    results, figures = drawn
+    cells = results.cell_scores("sweep").set_index("student")
+    scores = results.scores("sweep").set_index("run_id")
+    for name, table, columns in (
+        ("similarity", cells, ("weak_ceiling_capa", "gain", "union_ceiling")),
+        ("misfit", scores, ("misfit", "misfit_gain")),
+    ):
+        assert len(figures[name].rows) == 2 * 2 * 2  # tasks, pairs, methods
+        for row in figures[name].rows:
+            runs = row["runs"].split()
+            assert row["seeds"] == len(runs) == 3
+            for column in columns:
+                assert row[column] == pytest.approx(table.loc[runs, column].mean())
+
+
+def test_drawn_ranks_are_the_ranking_and_bars_join_methods_within_the_critical_difference(drawn):
+    results, figures = drawn
+    ranks = results.ranks("sweep")
+    rows = figures["ranks"].rows
+    of_methods = [row for row in rows if row["mean_rank"] is not None]
+    for column in ("method", "mean_rank", "mean_rank_low", "p_best"):
+        assert [row[column] for row in of_methods] == ranks[column].tolist()
+    assert ranks["critical_difference"][0] > ranks["mean_rank"].diff()[1]
+    (bar,) = [row for row in rows if "bar" in row]
+    assert (bar["method"], bar["end"]) == tuple(ranks["method"])
+
+
+@pytest.mark.parametrize(
+    ("mean_ranks", "joined"),
+    [
+        ((1.0, 1.5, 3.0, 4.0), [("a", "b")]),
+        ((1.0, 1.8, 2.6, 3.4), [("a", "b"), ("b", "c"), ("c", "d")]),
+        ((1.0, 1.2, 1.4, 3.4), [("a", "c")]),
+        ((1.0, 2.0, 3.0, 4.0), []),
+    ],
+)
+def test_a_group_ends_where_the_difference_is_critical(mean_ranks, joined):
+    ranks = [
+        SimpleNamespace(method=method, mean_rank=mean_rank, critical_difference=1.0)
+        for method, mean_rank in zip("abcd", mean_ranks, strict=True)
+    ]
+    assert groups(ranks) == joined  # type: ignore[arg-type]
 
 
 def test_seeds_are_pooled_in_the_reliability(drawn):
@@ -301,6 +362,10 @@ def test_a_pgr_is_on_the_axis_and_an_interval_beyond_it_ends_in_an_arrow(tmp_pat
         ("methods-accuracy", "method"),
         ("agreement", "method"),
         ("agreement-by-size", "weak"),
+        ("ranks", "method"),
+        ("four-cells", "method"),
+        ("similarity", "method"),
+        ("misfit", "method"),
         ("training", "measure"),
         ("reliability", "role"),
         ("study-history", "state"),
@@ -375,8 +440,9 @@ def test_long_names_are_wrapped_and_not_truncated(tmp_path):
 def test_rows_have_the_fields_that_the_page_filters_by(drawn):
     for figure in drawn[1].values():
         for row in figure.rows:
-            assert {"weak", "strong", "method"} <= row.keys() or "median_pgr" in row
-            assert row.get("runs") or "median_pgr" in row
+            is_of_method = "median_pgr" in row or "mean_rank" in row
+            assert {"weak", "strong", "method"} <= row.keys() or is_of_method
+            assert row.get("runs") or is_of_method
 
 
 def test_a_chart_has_its_data(drawn):

@@ -38,13 +38,14 @@ class Answers(Form):
         _check_training(
             sweep.ground_truth_settings(model).training, f"models.{model.label}.training", task
         )
-        for name, method in sweep.methods.items():
+        for name in sweep.methods:
             training = sweep.student_settings(name, model).training
             _check_training(training, f"methods.{name}.training", task)
-            for branch in branches(method.search):
+        for where, space in sweep.spaces.items():
+            for branch in branches(space):
                 tried = str(branch.fixed.get("training.tuning.kind"))
-                check_tuning(tried, f"methods.{name}.search.training", rows=_answers_of(task))
-            if method.search and sweep.search.metric == "log_loss":
+                check_tuning(tried, f"{where}.training", rows=_answers_of(task))
+            if sweep.search.metric == "log_loss":
                 raise InputError(
                     f"search.metric is log_loss, but task {task} has answers, for which it is not "
                     "defined; set metric: accuracy"

@@ -5,6 +5,7 @@ It stands in for the form `classes` where a recipe has a prompt.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from w2s_ray.config import Execution, FitRecipe, ModelSource
@@ -12,7 +13,14 @@ from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
 from w2s_ray.fits.training_data import TrainingData, weak_labels
 from w2s_ray.learn.contract import FitResult, Observer
-from w2s_ray.learn.prompting import PromptData, context, predict_by_words, prompt_rows
+from w2s_ray.learn.prompting import (
+    PromptData,
+    calibration_texts,
+    examples,
+    predict_by_words,
+    prompt_rows,
+    shown_examples,
+)
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
@@ -27,13 +35,26 @@ class Prompts(FitForm):
         assert prompt is not None
         labels = targets(recipe, rows, weak=weak_labels(store, recipe))
         texts = [rows.texts[recipe.train_on][i] for i in labels.rows_N]
-        before = context(prompt, texts, labels.train_NC, seed=recipe.seed)
-        limit = recipe.training.max_tokens
-        parts = {
-            part: prompt_rows(prompt, before, rows.texts[part], source=fit.source, max_tokens=limit)
-            for part in dict.fromkeys(("validation", *recipe.predicts))
-        }
-        return TrainingData(PromptData(parts, labels.validation_MC), prompt.shots, labels.dropped)
+        chosen = examples(labels.train_NC, shots=prompt.shots, seed=recipe.seed)
+        shown = shown_examples(prompt, texts, labels.train_NC, chosen)
+        prompts = partial(
+            prompt_rows,
+            prompt,
+            shown,
+            source=fit.source,
+            max_tokens=recipe.training.max_tokens,
+        )
+        calibration = None
+        if prompt.calibration != "none":
+            calibration = prompts(calibration_texts(prompt, texts, chosen, seed=recipe.seed))
+        parts = dict.fromkeys(("validation", *recipe.predicts))
+        data = PromptData(
+            {part: prompts(rows.texts[part]) for part in parts},
+            labels.validation_MC,
+            shots=len(shown),
+            calibration=calibration,
+        )
+        return TrainingData(data, len(shown), labels.dropped)
 
     def train(
         self,

@@ -107,20 +107,20 @@ class Activations:
 
     @property
     def _scores(self) -> float:
-        """Bytes of a token's attention scores, where a GPU's attention holds them.
+        """Bytes of a token's attention scores, where attention is computed step by step.
 
-        In fp32 no kernel takes fewer keys than queries, and attention is computed step by step.
+        On a GPU no kernel takes fewer keys than queries in fp32.
         """
         model, on_gpu = self.model, self.execution.gpus_per_worker != 0
+        if model.scores and self.execution.attention in ("auto", "sdpa"):
+            return score_bytes(model, longest=self.longest, each=self._each)
         grouped = model.attended < 4 * model.attention
         return 4.0 * model.heads * self.longest if on_gpu and grouped and not self._half else 0.0
 
     @property
     def _saved_per_token(self) -> float:
         found = saved_per_token(self.model, training=self.training, kernels=self._kernels)
-        if self._scores:
-            found += self._scores + 4.0 * (4 * self.model.attention - self.model.attended)
-        return found
+        return found + (self._scores + _repeated(self.model, self._each) if self._scores else 0.0)
 
     @property
     def _through(self) -> float:
@@ -169,6 +169,20 @@ def bf16_parameters(model: Architecture, training: Training) -> int:
         case _:
             frozen = 0
     return frozen * sum(matrix.weights for matrix in model.matrices)
+
+
+def score_bytes(model: Architecture, *, longest: float, each: float) -> float:
+    """Bytes of a token's scores that a layer without an attention kernel keeps.
+
+    The softmax is in fp32, beside its copy in bf16 where a number has `each` = 2 bytes.
+    """
+    copies = each * model.scores + (4.0 if each < 4 else 0.0)
+    return copies * model.heads * longest
+
+
+def _repeated(model: Architecture, each: float) -> float:
+    """Bytes of a token's keys and values in copies for each query head, beside the originals."""
+    return each * (4 * model.attention - model.attended)
 
 
 def saved_per_token(

@@ -8,9 +8,10 @@ prices or the plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FitRecipe, Part, Prompt
+from w2s_ray.config.stages import CALIBRATION_ROWS
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import Lengths, LengthSource
@@ -114,13 +115,17 @@ def _estimate_prompted(
 ) -> FitEstimate:
     """The estimate of a prompted fit, which trains nothing: two passes, one for each answer word.
 
-    The examples precede every row; each counts with the mean length of the training rows.
+    The examples precede every row; each counts with the mean length of the training rows. The three
+    short inputs of a calibration without content are not counted.
     """
     training = recipe.training.model_copy(update={"tuning": ProbeTuning()})
-    shown, evaluation = prompt.shots * lengths(recipe.train_on).mean, 0.0
+    train_rows = lengths(recipe.train_on)
+    shown, evaluation = prompt.shots * train_rows.mean, 0.0
     longest = 0.0
-    for part in dict.fromkeys(("validation", *recipe.predicts)):
-        rows = lengths(part)
+    passes = [lengths(part) for part in dict.fromkeys(("validation", *recipe.predicts))]
+    if prompt.calibration == "rows":
+        passes.append(replace(train_rows, rows=min(train_rows.rows, CALIBRATION_ROWS)))
+    for rows in passes:
         quantiles = tuple(min(shown + n, training.max_tokens) for n in rows.quantiles)
         mean = min(shown + rows.mean, training.max_tokens)
         read = Lengths(rows.rows, quantiles, mean, rows.source)
@@ -145,7 +150,7 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     micro = execution.rows_at_once(training.batch_size)
     rounds = -(-training.batch_size // (workers * micro))
     together = training.batch_size / (workers * rounds)
-    bucket = training.batch_size * training.bucket_batches
+    bucket = training.batch_size * recipe.bucket_batches
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
 

@@ -18,7 +18,7 @@ from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.plan.estimates.memory import fit_memory
 from w2s_ray.plan.estimates.placement import fits_on_device, gpu_fraction
-from w2s_ray.plan.graph import Plan, PlannedStudy
+from w2s_ray.plan.graph import Plan, PlannedFit, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
 
 CHANGES_MEMORY = tuple(
@@ -74,13 +74,21 @@ def resolve_gpu_shares(plan: Plan, sizes: InputSizes, nodes: Nodes) -> Plan:
             study, executions=tuple(resolved(*cell, keys) for cell in cells), between=between
         )
 
+    def resolved_fit(fit: PlannedFit) -> PlannedFit:
+        return replace(fit, execution=resolved(fit.recipe, fit.source, fit.execution))
+
     return replace(
         plan,
-        fits={
-            id_: replace(fit, execution=resolved(fit.recipe, fit.source, fit.execution))
-            for id_, fit in plan.fits.items()
-        },
+        fits={id_: resolved_fit(fit) for id_, fit in plan.fits.items()},
         studies={id_: resolved_study(study) for id_, study in plan.studies.items()},
+        later_fits={
+            id_: replace(later, run=resolved_fit(later.run))
+            for id_, later in plan.later_fits.items()
+        },
+        later_studies={
+            id_: replace(later, run=resolved_study(later.run))
+            for id_, later in plan.later_studies.items()
+        },
     )
 
 

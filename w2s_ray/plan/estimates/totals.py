@@ -1,8 +1,8 @@
 """The estimate of a plan, in total and by group of runs.
 
-Owns the sums over a plan's fits, the trials that its studies may train, and the refits that are not
-planned yet, grouped by role and model. Trials and refits count with the settings that the sweep
-declares. It computes no prices and prints nothing.
+Owns the sums over a plan's fits, the trials that its studies may train, and the fits that are
+planned after a study, grouped by role and model. Trials and such fits count with the settings that
+the sweep declares. It computes no prices and prints nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from w2s_ray.plan.estimates.placement import (
     smallest_sharding,
 )
 from w2s_ray.plan.estimates.work import Flops
-from w2s_ray.plan.graph import Plan, PlannedCell
+from w2s_ray.plan.graph import Plan
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class GroupEstimate:
     """The estimate of the runs with the same role, model, execution and precision."""
 
     role: str
-    """Role, or `trial` or `refit`, with the method."""
+    """Role with the method, or `trial` or `refit` with the method or role."""
     model: str
     runs: int
     runs_left: int
@@ -284,48 +284,21 @@ def _on_device(
 
 
 def _runs(plan: Plan, done: Collection[str]) -> Iterator[_Runs]:
-    """The fits of the plan, of its studies' trials, and of refits that are not planned yet."""
+    """The fits of the plan, of its studies' trials, and of what is planned later."""
     for fit in plan.fits.values():
         yield _Runs(
             fit.role_and_method, fit.recipe, fit.source, fit.execution, 1, int(fit.id in done)
         )
-    for study in plan.studies.values():
+    for study in plan.every_study:
         trials = study.recipe.trials
         ended = trials if study.id in done else 0
         cells = zip(study.recipe.cells, study.sources, study.executions, strict=True)
         for recipe, source, execution in cells:
-            yield _Runs(f"trial {study.method}", recipe, source, execution, trials, ended)
-    for cell in {_refit_key(cell): cell for cell in plan.cells if cell.student is None}.values():
-        model = plan.sweep.model(cell.strong)
-        yield _Runs(
-            f"refit {cell.method}",
-            _refit_recipe(plan, cell),
-            plan.inputs.models[model.label],
-            plan.sweep.execution_of(model),
-            1,
-            0,
-        )
-
-
-def _refit_key(cell: PlannedCell) -> tuple[str | None, str, str, str, int]:
-    return (cell.study, cell.task, cell.weak, cell.strong, cell.seed)
-
-
-def _refit_recipe(plan: Plan, cell: PlannedCell) -> FitRecipe:
-    """The recipe of a cell's refit with the settings that the sweep declares."""
-    model = plan.sweep.model(cell.strong)
-    settings = plan.sweep.student_settings(cell.method, model)
-    return (
-        plan.fits[cell.ceiling]
-        .recipe.with_settings(settings)
-        .model_copy(
-            update={
-                "train_on": "student_half",
-                "labels": Labels(source=(cell.supervisor,)),
-                "predicts": ("validation", "test"),
-            }
-        )
-    )
+            yield _Runs(f"trial {study.subject}", recipe, source, execution, trials, ended)
+    for later in plan.later_fits.values():
+        fit = later.run
+        role = f"refit {fit.subject}" if later.searched else fit.role_and_method
+        yield _Runs(role, fit.recipe, fit.source, fit.execution, 1, 0)
 
 
 def _normalized(labels: Labels) -> Labels:

@@ -20,6 +20,8 @@ CLASSES = 2
 ATTENTION_BACKWARD = 2.5
 """FLOPs of attention's backward pass relative to its forward pass: four gradient products and a
 recomputation of the scores, against two products."""
+BACKWARD_OF_KEPT_SCORES = 2.0
+"""The same where the scores are kept."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def backward_flops(
             return whole - 2.0 * below * rows.tokens
         case _:
             pass
-    attention = ATTENTION_BACKWARD * _attention(model, rows) + head
+    relative = BACKWARD_OF_KEPT_SCORES if model.scores else ATTENTION_BACKWARD
+    attention = relative * _attention(model, rows) + head
     recomputed = _recomputed(model, rows, tuning=tuning) if checkpointed else 0.0
     weights = model.layers * sum(m.weights for m in model.matrices)
     weights += sum(m.weights for m in model.outside_matrices)

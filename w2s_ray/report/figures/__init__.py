@@ -11,7 +11,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from w2s_ray.errors import InputError
-from w2s_ray.report.figures import agreement, grid, methods, reliability, search, size, training
+from w2s_ray.report.figures import (
+    agreement,
+    grid,
+    methods,
+    ranks,
+    reliability,
+    search,
+    size,
+    supervision,
+    training,
+)
 from w2s_ray.report.figures.export import FORMATS, Format, export, themed
 from w2s_ray.report.figures.figure import Figure
 from w2s_ray.report.figures.figure_rows import (
@@ -62,7 +72,9 @@ def _figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
     yield from size.figures(rows, controls, models=data.models, x=x)
     yield from grid.figures(rows, pivot(data.table), models=data.models)
     yield from methods.figures(rows, controls, medians, models=data.models, methods=data.methods)
+    yield from ranks.figures(data)
     yield from training.figures(data)
     yield from agreement.figures(data, x=x)
+    yield from supervision.figures(data)
     yield from reliability.figures(data)
     yield from search.figures(data)

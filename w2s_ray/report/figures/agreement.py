@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 
 from w2s_ray.report.figures import theme
+from w2s_ray.report.figures.by_seed import LINES_OF_A_PANEL, seed_marks
 from w2s_ray.report.figures.figure import (
     Figure,
     Rows,
@@ -22,7 +23,7 @@ from w2s_ray.report.figures.figure import (
     layer,
     panels,
 )
-from w2s_ray.report.figures.figure_rows import FIGURE_OF, FigureData, XAxis, by_size, figure, pair
+from w2s_ray.report.figures.figure_rows import FIGURE_OF, FigureData, XAxis, figure, pair
 from w2s_ray.report.figures.size import sizes_axis
 from w2s_ray.report.scores import scores
 
@@ -31,8 +32,6 @@ _MEASURES = {
     "agreement_where_right": "where the supervisor is right",
     "agreement_where_wrong": "where the supervisor is wrong",
 }
-_LINES_OF_A_PANEL = 3
-"""Number of lines with the height of a panel of other figures."""
 
 
 def figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
@@ -40,7 +39,7 @@ def figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
     rows = agreement(data, x=x)
     if rows:
         make = partial(_agreement, models=data.models, methods=data.methods)
-        count = combinations(rows, "task", "pair", "method") // _LINES_OF_A_PANEL
+        count = combinations(rows, "task", "pair", "method") // LINES_OF_A_PANEL
         yield from by_task(rows, make, panels=count)
         split = [row for row in rows if row["measure"] != _MEASURES["agreement"] and row["size"]]
         if combinations(split, "weak", "size") > combinations(split, "weak"):
@@ -74,45 +73,20 @@ def agreement(data: FigureData, *, x: XAxis = "parameters") -> list[dict[str, An
 
 
 def _agreement(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> Figure:
-    domain = list(methods)
-    offset = alt.YOffset("method:N", sort=domain, scale=alt.Scale(domain=domain, paddingOuter=0.3))
-    colour = theme.colour("method", methods, title="method")
-    shape = theme.shape("method", methods, title="method")
-    y = alt.Y(
-        "pair:N",
-        sort=by_size(rows, models),
-        title=None,
-        axis=alt.Axis(labelExpr=theme.WRAPPED, grid=False, ticks=False),
-        scale=alt.Scale(paddingInner=0.15, paddingOuter=0.1),
+    chart = seed_marks(
+        rows,
+        models=models,
+        methods=methods,
+        title="same class as the supervisor",
+        examples="test rows in all",
     )
-    axis = {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".0%", tickCount=5)}
-    x = alt.X("value:Q", title="same class as the supervisor", **axis)
-    layers = [
-        layer()
-        .mark_rule(strokeWidth=1.8)
-        .encode(alt.X("min(value):Q", **axis), alt.X2("max(value):Q"), offset, colour),
-        layer()
-        .mark_point(filled=True, size=45, opacity=0.9)
-        .encode(x, offset, colour, shape)
-        .encode(
-            tooltip=[
-                *(alt.Tooltip(f"{name}:N") for name in ("task", "pair", "method", "seed")),
-                alt.Tooltip("measure:N"),
-                alt.Tooltip("value:Q", title="agreement", format=".2%"),
-                alt.Tooltip("examples:Q", title="test rows in all"),
-                alt.Tooltip("runs:N", title="run"),
-            ]
-        ),
-    ]
-    step = alt.Step(16 if len(methods) > 1 else 24, **{"for": "offset"})
-    sized = alt.layer(*layers).encode(y=y).properties(width=230, height=step)
     return Figure(
         "agreement",
         "Agreement of students with their supervisors",
         "Share of test rows on which a student predicts its supervisor's class. A mark for each "
         "seed; lines span the seeds. Agreement that is lower where the supervisor is wrong than "
         "where it is right is generalization.",
-        panels(sized, rows=rows, row="task", column="measure"),
+        chart,
         rows,
     )
 

@@ -69,13 +69,13 @@ def load_figure_data(results: Results, sweep: str) -> FigureData:
     """
     every = results.store.manifests.latest(sweep).cells
     cells = tuple(cell for cell in every if not cell.control)
-    run_ids = {i for c in every for i in (c.supervisor, c.ceiling, c.student, c.study) if i}
+    run_ids = {run for cell in every for run in (*cell.runs, *cell.studies)}
     records = {record.id: record for record in results.store.latest(run_ids)}
     labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))
     sizes: dict[str, float] = {}
     for cell in cells:
         for label, run in ((cell.weak, cell.supervisor), (cell.strong, cell.ceiling)):
-            size = figure(records.get(run), "parameters")
+            size = figure(records.get(run or ""), "parameters")
             if size is not None:
                 sizes.setdefault(label, size)
     return FigureData(

@@ -64,11 +64,11 @@ def trials(data: FigureData) -> list[dict[str, Any]]:
     """
     of_study: dict[str, list[Cell]] = {}
     for cell in data.cells:
-        if cell.study:
-            of_study.setdefault(cell.study, []).append(cell)
+        for study in cell.studies:
+            of_study.setdefault(study, []).append(cell)
     rows = []
     for study, cells in of_study.items():
-        record, best = data.records.get(study), None
+        record, best, subject = data.records.get(study), None, _subject(study, cells)
         recipe, about = (record.recipe, record.about) if record else ({}, {})
         better = min if recipe.get("metric") == "log_loss" else max
         for trial in data.store.trials(study):
@@ -79,8 +79,9 @@ def trials(data: FigureData) -> list[dict[str, Any]]:
             rows.append(
                 {
                     **_place(cells),
+                    "method": subject,
                     "study": study,
-                    "panel": f"{cells[0].method} on {_searched(cells, about)} ({study[:8]})",
+                    "panel": f"{subject} {_searched(study, cells, about)} ({study[:8]})",
                     "metric": recipe.get("metric", "accuracy"),
                     "number": trial["number"],
                     "state": trial["state"],
@@ -96,7 +97,7 @@ def trials(data: FigureData) -> list[dict[str, Any]]:
 
 
 def _place(cells: Sequence[Cell]) -> dict[str, str | None]:
-    """The task, models and method that use a study's setting; None for several."""
+    """The task and models that use a study's setting; None for several."""
 
     def only(values: set[str]) -> str | None:
         return values.pop() if len(values) == 1 else None
@@ -105,16 +106,31 @@ def _place(cells: Sequence[Cell]) -> dict[str, str | None]:
         "task": only({cell.task for cell in cells}),
         "weak": only({cell.weak for cell in cells}),
         "strong": only({cell.strong for cell in cells}),
-        "method": cells[0].method,
     }
 
 
-def _searched(cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
-    """The task and pairs that a study trained, from its record or else from the cells."""
+def _subject(study: str, cells: Sequence[Cell]) -> str:
+    """The method, or else the roles, whose settings the study chooses."""
+    if cells[0].study == study:
+        return cells[0].method
+    roles = {
+        "supervisor": any(cell.supervisor_study == study for cell in cells),
+        "ceiling": any(cell.ceiling_study == study for cell in cells),
+    }
+    return " and ".join(role for role, is_searched in roles.items() if is_searched)
+
+
+def _searched(study: str, cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
+    """What a study trained, from its record or else from the cells: the pairs of models or the
+    model, and the task.
+    """
+    if cells[0].study != study:
+        model = cells[0].weak if cells[0].supervisor_study == study else cells[0].strong
+        return f"{model} on {about.get('task') or cells[0].task}"
     found = [pair(*each) for each in about.get("pairs", ())] or sorted(
         {pair(cell.weak, cell.strong) for cell in cells}
     )
-    return f"{about.get('task') or cells[0].task} {', '.join(found)}"
+    return f"on {about.get('task') or cells[0].task} {', '.join(found)}"
 
 
 def _slices(data: FigureData, rows: Rows, *, method: str) -> Figure:

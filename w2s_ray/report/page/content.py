@@ -25,7 +25,7 @@ from w2s_ray.report.table_columns import ROW_COLUMNS
 from w2s_ray.report.table_rows import PgrTable
 from w2s_ray.store import Cell, Record, Store, StoreError, utc_now
 
-_ROLES = ("supervisor", "ceiling", "student", "study")
+_ROLES = ("supervisor", "ceiling", "student")
 
 _PLAIN = "naive"
 """The method that others are compared with: plain training on the weak labels."""
@@ -121,6 +121,8 @@ def _roles(cells: Iterable[Cell], store: Store) -> dict[str, dict[str, None]]:
             id_ = getattr(cell, role)
             if id_ is not None:
                 roles.setdefault(id_, {})[role] = None
+        for study in cell.studies:
+            roles.setdefault(study, {})["study"] = None
     for study in [id_ for id_, of_run in roles.items() if "study" in of_run]:
         for trial in store.trials(study):
             for fit in trial["fits"]:

@@ -39,6 +39,10 @@ class Draws:
     def of_mean(self, runs: Mapping[int, str], *, freedom: int | None = None) -> np.ndarray:
         """Draws [B] of the mean accuracy over seeds, with seeds and examples resampled.
 
+        The deviation of the seeds is added on the logit scale (by the delta method, d logit(p) =
+        dp / (p (1 − p))). Accuracies near 1 vary more below their mean than above it, which an
+        interval that is symmetric in accuracy does not allow for.
+
         Args:
             runs: seed -> run id. With one seed, the draws are over examples alone.
             freedom: as for `seed_deviations`.
@@ -46,12 +50,16 @@ class Draws:
         seeds = tuple(sorted(runs))
         at_S = [self.rows[runs[seed]] for seed in seeds]
         drawn_B = self.resampled[at_S].mean(axis=0)
-        if len(seeds) == 1:
+        mean = float(self.accuracy[at_S].mean())
+        if len(seeds) == 1 or mean in (0.0, 1.0):
             return drawn_B
+        from scipy.special import expit, logit
+
         weights_BS = seed_deviations(
-            self.eval_set, seeds=tuple(seeds), draws=self.resampled.shape[1], freedom=freedom
+            self.eval_set, seeds=seeds, draws=self.resampled.shape[1], freedom=freedom
         )
-        return drawn_B + weights_BS @ self.accuracy[at_S]
+        deviation_B = weights_BS @ self.accuracy[at_S]
+        return expit(logit(drawn_B) + deviation_B / (mean * (1 - mean)))
 
     def of_row(self, trios: Mapping[int, Trio], *, freedom: int | None = None) -> RowDraws:
         """Joint draws of the means of a row's three roles; `trios`: seed -> its three runs."""

@@ -6,8 +6,8 @@ accuracy equal to the record's, if it has one. It computes no statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,15 @@ def predictions(store: Store, test: EvalSet, record: Record) -> EvalPredictions 
         table = table.take(at)
     answers = None if test.truth.answers is None else tuple(table["answer"].to_pylist())
     return EvalPredictions(_numbers(table["probability"].combine_chunks()), answers)
+
+
+def predictions_of(
+    store: Store, test: EvalSet, records: Iterable[Record], readers: Executor
+) -> dict[str, EvalPredictions | str]:
+    """Run id -> its predictions for each row of `test`, or why it has none."""
+    records = list(records)
+    read = readers.map(lambda record: predictions(store, test, record), records)
+    return {record.id: found for record, found in zip(records, read, strict=True)}
 
 
 def _correct(store: Store, test: EvalSet, record: Record) -> Any:

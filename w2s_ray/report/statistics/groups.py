@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from w2s_ray.report.statistics.intervals import Interval
 
-VERSION = 1
+VERSION = 2
 """Part of every key; raise it when the intervals of the same runs change."""
 
 

@@ -1,16 +1,16 @@
-"""The random numbers of the bootstrap: resamples of a test set's examples and of seeds.
+"""The random numbers of the bootstrap: resamples of a test set's examples, of seeds and of tasks.
 
-Owns the count of each example in each draw, and each draw's deviation of a mean over seeds. The
-numbers are seeded by names alone (of the test set and of seeds), so that they don't depend on the
-process or on the order of calls, and all figures on one test set are paired. It computes no
-accuracies.
+Owns the count of each example in each draw, each draw's deviation of a mean over seeds, and the
+count of each task. The numbers are seeded by names alone (of the test set, of seeds, of tasks), so
+that they don't depend on the process or on the order of calls, and all figures on one test set are
+paired. It computes no accuracies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -35,6 +35,12 @@ def unit_counts(eval_set: str, *, units: int, draws: int = DRAWS) -> Iterator[np
         places = np.add(drawn, units * np.arange(rows)[:, None], dtype=np.intp)
         counts = np.bincount(places.ravel(), minlength=rows * units)
         yield counts.reshape(rows, units).astype(np.float32)
+
+
+def task_counts(tasks: Sequence[str], *, draws: int = DRAWS) -> np.ndarray:
+    """The count of each task in each draw, [draws, T]; as many as there are get drawn."""
+    random = _generator("tasks", *tasks)
+    return random.multinomial(len(tasks), np.full(len(tasks), 1 / len(tasks)), size=draws)
 
 
 @lru_cache(maxsize=256)

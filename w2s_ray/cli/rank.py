@@ -1,0 +1,66 @@
+"""`w2s rank`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from w2s_ray.cli.inputs import (
+    cells_of,
+    open_snapshot,
+    optional_sweep,
+    output_console,
+    plan_of,
+    print_looks,
+)
+from w2s_ray.cli.options import (
+    TABLE_FORMATS,
+    OptionalSweepFile,
+    OverTasksOption,
+    StoreOption,
+    TableFormatOption,
+    check_choice,
+)
+from w2s_ray.errors import InputError
+
+
+def rank(
+    sweep_file: OptionalSweepFile = None,
+    store: StoreOption = None,
+    format: TableFormatOption = "table",
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="One line for each two methods: wins, ties, losses.")
+    ] = False,
+    over_tasks: OverTasksOption = False,
+) -> None:
+    """Rank the methods over tasks and pairs: mean rank, probability of being best, wins."""
+    from w2s_ray.cli.tables_view import print_sheets
+    from w2s_ray.report import rank_sheets
+    from w2s_ray.report.rank import rank as rank_methods
+    from w2s_ray.report.table import table_of
+
+    check_choice(format, TABLE_FORMATS, option="--format")
+    sweep = optional_sweep(sweep_file)
+    results = open_snapshot(store, sweep)
+    plan = None if sweep is None else plan_of(sweep, results)
+    print_looks(results, sweep, command="rank")
+    rankings = rank_methods(
+        table_of(cells_of(results, plan), results), results, over_tasks=over_tasks
+    )
+    reasons = [one.reason for one in rankings if one.reason]
+    if len(reasons) == len(rankings):
+        why = reasons[0] if reasons else f"{results.uri} has no sweep with a finished run"
+        raise InputError(f"nothing to rank: {why}")
+    match format:
+        case "csv":
+            typer.echo(rank_sheets.to_csv(rankings, pairs=pairs), nl=False)
+        case "json":
+            typer.echo(rank_sheets.to_json(rankings))
+        case _:
+            make = rank_sheets.pair_sheets if pairs else rank_sheets.sheets
+            console = output_console()
+            print_sheets(make(rankings), format=format, console=console)
+            if format == "table":
+                for reason in reasons:
+                    console.print(f"not ranked: {reason}", soft_wrap=True, markup=False)
