@@ -20,7 +20,7 @@ stage = printf '\n== %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-rest test-all check docs reference lock lock-check chaos benchmark clean
+.PHONY: help install quickstart real-models test test-rest test-all check docs reference lock lock-check chaos benchmark clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ install: $(STAMP) ## Create .venv with the locked versions and this package
 quickstart: $(STAMP) ## Run sweeps/quickstart.yaml, print its PGR table and write its report
 	$(BIN)/w2s run sweeps/quickstart.yaml
 	$(BIN)/w2s report sweeps/quickstart.yaml --out results/quickstart.html
+
+real-models: $(STAMP) ## Fetch three pretrained models (404 MB) and run sweeps/real_models.yaml on the data in data/
+	$(BIN)/python scripts/real_models.py
+	$(BIN)/w2s run sweeps/real_models.yaml
+	$(BIN)/w2s rank sweeps/real_models.yaml
+	$(BIN)/w2s report sweeps/real_models.yaml --out results/real_models.html
 
 test: $(STAMP) ## Run the fast tests, and one real path of each kind through Ray and DeepSpeed
 	@$(call stage,fast tests)

@@ -28,7 +28,7 @@ class Reports:
     def __init__(self) -> None:
         self.fetched: list[tuple[int, int]] = []
 
-    def asked(self) -> str:
+    def next_command(self) -> str:
         return "go"
 
     def step(self, number: int, total: int) -> None: ...

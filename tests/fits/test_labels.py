@@ -64,7 +64,9 @@ def write_split(store: Store, rows: list[dict], *, flipped: bool) -> None:
 
 
 def planned(model: Path, **recipe) -> PlannedFit:
-    settings = Training(epochs=2, batch_size=16, lr=3e-3, evaluations_per_epoch=2)
+    settings = Training(
+        epochs=2, batch_size=16, bucket_batches=16, lr=3e-3, evaluations_per_epoch=2
+    )
     made = FitRecipe.model_validate(
         {"split": "s" * 20, "model": "sha256:m", "training": settings, "seed": 0, **recipe}
     )

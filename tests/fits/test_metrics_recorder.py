@@ -11,7 +11,7 @@ import pytest
 from tests.learn.tiny import CommandAt, data_of, make_gpt2, recipe_of, source_of
 from w2s_ray.config import EarlyStopping, Execution
 from w2s_ray.data.right import Truth
-from w2s_ray.fits.metrics_recorder import MetricsRecorder, mean_loss
+from w2s_ray.fits.metrics_recorder import MetricsRecorder, contrast, mean_loss
 from w2s_ray.fits.train_fit import RecordedCheckpoints
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import FitResult, LeaveRequested, Predicted
@@ -147,3 +147,10 @@ def test_an_evaluation_has_the_mean_training_loss_since_the_last() -> None:
     ]
     recorder.replay()
     assert reported[2:] == reported[:2]
+
+
+def test_contrast_is_of_two_classes_alone():
+    found = contrast(Predicted(np.array([0.4, 0.6, 0.6, 0.4], np.float32)))
+    assert found == {"spread": pytest.approx(0.1), "class_1": 0.5}
+    answers = Predicted(np.array([0.9, 0.2], np.float32), answers=("a", "b"))
+    assert contrast(answers) == {}

@@ -91,7 +91,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 def run(fit: PlannedFit, store: Store) -> Record:
     record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-    assert record.status == "done", f"{fit.called}: {record.traceback}"
+    assert record.status == "done", f"{fit.description}: {record.traceback}"
     return record
 
 

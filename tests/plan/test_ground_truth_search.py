@@ -180,8 +180,8 @@ def test_status_names_what_waits_for_a_study_and_a_failed_one_blocks_it():
     found = status(plan=plan)
     assert found.total == len(plan.studies) + plan.waiting + len(plan.later_studies)
     later = [run for run in found.waiting if run.run is None]
-    assert {run.said for run in later} == {f"the {s.description}" for s in plan.studies.values()}
-    assert "supervisor s on creak, seed 0" in {run.called for run in later}
+    assert {run.reason for run in later} == {f"the {s.description}" for s in plan.studies.values()}
+    assert "supervisor s on creak, seed 0" in {run.description for run in later}
     studies = {run.called for run in later if run.called.startswith("study")}
     assert studies == {"study of found on creak (s → m)", "study of found on creak (s → l)"}
     supervisor = next(s for s in plan.studies.values() if s.subject == "supervisor")

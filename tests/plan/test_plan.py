@@ -284,7 +284,7 @@ def test_a_search_for_all_gives_every_method_a_study_of_equal_size():
 
 
 def test_the_defaults_of_a_search_for_all_are_in_no_studys_id():
-    (study,) = planned(SEARCH).studies.values()
+    (study,) = planned(f"{SEARCH}training: {{bucket_batches: 16}}\n").studies.values()
     assert study.id == "14cfc31c019e73b2f6ac"
 
 

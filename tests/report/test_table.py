@@ -453,3 +453,22 @@ def test_a_row_counts_prompts_whose_examples_were_cut():
         "examples omitted from 37 of 1,200 prompts, which were over max_tokens"
     )
     assert "37 of 1,200 prompts" in to_markdown(table)
+
+
+def test_a_row_says_where_weak_labels_lie_close_together():
+    cells = [a_cell(seed=seed) for seed in range(2)]
+    records = records_of(*cells)
+    (row,) = tabled(*cells, records=records).rows
+    assert (row.weak_label_spread, row.weak_label_class_1, row.low_contrast) == (None, None, None)
+    for cell, spread in zip(cells, (0.04, 0.08), strict=True):
+        supervisor = records[cell.supervisor]
+        figures = {"student_half_spread": spread, "student_half_class_1": 0.25}
+        records[cell.supervisor] = supervisor.model_copy(
+            update={"summary": supervisor.summary | figures}
+        )
+    table = tabled(*cells, records=records)
+    (row,) = table.rows
+    assert (row.weak_label_spread, row.weak_label_class_1) == (pytest.approx(0.06), 0.25)
+    words = "weak labels lie close together (standard deviation 0.06, 25% class 1)"
+    assert row.low_contrast == words
+    assert words in to_markdown(table)

@@ -116,7 +116,7 @@ def test_a_write_with_a_lost_response_counts_as_done(s3_server, s3_store, quick_
 def test_the_error_of_an_unreachable_store_has_its_uri(s3_server, s3_store, quick_retries):
     files = open_files(s3_store)
     with (
-        s3_server.faulty(Faults(refused=1.0)) as met,
+        s3_server.faulty(Faults(refused=1.0, named=f"{s3_store[5:]}/a")) as met,
         pytest.raises(StoreUnavailable, match=rf"can't write {s3_store}/a: tried 7 times") as e,
     ):
         files.write("a", b"")

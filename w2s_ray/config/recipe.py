@@ -17,7 +17,7 @@ from w2s_ray.config.stages import Prompt
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
-from w2s_ray.methods.losses import AnyLoss
+from w2s_ray.methods.losses import AnyLoss, Loss
 from w2s_ray.methods.transforms import AnyTransform
 
 Part = Literal["supervisor_half", "student_half", "validation", "test"]
@@ -27,6 +27,11 @@ BUCKET_BATCHES = 16
 """Batches that are sorted by length together, if a recipe doesn't set the number."""
 
 PARTS: tuple[Part, ...] = ("supervisor_half", "student_half", "validation", "test")
+
+
+def default_bucket_batches(loss: type[Loss]) -> int:
+    """How many batches are sorted by length together under a loss, if a recipe doesn't say."""
+    return 1 if loss.needs_whole_batch else BUCKET_BATCHES
 
 
 class Labels(Frozen):
@@ -110,7 +115,7 @@ class FitRecipe(Frozen):
         given = self.training.bucket_batches
         if given is not None:
             return given
-        return 1 if self.loss.needs_whole_batch else BUCKET_BATCHES
+        return default_bucket_batches(type(self.loss))
 
     @field_serializer("training")
     def _with_bucket_batches(self, training: Training) -> Training:

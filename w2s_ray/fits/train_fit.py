@@ -29,7 +29,7 @@ from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
 from w2s_ray.fits.failures import cause_of
 from w2s_ray.fits.labels import SplitRows
-from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth
+from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth, contrast
 from w2s_ray.fits.outcome import outcome_record, reason_of
 from w2s_ray.fits.stored_split import stored_split
 from w2s_ray.identity import ID_LENGTH, digest
@@ -203,7 +203,9 @@ class FitTraining:
         from w2s_ray.learn.gpu import peak_memory
 
         against = {
-            part: against_truth(found, rows.truth[part]) | self._legality(found, rows.texts[part])
+            part: against_truth(found, rows.truth[part])
+            | contrast(found)
+            | self._legality(found, rows.texts[part])
             for part, found in result.predicted.items()
         }
         summary = {

@@ -301,9 +301,8 @@ class _Planner:
 
     def study_recipe(self, **own: Any) -> StudyRecipe:
         """A study's recipe: its own fields, and the others as in the section `search`."""
-        declared = self.sweep.search.model_dump(
-            exclude={"on", "warm_start", "of_methods", "shared"}
-        )
+        of_methods = {"on", "warm_start", "of_methods", "shared"}
+        declared = self.sweep.search.model_dump(exclude=of_methods)
         recipe = StudyRecipe(**{**declared, **own})
         return recipe.model_copy(update={"trials": _trials(recipe)})
 

@@ -138,7 +138,8 @@ class _FigureDraws:
 
     @classmethod
     def of(cls, draws: RowDraws) -> _FigureDraws:
-        return cls(draws.pgr.astype(np.float32), draws.student.astype(np.float32))
+        with np.errstate(over="ignore"):  # a PGR over 1e38 is as good as infinite
+            return cls(draws.pgr.astype(np.float32), draws.student.astype(np.float32))
 
 
 def _intervals(rows: RowPairs, drawn: Mapping[Group, _FigureDraws | str]) -> DifferenceIntervals:

@@ -46,6 +46,8 @@ V = TypeVar("V")
 
 _Replicate = tuple[str, str, str, int]
 """What the cells of different methods share: task, weak and strong model, seed."""
+LOW_CONTRAST = 0.1
+"""Standard deviation of weak labels below which a row's note says so."""
 NAIVE = "naive"
 """The method that others are compared with: plain training on the weak labels."""
 
@@ -305,6 +307,7 @@ def _row(
         ),
         reason=value.reason if value else _summed_up(missing),
         cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
+        **_contrast(complete, records),
         **_tuned(complete, records, naive=naive),
         unbeaten=not_beaten,
         seeds=len(complete),
@@ -341,19 +344,30 @@ def _tuned(
     }
 
 
+def _contrast(complete: Sequence[_Seed], records: Mapping[str, Record]) -> dict[str, Any]:
+    """How far apart the supervisor's labels of the student's rows lie, as columns."""
+    supervisors = [records.get(seed.cell.supervisor or "") for seed in complete]
+    spread, class_1 = (
+        _mean_if_all([accuracy(each, figure=f"student_half_{name}") for each in supervisors])
+        for name in ("spread", "class_1")
+    )
+    low = None
+    if spread is not None and class_1 is not None and spread < LOW_CONTRAST:
+        low = (
+            f"weak labels lie close together (standard deviation {spread:.2f}, {class_1:.0%} "
+            "class 1)"
+        )
+    return {"weak_label_spread": spread, "weak_label_class_1": class_1, "low_contrast": low}
+
+
 def _runs(cell: Cell) -> Iterator[str]:
     yield from filter(None, (cell.supervisor, cell.student, cell.ceiling))
 
 
 def _mean_if_stopped(complete: Iterable[_Seed], records: Mapping[str, Record]) -> float | None:
     """The students' mean accuracy if ground truth had stopped them; None unless all have it."""
-    values: list[float] = []
-    for seed in complete:
-        value = accuracy(records.get(seed.cell.student or ""), figure=ORACLE_STOPPED)
-        if value is None:
-            return None
-        values.append(value)
-    return _mean(values)
+    students = (records.get(seed.cell.student or "") for seed in complete)
+    return _mean_if_all([accuracy(each, figure=ORACLE_STOPPED) for each in students])
 
 
 def _pgr(
@@ -393,6 +407,11 @@ def _over(seeds: int) -> Over:
 
 def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
+
+
+def _mean_if_all(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None
 
 
 def _sd(values: Sequence[float]) -> float | None:

@@ -128,8 +128,6 @@ class Row:
     gap_high: float | None = column(
         "upper bound of the 95 % bootstrap interval of ceiling minus supervisor"
     )
-    gain_low: float | None = column("lower bound of the 95 % bootstrap interval of gain")
-    gain_high: float | None = column("upper bound of the 95 % bootstrap interval of gain")
     pgr_low: float | None = column("lower bound of the 95 % bootstrap interval of pgr")
     pgr_high: float | None = column("upper bound of the 95 % bootstrap interval of pgr")
     intervals_over: Over | None = column(
@@ -146,6 +144,16 @@ class Row:
     reason: str | None = column("why there is no PGR")
     cut_shots: str | None = column(
         "how many test prompts had fewer examples than `shots` because they were too long"
+    )
+    weak_label_spread: float | None = column(
+        "standard deviation of the supervisor's probability of class 1 over the student's rows; "
+        "the mean over complete seeds. Null without two classes, and for fits of earlier versions"
+    )
+    weak_label_class_1: float | None = column(
+        "share of the student's rows that the supervisor calls class 1; the same"
+    )
+    low_contrast: str | None = column(
+        "set where weak_label_spread is below 0.1: these weak labels lie close together"
     )
     trials: int | None = column(
         "number of trials of the study that chose the method's settings; 0 without a search"

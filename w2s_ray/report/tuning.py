@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from w2s_ray.config.merge import kinds_at
+from w2s_ray.config.recipe import default_bucket_batches
+from w2s_ray.config.settings import FitSettings
 from w2s_ray.store import Cell, Record
 
 NONE = "none"
@@ -85,9 +88,20 @@ def _differing(one: Record, other: Record) -> Iterator[tuple[str, str, str]]:
         return
     for key in ("training", "early_stopping"):
         ours, theirs = (fit.recipe.get(key) for fit in (one, other))
+        if key == "training" and _batches_follow_loss(one) and _batches_follow_loss(other):
+            ours = {**ours, "bucket_batches": None} if ours else ours
+            theirs = {**theirs, "bucket_batches": None} if theirs else theirs
         if key == "early_stopping":
             ours, theirs = _stopping_settings(ours), _stopping_settings(theirs)
         yield from _differing_values(key, ours, theirs)
+
+
+def _batches_follow_loss(fit: Record) -> bool:
+    """Whether batches are drawn as the fit's loss has it by default: that is part of the loss."""
+    kind = (fit.recipe.get("loss") or {}).get("kind")
+    drawn = (fit.recipe.get("training") or {}).get("bucket_batches")
+    loss: Any = kinds_at(FitSettings, "loss").get(str(kind))
+    return loss is not None and default_bucket_batches(loss) == drawn
 
 
 def _differing_values(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, str, str]]:

@@ -130,6 +130,7 @@ function notes(row) {
       (row.pgr_sd === null ? "." : `, PGR ${ratio(row.pgr_sd)}.`),
     row.intervals_over === "examples" ? "One seed: intervals are over test rows alone." : null,
     row.no_intervals ? `No intervals: ${row.no_intervals}.` : null,
+    row.low_contrast ? `${row.low_contrast[0].toUpperCase()}${row.low_contrast.slice(1)}.` : null,
     row.pgr === null ? `No PGR: ${row.reason}.` : null,
     row.pgr_caution === null ? null : `${row.pgr_caution}; read accuracies and gain.`,
     row.differs_from_ceiling === null ? null
