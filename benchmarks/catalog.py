@@ -234,8 +234,10 @@ def generate(folder: Path, *, sweeps: int, files: int) -> None:
     for number in range(sweeps):
         runs, cells = sweep(number)
         text = f"name: sweep-{number}\n"
-        manifest = {"name": f"sweep-{number}", "sweep_text": text, "created_at": MOMENT}
-        store.manifests.write(Manifest(**manifest, cells=tuple(cells)))
+        name = f"sweep-{number}"
+        store.manifests.write(
+            Manifest(name=name, sweep_text=text, created_at=MOMENT, cells=tuple(cells))
+        )
         every += runs
     whole = {run.id for run in every[:files]}
     for run in every:

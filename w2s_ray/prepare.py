@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.config import FORMS, Sweep
+from w2s_ray.config import FORMS, Sweep, Task
 from w2s_ray.data import Inputs, load_split, resolve
 from w2s_ray.data.example import Example
 from w2s_ray.data.inputs import SplitRef, errors_of_model, together
@@ -75,16 +75,29 @@ def refuse_values(plan: Plan) -> None:
             check_values(source)
 
 
+def refuse_known_figures(plan: Plan, store: Store) -> None:
+    """Refuse to seal the test of a sweep whose finished fits have test figures in their records.
+
+    Raises:
+        InputError: such fits were trained by a sweep without `seal`.
+    """
+    if not plan.sweep.seal:
+        return
+    done = store.records(store.done(plan.fits))
+    count = sum("test_accuracy" in record.summary for record in done)
+    if count:
+        raise InputError(
+            f"seal: {count} fits of this sweep are done in {store.uri} with test figures, by a "
+            "sweep without seal; use another store, or remove seal"
+        )
+
+
 def materialize(plan: Plan, store: Store) -> None:
     """Write every split's rows to the store, from which workers and reports read them.
 
     Raises:
         InputError: rows in the store that differ from their fingerprint.
     """
-    import pyarrow as pa
-
-    from w2s_ray.store.tables import CHAT_ROWS, SPLIT_ROWS
-
     corpora = [
         (model.pretrain.corpus, plan.inputs.corpora[model.label])
         for model in plan.sweep.models
@@ -92,38 +105,48 @@ def materialize(plan: Plan, store: Store) -> None:
     ]
     tasks = [(task, plan.inputs.splits[task.name]) for task in plan.sweep.tasks]
     for task, planned in (*tasks, *corpora):
-        fingerprint = planned.fingerprint
-        present = store.splits.intact_rows(fingerprint)
-        if present is not None:
-            check_rows(present, store, fingerprint)
-            _check_groups(present, planned, task=task.name, store=store)
-            continue
-        split = load_split(task)
-        if split.fingerprint != fingerprint:
-            raise InputError(
-                f"task {task.name} changed while it was read ({fingerprint} became "
-                f"{split.fingerprint}); run again"
-            )
-        classes, copies = FORMS[split.form].has_two_classes, split.near_copies or {}
-        rows = [
-            {
-                **e._asdict(),
-                "example_id": e.id,
-                "part": part,
-                "label": e.label if classes else None,
-                "near_copies": copies.get(e.id) if part == "test" else None,
-            }
-            for part, examples in split.parts.items()
-            for e in examples
-        ]
-        about = {
-            "task": task.name,
-            "form": split.form,
-            "declaration": task.model_dump(mode="json"),
-            "near_copies": sum(map(bool, copies.values())) if copies else None,
+        _materialize(task, planned, store)
+        if plan.sweep.seal:
+            store.splits.write_sealed(planned.fingerprint, store.splits.rows(planned.fingerprint))
+
+
+def _materialize(task: Task, planned: SplitRef, store: Store) -> None:
+    import pyarrow as pa
+
+    from w2s_ray.store.tables import CHAT_ROWS, SPLIT_ROWS
+
+    fingerprint = planned.fingerprint
+    present = store.splits.intact_rows(fingerprint)
+    if present is not None:
+        check_rows(present, store, fingerprint)
+        _check_groups(present, planned, task=task.name, store=store)
+        return
+    split = load_split(task)
+    if split.fingerprint != fingerprint:
+        raise InputError(
+            f"task {task.name} changed while it was read ({fingerprint} became "
+            f"{split.fingerprint}); run again"
+        )
+    classes, copies = FORMS[split.form].has_two_classes, split.near_copies or {}
+    rows = [
+        {
+            **e._asdict(),
+            "example_id": e.id,
+            "part": part,
+            "label": e.label if classes else None,
+            "near_copies": copies.get(e.id) if part == "test" else None,
         }
-        columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
-        store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
+        for part, examples in split.parts.items()
+        for e in examples
+    ]
+    about = {
+        "task": task.name,
+        "form": split.form,
+        "declaration": task.model_dump(mode="json"),
+        "near_copies": sum(map(bool, copies.values())) if copies else None,
+    }
+    columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
+    store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)
 
 
 def _check_groups(rows: pa.Table, planned: SplitRef, *, task: str, store: Store) -> None:
@@ -157,6 +180,10 @@ def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
     """Write the sweep's manifest: its text, and the runs of each cell."""
     store.manifests.write(
         Manifest(
-            name=plan.sweep.name, sweep_text=sweep_text, created_at=utc_now(), cells=cells_of(plan)
+            name=plan.sweep.name,
+            sweep_text=sweep_text,
+            created_at=utc_now(),
+            cells=cells_of(plan),
+            sealed=plan.sweep.seal,
         )
     )

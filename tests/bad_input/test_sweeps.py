@@ -462,6 +462,35 @@ VALUES = {
         .replace("search: {}", "search: {training.tuning.base: {choice: [null, nf4]}}"),
         "methods.other: training.tuning.base is nf4, which the DeepSpeed engine doesn't support",
     ),
+    "controls of a task with answers": (
+        SWEEP.replace(
+            "birds, path: d.csv, columns: {text: text, label: label}",
+            "chess_puzzles, path: nowhere",
+        )
+        + "controls: true\n",
+        "controls need two classes, but task chess_puzzles has answers of many tokens; remove",
+    ),
+    "a sealed test of a task with answers": (
+        SWEEP.replace(
+            "birds, path: d.csv, columns: {text: text, label: label}",
+            "chess_puzzles, path: nowhere",
+        )
+        + "seal: true\n",
+        "seal needs two classes, but task chess_puzzles has answers of many tokens; remove seal",
+    ),
+    "a method with a control's name": (
+        SWEEP.replace("  other:", '  "control: mine":') + "controls: true\n",
+        "names that begin with 'control: ' are those of controls; rename it, or remove controls",
+    ),
+    "a price of nothing": (
+        SWEEP + "controls: {truth_price: 0}\n",
+        "controls.truth_price: Input should be greater than or equal to 1",
+    ),
+    "controls in words": (SWEEP + "controls: some\n", "controls"),
+    "two kinds of labels": (
+        SWEEP.replace("stages: []", "stages: [{kind: truth}, {kind: hard}]"),
+        "stages has truth and 1 more, and truth uses no weak labels; keep it alone",
+    ),
     "running text as a task": (
         SWEEP.replace(
             "path: d.csv, columns: {text: text, label: label}", "path: no, columns: {text: t}"

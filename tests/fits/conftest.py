@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from w2s_ray.fits import train_fit
+from w2s_ray.store import Store
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -16,5 +17,9 @@ def any_rows(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_fit, "stored_split", lambda store, id_: store.splits.rows(id_))
+        patch.setattr(train_fit, "stored_split", _unchecked)
         yield
+
+
+def _unchecked(store: Store, fingerprint: str, *, sealed: bool = False) -> object:
+    return store.splits.rows(fingerprint, sealed=sealed)

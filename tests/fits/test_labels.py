@@ -270,3 +270,53 @@ def test_nan_fails_the_fit_with_its_step_and_leaves_no_result(tmp_path, model, r
     assert (record.status, record.cause) == ("failed", "diverged")
     assert "at step" in record.reason
     assert store.find(fit.id) is None
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"source": ["w" * 20], "transforms": [{"kind": "shuffled_labels"}]},
+        {"source": ["w" * 20], "transforms": [{"kind": "class_prior"}]},
+        {"source": "random"},
+    ],
+    ids=["shuffled", "prior", "random"],
+)
+def test_the_labels_of_a_control_have_no_relation_to_the_rows_in_training_and_on_validation(
+    model, rows, labels
+):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    stopping = EarlyStopping(patience=1)
+    fit = planned(
+        model, train_on="student_half", labels=labels, loss=XentLoss(), early_stopping=stopping
+    )
+    truth = {
+        (part, name): float(label)
+        for part, ids in table.ids.items()
+        for name, label in zip(ids, table.truth[part].labels_N, strict=True)
+    }
+    found = targets(fit.recipe, table, weak=truth)  # a supervisor that is always right
+    for part, labels_NC in (
+        ("student_half", found.train_NC),
+        ("validation", found.validation_MC),
+    ):
+        right = (labels_NC.argmax(axis=1) == table.truth[part].labels_N).mean()
+        assert 0.2 < right < 0.8, part
+
+
+def test_few_rows_are_drawn_from_the_whole_half_by_the_seed(model, rows):
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+
+    def drawn(seed: int) -> list[int]:
+        fit = planned(
+            model,
+            train_on="student_half",
+            labels="ground_truth",
+            loss=XentLoss(),
+            one_row_in=5,
+            seed=seed,
+        )
+        return targets(fit.recipe, table, weak=None).rows_N.tolist()
+
+    assert drawn(0) == drawn(0) != drawn(1)
+    assert {len(set(drawn(seed))) for seed in range(5)} == {48 // 5}
+    assert set().union(*(drawn(seed) for seed in range(60))) == set(range(48))

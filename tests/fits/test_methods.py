@@ -38,6 +38,7 @@ models: [a, b, c]
 pairs: [[a, c]]
 training: {{batch_size: 16, epochs: 1, lr: 3.0e-3, evaluations_per_epoch: 2, max_tokens: 64}}
 execution: {{gpus_per_worker: 0}}
+controls: {{truth_price: 4}}
 methods:
   naive: {{}}
   oracle: {{early_stopping: {{patience: 1, metric: loss, oracle: true}}}}
@@ -84,7 +85,8 @@ methods:
 """
 
 PROBES = ("probe before", "probe after")
-ORACLES = ("oracle", "few-shot with truth", *SIMULATED, *PROBES)
+CONTROL_OF_TRUTH = "control: ground truth of 1 row in 4"
+ORACLES = ("oracle", "few-shot with truth", *SIMULATED, *PROBES, CONTROL_OF_TRUTH)
 """Methods whose student knows ground truth."""
 
 
@@ -314,3 +316,26 @@ def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan,
             assert record.summary["test_prompts"] == 32
             cut, mean = (record.summary[f"test_{name}"] for name in ("prompts_cut", "shots_mean"))
             assert 0 <= cut / 32 <= 4 - mean < 1
+
+
+def test_controls_without_labels_of_rows_predict_nearly_the_same_for_each(
+    plan: Plan, stores
+) -> None:
+    students = {cell.method: cell.student or "" for cell in plan.cells}
+    untrained = stores[0].record(students["control: untrained"]).summary
+    assert set(predicted(stores[0], students["control: untrained"])) == {0.5}
+    assert (untrained["steps"], untrained["training_flops"], untrained["train_loss"]) == (
+        0,
+        0,
+        None,
+    )
+    prior, naive = (predicted(stores[0], students[n]) for n in ("control: class prior", "naive"))
+    assert np.std(prior) < np.std(naive) / 2
+
+
+def test_few_rows_of_ground_truth_are_seen_as_often_as_a_students_rows(plan: Plan, stores) -> None:
+    students = {cell.method: cell.student or "" for cell in plan.cells}
+    summary = stores[0].record(students[CONTROL_OF_TRUTH]).summary
+    assert summary["train_rows"] == 48 // 4
+    assert summary["steps"] == 4 * 1  # epochs x steps of 12 rows
+    assert stores[0].record(students["naive"]).summary["steps"] == 3

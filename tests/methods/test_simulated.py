@@ -32,8 +32,10 @@ def labelled(seed: int = 0, rows: int = ROWS, classes: int = 2, draws: int = 0) 
     raw = generator.random((rows, classes)) + 0.4 * np.eye(classes)[truth]
     weak = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
     words = generator.integers(1, 30, rows)
-    ground_truth = GroundTruth(truth, words, (draws, 1))
-    return LabelledRows(weak, np.arange(rows), lambda: activations, lambda: ground_truth)
+    ground_truth = GroundTruth(truth, words)
+    return LabelledRows(
+        weak, np.arange(rows), lambda: activations, lambda: ground_truth, (draws, 1)
+    )
 
 
 def wrong_of(rows: LabelledRows) -> set[int]:
@@ -91,7 +93,7 @@ def test_a_row_is_drawn_by_its_length(power):
     draws = 4000
 
     def ground_truth(seed: int) -> LabelledRows:
-        return LabelledRows(weak, np.arange(4), never, lambda: GroundTruth(truth, words, (seed,)))
+        return LabelledRows(weak, np.arange(4), never, lambda: GroundTruth(truth, words), (seed,))
 
     found = Counter(
         i

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_ray.methods.transforms import Confident, Filter, Hard, Relabel, Temperature, Transform
+from w2s_ray.methods.transforms import (
+    ClassPrior,
+    Confident,
+    Filter,
+    Hard,
+    Relabel,
+    ShuffledLabels,
+    Temperature,
+    Transform,
+)
 from w2s_ray.methods.transforms.probes import Knn, Logistic, TopoFilter
 from w2s_ray.methods.transforms.transform import LabelledRows
 
@@ -183,3 +194,22 @@ def test_transforms_compose_and_remember_which_rows_they_began_with():
     assert np.array_equal(third.activations_ND, rows.activations_ND[third.rows_N])
     assert np.array_equal(second.labels_NC, rows.labels_NC[second.rows_N])
     assert set(third.rows_N.tolist()) < set(first.rows_N.tolist())
+
+
+def test_shuffled_labels_are_the_same_labels_on_other_rows():
+    rows = replace(labelled(), seed=(3, 1))
+    found, kept = applied(ShuffledLabels(), rows)
+    again, _ = applied(ShuffledLabels(), rows)
+    other, _ = applied(ShuffledLabels(), replace(rows, seed=(4, 1)))
+    assert sorted(found.tolist()) == sorted(rows.labels_NC.tolist())
+    assert kept == list(range(ROWS))
+    assert (found == again).all()
+    assert not (found == other).all()
+    assert not (found == rows.labels_NC).all()
+
+
+def test_the_class_prior_is_the_mean_label():
+    rows = labelled()
+    found, kept = applied(ClassPrior(), rows)
+    assert found == pytest.approx(np.tile(rows.labels_NC.mean(axis=0), (ROWS, 1)), abs=1e-6)
+    assert kept == list(range(ROWS))

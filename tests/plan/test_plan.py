@@ -302,3 +302,12 @@ def test_only_reported_students_are_trained_on_after_a_stop():
         if (of_role := [fit for fit in plan.fits.values() if role in fit.roles])
     }
     assert finishing == {"supervisor": {False}, "ceiling": {False}, "student": {True}}
+
+
+def test_a_seal_marks_every_fit_and_changes_no_id():
+    plain, sealed = planned(SEARCH), planned(SEARCH + "seal: true\n")
+    assert plain.fits.keys() == sealed.fits.keys()
+    assert plain.studies.keys() == sealed.studies.keys()
+    for plan, is_sealed in ((plain, False), (sealed, True)):
+        trials = [t for s in plan.studies.values() for t in s.trial_fits({"loss.alpha": 0.5})]
+        assert {fit.sealed for fit in (*plan.fits.values(), *trials)} == {is_sealed}

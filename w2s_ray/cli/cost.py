@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from w2s_ray.cli.inputs import cells_of, load_sweep, open_snapshot, output_console, plan_of
+from w2s_ray.cli.inputs import (
+    cells_of,
+    load_sweep,
+    open_snapshot,
+    output_console,
+    plan_of,
+    print_looks,
+)
 from w2s_ray.cli.options import (
     AcceleratorOption,
     AcceleratorsOption,
@@ -47,6 +54,7 @@ def cost(
     plan = plan_of(sweep, results)
     done = results.done([*plan.fits, *plan.studies])
     cells = cells_of(results, plan)
+    print_looks(results, sweep, command="cost")
     reader = SpendingReader(results)
     spending = reader.of_plan(plan)
     billed = bill(cells[sweep.name], table_of(cells, results), spending)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
+from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console, print_looks
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
 
@@ -37,6 +37,7 @@ def figures(
     results = open_snapshot(store, sweep)
     formats, axis = _formats(format), check_choice(x, get_args(XAxis), option="--x")
     chosen_theme = check_choice(theme, get_args(Theme), option="--theme")
+    print_looks(results, sweep, command="figures")
     names = results.manifests.sweeps() if sweep is None else [sweep.name]
     by_sweep = {name: figures_of(Results(results), name, x=axis) for name in names}
     known = dict.fromkeys(name for of_sweep in by_sweep.values() for name in of_sweep)

@@ -76,3 +76,19 @@ def cells_of(store: Store, plan: Plan | None) -> dict[str, Sequence[Cell]]:
     from w2s_ray import prepare
 
     return {plan.sweep.name: prepare.cells_of(plan)}
+
+
+def print_looks(store: Store, sweep: Sweep | None, *, command: str) -> None:
+    """Count a look at the test figures of sealed sweeps, and print the numbers to standard error.
+
+    The sweeps are those of the store, or the given one.
+
+    Raises:
+        InputError: the look can't be counted.
+    """
+    from w2s_ray.report.sealed import count_look
+
+    names = store.manifests.sweeps() if sweep is None else [sweep.name]
+    console = PlainConsole(stderr=True, soft_wrap=True)
+    for line in count_look(store, names, command=command):
+        console.print(line)

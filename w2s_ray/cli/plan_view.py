@@ -122,7 +122,10 @@ def _size(plan: Plan) -> str:
         (len(sweep.methods), "method"),
         (len(sweep.seeds), "seed"),
     )
-    product = " x ".join(f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts)
+    words = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts]
+    if (controls := len(sweep.methods_and_controls) - len(sweep.methods)) > 0:
+        words[2] = f"({words[2]} + {controls} controls)"
+    product = " x ".join(words)
     return f"{product} = {len(plan.cells)} cells"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console
+from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console, print_looks
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
 
@@ -51,8 +51,10 @@ def query(
         return
     if sql is None:
         raise InputError("there is no query; give SQL, or --columns to list tables and columns")
+    results = open_snapshot(store, optional_sweep(sweep_file, overrides))
+    print_looks(results, None, command="query")
     print_query(
-        open_snapshot(store, optional_sweep(sweep_file, overrides)),
+        results,
         sql,
         format=format,
         out=out,

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_console, plan_of
+from w2s_ray.cli.inputs import (
+    cells_of,
+    open_snapshot,
+    optional_sweep,
+    output_console,
+    plan_of,
+    print_looks,
+)
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
@@ -39,6 +46,7 @@ def rank(
     sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
+    print_looks(results, sweep, command="rank")
     rankings = rank_methods(
         table_of(cells_of(results, plan), results), results, over_tasks=over_tasks
     )

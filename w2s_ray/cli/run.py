@@ -63,7 +63,10 @@ def run(
     if outcome.stopped is not None:
         _print_stopped(outcome, results, console)
         raise typer.Exit(130)
-    print_table(results, outcome.plan, format="table")
+    if source.sweep.seal:
+        console.print(f"the test is sealed: `w2s table {sweep_file}` shows it and counts the look")
+    else:
+        print_table(results, outcome.plan, format="table")
     _print_outcome(outcome, results, console)
     if outcome.failed:
         raise typer.Exit(1)

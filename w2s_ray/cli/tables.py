@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import cells_of, open_snapshot, optional_sweep, output_console, plan_of
+from w2s_ray.cli.inputs import (
+    cells_of,
+    open_snapshot,
+    optional_sweep,
+    output_console,
+    plan_of,
+    print_looks,
+)
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
@@ -54,6 +61,7 @@ def table(
     sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
+    print_looks(results, sweep, command="table")
     if cost:
         print_costs(results, plan, format=format)
     elif pivot:
@@ -79,6 +87,7 @@ def compare(
     sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
+    print_looks(results, sweep, command="compare")
     pgr_table = table_of(cells_of(results, plan), results)
     comparisons = compare_methods(pgr_table, results, against=against, over_tasks=over_tasks)
     print_comparisons(comparisons, against=against, format=format, console=output_console())

@@ -18,7 +18,10 @@ from w2s_ray.config.stages import (
     LinearProbeStage,
     Prompt,
     PromptStage,
+    RandomLabelsStage,
     Stage,
+    TruthStage,
+    UntrainedStage,
 )
 from w2s_ray.config.tuning import FullTuning, ProbeTuning, base_of
 from w2s_ray.methods.losses import XentLoss
@@ -47,6 +50,9 @@ def chain(
     if student.learns_from_ground_truth:
         return (Link(student, None),)
     stages = tuple(stages)
+    for stage in stages:
+        if isinstance(stage, TruthStage | RandomLabelsStage | UntrainedStage):
+            return (Link(_without_weak_labels(student, stage), None),)
     transforms = tuple(stage for stage in stages if isinstance(stage, Transform))
     generative = _first_of(GenerativeStage, stages)
     bootstrap, iterate = _first_of(BootstrapStage, stages), _first_of(IterateStage, stages)
@@ -73,6 +79,28 @@ def chain(
             labels = (links[-1].recipe.run_id,)
     probe = _first_of(LinearProbeStage, stages)
     return tuple(links) if probe is None else _probed(student, links, probe)
+
+
+def _without_weak_labels(
+    student: FitRecipe, stage: TruthStage | RandomLabelsStage | UntrainedStage
+) -> FitRecipe:
+    """The only fit of a method that learns no weak labels."""
+    match stage:
+        case UntrainedStage():
+            update: dict[str, object] = {"trained": False, "early_stopping": None}
+        case RandomLabelsStage():
+            update = {"labels": Labels(source="random")}
+        case TruthStage(one_in=one_in):
+            training = student.training
+            evaluations = max(1, training.evaluations_per_epoch // one_in)
+            scaled = {"epochs": training.epochs * one_in, "evaluations_per_epoch": evaluations}
+            update = {
+                "labels": Labels(source="ground_truth"),
+                "one_row_in": one_in,
+                "training": training.model_copy(update=scaled),
+                "early_stopping": None,
+            }
+    return student.model_copy(update={"loss": XentLoss(), **update})
 
 
 def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) -> tuple[Link, ...]:

@@ -37,9 +37,10 @@ def default_bucket_batches(loss: type[Loss]) -> int:
 class Labels(Frozen):
     """The labels that a fit is trained on. A run id is short for a source of that one run."""
 
-    source: Literal["ground_truth", "none"] | tuple[str, ...]
-    """`ground_truth`; `none`, for language modelling; or the ids of the fits whose predictions are
-    the labels. With several fits, the label is the mean of their probabilities."""
+    source: Literal["ground_truth", "random", "none"] | tuple[str, ...]
+    """`ground_truth`; `random`, one of two classes by chance; `none`, for language modelling; or
+    the ids of the fits whose predictions are the labels. With several fits, the label is the mean
+    of their probabilities."""
     transforms: tuple[AnyTransform, ...] = ()
     """Transforms of the training rows' labels, applied in this order."""
 
@@ -47,7 +48,7 @@ class Labels(Frozen):
     @classmethod
     def _from_source(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"source": value if value in ("ground_truth", "none") else (value,)}
+            return {"source": value if value in ("ground_truth", "random", "none") else (value,)}
         return value
 
     @model_validator(mode="after")
@@ -79,6 +80,8 @@ class FitRecipe(Frozen):
     train_slice: tuple[int, int] | None = None
     """(i, n): slice i, from 0, of n disjoint slices of that half. Groups of rows are not divided.
     null = the whole half."""
+    one_row_in: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """One row in this many of these rows is trained on, drawn by the seed; null = all."""
     model: str
     """Identity of the model that training starts from: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
     `run:ID` (`run:ID@STEP`), the weights of a run at its end (at a step)."""
@@ -91,6 +94,8 @@ class FitRecipe(Frozen):
     """Seeds data order and every random draw of the fit."""
     prompt: Prompt | None = None
     """The prompt, if the model is prompted and not trained; null = it is trained."""
+    trained: bool = Field(default=True, exclude_if=lambda trained: trained)
+    """false: the model predicts as it starts, with a head of zeros, and nothing is trained."""
     predicts: tuple[Part, ...] = ("validation", "test")
     """Parts that the trained model predicts at the end; a supervisor adds the student's half.
     Empty = the fit is trained only for its weights, which are kept."""

@@ -174,6 +174,17 @@ class FitSettings(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _no_other_stage_beside(self) -> FitSettings:
+        kinds = [kind_of(stage) for stage in self.stages]
+        for kind in ("truth", "random_labels", "untrained"):
+            if kind in kinds and len(kinds) > 1:
+                raise InputError(
+                    f"stages has {kind} and {len(kinds) - 1} more, and {kind} uses no weak labels; "
+                    "keep it alone"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _simulated_supervisor_labels_for_one_student(self) -> FitSettings:
         kinds = [kind_of(stage) for stage in self.stages]
         for kind in ("bootstrap", "iterate", "prompt"):

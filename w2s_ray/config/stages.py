@@ -135,6 +135,37 @@ class LinearProbeStage(Frozen):
     """Rows per step; null = as in the student's training."""
 
 
+class TruthStage(Frozen):
+    """The strong model is trained with the ground truth of few rows instead of weak labels.
+
+    The table marks the row as oracle. Epochs are multiplied by `one_in`, so that as many rows are
+    seen as by a student. It has no early stopping, because validation rows would be further labels.
+    """
+
+    kind: Literal["truth"] = "truth"
+    one_in: int = Field(default=10, ge=1, le=10_000)
+    """One row in this many of the student's half is used, at least one."""
+
+
+class RandomLabelsStage(Frozen):
+    """The student's labels are drawn by chance, each class with the same probability.
+
+    A control. Validation labels are drawn, too. No supervisor is used, so all supervisors share the
+    fit.
+    """
+
+    kind: Literal["random_labels"] = "random_labels"
+
+
+class UntrainedStage(Frozen):
+    """The strong model is not trained. Its head is zero, so it gives every row the same answer.
+
+    A control.
+    """
+
+    kind: Literal["untrained"] = "untrained"
+
+
 if TYPE_CHECKING:
     Stage = (
         GenerativeStage
@@ -143,6 +174,9 @@ if TYPE_CHECKING:
         | IterateStage
         | PromptStage
         | LinearProbeStage
+        | TruthStage
+        | RandomLabelsStage
+        | UntrainedStage
         | Transform
     )
 else:
@@ -156,6 +190,9 @@ else:
                 IterateStage,
                 PromptStage,
                 LinearProbeStage,
+                TruthStage,
+                RandomLabelsStage,
+                UntrainedStage,
                 *Transform.__subclasses__(),
             ),
         ),

@@ -7,11 +7,13 @@ method's student. It reads no data and plans no runs.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from w2s_ray.config.check_space import check_space
+from w2s_ray.config.controls import PREFIX, OptionalControls, control_methods
 from w2s_ray.config.declared import Method, Model, Task
 from w2s_ray.config.execution import Execution, Limits
 from w2s_ray.config.ladders import with_ladders_expanded
@@ -64,6 +66,12 @@ class Sweep(Frozen):
     there, students use weak labels. null = no early stopping."""
     methods: dict[Name, Method] = Field(min_length=1)
     """The methods: each name in the table with its settings."""
+    controls: OptionalControls = None
+    """`true`, or a mapping with settings: rows below the table that a method must beat to show
+    anything. `false` or null = none."""
+    seal: bool = False
+    """true: fits get no test labels, so that no record and no curve has a test figure. Tables,
+    figures and reports score the stored predictions, and the store counts how often."""
     search: Search = Search()
     """How the settings of methods with a `search` are searched."""
     ground_truth: GroundTruth = GroundTruth()
@@ -118,7 +126,7 @@ class Sweep(Frozen):
             )
             self._check_attention(model, self.ground_truth_settings(model), f"models.{model.label}")
             self._check_ground_truth(model)
-            for name, method in self.methods.items():
+            for name, method in self.methods_and_controls.items():
                 self._check_method(name, method, model)
         if any(method.search for method in self.methods.values()):
             self._check_searched()
@@ -128,6 +136,20 @@ class Sweep(Frozen):
                 "the best settings must be refitted on seeds that the search didn't use"
             )
         return self
+
+    @cached_property
+    def methods_and_controls(self) -> dict[str, Method]:
+        """The methods, and after them the controls under their own names."""
+        if self.controls is None:
+            return self.methods
+        added = control_methods(
+            self.controls, naive=self.methods.get("naive"), early_stopping=self.early_stopping
+        )
+        return {**self.methods, **added}
+
+    def is_control(self, method: str) -> bool:
+        """Whether a name of `methods_and_controls` is a control's."""
+        return method not in self.methods
 
     def model(self, label: str) -> Model:
         """The first model with this label or name.
@@ -225,7 +247,7 @@ class Sweep(Frozen):
         Raises:
             InputError: an unknown dotted setting, or an invalid value.
         """
-        declared = self.methods[method]
+        declared = self.methods_and_controls[method]
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         training = merged(training, declared.training, where=f"methods.{method}.training")
         stopping = declared.early_stopping or self.early_stopping
@@ -239,7 +261,7 @@ class Sweep(Frozen):
 
     def between(self, method: str, pair: Pair) -> tuple[Model, ...]:
         """Candidates for the intermediate models of `method`'s bootstrap, weakest first."""
-        stages = self.methods[method].stages
+        stages = self.methods_and_controls[method].stages
         stage = next((s for s in stages if isinstance(s, BootstrapStage)), None)
         if stage is None:
             return ()
@@ -270,6 +292,12 @@ class Sweep(Frozen):
                 if names.count(name) > 1:
                     hint = "give one a `label`" if what == "models" else "rename one"
                     raise InputError(f"{what} has {name!r} more than once; {hint}")
+        for name in self.methods:
+            if self.controls is not None and name.startswith(PREFIX):
+                raise InputError(
+                    f"methods has {shown(name)}, and names that begin with {PREFIX!r} are those of "
+                    "controls; rename it, or remove controls"
+                )
 
     def _check_size(self) -> None:
         """Refuse more cells than a plan can hold, before they are made."""
@@ -283,7 +311,7 @@ class Sweep(Frozen):
                 pairs = models * (models + 1) // 2
             case listed:
                 pairs = len(listed)
-        cells = len(self.tasks) * pairs * len(self.methods) * len(self.seeds)
+        cells = len(self.tasks) * pairs * len(self.methods_and_controls) * len(self.seeds)
         if cells > MOST_CELLS:
             raise InputError(
                 f"the sweep has {cells:,} cells (tasks x pairs x methods x seeds), and at most "

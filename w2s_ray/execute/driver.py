@@ -25,6 +25,7 @@ from w2s_ray.plan.tuned import check_packages
 from w2s_ray.prepare import (
     materialize,
     plan_sweep,
+    refuse_known_figures,
     refuse_provisional,
     refuse_values,
     withdraw_damaged,
@@ -74,6 +75,7 @@ def run_sweep(
     for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
         console.print(Text(warning, style="yellow"), soft_wrap=True)
     store.check_writable()
+    refuse_known_figures(plan, store)
     materialize(plan, store)
     write_manifest(plan, store, sweep_text)
     withdraw_damaged(plan, store)

@@ -109,15 +109,18 @@ def targets(
 
     `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
     classes. `activate` gives the pretrained model's activations of rows of a part, to transforms
-    that need them. Validation labels are transformed by a simulated supervisor alone.
+    that need them. Only transforms with `labels_validation` change the labels of validation rows.
 
     Raises:
         InputError: a row that the supervisor did not label, or transforms that leave no row.
     """
     part = recipe.train_on
-    sliced_N = slice_rows(rows.groups[part], recipe.train_slice)
+    sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe.train_slice))
     if recipe.learns_from_ground_truth:
         return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
+    if recipe.labels.source == "random":
+        drawn_NC = _random(recipe, rows, part)[sliced_N]
+        return Targets(drawn_NC, _random(recipe, rows, "validation"), sliced_N, dropped=0)
     known, every = weak or {}, recipe.labels.transforms
     weak_NC = _weak(rows, part, known, recipe.labels.runs, among_N=sliced_N)
     made = _transformed(every, _labelled(recipe, rows, part, weak_NC, sliced_N, activate))
@@ -125,11 +128,11 @@ def targets(
     if recipe.early_stopping is not None and recipe.early_stopping.oracle:
         validation_MC = _true(rows, "validation")
     else:
-        simulated = tuple(transform for transform in every if transform.uses_ground_truth)
+        of_validation = tuple(transform for transform in every if transform.labels_validation)
         weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
         among_M = np.arange(len(weak_MC))
         labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
-        validation_MC = _transformed(simulated, labelled).labels_NC
+        validation_MC = _transformed(of_validation, labelled).labels_NC
     return Targets(made.labels_NC, validation_MC, sliced_N[made.rows_N], dropped)
 
 
@@ -189,6 +192,18 @@ def slice_rows(groups: Sequence[str | None], part: tuple[int, int] | None) -> np
     return np.asarray([i for i, name in enumerate(names) if slice_of[name] == index], np.int64)
 
 
+def _drawn(recipe: FitRecipe, places_N: np.ndarray) -> np.ndarray:
+    """The places of the rows that are trained on, in their order.
+
+    They are drawn, because the first and the last rows of a balanced part are mostly of one class.
+    """
+    if recipe.one_row_in is None:
+        return places_N
+    count = max(1, len(places_N) // recipe.one_row_in)
+    random = np.random.default_rng(_seed(recipe, recipe.train_on))
+    return np.sort(random.choice(places_N, size=count, replace=False))
+
+
 def _labelled(
     recipe: FitRecipe,
     rows: SplitRows,
@@ -207,10 +222,14 @@ def _labelled(
         both = zip(rows.texts[part], rows.seconds[part], strict=True)
         words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
         truth_N = _true(rows, part).argmax(axis=1)
-        seed = (recipe.seed % 2**63, PARTS.index(part))
-        return GroundTruth(truth_N[among_N], words[among_N], seed)
+        return GroundTruth(truth_N[among_N], words[among_N])
 
-    return LabelledRows(weak_NC, np.arange(len(among_N)), cache(activations), truth)
+    places_N = np.arange(len(among_N))
+    return LabelledRows(weak_NC, places_N, cache(activations), truth, _seed(recipe, part))
+
+
+def _seed(recipe: FitRecipe, part: Part) -> tuple[int, int]:
+    return recipe.seed % 2**63, PARTS.index(part)
 
 
 def _transformed(transforms: Sequence[Transform], labelled: LabelledRows) -> LabelledRows:
@@ -260,3 +279,9 @@ def _true(rows: SplitRows, part: Part) -> np.ndarray:
     assert truth.answers is not None, "the split has no classes"
     place = {name: i for i, name in enumerate(rows.classes)}
     return np.eye(len(place), dtype=np.float32)[[place[answer] for answer in truth.answers]]
+
+
+def _random(recipe: FitRecipe, rows: SplitRows, part: Part) -> np.ndarray:
+    """A random class for each row of a part, as class probabilities, float32 [N, 2]."""
+    drawn_N = np.random.default_rng(_seed(recipe, part)).integers(2, size=len(rows.ids[part]))
+    return np.eye(2, dtype=np.float32)[drawn_N]

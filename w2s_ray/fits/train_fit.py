@@ -112,7 +112,7 @@ class FitTraining:
         round_products(self.fit.recipe.training.precision)
         if uses_gpu(self.fit.execution):
             torch.cuda.reset_peak_memory_stats()
-        rows = SplitRows.of(stored_split(store, self.fit.recipe.split))
+        rows = SplitRows.of(stored_split(store, self.fit.recipe.split, sealed=self.fit.sealed))
         fit = replace(self.fit, source=self._source(store, rows))
         recipe, form = fit.recipe, form_of(fit.recipe)
         training_data = form.training_data(fit, rows, store, control=self.control)
@@ -173,7 +173,7 @@ class FitTraining:
     def _recorder(self, rows: SplitRows) -> MetricsRecorder:
         recipe = self.fit.recipe
         truth = rows.truth if recipe.has_labels else {}
-        noted = "test" in recipe.predicts and bool(recipe.labels.runs)
+        noted = "test" in recipe.predicts and bool(recipe.labels.runs) and not self.fit.sealed
         return MetricsRecorder(
             truth_M=truth.get("validation", Truth()),
             test_truth_N=truth.get("test") if noted else None,
@@ -351,9 +351,11 @@ def _flops(result: FitResult, recipe: FitRecipe) -> dict[str, float]:
 def _metrics(run_id: str, recorder: MetricsRecorder) -> Any:
     import pyarrow as pa
 
-    steps, names, values = zip(*recorder.rows, strict=True)
-    columns = {"run_id": [run_id] * len(steps), "step": steps, "metric": names, "value": values}
-    return pa.table({name: list(column) for name, column in columns.items()}, schema=METRICS)
+    rows = recorder.rows
+    columns: dict[str, list[Any]] = {"run_id": [run_id] * len(rows)}
+    for place, name in enumerate(("step", "metric", "value")):
+        columns[name] = [row[place] for row in rows]
+    return pa.table(columns, schema=METRICS)
 
 
 def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:

@@ -108,8 +108,8 @@ class FitResult:
     """Mean cross-entropy of these predictions with the labels, in nats: a row, or a token."""
     losses: dict[str, float]
     """Part -> nats a token, of running text."""
-    train_loss: float
-    """Loss of the last step's global batch."""
+    train_loss: float | None
+    """Loss of the last step's global batch; None where nothing was trained."""
     parameters: int
     trained_parameters: int
     tokens: int

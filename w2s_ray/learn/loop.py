@@ -118,12 +118,12 @@ def fit(
             checkpoints,
             control,
             weights,
-            total_steps=training.epochs * steps_per_epoch(len(data.train), training.batch_size),
+            total_steps=_epochs(recipe) * steps_per_epoch(len(data.train), training.batch_size),
             micro_batch=execution.rows_at_once(training.batch_size),
         )
         progress = resume(recipe.run_id, built, checkpoints, weights=weights)
         this = replace(this, began=this.began - progress.seconds)
-        built.expect(training.epochs * data.train.size)
+        built.expect(_epochs(recipe) * data.train.size)
         _train(this, progress)
         if keep == "last" and weights is not None and not _goes_on(this, progress):
             _export(this, weights)
@@ -135,6 +135,11 @@ def fit(
         return _result(this, progress)
     finally:
         built.close()
+
+
+def _epochs(recipe: FitRecipe) -> int:
+    """Epochs of the schedule; none where nothing is trained."""
+    return recipe.training.epochs if recipe.trained else 0
 
 
 def _export(this: _Fit, folder: Path) -> None:
@@ -333,11 +338,11 @@ def _result(this: _Fit, progress: Progress) -> FitResult:
         stopping_step=progress.stopping_step or None,
         validation_agreement=agreement,
         validation_loss=loss,
-        train_loss=progress.train_loss,
+        train_loss=progress.train_loss if progress.step else None,
         parameters=this.engine.parameters,
         trained_parameters=this.engine.trained_parameters,
         tokens=progress.tokens,
-        planned_tokens=this.recipe.training.epochs * this.data.train.size,
+        planned_tokens=_epochs(this.recipe) * this.data.train.size,
         evaluated_tokens=progress.evaluated_tokens,
         seconds=this.seconds,
         compiled=this.engine.compiled,

@@ -81,6 +81,7 @@ class GraphBuilder:
             task=task,
             roles=tuple(r for r in ROLES if r == role or r in roles),
             weak=weak or (known.weak if known else None),
+            sealed=self.plan.sweep.seal,
             methods=tuple(
                 dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
             ),

@@ -37,6 +37,8 @@ class PlannedFit:
     """For students: the supervisor's model, by its name in tables."""
     methods: tuple[str, ...] = ()
     """For students: the methods; several if their settings are the same."""
+    sealed: bool = False
+    """Whether it gets no test labels. This is no part of its recipe, since training is the same."""
 
     @property
     def role_and_method(self) -> str:
@@ -51,7 +53,9 @@ class PlannedFit:
     @property
     def description(self) -> str:
         """Its description on a terminal."""
-        taught = f" taught by {self.weak}, {'/'.join(self.methods)}" if self.weak else ""
+        has_teacher = self.recipe.labels.runs and self.recipe.trained
+        by = f" taught by {self.weak}" if self.weak and has_teacher else ""
+        taught = f"{by}, {'/'.join(self.methods)}" if self.weak else ""
         model, seed = self.source.name, self.recipe.seed
         return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
 
@@ -87,6 +91,8 @@ class PlannedStudy:
     """One for each of the recipe's cells."""
     between: tuple[tuple[tuple[ModelSource, Execution], ...], ...] = ()
     """For each of the recipe's cells its intermediate models and how they run."""
+    sealed: bool = False
+    """Whether its fits get no test labels."""
     roles: tuple[Role, ...] = ("student",)
     """The roles of the fits whose settings it chooses."""
 
@@ -140,6 +146,7 @@ class PlannedStudy:
                     roles=self.roles if link is links[-1] else ("step",),
                     weak=self.pairs[cell][0] if self.pairs else None,
                     methods=(self.method,) if self.method is not None else (),
+                    sealed=self.sealed,
                 )
             )
         return tuple(fits)
@@ -202,6 +209,8 @@ class PlannedCell:
     """None until its settings are chosen, like the ceiling and the student."""
     ceiling: str | None
     student: str | None
+    control: bool
+    """Whether the method is a control."""
 
     @property
     def studies(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ class _Planner:
         """What a study chooses settings for -> its id."""
 
     def add_task(self, task: str) -> None:
-        methods = self.sweep.methods
+        methods = self.sweep.methods_and_controls
         for seed in self.sweep.seeds:
             for pair in self.sweep.cells():
                 weak, strong = (self.sweep.model(label) for label in pair)
@@ -126,6 +126,7 @@ class _Planner:
                 supervisor=self.graph.known(supervisor.run),
                 ceiling=self.graph.known(ceiling.run),
                 student=self.graph.known(student),
+                control=self.sweep.is_control(name),
             )
         )
 
@@ -160,7 +161,7 @@ class _Planner:
         """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first."""
         weak = self.sweep.model(pair[0])
         labellers = [(weak, seed)]
-        for stage in self.sweep.methods[name].stages:
+        for stage in self.sweep.methods_and_controls[name].stages:
             if isinstance(stage, EnsembleStage):
                 labellers += [(self.sweep.model(label), seed) for label in stage.supervisors]
                 labellers += [(weak, other) for other in stage.seeds]
@@ -241,6 +242,7 @@ class _Planner:
                 sources=(self.plan.inputs.models[model.label],) * len(cells),
                 executions=(self.sweep.execution_of(model),) * len(cells),
                 roles=(),
+                sealed=self.sweep.seal,
             )
             self.studies[key] = self.graph.add_study(study)
         study = self.plan.studies[self.studies[key]]
@@ -272,8 +274,8 @@ class _Planner:
             )
             if any(between)
             else (),
-            stages=self.sweep.methods[name].stages,
-            space=self.sweep.methods[name].search,
+            stages=self.sweep.methods_and_controls[name].stages,
+            space=self.sweep.methods_and_controls[name].search,
             warm_start=self.add_predecessors(name, cell),
         )
         strong = [self.sweep.model(where.pair[1]) for where in searched]
@@ -293,6 +295,7 @@ class _Planner:
                     )
                     for models in between
                 ),
+                sealed=self.sweep.seal,
             )
         )
 

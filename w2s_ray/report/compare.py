@@ -14,6 +14,7 @@ from statistics import fmean, median
 from w2s_ray.errors import InputError
 from w2s_ray.report.common_rows import Place, place_of
 from w2s_ray.report.comparison import Comparison, Quantity
+from w2s_ray.report.controls import beats, named
 from w2s_ray.report.differences import (
     DifferenceIntervals,
     RowPairs,
@@ -40,8 +41,9 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """Every method of each sweep in `table` against one, or (None) against each of the others.
 
-    Rows are the tasks and pairs that both methods have; means are over the seeds complete in both.
-    `over_tasks`: intervals for new tasks, from resampled tasks.
+    Controls are no methods; `against` may be one. Rows are the tasks and pairs that both methods
+    have; means are over the seeds complete in both. `over_tasks`: intervals for new tasks, from
+    resampled tasks.
 
     Raises:
         InputError: no sweep has the method `against`.
@@ -64,9 +66,35 @@ def compare(
         found = [each.over_tasks() for each in differences]
     else:
         found = intervals([each.rows for each in differences], store=store, records=records)
+    not_beaten = _unbeaten(table, store)
     return _with_holm(
-        [each.comparison(within, records) for each, within in zip(differences, found, strict=True)]
+        [
+            each.comparison(within, records, not_beaten)
+            for each, within in zip(differences, found, strict=True)
+        ]
     )
+
+
+def _unbeaten(table: PgrTable, store: Store) -> dict[tuple[str, str], str]:
+    """(sweep, method) -> the controls that it doesn't beat over the rows of both, in words."""
+    pairs = [
+        _method_pair(sweep, method, control)
+        for sweep in dict.fromkeys(row.sweep for row in table.rows if row.control)
+        for method in _methods(table, sweep, controls=False).values()
+        for control in _methods(table, sweep, controls=True).values()
+    ]
+    compared = [_Difference(pair, "student_accuracy", {}) for pair in pairs if pair.pairs]
+    runs = {run for each in compared for pair in each.methods.pairs for run in pair.runs}
+    records = {record.id: record for record in store.latest(runs)} if runs else {}
+    found = intervals([each.rows for each in compared], store=store, records=records)
+    texts: dict[tuple[str, str], list[str]] = {}
+    for each, within in zip(compared, found, strict=True):
+        mean = fmean(difference for _, difference in each.by_pair)
+        low, high = (within.mean.low, within.mean.high) if within.mean else (None, None)
+        if not beats(mean, low):
+            place = each.methods.sweep, each.methods.method
+            texts.setdefault(place, []).append(named(each.methods.against, mean, low, high))
+    return {place: ", ".join(of_method) for place, of_method in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -111,6 +139,10 @@ class _Pair:
     @property
     def groups(self) -> tuple[Group, Group]:
         return self.ours.group, self.theirs.group
+
+    @property
+    def runs(self) -> set[str]:
+        return {run for group in self.groups for run in group.runs}
 
     @property
     def task(self) -> str:
@@ -158,11 +190,12 @@ class _MethodPair:
 
 def _method_pairs(table: PgrTable, against: str | None) -> Iterator[_MethodPair]:
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
-        methods = _methods(table, sweep)
-        for other in methods if against is None else {against} & methods.keys():
+        methods = _methods(table, sweep, controls=False)
+        others = methods if against is None else methods | _methods(table, sweep, controls=True)
+        for other in methods if against is None else {against} & others.keys():
             for name in methods:
                 if name != other:
-                    yield _method_pair(sweep, methods[name], methods[other])
+                    yield _method_pair(sweep, methods[name], others[other])
 
 
 @dataclass(frozen=True)
@@ -178,9 +211,11 @@ class _Method:
     """Places left out."""
 
 
-def _methods(table: PgrTable, sweep: str) -> dict[str, _Method]:
+def _methods(table: PgrTable, sweep: str, *, controls: bool) -> dict[str, _Method]:
+    """The sweep's methods, or its controls, by name."""
     found = {}
-    for name in dict.fromkeys(row.method for row in table.rows if row.sweep == sweep):
+    of_sweep = (row for row in table.rows if row.sweep == sweep and bool(row.control) == controls)
+    for name in dict.fromkeys(row.method for row in of_sweep):
         rows = [row for row in table.rows if (row.sweep, row.method) == (sweep, name)]
         kept = counted(rows, by=lambda row: row.objective)
         complete: dict[Place, dict[int, SeedRow]] = {place_of(row): {} for row in kept}
@@ -250,8 +285,16 @@ class _Difference:
         values = [difference for _, difference in self.by_pair]
         return intervals_over_tasks(values, [pair.task for pair, _ in self.by_pair])
 
-    def comparison(self, within: DifferenceIntervals, records: Mapping[str, Record]) -> Comparison:
-        """The comparison with the given intervals, without Holm's correction."""
+    def comparison(
+        self,
+        within: DifferenceIntervals,
+        records: Mapping[str, Record],
+        not_beaten: Mapping[tuple[str, str], str],
+    ) -> Comparison:
+        """The comparison with the given intervals, without Holm's correction.
+
+        `not_beaten`: (sweep, method) -> the controls that it doesn't beat.
+        """
         methods, found = self.methods, self.by_pair
         values = [difference for _, difference in found]
         test = signed_rank(values)
@@ -279,6 +322,8 @@ class _Difference:
             p=test.p,
             p_holm=None,
             no_p=test.reason,
+            unbeaten=not_beaten.get((methods.sweep, methods.method)),
+            against_unbeaten=not_beaten.get((methods.sweep, methods.against)),
             rows=len(values),
             tasks=len({pair.task for pair, _ in found}),
             seeds=seeds,

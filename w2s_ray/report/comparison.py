@@ -61,6 +61,12 @@ class Comparison:
         "p with Holm's correction for all methods that are compared with `against` in this quantity"
     )
     no_p: str | None = column("why there is no p")
+    unbeaten: str | None = column(
+        "controls that the method does not beat: over the rows of both, the mean difference in the "
+        "student's accuracy, in points, with its 95 % interval, which does not lie above 0; null "
+        "if there are none"
+    )
+    against_unbeaten: str | None = column("controls that `against` does not beat")
     rows: int = column("number of compared rows (a task and a pair each)")
     tasks: int = column("number of different tasks among them")
     seeds: int = column("smallest number of seeds of a row")

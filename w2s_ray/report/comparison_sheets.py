@@ -77,8 +77,8 @@ def _p(value: float | None) -> str:
 
 
 def _notes(one: Comparison) -> list[str]:
-    """Why rows are left out, how both methods were tuned, what the interval covers, and why there
-    is no interval or no p.
+    """Why rows are left out, how both methods were tuned, which controls they don't beat, what the
+    interval covers, and why there is no interval or no p.
     """
     counts = {
         "without a gap to recover": one.without_pgr,
@@ -92,6 +92,11 @@ def _notes(one: Comparison) -> list[str]:
             if count
         ),
         *_tuning_notes(one),
+        *(
+            f"{name} does not beat the controls {controls}"
+            for name, controls in ((one.method, one.unbeaten), (one.against, one.against_unbeaten))
+            if controls
+        ),
         *([_ONE_SEED] if one.intervals_over == "examples" else []),
         *(text for text in (one.no_interval, one.no_p if one.rows else None) if text),
     ]

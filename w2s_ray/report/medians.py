@@ -17,8 +17,12 @@ from w2s_ray.report.table_rows import MethodRow, Row
 def medians(
     rows: Sequence[Row], groups: Sequence[Group | None], *, bootstrap: Bootstrap | None
 ) -> tuple[MethodRow, ...]:
-    """Each method's medians: over the rows that all methods have, and over its own."""
+    """Each method's medians: over the rows that all methods have, and over its own.
+
+    Controls are no methods.
+    """
     group_of = dict(zip(map(id, rows), groups, strict=True))
+    rows = [row for row in rows if not row.control]
     counted = counted_by_method(rows)
     shared, complete = common(counted, usable=has_pgr), common(counted, usable=is_complete)
     over = [

@@ -8,7 +8,7 @@ aren't honest if there are others, as the table does. It renders nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import median
 
@@ -76,6 +76,8 @@ def pivot(
 ) -> tuple[Grid, ...]:
     """The grids of each sweep: every task and method, then medians if there are several tasks.
 
+    Controls have no grids.
+
     Args:
         table: the PGR table.
         store: its store; medians have intervals if it is given.
@@ -84,6 +86,7 @@ def pivot(
     """
     order = models or {}
     found: dict[tuple[str, str | None, str], list[Entry]] = {}
+    table = replace(table, rows=tuple(row for row in table.rows if not row.control))
     for row in table.rows:
         found.setdefault((row.sweep, row.task, row.method), []).append(_entry(row))
     medians = list(_medians(table))

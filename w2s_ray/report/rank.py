@@ -29,7 +29,7 @@ from w2s_ray.store import Store
 
 
 def rank(table: PgrTable, store: Store, *, over_tasks: bool = False) -> tuple[Ranking, ...]:
-    """The ranking of the methods of each sweep in `table`.
+    """The ranking of the methods of each sweep in `table`; controls are no methods.
 
     Args:
         table: the rows to rank.
@@ -73,7 +73,7 @@ class _Rows:
 
 
 def _ranking(table: PgrTable, sweep: str, store: Store, *, over_tasks: bool) -> Ranking:
-    rows = [row for row in table.rows if row.sweep == sweep]
+    rows = [row for row in table.rows if row.sweep == sweep and not row.control]
     complete = _complete(table, sweep)
     objectives: dict[str, RowObjective] = {}
     excluded, left_out = [], set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -51,6 +51,10 @@ CUT_NOTE = (
     "may be better, are missing"
 )
 _FOLDED = frozenset({"task", "method", "student", "gain", "PGR", "objective"})
+CONTROLS_NOTE = (
+    "controls learn nothing of the task, apart from the ground truth of few rows; a method shows "
+    "something only if it beats them"
+)
 MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
 """Of the headline medians."""
 
@@ -61,10 +65,12 @@ def to_rich(table: PgrTable, *, metric: Metric = "pgr") -> Group:
     from rich.text import Text
 
     parts = []
-    for rows, methods in _sheets_by_sweep(table, metric=metric).values():
-        dim = [Text(note, style="dim") for note in _oracle_notes(rows)]
-        medians = replace(methods, title="over tasks and pairs")
-        parts += [_to_rich(rows), *dim, "", _to_rich(medians), ""]
+    for of_sweep in _sheets_by_sweep(table, metric=metric).values():
+        dim = [Text(note, style="dim") for note in _oracle_notes(of_sweep.rows)]
+        medians = replace(of_sweep.methods, title="over tasks and pairs")
+        parts += [_to_rich(of_sweep.rows), *dim, ""]
+        parts += [_to_rich(of_sweep.controls), ""] if of_sweep.controls else []
+        parts += [_to_rich(medians), ""]
     return Group(*parts[:-1])
 
 
@@ -87,17 +93,20 @@ def to_markdown(table: PgrTable, *, metric: Metric = "pgr") -> str:
     """The same tables as GitHub Markdown, under one heading for each sweep."""
     parts = []
     by_sweep = _sheets_by_sweep(table, metric=metric, numbered=False)
-    for sweep, (rows, methods) in by_sweep.items():
-        tables = markdown_table(rows), *_oracle_notes(rows), markdown_table(methods)
-        parts += [f"### {escaped(sweep)}", *tables, *methods.notes]
+    for sweep, found in by_sweep.items():
+        parts += [f"### {escaped(sweep)}", markdown_table(found.rows), *_oracle_notes(found.rows)]
+        if found.controls is not None:
+            parts += ["Controls:", markdown_table(found.controls), *found.controls.notes]
+        parts += [markdown_table(found.methods), *found.methods.notes]
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
 def sheets(table: PgrTable, *, metric: Metric = "pgr") -> list[Sheet]:
     """The same tables for other formats, with numbered notes below each."""
     found = []
-    for rows, methods in _sheets_by_sweep(table, metric=metric).values():
-        found += [replace(rows, notes=(*rows.notes, *_oracle_notes(rows))), methods]
+    for each in _sheets_by_sweep(table, metric=metric).values():
+        found.append(replace(each.rows, notes=(*each.rows.notes, *_oracle_notes(each.rows))))
+        found += filter(None, (each.controls, each.methods))
     return found
 
 
@@ -111,11 +120,13 @@ def _oracle_notes(sheet: Sheet) -> list[str]:
 
 
 def seed_sheets(rows: Iterable[SeedRow], *, metric: Metric = "pgr") -> list[Sheet]:
-    """A sheet for each sweep: a line for each seed, with intervals over test examples."""
+    """A sheet for each sweep, and one for its controls: a line for each seed, with intervals over
+    test examples.
+    """
     by_sweep: dict[str, list[SeedRow]] = {}
     for row in rows:
-        by_sweep.setdefault(row.sweep, []).append(row)
-    return [_seed_sheet(sweep, of_sweep, metric) for sweep, of_sweep in by_sweep.items()]
+        by_sweep.setdefault(f"{row.sweep}{', controls' * row.control}", []).append(row)
+    return [_seed_sheet(name, of_sweep, metric) for name, of_sweep in by_sweep.items()]
 
 
 def _seed_sheet(sweep: str, rows: Sequence[SeedRow], metric: Metric) -> Sheet:
@@ -165,22 +176,42 @@ def _flat(table: PgrTable, part: Part) -> list[dict[str, Any]]:
     return rows
 
 
+@dataclass(frozen=True)
+class _SweepSheets:
+    """The sheets of one sweep."""
+
+    rows: Sheet
+    controls: Sheet | None
+    methods: Sheet
+
+
 def _sheets_by_sweep(
     table: PgrTable, *, metric: Metric, numbered: bool = True
-) -> dict[str, tuple[Sheet, Sheet]]:
-    """Sweep -> the sheets of its rows and of its methods; notes are numbered below, or in place."""
+) -> dict[str, _SweepSheets]:
+    """The sheets of each sweep; notes are numbered below, or in place."""
     by_sweep = {}
     for sweep in dict.fromkeys(row.sweep for row in table.rows):
-        rows = [row for row in table.rows if row.sweep == sweep]
+        every = [row for row in table.rows if row.sweep == sweep]
+        rows = [row for row in every if not row.control]
+        controls = [row for row in every if row.control]
         methods = [row for row in table.by_method if row.sweep == sweep]
         has_oracle = any(row.oracle_stopped_student is not None for row in rows)
         columns = (*COLUMNS_OF[metric], *([ORACLE_COLUMN] if has_oracle else []))
-        titles = (f"{sweep}: accuracy in %{_intervals(rows)}", f"{sweep}: over tasks and pairs")
-        row_notes = partial(_row_notes, metric=metric)
-        by_sweep[sweep] = (
-            _sheet(titles[0], columns, rows, row_notes, numbered=numbered),
+        title, row_notes = f"accuracy in %{_intervals(rows)}", partial(_row_notes, metric=metric)
+        by_sweep[sweep] = _SweepSheets(
+            _sheet(f"{sweep}: {title}", columns, rows, row_notes, numbered=numbered),
             _sheet(
-                titles[1],
+                f"{sweep}: controls, {title}",
+                COLUMNS_OF[metric],
+                controls,
+                row_notes,
+                numbered=numbered,
+                below=[CONTROLS_NOTE],
+            )
+            if controls
+            else None,
+            _sheet(
+                f"{sweep}: over tasks and pairs",
                 METHOD_COLUMNS[metric],
                 methods,
                 partial(_method_notes, metric=metric),
@@ -227,6 +258,7 @@ def _row_notes(row: Row, *, metric: Metric) -> list[str]:
         one_seed if row.intervals_over == "examples" else None,
         _differs(row.differs_from_ceiling, "its ceiling"),
         _differs(row.differs_from_naive, "naive's student"),
+        f"does not beat the controls {row.unbeaten}" if row.unbeaten else None,
         _missing(row.missing),
     )
 

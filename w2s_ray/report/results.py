@@ -16,6 +16,7 @@ from w2s_ray.report.columns import schema_of
 from w2s_ray.report.frames import to_frame
 from w2s_ray.report.render import to_arrow
 from w2s_ray.report.savings import Savings, savings
+from w2s_ray.report.sealed import count_look
 from w2s_ray.report.table import PgrTable, pgr_table
 from w2s_ray.store import Store
 
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
 
 
 def open_results(uri: str | Path) -> Results:
-    """The results in a store.
+    """The results in a store. It counts as a look at the test of each sealed sweep.
 
     Raises:
         StoreError: there is no store at `uri`.
+        InputError: the look can't be counted.
     """
     store = Store.open(uri)
     store.check_readable()
+    count_look(store, store.manifests.sweeps(), command="python")
     return Results(store)
 
 

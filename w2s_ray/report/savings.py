@@ -189,7 +189,8 @@ def _share_saved(records: Sequence[Record]) -> float | None:
 def _key(recipe: Mapping[str, Any]) -> str:
     """The values that determine the FLOPs of an epoch."""
     training = recipe["training"]
-    data = [recipe["split"], recipe["train_on"], recipe["model"], recipe.get("train_slice")]
+    data = [recipe["split"], recipe["train_on"], recipe["model"]]
+    data += [recipe.get("train_slice"), recipe.get("one_row_in")]
     return json.dumps([*data, training["max_tokens"], training["tuning"]], sort_keys=True)
 
 

@@ -22,9 +22,11 @@ from w2s_ray.report.cell import (
     objective,
     stopped_early,
 )
+from w2s_ray.report.controls import Students, unbeaten
 from w2s_ray.report.medians import medians
 from w2s_ray.report.objectives import least_honest
 from w2s_ray.report.pgr import Pgr, pgr
+from w2s_ray.report.sealed import with_test_accuracy
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals, Trio
 from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.report.table_rows import (
@@ -96,6 +98,7 @@ def _compute(cells: Mapping[str, Sequence[Cell]], store: Store) -> tuple[dict[st
     """The table of each sweep, computed from its runs, and whether all intervals are final."""
     ids = {id_ for of_sweep in cells.values() for id_ in _run_ids(of_sweep)}
     records = {record.id: record for record in store.latest(ids)} if ids else {}
+    records = with_test_accuracy(store, records)
     bootstrap = Bootstrap(store, records)
     tables = {
         name: tabulate(of_sweep, records, sweep=name, bootstrap=bootstrap)
@@ -117,18 +120,26 @@ def tabulate(
     sweep: str,
     bootstrap: Bootstrap | None = None,
 ) -> PgrTable:
-    """The table of `cells`, in their order; `records` has the latest record of each run.
+    """The table of `cells`, in their order, controls last.
 
-    Without a `bootstrap` there are no intervals.
+    `records` has the latest record of each run. Without a `bootstrap` there are no intervals.
     """
-    seeds = [_seed(cell, records) for cell in cells]
+    seeds = [_seed(cell, records) for cell in sorted(cells, key=lambda cell: cell.control)]
     grouped = _grouped(seeds, by=_place)
     groups = [_group(of_row) for of_row in grouped]
     found = bootstrap.rows(filter(None, groups)) if bootstrap else {}
     naive = {_replicate(seed): seed for seed in seeds if seed.cell.method == NAIVE}
+    not_beaten = unbeaten(list(map(_students, grouped)), bootstrap=bootstrap)
     rows = [
-        _row(of_row, records, sweep=sweep, found=found.get(group) if group else None, naive=naive)
-        for of_row, group in zip(grouped, groups, strict=True)
+        _row(
+            of_row,
+            records,
+            sweep=sweep,
+            found=found.get(group) if group else None,
+            naive=naive,
+            not_beaten=each,
+        )
+        for of_row, group, each in zip(grouped, groups, not_beaten, strict=True)
     ]
     by_seed = SeedRows(lambda: _seed_rows(seeds, records, sweep=sweep, bootstrap=bootstrap))
     return PgrTable(tuple(rows), by_seed, medians(rows, groups, bootstrap=bootstrap))
@@ -178,6 +189,24 @@ def _group(seeds: Iterable[_Seed]) -> Group | None:
     )
 
 
+def _students(seeds: Sequence[_Seed]) -> Students:
+    """The complete seeds of a row."""
+    cell = seeds[0].cell
+    return Students(
+        place=(cell.task, cell.weak, cell.strong),
+        method=cell.method,
+        is_control=cell.control,
+        accuracies={
+            s.cell.seed: s.student for s in seeds if s.is_complete and s.student is not None
+        },
+        trios={
+            s.cell.seed: Trio(s.cell.supervisor or "", s.cell.student or "", s.cell.ceiling or "")
+            for s in seeds
+            if s.is_complete
+        },
+    )
+
+
 def _seed_rows(
     seeds: Sequence[_Seed],
     records: Mapping[str, Record],
@@ -205,6 +234,7 @@ def _seed_row(
         weak=cell.weak,
         strong=cell.strong,
         method=cell.method,
+        control=int(cell.control),
         seed=cell.seed,
         objective=objective(cell, records),
         weak_accuracy=seed.weak,
@@ -232,10 +262,12 @@ def _row(
     sweep: str,
     found: RowIntervals | str | None,
     naive: Mapping[_Replicate, _Seed],
+    not_beaten: str | None,
 ) -> Row:
     """One row from the seeds of a task, pair and method.
 
-    `naive`: task, pair and seed -> that cell of the method naive.
+    `naive`: task, pair and seed -> that cell of the method naive. `not_beaten`: the controls that
+    the row doesn't beat.
     """
     first, complete = seeds[0].cell, [seed for seed in seeds if seed.is_complete]
     # is_complete: none of the three is None
@@ -257,6 +289,7 @@ def _row(
         weak=first.weak,
         strong=first.strong,
         method=first.method,
+        control=int(first.control),
         objective=least_honest([objective(seed.cell, records) for seed in seeds]),
         weak_accuracy=weak,
         student_accuracy=student,
@@ -276,6 +309,7 @@ def _row(
         cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
         **_contrast(complete, records),
         **_tuned(complete, records, naive=naive),
+        unbeaten=not_beaten,
         seeds=len(complete),
         of_seeds=len(seeds),
         student_sd=_sd(students),

@@ -15,6 +15,7 @@ from w2s_ray.report.objectives import RowObjective
 
 Over = Literal["seeds and examples", "examples"]
 
+_CONTROL = "1 if the method is a control, else 0; controls are in no median and no comparison"
 _ORACLE_STOPPED = (
     "the student's test accuracy if ground truth had chosen when it stops; not the method's result"
 )
@@ -34,6 +35,7 @@ class SeedRow:
     weak: str = column("the supervisor's model")
     strong: str = column("the student's and the ceiling's model")
     method: str = column("how the student is trained")
+    control: int = column(_CONTROL)
     seed: int = column("the seed of all three fits")
     objective: RowObjective = column(_OBJECTIVE)
     weak_accuracy: float | None = column("the supervisor's test accuracy")
@@ -88,6 +90,7 @@ class Row:
     weak: str = column("the supervisor's model")
     strong: str = column("the student's and the ceiling's model")
     method: str = column("how the student is trained")
+    control: int = column(_CONTROL)
     objective: RowObjective = column(_OBJECTIVE)
     weak_accuracy: float | None = column(
         "the supervisor's test accuracy; the mean over complete seeds"
@@ -165,6 +168,11 @@ class Row:
     differs_from_naive: str | None = column(
         "the same, in which the student differs from the student of the method naive; null if none "
         "do, or there is no such method"
+    )
+    unbeaten: str | None = column(
+        "controls of the same task and pair that the student's accuracy does not beat, each with "
+        "the difference in points and its 95 % interval, which does not lie above 0; null if there "
+        "are none"
     )
     seeds: int = column("number of complete seeds, which the means are over")
     of_seeds: int = column("number of seeds in the sweep")

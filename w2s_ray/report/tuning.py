@@ -83,6 +83,9 @@ def _differing(one: Record, other: Record) -> Iterator[tuple[str, str, str]]:
     if one.recipe.get("prompt") and not other.recipe.get("prompt"):
         yield "training", "none, it is prompted", "trained"
         return
+    if one.recipe.get("trained") is False and other.recipe.get("trained") is not False:
+        yield "training", "none", "trained"
+        return
     for key in ("training", "early_stopping"):
         ours, theirs = (fit.recipe.get(key) for fit in (one, other))
         if key == "training" and _batches_follow_loss(one) and _batches_follow_loss(other):

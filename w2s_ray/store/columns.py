@@ -30,7 +30,7 @@ RUNS = pa.schema(
         (
             "labels",
             _TEXT,
-            "ground_truth, none, or its supervisor's id; ids of several supervisors joined by +",
+            "ground_truth, random, none, or its supervisor's id; ids of several are joined by +",
         ),
         ("train_on", _TEXT, "the part of the split that it trains on"),
         ("loss", _TEXT, "the kind of loss, such as xent or confidence"),
@@ -113,6 +113,7 @@ CELLS = pa.schema(
         ("supervisor", _TEXT, "id of the supervisor's fit; null while its study is not done"),
         ("ceiling", _TEXT, "id of the ceiling's fit; null while its study is not done"),
         ("student", _TEXT, "id of the student's fit; null while its study is not done"),
+        ("control", _TRUTH, "whether the method is a control"),
     )
 )
 """`cells`: the grid in the latest manifest of every sweep, one row per cell and seed."""

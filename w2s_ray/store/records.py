@@ -138,7 +138,9 @@ class Record(Stored):
 
     @property
     def labels(self) -> str | None:
-        """`ground_truth`, `none`, or the ids of the fits that labelled its rows, joined by `+`."""
+        """`ground_truth`, `random`, `none`, or the ids of the fits that labelled its rows, joined
+        by `+`.
+        """
         source = (self.recipe.get("labels") or {}).get("source")
         return "+".join(source) if isinstance(source, list | tuple) else source
 
@@ -170,6 +172,8 @@ class Cell(Stored):
     """None: not known yet, because a study that it depends on is not done; so for all three."""
     ceiling: Name | None = None
     student: Name | None = None
+    control: bool = Field(default=False, exclude_if=lambda control: not control)
+    """True: the method is a control."""
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -191,3 +195,5 @@ class Manifest(Stored):
     """The text of the sweep file."""
     created_at: Moment
     cells: tuple[Cell, ...]
+    sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
+    """True: its fits got no test labels, and looks at its test figures are counted."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+SEALED = "sealed.parquet"
+"""The rows without test labels, which fits of sealed sweeps read."""
+
+
 @dataclass(frozen=True)
 class Splits:
     """The splits in a store, by fingerprint."""
@@ -44,12 +48,23 @@ class Splits:
         self.files.write(f"{folder}/rows.parquet", tables.to_parquet(rows))
         self.files.write(f"{folder}/about.json", content)
 
+    def write_sealed(self, fingerprint: str, rows: pa.Table) -> None:
+        """Write the rows once more without test labels, unless the same ones are there."""
+        from w2s_ray.store import tables
+
+        sealed = tables.to_parquet(_without_test_labels(rows))
+        path = f"{layout.split(fingerprint)}/{SEALED}"
+        if not self.files.exists(path) or self.files.read(path) != sealed:
+            self.files.write(path, sealed)
+
     def exists(self, fingerprint: str) -> bool:
         """Whether the split was written completely."""
         return self.files.exists(f"{layout.split(fingerprint)}/about.json")
 
-    def rows(self, fingerprint: str) -> pa.Table:
+    def rows(self, fingerprint: str, *, sealed: bool = False) -> pa.Table:
         """The rows of a split, with the columns of `tables.SPLIT_ROWS`.
+
+        If `sealed`, they are read from a file without test labels.
 
         Raises:
             StoreError: there is no such split.
@@ -58,7 +73,7 @@ class Splits:
         from w2s_ray.store import tables
 
         self._check_exists(fingerprint)
-        path = f"{layout.split(fingerprint)}/rows.parquet"
+        path = f"{layout.split(fingerprint)}/{SEALED if sealed else 'rows.parquet'}"
         try:
             data = self.files.read(path)
         except FileNotFoundError as error:
@@ -105,3 +120,16 @@ def _costs(fingerprint: str) -> dict[str, str]:
         "costs": f"no fit can be trained or measured on split {fingerprint}",
         "remedy": f"{RESTORE}; `w2s run` of its sweep writes it again from the task's data",
     }
+
+
+def _without_test_labels(rows: pa.Table) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_test = pc.call_function("equal", [rows["part"], pa.scalar("test")])
+    for name in ("label", "answer"):
+        column = rows[name]
+        nothing = pa.scalar(None, column.type)
+        hidden = pc.call_function("if_else", [is_test, nothing, column])
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), hidden)
+    return rows

@@ -31,6 +31,7 @@ from w2s_ray.store.checksums import with_checksum
 from w2s_ray.store.damage import Damaged, none_if_damaged
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files, absolute, open_files
+from w2s_ray.store.looks import Looks
 from w2s_ray.store.manifests import Manifests
 from w2s_ray.store.marker import ensure_marker
 from w2s_ray.store.records import Record
@@ -125,6 +126,10 @@ class Store:
     @property
     def splits(self) -> Splits:
         return Splits(self.files, self.uri)
+
+    @property
+    def looks(self) -> Looks:
+        return Looks(self.files)
 
     @property
     def work(self) -> WorkFolders:

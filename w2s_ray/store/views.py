@@ -29,7 +29,7 @@ def cells(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
     """The latest grid of every sweep."""
     latest = {manifest.name: manifest for manifest in store.manifests.all()}
     found = (
-        {"sweep": name, **cell.model_dump(mode="json")}
+        {"sweep": name, **cell.model_dump(mode="json"), "control": cell.control}
         for name, manifest in sorted(latest.items())
         for cell in manifest.cells
     )

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from w2s_ray.config.space import OneOf
-from w2s_ray.config.stages import LinearProbeStage, PromptStage, Stage, kind_of
+from w2s_ray.config.stages import (
+    LinearProbeStage,
+    PromptStage,
+    RandomLabelsStage,
+    Stage,
+    TruthStage,
+    UntrainedStage,
+    kind_of,
+)
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,6 +82,9 @@ class Form:
         if isinstance(stage, LinearProbeStage) and not self.has_two_classes:
             has = self.labels_in_words
             return f"which predicts one of two classes from a text, but task {task} has {has}"
+        control = isinstance(stage, TruthStage | RandomLabelsStage | UntrainedStage)
+        if control and not self.has_two_classes:
+            return f"which needs two classes, but task {task} has {self.labels_in_words}"
         return None
 
     def check(self, sweep: Sweep, task: str) -> None:
@@ -82,7 +93,17 @@ class Form:
         Raises:
             InputError: names the task, the method or the model, and the remedy.
         """
-        for name, method in sweep.methods.items():
+        if sweep.controls is not None and not self.has_two_classes:
+            raise InputError(
+                f"controls need two classes, but task {task} has {self.labels_in_words}; remove "
+                "controls, or put the task into a sweep of its own"
+            )
+        if sweep.seal and not self.has_two_classes:
+            raise InputError(
+                f"seal needs two classes, but task {task} has {self.labels_in_words}; remove seal, "
+                "or put the task into a sweep of its own"
+            )
+        for name, method in sweep.methods_and_controls.items():
             for stage in method.stages:
                 why = self.why_not(stage, task)
                 if why is not None:

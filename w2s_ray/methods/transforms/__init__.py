@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from w2s_ray.methods.transforms.class_prior import ClassPrior as ClassPrior
 from w2s_ray.methods.transforms.confident import Confident as Confident
 from w2s_ray.methods.transforms.filter import Filter as Filter
 from w2s_ray.methods.transforms.hard import Hard as Hard
 from w2s_ray.methods.transforms.relabel import Relabel as Relabel
+from w2s_ray.methods.transforms.shuffled_labels import ShuffledLabels as ShuffledLabels
 from w2s_ray.methods.transforms.simulated import Simulated as Simulated
 from w2s_ray.methods.transforms.temperature import Temperature as Temperature
 from w2s_ray.methods.transforms.transform import Transform as Transform

@@ -16,6 +16,7 @@ class Simulated(Transform):
     """
 
     uses_ground_truth: ClassVar[bool] = True
+    labels_validation: ClassVar[bool] = True
     kind: Literal["simulated"] = "simulated"
     errors: Errors = UniformErrors()
     """Which rows have the errors."""
@@ -24,7 +25,7 @@ class Simulated(Transform):
         import numpy as np
 
         truth_N, (count, classes) = rows.ground_truth.classes_N, rows.labels_NC.shape
-        random = np.random.default_rng(rows.ground_truth.seed)
+        random = np.random.default_rng(rows.seed)
         errors = int((rows.labels_NC.argmax(axis=1) != truth_N).sum())
         preference = self.errors.preference(rows, random)
         shuffled_N = random.permutation(count)  # ties are chosen at random

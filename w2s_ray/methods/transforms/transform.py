@@ -26,8 +26,6 @@ class GroundTruth:
     """True class of each row, int64."""
     words_N: np.ndarray
     """Whitespace-separated words of each row's texts, int64."""
-    seed: tuple[int, ...]
-    """Seeds of the transform's random draws: the fit's seed and the part of the split."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,8 @@ class LabelledRows:
     all_ground_truth: Callable[[], GroundTruth] | None = None
     """Returns the ground truth of all rows before the first transform; None for transforms without
     `uses_ground_truth`."""
+    seed: tuple[int, ...] = ()
+    """Seeds of a transform's random draws: the fit's seed and the part of the split."""
 
     @cached_property
     def activations_ND(self) -> np.ndarray:
@@ -77,7 +77,9 @@ class Transform(Frozen):
 
     uses_ground_truth: ClassVar[bool] = False
     """Whether it simulates a supervisor from ground truth. Such a transform gets the ground truth
-    of the rows, also labels the validation rows, and tables mark its students as oracle."""
+    of the rows, and tables mark its students as oracle."""
+    labels_validation: ClassVar[bool] = False
+    """Whether validation rows, too, get its labels in place of the supervisor's."""
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         """The remaining rows with their new labels."""

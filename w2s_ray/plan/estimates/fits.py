@@ -56,9 +56,11 @@ def estimate_fit(
         return _estimate_prompted(recipe, execution, recipe.prompt, model=model, lengths=lengths)
     training, texts = recipe.training, FORMS[recipe.form].texts
     rows = lengths(recipe.train_on)
-    if recipe.train_slice is not None:
-        rows = Lengths(rows.rows // recipe.train_slice[1], rows.quantiles, rows.mean, rows.source)
-    trained = _trained_pass(recipe, execution, rows).times(training.epochs * texts)
+    divisor = (recipe.train_slice[1] if recipe.train_slice else 1) * (recipe.one_row_in or 1)
+    if divisor > 1:
+        rows = Lengths(max(1, rows.rows // divisor), rows.quantiles, rows.mean, rows.source)
+    epochs = training.epochs if recipe.trained else 0
+    trained = _trained_pass(recipe, execution, rows).times(epochs * texts)
     forward = forward_flops(model, trained, tuning=training.tuning)
     backward = backward_flops(
         model, trained, tuning=training.tuning, checkpointed=execution.activation_checkpointing
@@ -75,8 +77,8 @@ def estimate_fit(
         passed = padded(of_part, together=batch, sorted_rows=of_part.rows).times(texts)
         return forward_flops(model, passed, tuning=training.tuning)
 
-    steps = training.epochs * -(-rows.rows // training.batch_size)
-    evaluations = min(training.evaluations, steps)
+    steps = epochs * -(-rows.rows // training.batch_size)
+    evaluations = max(1, min(training.evaluations, steps))  # the result predicts validation
     evaluation = evaluations * predicted("validation")
     evaluation += predicted("test") if "test" in recipe.predicts else 0.0
     if recipe.labels.runs and "test" in recipe.predicts:
@@ -93,7 +95,7 @@ def estimate_fit(
     return FitEstimate(
         flops=flops,
         stored=stored,
-        tokens=rows.tokens * training.epochs * texts,
+        tokens=rows.tokens * epochs * texts,
         parameters=all_parameters(model, training.tuning, form=recipe.form),
         trained_parameters=trained_parameters(model, training.tuning, form=recipe.form),
         memory=fit_memory(

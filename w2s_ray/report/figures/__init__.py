@@ -65,11 +65,13 @@ def figures_of(results: Results, sweep: str, *, x: XAxis = "parameters") -> dict
 
 
 def _figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
-    rows = table_rows(data, x=x)
+    every = table_rows(data, x=x)
+    rows = [row for row in every if not row["control"]]
+    controls = [row for row in every if row["control"]]
     medians = [asdict(row) for row in data.table.by_method]
-    yield from size.figures(rows, models=data.models, x=x)
+    yield from size.figures(rows, controls, models=data.models, x=x)
     yield from grid.figures(rows, pivot(data.table), models=data.models)
-    yield from methods.figures(rows, medians, models=data.models, methods=data.methods)
+    yield from methods.figures(rows, controls, medians, models=data.models, methods=data.methods)
     yield from ranks.figures(data)
     yield from training.figures(data)
     yield from agreement.figures(data, x=x)

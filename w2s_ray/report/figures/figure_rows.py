@@ -35,6 +35,7 @@ class FigureData:
     results: Results
     sweep: str
     cells: tuple[Cell, ...]
+    """Without controls."""
     table: PgrTable
     records: Mapping[str, Record]
     """Run id -> its latest record, for the runs of the sweep's cells."""
@@ -66,8 +67,9 @@ def load_figure_data(results: Results, sweep: str) -> FigureData:
     Raises:
         StoreError: no such sweep.
     """
-    cells = results.store.manifests.latest(sweep).cells
-    run_ids = {run for cell in cells for run in (*cell.runs, *cell.studies)}
+    every = results.store.manifests.latest(sweep).cells
+    cells = tuple(cell for cell in every if not cell.control)
+    run_ids = {run for cell in every for run in (*cell.runs, *cell.studies)}
     records = {record.id: record for record in results.store.latest(run_ids)}
     labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))
     sizes: dict[str, float] = {}

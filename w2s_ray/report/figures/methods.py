@@ -17,6 +17,7 @@ from w2s_ray.report.figures.figure import (
     Figure,
     Rows,
     by_task,
+    distinct,
     if_drawn,
     layer,
     sentence,
@@ -28,20 +29,29 @@ from w2s_ray.report.figures.span import span
 _LINES_OF_A_PANEL = 3
 """Number of lines with the height of a panel of other figures."""
 _INTERVALS = "Lines: 95 % intervals."
+_CONTROLS = "A method shows something only if it is above the controls, which are last."
 
 
 def figures(
-    rows: Rows, medians: Rows, *, models: Sequence[str], methods: Sequence[str]
+    rows: Rows, controls: Rows, medians: Rows, *, models: Sequence[str], methods: Sequence[str]
 ) -> Iterator[Figure]:
-    """`methods`, `methods-pgr` and `methods-accuracy`."""
-    reached = [row for row in rows if row["student_accuracy"] is not None]
+    """`methods`, `methods-pgr` and `methods-accuracy`; only the last one has controls.
+
+    Their PGRs are far below 0 and would compress those of methods.
+    """
+    reached, of_controls = (
+        [row for row in some if row["student_accuracy"] is not None] for some in (rows, controls)
+    )
     order = {"models": models, "methods": methods}
-    count = len(rows) // _LINES_OF_A_PANEL
     if any(row["pgr"] is not None for row in rows):
         yield _overview(rows, medians, methods=methods)
     if reached:
-        yield from by_task(reached, partial(_pgr, **order), panels=count)
-        yield from by_task(reached, partial(_accuracy, **order), panels=count)
+        yield from by_task(reached, partial(_pgr, **order), panels=len(rows) // _LINES_OF_A_PANEL)
+        shown = [*reached, *of_controls]
+        order["methods"] = [*methods, *distinct(of_controls, "method")]
+        yield from by_task(
+            shown, partial(_accuracy, **order), panels=len(shown) // _LINES_OF_A_PANEL
+        )
 
 
 def _overview(rows: Rows, medians: Rows, *, methods: Sequence[str]) -> Figure:
@@ -144,6 +154,7 @@ def _accuracy(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> F
             (
                 "Short vertical bars: the supervisor (paler) and the ceiling (darker).",
                 if_drawn(_INTERVALS, rows, "student_low"),
+                _CONTROLS if any(row["control"] for row in rows) else None,
             )
         ),
         _chart([*ends, *dots], rows, models=models, methods=methods),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import altair as alt
@@ -38,21 +39,28 @@ _LABELS = {
 }
 _ASIDE = "Marks of one size are drawn side by side."
 _INTERVALS = "Vertical lines: 95 % intervals."
+_CONTROLS = (
+    "Grey bars: controls, means over supervisors; one of them learns few rows of ground truth."
+)
 _SIZE = {"width": 250, "height": 210}
 
 
-def figures(rows: Rows, *, models: Sequence[str], x: XAxis) -> Iterator[Figure]:
-    """`accuracy` and `pgr-by-size`; rows of models of unknown size are left out."""
+def figures(rows: Rows, controls: Rows, *, models: Sequence[str], x: XAxis) -> Iterator[Figure]:
+    """`accuracy` and `pgr-by-size`; rows of models of unknown size are left out.
+
+    Only `accuracy` has controls: their PGRs are far below 0 and would compress those of methods.
+    """
     sized = [row for row in rows if row["student_x"] and row["weak_x"] and row["ceiling_x"]]
 
     count = combinations(sized, "task", "method")
     if sized:
-        yield from by_task(sized, partial(_accuracy, models=models, x=x), panels=count)
+        accuracy = partial(_accuracy, controls=controls, models=models, x=x)
+        yield from by_task(sized, accuracy, panels=count)
         yield from by_task(sized, partial(_pgr, models=models, x=x), panels=count)
 
 
-def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
-    marks = _Marks(rows, models=models, x=x)
+def _accuracy(rows: Rows, *, controls: Rows, models: Sequence[str], x: XAxis) -> Figure:
+    marks, of_controls = _Marks(rows, models=models, x=x), list(_controls(controls, rows))
     y = alt.Scale(zero=False)
     accuracy = {"title": "accuracy on test", "scale": y, "axis": alt.Axis(format=".0%")}
     layers = [
@@ -90,7 +98,9 @@ def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
         .encode(marks.x("ceiling_x"), alt.Y("ceiling_accuracy:Q", **accuracy))
         .encode(tooltip=ROW_TOOLTIP),
         *marks.lines("student_accuracy", "student_low", "student_high", y=accuracy),
+        *(_control_lines(marks, y=accuracy) if of_controls else ()),
     ]
+    shown = [*rows, *of_controls]
     return Figure(
         "accuracy",
         "Test accuracy by student size",
@@ -101,11 +111,48 @@ def _accuracy(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
                 "Diamonds: ceiling, the student's model trained on ground truth.",
                 if_drawn(_INTERVALS, rows, "weak_low", "student_low", "ceiling_low"),
                 _ASIDE,
+                _CONTROLS if of_controls else None,
             )
         ),
-        _chart(layers, rows),
-        rows,
+        _chart(layers, shown),
+        shown,
     )
+
+
+def _controls(controls: Rows, rows: Rows) -> Iterator[dict[str, Any]]:
+    """Each control's mean over supervisors, at each student's size, for each panel in `rows`."""
+    panels_of = dict.fromkeys((row["task"], row["method"]) for row in rows)
+    places: dict[tuple[str, str, float], list[float]] = {}
+    for row in controls:
+        if row["student_accuracy"] is not None and row["ceiling_x"]:
+            place = row["task"], row["method"], row["ceiling_x"]
+            places.setdefault(place, []).append(row["student_accuracy"])
+    for task, method in panels_of:
+        for (of_task, control, size), accuracies in places.items():
+            if of_task == task:
+                yield {
+                    "task": task,
+                    "method": method,
+                    "control_name": control,
+                    "control_x": size,
+                    "control_accuracy": fmean(accuracies),
+                }
+
+
+def _control_lines(marks: _Marks, *, y: dict[str, Any]) -> list[alt.Chart]:
+    """A grey line for each control, and a short bar at each student's size."""
+    at, height = marks.x("control_x"), alt.Y("control_accuracy:Q", **y)
+    name = alt.Detail("control_name:N")
+    tooltip = [
+        alt.Tooltip("control_name:N", title="control"),
+        alt.Tooltip("control_accuracy:Q", title="accuracy", format=".2%"),
+    ]
+    return [
+        layer().mark_line(style="reference", strokeWidth=1, opacity=0.7).encode(at, height, name),
+        layer()
+        .mark_tick(style="reference", size=18, thickness=1.5, orient="horizontal")
+        .encode(at, height, name, tooltip=tooltip),
+    ]
 
 
 def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:

@@ -34,6 +34,7 @@ def figures(data: FigureData) -> Iterator[Figure]:
     cells = [
         {**row, "pair": pair(row["weak"], row["strong"]), "runs": row["student"]}
         for row in cell_scores(data.store, sweep=data.sweep).to_pylist()
+        if row["method"] in data.methods
     ]
     four = [
         {

@@ -19,6 +19,7 @@ from w2s_ray.report.page.curves import POINTS, curves
 from w2s_ray.report.page.packed import packed
 from w2s_ray.report.results import Results
 from w2s_ray.report.savings import savings
+from w2s_ray.report.sealed import is_sealed, looks_text
 from w2s_ray.report.speeds import speeds
 from w2s_ray.report.table_columns import ROW_COLUMNS
 from w2s_ray.report.table_rows import PgrTable
@@ -84,6 +85,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
         "name": name,
         "text": manifest.sweep_text,
         "started_at": min(m.created_at for m in store.manifests.all(name)),
+        "looks": looks_text(store, name) if is_sealed(store, name) else None,
         "rows": rows,
         "by_seed": [asdict(row) for row in table.by_seed],
         "by_method": [asdict(row) for row in table.by_method],
@@ -96,7 +98,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
 
 def _comparisons(table: PgrTable, store: Store) -> list[dict[str, Any]]:
     """Each method compared with `naive`, or with the first method if there is no `naive`."""
-    methods = list(dict.fromkeys(row.method for row in table.rows))
+    methods = list(dict.fromkeys(row.method for row in table.rows if not row.control))
     if len(methods) < 2:
         return []
     against = _PLAIN if _PLAIN in methods else methods[0]

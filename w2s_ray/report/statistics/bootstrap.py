@@ -33,19 +33,19 @@ class Bootstrap:
     """Intervals of rows and of medians over rows; `records` has every run of these rows."""
 
     def __init__(self, store: Store, records: Mapping[str, Record]) -> None:
-        self._store = store
-        self._records = records
+        self.store = store
+        self.records = records
         self._drawn: dict[str, _FigureDraws] = {}
         self.may_change = False
         """Whether a requested interval can't be computed now but may be later."""
 
     @cached_property
     def _rows(self) -> IntervalCache:
-        return IntervalCache(self._store, ROWS)
+        return IntervalCache(self.store, ROWS)
 
     @cached_property
     def _seeds(self) -> IntervalCache:
-        return IntervalCache(self._store, SEEDS)
+        return IntervalCache(self.store, SEEDS)
 
     def rows(
         self, groups: Iterable[Group], *, of_seeds: Iterable[Group] = ()
@@ -64,7 +64,7 @@ class Bootstrap:
         singles = {single for group in new for single in group.singles()}
         new |= {single for single in singles if single.key not in self._seeds}
         found: dict[Group, RowIntervals | str] = {}
-        for group, drawn in row_draws(self._store, new, self._records):
+        for group, drawn in row_draws(self.store, new, self.records):
             found[group] = self._add(group, drawn)
             if not isinstance(drawn, str) and group in groups:
                 self._drawn[group.key] = _FigureDraws.of(drawn)
@@ -80,7 +80,7 @@ class Bootstrap:
         new = {k: m for k, m in zip(keys, medians, strict=True) if k not in self._rows}
         needed = {group for median in new.values() for group in median.groups}
         lacking = [group for group in needed if group.key not in self._drawn]
-        for group, drawn in row_draws(self._store, lacking, self._records):
+        for group, drawn in row_draws(self.store, lacking, self.records):
             self.may_change |= isinstance(drawn, TemporaryReason)
             if not isinstance(drawn, str):
                 self._drawn[group.key] = _FigureDraws.of(drawn)

@@ -1,7 +1,7 @@
 """Test sets, runs' predictions on them, and the correctness of these, read from a store.
 
 Owns the conditions for usable predictions: one for each test row of the run's split, and an
-accuracy equal to the record's. It computes no statistics.
+accuracy equal to the record's, if it has one. It computes no statistics.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _correct(store: Store, test: EvalSet, record: Record) -> Any:
         return predicted
     correct_N = right(predicted.probabilities_N, predicted.answers, test.truth)
     recorded, found = accuracy(record), float(correct_N.mean())
-    if recorded is None or abs(found - recorded) > _ROUNDING:
+    if recorded is not None and abs(found - recorded) > _ROUNDING:
         return f"run {record.id} has accuracy {found:.4f} by its predictions, not {recorded}"
     return correct_N
 

@@ -72,6 +72,11 @@ const tuning = (each) => [
   each.differs ? `students differ in ${each.differs}` : null,
 ];
 
+/** The controls that either side of a comparison does not beat. */
+const controls = (each) => [[each.method, each.unbeaten], [each.against, each.against_unbeaten]]
+  .filter(([, unbeaten]) => unbeaten !== null)
+  .map(([name, unbeaten]) => `${name} does not beat the controls ${unbeaten}`);
+
 /** The difference of each method from the reference method, in PGR and in accuracy. */
 function drawComparisons() {
   const { comparisons } = state.sweep;
@@ -92,7 +97,7 @@ function drawComparisons() {
         return h("tr", {}, h("th", { scope: "row" }, each.method),
           difference(each, ratio), chance(each.p_holm), difference(other, percent), chance(other.p_holm),
           h("td", { class: "number" }, String(other.rows)),
-          h("td", { class: "why" }, unique([...tuning(other), each.no_interval, each.no_p, other.no_interval,
+          h("td", { class: "why" }, unique([...tuning(other), ...controls(other), each.no_interval, each.no_p, other.no_interval,
             other.no_p].filter(Boolean)).join("; ")));
       })))),
     h("p", { class: "small" }, "Mean over tasks and pairs of the method's figure minus the other's, on the " +
@@ -115,7 +120,7 @@ function drawRuns() {
     ["Run", idLink],
     ["What", ({ id, roles }) => runTitle(id, roles)],
     ["Status", ({ id }) => h("span", { class: `status ${statusOf(id)}` }, statusOf(id))],
-    ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy), true],
+    ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy ?? null), true],
     ["Steps", ({ id }) => valueText(runOf(id)?.summary.steps ?? NONE), true],
     ["Took", ({ id }) => (runOf(id) ? duration(runOf(id).seconds) : NONE), true],
   ];

@@ -91,7 +91,7 @@ function rowPair(row, span) {
     h("td", { class: "number gain", "data-name": "gain" }, gain(row.gain, row.gain_low, row.gain_high)),
     h("td", { class: "number pgr" }, pgr(row)),
     h("td", { class: "bar-cell" },
-      row.pgr === null ? h("span", { class: "why" }, row.reason) : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
+      row.pgr === null ? h("span", { class: "why" }, row.reason) : row.control ? "" : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
     h("td", { class: "number seeds-of" }, `${row.seeds}/${row.of_seeds}`, h("span", { class: "unit" }, " seeds")),
     h("td", { class: `objective ${isHonest(row) ? "" : "oracle"}` },
       row.trials ? `${row.objective}, ${row.trials} trials` : row.objective));
@@ -137,6 +137,7 @@ function notes(row) {
       : `Trained otherwise than its ceiling: ${row.differs_from_ceiling}.`,
     row.differs_from_naive === null ? null
       : `Trained otherwise than naive's student: ${row.differs_from_naive}.`,
+    row.unbeaten === null ? null : `Does not beat the controls ${row.unbeaten}.`,
   ].filter(Boolean);
   return lines.map((line) => h("p", { class: "small" }, line));
 }
@@ -164,15 +165,24 @@ function scale([from, to]) {
     [0, 1].map((x) => svg("text", { x: at(x), y: "80%", "text-anchor": "middle" }, String(x)))));
 }
 
+/** The controls below the methods' rows, under a heading of their own. */
+function controlRows(rows, span) {
+  if (rows.length === 0) return [];
+  return [h("tr", {}, h("td", {}), h("th", { scope: "rowgroup", colspan: COLUMNS.length + 1 }, "Controls")),
+    ...sorted(rows).map((row) => rowPair(row, span))];
+}
+
 function drawTable() {
-  const rows = chosenRows(), span = pgrSpan(state.sweep.rows);
+  const rows = chosenRows(), methods = rows.filter((row) => !row.control);
+  const span = pgrSpan(state.sweep.rows.filter((row) => !row.control));
   const heads = COLUMNS.flatMap((column) =>
     column.key === "pgr" ? [header(column), scale(span)] : [header(column)]);
   $("pgr").replaceChildren(rows.length === 0
     ? h("p", { class: "note" }, "No row matches this filter.")
     : scrolling("PGR table", h("table", { class: "pgr-table" },
       h("thead", {}, h("tr", {}, h("td", {}), heads)),
-      h("tbody", {}, sorted(rows).map((row) => rowPair(row, span))))));
+      h("tbody", {}, sorted(methods).map((row) => rowPair(row, span)),
+        controlRows(rows.filter((row) => row.control), span)))));
   $("count").value = `${rows.length} of ${count(state.sweep.rows.length, "row")}`;
   const means = {
     transfer: "transfer: settings found with ground truth of other pairs or tasks",
@@ -185,7 +195,10 @@ function drawTable() {
   const used = Object.keys(means).filter((name) => rows.some((row) => row.objective === name));
   const single = rows.some((row) => row.intervals_over === "examples");
   const without = rows.filter((row) => row.no_intervals).length;
-  $("table-notes").replaceChildren(...used.map((name) => h("div", {}, `${means[name]}.`)),
+  const unbeaten = rows.filter((row) => row.unbeaten !== null).length;
+  const looks = state.sweep.looks;
+  $("table-notes").replaceChildren(looks ? h("div", {}, `${looks}.`) : "", ...used.map((name) => h("div", {}, `${means[name]}.`)),
     single ? h("div", {}, "With one seed, intervals are over test rows alone.") : "",
-    without ? h("div", {}, `${count(without, "row has", "rows have")} no intervals; open a row for the reason.`) : "");
+    without ? h("div", {}, `${count(without, "row has", "rows have")} no intervals; open a row for the reason.`) : "",
+    unbeaten ? h("div", {}, `${count(unbeaten, "row does", "rows do")} not beat every control; open a row for them.`) : "");
 }
