@@ -1,5 +1,5 @@
 """`python -m w2s_ray` is `w2s`."""
 
-from w2s_ray.cli import app
+from w2s_ray.cli import main
 
-app()
+main()

@@ -43,3 +43,16 @@ def test_an_input_error_shows_its_traceback_on_request(tmp_path, monkeypatch):
     shown = w2s("table", "--store", tmp_path / "none")
     assert "Traceback" in shown.stderr
     assert "there are no results at" in shown.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["table", "nowhere.yaml"], 2)])
+def test_no_destructor_of_a_library_runs_at_the_end_of_a_command(arguments, code):
+    """That of Arrow's threads now and then aborted a process whose output was complete."""
+    program = (
+        "import ctypes, sys; library = ctypes.CDLL(None); library.on_exit(library.abort, None); "
+        "from w2s_ray.cli import main; sys.argv = ['w2s', *sys.argv[1:]]; main()"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout or ended.stderr

@@ -3,14 +3,42 @@
 import atexit
 import gc
 import os
+import sys
 
 # Pydantic searches every installed package for plugins, which takes 5 % of the time of `w2s query`.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-# Python collects garbage after every 700 new objects, and imports create a hundred thousand. At
-# exit it traverses all live objects once more. Together these take 20 % of the same time.
+# Python collects garbage after every 700 new objects, and imports create a hundred thousand. This
+# and a last collection at exit take 20 % of the same time.
 gc.set_threshold(20_000)
-atexit.register(gc.freeze)
+
+_ended_with: list[int] = []
+
+
+def _end_process() -> None:
+    """End the process with the command's exit code, after all other handlers of its exit.
+
+    Destructors of C++ libraries do not run: now and then that of Arrow's threads aborted a process
+    whose output was complete (https://github.com/apache/arrow/issues/34314).
+    """
+    if _ended_with:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_ended_with[-1])
+
+
+atexit.register(_end_process)  # the first to be registered is the last to be called
 
 from w2s_ray.cli.app import app  # noqa: E402
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command of this process, whose exit code it gives."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            _ended_with.append(end.code or 0)
+        raise
+    _ended_with.append(0)
