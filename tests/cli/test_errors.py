@@ -45,7 +45,9 @@ def test_an_input_error_shows_its_traceback_on_request(tmp_path, monkeypatch):
     assert "there are no results at" in shown.stderr
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["table", "nowhere.yaml"], 2)])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--version"], 0), (["table", "nowhere.yaml"], 2)]
+)
 def test_no_destructor_of_a_library_runs_at_the_end_of_a_command(arguments, code):
     """That of Arrow's threads now and then aborted a process whose output was complete."""
     program = (

@@ -16,6 +16,7 @@ from w2s_ray.cli.status_view import status_layout
 from w2s_ray.config import parse_sweep
 from w2s_ray.plan import Plan, PlannedFit, make_plan
 from w2s_ray.status.join import StoreState, status_of
+from w2s_ray.status.remaining import FitToDo, estimate_remaining
 from w2s_ray.status.values import Status, Waiting
 from w2s_ray.store import Record
 from w2s_ray.store.heartbeats import DriverState
@@ -232,6 +233,26 @@ def test_the_remaining_time_follows_from_similar_fits():
     assert left.guessed == to_train - (len(of_first) - 1)
     assert status(done=(first,)).left is not None
     assert status(done=(first,)).left.seconds is None  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_the_remaining_time_includes_the_first_reading_of_a_task_by_a_model():
+    def done(task: str, model: str, setup_s: float) -> Record:
+        return Record.model_validate(
+            {
+                **{"id": f"{task}{model}{setup_s}", "kind": "fit", "status": "done"},
+                **{"recipe": {}, "seconds": setup_s + 1.0, "device_seconds": setup_s + 1.0},
+                **{"about": {"task": task, "model": model}, "identity_version": 1},
+                **dict.fromkeys(("started_at", "ended_at"), "2026-01-01T00:00:00Z"),
+                "summary": {"setup_seconds": setup_s, "training_flops": 1.0},
+            }
+        )
+
+    finished = [done("a", "m", 60.0), done("a", "m", 0.0), done("a", "s", 20.0)]
+    todo = [FitToDo(task, model, None) for task in "aab" for model in ("m", "s")]
+    left = estimate_remaining(todo, finished=finished, running=(), at_once=1)
+    assert left is not None
+    assert left.seconds == pytest.approx(6 * 1.0 + 60.0 + 20.0)  # task b is read by m and by s
+    assert left.device_seconds == pytest.approx(left.seconds)
 
 
 def test_nothing_is_left_of_a_complete_sweep():

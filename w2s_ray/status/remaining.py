@@ -1,7 +1,9 @@
 """The remaining time and compute, estimated from finished fits.
 
 Owns the choice of finished fits for the estimate of a later one: those of its task, model and
-method, else of its task and model, else of its model, else all. It depends on values alone.
+method, else of its task and model, else of its model, else all. A task's first fit of a model also
+reads the rows: it tokenizes them, and a frozen model computes their activations. It depends on
+values alone.
 """
 
 from __future__ import annotations
@@ -78,17 +80,22 @@ def estimate_remaining(
 
     None where nothing is to do or no fit has finished.
     """
+    finished = list(finished)
     costs = _costs(finished)
     if not todo or not costs:
         return None
     means = {kind: _mean(of_kind) for kind, of_kind in costs.items()}
     each = [_expected(fit, means) for fit in todo]
     saved = [(_expected(fit, means), share) for fit, share in running]
+    reading = _reading(todo, finished)
     seconds = sum(cost.seconds for cost in each) - sum(c.seconds * share for c, share in saved)
+    seconds += sum(cost.seconds for cost in reading)
     return Remaining(
         fits=len(todo),
         device_seconds=max(
-            0.0, sum(c.device_seconds for c in each) - sum(c.device_seconds * s for c, s in saved)
+            0.0,
+            sum(c.device_seconds for c in (*each, *reading))
+            - sum(c.device_seconds * s for c, s in saved),
         ),
         flops=max(0.0, sum(c.flops for c in each) - sum(c.flops * s for c, s in saved)),
         seconds=max(0.0, seconds / min(at_once, len(todo))) if at_once else None,
@@ -114,14 +121,39 @@ def _kinds(task: str, model: str, method: str | None) -> tuple[Kind, ...]:
 def _costs(finished: Iterable[Record]) -> dict[Kind, list[Cost]]:
     costs: dict[Kind, list[Cost]] = defaultdict(list)
     for record in finished:
-        setup_s = float(record.summary.get("setup_seconds") or 0.0)
-        seconds = max(0.0, record.seconds - setup_s)
-        devices = record.device_seconds / record.seconds if record.seconds else 1.0
+        seconds, devices = max(0.0, record.seconds - _setup(record)), _devices(record)
         flops = float(record.summary.get("training_flops") or 0.0)
         about = record.about
         for kind in _kinds(str(about.get("task")), str(about.get("model")), about.get("method")):
             costs[kind].append(Cost(seconds, seconds * devices, flops))
     return costs
+
+
+def _reading(todo: Iterable[FitToDo], finished: Iterable[Record]) -> list[Cost]:
+    """The cost of reading rows, for each task and model without a finished fit.
+
+    It is expected to take as long as the longest setup of the model's fits of another task.
+    """
+    longest: dict[tuple[str, str], Cost] = {}
+    for record in finished:
+        at = str(record.about.get("task")), str(record.about.get("model"))
+        cost = Cost(_setup(record), _setup(record) * _devices(record), 0.0)
+        longest[at] = max(longest.get(at, cost), cost, key=lambda each: each.seconds)
+    by_model: dict[str, list[Cost]] = defaultdict(list)
+    for (_, model), cost in longest.items():
+        by_model[model].append(cost)
+    every = _mean(longest.values())
+    new = {(fit.task, fit.model) for fit in todo} - longest.keys()
+    return [_mean(by_model[model]) if model in by_model else every for _, model in sorted(new)]
+
+
+def _setup(record: Record) -> float:
+    """Seconds before a fit's first step."""
+    return float(record.summary.get("setup_seconds") or 0.0)
+
+
+def _devices(record: Record) -> float:
+    return record.device_seconds / record.seconds if record.seconds else 1.0
 
 
 def _mean(costs: Collection[Cost]) -> Cost:
