@@ -24,7 +24,8 @@ from w2s_ray.config import (
     Training,
     XentLoss,
 )
-from w2s_ray.data import load_split
+from w2s_ray.data import load_split, make_split
+from w2s_ray.data.sources import read_rows
 from w2s_ray.fits.labels import SplitRows, slice_rows, targets
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.fits.training_data import weak_labels
@@ -213,26 +214,43 @@ def test_transforms_that_leave_no_row_are_named(model, rows):
         targets(fit.recipe, table, weak=weak)
 
 
+def sliced(groups, index: int, count: int, **fields) -> list[int]:
+    """The places of a slice's rows."""
+    recipe = FitRecipe(
+        split="s" * 20,
+        train_on="student_half",
+        train_slice=(index, count),
+        model="sha256:m",
+        labels=Labels(source="ground_truth"),
+        training=Training(),
+        loss=XentLoss(),
+        seed=0,
+        **fields,
+    )
+    return slice_rows(groups, recipe).tolist()
+
+
 @given(
     st.lists(st.sampled_from(["a", "b", "c", "d", None]), min_size=1, max_size=40),
     st.integers(1, 5),
+    st.sampled_from(["drawn", "by_place"]),
 )
-def test_slices_are_disjoint_whole_groups_and_together_everything(groups, count):
-    slices = [slice_rows(groups, (i, count)).tolist() for i in range(count)]
+def test_slices_are_disjoint_whole_groups_and_together_everything(groups, count, how):
+    slices = [sliced(groups, i, count, slices=how) for i in range(count)]
     assert sorted(row for one in slices for row in one) == list(range(len(groups)))
     for name in {group for group in groups if group is not None}:
         assert sum(any(groups[row] == name for row in one) for one in slices) == 1
 
 
 def test_slices_of_ungrouped_rows_are_equal_and_only_their_labels_are_read(model, rows):
-    assert [len(slice_rows([None] * 48, (i, 3))) for i in range(3)] == [16, 16, 16]
+    assert [len(sliced([None] * 48, i, 3, slices="drawn")) for i in range(3)] == [16, 16, 16]
     table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
     ids = table.ids["student_half"]
     weak = {("student_half", row): 0.25 for row in ids[24:]}
     weak |= {("validation", row): 0.25 for row in table.ids["validation"]}
     recipe = student(model, None).recipe.model_copy(update={"train_slice": (1, 2)})
     made = targets(recipe, table, weak=weak)
-    assert made.rows_N.tolist() == list(range(24, 48))
+    assert made.rows_N.tolist() == list(range(24, 48))  # by place
     assert len(made.train_NC) == 24
 
 
@@ -320,3 +338,20 @@ def test_few_rows_are_drawn_from_the_whole_half_by_the_seed(model, rows):
     assert drawn(0) == drawn(0) != drawn(1)
     assert {len(set(drawn(seed))) for seed in range(5)} == {48 // 5}
     assert set().union(*(drawn(seed) for seed in range(60))) == set(range(48))
+
+
+def test_a_drawn_slice_has_both_classes(tmp_path):
+    """The rows of a balanced part of an unbalanced source are in the order of their classes."""
+    lines = [f"row {i},{int(i % 10 < 3)}" for i in range(2000)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,label", *lines]))
+    columns = Columns(text="text", label="label")
+    path = str(tmp_path / "d.csv")
+    declared = Task(name="mine", path=path, columns=columns, train=400, validation=20, test=20)
+    half = make_split(read_rows(declared), task=declared).parts["student_half"]
+
+    def ones(how: str) -> list[float]:
+        slices = [sliced([None] * len(half), i, 4, slices=how) for i in range(4)]
+        return [float(np.mean([half[row].label for row in rows])) for rows in slices]
+
+    assert ones("by_place") == [0.0, 0.0, 1.0, 1.0]
+    assert all(0.3 < share < 0.7 for share in ones("drawn"))

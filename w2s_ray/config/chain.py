@@ -63,7 +63,9 @@ def chain(
     labels = student.labels.runs
     for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
-        update: dict[str, object] = {"train_slice": (index, len(rungs))} if fresh else {}
+        update: dict[str, object] = (
+            {"train_slice": (index, len(rungs)), "slices": "drawn"} if fresh else {}
+        )
         if generative is not None:
             language_model = generative_fit(base, generative)
             links.append(Link(language_model, rung))

@@ -80,6 +80,11 @@ class FitRecipe(Frozen):
     train_slice: tuple[int, int] | None = None
     """(i, n): slice i, from 0, of n disjoint slices of that half. Groups of rows are not divided.
     null = the whole half."""
+    slices: Literal["by_place", "drawn"] = Field(
+        default="by_place", exclude_if=lambda slices: slices == "by_place"
+    )
+    """How rows are divided into slices. drawn: at random. by_place: in the order of the part, as in
+    fits of earlier versions, whose first and last slices were mostly of one class."""
     one_row_in: int | None = Field(default=None, exclude_if=lambda count: count is None)
     """One row in this many of these rows is trained on, drawn by the seed; null = all."""
     model: str

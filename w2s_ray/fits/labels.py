@@ -9,6 +9,7 @@ metrics recorder, from which nothing flows back into training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +116,7 @@ def targets(
         InputError: a row that the supervisor did not label, or transforms that leave no row.
     """
     part = recipe.train_on
-    sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe.train_slice))
+    sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe))
     if recipe.learns_from_ground_truth:
         return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
     if recipe.labels.source == "random":
@@ -158,7 +159,7 @@ def answers(
         InputError: a row that the supervisor did not complete.
     """
 
-    sliced_N = slice_rows(rows.groups[recipe.train_on], recipe.train_slice)
+    sliced_N = slice_rows(rows.groups[recipe.train_on], recipe)
     every_M = np.arange(len(rows.ids["validation"]))
 
     def true(part: Part, among_N: np.ndarray) -> list[str]:
@@ -178,17 +179,24 @@ def answers(
     return Answers(known(recipe.train_on, sliced_N), steering("validation", every_M), sliced_N)
 
 
-def slice_rows(groups: Sequence[str | None], part: tuple[int, int] | None) -> np.ndarray:
-    """Places of the rows of slice i of n, int64: whole groups, slices of nearly equal size."""
-    if part is None:
+def slice_rows(groups: Sequence[str | None], recipe: FitRecipe) -> np.ndarray:
+    """Places of the rows of the recipe's slice, int64: whole groups, slices of nearly equal size.
+
+    Groups are drawn by the split, the same for all fits, so that its slices are disjoint.
+    """
+    if recipe.train_slice is None:
         return np.arange(len(groups))
-    index, count = part
+    index, count = recipe.train_slice
     names = [group if group is not None else f"row {i}" for i, group in enumerate(groups)]
     sizes = Counter(names)
+    order = list(sizes)
+    if recipe.slices == "drawn":
+        seed = int.from_bytes(hashlib.sha256(recipe.split.encode()).digest()[:8], "big")
+        order = [order[i] for i in np.random.default_rng(seed).permutation(len(order))]
     before, slice_of = 0, dict[str, int]()
-    for name, size in sizes.items():
+    for name in order:
         slice_of[name] = min(before * count // len(names), count - 1)
-        before += size
+        before += sizes[name]
     return np.asarray([i for i, name in enumerate(names) if slice_of[name] == index], np.int64)
 
 

@@ -190,7 +190,7 @@ def _key(recipe: Mapping[str, Any]) -> str:
     """The values that determine the FLOPs of an epoch."""
     training = recipe["training"]
     data = [recipe["split"], recipe["train_on"], recipe["model"]]
-    data += [recipe.get("train_slice"), recipe.get("one_row_in")]
+    data += [recipe.get("train_slice"), recipe.get("slices"), recipe.get("one_row_in")]
     return json.dumps([*data, training["max_tokens"], training["tuning"]], sort_keys=True)
 
 

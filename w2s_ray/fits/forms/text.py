@@ -26,7 +26,7 @@ class Text(FitForm):
         self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
     ) -> TrainingData:
         recipe = fit.recipe
-        sliced = slice_rows(rows.groups[recipe.train_on], recipe.train_slice).tolist()
+        sliced = slice_rows(rows.groups[recipe.train_on], recipe).tolist()
 
         def spans(part: str, places: Sequence[int] | None = None) -> SpanRows:
             columns = [column_texts(fit.source, rows, part, column) for column in (TEXT, SECOND)]
