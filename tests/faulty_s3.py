@@ -60,7 +60,7 @@ class S3Server:
         self.counts: Counter[str] = Counter()
         """What the requests met since the faults were set: served, refused, lost, slow."""
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._faults, self._random = Faults(), random.Random(0)
+        self._faults, self._asked = Faults(), Counter[str]()
         self._drawing, self._serving = threading.Lock(), threading.Lock()
         self._server = make_server(address, 0, self._answer, threaded=True)
         self._server.daemon_threads = True
@@ -111,14 +111,21 @@ class S3Server:
 
     def _set(self, faults: Faults) -> None:
         with self._drawing:
-            self._faults, self._random = faults, random.Random(faults.seed)
+            self._faults, self._asked = faults, Counter()
             self.counts = Counter()
 
     def _draw(self, environ: dict[str, Any]) -> tuple[str, float]:
-        """The fate of one request, and the delay of slow ones."""
+        """The fate of one request, and the delay of slow ones.
+
+        It follows from the seed, the request in its bucket and how often it came before, so that
+        neither threads nor another test's requests change it.
+        """
         with self._drawing:
-            faults, drawn = self._faults, self._random.random()
+            faults = self._faults
             where = f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
+            request = f"{environ['REQUEST_METHOD']} {where.lstrip('/').partition('/')[2]}"
+            self._asked[request] += 1
+            drawn = random.Random(f"{faults.seed} {request} {self._asked[request]}").random()
             fate = "served"
             if environ["REQUEST_METHOD"] in faults.methods and faults.named in where:
                 for name in ("refused", "lost", "slow"):

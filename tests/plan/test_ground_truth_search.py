@@ -182,12 +182,12 @@ def test_status_names_what_waits_for_a_study_and_a_failed_one_blocks_it():
     later = [run for run in found.waiting if run.run is None]
     assert {run.reason for run in later} == {f"the {s.description}" for s in plan.studies.values()}
     assert "supervisor s on creak, seed 0" in {run.description for run in later}
-    studies = {run.called for run in later if run.called.startswith("study")}
+    studies = {run.description for run in later if run.description.startswith("study")}
     assert studies == {"study of found on creak (s → m)", "study of found on creak (s → l)"}
     supervisor = next(s for s in plan.studies.values() if s.subject == "supervisor")
     failure = outcome_record(supervisor, status="failed", cause="error", reason="no trial")
     blocked = status(plan=plan, attempts={supervisor.id: (failure,)}).blocked
-    assert "study of found on creak (s → m)" in {run.called for run in blocked}
+    assert "study of found on creak (s → m)" in {run.description for run in blocked}
     assert {run.by for run in blocked} == {supervisor.id}
     assert len(blocked) == 2 + 2 + 4 + 4  # studies, supervisors, students, refits
 

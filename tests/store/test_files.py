@@ -90,7 +90,7 @@ def test_files_are_uploaded_and_downloaded(any_files, tmp_path):
 
 def test_transient_errors_are_retried(s3_server, s3_store, quick_retries, tmp_path):
     files = open_files(s3_store)
-    with s3_server.faulty(Faults(seed=1, refused=0.2, lost=0.2, slow=0.1, delay_s=0.01)) as met:
+    with s3_server.faulty(Faults(seed=1, refused=0.1, lost=0.1, slow=0.1, delay_s=0.01)) as met:
         for number in range(20):
             files.write(f"a/{number}", b"%d" % number)
         assert list(files.read_many([f"a/{n}" for n in range(20)])) == [
