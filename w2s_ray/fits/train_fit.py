@@ -203,9 +203,7 @@ class FitTraining:
         from w2s_ray.learn.gpu import peak_memory
 
         against = {
-            part: against_truth(found, rows.truth[part])
-            | contrast(found)
-            | self._legality(found, rows.texts[part])
+            part: against_truth(found, rows.truth[part]) | self._legality(found, rows.texts[part])
             for part, found in result.predicted.items()
         }
         summary = {
@@ -229,6 +227,11 @@ class FitTraining:
                 f"{part}_{name}": value
                 for part, figures in against.items()
                 for name, value in figures.items()
+            },
+            **{
+                f"{part}_{name}": value
+                for part, found in result.predicted.items()
+                for name, value in contrast(found).items()
             },
             "validation_agreement": result.validation_agreement,
             "validation_loss": result.validation_loss,
