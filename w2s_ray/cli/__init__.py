@@ -17,8 +17,8 @@ _ended_with: list[int] = []
 def _end_process() -> None:
     """End the process with the command's exit code, after all other handlers of its exit.
 
-    Destructors of C++ libraries do not run: now and then that of Arrow's threads aborted a process
-    whose output was complete (https://github.com/apache/arrow/issues/34314).
+    Destructors of C++ libraries do not run: Arrow's thread pool has one that sometimes aborts a
+    process whose output is complete (https://github.com/apache/arrow/issues/34314).
     """
     if _ended_with:
         sys.stdout.flush()

@@ -78,6 +78,20 @@ def cells_of(store: Store, plan: Plan | None) -> dict[str, Sequence[Cell]]:
     return {plan.sweep.name: prepare.cells_of(plan)}
 
 
+def results_and_plan(
+    path: Path | None, overrides: Sequence[str] | None, uri: str | None, *, command: str
+) -> tuple[Store, Plan | None]:
+    """A snapshot of results and the plan of the sweep in a file, if one is given, for a command.
+
+    The command's look at sealed test figures is counted.
+    """
+    sweep = optional_sweep(path, overrides)
+    results = open_snapshot(uri, sweep)
+    plan = None if sweep is None else plan_of(sweep, results)
+    print_looks(results, sweep, command=command)
+    return results, plan
+
+
 def print_looks(store: Store, sweep: Sweep | None, *, command: str) -> None:
     """Count a look at the test figures of sealed sweeps, and print the numbers to standard error.
 

@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import (
-    cells_of,
-    open_snapshot,
-    optional_sweep,
-    output_console,
-    plan_of,
-    print_looks,
-)
+from w2s_ray.cli.inputs import cells_of, output_console, results_and_plan
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
@@ -43,10 +36,7 @@ def rank(
     from w2s_ray.report.table import table_of
 
     check_choice(format, TABLE_FORMATS, option="--format")
-    sweep = optional_sweep(sweep_file, overrides)
-    results = open_snapshot(store, sweep)
-    plan = None if sweep is None else plan_of(sweep, results)
-    print_looks(results, sweep, command="rank")
+    results, plan = results_and_plan(sweep_file, overrides, store, command="rank")
     rankings = rank_methods(
         table_of(cells_of(results, plan), results), results, over_tasks=over_tasks
     )

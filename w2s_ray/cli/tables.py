@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import (
-    cells_of,
-    open_snapshot,
-    optional_sweep,
-    output_console,
-    plan_of,
-    print_looks,
-)
+from w2s_ray.cli.inputs import cells_of, output_console, results_and_plan
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
     OptionalSweepFile,
@@ -58,10 +51,7 @@ def table(
         raise InputError(
             f"--cost has no format {format}; `w2s cost SWEEP --format json` prints the figures"
         )
-    sweep = optional_sweep(sweep_file, overrides)
-    results = open_snapshot(store, sweep)
-    plan = None if sweep is None else plan_of(sweep, results)
-    print_looks(results, sweep, command="table")
+    results, plan = results_and_plan(sweep_file, overrides, store, command="table")
     if cost:
         print_costs(results, plan, format=format)
     elif pivot:
@@ -84,10 +74,7 @@ def compare(
     from w2s_ray.report.table import table_of
 
     check_choice(format, TABLE_FORMATS, option="--format")
-    sweep = optional_sweep(sweep_file, overrides)
-    results = open_snapshot(store, sweep)
-    plan = None if sweep is None else plan_of(sweep, results)
-    print_looks(results, sweep, command="compare")
+    results, plan = results_and_plan(sweep_file, overrides, store, command="compare")
     pgr_table = table_of(cells_of(results, plan), results)
     comparisons = compare_methods(pgr_table, results, against=against, over_tasks=over_tasks)
     print_comparisons(comparisons, against=against, format=format, console=output_console())

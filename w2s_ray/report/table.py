@@ -157,6 +157,12 @@ class _Seed(NamedTuple):
     def is_complete(self) -> bool:
         return self.weak is not None and self.student is not None and self.ceiling is not None
 
+    @property
+    def trio(self) -> Trio:
+        """The runs of a complete seed."""
+        cell = self.cell
+        return Trio(cell.supervisor or "", cell.student or "", cell.ceiling or "")
+
 
 def _seed(cell: Cell, records: Mapping[str, Record]) -> _Seed:
     return _Seed(
@@ -178,15 +184,10 @@ def _replicate(seed: _Seed) -> _Replicate:
 
 def _group(seeds: Iterable[_Seed]) -> Group | None:
     """The runs that a row's means are over; None if no seed is complete."""
-    complete = [seed.cell for seed in seeds if seed.is_complete]
+    complete = [seed for seed in seeds if seed.is_complete]
     if not complete:
         return None
-    return Group(
-        tuple(cell.seed for cell in complete),
-        tuple(
-            Trio(cell.supervisor or "", cell.student or "", cell.ceiling or "") for cell in complete
-        ),
-    )
+    return Group(tuple(seed.cell.seed for seed in complete), tuple(seed.trio for seed in complete))
 
 
 def _students(seeds: Sequence[_Seed]) -> Students:
@@ -199,11 +200,7 @@ def _students(seeds: Sequence[_Seed]) -> Students:
         accuracies={
             s.cell.seed: s.student for s in seeds if s.is_complete and s.student is not None
         },
-        trios={
-            s.cell.seed: Trio(s.cell.supervisor or "", s.cell.student or "", s.cell.ceiling or "")
-            for s in seeds
-            if s.is_complete
-        },
+        trios={s.cell.seed: s.trio for s in seeds if s.is_complete},
     )
 
 

@@ -85,17 +85,13 @@ def estimate_remaining(
     if not todo or not costs:
         return None
     means = {kind: _mean(of_kind) for kind, of_kind in costs.items()}
-    each = [_expected(fit, means) for fit in todo]
+    each = [*(_expected(fit, means) for fit in todo), *_reading(todo, finished)]
     saved = [(_expected(fit, means), share) for fit, share in running]
-    reading = _reading(todo, finished)
     seconds = sum(cost.seconds for cost in each) - sum(c.seconds * share for c, share in saved)
-    seconds += sum(cost.seconds for cost in reading)
     return Remaining(
         fits=len(todo),
         device_seconds=max(
-            0.0,
-            sum(c.device_seconds for c in (*each, *reading))
-            - sum(c.device_seconds * s for c, s in saved),
+            0.0, sum(c.device_seconds for c in each) - sum(c.device_seconds * s for c, s in saved)
         ),
         flops=max(0.0, sum(c.flops for c in each) - sum(c.flops * s for c, s in saved)),
         seconds=max(0.0, seconds / min(at_once, len(todo))) if at_once else None,
