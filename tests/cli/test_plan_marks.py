@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -41,3 +43,17 @@ def test_the_plan_says_why_a_searched_pair_is_in_the_table(tmp_path, monkeypatch
     assert result.exit_code == 0, result.output
     assert sum(OWN in line or SAME in line for line in result.output.splitlines()) == len(lines)
     assert all(line in result.output for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "warned"), [("[0]", True), ("[0, 1]", True), ("[0, 1, 2]", False)]
+)
+def test_the_plan_warns_below_three_seeds(tmp_path, monkeypatch, seeds, warned):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    plan = CliRunner().invoke(app, ["plan", "s.yaml", f"seeds={seeds}", "--format", "json"])
+    assert plan.exit_code == 0, plan.output
+    found = [line for line in json.loads(plan.output)["warnings"] if "seed" in line]
+    assert bool(found) == warned
+    shown = CliRunner().invoke(app, ["plan", "s.yaml", f"seeds={seeds}"]).output
+    assert all(line in shown for line in found)

@@ -105,6 +105,8 @@ def test_a_median_over_tasks_is_per_pair_and_reports_left_out_rows(table):
         pgr_low=None,
         pgr_high=None,
         pgr_caution=None,
+        pgr_estimate=None,
+        is_of_one_seed=False,
         gain=pytest.approx(0.125),
         gain_low=None,
         gain_high=None,

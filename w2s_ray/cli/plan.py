@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,10 @@ from w2s_ray.cli.options import (
     check_choice,
 )
 from w2s_ray.errors import InputError
+
+if TYPE_CHECKING:
+    from w2s_ray.plan import Plan
+    from w2s_ray.store import Store
 
 
 def plan(
@@ -60,6 +65,7 @@ def plan(
     print_plan(
         placed,
         done=done,
+        warnings=_few_seeds(placed, results),
         store=results.uri,
         console=output_console(),
         every_run=runs,
@@ -69,3 +75,17 @@ def plan(
     )
     for line in capacity if format == "table" else ():
         output_console().print(line)
+
+
+def _few_seeds(plan: Plan, results: Store) -> list[str]:
+    """A warning below three seeds; results of the sweep so far say how many would be enough."""
+    from w2s_ray.report.seeds_needed import few_seeds_warning
+    from w2s_ray.report.table import pgr_table
+    from w2s_ray.store import StoreError
+
+    sweep, rows = plan.sweep, ()
+    if len(sweep.seeds) == 2 and not sweep.seal and results.exists():
+        with suppress(StoreError):  # the sweep hasn't run yet
+            rows = pgr_table(results, sweep=sweep.name).rows
+    warning = few_seeds_warning(len(sweep.seeds), rows)
+    return [warning] if warning else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -40,6 +40,7 @@ def print_plan(
     device: Device | None = None,
     price: Price | None = None,
     format: str = "table",
+    warnings: Sequence[str] = (),
 ) -> None:
     """Print `plan` and its estimate; `done` are the ids of runs that `store` has."""
     sweep = plan.sweep
@@ -55,6 +56,7 @@ def print_plan(
             "trials": plan.trials,
             "refits": plan.waiting,
             "done": len(done),
+            "warnings": [*model_order_warnings(plan, sizes), *warnings],
         }
         print_json(estimate, plan=counts, device=device, price=price)
         return
@@ -68,7 +70,7 @@ def print_plan(
         console.print(line, soft_wrap=True)
     console.print()
     print_estimate(estimate, device=device, price=price, console=console)
-    for warning in model_order_warnings(plan, sizes):
+    for warning in (*model_order_warnings(plan, sizes), *warnings):
         console.print(Text(warning, style="yellow"), soft_wrap=True)
     if every_run:
         console.print()

@@ -26,6 +26,8 @@ class Pgr:
 
     value: float | None
     """1 = the whole gap, 0 = no better than the supervisor; may be negative or above 1."""
+    estimate: float | None = None
+    """The same wherever the measured gap is above 0, also if the gap's interval is not."""
     reason: str | None = None
     """Why `value` is None."""
     caution: str | None = None
@@ -50,14 +52,13 @@ def pgr(
     if gap_within is not None:
         size += f", 95 % interval {gap_within[0]:+.3f} to {gap_within[1]:+.3f}"
     if not gap > ROUNDING * max(abs(weak), abs(ceiling)):
-        return Pgr(None, f"ceiling does not beat the supervisor ({size})")
+        return Pgr(None, reason=f"ceiling does not beat the supervisor ({size})")
+    value = recovered(weak, student=student, ceiling=ceiling)
     if gap_within is not None and not gap_within[0] > 0:
-        return Pgr(None, f"ceiling does not beat the supervisor for certain ({size})")
+        uncertain = f"ceiling does not beat the supervisor for certain ({size})"
+        return Pgr(None, estimate=value, reason=uncertain)
     small = f"PGR divides by a gap below {100 * SMALL_GAP:g} points ({size})"
-    return Pgr(
-        recovered(weak, student=student, ceiling=ceiling),
-        caution=small if gap < SMALL_GAP else None,
-    )
+    return Pgr(value, estimate=value, caution=small if gap < SMALL_GAP else None)
 
 
 def recovered(weak: F, *, student: F, ceiling: F) -> F:

@@ -33,6 +33,10 @@ class Entry:
     pgr_high: float | None
     pgr_caution: str | None
     """Why the PGR says little."""
+    pgr_estimate: float | None
+    """A point estimate where few seeds leave no PGR."""
+    is_of_one_seed: bool
+    """Whether the intervals are about the runs of one seed alone."""
     gain: float | None
     """Student minus supervisor."""
     gain_low: float | None
@@ -135,6 +139,8 @@ class _Median:
             pgr_low=of_pgr.pgr.low if of_pgr.pgr else None,
             pgr_high=of_pgr.pgr.high if of_pgr.pgr else None,
             pgr_caution=None,
+            pgr_estimate=None,
+            is_of_one_seed=False,
             gain=_median(row.gain for row in self.complete),
             gain_low=of_complete.gain.low if of_complete.gain else None,
             gain_high=of_complete.gain.high if of_complete.gain else None,
@@ -224,6 +230,8 @@ def _entry(row: Row) -> Entry:
         pgr_low=row.pgr_low,
         pgr_high=row.pgr_high,
         pgr_caution=row.pgr_caution,
+        pgr_estimate=row.pgr_estimate,
+        is_of_one_seed=row.is_of_one_seed,
         gain=row.gain,
         gain_low=row.gain_low,
         gain_high=row.gain_high,

@@ -249,9 +249,10 @@ def _row_notes(row: Row, *, metric: Metric) -> list[str]:
     """Why there is no PGR or interval, how the student was tuned, and which seeds are missing."""
     if row.seeds == 0:
         return _filled(row.reason)
-    one_seed = "a single seed: its interval is over test examples alone"
+    one_seed = "a single seed: its interval is over test examples alone, so it is about these runs"
     return _filled(
         *_about_pgr(row, metric),
+        _few_seeds(row) if metric == "pgr" else None,
         _no_intervals(row),
         row.cut_shots,
         row.low_contrast,
@@ -268,6 +269,18 @@ def _about_pgr(row: Row | SeedRow, metric: Metric) -> tuple[str | None, ...]:
     if metric == "pgr" or row.student_accuracy is None:
         return row.reason, row.pgr_caution
     return ()
+
+
+def _few_seeds(row: Row) -> str | None:
+    """What would be enough seeds for a PGR, if a few left the interval of a gap at 0."""
+    if row.pgr is not None or row.pgr_estimate is None:
+        return None
+    enough = (
+        f"about {row.enough_seeds} seeds would be enough if gap and spread stay as they are"
+        if row.enough_seeds is not None
+        else "more seeds would not be enough for this gap; more test rows may be"
+    )
+    return f"≈ is an estimate from {row.seeds} seeds, without an interval; {enough}"
 
 
 def _differs(settings: str | None, other: str) -> str | None:

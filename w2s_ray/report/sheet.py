@@ -111,15 +111,17 @@ def number(
     high: float | None = None,
     digits: int = 2,
     signed: bool = False,
+    about: str | None = None,
 ) -> str:
-    """A figure, with its interval in brackets."""
+    """A figure, with its interval in brackets, which also have what the interval is about."""
     sign = "+" if signed else ""
     if value is None:
         return NONE
-    bounds = (
-        "" if low is None or high is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    )
-    return f"{value:{sign}.{digits}f}{bounds}"
+    shown = f"{value:{sign}.{digits}f}"
+    if low is None or high is None:
+        return shown
+    end = f"; {about}" if about else ""
+    return f"{shown} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}{end}]"
 
 
 def percent(
@@ -128,10 +130,11 @@ def percent(
     low: float | None = None,
     high: float | None = None,
     signed: bool = False,
+    about: str | None = None,
 ) -> str:
     """A share as a percentage, with its interval in brackets."""
     scaled = [None if share is None else 100 * share for share in (value, low, high)]
-    return number(scaled[0], low=scaled[1], high=scaled[2], digits=1, signed=signed)
+    return number(scaled[0], low=scaled[1], high=scaled[2], digits=1, signed=signed, about=about)
 
 
 def to_rich(sheets: Iterable[Sheet]) -> Group:

@@ -27,7 +27,7 @@ from w2s_ray.report.medians import medians
 from w2s_ray.report.objectives import least_honest
 from w2s_ray.report.pgr import Pgr, pgr
 from w2s_ray.report.sealed import with_test_accuracy
-from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals, Trio
+from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals, Trio, few_seeds
 from w2s_ray.report.table_cache import SweepCache
 from w2s_ray.report.table_rows import (
     MethodRow,
@@ -280,6 +280,7 @@ def _row(
         if not seed.is_complete
     )
     value = _pgr(weak, student, ceiling, found)
+    is_few = 1 < len(complete) <= few_seeds.FEW
     return Row(
         sweep=sweep,
         task=first.task,
@@ -294,6 +295,8 @@ def _row(
         gain=_gain(weak, student),
         pgr=value.value if value else None,
         pgr_caution=value.caution if value else None,
+        pgr_estimate=value.estimate if value and value.value is None and is_few else None,
+        enough_seeds=_enough_seeds(complete, found),
         **_bounds(found, ("weak", "student", "ceiling", "gap", "gain", "pgr")),
         intervals_over=_over(len(complete)) if isinstance(found, RowIntervals) else None,
         no_intervals=found if isinstance(found, str) else None,
@@ -313,6 +316,21 @@ def _row(
         pgr_sd=_sd([pgr for pgr in per_seed if pgr is not None]),
         missing=missing,
         runs=tuple(dict.fromkeys(id_ for seed in complete for id_ in _runs(seed.cell))),
+    )
+
+
+def _enough_seeds(complete: Sequence[_Seed], found: RowIntervals | str | None) -> int | None:
+    """The number of seeds that would show the row's gap; None without a gap or several seeds."""
+    gaps = [
+        seed.ceiling - seed.weak
+        for seed in complete
+        if seed.ceiling is not None and seed.weak is not None
+    ]
+    spread, gap = _sd(gaps), _mean(gaps)
+    if spread is None or gap is None or gap <= 0 or not isinstance(found, RowIntervals):
+        return None
+    return few_seeds.enough_seeds(
+        gap=gap, sd=spread, low=found.gap.low, high=found.gap.high, seeds=len(gaps)
     )
 
 

@@ -72,6 +72,15 @@ class SeedRow:
     def is_complete(self) -> bool:
         return None not in (self.weak_accuracy, self.student_accuracy, self.ceiling_accuracy)
 
+    @property
+    def pgr_estimate(self) -> None:
+        """Estimates without an interval are of means over seeds."""
+
+    @property
+    def is_of_one_seed(self) -> bool:
+        """False: a seed's own row doesn't stand for others, so its cells needn't say it."""
+        return False
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -106,6 +115,14 @@ class Row:
         "(student - weak) / (ceiling - weak) of the means; null if the gap may not be above 0"
     )
     pgr_caution: str | None = column("why pgr says little: the gap is below 2 points")
+    pgr_estimate: float | None = column(
+        "pgr of the means where two or three seeds leave the interval of a positive gap at 0, so "
+        "that pgr is null: a point estimate without an interval, in no median; else null"
+    )
+    enough_seeds: int | None = column(
+        "number of seeds at which the gap's interval would lie above 0 if gap and spread stay as "
+        "they are; null without a positive gap and at least two seeds, and above 100"
+    )
     weak_low: float | None = column("lower bound of the 95 % bootstrap interval of weak_accuracy")
     weak_high: float | None = column("upper bound of the 95 % bootstrap interval of weak_accuracy")
     student_low: float | None = column(
@@ -182,6 +199,11 @@ class Row:
     pgr_sd: float | None = column("sample standard deviation of PGR over seeds")
     missing: tuple[Missing, ...] = column("the seeds that are left out, and why", as_text=True)
     runs: tuple[str, ...] = column("ids of the runs that the means are over")
+
+    @property
+    def is_of_one_seed(self) -> bool:
+        """Whether the intervals are about the runs of one seed alone."""
+        return self.intervals_over == "examples"
 
 
 @dataclass(frozen=True)

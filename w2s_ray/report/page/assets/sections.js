@@ -55,7 +55,8 @@ function drawMethods() {
       h("td", { class: "bar-cell" }, bar(row.median_pgr, row.median_low, row.median_high, span)),
       h("td", { class: "number" }, String(row.cells)),
       h("td", { class: "number" }, `${ratio(row.own_median_pgr)} (${row.own_cells})`),
-      h("td", { class: "number" }, gain(row.median_gain, row.median_gain_low, row.median_gain_high)),
+      h("td", { class: "number" }, gain({
+        gain: row.median_gain, gain_low: row.median_gain_low, gain_high: row.median_gain_high })),
       h("td", { class: isHonest(row) ? null : "oracle" }, row.objective),
       h("td", { class: "why" }, noted(row)))))),
     state.sweep.by_method.length < 2 ? ""

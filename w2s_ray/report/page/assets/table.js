@@ -44,22 +44,27 @@ function bar(value, low, high, [from, to]) {
     shown ? svg("circle", { class: "dot", cx: at(value), cy: "50%", r: 3.6 }) : null);
 }
 
-/** A figure with its interval in small type below it. */
-const figure = (text, range) =>
-  [h("span", { class: "value" }, text), range ? h("span", { class: "range" }, range) : null];
+/** A figure with its interval in small type below it; an interval of one seed says so. */
+const figure = (text, range, row = {}) => [h("span", { class: "value" }, text), range
+  ? h("span", { class: "range" }, row.intervals_over === "examples" ? `${range}; 1 seed` : range)
+  : null];
 
-const accuracy = (row, role) =>
-  figure(percent(row[`${role}_accuracy`]), interval(row[`${role}_low`], row[`${role}_high`], percent));
+const accuracy = (row, role) => figure(percent(row[`${role}_accuracy`]),
+  interval(row[`${role}_low`], row[`${role}_high`], percent), row);
 
 /** A gain in points, with its interval. */
-const gain = (value, low, high) => figure(value === null ? NONE : signed(percent)(value),
-  interval(low, high, signed(percent)));
+const gain = (row) => figure(row.gain === null ? NONE : signed(percent)(row.gain),
+  interval(row.gain_low, row.gain_high, signed(percent)), row);
 
-/** A PGR with its interval; grey, in parentheses, with the reason as its title over a small gap. */
-const pgr = (row) => row.pgr_caution === null
-  ? figure(ratio(row.pgr), interval(row.pgr_low, row.pgr_high, ratio))
-  : h("span", { class: "dim", title: row.pgr_caution },
-    figure(`(${ratio(row.pgr)})`, interval(row.pgr_low, row.pgr_high, ratio)));
+/** A PGR with its interval; grey, in parentheses, with the reason as its title over a small gap;
+ *  grey, with ≈ and the reason as its title, as an estimate of few seeds without an interval. */
+function pgr(row) {
+  const range = interval(row.pgr_low, row.pgr_high, ratio);
+  if (row.pgr === null && (row.pgr_estimate ?? null) !== null)
+    return h("span", { class: "dim", title: row.reason }, figure(`≈${ratio(row.pgr_estimate)}`));
+  return row.pgr_caution === null ? figure(ratio(row.pgr), range, row)
+    : h("span", { class: "dim", title: row.pgr_caution }, figure(`(${ratio(row.pgr)})`, range, row));
+}
 
 /** Whether no ground truth of the row's task and student chose its settings. */
 const isHonest = (row) => !["oracle", "transfer, same student"].includes(row.objective);
@@ -88,7 +93,7 @@ function rowPair(row, span) {
     h("th", { class: "method", scope: "row" }, row.method),
     ["weak", "student", "ceiling"].map((role) =>
       h("td", { class: `number ${role}`, "data-name": role }, accuracy(row, role))),
-    h("td", { class: "number gain", "data-name": "gain" }, gain(row.gain, row.gain_low, row.gain_high)),
+    h("td", { class: "number gain", "data-name": "gain" }, gain(row)),
     h("td", { class: "number pgr" }, pgr(row)),
     h("td", { class: "bar-cell" },
       row.pgr === null ? h("span", { class: "why" }, row.reason) : row.control ? "" : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
@@ -117,7 +122,7 @@ function seedTable(row) {
       cell(seed, "supervisor", seed.weak_accuracy),
       cell(seed, "student", seed.student_accuracy),
       cell(seed, "ceiling", seed.ceiling_accuracy),
-      h("td", { class: "number" }, gain(seed.gain, seed.gain_low, seed.gain_high)),
+      h("td", { class: "number" }, gain(seed)),
       h("td", { class: "number" }, pgr(seed)),
       noted ? h("td", { class: "number dim" }, oracleStopped(seed)) : null,
       h("td", { class: "why" }, seed.reason ?? (seed.no_intervals ? `no intervals: ${seed.no_intervals}` : ""))))));
@@ -132,6 +137,10 @@ function notes(row) {
     row.no_intervals ? `No intervals: ${row.no_intervals}.` : null,
     row.low_contrast ? `${row.low_contrast[0].toUpperCase()}${row.low_contrast.slice(1)}.` : null,
     row.pgr === null ? `No PGR: ${row.reason}.` : null,
+    row.pgr === null && row.pgr_estimate !== null
+      ? `≈${ratio(row.pgr_estimate)} is an estimate from ${row.seeds} seeds, without an interval; ` +
+        (row.enough_seeds === null ? "more seeds would not be enough for this gap; more test rows may be."
+          : `about ${row.enough_seeds} seeds would be enough if gap and spread stay as they are.`) : null,
     row.pgr_caution === null ? null : `${row.pgr_caution}; read accuracies and gain.`,
     row.differs_from_ceiling === null ? null
       : `Trained otherwise than its ceiling: ${row.differs_from_ceiling}.`,
