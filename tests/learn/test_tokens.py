@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig
 
 from tests.learn.tiny import make_bert, make_gpt2, source_of
+from w2s_ray.learn import tokens
 from w2s_ray.learn.tokens import TokenRows, cached_tokens, position_limit, tokenize, tokens_key
 
 WORDS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {f"w{i}": 4 + i for i in range(36)}
@@ -112,6 +113,19 @@ def test_models_of_one_family_share_their_tokens_and_others_do_not(tmp_path: Pat
     key = tokens_key(one, max_tokens=8)
     assert tokens_key(other, max_tokens=8) == key
     tokenize(["w0 w1 w2"], source=one, max_tokens=8)
+    tokens._tokens_key.cache_clear()
     assert tokens_key(one, max_tokens=8) == key
     assert tokens_key(one, max_tokens=4) != key
     assert tokens_key(third, max_tokens=8) != key
+
+
+def test_the_rules_of_a_tokenizer_are_read_once_in_a_process(tmp_path: Path, monkeypatch) -> None:
+    source = source_of(tmp_path / "one", "one")
+    add_tokenizer(make_gpt2(tmp_path / "one"), special=False)
+    tokens_key(source, max_tokens=8)
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("the rules were read again")
+
+    monkeypatch.setattr(tokens.json, "loads", again)
+    tokens_key(source, max_tokens=8)

@@ -246,7 +246,15 @@ def stop_token(source: ModelSource) -> int | None:
 
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     """A key of all that tokens depend on: models of one family share it, and so their tokens."""
-    tokenizer, limit = _tokenizer(source, max_tokens)
+    _, limit = _tokenizer(source, max_tokens)
+    return _tokens_key(source.model_dump_json(), limit)
+
+
+@lru_cache(maxsize=64)
+def _tokens_key(declared: str, limit: int) -> str:
+    """The key of a model source's tokens; once a process, since large tokenizers take seconds."""
+    source = ModelSource.model_validate_json(declared)
+    tokenizer, _ = _loaded(declared)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return f"{source.identity} {limit}"
