@@ -38,6 +38,7 @@ def table(
     cost: Annotated[
         bool, typer.Option("--cost", help="Device time of each row, and its PGR per device hour.")
     ] = False,
+    over_tasks: OverTasksOption = False,
 ) -> None:
     """Print the PGR table of a sweep, or of every sweep in a store."""
     from w2s_ray.cli.tables_view import print_costs, print_pivot, print_table
@@ -51,13 +52,20 @@ def table(
         raise InputError(
             f"--cost has no format {format}; `w2s cost SWEEP --format json` prints the figures"
         )
+    if over_tasks and (by_seed or pivot or cost or format == "csv"):
+        raise InputError(
+            "--over-tasks is about medians over tasks; leave out --by-seed, --pivot, --cost and "
+            "--format csv, which have none"
+        )
     results, plan = results_and_plan(sweep_file, overrides, store, command="table")
     if cost:
         print_costs(results, plan, format=format)
     elif pivot:
         print_pivot(results, plan, format=format, metric=shown)
     else:
-        print_table(results, plan, format=format, by_seed=by_seed, metric=shown)
+        print_table(
+            results, plan, format=format, by_seed=by_seed, metric=shown, over_tasks=over_tasks
+        )
 
 
 def compare(

@@ -21,6 +21,7 @@ from w2s_ray.report import (
     sheet,
 )
 from w2s_ray.report.comparison import Comparison
+from w2s_ray.report.medians import medians_over_tasks
 from w2s_ray.report.metric import Metric
 from w2s_ray.report.pivot import pivot
 from w2s_ray.report.savings import savings_of
@@ -35,10 +36,13 @@ def print_table(
     format: str,
     by_seed: bool = False,
     metric: Metric = "pgr",
+    over_tasks: bool = False,
 ) -> None:
     """Print the PGR table of a plan, or of every sweep in the store."""
     cells, console = cells_of(store, plan), output_console()
     table = table_of(cells, store)
+    if over_tasks:
+        table = medians_over_tasks(table)
     match format:
         case "csv":
             typer.echo(render.to_csv(table, "by_seed" if by_seed else "rows"), nl=False)

@@ -1,17 +1,24 @@
 """Each method's medians over tasks and pairs, with their intervals.
 
 Owns which rows a median is over: the headline figures are over the rows that every method has, and
-each method's median over its own rows stands beside them. It renders nothing.
+each method's median over its own rows stands beside them. Intervals are for these tasks and pairs,
+or for new tasks. It renders nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 from statistics import median
 
 from w2s_ray.report.common_rows import common, counted_by_method, has_pgr, is_complete
 from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianIntervals, MedianOf
-from w2s_ray.report.table_rows import MethodRow, Row
+from w2s_ray.report.statistics.new_tasks import Over, median_interval
+from w2s_ray.report.table_rows import MethodRow, PgrTable, Row
+
+Within = Callable[[Sequence[Sequence[Row]]], Sequence[MedianIntervals]]
+"""Rows of each median -> the intervals of these medians."""
 
 
 def medians(
@@ -19,38 +26,76 @@ def medians(
 ) -> tuple[MethodRow, ...]:
     """Each method's medians: over the rows that all methods have, and over its own.
 
-    Controls are no methods.
+    Controls are no methods. `groups`: the runs of each row.
     """
     group_of = dict(zip(map(id, rows), groups, strict=True))
+
+    def within(of_medians: Sequence[Sequence[Row]]) -> Sequence[MedianIntervals]:
+        if bootstrap is None:
+            return [MedianIntervals()] * len(of_medians)
+        return bootstrap.medians(
+            [
+                MedianOf(tuple(group for row in rows if (group := group_of[id(row)])))
+                for rows in of_medians
+            ]
+        )
+
+    return _medians(rows, within)
+
+
+def medians_over_tasks(table: PgrTable) -> PgrTable:
+    """The table with intervals of medians for new tasks: whole tasks are resampled.
+
+    The median of one task has none.
+    """
+    sweeps = dict.fromkeys(row.sweep for row in table.rows)
+    of_sweeps = (
+        _medians([row for row in table.rows if row.sweep == sweep], _over_tasks, over="tasks")
+        for sweep in sweeps
+    )
+    return replace(table, by_method=tuple(chain.from_iterable(of_sweeps)))
+
+
+def _over_tasks(of_medians: Sequence[Sequence[Row]]) -> Sequence[MedianIntervals]:
+    def one(rows: Sequence[Row], figure: str) -> Interval | None:
+        known = [(value, row.task) for row in rows if (value := getattr(row, figure)) is not None]
+        return median_interval(*map(list, zip(*known, strict=True))) if known else None
+
+    figures = ("student_accuracy", "gain", "pgr")
+    return [MedianIntervals(*(one(rows, figure) for figure in figures)) for rows in of_medians]
+
+
+def _medians(
+    rows: Sequence[Row], within: Within, *, over: Over | None = None
+) -> tuple[MethodRow, ...]:
     rows = [row for row in rows if not row.control]
     counted = counted_by_method(rows)
     shared, complete = common(counted, usable=has_pgr), common(counted, usable=is_complete)
-    over = [
+    of_medians = [
         [shared[method], [row for row in of_method if has_pgr(row)], complete[method]]
         for method, of_method in counted.items()
     ]
-    requests = [
-        MedianOf(tuple(group for row in rows_of_one if (group := group_of[id(row)])))
-        for each in over
-        for rows_of_one in each
-    ]
-    found = bootstrap.medians(requests) if bootstrap else [MedianIntervals()] * len(requests)
-    within = iter(zip(*[iter(found)] * 3, strict=True))
+    found = iter(zip(*[iter(within([*chain.from_iterable(of_medians)]))] * 3, strict=True))
     return tuple(
-        _method_row([row for row in rows if row.method == method], of_method, each, bounds)
-        for (method, of_method), each, bounds in zip(counted.items(), over, within, strict=True)
+        _method_row([r for r in rows if r.method == method], of_method, each, bounds, over=over)
+        for (method, of_method), each, bounds in zip(
+            counted.items(), of_medians, found, strict=True
+        )
     )
 
 
 def _method_row(
     rows: Sequence[Row],
     counted: Sequence[Row],
-    over: Sequence[Sequence[Row]],
+    of_medians: Sequence[Sequence[Row]],
     within: Sequence[MedianIntervals],
+    *,
+    over: Over | None,
 ) -> MethodRow:
-    """A method's medians; `over`: shared rows with a PGR, its own, and shared complete rows."""
-    shared, own, complete = over
+    """A method's medians, of the shared rows with a PGR, its own, and shared complete rows."""
+    shared, own, complete = of_medians
     in_shared, in_own, in_complete = within
+    of_rows = "seeds and examples" if any(row.seeds > 1 for row in counted) else "examples"
     return MethodRow(
         sweep=rows[0].sweep,
         method=rows[0].method,
@@ -71,6 +116,7 @@ def _method_row(
         small_gaps=sum(row.pgr_caution is not None for row in counted),
         missing=sum(row.seeds == 0 for row in counted),
         left_out=len(rows) - len(counted),
+        intervals_over=(over or of_rows) if any(map(any, within)) else None,
     )
 
 

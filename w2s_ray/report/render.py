@@ -57,6 +57,8 @@ CONTROLS_NOTE = (
 )
 MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
 """Of the headline medians."""
+NEW_TASKS_NOTE = "intervals are for new tasks: tasks were resampled, and not seeds and test rows"
+"""Of medians with `--over-tasks`."""
 
 
 def to_rich(table: PgrTable, *, metric: Metric = "pgr") -> Group:
@@ -216,10 +218,19 @@ def _sheets_by_sweep(
                 methods,
                 partial(_method_notes, metric=metric),
                 numbered=numbered,
-                below=[MEDIANS_NOTE] if len(methods) > 1 else [],
+                below=_about_medians(methods),
             ),
         )
     return by_sweep
+
+
+def _about_medians(methods: Sequence[MethodRow]) -> list[str]:
+    """What medians and their intervals are over."""
+    over_tasks = any(row.intervals_over == "tasks" for row in methods)
+    return [
+        *([MEDIANS_NOTE] if len(methods) > 1 else []),
+        *([NEW_TASKS_NOTE] if over_tasks else []),
+    ]
 
 
 def _sheet(

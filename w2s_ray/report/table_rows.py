@@ -259,6 +259,10 @@ class MethodRow:
         "rows left out because ground truth of the cell itself, or of its task and strong model, "
         "chose a setting, if other rows remain"
     )
+    intervals_over: Literal["seeds and examples", "examples", "tasks"] | None = column(
+        "what the bootstrap resamples: seeds and examples, for these tasks and pairs; tasks, for "
+        "new tasks (`w2s table --over-tasks`); null without intervals"
+    )
 
 
 class SeedRows(Sequence[SeedRow]):
