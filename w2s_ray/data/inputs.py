@@ -392,7 +392,8 @@ def _note(split: Split) -> str:
     parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
     if copies := sum(count > 0 for count in (split.near_copies or {}).values()):
         of = split.counts["test"]
-        parts.append(f"{copies:,} of {of:,} test rows are near copies of training rows")
+        are = "row is a near copy" if copies == 1 else "rows are near copies"
+        parts.append(f"{copies:,} of {of:,} test {are} of training rows")
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
     return "; ".join(parts)
