@@ -22,6 +22,7 @@ from w2s_ray.config.stages import (
     kind_of,
 )
 from w2s_ray.errors import InputError
+from w2s_ray.methods.losses import Loss
 
 if TYPE_CHECKING:
     from w2s_ray.config.declared import Method, Model
@@ -55,6 +56,8 @@ class Form:
     """Whether a causal language model is trained with its pretrained head."""
     is_completed: ClassVar[bool] = False
     """Whether rows are prompts that a model completes."""
+    has_several_classes: ClassVar[bool] = False
+    """Whether a row's label is one of any number of classes."""
     has_halves: ClassVar[bool] = True
     """Whether training rows are halved between supervisor and student."""
     has_texts: ClassVar[bool] = True
@@ -87,6 +90,12 @@ class Form:
             return f"which needs two classes, but task {task} has {self.labels_in_words}"
         return None
 
+    def why_not_loss(self, loss: Loss) -> str | None:
+        """Why a loss can't be used on rows without two classes, with a remedy; None = it can."""
+        if self.has_several_classes:
+            return loss.why_two_classes()
+        return None if kind_of(loss) == "xent" else "use xent"
+
     def check(self, sweep: Sweep, task: str) -> None:
         """Refuse settings that are impossible for `task`.
 
@@ -111,11 +120,12 @@ class Form:
                         f"methods.{name}.stages has {kind_of(stage)}, {why}; remove it"
                     )
             self.check_method(name, method, task)
-            for kind in _losses(method):
-                if kind != "xent" and not self.has_two_classes:
+            for loss in _losses(method) if not self.has_two_classes else ():
+                why = self.why_not_loss(loss)
+                if why is not None:
                     raise InputError(
-                        f"methods.{name}: loss {kind} needs two classes, but task {task} has "
-                        f"{self.labels_in_words}; use xent"
+                        f"methods.{name}: loss {kind_of(loss)} needs two classes, but task {task} "
+                        f"has {self.labels_in_words}; {why}"
                     )
         for model in sweep.models:
             self.check_model(sweep, model, task)
@@ -136,9 +146,10 @@ def check_tuning(kind: str, where: str, *, rows: str) -> None:
         )
 
 
-def _losses(method: Method) -> Iterator[str]:
-    """Kinds of the losses that the method has or may try."""
-    yield str(method.loss.model_dump()["kind"])
+def _losses(method: Method) -> Iterator[Loss]:
+    """The losses that the method has or may try, those of a search with their defaults."""
+    yield method.loss
     space = method.search.get("loss")
     if isinstance(space, OneOf):
-        yield from (str(kind) for kind in space.kinds())
+        kinds = {str(each.model_fields["kind"].default): each for each in Loss.__subclasses__()}
+        yield from (kinds[kind]() for kind in space.kinds())

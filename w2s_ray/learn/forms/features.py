@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from w2s_ray.config import FitRecipe
-from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.contract import (
     Control,
@@ -30,8 +29,8 @@ from w2s_ray.learn.contract import (
     Predicted,
     StopRequested,
 )
+from w2s_ray.learn.losses import loss_sum
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
-from w2s_ray.methods.losses import XentLoss
 
 _SMALLEST_SPREAD = 1e-6
 
@@ -67,13 +66,7 @@ def fit_probe(
     Raises:
         StopRequested, LeaveRequested: by a command of `control`; a probe writes no checkpoint.
         NonFiniteLoss: the loss became NaN or infinite.
-        InputError: a loss other than cross-entropy.
     """
-    if not isinstance(recipe.loss, XentLoss):
-        raise InputError(
-            f"loss is {recipe.loss!r}; a probe of several classes has only xent: set "
-            "loss: {kind: xent}"
-        )
     began, this = time.perf_counter(), _Probe(recipe, data)
     try:
         _train(this, observer=observer, control=control)
@@ -114,6 +107,7 @@ class _Probe:
     def __init__(self, recipe: FitRecipe, data: FeatureData) -> None:
         training = recipe.training
         self.recipe, self.data = recipe, data
+        self.loss = recipe.loss.prepared(data.train_targets_NC)
         self.mean_D = data.train_ND.mean(axis=0, dtype=np.float64)
         spread_D = data.train_ND.std(axis=0, dtype=np.float64)
         self.spread_D = np.where(spread_D > _SMALLEST_SPREAD, spread_D, 1.0)
@@ -176,7 +170,14 @@ class _Probe:
             group["lr"] = lr
         at = torch.from_numpy(rows)
         logits_BC = self.head(self.train_ND[at])
-        loss = torch.nn.functional.cross_entropy(logits_BC, self.targets_NC[at])
+        summed = loss_sum(
+            self.loss,
+            logits_BC,
+            self.targets_NC[at],
+            statistic=None,
+            progress=self.step / self.total_steps,
+        )
+        loss = summed / len(rows)
         self.optimizer.zero_grad()
         loss.backward()
         if self.recipe.training.clip_norm is not None:
