@@ -7,11 +7,10 @@ training data is in `fits/forms`. Other code reads the properties of a form and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from w2s_ray.config.space import OneOf
 from w2s_ray.config.stages import (
     LinearProbeStage,
     PromptStage,
@@ -120,7 +119,7 @@ class Form:
                         f"methods.{name}.stages has {kind_of(stage)}, {why}; remove it"
                     )
             self.check_method(name, method, task)
-            for loss in _losses(method) if not self.has_two_classes else ():
+            for loss in method.losses() if not self.has_two_classes else ():
                 why = self.why_not_loss(loss)
                 if why is not None:
                     raise InputError(
@@ -144,12 +143,3 @@ def check_tuning(kind: str, where: str, *, rows: str) -> None:
             f"{where}.tuning is {kind}, but training on {rows} uses no classification head; choose "
             "full, lora or last_layers"
         )
-
-
-def _losses(method: Method) -> Iterator[Loss]:
-    """The losses that the method has or may try, those of a search with their defaults."""
-    yield method.loss
-    space = method.search.get("loss")
-    if isinstance(space, OneOf):
-        kinds = {str(each.model_fields["kind"].default): each for each in Loss.__subclasses__()}
-        yield from (kinds[kind]() for kind in space.kinds())

@@ -29,7 +29,7 @@ from w2s_ray.learn.contract import (
     Predicted,
     StopRequested,
 )
-from w2s_ray.learn.losses import loss_sum
+from w2s_ray.learn.losses import labels_for, loss_sum
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 
 _SMALLEST_SPREAD = 1e-6
@@ -49,6 +49,10 @@ class FeatureData:
     """What early stopping looks at: weak labels for a student."""
     predict: Mapping[str, np.ndarray]
     """Part -> features of the rows that the trained probe predicts, float32 [M, D]."""
+    train_targets_KNC: np.ndarray | None = None
+    """The same of each of several supervisors, for a loss that takes them."""
+    train_weights_N: np.ndarray | None = None
+    """How much each row counts, float32 with mean 1; None = all alike."""
 
 
 def fit_probe(
@@ -122,7 +126,11 @@ class _Probe:
             weight_decay=training.weight_decay,
         )
         self.train_ND = self.scaled(data.train_ND)
-        self.targets_NC = torch.from_numpy(data.train_targets_NC)
+        self.labels = torch.from_numpy(
+            labels_for(self.loss, data.train_targets_NC, data.train_targets_KNC)
+        )
+        weights_N = data.train_weights_N
+        self.weights_N = None if weights_N is None else torch.from_numpy(weights_N)
         self.inputs = {"validation": data.validation_MD, **data.predict}
         per_epoch = steps_per_epoch(len(data.train_ND), training.batch_size)
         self.total_steps = training.epochs * per_epoch
@@ -173,7 +181,8 @@ class _Probe:
         summed = loss_sum(
             self.loss,
             logits_BC,
-            self.targets_NC[at],
+            self.labels[..., at, :],
+            None if self.weights_N is None else self.weights_N[at],
             statistic=None,
             progress=self.step / self.total_steps,
         )

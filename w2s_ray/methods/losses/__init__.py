@@ -18,8 +18,10 @@ from w2s_ray.methods.losses.confidence_reference import (
     ConfidenceReferenceLoss as ConfidenceReferenceLoss,
 )
 from w2s_ray.methods.losses.entropy import EntropyLoss as EntropyLoss
+from w2s_ray.methods.losses.evidential import EvidentialLoss as EvidentialLoss
 from w2s_ray.methods.losses.kl import KLLoss as KLLoss
 from w2s_ray.methods.losses.loss import Loss as Loss
+from w2s_ray.methods.losses.mixture import MixtureLoss as MixtureLoss
 from w2s_ray.methods.losses.product import ProductLoss as ProductLoss
 from w2s_ray.methods.losses.reverse_xent import CACELoss as CACELoss
 from w2s_ray.methods.losses.reverse_xent import ReverseXentLoss as ReverseXentLoss

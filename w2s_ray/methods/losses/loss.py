@@ -27,11 +27,32 @@ class Loss(Frozen):
     accumulation, training then makes a first pass without gradients over all micro-batches."""
 
     @property
+    def takes_each_supervisor(self) -> bool:
+        """Whether its labels are those of each supervisor, [K, B, C], instead of their mean
+        [B, C].
+        """
+        return False
+
+    @property
     def window_size(self) -> int:
         """Number of latest predictions that `statistic` gets, ending with the batch's own; 0 = only
         the batch's.
         """
         return 0
+
+    def batch_statistic(
+        self, p1_B: Tensor, labels_BC: Tensor, *, memory: list[float], progress: float
+    ) -> Tensor | None:
+        """What rows share in this step, from the global batch and what the loss remembers.
+
+        `memory` is empty at first, is brought up to date here, and is part of a checkpoint. By
+        default it has the latest predictions of class 1, as many as `window_size`.
+        """
+        if not self.window_size:
+            return self.statistic(p1_B, labels_BC)
+        latest = [*memory, *p1_B.tolist()][-self.window_size :]
+        memory[:] = latest
+        return self.statistic(p1_B.new_tensor(latest), labels_BC)
 
     def why_two_classes(self) -> str | None:
         """Why the loss needs two classes, as a clause for an error; None = any number will do."""
