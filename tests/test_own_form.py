@@ -44,9 +44,9 @@ methods: {{naive: {{}}}}
 execution: {{gpus_per_worker: 0}}
 '''
 try:
-    plan_sweep(parse_sweep(text.replace("naive: {}", "naive: {loss: {kind: kl}}")))
+    plan_sweep(parse_sweep(text.replace("naive: {}", "naive: {loss: {kind: window}}")))
 except ValueError as error:
-    assert "loss kl needs two classes" in str(error), error
+    assert "loss window needs two classes" in str(error), error
 else:
     raise AssertionError("a loss of two classes is accepted")
 store = Store.open(here / "results")

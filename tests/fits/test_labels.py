@@ -28,7 +28,9 @@ from w2s_ray.data import load_split, make_split
 from w2s_ray.data.sources import read_rows
 from w2s_ray.fits.labels import SplitRows, slice_rows, targets
 from w2s_ray.fits.train_fit import FitTraining
-from w2s_ray.fits.training_data import weak_labels
+from w2s_ray.fits.training_data import each_weak_labels, weak_labels
+from w2s_ray.methods.losses import MixtureLoss
+from w2s_ray.methods.transforms import Weights
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 from w2s_ray.store.tables import SPLIT_ROWS
@@ -269,6 +271,29 @@ def test_labels_of_several_supervisors_are_averaged(tmp_path, model, rows):
         means.append(np.array([made[row] for row in sorted(made)]))
     assert np.allclose(means[2], (means[0] + means[1]) / 2)
     assert not np.allclose(means[0], means[1])
+
+
+def test_the_labels_of_each_supervisor_reach_a_loss_that_takes_them(tmp_path, model, rows):
+    store = Store.open(tmp_path)
+    write_split(store, rows, flipped=False)
+    first = supervisor(model)
+    recipe = first.recipe.model_copy(update={"seed": 1})
+    second = PlannedFit(recipe.run_id, recipe, first.source, first.execution, first.task)
+    run_fits(store, first, second)
+    table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
+    labels = Labels(source=(first.id, second.id), transforms=(Weights(),))
+    taught = student(model, None).recipe.model_copy(update={"labels": labels})
+    assert each_weak_labels(store, taught) == []
+    taught = taught.model_copy(update={"loss": MixtureLoss()})
+    weak = weak_labels(store, taught)
+    made = targets(taught, table, weak=weak, each=each_weak_labels(store, taught))
+    assert made.train_KNC is not None
+    assert np.allclose(made.train_KNC.mean(axis=0), made.train_NC, atol=1e-6)
+    assert not np.allclose(made.train_KNC[0], made.train_KNC[1])
+    assert made.weights_N is not None
+    assert made.weights_N.mean() == pytest.approx(1, abs=1e-5)
+    certainty = np.abs(2 * made.train_NC[:, 1] - 1)
+    assert np.allclose(made.weights_N, certainty / certainty.mean(), atol=1e-4)
 
 
 def test_a_missing_weak_label_is_named(model, rows):

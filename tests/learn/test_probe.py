@@ -10,9 +10,17 @@ import pytest
 from safetensors.numpy import load_file
 from scipy.optimize import minimize
 
-from w2s_ray.config import ConfidenceLoss, EarlyStopping, FitRecipe, Labels, Training, XentLoss
+from w2s_ray.config import EarlyStopping, FitRecipe, Labels, Training
 from w2s_ray.learn.contract import StopRequested
 from w2s_ray.learn.forms.features import FeatureData, fit_probe
+from w2s_ray.methods.losses import (
+    AdaptiveConfidenceLoss,
+    CACELoss,
+    ConfidenceLoss,
+    KLLoss,
+    SymmetricXentLoss,
+    XentLoss,
+)
 
 CLASSES = ("0", "1", "2")
 
@@ -141,6 +149,24 @@ def test_a_probe_ends_on_command():
         fit_probe(recipe(), data=made_data(), observer=Observer(), control=control)
 
 
-def test_a_loss_of_two_classes_is_refused():
-    with pytest.raises(ValueError, match=r"a probe of several classes has only xent"):
-        fit_probe(recipe(loss=ConfidenceLoss()), data=made_data(), observer=Observer())
+@pytest.mark.parametrize(
+    ("loss", "is_xent"),
+    [
+        (ConfidenceLoss(alpha=0), True),
+        (SymmetricXentLoss(reverse=0), True),
+        (CACELoss(certain_from=0), True),
+        (ConfidenceLoss(alpha=0.9, warmup_fraction=0), False),
+        (KLLoss(direction="reverse"), False),
+        (AdaptiveConfidenceLoss(), False),
+    ],
+    ids=repr,
+)
+def test_a_probe_of_several_classes_is_trained_by_its_loss(loss, is_xent):
+    plain, other = (
+        fit_probe(recipe(loss=each), data=made_data(), observer=Observer())
+        .predicted["test"]
+        .distribution
+        for each in (XentLoss(), loss)
+    )
+    assert np.isfinite(other).all()
+    assert (np.abs(plain - other).max() < 1e-5) == is_xent

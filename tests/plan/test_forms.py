@@ -67,7 +67,16 @@ def test_changes_of_weak_labels_are_refused_for_answers(stage):
         ("features", GENERATIVE, r"methods\.other\.stages has generative, .*none; remove it"),
         ("answers", PROBE, r"methods\.other\.training\.tuning is probe, .*choose full, lora"),
         ("answers", "loss: {kind: product}", r"methods\.other: loss product .*use xent"),
-        ("features", "loss: {kind: kl}", r"methods\.other: loss kl .*several classes; use xent"),
+        (
+            "features",
+            "loss: {kind: window}",
+            r"methods\.other: loss window .*several classes; it has a threshold between two",
+        ),
+        (
+            "features",
+            "loss: {kind: confidence, prior: 0.3}",
+            r"methods\.other: loss confidence .*; prior and window set a threshold .*; remove them",
+        ),
         (
             "answers",
             "training: {answer_tokens: 64}",

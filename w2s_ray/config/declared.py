@@ -6,6 +6,7 @@ reads no data.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -14,11 +15,12 @@ from pydantic import AfterValidator, Field, model_validator
 from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
 from w2s_ray.config.settings import EarlyStopping, PretrainArchitecture, Training
-from w2s_ray.config.space import Choices
-from w2s_ray.config.stages import Stage
+from w2s_ray.config.space import Choices, OneOf
+from w2s_ray.config.stages import EnsembleStage, Stage, kind_of
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
-from w2s_ray.methods.losses import AnyLoss, XentLoss
+from w2s_ray.methods.losses import AnyLoss, Loss, XentLoss
+from w2s_ray.methods.transforms import Transform
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
@@ -231,10 +233,10 @@ class Method(Frozen):
     stages: tuple[Stage, ...] = ()
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
     `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace the
-    student. `hard`, `temperature`, `confident`, `filter`, `relabel`, `simulated`,
-    `shuffled_labels` and `class_prior` change the weak labels of every student of the method, in
-    the order in which they are listed. `truth`, `random_labels` and `untrained` use no weak labels
-    and stand alone."""
+    student. `hard`, `temperature`, `confident`, `consensus`, `filter`, `relabel`, `weights`,
+    `simulated`, `shuffled_labels` and `class_prior` change the weak labels of every student of the
+    method, in the order in which they are listed. `truth`, `random_labels` and `untrained` use no
+    weak labels and stand alone."""
     early_stopping: EarlyStopping | None = None
     """Early stopping of this method's students; null = as in the sweep."""
     training: dict[str, Any] = {}
@@ -245,3 +247,24 @@ class Method(Frozen):
     (`stages.temperature.by`). A setting that has kinds (`loss`, `training.tuning`) takes `one_of`
     with the settings of each kind: `loss: {one_of: [{kind: xent}, {kind: confidence, alpha:
     {uniform: [0, 0.9]}}]}`."""
+
+    def losses(self) -> Iterator[Loss]:
+        """The losses that its students have or may try, those of a search with their defaults."""
+        yield self.loss
+        space = self.search.get("loss")
+        if isinstance(space, OneOf):
+            kinds = {str(each.model_fields["kind"].default): each for each in Loss.__subclasses__()}
+            yield from (kinds[kind]() for kind in space.kinds() if kind in kinds)
+
+    @model_validator(mode="after")
+    def _has_several_supervisors(self) -> Method:
+        if any(isinstance(stage, EnsembleStage) for stage in self.stages):
+            return self
+        transforms = (stage for stage in self.stages if isinstance(stage, Transform))
+        for each in (*self.losses(), *transforms):
+            if each.takes_each_supervisor:
+                raise InputError(
+                    f"{kind_of(each)} needs several supervisors; add the stage ensemble, or use "
+                    "another loss or stage"
+                )
+        return self

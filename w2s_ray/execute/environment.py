@@ -35,6 +35,9 @@ VARIABLES = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # Ray prints this on stdout, where the table goes, when a worker group starts on few cores.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
+    # Errors of remote calls are handled where their results are awaited. Ray would also print them,
+    # as tracebacks, for calls that it repeats by itself when a connection breaks.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     # No usage statistics and error reports are sent.
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -97,6 +97,10 @@ class Targets:
     """Places in the training part of the rows that are trained on, int64."""
     dropped: int
     """Rows that transforms dropped."""
+    train_KNC: np.ndarray | None = None
+    """The training labels of each of several supervisors, if these are the fit's labels."""
+    weights_N: np.ndarray | None = None
+    """How much each training row counts, float32 with mean 1; None = all alike."""
 
 
 def targets(
@@ -104,12 +108,14 @@ def targets(
     rows: SplitRows,
     *,
     weak: Mapping[tuple[str, str], float | Sequence[float]] | None,
+    each: Sequence[Mapping[tuple[str, str], float | Sequence[float]]] = (),
     activate: Activate | None = None,
 ) -> Targets:
     """The labels of `recipe`'s training rows and of validation.
 
     `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
-    classes. `activate` gives the pretrained model's activations of rows of a part, to transforms
+    classes; `each` has such a map for each supervisor, where a loss or a transform needs them.
+    `activate` gives the pretrained model's activations of rows of a part, to transforms
     that need them. Only transforms with `labels_validation` change the labels of validation rows.
 
     Raises:
@@ -124,7 +130,11 @@ def targets(
         return Targets(drawn_NC, _random(recipe, rows, "validation"), sliced_N, dropped=0)
     known, every = weak or {}, recipe.labels.transforms
     weak_NC = _weak(rows, part, known, recipe.labels.runs, among_N=sliced_N)
-    made = _transformed(every, _labelled(recipe, rows, part, weak_NC, sliced_N, activate))
+    labelled = _labelled(recipe, rows, part, weak_NC, sliced_N, activate)
+    if each:
+        of_each = [_weak(rows, part, one, recipe.labels.runs, among_N=sliced_N) for one in each]
+        labelled = replace(labelled, labels_KNC=np.stack(of_each))
+    made = _transformed(every, labelled)
     dropped = len(sliced_N) - len(made.rows_N)
     if recipe.early_stopping is not None and recipe.early_stopping.oracle:
         validation_MC = _true(rows, "validation")
@@ -134,7 +144,28 @@ def targets(
         among_M = np.arange(len(weak_MC))
         labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
         validation_MC = _transformed(of_validation, labelled).labels_NC
-    return Targets(made.labels_NC, validation_MC, sliced_N[made.rows_N], dropped)
+    return Targets(
+        made.labels_NC,
+        validation_MC,
+        sliced_N[made.rows_N],
+        dropped,
+        train_KNC=made.labels_KNC,
+        weights_N=_scaled(made.weights_N),
+    )
+
+
+def _scaled(weights_N: np.ndarray | None) -> np.ndarray | None:
+    """Weights with mean 1, so that the learning rate means the same as without.
+
+    Raises:
+        InputError: all of them are 0.
+    """
+    if weights_N is None:
+        return None
+    mean = weights_N.mean(dtype=np.float64)
+    if mean == 0:
+        raise InputError("all training rows have weight 0; weigh some of them higher")
+    return (weights_N / mean).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,19 @@ def weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], flo
     return {row: fmean(ps) for row, ps in found.items() if len(ps) == every}
 
 
+def each_weak_labels(
+    store: Store, recipe: FitRecipe, *, column: str = "probability"
+) -> list[dict[tuple[str, str], Any]]:
+    """The labels of each supervisor, if the recipe's loss or a transform needs them; else none.
+
+    (part, example id) -> probability of class 1, or of each class.
+    """
+    needed = (recipe.loss, *recipe.labels.transforms)
+    if not any(each.takes_each_supervisor for each in needed):
+        return []
+    return [stored_predictions(store, run, column) for run in recipe.labels.runs]
+
+
 def stored_predictions(store: Store, run: str, column: str) -> dict[tuple[str, str], Any]:
     """(part, example id) -> what a run predicted of it, from one column."""
     table = store.predictions(run)

@@ -222,7 +222,7 @@ def _step(this: _Fit, rows: np.ndarray, progress: Progress) -> Tensor:
         rows,
         recipe=this.recipe,
         loss=this.loss,
-        recent=progress.recent,
+        memory=progress.recent,
         data=this.data,
         engine=this.engine,
         step=progress.step,

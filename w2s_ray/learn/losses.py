@@ -2,11 +2,13 @@
 
 Owns the sum alone; a row's loss is computed by the loss itself. A statistic that rows share is one
 of the **global** batch, so that workers, micro-batches and accumulation never change it. Models,
-devices and the origin of labels are handled elsewhere. Shapes: B rows, C two classes.
+devices and the origin of labels are handled elsewhere. Shapes: K supervisors, N training rows, B
+rows, C classes.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 from w2s_ray.methods.losses import Loss
@@ -23,7 +25,18 @@ def loss_sum(
 ) -> Tensor:
     """The loss summed over rows; the loop divides by the rows of the global batch.
 
-    Rows of weight 0 (padding of a layout) count nothing.
+    Rows of weight 0 (padding of a layout) count nothing. Weights have mean 1 over the training
+    rows, so that the result is a weighted mean over them and does not depend on a batch's others.
     """
     each_B = loss.each(logits_BC, labels_BC, statistic=statistic, progress=progress)
     return (each_B if weights_B is None else each_B * weights_B).sum()
+
+
+def labels_for(loss: Loss, labels_NC: np.ndarray, labels_KNC: np.ndarray | None) -> np.ndarray:
+    """What `loss` gets as labels: those of each supervisor [K, N, C], or one label a row [N, C].
+
+    One label a row stands for a single supervisor.
+    """
+    if not loss.takes_each_supervisor:
+        return labels_NC
+    return labels_NC[None] if labels_KNC is None else labels_KNC

@@ -44,7 +44,7 @@ class Progress:
     stopping_step: int = 0
     """The step after which early stopping fixed the result; 0 = it has not."""
     recent: list[float] = field(default_factory=list)
-    """The latest predictions in training, for a loss that needs them."""
+    """What the loss keeps from step to step."""
     predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """Part -> predictions of its rows by the present weights, where they were made."""
     best_predicted: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)

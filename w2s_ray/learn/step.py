@@ -23,7 +23,7 @@ def optimizer_step(
     *,
     recipe: FitRecipe,
     loss: Loss,
-    recent: list[float],
+    memory: list[float],
     data: FormData,
     engine: Engine,
     step: int,
@@ -32,8 +32,8 @@ def optimizer_step(
 ) -> Tensor:
     """Step `step` (from 0) on the global batch `rows`; this worker's part of the mean loss.
 
-    `loss` is the recipe's, prepared; `recent` holds the latest predictions of class 1, as many as
-    the loss remembers, and is brought up to date (see `FormData.step`).
+    `loss` is the recipe's, prepared; `memory` is what it keeps from step to step (see
+    `FormData.step`).
     """
     if isinstance(recipe.training.tuning, LpFtTuning):
         engine.train_head_alone(step < recipe.training.tuning.probe_share * total_steps)
@@ -41,7 +41,7 @@ def optimizer_step(
         rows,
         engine=engine,
         loss=loss,
-        recent=recent,
+        memory=memory,
         progress=step / total_steps,
         micro_batch=micro_batch,
     )

@@ -23,6 +23,7 @@ class Features(Form):
     columns = (ColumnSet(frozenset({"category"}), frozenset({"image", "id"})),)
     columns_in_words = "category"
     labels_in_words = "several classes"
+    has_several_classes = True
     has_texts = False
     not_estimated = (
         "probes on features are not estimated; they run no language model and cost little"

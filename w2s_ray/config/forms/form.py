@@ -7,11 +7,10 @@ training data is in `fits/forms`. Other code reads the properties of a form and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from w2s_ray.config.space import OneOf
 from w2s_ray.config.stages import (
     LinearProbeStage,
     PromptStage,
@@ -22,6 +21,7 @@ from w2s_ray.config.stages import (
     kind_of,
 )
 from w2s_ray.errors import InputError
+from w2s_ray.methods.losses import Loss
 
 if TYPE_CHECKING:
     from w2s_ray.config.declared import Method, Model
@@ -55,6 +55,8 @@ class Form:
     """Whether a causal language model is trained with its pretrained head."""
     is_completed: ClassVar[bool] = False
     """Whether rows are prompts that a model completes."""
+    has_several_classes: ClassVar[bool] = False
+    """Whether a row's label is one of any number of classes."""
     has_halves: ClassVar[bool] = True
     """Whether training rows are halved between supervisor and student."""
     has_texts: ClassVar[bool] = True
@@ -87,6 +89,12 @@ class Form:
             return f"which needs two classes, but task {task} has {self.labels_in_words}"
         return None
 
+    def why_not_loss(self, loss: Loss) -> str | None:
+        """Why a loss can't be used on rows without two classes, with a remedy; None = it can."""
+        if self.has_several_classes:
+            return loss.why_two_classes()
+        return None if kind_of(loss) == "xent" else "use xent"
+
     def check(self, sweep: Sweep, task: str) -> None:
         """Refuse settings that are impossible for `task`.
 
@@ -111,11 +119,12 @@ class Form:
                         f"methods.{name}.stages has {kind_of(stage)}, {why}; remove it"
                     )
             self.check_method(name, method, task)
-            for kind in _losses(method):
-                if kind != "xent" and not self.has_two_classes:
+            for loss in method.losses() if not self.has_two_classes else ():
+                why = self.why_not_loss(loss)
+                if why is not None:
                     raise InputError(
-                        f"methods.{name}: loss {kind} needs two classes, but task {task} has "
-                        f"{self.labels_in_words}; use xent"
+                        f"methods.{name}: loss {kind_of(loss)} needs two classes, but task {task} "
+                        f"has {self.labels_in_words}; {why}"
                     )
         for model in sweep.models:
             self.check_model(sweep, model, task)
@@ -134,11 +143,3 @@ def check_tuning(kind: str, where: str, *, rows: str) -> None:
             f"{where}.tuning is {kind}, but training on {rows} uses no classification head; choose "
             "full, lora or last_layers"
         )
-
-
-def _losses(method: Method) -> Iterator[str]:
-    """Kinds of the losses that the method has or may try."""
-    yield str(method.loss.model_dump()["kind"])
-    space = method.search.get("loss")
-    if isinstance(space, OneOf):
-        yield from (str(kind) for kind in space.kinds())

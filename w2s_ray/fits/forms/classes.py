@@ -14,6 +14,7 @@ from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
 from w2s_ray.fits.training_data import (
     TrainingData,
+    each_weak_labels,
     parts_of,
     pretrained_activations,
     tokenized,
@@ -52,6 +53,7 @@ class Classes(FitForm):
             recipe,
             rows,
             weak=weak_labels(store, recipe),
+            each=each_weak_labels(store, recipe),
             activate=lambda part, rows_N: (found or activated({part: tokens[part]}))[
                 part
             ].values_ND[rows_N],
@@ -64,6 +66,8 @@ class Classes(FitForm):
             train_targets_NC=labels.train_NC,
             validation=parts["validation"],
             validation_targets_MC=labels.validation_MC,
+            train_targets_KNC=labels.train_KNC,
+            train_weights_N=labels.weights_N,
             predict={part: parts[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)

@@ -17,7 +17,12 @@ from w2s_ray.config import Execution, FitRecipe, Task
 from w2s_ray.data.images import FEATURE_FILES, features_in, images_of
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
-from w2s_ray.fits.training_data import TrainingData, parts_of, stored_predictions
+from w2s_ray.fits.training_data import (
+    TrainingData,
+    each_weak_labels,
+    parts_of,
+    stored_predictions,
+)
 from w2s_ray.learn.contract import Control, FitResult, Observer
 from w2s_ray.learn.forms.features import FeatureData, fit_probe
 from w2s_ray.plan import PlannedFit
@@ -37,6 +42,7 @@ class Features(FitForm):
             recipe,
             rows,
             weak=weak_distributions(store, recipe),
+            each=each_weak_labels(store, recipe, column="probabilities"),
             activate=lambda part, rows_N: found[part][rows_N],
         )
         data = FeatureData(
@@ -45,6 +51,8 @@ class Features(FitForm):
             train_targets_NC=labels.train_NC,
             validation_MD=found["validation"],
             validation_targets_MC=labels.validation_MC,
+            train_targets_KNC=labels.train_KNC,
+            train_weights_N=labels.weights_N,
             predict={part: found[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)

@@ -23,7 +23,7 @@ from w2s_ray.learn.engine import Engine, model_inputs, to_device
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
 from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.forms.model import FormModel
-from w2s_ray.learn.losses import loss_sum
+from w2s_ray.learn.losses import labels_for, loss_sum
 from w2s_ray.learn.rows import ClassRows
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
@@ -105,6 +105,10 @@ class ClassData(FormData):
     validation_targets_MC: np.ndarray
     """float32 [M, 2]; what early stopping looks at: weak labels for a student."""
     predict: Mapping[str, ClassRows] = field(default_factory=dict)
+    train_targets_KNC: np.ndarray | None = None
+    """The same of each of several supervisors, for a loss that takes them."""
+    train_weights_N: np.ndarray | None = None
+    """How much each row counts, float32 with mean 1; None = all alike."""
 
     def __post_init__(self) -> None:
         if self.predict.get("validation", self.validation) is not self.validation:
@@ -123,13 +127,21 @@ class ClassData(FormData):
         *,
         engine: Engine,
         loss: Loss,
-        recent: list[float],
+        memory: list[float],
         progress: float,
         micro_batch: int,
     ) -> Tensor:
         lengths = self.train.lengths[rows]
         micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
-        labels_BC = to_device(self.train_targets_NC[rows], engine.device)
+        labels = to_device(
+            labels_for(loss, self.train_targets_NC, self.train_targets_KNC)[..., rows, :],
+            engine.device,
+        )
+        weights_B = (
+            None
+            if self.train_weights_N is None
+            else to_device(self.train_weights_N[rows], engine.device)
+        )
         passes = [
             (
                 model_inputs(self.train, rows[micro.positions], engine),
@@ -147,7 +159,7 @@ class ClassData(FormData):
                     if micro.real:
                         p1_B[at_B] = class_1_probability(logits.detach())
             p1_B = engine.sum_over_workers(p1_B)
-            statistic = loss.statistic(_with_earlier(p1_B, recent, loss.window_size), labels_BC)
+            statistic = loss.batch_statistic(p1_B, labels, memory=memory, progress=progress)
         total: Tensor | None = None
         for micro, (inputs, at_B) in zip(micros, passes, strict=True):
             if logits is None or len(micros) > 1:
@@ -155,8 +167,8 @@ class ClassData(FormData):
             part = loss_sum(
                 loss,
                 logits,
-                labels_BC[at_B],
-                None if micro.real else torch.zeros_like(logits[:, 0]),
+                labels[..., at_B, :],
+                _counted(logits, weights_B, at_B, real=micro.real),
                 statistic=statistic,
                 progress=progress,
             ) / len(lengths)
@@ -176,13 +188,13 @@ class ClassData(FormData):
         return Predicted(probabilities(found[MARGIN]))
 
 
-def _with_earlier(p1_B: Tensor, recent: list[float], remembers: int) -> Tensor:
-    """The latest predictions, the batch's own last; `recent` becomes these."""
-    if not remembers:
-        return p1_B
-    p1_W = torch.cat([p1_B.new_tensor(recent), p1_B])[-remembers:]
-    recent[:] = p1_W.tolist()
-    return p1_W
+def _counted(
+    logits_BC: Tensor, weights_B: Tensor | None, at_B: Tensor, *, real: bool
+) -> Tensor | None:
+    """How much the rows of a micro-batch count: nothing if they only fill a layout."""
+    if not real:
+        return torch.zeros_like(logits_BC[:, 0])
+    return None if weights_B is None else weights_B[at_B]
 
 
 def _check(part: str, rows: ClassRows, targets: np.ndarray) -> None:

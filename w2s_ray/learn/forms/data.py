@@ -48,14 +48,14 @@ class FormData(ABC):
         *,
         engine: Engine,
         loss: Loss,
-        recent: list[float],
+        memory: list[float],
         progress: float,
         micro_batch: int,
     ) -> Tensor:
         """Forward and backward passes over the global batch `rows`; this worker's part of the loss.
 
-        `loss` is prepared; `recent` holds the latest predictions of class 1, as many as the loss
-        remembers, and is brought up to date. `progress` is steps done over all steps.
+        `loss` is prepared; `memory` is what it keeps from step to step, and is brought up to date.
+        `progress` is steps done over all steps.
         """
 
     @abstractmethod

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from w2s_ray.config import FitRecipe
-from w2s_ray.errors import InputError
 from w2s_ray.learn.batches import epoch_batches, steps_per_epoch
 from w2s_ray.learn.contract import (
     Control,
@@ -30,8 +29,8 @@ from w2s_ray.learn.contract import (
     Predicted,
     StopRequested,
 )
+from w2s_ray.learn.losses import labels_for, loss_sum
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
-from w2s_ray.methods.losses import XentLoss
 
 _SMALLEST_SPREAD = 1e-6
 
@@ -50,6 +49,10 @@ class FeatureData:
     """What early stopping looks at: weak labels for a student."""
     predict: Mapping[str, np.ndarray]
     """Part -> features of the rows that the trained probe predicts, float32 [M, D]."""
+    train_targets_KNC: np.ndarray | None = None
+    """The same of each of several supervisors, for a loss that takes them."""
+    train_weights_N: np.ndarray | None = None
+    """How much each row counts, float32 with mean 1; None = all alike."""
 
 
 def fit_probe(
@@ -67,13 +70,7 @@ def fit_probe(
     Raises:
         StopRequested, LeaveRequested: by a command of `control`; a probe writes no checkpoint.
         NonFiniteLoss: the loss became NaN or infinite.
-        InputError: a loss other than cross-entropy.
     """
-    if not isinstance(recipe.loss, XentLoss):
-        raise InputError(
-            f"loss is {recipe.loss!r}; a probe of several classes has only xent: set "
-            "loss: {kind: xent}"
-        )
     began, this = time.perf_counter(), _Probe(recipe, data)
     try:
         _train(this, observer=observer, control=control)
@@ -114,6 +111,7 @@ class _Probe:
     def __init__(self, recipe: FitRecipe, data: FeatureData) -> None:
         training = recipe.training
         self.recipe, self.data = recipe, data
+        self.loss = recipe.loss.prepared(data.train_targets_NC)
         self.mean_D = data.train_ND.mean(axis=0, dtype=np.float64)
         spread_D = data.train_ND.std(axis=0, dtype=np.float64)
         self.spread_D = np.where(spread_D > _SMALLEST_SPREAD, spread_D, 1.0)
@@ -128,7 +126,11 @@ class _Probe:
             weight_decay=training.weight_decay,
         )
         self.train_ND = self.scaled(data.train_ND)
-        self.targets_NC = torch.from_numpy(data.train_targets_NC)
+        self.labels = torch.from_numpy(
+            labels_for(self.loss, data.train_targets_NC, data.train_targets_KNC)
+        )
+        weights_N = data.train_weights_N
+        self.weights_N = None if weights_N is None else torch.from_numpy(weights_N)
         self.inputs = {"validation": data.validation_MD, **data.predict}
         per_epoch = steps_per_epoch(len(data.train_ND), training.batch_size)
         self.total_steps = training.epochs * per_epoch
@@ -176,7 +178,15 @@ class _Probe:
             group["lr"] = lr
         at = torch.from_numpy(rows)
         logits_BC = self.head(self.train_ND[at])
-        loss = torch.nn.functional.cross_entropy(logits_BC, self.targets_NC[at])
+        summed = loss_sum(
+            self.loss,
+            logits_BC,
+            self.labels[..., at, :],
+            None if self.weights_N is None else self.weights_N[at],
+            statistic=None,
+            progress=self.step / self.total_steps,
+        )
+        loss = summed / len(rows)
         self.optimizer.zero_grad()
         loss.backward()
         if self.recipe.training.clip_norm is not None:

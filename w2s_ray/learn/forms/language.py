@@ -120,7 +120,7 @@ class SpanData(FormData):
         *,
         engine: Engine,
         loss: Loss,
-        recent: list[float],
+        memory: list[float],
         progress: float,
         micro_batch: int,
     ) -> Tensor:

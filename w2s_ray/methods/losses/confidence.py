@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from w2s_ray.methods.losses.loss import Loss, class_1_probability, mixed, warmed_up
+from w2s_ray.methods.losses.loss import (
+    Loss,
+    class_1_probability,
+    mixed,
+    one_hot,
+    warmed_up,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class ConfidenceLoss(Loss):
-    """The auxiliary confidence loss, exactly as in the paper's appendix A.4."""
+    """The auxiliary confidence loss, exactly as in the paper's appendix A.4.
+
+    With more than two classes the student's own hardened prediction is its most probable class: a
+    threshold that keeps the prior is defined for two classes.
+    """
 
     kind: Literal["confidence"] = "confidence"
     alpha: float = Field(default=0.5, ge=0, le=1)
@@ -29,6 +39,11 @@ class ConfidenceLoss(Loss):
     Useful for small batches (EleutherAI: 32). null = from the global batch alone."""
 
     needs_whole_batch: ClassVar[bool] = True
+
+    def why_two_classes(self) -> str | None:
+        if self.window is not None or self.prior != 0.5:
+            return "prior and window set a threshold between two classes; remove them"
+        return None
 
     @property
     def window_size(self) -> int:
@@ -56,6 +71,10 @@ class ConfidenceLoss(Loss):
     def target(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
     ) -> Tensor:
+        weight = self.weight(progress)
+        if logits_BC.shape[1] > 2:
+            own_BC = one_hot(logits_BC.argmax(dim=1, keepdim=True), like=labels_BC)
+            return labels_BC * (1.0 - weight) + own_BC * weight
         assert statistic is not None
         positive_B = class_1_probability(logits_BC).double() > statistic
-        return mixed(labels_BC, positive_B, self.weight(progress))
+        return mixed(labels_BC, positive_B, weight)

@@ -27,6 +27,9 @@ class ConfidenceReferenceLoss(Loss):
 
     needs_whole_batch: ClassVar[bool] = True
 
+    def why_two_classes(self) -> str:
+        return "it has a threshold between two classes; use another loss"
+
     def weight(self, progress: float) -> float:
         """The weight of the student's own hardened prediction."""
         return self.alpha * (1.0 if progress > self.warmup_fraction else progress)

@@ -2,7 +2,7 @@
 
 Owns the interface between losses and training, and the common case: cross-entropy with a target. It
 imports no torch. Shapes: B rows of a global batch or a part of it, W predictions, N training rows,
-C two classes (1 = positive).
+C classes (of two, 1 = positive).
 """
 
 from __future__ import annotations
@@ -27,11 +27,36 @@ class Loss(Frozen):
     accumulation, training then makes a first pass without gradients over all micro-batches."""
 
     @property
+    def takes_each_supervisor(self) -> bool:
+        """Whether its labels are those of each supervisor, [K, B, C], instead of their mean
+        [B, C].
+        """
+        return False
+
+    @property
     def window_size(self) -> int:
         """Number of latest predictions that `statistic` gets, ending with the batch's own; 0 = only
         the batch's.
         """
         return 0
+
+    def batch_statistic(
+        self, p1_B: Tensor, labels_BC: Tensor, *, memory: list[float], progress: float
+    ) -> Tensor | None:
+        """What rows share in this step, from the global batch and what the loss remembers.
+
+        `memory` is empty at first, is brought up to date here, and is part of a checkpoint. By
+        default it has the latest predictions of class 1, as many as `window_size`.
+        """
+        if not self.window_size:
+            return self.statistic(p1_B, labels_BC)
+        latest = [*memory, *p1_B.tolist()][-self.window_size :]
+        memory[:] = latest
+        return self.statistic(p1_B.new_tensor(latest), labels_BC)
+
+    def why_two_classes(self) -> str | None:
+        """Why the loss needs two classes, as a clause for an error; None = any number will do."""
+        return None
 
     def prepared(self, labels_NC: np.ndarray) -> Self:
         """The loss for training on these labels, if its settings depend on the labels."""
@@ -69,6 +94,16 @@ def cross_entropy(logits_BC: Tensor, target_BC: Tensor) -> Tensor:
 def class_1_probability(logits_BC: Tensor) -> Tensor:
     """p1_B in fp32, the model's probability of class 1."""
     return logits_BC.float().softmax(dim=1)[:, 1]
+
+
+def certainty(labels_BC: Tensor) -> Tensor:
+    """certainty_B, a label's largest probability minus 1/C: 0 for equal probabilities."""
+    return labels_BC.float().amax(dim=1) - 1.0 / labels_BC.shape[1]
+
+
+def one_hot(classes_B1: Tensor, *, like: Tensor) -> Tensor:
+    """Classes as distributions, of the shape and type of `like` [B, C]."""
+    return like.new_zeros(like.shape).scatter(1, classes_B1, 1.0)
 
 
 def mixed(labels_BC: Tensor, positive_B: Tensor, weight: float) -> Tensor:

@@ -21,6 +21,9 @@ class WindowLoss(Loss):
     """A row counts if the student's probability is at most this far from one half. median_weak: the
     median distance of the training rows' labels from one half."""
 
+    def why_two_classes(self) -> str:
+        return "it has a threshold between two classes; use another loss"
+
     def prepared(self, labels_NC: np.ndarray) -> Self:
         import numpy as np
 

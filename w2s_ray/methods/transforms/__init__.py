@@ -12,6 +12,7 @@ from pydantic import Field
 
 from w2s_ray.methods.transforms.class_prior import ClassPrior as ClassPrior
 from w2s_ray.methods.transforms.confident import Confident as Confident
+from w2s_ray.methods.transforms.consensus import Consensus as Consensus
 from w2s_ray.methods.transforms.filter import Filter as Filter
 from w2s_ray.methods.transforms.hard import Hard as Hard
 from w2s_ray.methods.transforms.relabel import Relabel as Relabel
@@ -19,6 +20,7 @@ from w2s_ray.methods.transforms.shuffled_labels import ShuffledLabels as Shuffle
 from w2s_ray.methods.transforms.simulated import Simulated as Simulated
 from w2s_ray.methods.transforms.temperature import Temperature as Temperature
 from w2s_ray.methods.transforms.transform import Transform as Transform
+from w2s_ray.methods.transforms.weights import Weights as Weights
 
 if TYPE_CHECKING:
     AnyTransform = Transform

@@ -2,7 +2,7 @@
 
 Owns the interface between transforms and `fits`, which makes a fit's training data. A transform
 gets labels and activations but no texts; it gets ground truth only if it declares its use. Shapes:
-N rows, D width of the activations, C classes.
+K supervisors, N rows, D width of the activations, C classes.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ class LabelledRows:
     `uses_ground_truth`."""
     seed: tuple[int, ...] = ()
     """Seeds of a transform's random draws: the fit's seed and the part of the split."""
+    labels_KNC: np.ndarray | None = None
+    """Class probabilities of each of several supervisors, float32; `labels_NC` is their mean. None
+    after a transform has given the rows other labels."""
+    weights_N: np.ndarray | None = None
+    """How much each row counts in the loss, float32; None = all alike."""
 
     @cached_property
     def activations_ND(self) -> np.ndarray:
@@ -60,13 +65,33 @@ class LabelledRows:
 
     def keeping(self, kept_N: np.ndarray) -> LabelledRows:
         """The rows for which `kept_N` is true."""
-        return replace(self, labels_NC=self.labels_NC[kept_N], rows_N=self.rows_N[kept_N])
+        each_KNC, weights_N = self.labels_KNC, self.weights_N
+        return replace(
+            self,
+            labels_NC=self.labels_NC[kept_N],
+            rows_N=self.rows_N[kept_N],
+            labels_KNC=None if each_KNC is None else each_KNC[:, kept_N],
+            weights_N=None if weights_N is None else weights_N[kept_N],
+        )
 
     def relabelled(self, labels_NC: np.ndarray) -> LabelledRows:
         """The same rows with other labels."""
         import numpy as np
 
-        return replace(self, labels_NC=labels_NC.astype(np.float32))
+        return replace(self, labels_NC=labels_NC.astype(np.float32), labels_KNC=None)
+
+    def weighted(self, weights_N: np.ndarray) -> LabelledRows:
+        """The same rows, each of which counts this much more or less than before.
+
+        Raises:
+            ValueError: a weight that is negative or not finite.
+        """
+        import numpy as np
+
+        if not (np.isfinite(weights_N).all() and (weights_N >= 0).all()):
+            raise ValueError("weights of rows must be finite and at least 0")
+        earlier = 1.0 if self.weights_N is None else self.weights_N
+        return replace(self, weights_N=(earlier * weights_N).astype(np.float32))
 
 
 class Transform(Frozen):
@@ -80,6 +105,11 @@ class Transform(Frozen):
     of the rows, and tables mark its students as oracle."""
     labels_validation: ClassVar[bool] = False
     """Whether validation rows, too, get its labels in place of the supervisor's."""
+
+    @property
+    def takes_each_supervisor(self) -> bool:
+        """Whether it needs the labels of each of several supervisors (`labels_KNC`)."""
+        return False
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         """The remaining rows with their new labels."""
