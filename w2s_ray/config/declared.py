@@ -233,8 +233,8 @@ class Method(Frozen):
     stages: tuple[Stage, ...] = ()
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
     `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace the
-    student. `hard`, `temperature`, `confident`, `consensus`, `filter`, `relabel`, `weights`,
-    `simulated`, `shuffled_labels` and `class_prior` change the weak labels of every student of the
+    student. `hard`, `temperature`, `confident`, `consensus`, `dawid_skene`, `filter`, `overlap`,
+    `relabel`, `weights`, `simulated`, `shuffled_labels` and `class_prior` change the weak labels of every student of the
     method, in the order in which they are listed. `truth`, `random_labels` and `untrained` use no
     weak labels and stand alone."""
     early_stopping: EarlyStopping | None = None
