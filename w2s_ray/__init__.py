@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from w2s_ray.config import load_sweep
+    from w2s_ray.config import Sweep, Task, load_sweep
     from w2s_ray.execute.driver import run_sweep
     from w2s_ray.prepare import plan_sweep
     from w2s_ray.report.results import open_results
@@ -19,13 +19,23 @@ if TYPE_CHECKING:
     __version__: str
 
 _MODULES = {
+    "Sweep": "w2s_ray.config",
+    "Task": "w2s_ray.config",
     "load_sweep": "w2s_ray.config",
     "open_results": "w2s_ray.report.results",
     "plan_sweep": "w2s_ray.prepare",
     "run_sweep": "w2s_ray.execute.driver",
 }
 
-__all__ = ["__version__", "load_sweep", "open_results", "plan_sweep", "run_sweep"]
+__all__ = [
+    "Sweep",
+    "Task",
+    "__version__",
+    "load_sweep",
+    "open_results",
+    "plan_sweep",
+    "run_sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

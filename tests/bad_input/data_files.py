@@ -38,6 +38,14 @@ def parquet(rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> byte
     return file.getvalue()
 
 
+def arrow(rows: list[dict[str, Any]], *, stream: bool = True) -> bytes:
+    made, file = pa.Table.from_pylist(rows), io.BytesIO()
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with new(file, made.schema) as writer:
+        writer.write_table(made)
+    return file.getvalue()
+
+
 def npz(**arrays: Any) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.bad_input.data_files import as_csv, jsonl, npz, parquet, table
+from tests.bad_input.data_files import arrow, as_csv, jsonl, npz, parquet, table
 from w2s_ray.config import Columns
 from w2s_ray.data.cells import text_of
 from w2s_ray.data.files import Member
@@ -28,6 +28,7 @@ VALID = {
     ".jsonl": jsonl(table()).encode(),
     ".csv.gz": gzip.compress(GOOD.encode()),
     ".parquet": parquet(table()),
+    ".arrow": arrow(table()),
     ".npz": npz(text=np.array(["a", "b"]), label=np.arange(2)),
 }
 
@@ -73,6 +74,7 @@ fuzzing = settings(
 @given(st.sampled_from(sorted(VALID)), st.binary(max_size=200))
 @example(".npz", b"\x93NUMPY\x01\x00v\x00{'descr': ")
 @example(".parquet", b"PAR1PAR1")
+@example(".arrow", b"ARROW1\x00\x00")
 def test_any_bytes_under_any_name_are_rows_or_one_error(tmp_path, suffix, content) -> None:
     read_back(tmp_path, suffix, content)
 

@@ -28,6 +28,7 @@ SHORT = {
     "several tasks": (TASK, "tasks: [{name: sciq, train: 80, validation: 20, test: 40}]\n"),
     "models by name": ('{name: "embedded:xs", label: xs}', '"embedded:xs"'),
     "a ladder in the list": ('{name: "embedded:xs", label: xs}', "{ladder: pythia, to: 70m}"),
+    "a test file": ("test: 40", "test: {path: test.csv, rows: 40}"),
     "bounds of difficulty": ("train: 80", "train: 80, difficulty: [500, null]"),
     "a list of trackers": ("trackers: {}", "trackers: [tensorboard, {mlflow: {experiment: e}}]"),
     "one tracker": ("trackers: {}", "trackers: tensorboard"),
@@ -44,6 +45,7 @@ SHORT = {
 }
 REFUSED = {
     "no task": (TASK, ""),
+    "an unknown key of a test file": ("test: 40", "test: {path: test.csv, row: 40}"),
     "task and tasks": (
         "seeds: [0]",
         "tasks: [{name: sciq, train: 80, validation: 20, test: 40}]",

@@ -87,6 +87,20 @@ def test_folders_that_the_cluster_does_not_see_are_refused_unless_shared(tmp_pat
         made(tmp_path, "store: s3://bucket/results\n", shared=True)
 
 
+@pytest.mark.parametrize("part", ["path", "validation.path", "test.path"])
+def test_every_data_file_has_to_be_on_the_cluster(tmp_path, part):
+    files = {key: f"{{path: {key}.csv}}" for key in ("validation", "test") if part.startswith(key)}
+    path = "path: train.csv, columns: {text: t, label: l}" if part == "path" else "path: /train"
+    sizes = ", ".join(f"{key}: {files.get(key, 4)}" for key in ("validation", "test"))
+    sweep = parse_sweep(
+        f"name: t\ntask: {{name: boolq, {path}, train: 8, {sizes}}}\nstore: s3://b/r\n"
+        'models: ["embedded:xs", "embedded:s"]\nmethods: {naive: {}}\n'
+    )
+    (tmp_path / "s.yaml").write_text("")
+    with pytest.raises(ValueError, match=rf"task boolq: {part} .*\.csv is relative"):
+        submission(sweep, sweep_file=tmp_path / "s.yaml", shared=True)
+
+
 def test_a_job_uploads_a_runnable_package_and_the_sweep_file(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(SWEEP)

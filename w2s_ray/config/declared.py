@@ -6,11 +6,11 @@ reads no data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
@@ -97,10 +97,19 @@ class Columns(Frozen):
         }
 
     @property
+    def kinds(self) -> set[str]:
+        """The columns that are named, by their keys."""
+        return {name for name, column in self if name != "positive" and column is not None}
+
+    @property
     def form(self) -> FormName:
         """The form of task that the columns make."""
         given = self._given()
         return next(name for name, form in FORMS.items() if form.is_made_by(given))
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 DifficultyBound = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -132,6 +141,41 @@ class Difficulty(Frozen):
         return {"train": value, "test": value} if isinstance(value, list | tuple) else value
 
 
+OwnPart = Literal["test", "validation"]
+"""A part that can have a file of its own."""
+
+
+class PartFile(Frozen):
+    """A file with a part's rows, in place of a number of rows: `test: {path: test.csv}`.
+
+    Rows of `path` that are in this file too, or share a group with one of its rows, are dropped
+    and counted; texts that differ only in case, white space or Unicode form are the same. A row of
+    both files stays in the test file alone.
+    """
+
+    path: LocalPath | None = None
+    """A file with the columns of the task's own, or in the task's original format; null = the
+    task's `path`, for another `split`."""
+    split: Line | None = None
+    """The split of a saved DatasetDict."""
+    columns: Columns | None = None
+    """Names of the same columns where they differ in this file. With `positive`, its labels may
+    differ too; null = as the task's."""
+    rows: RowCount | None = None
+    """Number of rows, balanced as the task's. null = every row that cleaning leaves, without
+    balancing."""
+
+
+def _part_tag(value: Any) -> str:
+    return "(file)" if isinstance(value, dict | PartFile) else "(count)"
+
+
+PartRows = Annotated[
+    Annotated[RowCount, Tag("(count)")] | Annotated[PartFile, Tag("(file)")],
+    Discriminator(_part_tag),
+]
+
+
 class Task(Frozen):
     """A task and how its rows are split."""
 
@@ -139,17 +183,20 @@ class Task(Frozen):
     """A named task, or any name for a file with `columns`."""
     path: LocalPath | None = None
     """A file or folder in the task's original format; null = the Hugging Face hub."""
+    split: Line | None = None
+    """The split with the training rows, where `path` is a DatasetDict saved by `datasets`."""
     columns: Columns | None = None
-    """Column names, for a Parquet, JSON-lines, CSV, TSV or .npz file of your own at `path`."""
+    """Column names, for a file of your own at `path`: Parquet, JSON lines, CSV, TSV, Arrow, .npz,
+    or a folder that `datasets` saved."""
     revision: Line | None = None
     """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
     train: RowCount
     """Training rows in all. One half trains the supervisor, the other half the student. A corpus
     has no halves."""
-    validation: RowCount
-    """Validation rows. They occur in no other part."""
-    test: RowCount
-    """Test rows, for the reported accuracy. They occur in no other part."""
+    validation: PartRows
+    """Validation rows, or a file with them. They occur in no other part."""
+    test: PartRows
+    """Test rows, for the reported accuracy, or a file with them. They occur in no other part."""
     balance: bool = True
     """Undersample each part, after shuffling, to as many positive as negative rows. Without effect
     for tasks without classes."""
@@ -170,7 +217,81 @@ class Task(Frozen):
     def _columns_need_a_file(self) -> Task:
         if self.columns is not None and self.path is None:
             raise InputError(f"task {self.name!r} has columns but no path; give the file as `path`")
+        if self.split is not None and self.columns is None:
+            raise InputError(f"task {self.name!r} has a split but no columns; give `columns`")
+        for part, file in self.part_files.items():
+            self._check_part(part, file)
         return self
+
+    def _check_part(self, part: OwnPart, file: PartFile) -> None:
+        where = f"task {self.name!r}: {part}"
+        if file.path is None and (file.split is None or self.path is None):
+            raise InputError(f"{where} has no path; give its file, or a number of rows")
+        if self.columns is None:
+            for key in ("split", "columns"):
+                if getattr(file, key) is not None:
+                    raise InputError(
+                        f"{where}.{key} is for a task with `columns`; remove it, or give `columns`"
+                    )
+            return
+        if file.path in (None, self.path) and file.split == self.split:
+            raise InputError(f"{where} is the file of the training rows; give another file")
+        if file.columns is not None and file.columns.kinds != self.columns.kinds:
+            raise InputError(
+                f"{where}.columns names {_listed(file.columns.kinds)}, but the task's columns name "
+                f"{_listed(self.columns.kinds)}; name the same ones"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        *,
+        name: str,
+        columns: Columns | Mapping[str, Any],
+        train: int,
+        validation: int | None = None,
+        test: int | None = None,
+        **settings: Any,
+    ) -> Task:
+        """The task of a Dataset, a pandas frame or an Arrow table, for a sweep made in Python.
+
+        `data` may also be a DatasetDict, or another mapping with the key `train`: its `test` and
+        `validation` are then the rows of these parts, all of them or as many as are given. The
+        rows are written once, as Parquet, to the cache folder (`W2S_CACHE`). The ids of runs
+        follow from the rows, not from the file's path.
+
+        Raises:
+            InputError: no table, no rows, or invalid settings.
+        """
+        from w2s_ray.data.objects import task_of
+
+        sizes = {"train": train, "validation": validation, "test": test}
+        return task_of(data, name=name, columns=columns, **sizes, **settings)
+
+    @property
+    def part_files(self) -> Mapping[OwnPart, PartFile]:
+        """The parts with a file of their own, test first."""
+        parts: Mapping[OwnPart, Any] = {part: getattr(self, part) for part in get_args(OwnPart)}
+        return {part: file for part, file in parts.items() if isinstance(file, PartFile)}
+
+    def size(self, part: OwnPart) -> int | None:
+        """Rows of a part; None = all rows of its file."""
+        rows: int | PartFile = getattr(self, part)
+        return rows.rows if isinstance(rows, PartFile) else rows
+
+    @property
+    def from_pool(self) -> int:
+        """Rows of the parts that have no file of their own."""
+        return self.train + sum(
+            self.size(part) or 0 for part in get_args(OwnPart) if part not in self.part_files
+        )
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Key of the sweep file -> the path given there."""
+        own = {f"{part}.path": file.path for part, file in self.part_files.items()}
+        return {key: path for key, path in {"path": self.path, **own}.items() if path is not None}
 
 
 class Pretrain(Frozen):

@@ -15,13 +15,14 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from w2s_ray.config.declared import Task
 from w2s_ray.config.merge import error_message, given_value, unknown_key
-from w2s_ray.config.overrides import applied, parse_overrides
+from w2s_ray.config.overrides import applied, parse_overrides, tasks_override
 from w2s_ray.config.sweep import Sweep
 from w2s_ray.config.yaml_files import SweepError, dump_yaml, load_yaml, read_text
 from w2s_ray.printable import printable
 
-TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair)\)$"
+TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair|count|file)\)$"
 """Parts of pydantic's locations that are not keys of a file: validators, and tags of unions."""
 
 
@@ -37,17 +38,23 @@ class SweepFile:
     """The file's text; with overrides, that of a file with their values, which names them."""
 
 
-def load_sweep(path: str | Path, *, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(
+    path: str | Path, *, overrides: Sequence[str] = (), tasks: Sequence[Task] = ()
+) -> Sweep:
     """The sweep in the YAML file at `path`, with `overrides` such as `training.lr=1e-3`.
+
+    `tasks`, such as those of `Task.of`, replace the file's.
 
     Raises:
         SweepError: the file is missing, is not YAML, or is not a valid sweep.
         InputError: an override is not valid; the message names it.
     """
-    return read_sweep(path, overrides=overrides).sweep
+    return read_sweep(path, overrides=overrides, tasks=tasks).sweep
 
 
-def read_sweep(path: str | Path, *, overrides: Sequence[str] = ()) -> SweepFile:
+def read_sweep(
+    path: str | Path, *, overrides: Sequence[str] = (), tasks: Sequence[Task] = ()
+) -> SweepFile:
     """As `load_sweep`, with the text that a store keeps. The file must be valid without overrides.
 
     Raises:
@@ -55,10 +62,13 @@ def read_sweep(path: str | Path, *, overrides: Sequence[str] = ()) -> SweepFile:
     """
     text = read_text(path, what="sweep file")
     sweep = parse_sweep(text, name=str(path))
-    if not overrides:
+    if not overrides and not tasks:
         return SweepFile(sweep, text)
     _, data = load_yaml(text, name=str(path))
     given, paths = parse_overrides(overrides), list[str]()
+    if tasks:
+        data.pop("task", None)
+        given = (tasks_override(tasks), *given)
     for override in given:
         data, replaced = applied(data, override)
         paths.append(replaced)

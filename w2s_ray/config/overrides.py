@@ -50,6 +50,13 @@ def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
     return overrides
 
 
+def tasks_override(tasks: Sequence[Task]) -> Override:
+    """The override of a file's tasks by `tasks`."""
+    names = ", ".join(task.name for task in tasks)
+    values = [task.model_dump(mode="json", exclude_defaults=True) for task in tasks]
+    return Override(f"tasks=[{names}]", ("tasks",), values)
+
+
 def _parsed(text: str) -> Override:
     key, equals, value = text.partition("=")
     keys = tuple(key.strip().split("."))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -116,6 +117,19 @@ def name_list(names: Iterable[Any]) -> str:
     lines = [one_line(str(name)) for name in names]
     more = len(lines) - _NAMES_SHOWN
     return ", ".join(lines[:_NAMES_SHOWN]) + (f", ... ({more} more)" if more > 0 else "")
+
+
+def check_distinct(columns: Iterable[str], *, where: object) -> None:
+    """Refuse columns with the same name.
+
+    Raises:
+        InputError: names the column.
+    """
+    for name, count in Counter(columns).items():
+        if count > 1:
+            raise InputError(
+                f"{where}: {count} columns have the name {shown(name)}; rename all but one"
+            )
 
 
 class Cells(Mapping[str, str]):

@@ -5,8 +5,8 @@ Owns what an example holds, and when two examples are equal. It reads no files a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from w2s_ray.config import FormName
@@ -72,10 +72,25 @@ class Rows:
     """All examples of a task, in the order of the source."""
 
     pool: tuple[Example, ...]
-    """Rows for both halves and validation, and for test if `test` is None."""
+    """Rows for both halves, and for the parts below that are None."""
     test: tuple[Example, ...] | None = None
-    """The source's own labelled test split; null where it has none."""
+    """The rows of the task's test file, or the source's own labelled test split; null = neither."""
     form: FormName = "classes"
     """What a row is."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of the source that can't be used, and are not here."""
+    validation: tuple[Example, ...] | None = None
+    """The rows of the task's validation file; null = it has none."""
+
+    @property
+    def every(self) -> tuple[Example, ...]:
+        """All rows."""
+        return (*self.pool, *(self.test or ()), *(self.validation or ()))
+
+    def changed(self, change: Callable[[Iterable[Example]], Iterable[Example]]) -> Rows:
+        """These rows, after `change` of the pool and of each part's own rows."""
+        own = {
+            part: None if rows is None else tuple(change(rows))
+            for part, rows in (("test", self.test), ("validation", self.validation))
+        }
+        return replace(self, pool=tuple(change(self.pool)), **own)

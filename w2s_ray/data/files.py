@@ -104,8 +104,8 @@ class MissingFile(InputError):
     """A file or folder that the sweep names doesn't exist on this machine."""
 
 
-def local(path: str, *, where: str) -> Path:
-    """`path` as an absolute path of a file or folder that exists.
+def local(path: str, *, where: str, or_hub: bool = True) -> Path:
+    """`path` as an absolute path of a file or folder that exists, in place of one on the hub.
 
     Raises:
         MissingFile: the path doesn't exist.
@@ -123,7 +123,7 @@ def local(path: str, *, where: str) -> Path:
         full_path = one_line(str(absolute), most=_LONGEST_REASON)
         raise MissingFile(
             f"{where}: no such file or folder: {shown} ({full_path}); "
-            "correct `path`, or remove it to read from the Hugging Face hub"
+            f"correct `path`{', or remove it to read from the Hugging Face hub' if or_hub else ''}"
         )
     if not plain:
         raise InputError(

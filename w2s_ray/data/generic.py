@@ -1,4 +1,4 @@
-"""A generic task: the rows of one table as examples, by the `columns` of the sweep file.
+"""A generic task: the rows of its tables as examples, by the `columns` of the sweep file.
 
 Owns how cells become texts, classes, answers and groups. Texts that differ only in case, white
 space or Unicode form are in the same group. `table` owns the file formats. It makes no split.
@@ -7,15 +7,15 @@ space or Unicode form are in the same group. `table` owns the file formats. It m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from w2s_ray.config import FORMS, Columns
+from w2s_ray.config import FORMS, Columns, OwnPart
 from w2s_ray.data.cells import folded, is_missing, name_list, number_of, plain_label, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
+from w2s_ray.data.own_files import OwnFile
 from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_groups
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
@@ -26,28 +26,45 @@ _Content = tuple[list[str], list[Messages], str | None]
 """The texts of a row, their messages if they are chat messages, and the right answer."""
 
 
-def table_rows(member: Member, *, columns: Columns) -> Rows:
-    """A generic task: the rows of one file, as one pool.
+def table_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ()) -> Rows:
+    """A generic task: the rows of one file as one pool, and those of the parts with `own` files.
 
     Raises:
-        InputError: a missing column, an empty cell, a cell that isn't text, or labels of more or
-            fewer than two classes.
+        InputError: a missing column, an empty cell, a cell that isn't text, labels of more or
+            fewer than two classes, or a label of a part's own file that the pool doesn't have.
     """
+    pool, classes = _examples(member, columns, "row")
+    parts: dict[OwnPart, tuple[Example, ...]] = {}
+    for file in own:
+        known = None if file.has_own_labels else classes
+        parts[file.part], _ = _examples(file.member, file.columns, file.prefix, known)
+    rows = Rows(pool, parts.get("test"), columns.form, validation=parts.get("validation"))
+    if columns.group is not None:
+        return _merge_groups(rows)
+    pairs = _has_pairs(columns)
+    grouped = _grouped_by_text(rows, pairs=pairs)
+    return merge_linked_groups(grouped) if pairs else grouped
+
+
+def _examples(
+    member: Member, columns: Columns, prefix: str, known: dict[str, int] | None = None
+) -> tuple[tuple[Example, ...], dict[str, int]]:
+    """The rows of one file, and the class of each label: `known`, or by the file's labels."""
     rows = list(raw_rows(member))
     if not rows:
         raise InputError(f"{member}: no rows; give a file with rows as `path`")
     check_columns(member, rows[0], columns)
     contents = [_content(row, columns, member, i) for i, row in enumerate(rows)]
-    classes = _classes(member, rows, columns)
-    examples = [
-        _example(member, i, row, columns, classes, content)
+    if known is None:
+        classes = _classes(member, rows, columns)
+    else:
+        classes = known
+        _check_labels(member, rows, columns, known)
+    examples = (
+        _example(f"{prefix}:{i}", member, i, row, columns, classes, content)
         for i, (row, content) in enumerate(zip(rows, contents, strict=True))
-    ]
-    if columns.group is not None:
-        return _merge_groups(Rows(tuple(examples), form=columns.form))
-    pairs = _has_pairs(columns)
-    grouped = Rows(tuple(_grouped_by_text(examples, pairs=pairs)), form=columns.form)
-    return merge_linked_groups(grouped) if pairs else grouped
+    )
+    return tuple(examples), classes
 
 
 def check_columns(member: Member, row: Row, columns: Columns) -> None:
@@ -94,7 +111,13 @@ def label_cell(row: Row, column: str, member: Member, index: int) -> str:
 
 
 def _example(
-    member: Member, i: int, row: Row, columns: Columns, classes: dict[str, int], content: _Content
+    id_: str,
+    member: Member,
+    i: int,
+    row: Row,
+    columns: Columns,
+    classes: dict[str, int],
+    content: _Content,
 ) -> Example:
     label_column = columns.label or columns.preferred
     texts, chats, answer = content
@@ -105,7 +128,7 @@ def _example(
     difficulty, group = columns.difficulty, columns.group
     keys = _group_keys(row, columns, member, i, texts)
     return Example(
-        f"row:{i}",
+        id_,
         texts[0],
         label,
         keys if group is None else text_cell(row, group, member, i),
@@ -176,8 +199,8 @@ def _group_keys(row: Row, columns: Columns, member: Member, i: int, texts: Seque
     return KEY_SEPARATOR.join(sorted(keys))
 
 
-def _grouped_by_text(examples: Sequence[Example], *, pairs: bool) -> list[Example]:
-    """`examples` where texts that differ only in case and white space have the same group.
+def _grouped_by_text(rows: Rows, *, pairs: bool) -> Rows:
+    """`rows` where texts that differ only in case and white space have the same group.
 
     The group is named after the first of these texts in sorted order, so that other rows keep their
     group's name and their part of the split.
@@ -187,27 +210,31 @@ def _grouped_by_text(examples: Sequence[Example], *, pairs: bool) -> list[Exampl
         return example.group.split(KEY_SEPARATOR) if pairs else [example.group]
 
     first: dict[str, str] = {}
-    for key in (key for example in examples for key in keys(example)):
+    for key in (key for example in rows.every for key in keys(example)):
         common = folded(key)
         first[common] = min(first.get(common, key), key)
-    return [
-        example._replace(group=KEY_SEPARATOR.join(first[folded(key)] for key in keys(example)))
-        for example in examples
-    ]
+
+    def grouped(examples: Iterable[Example]) -> Iterator[Example]:
+        for example in examples:
+            group = KEY_SEPARATOR.join(first[folded(key)] for key in keys(example))
+            yield example._replace(group=group)
+
+    return rows.changed(grouped)
 
 
 def _merge_groups(rows: Rows) -> Rows:
     """`rows`, where groups with texts that differ only in case and white space are merged."""
     groups: dict[str, set[str]] = {}
-    for row in rows.pool:
+    for row in rows.every:
         groups.setdefault(row.folded.content, set()).add(row.group)
     if all(len(names) == 1 for names in groups.values()):
         return rows
-    pool = (
-        row._replace(group=KEY_SEPARATOR.join(sorted(groups[row.folded.content])))
-        for row in rows.pool
-    )
-    return merge_linked_groups(replace(rows, pool=tuple(pool)))
+
+    def merged(examples: Iterable[Example]) -> Iterator[Example]:
+        for row in examples:
+            yield row._replace(group=KEY_SEPARATOR.join(sorted(groups[row.folded.content])))
+
+    return merge_linked_groups(rows.changed(merged))
 
 
 def _has_pairs(columns: Columns) -> bool:
@@ -234,6 +261,20 @@ def _classes(member: Member, rows: Sequence[Row], columns: Columns) -> dict[str,
     first = columns.first if {columns.first, columns.second} >= set(values) else None
     classes = label_classes(values, positive=first, where=where)
     return classes if first is not None else {value: 1 - c for value, c in classes.items()}
+
+
+def _check_labels(
+    member: Member, rows: Sequence[Row], columns: Columns, known: dict[str, int]
+) -> None:
+    """Refuse a label that the training rows don't have."""
+    label = columns.label or columns.preferred
+    for i, row in enumerate(rows if label is not None else ()):
+        value = label_cell(row, label or "", member, i)
+        if value not in known:
+            raise InputError(
+                f"{_place(member, i, label or '')} has {shown(value)}, but the training rows have "
+                f"{' and '.join(map(shown, sorted(known)))}; correct it or remove the row"
+            )
 
 
 def label_classes(

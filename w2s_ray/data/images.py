@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import name_list, plain_label
-from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.files import Member, Stamp, local, members, reading, reason, stamp
+from w2s_ray.data.example import Example, Row, Rows
+from w2s_ray.data.files import Member, Stamp, reading, reason, stamp
 from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
+from w2s_ray.data.own_files import OwnFile, own_files, pool_file
 from w2s_ray.data.table import npz_arrays, raw_rows
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
@@ -34,35 +35,53 @@ FEATURES, ID = "features", "id"
 _GREY_LEVELS = 16
 
 
-def category_rows(member: Member, *, columns: Columns) -> Rows:
-    """A generic task of features: the rows of one file, as one pool.
+def category_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ()) -> Rows:
+    """A generic task of features: the rows of one file as one pool, and those of `own` files.
 
     A row's text is a hash of its image, so that equal images are duplicates and a changed image
     changes the split. Without images it is the row's id.
 
     Raises:
-        InputError: an empty cell, a missing column or image, or fewer than two classes.
+        InputError: an empty cell, a missing column or image, fewer than two classes, or a class of
+            a part's own file that the pool doesn't have.
     """
-    made: list[Example] = []
-    for i, row in enumerate(raw_rows(member)):
-        if i == 0:
-            check_columns(member, row, columns)
-        name = None if columns.id is None else label_cell(row, columns.id, member, i)
-        text = id_ = name or f"row:{i}"
-        if columns.image is not None:
-            text = _image_hash(cell(row, columns.image, member, i), member)
-        group = text if columns.group is None else text_cell(row, columns.group, member, i)
-        answer = label_cell(row, columns.category or "", member, i)
-        made.append(Example(id_, text, 0, group, answer=answer))
-    if len({row.id for row in made}) < len(made):
+    pool = _category_examples(member, columns, "row")
+    parts = {file.part: _category_examples(file.member, file.columns, file.prefix) for file in own}
+    rows = Rows(pool, parts.get("test"), "features", validation=parts.get("validation"))
+    if len({row.id for row in rows.every}) < len(rows.every):
         raise InputError(f"{member}: column {columns.id!r} repeats an id; give each row its own")
-    classes = {row.answer for row in made}
+    classes = {row.answer for row in pool}
     if len(classes) < 2:
         raise InputError(
             f"{member}: column {columns.category!r} has {len(classes)} class(es), a task has at "
             "least two; give another column as `columns.category`, or add rows"
         )
-    return Rows(tuple(made), form="features")
+    for file in own:
+        other = next((row for row in parts[file.part] if row.answer not in classes), None)
+        if other is not None:
+            raise InputError(
+                f"{file.member}: {other.id} has the class {shown(other.answer)}, which no training "
+                "row has; correct it or remove the row"
+            )
+    return rows
+
+
+def _category_examples(member: Member, columns: Columns, prefix: str) -> tuple[Example, ...]:
+    made: list[Example] = []
+    for i, row in enumerate(raw_rows(member)):
+        if i == 0:
+            check_columns(member, row, columns)
+        text = id_ = _row_id(row, i, columns, prefix, member)
+        if columns.image is not None:
+            text = _image_hash(cell(row, columns.image, member, i), member)
+        group = text if columns.group is None else text_cell(row, columns.group, member, i)
+        answer = label_cell(row, columns.category or "", member, i)
+        made.append(Example(id_, text, 0, group, answer=answer))
+    return tuple(made)
+
+
+def _row_id(row: Row, i: int, columns: Columns, prefix: str, member: Member) -> str:
+    return f"{prefix}:{i}" if columns.id is None else label_cell(row, columns.id, member, i)
 
 
 def digit_rows() -> Rows:
@@ -84,12 +103,18 @@ def image_stamps(task: Task) -> list[Stamp]:
     """The stamps of the image files in a task's table, in order."""
     if task.columns is None or task.columns.image is None:
         return []
-    member, column = (
-        members(local(task.path or "", where=f"task {task.name}"))[0],
-        task.columns.image,
-    )
-    images = (row.get(column) for row in raw_rows(member))
-    return [stamp(_file(name, member)) for name in images if isinstance(name, str)]
+    return [
+        stamp(_file(name, member))
+        for member, columns, _ in _tables(task, task.columns)
+        for name in (row.get(columns.image or "") for row in raw_rows(member))
+        if isinstance(name, str)
+    ]
+
+
+def _tables(task: Task, columns: Columns) -> list[tuple[Member, Columns, str]]:
+    """The files with rows, their columns, and the beginning of their rows' ids."""
+    own = ((file.member, file.columns, file.prefix) for file in own_files(task))
+    return [(pool_file(task), columns, "row"), *own]
 
 
 def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> list[np.ndarray]:
@@ -105,20 +130,20 @@ def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> lis
         images = [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
         _check_contents([_hash(image.tobytes()) for image in images], ids, contents, "scikit-learn")
         return images
-    member = members(local(task.path or "", where=f"task {task.name}"))[0]
-    name, column = task.columns.id, task.columns.image or ""
     by_id = {
-        f"row:{i}" if name is None else plain_label(row[name]): row[column]
+        _row_id(row, i, columns, prefix, member): (row[columns.image or ""], member)
+        for member, columns, prefix in _tables(task, task.columns)
         for i, row in enumerate(raw_rows(member))
     }
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:
         raise InputError(
-            f"{member}: row {missing[0]!r} is missing; the file changed since it was planned: "
-            "plan again"
+            f"{pool_file(task)}: row {missing[0]!r} is missing; the file changed since it was "
+            "planned: plan again"
         )
-    _check_contents([_image_hash(by_id[id_], member) for id_ in ids], ids, contents, member)
-    return [_pixels(by_id[id_], member) for id_ in ids]
+    hashes = [_image_hash(*by_id[id_]) for id_ in ids]
+    _check_contents(hashes, ids, contents, f"task {task.name}")
+    return [_pixels(*by_id[id_]) for id_ in ids]
 
 
 def _check_contents(

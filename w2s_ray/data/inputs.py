@@ -31,7 +31,7 @@ from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.descriptions import load_architectures
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.fetch import fetch_config
-from w2s_ray.data.files import MissingFile, local, stamp, stamps
+from w2s_ray.data.files import MissingFile, stamp, stamps
 from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
 from w2s_ray.data.hub import LOOKUPS, is_cached
 from w2s_ray.data.images import has_images, image_stamps
@@ -42,6 +42,7 @@ from w2s_ray.data.models import (
     model_source,
     needs_images,
 )
+from w2s_ray.data.own_files import located
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.templates import check_template, template_digest
@@ -282,7 +283,7 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
         part: quantiles([len(text.split()) for row in rows for text in _read(row)])
         for part, rows in split.parts.items()
     }
-    note = _note(split)
+    note = _note(split, task)
     chat = any(row.chat is not None for row in split.parts["test"])
     groups = groups_digest(row for rows in split.parts.values() for row in rows)
     found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
@@ -343,13 +344,13 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
     The path is included because a folder and the only file in it have the same stamps but are read
     differently.
     """
-    path = None if task.path is None else local(task.path, where=f"task {task.name}")
+    paths = located(task)
     return {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude={"path", "revision"}),
         "commit": commit,
-        "path": None if path is None else str(path),
-        "files": None if path is None else [list(s) for s in stamps(path)],
+        "paths": [str(path) for path in paths],
+        "files": [list(s) for path in paths for s in stamps(path)],
         "images": [list(s) for s in image_stamps(task)],
         "code": [list(stamp(p)) for folder in _CODE for p in sorted(folder.glob("*.py"))],
     }
@@ -357,7 +358,7 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
 
 def _provisional(task: Task, why: str) -> SplitRef:
     # A provisional name is not changed by a setting that is left out.
-    left_out = {"dedupe"} if task.dedupe is None else None
+    left_out = {name for name in ("dedupe", "split") if getattr(task, name) is None}
     declared = {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude=left_out),
@@ -384,8 +385,11 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
             return None
 
 
-def _note(split: Split) -> str:
-    source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
+def _note(split: Split, task: Task) -> str:
+    own = [f"{part} rows from {file.path or file.split}" for part, file in task.part_files.items()]
+    if split.own_test and "test" not in task.part_files:
+        own.append("test rows from the source's own test split")
+    source = ", ".join(own) or "one pool of rows"
     dropped = [
         f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
     ]

@@ -21,16 +21,17 @@ def group_phrases(rows: Rows) -> Rows:
     A sentence is a text that no other text contains, word by word. Phrases of several sentences,
     mostly of one or two words, would join nearly all sentences into one group; they are dropped.
     """
-    every = (*rows.pool, *(rows.test or ()))
-    sentence = _sentences({_words(row) for row in every})
+    sentence = _sentences({_words(row) for row in rows.every})
 
-    def grouped(examples: Iterable[Example]) -> tuple[Example, ...]:
-        found = ((row, sentence[_words(row)]) for row in examples)
-        return tuple(row._replace(group=group) for row, group in found if group is not None)
+    def grouped(examples: Iterable[Example]) -> Iterator[Example]:
+        for row in examples:
+            group = sentence[_words(row)]
+            if group is not None:
+                yield row._replace(group=group)
 
-    pool, test = grouped(rows.pool), None if rows.test is None else grouped(rows.test)
-    dropped = len(every) - len(pool) - len(test or ())
-    return replace(rows, pool=pool, test=test, dropped={**rows.dropped, IN_SEVERAL: dropped})
+    made = rows.changed(grouped)
+    dropped = len(rows.every) - len(made.every)
+    return replace(made, dropped={**rows.dropped, IN_SEVERAL: dropped})
 
 
 def _sentences(texts: set[str]) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -283,7 +283,7 @@ def merge_linked_groups(rows: Rows) -> Rows:
     """`rows`, where groups that share a key, directly or through other groups, are merged.
 
     `Comparison`, and `LabelledText` with several group columns, make groups with several keys. So
-    pairs with a common text stay together, in the pool and in the source's test split.
+    pairs with a common text stay together, in the pool and in a part's own rows.
     """
     root: dict[str, str] = {}
 
@@ -293,15 +293,16 @@ def merge_linked_groups(rows: Rows) -> Rows:
             key = root[key]
         return key
 
-    for example in (*rows.pool, *(rows.test or ())):
+    for example in rows.every:
         first, *others = sorted(find(key) for key in example.group.split(KEY_SEPARATOR))
         for other in others:
             root[other] = first
 
-    def named(examples: Iterable[Example]) -> tuple[Example, ...]:
-        return tuple(e._replace(group=find(e.group.partition(KEY_SEPARATOR)[0])) for e in examples)
+    def named(examples: Iterable[Example]) -> Iterator[Example]:
+        for example in examples:
+            yield example._replace(group=find(example.group.partition(KEY_SEPARATOR)[0]))
 
-    return replace(rows, pool=named(rows.pool), test=rows.test and named(rows.test))
+    return rows.changed(named)
 
 
 def _balanced(question: str, *, right: Sequence[str], wrong: Sequence[str]) -> dict[int, list[str]]:

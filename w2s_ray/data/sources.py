@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import cast
 
-from w2s_ray.config import FORMS, FormName, Task
+from w2s_ray.config import FORMS, FormName, OwnPart, Task
 from w2s_ray.data.cells import name_list, text_of
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.fetch import download
@@ -21,6 +21,7 @@ from w2s_ray.data.files import Member, is_archive, local, matching, members, rea
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.own_files import id_prefix, own_files, part_file, pool_file
 from w2s_ray.data.phrases import group_phrases
 from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
@@ -53,10 +54,10 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         InputError: an unknown task, a missing file or column, more or fewer than two classes.
         SourceUnavailable: an unavailable hub dataset.
     """
-    if task.columns is not None and not FORMS[task.columns.form].has_texts:
-        return category_rows(_only_file(task), columns=task.columns)
     if task.columns is not None:
-        return _all_or_no_chat(task, table_rows(_only_file(task), columns=task.columns))
+        read = table_rows if FORMS[task.columns.form].has_texts else category_rows
+        rows = read(pool_file(task), columns=task.columns, own=own_files(task))
+        return _all_or_no_chat(task, rows)
     if task.name == EMBEDDED:
         return _embedded(task)
     if task.name == DIGITS:
@@ -66,7 +67,8 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         rows = _from_files(task, named, local(task.path, where=f"task {task.name}"))
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
-    rows = _all_or_no_chat(task, replace(rows, form=named.form))
+    own = {part: _from_part_file(task, named, part) for part in task.part_files}
+    rows = _all_or_no_chat(task, replace(rows, form=named.form, **own))
     if named.has_phrases:
         return group_phrases(rows)
     return merge_linked_groups(rows) if named.has_shared_texts else rows
@@ -74,8 +76,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
 
 def _all_or_no_chat(task: Task, rows: Rows) -> Rows:
     """`rows`, after the check that either all texts are chat messages or none is."""
-    every = (*rows.pool, *(rows.test or ()))
-    first = {row.chat is not None: row.id for row in reversed(every)}
+    first = {row.chat is not None: row.id for row in reversed(rows.every)}
     if len(first) > 1:
         raise InputError(
             f"task {task.name}: {first[True]} has chat messages and {first[False]} has a text; "
@@ -113,6 +114,11 @@ def on_hub(task: Task) -> Hub | None:
                 f"task {task.name} {is_what} and reads no file; remove `path` "
                 f"({task.path!r}), or give `columns` to read it as a table"
             )
+        if task.part_files:
+            raise InputError(
+                f"task {task.name} has no files; give {' and '.join(task.part_files)} as a number "
+                "of rows, or `path` and `columns` of a table"
+            )
         return None
     named = named_task(task.name)
     return _hub(task, named) if task.path is None else None
@@ -127,27 +133,10 @@ def _hub(task: Task, named: NamedTask) -> Hub:
     return named.hub
 
 
-def _only_file(task: Task) -> Member:
-    where = f"task {task.name}"
-    path = local(task.path or "", where=where)
-    if path.is_dir():
-        raise InputError(
-            f"{where}: {task.path} is a folder; with `columns`, give one file as `path`"
-        )
-    files = members(path)
-    if len(files) != 1:
-        listed = name_list(member.name for member in files)
-        raise InputError(
-            f"{where}: {task.path} has {len(files)} files ({listed}); unpack it and give one file "
-            "as `path`"
-        )
-    return files[0]
-
-
 def _embedded(task: Task) -> Rows:
     from w2s_ray.data.embedded import task_rows
 
-    needed = task.train + task.validation + task.test
+    needed = task.from_pool
     if needed > MOST_EMBEDDED:
         raise InputError(
             f"task {task.name}: it needs {needed:,} rows, and at most {MOST_EMBEDDED:,} can be "
@@ -173,6 +162,15 @@ def _from_files(task: Task, named: NamedTask, path: Path) -> Rows:
         raise InputError(f"{where}: {_no_training_file(task, named.files.pool[0], found)}")
     files = matching(found, named.files.test, where=where)
     return Rows(tuple(pool), _examples(_read(files, named, found), "test", task, named) or None)
+
+
+def _from_part_file(task: Task, named: NamedTask, part: OwnPart) -> tuple[Example, ...]:
+    """The rows of a part's own file, all of them, in the task's original format."""
+    member = part_file(task, part)
+    rows = _examples(_read([member], named, ()), id_prefix(part), task, named, whole=True)
+    if not rows:
+        raise InputError(f"{member}: no rows; give a file with rows as `{part}.path`")
+    return rows
 
 
 def _no_training_file(task: Task, patterns: tuple[str, ...], found: tuple[Member, ...]) -> str:
@@ -244,15 +242,18 @@ def _load(task: str, hub: Hub, revision: str) -> dict[str, Iterable[Row]]:
         ) from error
 
 
-def _examples(rows: Iterable[Row], split: str, task: Task, named: NamedTask) -> tuple[Example, ...]:
+def _examples(
+    rows: Iterable[Row], split: str, task: Task, named: NamedTask, *, whole: bool = False
+) -> tuple[Example, ...]:
+    """The examples of a split; of a large source a sample, unless the `whole` split is wanted."""
     if named.question:
         rows = group_answers(rows, by=named.question)
     numbered = enumerate(rows)
-    needed = task.train + task.validation + task.test
-    if named.large:
+    needed = task.from_pool
+    if named.large and not whole:
         most = max(_SAMPLE_LEAST, _SAMPLE_FACTOR * needed)
         numbered = sampled(numbered, most=most, seed=task.split_seed)
-    if named.rows_each:
+    if named.rows_each and not whole:
         most = _SLOW_EXTRA + _SLOW_FACTOR * needed // named.rows_each
         numbered = sampled(numbered, most=most, seed=task.split_seed)
     examples: list[Example] = []

@@ -1,12 +1,14 @@
 """Divides a task's examples into the four parts of a split.
 
-Owns cleaning, shuffling, balancing, the division, and the fingerprint of the result. Rows are
-ordered by hashes of seed and text, never by their order in a file, so that the split is the same on
-every platform. It reads no files.
+Owns shuffling, balancing, the division, and the fingerprint of the result. Rows are ordered by
+hashes of seed and text, never by their order in a file, so that the split is the same on every
+platform. It reads no files; `cleaning` drops rows.
 
-The test part is filled first, then validation, then the halves. Each part gets whole groups; rows
-of these groups that it doesn't need are dropped. With `dedupe: near`, a row that is a near copy of
-a row in an earlier part is passed over.
+Parts with rows of their own (a file, or the source's test split) are filled first. Rows of the pool
+that are in a part's own file, or share a group with its rows, are dropped. From the pool the test
+part is filled first, then validation, then the halves. Each part gets whole groups; rows of these
+groups that it doesn't need are dropped. With `dedupe: near`, a row that is a near copy of a row in
+an earlier part is passed over.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from w2s_ray.config import FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
+from w2s_ray.config import FORMS, PARTS, Bounds, FormName, OwnPart, Part, Task
+from w2s_ray.data.cleaning import clean, difficulty_of, nothing_left, within
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.near_copies import NearCopies, near_copies
 from w2s_ray.errors import InputError
@@ -44,7 +47,7 @@ class Split:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows dropped by cleaning, without those that balance or size dropped."""
     own_test: bool = False
-    """True where test rows are from the source's own test split."""
+    """True where test rows are from the source's own test split, or from a test file."""
     form: FormName = "classes"
     """What a row is."""
 
@@ -79,29 +82,60 @@ def make_split(rows: Rows, *, task: Task) -> Split:
         )
     balance = task.balance and FORMS[rows.form].has_two_classes
     task = task.model_copy(update={"balance": balance})
-    pool, test, dropped = _clean(rows, task)
-    sizes = part_sizes(task, form=rows.form)
-    own_test, hard = test is not None, _difficulty(task)
-    if test is None and hard.train != hard.test:
-        test = [row for row in pool if _within(row, hard.test)]
-        pool = [row for row in pool if _within(row, hard.train)]
-    copies: set[str] = set()
-    if test is None:
-        parts = _divide(pool, sizes, task, _Source("{} are available", hard.train), copies)
-    else:
-        available = "the source's own test split has {}" if own_test else "{} are available"
-        source = _Source(available, hard.test, "difficulty.test")
-        parts = _divide(test, {"test": sizes.pop("test")}, task, source, copies)
-        test_groups = {row.group for row in parts["test"]}
-        remaining = [row for row in pool if row.group not in test_groups]
-        outside = "the source's own test split" if own_test else "the groups of test rows"
+    cleaned, dropped = clean(rows, task)
+    own, hard = _own_rows(cleaned, task), difficulty_of(task)
+    sizes, copies = part_sizes(task, form=rows.form), set[str]()
+    parts: dict[Part, tuple[Example, ...]] = {}
+    for part, its in own.items():
+        size, earlier = sizes.pop(part), tuple(chain(*parts.values()))
+        if task.size(part) is None:
+            parts[part] = _whole(its.rows, task, copies, earlier=earlier)
+            if not parts[part]:
+                raise InputError(nothing_left(part, task, dropped))
+        else:
+            parts |= _divide(its.rows, {part: size}, task, its.source, copies, earlier=earlier)
+    taken, source = tuple(chain(*parts.values())), _Source("{} are available", hard.train)
+    if own:
+        outside = " and ".join(its.name for its in own.values())
+        if shared := sum(dropped[f"shared_with_{part}"] for part in task.part_files):
+            outside += f" ({shared:,} dropped as shared)"
         source = _Source(f"{{}} are available outside {outside}", hard.train, "difficulty.train")
-        parts |= _divide(remaining, sizes, task, source, copies, earlier=parts["test"])
+    groups = {row.group for row in taken}
+    pool = (row for row in cleaned.pool if within(row, hard.train))
+    remaining = [row for row in pool if row.group not in groups]
+    parts |= _divide(remaining, sizes, task, source, copies, earlier=taken)
     if task.dedupe is not None:
         dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
     name = fingerprint(ordered, form=rows.form)
-    return Split(task.name, name, ordered, dropped, own_test, rows.form)
+    return Split(task.name, name, ordered, dropped, cleaned.test is not None, rows.form)
+
+
+@dataclass(frozen=True)
+class _OwnRows:
+    """Rows that only one part gets."""
+
+    rows: tuple[Example, ...]
+    source: _Source
+    name: str
+    """What has these rows, for errors about the other parts."""
+
+
+def _own_rows(cleaned: Rows, task: Task) -> dict[OwnPart, _OwnRows]:
+    """The parts that don't get their rows from the pool, or only from the hard rows in it."""
+    hard, own = difficulty_of(task), dict[OwnPart, _OwnRows]()
+    if cleaned.test is not None:
+        name = "the test file" if "test" in task.part_files else "the source's own test split"
+        source = _Source(f"{name} has {{}}", hard.test, "difficulty.test")
+        own["test"] = _OwnRows(cleaned.test, source, name)
+    if cleaned.validation is not None:
+        source = _Source("the validation file has {}", hard.train, "difficulty.train")
+        own["validation"] = _OwnRows(cleaned.validation, source, "the validation file")
+    if cleaned.test is None and hard.train != hard.test:
+        source = _Source("{} are available", hard.test, "difficulty.test")
+        test = tuple(row for row in cleaned.pool if within(row, hard.test))
+        own["test"] = _OwnRows(test, source, "the groups of test rows")
+    return own
 
 
 @dataclass(frozen=True)
@@ -119,13 +153,14 @@ class _Source:
 def part_sizes(task: Task, *, form: FormName = "classes") -> dict[Part, int]:
     """Rows of each part, as they are dealt; each half gets half of `train`, rounded down.
 
-    A corpus has no labels, so all its training rows are in the first half.
+    A corpus has no labels, so all its training rows are in the first half. A part with all rows of
+    its file counts 0.
     """
     halves = FORMS[form].has_halves
     first = task.train // 2 if halves else task.train
     return {
-        "test": task.test,
-        "validation": task.validation,
+        "test": task.size("test") or 0,
+        "validation": task.size("validation") or 0,
         "supervisor_half": first,
         "student_half": first if halves else 0,
     }
@@ -183,67 +218,6 @@ def _unlabelled(row: Example) -> Example:
     return row._replace(label=0 if row.label is None else -1)
 
 
-_REASONS = (
-    *("too_long", "too_easy_or_hard", "same_text_twice", "contradictory"),
-    *("duplicate", "near_duplicate", "shared_with_test"),
-)
-"""`near_duplicate`: a row of a generic task that differs from an earlier row only in case, white
-space or Unicode form, and has the same label or answer."""
-
-
-def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None, dict[str, int]]:
-    """The cleaned pool, the cleaned rows of the source's test split, and rows dropped by reason.
-
-    A text with two different labels or answers is dropped in all copies, because it can be neither
-    learned nor scored. The first of other duplicates is kept. The source's test split is cleaned
-    first; rows of the pool that share a text or a group with it are dropped.
-    """
-    dropped = {**dict.fromkeys(_REASONS, 0), **rows.dropped}
-    verdicts: dict[str, set[str]] = {}
-    for row in (*(rows.test or ()), *rows.pool):
-        verdicts.setdefault(row.content, set()).add(row.verdict)
-    contents: set[str] = set()
-    near_contents: set[tuple[str, str]] = set()
-    generic = task.columns is not None and FORMS[rows.form].has_texts
-    test_groups = {row.group for row in rows.test or ()}
-
-    def is_near(row: Example) -> bool:
-        """Whether it is a near-duplicate of an earlier row; it is stored for later calls."""
-        before = len(near_contents)
-        near_contents.add((row.folded.content, row.folded.verdict))
-        return len(near_contents) == before
-
-    def kept(source: Iterable[Example], test_groups: set[str], *allowed: Bounds) -> list[Example]:
-        result: list[Example] = []
-        for row in source:
-            if task.max_words is not None and _words(row) > task.max_words:
-                dropped["too_long"] += 1
-            elif not any(_within(row, bounds) for bounds in allowed):
-                dropped["too_easy_or_hard"] += 1
-            elif row.text == row.second:
-                dropped["same_text_twice"] += 1
-            elif len(verdicts[row.content]) > 1:
-                dropped["contradictory"] += 1
-            elif row.group in test_groups:
-                dropped["shared_with_test"] += 1
-            elif row.content in contents:
-                dropped["duplicate"] += 1
-            elif generic and is_near(row):
-                dropped["near_duplicate"] += 1
-            else:
-                contents.add(row.content)
-                result.append(row)
-        return result
-
-    if task.difficulty is not None:
-        _check_difficulty(rows, task)
-    hard = _difficulty(task)
-    if rows.test is None:
-        return kept(rows.pool, test_groups, hard.train, hard.test), None, dropped
-    test = kept(rows.test, set(), hard.test)
-    return kept(rows.pool, test_groups, hard.train), test, dropped
-
-
 def _divide(
     rows: Sequence[Example],
     sizes: dict[Part, int],
@@ -258,8 +232,7 @@ def _divide(
     With `task.dedupe`, rows that are near copies of `earlier` rows or of an earlier part's are
     passed over, and their ids are added to `copies`.
     """
-    by_content = {row.content: row for row in rows}
-    ordered = [by_content[name] for name in _shuffled(by_content, seed=task.split_seed)]
+    ordered = _ordered(rows, task)
     needs: dict[Part, _Need] = {
         part: _need(size, balance=task.balance) for part, size in sizes.items()
     }
@@ -275,17 +248,10 @@ def _divide(
     remaining = [groups[name] for name in _shuffled(groups, seed=task.split_seed)]
     parts: dict[Part, tuple[Example, ...]] = {}
     for part, need in needs.items():
-        near = NearCopies(earlier) if task.dedupe is not None and earlier else None
-
-        def is_copy(row: Example, near: NearCopies | None = near) -> bool:
-            if near is None or not near.of(row):
-                return False
-            copies.add(row.id)
-            return True
-
+        is_copy = _copy_test(earlier, task, copies)
         taken, remaining = _take(remaining, need, ordered, is_copy)
         if len(taken) < sizes[part]:
-            why, remedy = "groups are not divided", " or ".join(_fields(sizes))
+            why, remedy = "groups are not divided", " or ".join(_fields(sizes, task))
             if task.dedupe is not None:
                 why, remedy = f"{why} and near copies are left out", f"{remedy}, or remove dedupe"
             raise InputError(
@@ -297,28 +263,33 @@ def _divide(
     return parts
 
 
-def _words(row: Example) -> int:
-    return len(row.text.split()) + len((row.second or "").split())
+def _whole(
+    rows: Sequence[Example], task: Task, copies: set[str], *, earlier: Sequence[Example]
+) -> tuple[Example, ...]:
+    """All `rows`, shuffled; with `task.dedupe` without near copies of `earlier` rows."""
+    is_copy = _copy_test(earlier, task, copies)
+    return tuple(row for row in _ordered(rows, task) if not is_copy(row))
 
 
-def _check_difficulty(rows: Rows, task: Task) -> None:
-    for row in (*rows.pool, *(rows.test or ())):
-        if row.difficulty is None:
-            raise InputError(
-                f"task {task.name}: its rows have no difficulty; remove `difficulty`, or give the "
-                "column as `columns.difficulty`"
-            )
+def _ordered(rows: Sequence[Example], task: Task) -> list[Example]:
+    """`rows` in the order of the hashes of their texts."""
+    by_content = {row.content: row for row in rows}
+    return [by_content[name] for name in _shuffled(by_content, seed=task.split_seed)]
 
 
-def _difficulty(task: Task) -> Difficulty:
-    return task.difficulty if task.difficulty is not None else Difficulty()
+def _copy_test(
+    earlier: Sequence[Example], task: Task, copies: set[str]
+) -> Callable[[Example], bool]:
+    """Whether a row is a near copy of `earlier` rows and has to go; its id is added to `copies`."""
+    near = NearCopies(earlier) if task.dedupe is not None and earlier else None
 
-
-def _within(row: Example, bounds: Bounds) -> bool:
-    least, most = bounds
-    if row.difficulty is None:  # only without bounds, see `_check_difficulty`
+    def is_copy(row: Example) -> bool:
+        if near is None or not near.of(row):
+            return False
+        copies.add(row.id)
         return True
-    return (least is None or row.difficulty >= least) and (most is None or row.difficulty <= most)
+
+    return is_copy
 
 
 def _take(
@@ -376,17 +347,16 @@ def _shuffled(texts: Iterable[str], *, seed: int) -> list[str]:
     return sorted(texts, key=hashed)
 
 
-def _fields(sizes: Mapping[Part, int]) -> list[str]:
+def _fields(sizes: Mapping[Part, int], task: Task) -> list[str]:
     """The sweep file's keys for the parts of `sizes`."""
-    return list(
-        dict.fromkeys(
-            "train" if part.endswith("_half") else part for part in PARTS if part in sizes
-        )
+    keys = dict.fromkeys(
+        "train" if part.endswith("_half") else part for part in PARTS if part in sizes
     )
+    return [f"{key}.rows" if key in task.part_files else key for key in keys]
 
 
 def _too_few(task: Task, sizes: Mapping[Part, int], available: _Need, source: _Source) -> str:
-    fields, needed = _fields(sizes), sum(sizes.values())
+    fields, needed = _fields(sizes, task), sum(sizes.values())
     balanced = "balanced " if task.balance else ""
     count = 2 * min(available.values()) if task.balance else available[None]
     verb = "needs" if len(fields) == 1 else "need"

@@ -1,4 +1,4 @@
-"""Raw rows of a table file: CSV, TSV, JSON, JSON lines, Parquet and NumPy's .npz.
+"""Raw rows of a table file: CSV, TSV, JSON, JSON lines, Parquet, Arrow and NumPy's .npz.
 
 Owns these formats, and the errors for content that doesn't match the file's extension: any bytes
 give rows or one `InputError`. It interprets no columns.
@@ -10,11 +10,12 @@ import csv
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.data.cells import name_list
+from w2s_ray.data.arrow_files import arrow_rows, saved_rows
+from w2s_ray.data.cells import check_distinct, name_list
 from w2s_ray.data.example import Row
 from w2s_ray.data.files import Member, reading, reason
 from w2s_ray.errors import InputError
@@ -36,7 +37,7 @@ def raw_rows(
     separator: str = ",",
     encoding: str = "utf-8-sig",
 ) -> Iterator[Row]:
-    """The rows of one file, read by its extension.
+    """The rows of one file, read by its extension, or of a folder that `datasets` saved.
 
     `columns` are the columns of a CSV or TSV file without a header line. `separator` is for CSV
     files. Without `quoted`, quotation marks in CSV and TSV files have no special meaning.
@@ -46,6 +47,8 @@ def raw_rows(
     """
     with reading(member):
         match member.kind:
+            case _ if member.path.is_dir():
+                yield from saved_rows(member.path)
             case ".csv":
                 yield from _separated(member, separator, columns, quoted=quoted, encoding=encoding)
             case ".tsv":
@@ -54,12 +57,14 @@ def raw_rows(
                 yield from _json(member)
             case ".parquet":
                 yield from _parquet(member)
+            case ".arrow":
+                yield from arrow_rows(member)
             case ".npz":
                 yield from _arrays(member)
             case other:
                 raise InputError(
                     f"{member}: can't read {other or 'a file without extension'}; "
-                    "use .csv, .tsv, .json, .jsonl (each also .gz), .parquet or .npz"
+                    "use .csv, .tsv, .json, .jsonl (each also .gz), .parquet, .arrow or .npz"
                 )
 
 
@@ -106,16 +111,7 @@ def _check_header(member: Member, header: Sequence[str], separator: str) -> None
                     f"{member}: its columns seem to be separated by {name} ({other!r}), but those "
                     f"of a {member.kind} file are separated by {separator!r}; {remedy}"
                 )
-    _check_distinct(member, (name for name in header if name))
-
-
-def _check_distinct(member: Member, columns: Iterable[str]) -> None:
-    """Refuse columns with the same name."""
-    for name, count in Counter(columns).items():
-        if count > 1:
-            raise InputError(
-                f"{member}: {count} columns have the name {shown(name)}; rename all but one"
-            )
+    check_distinct((name for name in header if name), where=member)
 
 
 def json_values(member: Member) -> Iterator[Any]:
@@ -202,7 +198,7 @@ def _parquet(member: Member) -> Iterator[Row]:
 
     try:
         with member.open() as file, pyarrow.parquet.ParquetFile(file) as table:
-            _check_distinct(member, table.schema_arrow.names)
+            check_distinct(table.schema_arrow.names, where=member)
             for batch in table.iter_batches():
                 yield from batch.to_pylist()
     except InputError:
@@ -248,7 +244,7 @@ def npz_arrays(member: Member, *, only: Sequence[str] | None = None) -> dict[str
                     raise InputError(
                         f"{member}: a single array, not an .npz file; write it with np.savez"
                     )
-                _check_distinct(member, arrays.files)
+                check_distinct(arrays.files, where=member)
                 names = (name for name in arrays.files if only is None or name in only)
                 return {name: arrays[name] for name in names}
         except InputError:

@@ -59,8 +59,8 @@ def submission(
     """
     uri = _cluster_path(store or sweep.store, "store", shared=shared, relative=True)
     for task in sweep.tasks:
-        if task.path is not None:
-            _cluster_path(task.path, f"task {task.name}: path", shared=shared)
+        for key, path in task.paths.items():
+            _cluster_path(path, f"task {task.name}: {key}", shared=shared)
     for model in sweep.models:
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
             _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
