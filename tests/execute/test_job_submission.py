@@ -87,6 +87,47 @@ def test_folders_that_the_cluster_does_not_see_are_refused_unless_shared(tmp_pat
         made(tmp_path, "store: s3://bucket/results\n", shared=True)
 
 
+OWN = """\
+name: own
+task: {{name: own, {task}, train: 8, validation: 2, test: 2}}
+models: ["embedded:xs", {model}]
+methods: {{naive: {{}}}}
+store: s3://bucket/results
+"""
+CORPUS = """{name: s, pretrain: {architecture: {width: 32, layers: 1, heads: 2},
+corpus: {name: texts, path: PATH, train: all, validation: 2, test: 2}}}"""
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "named"),
+    [
+        ("path: '/a/*.csv', columns: {text: 0, label: 1}", "s", r"task own: path /a/\*\.csv"),
+        (
+            "files: [{path: /a, label: 0}, {path: b, label: 1}], columns: {text: t}",
+            "s",
+            r"task own: files\[1\]\.path b",
+        ),
+        (
+            "path: /a, join: {path: c, on: id}, columns: {text: t, label: l}",
+            "s",
+            r"task own: join\.path c",
+        ),
+        ("path: /a, columns: {text: t, label: l}", CORPUS, "task texts: path PATH"),
+    ],
+)
+def test_every_file_of_a_task_or_corpus_must_be_on_the_cluster(tmp_path, task, model, named):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(OWN.format(task=task, model=model))
+    sweep = parse_sweep(file.read_text())
+    with pytest.raises(ValueError, match=r"is a folder of this machine"):
+        submission(sweep, sweep_file=file)
+    if "/a/" not in named:
+        with pytest.raises(ValueError, match=f"{named} is relative, and a job runs in another"):
+            submission(sweep, sweep_file=file, shared=True)
+    else:
+        assert submission(sweep, sweep_file=file, shared=True).files == {"sweep.yaml": file}
+
+
 def test_a_job_uploads_a_runnable_package_and_the_sweep_file(tmp_path):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(SWEEP)

@@ -5,9 +5,12 @@ Owns these models, their checks and their error messages. It reads the sweep fil
 
 from w2s_ray.config.chain import Link, chain
 from w2s_ray.config.declared import (
+    ALL_ROWS,
+    FILES_LABEL,
     Bounds,
     Columns,
     Difficulty,
+    Join,
     Method,
     Model,
     Pretrain,
@@ -65,6 +68,8 @@ from w2s_ray.methods.losses import (
 )
 
 __all__ = [
+    "ALL_ROWS",
+    "FILES_LABEL",
     "FORMS",
     "GPU_CONTEXT",
     "LOGITS_AT_ONCE",
@@ -90,6 +95,7 @@ __all__ = [
     "GenerativeStage",
     "GroundTruth",
     "IterateStage",
+    "Join",
     "KLLoss",
     "Labels",
     "LastLayersTuning",

@@ -6,10 +6,11 @@ reads no data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
@@ -19,13 +20,43 @@ from w2s_ray.config.stages import Stage
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
+from w2s_ray.printable import shown
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+FILES_LABEL = "files.label"
+"""The column that holds the label of each entry of a task's `files`."""
+ALL_ROWS = 1_000_000_001
+"""The number of training rows of a corpus with `train: all`, more than any other number."""
+
+
+class ColumnNumber(str):
+    """The number of a column, from 0, of a CSV or TSV file without a header line, as text."""
+
+
+if TYPE_CHECKING:
+    Column = str
+    TrainRows = int
+else:
+    TrainRows = Annotated[
+        RowCount | Annotated[Literal["all"], AfterValidator(lambda _: ALL_ROWS)],
+        PlainSerializer(lambda rows: "all" if rows == ALL_ROWS else rows),
+    ]
+    _Number = Annotated[int, Field(strict=True, ge=0, le=9999)]
+    Column = Annotated[
+        Line | _Number,
+        AfterValidator(lambda value: ColumnNumber(value) if isinstance(value, int) else value),
+        PlainSerializer(lambda value: int(value) if isinstance(value, ColumnNumber) else value),
+    ]
+"""The name of a column; its number where the file has no header line."""
 
 
 class Columns(Frozen):
-    """Column names of a file of your own.
+    """Column names of a file of your own, or column numbers.
+
+    Numbers count from 0 and mean that the CSV or TSV file has no header line: its first line is a
+    row. Either all columns are names or all are numbers. The name of a column that consists of
+    digits is written in quotes.
 
     The columns that are given decide the task's form. `text` and `label`: two classes. `first`,
     `second` and `label` or `preferred`, or `chosen` and `rejected`: pairs of which one is better.
@@ -37,40 +68,69 @@ class Columns(Frozen):
     `Assistant: ...`.
     """
 
-    text: Line | None = None
+    text: Column | None = None
     """Column of the text or the prompt. A pair may have a prompt too: it is put before both texts,
     followed by a blank line."""
-    label: Line | None = None
+    label: Column | None = None
     """Column of the class. For pairs, class 1 means that the first text is better."""
-    first: Line | None = None
+    first: Column | None = None
     """Column of a pair's first text."""
-    second: Line | None = None
+    second: Column | None = None
     """Column of a pair's second text."""
-    preferred: Line | None = None
+    preferred: Column | None = None
     """Column that names the better text of a pair. It has two values: either the names of the
     columns `first` and `second`, or any two values, of which the first in sorted order means
     `first`."""
-    chosen: Line | None = None
-    """Column of a pair's better text. Give it with `rejected`, in place of `first` and `second`."""
-    rejected: Line | None = None
+    chosen: Column | None = None
+    """Column of a pair's better text. Give it with `rejected`, in place of `first` and `second`.
+    A hash of both texts decides which of them comes first, so that the side shows nothing."""
+    rejected: Column | None = None
     """Column of a pair's worse text."""
-    answer: Line | None = None
+    answer: Column | None = None
     """Column of the right answer."""
-    category: Line | None = None
+    category: Column | None = None
     """Column of the class, one of any number, for linear probes on features."""
-    image: Line | None = None
+    image: Column | None = None
     """Column of the images that features are computed from: file names relative to the table, or
     pixels (uint8) in an .npz file."""
-    id: Line | None = None
+    id: Column | None = None
     """Column of the row's name in feature files; null = the row's number."""
-    difficulty: Line | None = None
+    difficulty: Column | None = None
     """Column of a number that measures how hard the row is."""
-    group: Line | None = None
+    group: Column | None = None
     """Column of the row's group. All rows of a group go to the same part of the split; null = each
     row is a group of its own."""
     positive: Line | Int64 | bool | None = None
     """The label value that is class 1; null = 1, true, or the second of two values in sorted
     order."""
+
+    @model_validator(mode="after")
+    def _names_or_numbers(self) -> Columns:
+        numbers, names = list[str](), list[str]()
+        for role, name in self.roles.items():
+            if name != FILES_LABEL:
+                (numbers if _is_number(name) else names).append(f"{role}: {name}")
+        if numbers and names:
+            raise InputError(
+                f"{', '.join(numbers)} by number, but {', '.join(names)} by name; numbers are for "
+                "files without a header line: give all columns by number, or all by name (a name "
+                "of digits in quotes)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> Columns:
+        roles: dict[str, str] = {}
+        for role in ("first", "second", "chosen", "rejected", "preferred"):
+            name = self.roles.get(role)
+            other = role if name is None else roles.setdefault(name, role)
+            if other != role:
+                raise InputError(
+                    f"{other} and {role} are the same column {shown(name)}; give each its own, "
+                    "and if the same side is always better, give it as chosen and the other as "
+                    "rejected"
+                )
+        return self
 
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
@@ -88,17 +148,29 @@ class Columns(Frozen):
 
     def _given(self) -> set[str]:
         """The columns that are named and decide the form."""
-        return {
-            name
-            for name in type(self).model_fields
-            if name not in ("difficulty", "group", "positive") and getattr(self, name) is not None
-        }
+        return self.roles.keys() - {"difficulty", "group"}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that are given: role -> name."""
+        names = {role: getattr(self, role) for role in type(self).model_fields}
+        del names["positive"]
+        return {role: name for role, name in names.items() if name is not None}
+
+    @property
+    def has_header(self) -> bool:
+        """Whether CSV and TSV files have a header line."""
+        return not any(map(_is_number, self.roles.values()))
 
     @property
     def form(self) -> FormName:
         """The form of task that the columns make."""
         given = self._given()
         return next(name for name, form in FORMS.items() if form.is_made_by(given))
+
+
+def _is_number(name: str) -> bool:
+    return isinstance(name, ColumnNumber)
 
 
 DifficultyBound = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -130,20 +202,53 @@ class Difficulty(Frozen):
         return {"train": value, "test": value} if isinstance(value, list | tuple) else value
 
 
+_LABELS = ("label", "preferred", "chosen", "answer", "category")
+"""Columns that decide which prediction is right."""
+
+
+class LabelledFiles(Frozen):
+    """Files whose rows all have one label."""
+
+    path: LocalPath
+    """As the task's `path`."""
+    label: Line | Int64 | bool
+    """The label of every row. Of the two labels of a task, `columns.positive` decides which is
+    class 1, as for labels in a column."""
+
+
+class Join(Frozen):
+    """A second table with more columns of the same rows."""
+
+    path: LocalPath
+    """As the task's `path`."""
+    on: Line
+    """The column, in both tables, with the id of the row. No id may occur twice in a table. Rows
+    whose id is in one table alone are left out and counted."""
+
+
 class Task(Frozen):
     """A task and how its rows are split."""
 
     name: Name
     """A named task, or any name for a file with `columns`."""
     path: LocalPath | None = None
-    """A file or folder in the task's original format; null = the Hugging Face hub."""
+    """A file or folder in the task's original format; null = the Hugging Face hub. With `columns`,
+    a file, or a folder, an archive or a pattern (`data/*.parquet`) of files of one kind, which are
+    one table in the order of their names."""
     columns: Columns | None = None
-    """Column names, for a Parquet, JSON-lines, CSV, TSV or .npz file of your own at `path`."""
+    """Column names, for Parquet, JSON-lines, CSV, TSV or .npz files of your own at `path`. A text
+    file (.txt) of a folder is a row with the columns `text`, `folder` and `file`."""
+    files: tuple[LabelledFiles, ...] = ()
+    """In place of `path`, files that have no label column, with their labels: `[{path: good.csv,
+    label: 1}, {path: bad.csv, label: 0}]`. For pairs, label 1 means that the first text is
+    better."""
+    join: Join | None = None
+    """A second table, such as the labels of the texts at `path`: `{path: answers.csv, on: id}`."""
     revision: Line | None = None
     """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
-    train: RowCount
+    train: TrainRows
     """Training rows in all. One half trains the supervisor, the other half the student. A corpus
-    has no halves."""
+    has no halves; with `all` it is every passage of the files that validation and test leave."""
     validation: RowCount
     """Validation rows. They occur in no other part."""
     test: RowCount
@@ -164,11 +269,48 @@ class Task(Frozen):
     split_seed: Seed = 0
     """Seed of the shuffle that makes the split. All seeds of the sweep share the split."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_label_of_files(cls, value: Any) -> Any:
+        """`columns` with the column of the labels of `files`."""
+        columns = value.get("columns") if isinstance(value, dict) and value.get("files") else None
+        if not isinstance(columns, dict) or columns.get("label") == FILES_LABEL:
+            return value
+        decided = [key for key in _LABELS if columns.get(key) is not None]
+        if decided:
+            raise InputError(
+                f"`files` has the label of each row, and so has columns.{decided[0]}; remove one "
+                "of them"
+            )
+        return {**value, "columns": {**columns, "label": FILES_LABEL}}
+
     @model_validator(mode="after")
-    def _columns_need_a_file(self) -> Task:
-        if self.columns is not None and self.path is None:
-            raise InputError(f"task {self.name!r} has columns but no path; give the file as `path`")
+    def _columns_and_files(self) -> Task:
+        task, columns = f"task {self.name!r}", self.columns
+        if columns is None:
+            for key in ("files", "join"):
+                if getattr(self, key):
+                    raise InputError(f"{task} has {key} but no columns; name them in `columns`")
+        elif self.path is None and not self.files:
+            raise InputError(f"{task} has columns but no path; give the file as `path`")
+        elif self.join is not None and not columns.has_header:
+            raise InputError(
+                f"{task} has a join and columns by number; write both files with a header line, "
+                "and give names"
+            )
+        if self.path is not None and self.files:
+            raise InputError(f"{task} has path and files; remove one of them")
         return self
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Key of the sweep file -> the path given there."""
+        paths = {f"files[{i}].path": entry.path for i, entry in enumerate(self.files)}
+        if self.path is not None:
+            paths["path"] = self.path
+        if self.join is not None:
+            paths["join.path"] = self.join.path
+        return paths
 
 
 class Pretrain(Frozen):

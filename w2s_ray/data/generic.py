@@ -1,7 +1,7 @@
 """A generic task: the rows of one table as examples, by the `columns` of the sweep file.
 
 Owns how cells become texts, classes, answers and groups. Texts that differ only in case, white
-space or Unicode form are in the same group. `table` owns the file formats. It makes no split.
+space or Unicode form are in the same group. `own_table` owns the files. It makes no split.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from w2s_ray.config import FORMS, Columns
-from w2s_ray.data.cells import folded, is_missing, name_list, number_of, plain_label, text_of
+from w2s_ray.config import FILES_LABEL, FORMS, Columns
+from w2s_ray.data.cells import folded, is_missing, number_of, plain_label, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
-from w2s_ray.data.files import Member
+from w2s_ray.data.own_table import Place, Table
 from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_groups
-from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
@@ -26,40 +25,29 @@ _Content = tuple[list[str], list[Messages], str | None]
 """The texts of a row, their messages if they are chat messages, and the right answer."""
 
 
-def table_rows(member: Member, *, columns: Columns) -> Rows:
-    """A generic task: the rows of one file, as one pool.
+def table_rows(table: Table, *, columns: Columns) -> Rows:
+    """A generic task: the rows of one table, as one pool.
 
     Raises:
-        InputError: a missing column, an empty cell, a cell that isn't text, or labels of more or
-            fewer than two classes.
+        InputError: an empty cell, a cell that isn't text, or labels of more or fewer than two
+            classes.
     """
-    rows = list(raw_rows(member))
-    if not rows:
-        raise InputError(f"{member}: no rows; give a file with rows as `path`")
-    check_columns(member, rows[0], columns)
-    contents = [_content(row, columns, member, i) for i, row in enumerate(rows)]
-    classes = _classes(member, rows, columns)
+    placed = list(zip(table.rows, table.places, strict=True))
+    contents = [_content(row, columns, place) for row, place in placed]
+    classes = _classes(table, columns)
     examples = [
-        _example(member, i, row, columns, classes, content)
-        for i, (row, content) in enumerate(zip(rows, contents, strict=True))
+        _example(i, row, columns, place, classes, content)
+        for i, ((row, place), content) in enumerate(zip(placed, contents, strict=True))
     ]
+    rows = Rows(tuple(examples), form=columns.form, dropped=table.dropped)
     if columns.group is not None:
-        return _merge_groups(Rows(tuple(examples), form=columns.form))
+        return _merge_groups(rows)
     pairs = _has_pairs(columns)
-    grouped = Rows(tuple(_grouped_by_text(examples, pairs=pairs)), form=columns.form)
+    grouped = replace(rows, pool=tuple(_grouped_by_text(examples, pairs=pairs)))
     return merge_linked_groups(grouped) if pairs else grouped
 
 
-def check_columns(member: Member, row: Row, columns: Columns) -> None:
-    """Refuse columns that the file doesn't have."""
-    for name in columns.model_dump(exclude={"positive"}).values():
-        if name is not None and name not in row:
-            raise InputError(
-                f"{member}: no column {shown(name)}; choose one of its columns: {name_list(row)}"
-            )
-
-
-def cell(row: Row, column: str, member: Member, index: int) -> Any:
+def cell(row: Row, column: str, place: Place) -> Any:
     """The value of a row in a column.
 
     Raises:
@@ -67,62 +55,59 @@ def cell(row: Row, column: str, member: Member, index: int) -> Any:
     """
     value = row.get(column)
     if is_missing(value):
-        raise InputError(
-            f"{member}: row {index + 1} has no value in column {column!r}; "
-            "fill it in or remove the row"
-        )
+        raise InputError(f"{place} has no value in column {column!r}; fill it in or remove the row")
     return value
 
 
-def text_cell(row: Row, column: str, member: Member, index: int) -> str:
+def text_cell(row: Row, column: str, place: Place) -> str:
     """The text of a row in a column.
 
     Raises:
         InputError: a missing value, or a value that isn't text.
     """
-    return text_of(cell(row, column, member, index), where=_place(member, index, column))
+    return text_of(cell(row, column, place), where=place.column(column))
 
 
-def label_cell(row: Row, column: str, member: Member, index: int) -> str:
+def label_cell(row: Row, column: str, place: Place) -> str:
     """The label of a row in a column, as text.
 
     Raises:
         InputError: a missing value, or a value that isn't text.
     """
-    text_cell(row, column, member, index)
+    text_cell(row, column, place)
     return plain_label(row[column])
 
 
 def _example(
-    member: Member, i: int, row: Row, columns: Columns, classes: dict[str, int], content: _Content
+    i: int, row: Row, columns: Columns, place: Place, classes: dict[str, int], content: _Content
 ) -> Example:
     label_column = columns.label or columns.preferred
     texts, chats, answer = content
-    label = 0 if label_column is None else classes[label_cell(row, label_column, member, i)]
+    label = 0 if label_column is None else classes[label_cell(row, label_column, place)]
     if columns.chosen is not None:
         label = int(better_first(*texts))
         texts, chats = (texts, chats) if label else (texts[::-1], chats[::-1])
     difficulty, group = columns.difficulty, columns.group
-    keys = _group_keys(row, columns, member, i, texts)
+    keys = _group_keys(row, columns, place, texts)
     return Example(
         f"row:{i}",
         texts[0],
         label,
-        keys if group is None else text_cell(row, group, member, i),
+        keys if group is None else text_cell(row, group, place),
         texts[1] if len(texts) == 2 else None,
         answer,
-        None if difficulty is None else _number(row, difficulty, member, i),
+        None if difficulty is None else _number(row, difficulty, place),
         to_json(*chats) if chats else None,
     )
 
 
-def _content(row: Row, columns: Columns, member: Member, i: int) -> _Content:
+def _content(row: Row, columns: Columns, place: Place) -> _Content:
     """The texts, messages and answer of a row."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
     right = columns.answer or columns.category
     read = [name for name in (columns.text, *pair, right) if name is not None]
-    values = {name: cell(row, name, member, i) for name in read}
-    where = {name: _place(member, i, name) for name in read}
+    values = {name: cell(row, name, place) for name in read}
+    where = {name: place.column(name) for name in read}
     if not any(map(is_chat, values.values())):
         texts = {name: text_of(values[name], where=where[name]) for name in read}
         prompt = texts[columns.text] if columns.text is not None else None
@@ -166,12 +151,12 @@ def _answer(text: str, where: str) -> str:
     return answer
 
 
-def _group_keys(row: Row, columns: Columns, member: Member, i: int, texts: Sequence[str]) -> str:
+def _group_keys(row: Row, columns: Columns, place: Place, texts: Sequence[str]) -> str:
     """A row's group without a group column: its texts, and the prompt of a pair."""
     keys = set(texts)
     if _has_pairs(columns) and columns.text is not None:
         prompt = row[columns.text]
-        where = _place(member, i, columns.text)
+        where = place.column(columns.text)
         keys.add(plain_text(messages_of(prompt, where=where)))
     return KEY_SEPARATOR.join(sorted(keys))
 
@@ -214,30 +199,33 @@ def _has_pairs(columns: Columns) -> bool:
     return FORMS[columns.form].texts > 1
 
 
-def _number(row: Row, column: str, member: Member, i: int) -> float:
-    return number_of(cell(row, column, member, i), where=_place(member, i, column))
+def _number(row: Row, column: str, place: Place) -> float:
+    return number_of(cell(row, column, place), where=place.column(column))
 
 
-def _place(member: Member, i: int, column: str) -> str:
-    return f"{member}: row {i + 1}: column {column!r}"
-
-
-def _classes(member: Member, rows: Sequence[Row], columns: Columns) -> dict[str, int]:
+def _classes(table: Table, columns: Columns) -> dict[str, int]:
     """Value of `label` or `preferred` -> class; empty if the task has neither column."""
     label = columns.label or columns.preferred
     if label is None:
         return {}
-    values = [label_cell(row, label, member, i) for i, row in enumerate(rows)]
-    where = f"{member}: column {label!r}"
+    placed = zip(table.rows, table.places, strict=True)
+    values = [label_cell(row, label, place) for row, place in placed]
+    where = "`files`" if label == FILES_LABEL else f"{table.name}: column {label!r}"
+    if len(set(values)) == 1 and _has_pairs(columns):
+        raise InputError(
+            f"{where} has one value in all rows ({shown(values[0])}); if the same side is always "
+            "better, give it as columns.chosen and the other as columns.rejected"
+        )
     if columns.preferred is None:
-        return label_classes(values, positive=columns.positive, where=where)
+        more = "" if columns.has_header else "; if the first line is a header, give names"
+        return label_classes(values, positive=columns.positive, where=where, remedy=more)
     first = columns.first if {columns.first, columns.second} >= set(values) else None
     classes = label_classes(values, positive=first, where=where)
     return classes if first is not None else {value: 1 - c for value, c in classes.items()}
 
 
 def label_classes(
-    values: Iterable[Any], *, positive: str | int | bool | None, where: str
+    values: Iterable[Any], *, positive: str | int | bool | None, where: str, remedy: str = ""
 ) -> dict[str, int]:
     """Label value, as text -> class.
 
@@ -254,7 +242,7 @@ def label_classes(
     if len(known) != 2:
         raise InputError(
             f"{where} has {len(known)} distinct label(s) ({listed}), a task has two; "
-            "give another label column, or keep rows of two classes"
+            f"give another label column, or keep rows of two classes{remedy}"
         )
     if positive is not None:
         class_1 = plain_label(positive)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import name_list, plain_label
 from w2s_ray.data.example import Example, Rows
-from w2s_ray.data.files import Member, Stamp, local, members, reading, reason, stamp
-from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
-from w2s_ray.data.table import npz_arrays, raw_rows
+from w2s_ray.data.files import Member, Stamp, reading, reason, stamp
+from w2s_ray.data.generic import cell, label_cell, text_cell
+from w2s_ray.data.own_table import Table, task_table
+from w2s_ray.data.table import npz_arrays
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
@@ -34,35 +35,35 @@ FEATURES, ID = "features", "id"
 _GREY_LEVELS = 16
 
 
-def category_rows(member: Member, *, columns: Columns) -> Rows:
-    """A generic task of features: the rows of one file, as one pool.
+def category_rows(table: Table, *, columns: Columns) -> Rows:
+    """A generic task of features: the rows of one table, as one pool.
 
     A row's text is a hash of its image, so that equal images are duplicates and a changed image
     changes the split. Without images it is the row's id.
 
     Raises:
-        InputError: an empty cell, a missing column or image, or fewer than two classes.
+        InputError: an empty cell, a missing image, or fewer than two classes.
     """
     made: list[Example] = []
-    for i, row in enumerate(raw_rows(member)):
-        if i == 0:
-            check_columns(member, row, columns)
-        name = None if columns.id is None else label_cell(row, columns.id, member, i)
+    for i, (row, place) in enumerate(zip(table.rows, table.places, strict=True)):
+        name = None if columns.id is None else label_cell(row, columns.id, place)
         text = id_ = name or f"row:{i}"
         if columns.image is not None:
-            text = _image_hash(cell(row, columns.image, member, i), member)
-        group = text if columns.group is None else text_cell(row, columns.group, member, i)
-        answer = label_cell(row, columns.category or "", member, i)
+            text = _image_hash(cell(row, columns.image, place), place.member)
+        group = text if columns.group is None else text_cell(row, columns.group, place)
+        answer = label_cell(row, columns.category or "", place)
         made.append(Example(id_, text, 0, group, answer=answer))
     if len({row.id for row in made}) < len(made):
-        raise InputError(f"{member}: column {columns.id!r} repeats an id; give each row its own")
+        raise InputError(
+            f"{table.name}: column {columns.id!r} repeats an id; give each row its own"
+        )
     classes = {row.answer for row in made}
     if len(classes) < 2:
         raise InputError(
-            f"{member}: column {columns.category!r} has {len(classes)} class(es), a task has at "
-            "least two; give another column as `columns.category`, or add rows"
+            f"{table.name}: column {columns.category!r} has {len(classes)} class(es), a task has "
+            "at least two; give another column as `columns.category`, or add rows"
         )
-    return Rows(tuple(made), form="features")
+    return Rows(tuple(made), form="features", dropped=table.dropped)
 
 
 def digit_rows() -> Rows:
@@ -84,12 +85,9 @@ def image_stamps(task: Task) -> list[Stamp]:
     """The stamps of the image files in a task's table, in order."""
     if task.columns is None or task.columns.image is None:
         return []
-    member, column = (
-        members(local(task.path or "", where=f"task {task.name}"))[0],
-        task.columns.image,
-    )
-    images = (row.get(column) for row in raw_rows(member))
-    return [stamp(_file(name, member)) for name in images if isinstance(name, str)]
+    table, column = task_table(task), task.columns.image
+    images = ((row.get(column), at) for row, at in zip(table.rows, table.places, strict=True))
+    return [stamp(_file(name, at.member)) for name, at in images if isinstance(name, str)]
 
 
 def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> list[np.ndarray]:
@@ -105,20 +103,21 @@ def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> lis
         images = [pixels_NHW[int(id_.partition(":")[2])] for id_ in ids]
         _check_contents([_hash(image.tobytes()) for image in images], ids, contents, "scikit-learn")
         return images
-    member = members(local(task.path or "", where=f"task {task.name}"))[0]
+    table = task_table(task)
     name, column = task.columns.id, task.columns.image or ""
     by_id = {
-        f"row:{i}" if name is None else plain_label(row[name]): row[column]
-        for i, row in enumerate(raw_rows(member))
+        f"row:{i}" if name is None else plain_label(row[name]): (row[column], place.member)
+        for i, (row, place) in enumerate(zip(table.rows, table.places, strict=True))
     }
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:
         raise InputError(
-            f"{member}: row {missing[0]!r} is missing; the file changed since it was planned: "
+            f"{table.name}: row {missing[0]!r} is missing; the file changed since it was planned: "
             "plan again"
         )
-    _check_contents([_image_hash(by_id[id_], member) for id_ in ids], ids, contents, member)
-    return [_pixels(by_id[id_], member) for id_ in ids]
+    hashes = [_image_hash(*by_id[id_]) for id_ in ids]
+    _check_contents(hashes, ids, contents, table.name)
+    return [_pixels(*by_id[id_]) for id_ in ids]
 
 
 def _check_contents(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import (
+    ALL_ROWS,
     FORMS,
     PARTS,
     FormName,
@@ -42,6 +43,7 @@ from w2s_ray.data.models import (
     model_source,
     needs_images,
 )
+from w2s_ray.data.own_table import table_stamps
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
 from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.templates import check_template, template_digest
@@ -340,16 +342,19 @@ def _rows(task: Task, commit: str | None, online: bool) -> Rows:
 def _key(task: Task, commit: str | None) -> dict[str, Any]:
     """The cache key of a split: the declaration, the data, and the code that makes the split.
 
-    The path is included because a folder and the only file in it have the same stamps but are read
-    differently.
+    The paths are included because a folder and the only file in it have the same stamps but are
+    read differently.
     """
-    path = None if task.path is None else local(task.path, where=f"task {task.name}")
+    if task.columns is not None:
+        files = table_stamps(task)
+    else:
+        files = [] if task.path is None else stamps(local(task.path, where=f"task {task.name}"))
     return {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude={"path", "revision"}),
         "commit": commit,
-        "path": None if path is None else str(path),
-        "files": None if path is None else [list(s) for s in stamps(path)],
+        "paths": [str(Path(path).expanduser().absolute()) for path in task.paths.values()],
+        "files": [list(s) for s in files],
         "images": [list(s) for s in image_stamps(task)],
         "code": [list(stamp(p)) for folder in _CODE for p in sorted(folder.glob("*.py"))],
     }
@@ -357,7 +362,7 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
 
 def _provisional(task: Task, why: str) -> SplitRef:
     # A provisional name is not changed by a setting that is left out.
-    left_out = {"dedupe"} if task.dedupe is None else None
+    left_out = {key for key in ("dedupe", "files", "join") if not getattr(task, key)}
     declared = {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude=left_out),
@@ -365,6 +370,8 @@ def _provisional(task: Task, why: str) -> SplitRef:
     name = f"unresolved-{digest(declared)[:ID_LENGTH]}"
     form = form_of(task)
     sizes = part_sizes(task, form=form)
+    if task.train == ALL_ROWS:
+        sizes["supervisor_half"] = 0  # their number is unknown
     return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why, form=form)
 
 
@@ -386,13 +393,28 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
 
 def _note(split: Split) -> str:
     source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
-    dropped = [
-        f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
-    ]
-    parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
+    if not FORMS[split.form].has_halves:
+        return "; ".join([*_corpus_note(split), *_dropped(split)])
+    parts = [source, *_dropped(split)]
     if copies := sum(count > 0 for count in (split.near_copies or {}).values()):
         of = split.counts["test"]
         parts.append(f"{copies:,} of {of:,} test rows are near copies of training rows")
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
     return "; ".join(parts)
+
+
+def _dropped(split: Split) -> list[str]:
+    dropped = [
+        f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
+    ]
+    return [f"dropped {', '.join(dropped)}"] if dropped else []
+
+
+def _corpus_note(split: Split) -> list[str]:
+    """What keeps texts of a corpus together, and how many of them are in no part."""
+    every = sum(split.counts.values()) + split.unused
+    note = f"{every:,} texts"
+    if split.groups < every:
+        note += f" of {split.groups:,} documents, each of which is in one part"
+    return [note, *([f"{split.unused:,} texts in no part"] if split.unused else [])]

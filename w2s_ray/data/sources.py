@@ -21,6 +21,7 @@ from w2s_ray.data.files import Member, is_archive, local, matching, members, rea
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
+from w2s_ray.data.own_table import task_table
 from w2s_ray.data.phrases import group_phrases
 from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
@@ -34,6 +35,8 @@ _SAMPLE_FACTOR = 20
 _SAMPLE_LEAST = 200_000
 _SLOW_FACTOR, _SLOW_EXTRA = 2, 50
 """For sources that are slow to read: the sample is this factor times the rows needed, plus this."""
+_CORPUS_PARTS = 3
+"""Training, validation and test."""
 _POOL_SPLITS = ("train", "validation")
 """Prefixes of the ids of rows from a task's pool files, in the order of the files."""
 _BUILDERS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -54,9 +57,9 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         SourceUnavailable: an unavailable hub dataset.
     """
     if task.columns is not None and not FORMS[task.columns.form].has_texts:
-        return category_rows(_only_file(task), columns=task.columns)
+        return category_rows(task_table(task), columns=task.columns)
     if task.columns is not None:
-        return _all_or_no_chat(task, table_rows(_only_file(task), columns=task.columns))
+        return _all_or_no_chat(task, table_rows(task_table(task), columns=task.columns))
     if task.name == EMBEDDED:
         return _embedded(task)
     if task.name == DIGITS:
@@ -67,9 +70,18 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
     rows = _all_or_no_chat(task, replace(rows, form=named.form))
+    if not FORMS[named.form].has_halves:
+        return _with_enough_groups(rows)
     if named.has_phrases:
         return group_phrases(rows)
     return merge_linked_groups(rows) if named.has_shared_texts else rows
+
+
+def _with_enough_groups(rows: Rows) -> Rows:
+    """A corpus; the passages of fewer files than it has parts (three) are groups of their own."""
+    if len({row.group for row in rows.pool}) >= _CORPUS_PARTS:
+        return rows
+    return replace(rows, pool=tuple(row._replace(group=row.id) for row in rows.pool))
 
 
 def _all_or_no_chat(task: Task, rows: Rows) -> Rows:
@@ -125,23 +137,6 @@ def _hub(task: Task, named: NamedTask) -> Hub:
             "files and give their folder or zip archive as `path`"
         )
     return named.hub
-
-
-def _only_file(task: Task) -> Member:
-    where = f"task {task.name}"
-    path = local(task.path or "", where=where)
-    if path.is_dir():
-        raise InputError(
-            f"{where}: {task.path} is a folder; with `columns`, give one file as `path`"
-        )
-    files = members(path)
-    if len(files) != 1:
-        listed = name_list(member.name for member in files)
-        raise InputError(
-            f"{where}: {task.path} has {len(files)} files ({listed}); unpack it and give one file "
-            "as `path`"
-        )
-    return files[0]
 
 
 def _embedded(task: Task) -> Rows:

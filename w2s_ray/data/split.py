@@ -5,20 +5,21 @@ ordered by hashes of seed and text, never by their order in a file, so that the 
 every platform. It reads no files.
 
 The test part is filled first, then validation, then the halves. Each part gets whole groups; rows
-of these groups that it doesn't need are dropped. With `dedupe: near`, a row that is a near copy of
-a row in an earlier part is passed over.
+of these groups that it doesn't need are dropped. With `train: all` of a corpus, test and validation
+get the groups that fit into them first, so that few rows are dropped. With `dedupe: near`, a row
+that is a near copy of a row in an earlier part is passed over.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from w2s_ray.config import FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
+from w2s_ray.config import ALL_ROWS, FORMS, PARTS, Bounds, Difficulty, FormName, Part, Task
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.near_copies import NearCopies, near_copies
 from w2s_ray.errors import InputError
@@ -29,6 +30,8 @@ _Need = dict[int | None, int]
 
 
 _HALVES: tuple[Part, ...] = ("supervisor_half", "student_half")
+_LEAST_ROWS = 2
+"""Least number of rows of a part."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Split:
     """True where test rows are from the source's own test split."""
     form: FormName = "classes"
     """What a row is."""
+    groups: int = 0
+    """Groups of the clean rows of a corpus."""
+    unused: int = 0
+    """Clean rows of a corpus that are in no part."""
 
     @cached_property
     def near_copies(self) -> dict[str, int] | None:
@@ -100,8 +107,14 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     if task.dedupe is not None:
         dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
-    name = fingerprint(ordered, form=rows.form)
-    return Split(task.name, name, ordered, dropped, own_test, rows.form)
+    split = Split(
+        task.name, fingerprint(ordered, form=rows.form), ordered, dropped, own_test, rows.form
+    )
+    if FORMS[rows.form].has_halves:
+        return split
+    used = {row.id for part in ordered.values() for row in part}
+    unused = sum(row.id not in used for row in pool)
+    return replace(split, groups=len({row.group for row in pool}), unused=unused)
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,8 @@ class _Source:
 def part_sizes(task: Task, *, form: FormName = "classes") -> dict[Part, int]:
     """Rows of each part, as they are dealt; each half gets half of `train`, rounded down.
 
-    A corpus has no labels, so all its training rows are in the first half.
+    A corpus has no labels, so all its training rows are in the first half. With `train: all` they
+    are more than there are.
     """
     halves = FORMS[form].has_halves
     first = task.train // 2 if halves else task.train
@@ -260,6 +274,9 @@ def _divide(
     """
     by_content = {row.content: row for row in rows}
     ordered = [by_content[name] for name in _shuffled(by_content, seed=task.split_seed)]
+    takes_all = task.train == ALL_ROWS
+    if takes_all:
+        sizes = _with_all(sizes, rows=len(rows))
     needs: dict[Part, _Need] = {
         part: _need(size, balance=task.balance) for part, size in sizes.items()
     }
@@ -283,18 +300,43 @@ def _divide(
             copies.add(row.id)
             return True
 
+        if takes_all:
+            remaining = _fitting_first(remaining, rows=sizes[part])
         taken, remaining = _take(remaining, need, ordered, is_copy)
-        if len(taken) < sizes[part]:
+        least = _LEAST_ROWS if takes_all and part == _HALVES[0] else sizes[part]
+        if len(taken) < least:
             why, remedy = "groups are not divided", " or ".join(_fields(sizes))
             if task.dedupe is not None:
                 why, remedy = f"{why} and near copies are left out", f"{remedy}, or remove dedupe"
             raise InputError(
-                f"task {task.name}: {part} needs {sizes[part]:,} rows and gets {len(taken):,}, "
+                f"task {task.name}: {part} needs {least:,} rows and gets {len(taken):,}, "
                 f"because {why}; lower {remedy}"
             )
         parts[part] = tuple(ordered[index] for index in sorted(taken))
         earlier = (*earlier, *parts[part])
     return parts
+
+
+def _with_all(sizes: Mapping[Part, int], *, rows: int) -> dict[Part, int]:
+    """`sizes` where the training part of a corpus has the rows that the other parts leave."""
+    others = sum(size for part, size in sizes.items() if part != _HALVES[0])
+    return {**sizes, _HALVES[0]: max(_LEAST_ROWS, rows - others)}
+
+
+def _fitting_first(groups: list[list[int]], *, rows: int) -> list[list[int]]:
+    """`groups` in an order in which the first of them make a part of `rows` with few rows left.
+
+    Those that fit come first, then the smallest of the others, from which the part is completed.
+    """
+    fitting, others = [], []
+    for group in groups:
+        if len(group) <= rows:
+            rows -= len(group)
+            fitting.append(group)
+        else:
+            others.append(group)
+    smallest = min(range(len(others)), key=lambda i: len(others[i]), default=0)
+    return [*fitting, *others[smallest : smallest + 1], *others[:smallest], *others[smallest + 1 :]]
 
 
 def _words(row: Example) -> int:

@@ -58,9 +58,10 @@ def submission(
         InputError: the cluster can't read the store or an input, or a variable isn't set.
     """
     uri = _cluster_path(store or sweep.store, "store", shared=shared, relative=True)
-    for task in sweep.tasks:
-        if task.path is not None:
-            _cluster_path(task.path, f"task {task.name}: path", shared=shared)
+    corpora = [model.pretrain.corpus for model in sweep.models if model.pretrain is not None]
+    for task in (*sweep.tasks, *corpora):
+        for key, path in task.paths.items():
+            _cluster_path(path, f"task {task.name}: {key}", shared=shared)
     for model in sweep.models:
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
             _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
