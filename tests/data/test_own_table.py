@@ -74,6 +74,7 @@ def test_files_of_one_kind_are_one_table_in_the_order_of_names(tmp_path, task, s
     mine = task(path=str(tmp_path / path), columns=NAMED)
     assert [row.text for row in read_rows(mine).pool] == [row["text"] for row in ROWS]
     assert load_split(mine).fingerprint == single.fingerprint
+    assert split_ref(mine).note.startswith("one pool of rows from 4 files")
 
 
 def test_a_row_of_several_files_is_named_by_its_own_file(tmp_path, task):
@@ -244,7 +245,15 @@ def books(tmp_path):
     return tmp_path / "books"
 
 
-def test_a_corpus_uses_every_passage_of_the_files_that_test_and_validation_leave(books, task):
+def parts_of(split):
+    """Document -> the parts that have its passages."""
+    return {
+        group: {part for part, rows in split.parts.items() if any(r.group == group for r in rows)}
+        for group in {row.group for rows in split.parts.values() for row in rows}
+    }
+
+
+def test_a_corpus_of_all_its_passages_has_whole_files_in_each_part_where_they_fit(books, task):
     corpus = task(name="texts", path=str(books), train="all", validation=11, test=10)
     split = load_split(corpus)
     assert split.counts == {
@@ -253,30 +262,38 @@ def test_a_corpus_uses_every_passage_of_the_files_that_test_and_validation_leave
         "validation": 11,
         "test": 10,
     }
-    assert split_ref(corpus).note == "108 texts of 8 documents, each of which is in one part"
-    parts = [{row.group for row in rows} for rows in split.parts.values()]
-    assert sum(map(len, parts)) == 8
+    assert all(len(parts) == 1 for parts in parts_of(split).values())
+    assert split_ref(corpus).note == "108 texts of 8 documents, each in one part"
+
+
+def test_a_corpus_uses_every_passage_and_divides_its_longest_file_if_need_be(books, task):
+    corpus = task(name="texts", path=str(books), train="all", validation=4, test=5)
+    split = load_split(corpus)
+    assert split.counts["supervisor_half"] == 108 - 9
+    assert split_ref(corpus).note == "108 texts of 8 documents, 1 divided"
+    divided = {document for document, parts in parts_of(split).items() if len(parts) > 1}
+    assert divided == {"7.txt"}
+    numbers = [
+        sorted(int(r.text.split()[2]) for r in split.parts[p]) for p in ("test", "validation")
+    ]
+    assert numbers == [[12, 13, 14, 15, 16], [8, 9, 10, 11]]
+    assert {row.group for row in split.parts["test"]} == {"7.txt"}
 
 
 def test_plan_counts_passages_of_a_corpus_that_are_in_no_part(books, task):
-    corpus = task(name="texts", path=str(books), train="all", validation=4, test=4)
-    split = load_split(corpus)
-    assert split.unused == 10 + 11 - 4 - 4  # test and validation have the shortest file each
-    assert split.counts["supervisor_half"] == 108 - 10 - 11
-    assert split_ref(corpus).note.endswith("; 13 texts in no part")
-    fixed = load_split(corpus.model_copy(update={"train": 20}))
-    assert fixed.counts["supervisor_half"] == 20
-    assert fixed.unused == 108 - 28
+    corpus = task(name="texts", path=str(books), train=20, validation=4, test=4)
+    assert split_ref(corpus).note == (
+        "108 texts of 8 documents, each in one part; 80 texts in no part"
+    )
 
 
-@pytest.mark.parametrize("files", [1, 2])
-def test_passages_of_fewer_files_than_parts_are_divided(tmp_path, task, files):
-    (tmp_path / "books").mkdir()
-    for i in range(files):
-        (tmp_path / "books" / f"{i}.txt").write_text(book(20, f"book {i}"))
-    corpus = task(name="texts", path=str(tmp_path / "books"), train="all")
-    assert load_split(corpus).counts["supervisor_half"] == 20 * files - 4
-    assert split_ref(corpus).note == f"{20 * files} texts"
+def test_a_corpus_may_be_one_file(tmp_path, task):
+    (tmp_path / "book.txt").write_text(book(20, "book"))
+    corpus = task(name="texts", path=str(tmp_path / "book.txt"), train="all")
+    assert load_split(corpus).counts["supervisor_half"] == 16
+    assert split_ref(corpus).note == "20 texts of 1 document, 1 divided"
+    with pytest.raises(ValueError, match=r"groups are not divided; lower .*, or write train: all"):
+        load_split(corpus.model_copy(update={"train": 10}))
 
 
 def test_a_corpus_of_ones_own_rows_may_be_taken_whole(tmp_path, task):

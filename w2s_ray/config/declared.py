@@ -248,7 +248,7 @@ class Task(Frozen):
     """Hub commit, tag or branch; null = the newest commit when this machine first planned it."""
     train: TrainRows
     """Training rows in all. One half trains the supervisor, the other half the student. A corpus
-    has no halves; with `all` it is every passage of the files that validation and test leave."""
+    has no halves; with `all` it is every passage that validation and test leave."""
     validation: RowCount
     """Validation rows. They occur in no other part."""
     test: RowCount

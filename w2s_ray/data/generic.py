@@ -39,7 +39,7 @@ def table_rows(table: Table, *, columns: Columns) -> Rows:
         _example(i, row, columns, place, classes, content)
         for i, ((row, place), content) in enumerate(zip(placed, contents, strict=True))
     ]
-    rows = Rows(tuple(examples), form=columns.form, dropped=table.dropped)
+    rows = Rows(tuple(examples), form=columns.form, dropped=table.dropped, files=table.files)
     if columns.group is not None:
         return _merge_groups(rows)
     pairs = _has_pairs(columns)

@@ -63,7 +63,7 @@ def category_rows(table: Table, *, columns: Columns) -> Rows:
             f"{table.name}: column {columns.category!r} has {len(classes)} class(es), a task has "
             "at least two; give another column as `columns.category`, or add rows"
         )
-    return Rows(tuple(made), form="features", dropped=table.dropped)
+    return Rows(tuple(made), form="features", dropped=table.dropped, files=table.files)
 
 
 def digit_rows() -> Rows:

@@ -45,7 +45,7 @@ from w2s_ray.data.models import (
 )
 from w2s_ray.data.own_table import table_stamps
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
-from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
+from w2s_ray.data.split import Documents, Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.templates import check_template, template_digest
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
@@ -175,6 +175,9 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     return Inputs(splits, models, corpora, architectures, templates, answers)
 
 
+_PLURALS = {"task": "tasks", "model": "models", "corpus": "corpora"}
+
+
 def together(names: Iterable[str]) -> str:
     """`task a`, `task b` and `model c` as `tasks a, b and model c`."""
     by_kind: dict[str, list[str]] = {}
@@ -182,7 +185,7 @@ def together(names: Iterable[str]) -> str:
         kind, _, rest = name.partition(" ")
         by_kind.setdefault(kind, []).append(rest)
     return " and ".join(
-        f"{kind}{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        f"{_PLURALS[kind] if len(found) > 1 else kind} {', '.join(found)}"
         for kind, found in by_kind.items()
     )
 
@@ -393,8 +396,9 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
 
 def _note(split: Split) -> str:
     source = "test rows from the source's own test split" if split.own_test else "one pool of rows"
-    if not FORMS[split.form].has_halves:
-        return "; ".join([*_corpus_note(split), *_dropped(split)])
+    source += f" from {split.files:,} files" if split.files > 1 else ""
+    if split.documents is not None:
+        return "; ".join([*_corpus_note(split, split.documents), *_dropped(split)])
     parts = [source, *_dropped(split)]
     if copies := sum(count > 0 for count in (split.near_copies or {}).values()):
         of = split.counts["test"]
@@ -411,10 +415,11 @@ def _dropped(split: Split) -> list[str]:
     return [f"dropped {', '.join(dropped)}"] if dropped else []
 
 
-def _corpus_note(split: Split) -> list[str]:
+def _corpus_note(split: Split, documents: Documents) -> list[str]:
     """What keeps texts of a corpus together, and how many of them are in no part."""
-    every = sum(split.counts.values()) + split.unused
+    every = sum(split.counts.values()) + documents.unused
     note = f"{every:,} texts"
-    if split.groups < every:
-        note += f" of {split.groups:,} documents, each of which is in one part"
-    return [note, *([f"{split.unused:,} texts in no part"] if split.unused else [])]
+    if documents.count < every:
+        whole = "each in one part" if not documents.divided else f"{documents.divided:,} divided"
+        note += f" of {documents.count:,} document{'s' * (documents.count > 1)}, {whole}"
+    return [note, *([f"{documents.unused:,} texts in no part"] if documents.unused else [])]

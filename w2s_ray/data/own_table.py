@@ -65,6 +65,7 @@ class Table:
     rows: tuple[Row, ...]
     places: tuple[Place, ...]
     """The place of each row."""
+    files: int
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of the files that are not here."""
 
@@ -91,7 +92,8 @@ def task_table(task: Task) -> Table:
             for row in part.rows
         )
         places = tuple(place for part in parts for place in part.places)
-        table = Table(" and ".join(part.name for part in parts), tuple(rows), places)
+        name, files = " and ".join(part.name for part in parts), sum(part.files for part in parts)
+        table = Table(name, tuple(rows), places, files)
     return table if task.join is None else _joined(table, task.join, columns, where)
 
 
@@ -115,7 +117,7 @@ def path_table(path: str, *, columns: Columns, where: str, join: Join | None = N
     name = str(found[0]) if len(found) == 1 else f"{one_line(path)} ({len(found):,} files)"
     if not rows:
         raise InputError(f"{name}: no rows; give a file with rows as `path`")
-    return Table(name, tuple(rows), tuple(places))
+    return Table(name, tuple(rows), tuple(places), len(found))
 
 
 def path_members(path: str, *, where: str) -> tuple[Member, ...]:
@@ -260,6 +262,7 @@ def _joined(table: Table, join: Join, columns: Columns, where: str) -> Table:
         f"{table.name} and {other.name}",
         tuple({**other.rows[b], **table.rows[a]} for a, b in pairs),
         tuple(table.places[a]._replace(joined=other.places[b]) for a, b in pairs),
+        table.files + other.files,
         {
             "without_joined_row": len(mine) - len(common),
             "only_in_joined_table": len(theirs) - len(common),

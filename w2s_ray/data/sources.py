@@ -35,8 +35,6 @@ _SAMPLE_FACTOR = 20
 _SAMPLE_LEAST = 200_000
 _SLOW_FACTOR, _SLOW_EXTRA = 2, 50
 """For sources that are slow to read: the sample is this factor times the rows needed, plus this."""
-_CORPUS_PARTS = 3
-"""Training, validation and test."""
 _POOL_SPLITS = ("train", "validation")
 """Prefixes of the ids of rows from a task's pool files, in the order of the files."""
 _BUILDERS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -70,18 +68,9 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     else:
         rows = _from_hub(task, _hub(task, named), named, commit, offline)
     rows = _all_or_no_chat(task, replace(rows, form=named.form))
-    if not FORMS[named.form].has_halves:
-        return _with_enough_groups(rows)
     if named.has_phrases:
         return group_phrases(rows)
     return merge_linked_groups(rows) if named.has_shared_texts else rows
-
-
-def _with_enough_groups(rows: Rows) -> Rows:
-    """A corpus; the passages of fewer files than it has parts (three) are groups of their own."""
-    if len({row.group for row in rows.pool}) >= _CORPUS_PARTS:
-        return rows
-    return replace(rows, pool=tuple(row._replace(group=row.id) for row in rows.pool))
 
 
 def _all_or_no_chat(task: Task, rows: Rows) -> Rows:

@@ -5,14 +5,15 @@ ordered by hashes of seed and text, never by their order in a file, so that the 
 every platform. It reads no files.
 
 The test part is filled first, then validation, then the halves. Each part gets whole groups; rows
-of these groups that it doesn't need are dropped. With `train: all` of a corpus, test and validation
-get the groups that fit into them first, so that few rows are dropped. With `dedupe: near`, a row
-that is a near copy of a row in an earlier part is passed over.
+of these groups that it doesn't need are dropped. With `train: all` of a corpus nothing is dropped:
+test and validation get groups that fit into them, and the last rows of the largest other group.
+With `dedupe: near`, a row that is a near copy of a row in an earlier part is passed over.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,6 +36,17 @@ _LEAST_ROWS = 2
 
 
 @dataclass(frozen=True)
+class Documents:
+    """The documents (groups) of a corpus after cleaning."""
+
+    count: int
+    divided: int
+    """Those with rows in several parts."""
+    unused: int
+    """Rows in no part."""
+
+
+@dataclass(frozen=True)
 class Split:
     """A task's rows in their four parts."""
 
@@ -50,10 +62,10 @@ class Split:
     """True where test rows are from the source's own test split."""
     form: FormName = "classes"
     """What a row is."""
-    groups: int = 0
-    """Groups of the clean rows of a corpus."""
-    unused: int = 0
-    """Clean rows of a corpus that are in no part."""
+    files: int = 1
+    """Number of files with columns of one's own that the rows are from."""
+    documents: Documents | None = None
+    """The documents of a corpus."""
 
     @cached_property
     def near_copies(self) -> dict[str, int] | None:
@@ -107,14 +119,21 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     if task.dedupe is not None:
         dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
-    split = Split(
-        task.name, fingerprint(ordered, form=rows.form), ordered, dropped, own_test, rows.form
-    )
+    name = fingerprint(ordered, form=rows.form)
+    split = Split(task.name, name, ordered, dropped, own_test, rows.form, rows.files)
     if FORMS[rows.form].has_halves:
         return split
-    used = {row.id for part in ordered.values() for row in part}
-    unused = sum(row.id not in used for row in pool)
-    return replace(split, groups=len({row.group for row in pool}), unused=unused)
+    return replace(split, documents=_documents(pool, ordered))
+
+
+def _documents(pool: Iterable[Example], parts: Mapping[Part, tuple[Example, ...]]) -> Documents:
+    used = {row.id for rows in parts.values() for row in rows}
+    places = Counter(group for rows in parts.values() for group in {row.group for row in rows})
+    return Documents(
+        count=len({row.group for row in pool}),
+        divided=sum(count > 1 for count in places.values()),
+        unused=sum(row.id not in used for row in pool),
+    )
 
 
 @dataclass(frozen=True)
@@ -290,6 +309,10 @@ def _divide(
     for index, row in enumerate(ordered):
         groups.setdefault(row.group, []).append(index)
     remaining = [groups[name] for name in _shuffled(groups, seed=task.split_seed)]
+    if takes_all:
+        numbers = {row.content: number for number, row in enumerate(rows)}
+        for group in remaining:
+            group.sort(key=lambda index: numbers[ordered[index].content], reverse=True)
     parts: dict[Part, tuple[Example, ...]] = {}
     for part, need in needs.items():
         near = NearCopies(earlier) if task.dedupe is not None and earlier else None
@@ -300,12 +323,18 @@ def _divide(
             copies.add(row.id)
             return True
 
+        before = remaining
         if takes_all:
-            remaining = _fitting_first(remaining, rows=sizes[part])
-        taken, remaining = _take(remaining, need, ordered, is_copy)
+            whole = [len(groups[ordered[group[0]].group]) for group in remaining]
+            before = _fitting_first(remaining, whole, rows=sizes[part])
+        taken, remaining = _take(before, need, ordered, is_copy)
+        if takes_all:
+            remaining += _rests(before, set(taken))
         least = _LEAST_ROWS if takes_all and part == _HALVES[0] else sizes[part]
         if len(taken) < least:
             why, remedy = "groups are not divided", " or ".join(_fields(sizes))
+            if sizes.get("student_half") == 0 and not takes_all:  # a corpus
+                remedy += ", or write train: all"
             if task.dedupe is not None:
                 why, remedy = f"{why} and near copies are left out", f"{remedy}, or remove dedupe"
             raise InputError(
@@ -323,20 +352,31 @@ def _with_all(sizes: Mapping[Part, int], *, rows: int) -> dict[Part, int]:
     return {**sizes, _HALVES[0]: max(_LEAST_ROWS, rows - others)}
 
 
-def _fitting_first(groups: list[list[int]], *, rows: int) -> list[list[int]]:
-    """`groups` in an order in which the first of them make a part of `rows` with few rows left.
+def _fitting_first(
+    groups: Sequence[list[int]], whole: Sequence[int], *, rows: int
+) -> list[list[int]]:
+    """`groups` in the order in which they fill a part of `rows`: those that fit, then the others.
 
-    Those that fit come first, then the smallest of the others, from which the part is completed.
+    The others are ordered by their sizes as a `whole`, the largest first, so that parts divide the
+    same group.
     """
     fitting, others = [], []
-    for group in groups:
+    for group, size in zip(groups, whole, strict=True):
         if len(group) <= rows:
             rows -= len(group)
             fitting.append(group)
         else:
-            others.append(group)
-    smallest = min(range(len(others)), key=lambda i: len(others[i]), default=0)
-    return [*fitting, *others[smallest : smallest + 1], *others[:smallest], *others[smallest + 1 :]]
+            others.append((size, group))
+    others.sort(key=lambda pair: -pair[0])
+    return [*fitting, *(group for _, group in others)]
+
+
+def _rests(groups: Iterable[list[int]], taken: set[int]) -> list[list[int]]:
+    """The other rows of groups from which some were taken."""
+    rests = (
+        [i for i in group if i not in taken] for group in groups if not taken.isdisjoint(group)
+    )
+    return [rest for rest in rests if rest]
 
 
 def _words(row: Example) -> int:
