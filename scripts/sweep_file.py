@@ -123,6 +123,8 @@ def _type(field: Schema, links: dict[str, str]) -> str:
     """A field's type in words."""
     if "$ref" in field:
         return links[field["$ref"].rsplit("/", 1)[1]]
+    if "const" in field:
+        return f"`{field['const']}`"
     if "enum" in field:
         return ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in field["enum"])
     if either := field.get("anyOf") or field.get("oneOf"):

@@ -17,6 +17,7 @@ from w2s_ray.config import Columns
 from w2s_ray.data.cells import text_of
 from w2s_ray.data.files import Member
 from w2s_ray.data.generic import table_rows
+from w2s_ray.data.own_table import path_table
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 
@@ -113,8 +114,12 @@ def test_any_cells_are_examples_or_one_error(tmp_path, rows, columns) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     made: list[Any] = []
-    line = error_of(lambda: made.extend(table_rows(Member("d.jsonl", path), columns=columns).pool))
-    check(line)
+
+    def read() -> None:
+        table = path_table(str(path), columns=columns, where="task t")
+        made.extend(table_rows(table, columns=columns).pool)
+
+    check(error_of(read))
     for row in made:
         row.text.encode()
         assert isinstance(row.group, str)

@@ -41,7 +41,21 @@ PARTS: Mapping[str, tuple[str, str | bytes, str]] = {
         GOOD,
         r"no training row is left \(rows dropped: 60 shared with test\); give another file",
     ),
-    "a folder": ("{path: .}", GOOD, "task mine: test: . is a folder; with `columns`, give one"),
+    "a folder": (
+        "{path: .}",
+        GOOD,
+        r"task mine: test: . has files of several kinds \(2 .csv, 1 .jsonl, 1 .yaml\); .* pattern",
+    ),
+    "columns by number": (
+        "{path: d.csv, columns: {text: 0, label: 1}}",
+        GOOD,
+        "d.csv: row 1: column '1' has 'label', but the training rows have '0' and '1'; correct it",
+    ),
+    "a number that is no column": (
+        "{path: d.csv, columns: {text: 0, label: 2}}",
+        GOOD,
+        r"d.csv: no column 2; the first line has 2 field\(s\), numbered from 0",
+    ),
     "a URL": ("{path: 'https://x/y.csv'}", GOOD, "is a URL; download it"),
     "no rows": ("{path: d.csv}", "text,label\n", "d.csv: no rows; give a file with rows"),
     "empty": ("{path: d.csv}", "", "d.csv: no rows; give a file with rows"),
@@ -137,6 +151,32 @@ TASKS = {
     "a split of the hub": (
         "name: sst2, split: train, train: 8, validation: 4, test: 4",
         "has a split but no columns",
+    ),
+    "a join": (
+        "name: mine, path: train.csv, join: {path: b.csv, on: id}, train: 16, validation: 4, "
+        f"test: {{path: d.csv}}, {CLASSES}",
+        "test has a path and the task has a join, which is for one pool of rows; give test as a",
+    ),
+    "labels by file": (
+        "name: mine, files: [{path: a.csv, label: 1}], columns: {text: text}, train: 16, "
+        "validation: 4, test: {path: d.csv}",
+        "test has a path and the task has the labels of its `files`; give test.columns with the",
+    ),
+    "labels by file and columns without a label": (
+        "name: mine, files: [{path: a.csv, label: 1}], columns: {text: text}, train: 16, "
+        "validation: 4, test: {path: d.csv, columns: {text: text}}",
+        "test.columns names text, but the task's columns name label, text; name the same ones",
+    ),
+    "one of the labelled files": (
+        "name: mine, files: [{path: d.csv, label: 1}], columns: {text: text}, train: 16, "
+        f"validation: 4, test: {{path: d.csv, {CLASSES}}}",
+        "test is the file of the training rows; give another file",
+    ),
+    "labels by file that are others": (
+        "name: mine, files: [{path: train.csv, label: good}, {path: d.csv, label: bad}], "
+        "columns: {text: text}, train: 16, validation: 4, "
+        f"test: {{path: ./d.csv, {CLASSES}}}",
+        "d.csv: row 1: column 'label' has '0', but the training rows have 'bad' and 'good'",
     ),
     "both parts from one file": (
         f"name: mine, path: train.csv, {CLASSES}, train: 8, validation: {{path: d.csv}}, "

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.bad_input.test_sweeps import CASES, RICH, SWEEP, TASK
 from w2s_ray.cli import app
-from w2s_ray.config import OneOf, Search, Sweep, parse_sweep
+from w2s_ray.config import OneOf, Search, Sweep, Task, parse_sweep
 from w2s_ray.config.json_schema import SHORT_FORMS, sweep_schema
 from w2s_ray.config.yaml_files import SweepError, load_yaml
 
@@ -24,11 +24,15 @@ FILE = ROOT / "sweeps" / "sweep.schema.json"
 SHIPPED = sorted((ROOT / "sweeps").rglob("*.yaml"))
 VALIDATOR = jsonschema.Draft202012Validator(sweep_schema())
 
+OWN = "task: {{name: own, {}, train: 80, validation: 20, test: 40}}\n"
 SHORT = {
     "several tasks": (TASK, "tasks: [{name: sciq, train: 80, validation: 20, test: 40}]\n"),
     "models by name": ('{name: "embedded:xs", label: xs}', '"embedded:xs"'),
     "a ladder in the list": ('{name: "embedded:xs", label: xs}', "{ladder: pythia, to: 70m}"),
     "a test file": ("test: 40", "test: {path: test.csv, rows: 40}"),
+    "columns by number": (TASK, OWN.format("path: x.csv, columns: {text: 1, label: 0}")),
+    "labels by file": (TASK, OWN.format("files: [{path: a, label: 1}], columns: {text: text}")),
+    "a join": (TASK, OWN.format("path: a, join: {path: b, on: c}, columns: {text: a, label: b}")),
     "bounds of difficulty": ("train: 80", "train: 80, difficulty: [500, null]"),
     "a list of trackers": ("trackers: {}", "trackers: [tensorboard, {mlflow: {experiment: e}}]"),
     "one tracker": ("trackers: {}", "trackers: tensorboard"),
@@ -46,6 +50,7 @@ SHORT = {
 REFUSED = {
     "no task": (TASK, ""),
     "an unknown key of a test file": ("test: 40", "test: {path: test.csv, row: 40}"),
+    "a negative number": (TASK, OWN.format("path: x.csv, columns: {text: -1, label: 0}")),
     "task and tasks": (
         "seeds: [0]",
         "tasks: [{name: sciq, train: 80, validation: 20, test: 40}]",
@@ -140,7 +145,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def test_the_schema_has_the_short_form_of_every_model_that_converts_its_input():
-    only_check = {OneOf, Search}
+    only_check = {OneOf, Search, Task}
     converting = {
         model.__name__
         for model in set(models_in(Sweep)) - only_check

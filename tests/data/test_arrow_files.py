@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from w2s_ray.config import Columns
-from w2s_ray.data import load_split
+from w2s_ray.data import load_split, split_ref
 from w2s_ray.data.files import Member
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
@@ -57,6 +57,12 @@ def test_splits_of_a_saved_dataset_dict_are_parts(tmp_path, task):
     split = load_split(declared)
     assert {row.text for row in split.parts["test"]} == {row["t"] for row in ROWS[25:]}
     assert split.dropped["shared_with_test"] == 5
+    first = split_ref(declared)
+    datasets.Dataset.from_list(ROWS[20:]).save_to_disk(tmp_path / "saved" / "test")
+    assert split_ref(declared).fingerprint != first.fingerprint
+    by_folder = {"path": str(tmp_path / "saved" / "train"), "columns": COLUMNS}
+    folders = task(name="mine", **by_folder, test={"path": str(tmp_path / "saved" / "test")})
+    assert split_ref(folders).fingerprint == split_ref(declared).fingerprint
 
 
 @pytest.mark.parametrize(

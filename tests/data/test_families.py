@@ -157,9 +157,7 @@ def test_files_of_answers_and_of_text(tmp_path, task):
     [
         {},
         {"label": "l"},
-        {"first": "a", "second": "b"},
         {"text": "t", "first": "a"},
-        {"first": "a", "second": "b", "label": "l", "preferred": "p"},
         {"text": "t", "label": "l", "answer": "a"},
     ],
 )

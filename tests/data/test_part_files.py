@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from w2s_ray.plan import make_plan
 COLUMNS = {"text": "t", "label": "l"}
 
 
-def written(path, rows, header="tl"):
+def written(path, rows, header: Sequence[str] = "tl"):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     return str(path)
@@ -40,8 +42,8 @@ def own(tmp_path, task):
             if isinstance(rows, list):
                 parts[part] = {"path": written(tmp_path / f"{part}.csv", rows, header)}
         path = written(tmp_path / "train.csv", pool or rows_of(0, 100), header)
-        settings = {"columns": COLUMNS, "train": 40, **parts, **changed}
-        return task(name="mine", path=path, **settings)
+        settings = {"path": path, "columns": COLUMNS, "train": 40, **parts, **changed}
+        return task(name="mine", **settings)
 
     return make
 
@@ -126,6 +128,63 @@ def test_a_validation_file_leaves_the_test_rows_to_the_pool(own):
     assert split.counts == {"supervisor_half": 20, "student_half": 20, "validation": 30, "test": 20}
     assert split.dropped["shared_with_validation"] == 30
     assert not split.own_test
+
+
+def test_files_without_a_header_line(own, tmp_path):
+    pool, test = rows_of(0, 100), rows_of(95, 20)
+    named = load_split(own(test))
+    task = own({"path": str(tmp_path / "test.csv")}, columns={"text": 0, "label": 1})
+    written(tmp_path / "train.csv", pool[1:], pool[0])
+    written(tmp_path / "test.csv", test[1:], test[0])
+    assert load_split(task).fingerprint == named.fingerprint
+    swapped = {"path": task.test.path, "columns": {"text": 1, "label": 0}}
+    written(tmp_path / "test.csv", [row[::-1] for row in test[1:]], test[0][::-1])
+    by_number = task.model_validate({**task.model_dump(), "test": swapped})
+    assert load_split(by_number).fingerprint == named.fingerprint
+
+
+def test_a_part_has_the_files_of_a_folder_in_the_order_of_their_names(own, tmp_path):
+    single = split_ref(own(20, validation=rows_of(90, 20)))
+    (tmp_path / "more").mkdir()
+    for name, start in (("b", 97), ("a", 90)):
+        written(tmp_path / "more" / f"{name}.csv", rows_of(start, 13 if name == "b" else 7))
+    task = own(20, validation={"path": str(tmp_path / "more")})
+    several = split_ref(task)
+    assert several.fingerprint == single.fingerprint
+    assert "10 shared with validation" in several.note
+    written(tmp_path / "more" / "c.csv", rows_of(200, 3))
+    assert split_ref(task).counts["validation"] == 23
+    (tmp_path / "more" / "c.csv").write_text("t,l\nx,\n")
+    with pytest.raises(InputError, match=r"more/c\.csv: row 1 has no value in column 'l'"):
+        split_ref(task)
+
+
+def test_labels_by_file_with_a_test_file(own, tmp_path):
+    single = load_split(own(rows_of(95, 20)))
+    texts = {label: [(t, "-") for t, its in rows_of(0, 100) if its == label] for label in "ny"}
+    files = [
+        {"path": written(tmp_path / f"{label}.csv", texts[label]), "label": label} for label in "ny"
+    ]
+    test = {"path": str(tmp_path / "test.csv"), "columns": COLUMNS}
+    split = load_split(own(test, path=None, files=files, columns={"text": "t"}))
+    assert split.dropped["shared_with_test"] == single.dropped["shared_with_test"] == 5
+    mine, its = ({(r.text, r.label) for r in s.parts["test"]} for s in (split, single))
+    assert mine == its
+    note = split_ref(own(test, path=None, files=files, columns={"text": "t"})).note
+    assert re.match(r"test rows from \S+test\.csv, other rows from 2 files; dropped 5 shared", note)
+
+
+def test_a_corpus_of_all_passages_with_a_test_file(own, tmp_path):
+    test = {"path": written(tmp_path / "test.csv", rows_of(90, 20)), "rows": 12}
+    task = own(test, train="all", columns={"text": "t"})
+    assert load_split(task).counts == {
+        "supervisor_half": 80,
+        "student_half": 0,
+        "validation": 10,
+        "test": 12,
+    }
+    note = "; 110 texts; 8 texts in no part; dropped 10 shared with test"
+    assert split_ref(task).note == f"test rows from {tmp_path / 'test.csv'}{note}"
 
 
 def test_the_plan_says_what_the_files_are_and_what_was_dropped(own):

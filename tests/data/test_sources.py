@@ -248,7 +248,7 @@ def test_a_single_file_is_one_pool(tmp_path, task):
         ),
         (
             {"name": "mine", "path": "{tmp}", "columns": {"text": "a", "label": "b"}},
-            "is a folder; with `columns`, give one file as `path`",
+            r"has files of several kinds \(.*; give those of one kind by a pattern",
         ),
     ],
 )

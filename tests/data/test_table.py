@@ -11,6 +11,7 @@ import pytest
 from w2s_ray.config import Columns
 from w2s_ray.data.files import Member
 from w2s_ray.data.generic import label_classes, table_rows
+from w2s_ray.data.own_table import path_table
 from w2s_ray.data.sources import read_rows
 from w2s_ray.data.table import raw_rows
 
@@ -23,6 +24,11 @@ def write(path, name, content):
     data = content if isinstance(content, bytes) else content.encode()
     file.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     return Member(name, file)
+
+
+def examples(path, columns):
+    table = path_table(str(path), columns=columns, where="task x")
+    return table_rows(table, columns=columns)
 
 
 CSV = 't,l\n"one, two",no\n"a ""b""\nc",yes\n'
@@ -52,7 +58,7 @@ def test_text_formats_give_the_same_rows(tmp_path, name, content):
 def test_integral_numbers_of_any_type_are_the_same_labels(tmp_path, kind, columns):
     labels = pa.array([0, 1, 1, 0], pa.int32()).cast(kind)
     pyarrow.parquet.write_table(pa.table({"t": list("abcd"), "l": labels}), tmp_path / "x.parquet")
-    made = table_rows(Member("x.parquet", tmp_path / "x.parquet"), columns=columns)
+    made = examples(tmp_path / "x.parquet", columns)
     assert [row.label for row in made.pool] == [0, 1, 1, 0]
 
 
@@ -70,10 +76,7 @@ def test_bytes_are_the_text_that_they_encode(tmp_path):
     for name, values in (("text", texts), ("bytes", [text.encode() for text in texts])):
         table = pa.table({"t": values, "l": [0, 1, 0, 1]})
         pyarrow.parquet.write_table(table, tmp_path / f"{name}.parquet")
-    read = [
-        table_rows(Member(f"{name}.parquet", tmp_path / f"{name}.parquet"), columns=COLUMNS).pool
-        for name in ("text", "bytes")
-    ]
+    read = [examples(tmp_path / f"{name}.parquet", COLUMNS).pool for name in ("text", "bytes")]
     assert read[0] == read[1]
     assert [row.text for row in read[1]] == texts
 
@@ -88,7 +91,7 @@ def test_a_missing_value_in_a_named_tasks_row_is_an_empty_text(tmp_path, task, n
 
 
 def test_empty_columns_without_a_name_may_repeat(tmp_path):
-    made = table_rows(write(tmp_path, "x.csv", "t,l,,\na,0,,\nb,1,,\n"), columns=COLUMNS)
+    made = examples(write(tmp_path, "x.csv", "t,l,,\na,0,,\nb,1,,\n").path, COLUMNS)
     assert [row.text for row in made.pool] == ["a", "b"]
 
 
@@ -98,7 +101,7 @@ def test_parquet(tmp_path):
 
 
 def test_a_table_becomes_examples(tmp_path):
-    made = table_rows(write(tmp_path, "x.csv", CSV), columns=COLUMNS)
+    made = examples(write(tmp_path, "x.csv", CSV).path, COLUMNS)
     assert [(e.id, e.text, e.label, e.group) for e in made.pool] == [
         ("row:0", "one, two", 0, "one, two"),
         ("row:1", 'a "b"\nc', 1, 'a "b"\nc'),
@@ -108,7 +111,7 @@ def test_a_table_becomes_examples(tmp_path):
 
 def test_groups_come_from_their_column(tmp_path):
     member = write(tmp_path, "x.csv", "t,l,g\na,0,7\nb,1,7\n")
-    made = table_rows(member, columns=Columns(text="t", label="l", group="g"))
+    made = examples(member.path, Columns(text="t", label="l", group="g"))
     assert [e.group for e in made.pool] == ["7", "7"]
 
 
@@ -163,4 +166,4 @@ def test_labels_to_classes(values, positive, classes):
 )
 def test_an_invalid_file_gives_a_remedy(tmp_path, name, content, columns, message):
     with pytest.raises(ValueError, match=message):
-        table_rows(write(tmp_path, name, content), columns=columns)
+        examples(write(tmp_path, name, content).path, columns)

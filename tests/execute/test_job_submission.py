@@ -87,18 +87,52 @@ def test_folders_that_the_cluster_does_not_see_are_refused_unless_shared(tmp_pat
         made(tmp_path, "store: s3://bucket/results\n", shared=True)
 
 
-@pytest.mark.parametrize("part", ["path", "validation.path", "test.path"])
-def test_every_data_file_has_to_be_on_the_cluster(tmp_path, part):
-    files = {key: f"{{path: {key}.csv}}" for key in ("validation", "test") if part.startswith(key)}
-    path = "path: train.csv, columns: {text: t, label: l}" if part == "path" else "path: /train"
-    sizes = ", ".join(f"{key}: {files.get(key, 4)}" for key in ("validation", "test"))
-    sweep = parse_sweep(
-        f"name: t\ntask: {{name: boolq, {path}, train: 8, {sizes}}}\nstore: s3://b/r\n"
-        'models: ["embedded:xs", "embedded:s"]\nmethods: {naive: {}}\n'
-    )
-    (tmp_path / "s.yaml").write_text("")
-    with pytest.raises(ValueError, match=rf"task boolq: {part} .*\.csv is relative"):
-        submission(sweep, sweep_file=tmp_path / "s.yaml", shared=True)
+OWN = """\
+name: own
+task: {{name: boolq, {task}, train: 8, {parts}}}
+models: ["embedded:xs", {model}]
+methods: {{naive: {{}}}}
+store: s3://bucket/results
+"""
+CORPUS = """{name: s, pretrain: {architecture: {width: 32, layers: 1, heads: 2},
+corpus: {name: texts, path: PATH, train: all, validation: 2, test: 2}}}"""
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "named"),
+    [
+        ("path: /a, test: {path: t.csv}", "s", r"task boolq: test\.path t\.csv"),
+        (
+            "path: /a, columns: {text: t, label: l}, validation: {path: v}",
+            "s",
+            r"task boolq: validation\.path v",
+        ),
+        ("path: '/a/*.csv', columns: {text: 0, label: 1}", "s", r"task boolq: path /a/\*\.csv"),
+        (
+            "files: [{path: /a, label: 0}, {path: b, label: 1}], columns: {text: t}",
+            "s",
+            r"task boolq: files\[1\]\.path b",
+        ),
+        (
+            "path: /a, join: {path: c, on: id}, columns: {text: t, label: l}",
+            "s",
+            r"task boolq: join\.path c",
+        ),
+        ("path: /a, columns: {text: t, label: l}", CORPUS, "task texts: path PATH"),
+    ],
+)
+def test_every_file_of_a_task_or_corpus_must_be_on_the_cluster(tmp_path, task, model, named):
+    file = tmp_path / "sweep.yaml"
+    parts = ", ".join(f"{part}: 2" for part in ("validation", "test") if f"{part}: " not in task)
+    file.write_text(OWN.format(task=task, parts=parts, model=model))
+    sweep = parse_sweep(file.read_text())
+    with pytest.raises(ValueError, match=r"is a folder of this machine"):
+        submission(sweep, sweep_file=file)
+    if "/a/" not in named:
+        with pytest.raises(ValueError, match=f"{named} is relative, and a job runs in another"):
+            submission(sweep, sweep_file=file, shared=True)
+    else:
+        assert submission(sweep, sweep_file=file, shared=True).files == {"sweep.yaml": file}
 
 
 def test_a_job_uploads_a_runnable_package_and_the_sweep_file(tmp_path):

@@ -172,6 +172,7 @@ def _inputs(plan: Plan) -> list[Text]:
             counts = ", ".join(f"{part} {n}" for part, n in split.counts.items())
             note = f" ({split.note})" if split.note else ""
             lines.append(Text(f"task {name}: {split.fingerprint}: {counts}{note}"))
+    lines += _corpora(plan)
     for label, source in plan.inputs.models.items():
         state = ("unresolved", "yellow") if source.provisional else source.identity[:40]
         lines.append(Text.assemble(f"model {label} ({_trained(plan, label)}): ", state))
@@ -181,6 +182,19 @@ def _inputs(plan: Plan) -> list[Text]:
         what = ("not on this machine, so run ids are provisional", "yellow")
         lines.append(Text.assemble(what, f": {missing}"))
     return lines
+
+
+def _corpora(plan: Plan) -> list[Text]:
+    """A line for each corpus of a pretraining, with the models that are trained on it."""
+    models: dict[str, list[str]] = {}
+    for label, corpus in plan.inputs.corpora.items():
+        if not corpus.provisional:
+            rows = f"train {corpus.counts['supervisor_half']}, " + ", ".join(
+                f"{part} {corpus.counts[part]}" for part in ("validation", "test")
+            )
+            line = f"{corpus.fingerprint}: {rows} ({corpus.note})"
+            models.setdefault(line, []).append(label)
+    return [Text(f"corpus of {', '.join(labels)}: {line}") for line, labels in models.items()]
 
 
 def _trained(plan: Plan, label: str) -> str:

@@ -4,17 +4,8 @@ Owns these models, their checks and their error messages. It reads the sweep fil
 """
 
 from w2s_ray.config.chain import Link, chain
-from w2s_ray.config.declared import (
-    Bounds,
-    Columns,
-    Difficulty,
-    Method,
-    Model,
-    OwnPart,
-    PartFile,
-    Pretrain,
-    Task,
-)
+from w2s_ray.config.columns import FILES_LABEL, Columns
+from w2s_ray.config.declared import Method, Model, Pretrain
 from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
 from w2s_ray.config.forms import FORMS, Form, FormName
 from w2s_ray.config.load import SweepError, SweepFile, load_sweep, parse_sweep, read_sweep
@@ -46,6 +37,15 @@ from w2s_ray.config.stages import (
 )
 from w2s_ray.config.study import StudyRecipe
 from w2s_ray.config.sweep import Sweep
+from w2s_ray.config.tasks import (
+    ALL_ROWS,
+    Bounds,
+    Difficulty,
+    Join,
+    OwnPart,
+    PartFile,
+    Task,
+)
 from w2s_ray.config.trackers import MLflow, TensorBoard, Trackers, Wandb
 from w2s_ray.config.tuning import (
     FullTuning,
@@ -67,6 +67,8 @@ from w2s_ray.methods.losses import (
 )
 
 __all__ = [
+    "ALL_ROWS",
+    "FILES_LABEL",
     "FORMS",
     "GPU_CONTEXT",
     "LOGITS_AT_ONCE",
@@ -92,6 +94,7 @@ __all__ = [
     "GenerativeStage",
     "GroundTruth",
     "IterateStage",
+    "Join",
     "KLLoss",
     "Labels",
     "LastLayersTuning",

@@ -15,10 +15,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from w2s_ray.config.declared import Task
 from w2s_ray.config.merge import error_message, given_value, unknown_key
 from w2s_ray.config.overrides import applied, parse_overrides, tasks_override
 from w2s_ray.config.sweep import Sweep
+from w2s_ray.config.tasks import Task
 from w2s_ray.config.yaml_files import SweepError, dump_yaml, load_yaml, read_text
 from w2s_ray.printable import printable
 

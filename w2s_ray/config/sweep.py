@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from w2s_ray.config.check_space import check_space
 from w2s_ray.config.controls import PREFIX, OptionalControls, control_methods
-from w2s_ray.config.declared import Method, Model, Task
+from w2s_ray.config.declared import Method, Model
 from w2s_ray.config.execution import Execution, Limits
 from w2s_ray.config.ladders import with_ladders_expanded
 from w2s_ray.config.merge import merged, with_settings
@@ -23,6 +23,7 @@ from w2s_ray.config.search import GroundTruth, Pair, Search, TaskPair, with_shar
 from w2s_ray.config.settings import EarlyStopping, FitSettings, Training
 from w2s_ray.config.space import Space, branches
 from w2s_ray.config.stages import BootstrapStage, kind_of
+from w2s_ray.config.tasks import ALL_ROWS, Task
 from w2s_ray.config.trackers import Trackers
 from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
@@ -292,6 +293,11 @@ class Sweep(Frozen):
                 if names.count(name) > 1:
                     hint = "give one a `label`" if what == "models" else "rename one"
                     raise InputError(f"{what} has {name!r} more than once; {hint}")
+        for task in self.tasks:
+            if task.train == ALL_ROWS:
+                raise InputError(
+                    f"task {task.name}: train is all, which is for a corpus; give a number of rows"
+                )
         for name in self.methods:
             if self.controls is not None and name.startswith(PREFIX):
                 raise InputError(

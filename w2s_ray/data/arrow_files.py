@@ -81,7 +81,7 @@ def saved_split(path: Path, split: str | None, *, where: str) -> Path:
     problem = "name one of its splits" if split is None else f"it has no split {shown(split)}"
     raise InputError(
         f"{where}: {path} is a saved DatasetDict; {problem}: give one of {name_list(names)} as "
-        "`split`"
+        "`split`, or the folder of a split as `path`"
     )
 
 

@@ -119,8 +119,8 @@ def name_list(names: Iterable[Any]) -> str:
     return ", ".join(lines[:_NAMES_SHOWN]) + (f", ... ({more} more)" if more > 0 else "")
 
 
-def check_distinct(columns: Iterable[str], *, where: object) -> None:
-    """Refuse columns with the same name.
+def check_distinct(columns: Iterable[str], *, where: object, remedy: str = "") -> None:
+    """Refuse columns with the same name; `remedy` is added to the error.
 
     Raises:
         InputError: names the column.
@@ -128,7 +128,7 @@ def check_distinct(columns: Iterable[str], *, where: object) -> None:
     for name, count in Counter(columns).items():
         if count > 1:
             raise InputError(
-                f"{where}: {count} columns have the name {shown(name)}; rename all but one"
+                f"{where}: {count} columns have the name {shown(name)}; rename all but one{remedy}"
             )
 
 

@@ -79,6 +79,8 @@ class Rows:
     """What a row is."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows of the source that can't be used, and are not here."""
+    files: int = 1
+    """Number of files with columns of one's own that the rows are from."""
     validation: tuple[Example, ...] | None = None
     """The rows of the task's validation file; null = it has none."""
 

@@ -1,7 +1,7 @@
 """A generic task: the rows of its tables as examples, by the `columns` of the sweep file.
 
 Owns how cells become texts, classes, answers and groups. Texts that differ only in case, white
-space or Unicode form are in the same group. `table` owns the file formats. It makes no split.
+space or Unicode form are in the same group. `own_table` owns the files. It makes no split.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from w2s_ray.config import FORMS, Columns, OwnPart
-from w2s_ray.data.cells import folded, is_missing, name_list, number_of, plain_label, text_of
+from w2s_ray.config import FILES_LABEL, FORMS, Columns, OwnPart
+from w2s_ray.data.cells import folded, is_missing, number_of, plain_label, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
-from w2s_ray.data.files import Member
-from w2s_ray.data.own_files import OwnFile
+from w2s_ray.data.own_table import PartTable, Place, Table
 from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_groups
-from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
@@ -26,19 +24,26 @@ _Content = tuple[list[str], list[Messages], str | None]
 """The texts of a row, their messages if they are chat messages, and the right answer."""
 
 
-def table_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ()) -> Rows:
-    """A generic task: the rows of one file as one pool, and those of the parts with `own` files.
+def table_rows(table: Table, *, columns: Columns, own: Sequence[PartTable] = ()) -> Rows:
+    """A generic task: the rows of one table as one pool, and those of the parts with `own` tables.
 
     Raises:
-        InputError: a missing column, an empty cell, a cell that isn't text, labels of more or
-            fewer than two classes, or a label of a part's own file that the pool doesn't have.
+        InputError: an empty cell, a cell that isn't text, labels of more or fewer than two classes,
+            or a label of a part's own file that the pool doesn't have.
     """
-    pool, classes = _examples(member, columns, "row")
+    pool, classes = _examples(table, columns, "row")
     parts: dict[OwnPart, tuple[Example, ...]] = {}
-    for file in own:
-        known = None if file.has_own_labels else classes
-        parts[file.part], _ = _examples(file.member, file.columns, file.prefix, known)
-    rows = Rows(pool, parts.get("test"), columns.form, validation=parts.get("validation"))
+    for its in own:
+        known = None if its.has_own_labels else classes
+        parts[its.part], _ = _examples(its.table, its.columns, its.prefix, known)
+    rows = Rows(
+        pool,
+        parts.get("test"),
+        columns.form,
+        dropped=table.dropped,
+        files=table.files,
+        validation=parts.get("validation"),
+    )
     if columns.group is not None:
         return _merge_groups(rows)
     pairs = _has_pairs(columns)
@@ -47,36 +52,24 @@ def table_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ())
 
 
 def _examples(
-    member: Member, columns: Columns, prefix: str, known: dict[str, int] | None = None
+    table: Table, columns: Columns, prefix: str, known: dict[str, int] | None = None
 ) -> tuple[tuple[Example, ...], dict[str, int]]:
-    """The rows of one file, and the class of each label: `known`, or by the file's labels."""
-    rows = list(raw_rows(member))
-    if not rows:
-        raise InputError(f"{member}: no rows; give a file with rows as `path`")
-    check_columns(member, rows[0], columns)
-    contents = [_content(row, columns, member, i) for i, row in enumerate(rows)]
+    """The rows of one table, and the class of each label: `known`, or by the table's labels."""
+    placed = list(zip(table.rows, table.places, strict=True))
+    contents = [_content(row, columns, place) for row, place in placed]
     if known is None:
-        classes = _classes(member, rows, columns)
+        classes = _classes(table, columns)
     else:
         classes = known
-        _check_labels(member, rows, columns, known)
+        _check_labels(table, columns, known)
     examples = (
-        _example(f"{prefix}:{i}", member, i, row, columns, classes, content)
-        for i, (row, content) in enumerate(zip(rows, contents, strict=True))
+        _example(f"{prefix}:{i}", row, columns, place, classes, content)
+        for i, ((row, place), content) in enumerate(zip(placed, contents, strict=True))
     )
     return tuple(examples), classes
 
 
-def check_columns(member: Member, row: Row, columns: Columns) -> None:
-    """Refuse columns that the file doesn't have."""
-    for name in columns.model_dump(exclude={"positive"}).values():
-        if name is not None and name not in row:
-            raise InputError(
-                f"{member}: no column {shown(name)}; choose one of its columns: {name_list(row)}"
-            )
-
-
-def cell(row: Row, column: str, member: Member, index: int) -> Any:
+def cell(row: Row, column: str, place: Place) -> Any:
     """The value of a row in a column.
 
     Raises:
@@ -84,68 +77,59 @@ def cell(row: Row, column: str, member: Member, index: int) -> Any:
     """
     value = row.get(column)
     if is_missing(value):
-        raise InputError(
-            f"{member}: row {index + 1} has no value in column {column!r}; "
-            "fill it in or remove the row"
-        )
+        raise InputError(f"{place} has no value in column {column!r}; fill it in or remove the row")
     return value
 
 
-def text_cell(row: Row, column: str, member: Member, index: int) -> str:
+def text_cell(row: Row, column: str, place: Place) -> str:
     """The text of a row in a column.
 
     Raises:
         InputError: a missing value, or a value that isn't text.
     """
-    return text_of(cell(row, column, member, index), where=_place(member, index, column))
+    return text_of(cell(row, column, place), where=place.column(column))
 
 
-def label_cell(row: Row, column: str, member: Member, index: int) -> str:
+def label_cell(row: Row, column: str, place: Place) -> str:
     """The label of a row in a column, as text.
 
     Raises:
         InputError: a missing value, or a value that isn't text.
     """
-    text_cell(row, column, member, index)
+    text_cell(row, column, place)
     return plain_label(row[column])
 
 
 def _example(
-    id_: str,
-    member: Member,
-    i: int,
-    row: Row,
-    columns: Columns,
-    classes: dict[str, int],
-    content: _Content,
+    id_: str, row: Row, columns: Columns, place: Place, classes: dict[str, int], content: _Content
 ) -> Example:
     label_column = columns.label or columns.preferred
     texts, chats, answer = content
-    label = 0 if label_column is None else classes[label_cell(row, label_column, member, i)]
+    label = 0 if label_column is None else classes[label_cell(row, label_column, place)]
     if columns.chosen is not None:
         label = int(better_first(*texts))
         texts, chats = (texts, chats) if label else (texts[::-1], chats[::-1])
     difficulty, group = columns.difficulty, columns.group
-    keys = _group_keys(row, columns, member, i, texts)
+    keys = _group_keys(row, columns, place, texts)
     return Example(
         id_,
         texts[0],
         label,
-        keys if group is None else text_cell(row, group, member, i),
+        keys if group is None else text_cell(row, group, place),
         texts[1] if len(texts) == 2 else None,
         answer,
-        None if difficulty is None else _number(row, difficulty, member, i),
+        None if difficulty is None else _number(row, difficulty, place),
         to_json(*chats) if chats else None,
     )
 
 
-def _content(row: Row, columns: Columns, member: Member, i: int) -> _Content:
+def _content(row: Row, columns: Columns, place: Place) -> _Content:
     """The texts, messages and answer of a row."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
     right = columns.answer or columns.category
     read = [name for name in (columns.text, *pair, right) if name is not None]
-    values = {name: cell(row, name, member, i) for name in read}
-    where = {name: _place(member, i, name) for name in read}
+    values = {name: cell(row, name, place) for name in read}
+    where = {name: place.column(name) for name in read}
     if not any(map(is_chat, values.values())):
         texts = {name: text_of(values[name], where=where[name]) for name in read}
         prompt = texts[columns.text] if columns.text is not None else None
@@ -189,12 +173,12 @@ def _answer(text: str, where: str) -> str:
     return answer
 
 
-def _group_keys(row: Row, columns: Columns, member: Member, i: int, texts: Sequence[str]) -> str:
+def _group_keys(row: Row, columns: Columns, place: Place, texts: Sequence[str]) -> str:
     """A row's group without a group column: its texts, and the prompt of a pair."""
     keys = set(texts)
     if _has_pairs(columns) and columns.text is not None:
         prompt = row[columns.text]
-        where = _place(member, i, columns.text)
+        where = place.column(columns.text)
         keys.add(plain_text(messages_of(prompt, where=where)))
     return KEY_SEPARATOR.join(sorted(keys))
 
@@ -241,44 +225,47 @@ def _has_pairs(columns: Columns) -> bool:
     return FORMS[columns.form].texts > 1
 
 
-def _number(row: Row, column: str, member: Member, i: int) -> float:
-    return number_of(cell(row, column, member, i), where=_place(member, i, column))
+def _number(row: Row, column: str, place: Place) -> float:
+    return number_of(cell(row, column, place), where=place.column(column))
 
 
-def _place(member: Member, i: int, column: str) -> str:
-    return f"{member}: row {i + 1}: column {column!r}"
-
-
-def _classes(member: Member, rows: Sequence[Row], columns: Columns) -> dict[str, int]:
+def _classes(table: Table, columns: Columns) -> dict[str, int]:
     """Value of `label` or `preferred` -> class; empty if the task has neither column."""
     label = columns.label or columns.preferred
     if label is None:
         return {}
-    values = [label_cell(row, label, member, i) for i, row in enumerate(rows)]
-    where = f"{member}: column {label!r}"
+    placed = zip(table.rows, table.places, strict=True)
+    values = [label_cell(row, label, place) for row, place in placed]
+    where = "`files`" if label == FILES_LABEL else f"{table.name}: column {label!r}"
+    if len(set(values)) == 1 and _has_pairs(columns):
+        raise InputError(
+            f"{where} has one value in all rows ({shown(values[0])}); if the same side is always "
+            "better, give it as columns.chosen and the other as columns.rejected"
+        )
     if columns.preferred is None:
-        return label_classes(values, positive=columns.positive, where=where)
+        more = "" if columns.has_header else "; if the first line is a header, give names"
+        return label_classes(values, positive=columns.positive, where=where, remedy=more)
     first = columns.first if {columns.first, columns.second} >= set(values) else None
     classes = label_classes(values, positive=first, where=where)
     return classes if first is not None else {value: 1 - c for value, c in classes.items()}
 
 
-def _check_labels(
-    member: Member, rows: Sequence[Row], columns: Columns, known: dict[str, int]
-) -> None:
+def _check_labels(table: Table, columns: Columns, known: dict[str, int]) -> None:
     """Refuse a label that the training rows don't have."""
     label = columns.label or columns.preferred
-    for i, row in enumerate(rows if label is not None else ()):
-        value = label_cell(row, label or "", member, i)
+    if label is None:
+        return
+    for row, place in zip(table.rows, table.places, strict=True):
+        value = label_cell(row, label, place)
         if value not in known:
             raise InputError(
-                f"{_place(member, i, label or '')} has {shown(value)}, but the training rows have "
+                f"{place.column(label)} has {shown(value)}, but the training rows have "
                 f"{' and '.join(map(shown, sorted(known)))}; correct it or remove the row"
             )
 
 
 def label_classes(
-    values: Iterable[Any], *, positive: str | int | bool | None, where: str
+    values: Iterable[Any], *, positive: str | int | bool | None, where: str, remedy: str = ""
 ) -> dict[str, int]:
     """Label value, as text -> class.
 
@@ -295,7 +282,7 @@ def label_classes(
     if len(known) != 2:
         raise InputError(
             f"{where} has {len(known)} distinct label(s) ({listed}), a task has two; "
-            "give another label column, or keep rows of two classes"
+            f"give another label column, or keep rows of two classes{remedy}"
         )
     if positive is not None:
         class_1 = plain_label(positive)

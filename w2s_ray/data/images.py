@@ -19,9 +19,9 @@ from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import name_list, plain_label
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, Stamp, reading, reason, stamp
-from w2s_ray.data.generic import cell, check_columns, label_cell, text_cell
-from w2s_ray.data.own_files import OwnFile, own_files, pool_file
-from w2s_ray.data.table import npz_arrays, raw_rows
+from w2s_ray.data.generic import cell, label_cell, text_cell
+from w2s_ray.data.own_table import PartTable, Place, Table, part_tables, task_table
+from w2s_ray.data.table import npz_arrays
 from w2s_ray.data.tasks import DIGITS
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
@@ -35,53 +35,62 @@ FEATURES, ID = "features", "id"
 _GREY_LEVELS = 16
 
 
-def category_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ()) -> Rows:
-    """A generic task of features: the rows of one file as one pool, and those of `own` files.
+def category_rows(table: Table, *, columns: Columns, own: Sequence[PartTable] = ()) -> Rows:
+    """A generic task of features: the rows of one table as one pool, and those of `own` tables.
 
     A row's text is a hash of its image, so that equal images are duplicates and a changed image
     changes the split. Without images it is the row's id.
 
     Raises:
-        InputError: an empty cell, a missing column or image, fewer than two classes, or a class of
-            a part's own file that the pool doesn't have.
+        InputError: an empty cell, a missing image, fewer than two classes, or a class of a part's
+            own file that the pool doesn't have.
     """
-    pool = _category_examples(member, columns, "row")
-    parts = {file.part: _category_examples(file.member, file.columns, file.prefix) for file in own}
-    rows = Rows(pool, parts.get("test"), "features", validation=parts.get("validation"))
+    pool = _category_examples(table, columns, "row")
+    parts = {its.part: _category_examples(its.table, its.columns, its.prefix) for its in own}
+    rows = Rows(
+        pool,
+        parts.get("test"),
+        "features",
+        dropped=table.dropped,
+        files=table.files,
+        validation=parts.get("validation"),
+    )
     if len({row.id for row in rows.every}) < len(rows.every):
-        raise InputError(f"{member}: column {columns.id!r} repeats an id; give each row its own")
+        raise InputError(
+            f"{table.name}: column {columns.id!r} repeats an id; give each row its own"
+        )
     classes = {row.answer for row in pool}
     if len(classes) < 2:
         raise InputError(
-            f"{member}: column {columns.category!r} has {len(classes)} class(es), a task has at "
-            "least two; give another column as `columns.category`, or add rows"
+            f"{table.name}: column {columns.category!r} has {len(classes)} class(es), a task has "
+            "at least two; give another column as `columns.category`, or add rows"
         )
-    for file in own:
-        other = next((row for row in parts[file.part] if row.answer not in classes), None)
+    for its in own:
+        made = zip(parts[its.part], its.table.places, strict=True)
+        other = next(((row, at) for row, at in made if row.answer not in classes), None)
         if other is not None:
+            row, place = other
             raise InputError(
-                f"{file.member}: {other.id} has the class {shown(other.answer)}, which no training "
-                "row has; correct it or remove the row"
+                f"{place} has the class {shown(row.answer)}, which no training row has; correct it "
+                "or remove the row"
             )
     return rows
 
 
-def _category_examples(member: Member, columns: Columns, prefix: str) -> tuple[Example, ...]:
+def _category_examples(table: Table, columns: Columns, prefix: str) -> tuple[Example, ...]:
     made: list[Example] = []
-    for i, row in enumerate(raw_rows(member)):
-        if i == 0:
-            check_columns(member, row, columns)
-        text = id_ = _row_id(row, i, columns, prefix, member)
+    for i, (row, place) in enumerate(zip(table.rows, table.places, strict=True)):
+        text = id_ = _row_id(row, i, columns, prefix, place)
         if columns.image is not None:
-            text = _image_hash(cell(row, columns.image, member, i), member)
-        group = text if columns.group is None else text_cell(row, columns.group, member, i)
-        answer = label_cell(row, columns.category or "", member, i)
+            text = _image_hash(cell(row, columns.image, place), place.member)
+        group = text if columns.group is None else text_cell(row, columns.group, place)
+        answer = label_cell(row, columns.category or "", place)
         made.append(Example(id_, text, 0, group, answer=answer))
     return tuple(made)
 
 
-def _row_id(row: Row, i: int, columns: Columns, prefix: str, member: Member) -> str:
-    return f"{prefix}:{i}" if columns.id is None else label_cell(row, columns.id, member, i)
+def _row_id(row: Row, i: int, columns: Columns, prefix: str, place: Place) -> str:
+    return f"{prefix}:{i}" if columns.id is None else label_cell(row, columns.id, place)
 
 
 def digit_rows() -> Rows:
@@ -104,17 +113,17 @@ def image_stamps(task: Task) -> list[Stamp]:
     if task.columns is None or task.columns.image is None:
         return []
     return [
-        stamp(_file(name, member))
-        for member, columns, _ in _tables(task, task.columns)
-        for name in (row.get(columns.image or "") for row in raw_rows(member))
-        if isinstance(name, str)
+        stamp(_file(name, place.member))
+        for table, columns, _ in _tables(task, task.columns)
+        for row, place in zip(table.rows, table.places, strict=True)
+        if isinstance(name := row.get(columns.image or ""), str)
     ]
 
 
-def _tables(task: Task, columns: Columns) -> list[tuple[Member, Columns, str]]:
-    """The files with rows, their columns, and the beginning of their rows' ids."""
-    own = ((file.member, file.columns, file.prefix) for file in own_files(task))
-    return [(pool_file(task), columns, "row"), *own]
+def _tables(task: Task, columns: Columns) -> list[tuple[Table, Columns, str]]:
+    """The tables of a task, their columns, and the beginning of their rows' ids."""
+    own = ((its.table, its.columns, its.prefix) for its in part_tables(task))
+    return [(task_table(task), columns, "row"), *own]
 
 
 def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> list[np.ndarray]:
@@ -131,14 +140,14 @@ def images_of(task: Task, ids: Sequence[str], *, contents: Sequence[str]) -> lis
         _check_contents([_hash(image.tobytes()) for image in images], ids, contents, "scikit-learn")
         return images
     by_id = {
-        _row_id(row, i, columns, prefix, member): (row[columns.image or ""], member)
-        for member, columns, prefix in _tables(task, task.columns)
-        for i, row in enumerate(raw_rows(member))
+        _row_id(row, i, columns, prefix, place): (row[columns.image or ""], place.member)
+        for table, columns, prefix in _tables(task, task.columns)
+        for i, (row, place) in enumerate(zip(table.rows, table.places, strict=True))
     }
     missing = [id_ for id_ in ids if id_ not in by_id]
     if missing:
         raise InputError(
-            f"{pool_file(task)}: row {missing[0]!r} is missing; the file changed since it was "
+            f"task {task.name}: row {missing[0]!r} is missing; its files changed since it was "
             "planned: plan again"
         )
     hashes = [_image_hash(*by_id[id_]) for id_ in ids]

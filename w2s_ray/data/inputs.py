@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import (
+    ALL_ROWS,
     FORMS,
     PARTS,
     FormName,
@@ -31,7 +32,7 @@ from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.descriptions import load_architectures
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.fetch import fetch_config
-from w2s_ray.data.files import MissingFile, stamp, stamps
+from w2s_ray.data.files import MissingFile, stamp
 from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
 from w2s_ray.data.hub import LOOKUPS, is_cached
 from w2s_ray.data.images import has_images, image_stamps
@@ -42,9 +43,9 @@ from w2s_ray.data.models import (
     model_source,
     needs_images,
 )
-from w2s_ray.data.own_files import located
+from w2s_ray.data.own_files import task_stamps
 from w2s_ray.data.sources import SourceUnavailable, form_of, on_hub, read_rows
-from w2s_ray.data.split import Split, groups_digest, make_split, part_sizes
+from w2s_ray.data.split import Documents, Split, groups_digest, make_split, part_sizes
 from w2s_ray.data.templates import check_template, template_digest
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
@@ -174,6 +175,9 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     return Inputs(splits, models, corpora, architectures, templates, answers)
 
 
+_PLURALS = {"task": "tasks", "model": "models", "corpus": "corpora"}
+
+
 def together(names: Iterable[str]) -> str:
     """`task a`, `task b` and `model c` as `tasks a, b and model c`."""
     by_kind: dict[str, list[str]] = {}
@@ -181,7 +185,7 @@ def together(names: Iterable[str]) -> str:
         kind, _, rest = name.partition(" ")
         by_kind.setdefault(kind, []).append(rest)
     return " and ".join(
-        f"{kind}{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        f"{_PLURALS[kind] if len(found) > 1 else kind} {', '.join(found)}"
         for kind, found in by_kind.items()
     )
 
@@ -341,16 +345,16 @@ def _rows(task: Task, commit: str | None, online: bool) -> Rows:
 def _key(task: Task, commit: str | None) -> dict[str, Any]:
     """The cache key of a split: the declaration, the data, and the code that makes the split.
 
-    The path is included because a folder and the only file in it have the same stamps but are read
-    differently.
+    The paths are included because a folder and the only file in it have the same stamps but are
+    read differently.
     """
-    paths = located(task)
+    files = task_stamps(task)
     return {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude={"path", "revision"}),
         "commit": commit,
-        "paths": [str(path) for path in paths],
-        "files": [list(s) for path in paths for s in stamps(path)],
+        "paths": [str(Path(path).expanduser().absolute()) for path in task.paths.values()],
+        "files": [list(s) for s in files],
         "images": [list(s) for s in image_stamps(task)],
         "code": [list(stamp(p)) for folder in _CODE for p in sorted(folder.glob("*.py"))],
     }
@@ -358,7 +362,8 @@ def _key(task: Task, commit: str | None) -> dict[str, Any]:
 
 def _provisional(task: Task, why: str) -> SplitRef:
     # A provisional name is not changed by a setting that is left out.
-    left_out = {name for name in ("dedupe", "split") if getattr(task, name) is None}
+    optional = ("dedupe", "files", "join", "split")
+    left_out = {key for key in optional if not getattr(task, key)}
     declared = {
         "format": FORMAT_VERSION,
         "task": task.model_dump(mode="json", exclude=left_out),
@@ -366,6 +371,8 @@ def _provisional(task: Task, why: str) -> SplitRef:
     name = f"unresolved-{digest(declared)[:ID_LENGTH]}"
     form = form_of(task)
     sizes = part_sizes(task, form=form)
+    if task.train == ALL_ROWS:
+        sizes["supervisor_half"] = 0  # their number is unknown
     return SplitRef(name, True, {part: sizes[part] for part in PARTS}, why, form=form)
 
 
@@ -386,14 +393,10 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
 
 
 def _note(split: Split, task: Task) -> str:
-    own = [f"{part} rows from {file.path or file.split}" for part, file in task.part_files.items()]
-    if split.own_test and "test" not in task.part_files:
-        own.append("test rows from the source's own test split")
-    source = ", ".join(own) or "one pool of rows"
-    dropped = [
-        f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
-    ]
-    parts = [source, *([f"dropped {', '.join(dropped)}"] if dropped else [])]
+    parts = [", ".join(_sources(split, task))]
+    if split.documents is not None:
+        parts = [*(parts if task.part_files else []), *_corpus_note(split, split.documents)]
+    parts += _dropped(split)
     if copies := sum(count > 0 for count in (split.near_copies or {}).values()):
         of = split.counts["test"]
         are = "row is a near copy" if copies == 1 else "rows are near copies"
@@ -401,3 +404,30 @@ def _note(split: Split, task: Task) -> str:
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
     return "; ".join(parts)
+
+
+def _sources(split: Split, task: Task) -> list[str]:
+    """Where the rows of the parts are from."""
+    own = [f"{part} rows from {file.path or file.split}" for part, file in task.part_files.items()]
+    if split.own_test and "test" not in task.part_files:
+        own.append("test rows from the source's own test split")
+    files = f" from {split.files:,} files" if split.files > 1 else ""
+    rest = f"{'other rows' if own else 'one pool of rows'}{files}"
+    return [*own, *([rest] if files or not own else [])]
+
+
+def _dropped(split: Split) -> list[str]:
+    dropped = [
+        f"{count:,} {reason.replace('_', ' ')}" for reason, count in split.dropped.items() if count
+    ]
+    return [f"dropped {', '.join(dropped)}"] if dropped else []
+
+
+def _corpus_note(split: Split, documents: Documents) -> list[str]:
+    """What keeps texts of a corpus together, and how many of them are in no part."""
+    every = sum(split.counts.values()) + documents.unused
+    note = f"{every:,} texts"
+    if documents.count < every:
+        whole = "each in one part" if not documents.divided else f"{documents.divided:,} divided"
+        note += f" of {documents.count:,} document{'s' * (documents.count > 1)}, {whole}"
+    return [note, *([f"{documents.unused:,} texts in no part"] if documents.unused else [])]

@@ -1,34 +1,28 @@
-"""The files of the user's own that a task reads: one for its pool, and one for a part with a file.
+"""The files of the user's own that a task reads: which files each of its paths means.
 
-Owns the choice of the one file, or saved data set, at each path. It reads no rows.
+Owns what a path means (a file, a folder, an archive, a pattern, or a folder that `datasets` saved),
+the order of its files, and the stamps of all files of a task. It reads no rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from w2s_ray.config import Columns, OwnPart, Task
+from w2s_ray.config import OwnPart, Task
 from w2s_ray.data.arrow_files import is_saved, saved_split
 from w2s_ray.data.cells import name_list
-from w2s_ray.data.files import Member, local, members
+from w2s_ray.data.files import Member, MissingFile, Stamp, is_archive, local, members, stamps
 from w2s_ray.errors import InputError
+from w2s_ray.printable import one_line
 
-
-@dataclass(frozen=True)
-class OwnFile:
-    """The file of a part, with its columns."""
-
-    part: OwnPart
-    member: Member
-    columns: Columns
-    has_own_labels: bool = False
-    """Whether its labels may differ from the training rows'."""
-
-    @property
-    def prefix(self) -> str:
-        """The beginning of its rows' ids."""
-        return id_prefix(self.part)
+TEXT_FILE = ".txt"
+"""The extension of text files, each of which is a row."""
+_HIDDEN = (".", "_")
+"""First characters of names that are passed over in folders and archives, as Spark's `_SUCCESS`."""
 
 
 def id_prefix(part: OwnPart) -> str:
@@ -36,73 +30,106 @@ def id_prefix(part: OwnPart) -> str:
     return f"{part}_file"
 
 
-def pool_file(task: Task) -> Member:
-    """The file of a generic task's pool.
+def path_members(path: str, *, where: str, split: str | None = None) -> tuple[Member, ...]:
+    """The files that `path` means, in the order of their names: at least one, all of one kind.
+
+    A folder that `datasets` saved is one member, that of its `split` if it has splits.
 
     Raises:
-        InputError: the path is missing, or isn't one file.
+        MissingFile: no such file on this machine.
+        InputError: files of several kinds, a single text file, or no such split.
     """
-    return _only_file(task.path or "", split=task.split, where=f"task {task.name}")
-
-
-def part_file(task: Task, part: OwnPart) -> Member:
-    """The file of a part.
-
-    Raises:
-        InputError: as for `pool_file`.
-    """
-    file = task.part_files[part]
-    where = f"task {task.name}: {part}"
-    return _only_file(file.path or task.path or "", split=file.split, where=where)
-
-
-def own_files(task: Task) -> tuple[OwnFile, ...]:
-    """The files of the parts of a generic task.
-
-    Raises:
-        InputError: as for `pool_file`.
-    """
-    return tuple(
-        OwnFile(
-            part,
-            part_file(task, part),
-            file.columns or task.columns,
-            file.columns is not None and file.columns.positive is not None,
+    if _is_pattern(path):
+        found = _matches(path)
+        if not found:
+            raise MissingFile(f"{where}: no file matches {one_line(path)}; correct `path`")
+    else:
+        at = local(path, where=where, or_hub=False)
+        if is_saved(at) or split is not None:
+            folder = saved_split(at, split, where=where)
+            return (Member(folder.name, folder),)
+        found = _contents(at)
+    if not found:
+        raise InputError(f"{where}: {one_line(path)} has 0 files; give a file or folder with rows")
+    kinds = Counter(member.kind for member in found)
+    if len(kinds) > 1:
+        ordered = sorted(kinds, key=lambda kind: (not kind, -kinds[kind], kind))
+        listed = name_list(f"{kinds[kind]:,} {kind or 'without extension'}" for kind in ordered)
+        raise InputError(
+            f"{where}: {one_line(path)} has files of several kinds ({listed}); give those of one "
+            f"kind by a pattern, such as folder/*{ordered[0]}"
         )
-        for part, file in task.part_files.items()
-        if task.columns is not None
-    )
-
-
-def located(task: Task) -> list[Path]:
-    """The absolute paths of all files and folders that the task names.
-
-    Raises:
-        InputError: one is missing.
-    """
-    found = []
-    for key, path in task.paths.items():
-        part = key.removesuffix("path").rstrip(".")
-        where = f"task {task.name}: {part}" if part else f"task {task.name}"
-        found.append(local(path, where=where, or_hub=not part and task.columns is None))
+    if found[0].kind == TEXT_FILE and len(found) == 1:
+        raise InputError(
+            f"{found[0]}: a text file is one row; give a folder of text files, or write the texts "
+            "as rows of a .csv file"
+        )
     return found
 
 
-def _only_file(path: str, *, split: str | None, where: str) -> Member:
-    found = local(path, where=where, or_hub=False)
-    if is_saved(found) or split is not None:
-        folder = saved_split(found, split, where=where)
-        return Member(folder.name, folder)
-    if found.is_dir():
+def original_file(task: Task, part: OwnPart) -> Member:
+    """The one file, in the task's original format, of a part of a task without `columns`.
+
+    Raises:
+        MissingFile: no such file on this machine.
+        InputError: a folder or an archive with several files.
+    """
+    path, where = task.part_files[part].path or "", f"task {task.name}: {part}"
+    found = members(local(path, where=where, or_hub=False))
+    if len(found) != 1:
+        listed = name_list(member.name for member in found)
         raise InputError(
-            f"{where}: {path} is a folder; with `columns`, give one file as `path`, or a folder "
-            "saved by `datasets`"
+            f"{where}: {one_line(path)} has {len(found)} files{f' ({listed})' if found else ''}; "
+            "give one file as `path`"
         )
-    files = members(found)
-    if len(files) != 1:
-        listed = name_list(member.name for member in files)
-        raise InputError(
-            f"{where}: {path} has {len(files)} files ({listed}); unpack it and give one file "
-            "as `path`"
-        )
-    return files[0]
+    return found[0]
+
+
+def task_stamps(task: Task) -> list[Stamp]:
+    """The stamps of all files that a task reads, in order. If they are unchanged, so is the data.
+
+    Raises:
+        MissingFile, InputError: as for `path_members`.
+    """
+    paths = dict.fromkeys(_table_paths(task) if task.columns is not None else _originals(task))
+    return [stamp for path in paths for stamp in stamps(path)]
+
+
+def _table_paths(task: Task) -> Iterator[Path]:
+    where = f"task {task.name}"
+    pool = [task.path] if task.path is not None else [entry.path for entry in task.files]
+    sources = [(path, where, task.split) for path in pool]
+    if task.join is not None:
+        sources.append((task.join.path, f"{where}: join", None))
+    for part, file in task.part_files.items():
+        sources.append((file.path or task.path or "", f"{where}: {part}", file.split))
+    for path, key, split in sources:
+        yield from (member.path for member in path_members(path, where=key, split=split))
+
+
+def _originals(task: Task) -> Iterator[Path]:
+    if task.path is not None:
+        yield local(task.path, where=f"task {task.name}")
+    for part in task.part_files:
+        yield original_file(task, part).path
+
+
+def _is_pattern(path: str) -> bool:
+    return glob.has_magic(path) and not os.path.exists(os.path.expanduser(path))
+
+
+def _matches(pattern: str) -> tuple[Member, ...]:
+    absolute = str(Path(pattern).expanduser().absolute())
+    paths = (Path(name) for name in glob.glob(absolute, recursive=True))
+    return tuple(Member(path.name, path) for path in sorted(paths) if path.is_file())
+
+
+def _contents(path: Path) -> tuple[Member, ...]:
+    found = members(path)
+    if not path.is_dir() and not is_archive(path):
+        return found
+    return tuple(
+        member
+        for member in found
+        if not any(part.startswith(_HIDDEN) for part in member.name.split("/"))
+    )

@@ -21,7 +21,8 @@ from w2s_ray.data.files import Member, is_archive, local, matching, members, rea
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
-from w2s_ray.data.own_files import id_prefix, own_files, part_file, pool_file
+from w2s_ray.data.own_files import id_prefix, original_file
+from w2s_ray.data.own_table import part_tables, task_table
 from w2s_ray.data.phrases import group_phrases
 from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
 from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
@@ -56,7 +57,7 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
     """
     if task.columns is not None:
         read = table_rows if FORMS[task.columns.form].has_texts else category_rows
-        rows = read(pool_file(task), columns=task.columns, own=own_files(task))
+        rows = read(task_table(task), columns=task.columns, own=part_tables(task))
         return _all_or_no_chat(task, rows)
     if task.name == EMBEDDED:
         return _embedded(task)
@@ -166,7 +167,7 @@ def _from_files(task: Task, named: NamedTask, path: Path) -> Rows:
 
 def _from_part_file(task: Task, named: NamedTask, part: OwnPart) -> tuple[Example, ...]:
     """The rows of a part's own file, all of them, in the task's original format."""
-    member = part_file(task, part)
+    member = original_file(task, part)
     rows = _examples(_read([member], named, ()), id_prefix(part), task, named, whole=True)
     if not rows:
         raise InputError(f"{member}: no rows; give a file with rows as `{part}.path`")

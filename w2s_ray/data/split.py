@@ -7,20 +7,22 @@ platform. It reads no files; `cleaning` drops rows.
 Parts with rows of their own (a file, or the source's test split) are filled first. Rows of the pool
 that are in a part's own file, or share a group with its rows, are dropped. From the pool the test
 part is filled first, then validation, then the halves. Each part gets whole groups; rows of these
-groups that it doesn't need are dropped. With `dedupe: near`, a row that is a near copy of a row in
-an earlier part is passed over.
+groups that it doesn't need are dropped. With `train: all` of a corpus nothing is dropped: test and
+validation get groups that fit into them, and the last rows of the largest other group. With
+`dedupe: near`, a row that is a near copy of a row in an earlier part is passed over.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from w2s_ray.config import FORMS, PARTS, Bounds, FormName, OwnPart, Part, Task
+from w2s_ray.config import ALL_ROWS, FORMS, PARTS, Bounds, FormName, OwnPart, Part, Task
 from w2s_ray.data.cleaning import clean, difficulty_of, nothing_left, within
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.near_copies import NearCopies, near_copies
@@ -32,6 +34,19 @@ _Need = dict[int | None, int]
 
 
 _HALVES: tuple[Part, ...] = ("supervisor_half", "student_half")
+_LEAST_ROWS = 2
+"""Least number of rows of a part."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The documents (groups) of a corpus after cleaning."""
+
+    count: int
+    divided: int
+    """Those with rows in several parts."""
+    unused: int
+    """Rows in no part."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,10 @@ class Split:
     """True where test rows are from the source's own test split, or from a test file."""
     form: FormName = "classes"
     """What a row is."""
+    files: int = 1
+    """Number of files with columns of one's own that the rows are from."""
+    documents: Documents | None = None
+    """The documents of a corpus."""
 
     @cached_property
     def near_copies(self) -> dict[str, int] | None:
@@ -108,7 +127,21 @@ def make_split(rows: Rows, *, task: Task) -> Split:
         dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
     name = fingerprint(ordered, form=rows.form)
-    return Split(task.name, name, ordered, dropped, cleaned.test is not None, rows.form)
+    own_test = cleaned.test is not None
+    split = Split(task.name, name, ordered, dropped, own_test, rows.form, rows.files)
+    if FORMS[rows.form].has_halves:
+        return split
+    return replace(split, documents=_documents(cleaned.every, ordered))
+
+
+def _documents(pool: Iterable[Example], parts: Mapping[Part, tuple[Example, ...]]) -> Documents:
+    used = {row.id for rows in parts.values() for row in rows}
+    places = Counter(group for rows in parts.values() for group in {row.group for row in rows})
+    return Documents(
+        count=len({row.group for row in pool}),
+        divided=sum(count > 1 for count in places.values()),
+        unused=sum(row.id not in used for row in pool),
+    )
 
 
 @dataclass(frozen=True)
@@ -153,8 +186,8 @@ class _Source:
 def part_sizes(task: Task, *, form: FormName = "classes") -> dict[Part, int]:
     """Rows of each part, as they are dealt; each half gets half of `train`, rounded down.
 
-    A corpus has no labels, so all its training rows are in the first half. A part with all rows of
-    its file counts 0.
+    A corpus has no labels, so all its training rows are in the first half. With `train: all` they
+    are more than there are. A part with all rows of its file counts 0.
     """
     halves = FORMS[form].has_halves
     first = task.train // 2 if halves else task.train
@@ -233,6 +266,9 @@ def _divide(
     passed over, and their ids are added to `copies`.
     """
     ordered = _ordered(rows, task)
+    takes_all = task.train == ALL_ROWS and _HALVES[0] in sizes
+    if takes_all:
+        sizes = _with_all(sizes, rows=len(rows))
     needs: dict[Part, _Need] = {
         part: _need(size, balance=task.balance) for part, size in sizes.items()
     }
@@ -246,16 +282,29 @@ def _divide(
     for index, row in enumerate(ordered):
         groups.setdefault(row.group, []).append(index)
     remaining = [groups[name] for name in _shuffled(groups, seed=task.split_seed)]
+    if takes_all:
+        numbers = {row.content: number for number, row in enumerate(rows)}
+        for group in remaining:
+            group.sort(key=lambda index: numbers[ordered[index].content], reverse=True)
     parts: dict[Part, tuple[Example, ...]] = {}
     for part, need in needs.items():
         is_copy = _copy_test(earlier, task, copies)
-        taken, remaining = _take(remaining, need, ordered, is_copy)
-        if len(taken) < sizes[part]:
+        before = remaining
+        if takes_all:
+            whole = [len(groups[ordered[group[0]].group]) for group in remaining]
+            before = _fitting_first(remaining, whole, rows=sizes[part])
+        taken, remaining = _take(before, need, ordered, is_copy)
+        if takes_all:
+            remaining += _rests(before, set(taken))
+        least = _LEAST_ROWS if takes_all and part == _HALVES[0] else sizes[part]
+        if len(taken) < least:
             why, remedy = "groups are not divided", " or ".join(_fields(sizes, task))
+            if sizes.get("student_half") == 0 and not takes_all:  # a corpus
+                remedy += ", or write train: all"
             if task.dedupe is not None:
                 why, remedy = f"{why} and near copies are left out", f"{remedy}, or remove dedupe"
             raise InputError(
-                f"task {task.name}: {part} needs {sizes[part]:,} rows and gets {len(taken):,}, "
+                f"task {task.name}: {part} needs {least:,} rows and gets {len(taken):,}, "
                 f"because {why}; lower {remedy}"
             )
         parts[part] = tuple(ordered[index] for index in sorted(taken))
@@ -269,6 +318,39 @@ def _whole(
     """All `rows`, shuffled; with `task.dedupe` without near copies of `earlier` rows."""
     is_copy = _copy_test(earlier, task, copies)
     return tuple(row for row in _ordered(rows, task) if not is_copy(row))
+
+
+def _with_all(sizes: Mapping[Part, int], *, rows: int) -> dict[Part, int]:
+    """`sizes` where the training part of a corpus has the rows that the other parts leave."""
+    others = sum(size for part, size in sizes.items() if part != _HALVES[0])
+    return {**sizes, _HALVES[0]: max(_LEAST_ROWS, rows - others)}
+
+
+def _fitting_first(
+    groups: Sequence[list[int]], whole: Sequence[int], *, rows: int
+) -> list[list[int]]:
+    """`groups` in the order in which they fill a part of `rows`: those that fit, then the others.
+
+    The others are ordered by their sizes as a `whole`, the largest first, so that parts divide the
+    same group.
+    """
+    fitting, others = [], []
+    for group, size in zip(groups, whole, strict=True):
+        if len(group) <= rows:
+            rows -= len(group)
+            fitting.append(group)
+        else:
+            others.append((size, group))
+    others.sort(key=lambda pair: -pair[0])
+    return [*fitting, *(group for _, group in others)]
+
+
+def _rests(groups: Iterable[list[int]], taken: set[int]) -> list[list[int]]:
+    """The other rows of groups from which some were taken."""
+    rests = (
+        [i for i in group if i not in taken] for group in groups if not taken.isdisjoint(group)
+    )
+    return [rest for rest in rests if rest]
 
 
 def _ordered(rows: Sequence[Example], task: Task) -> list[Example]:

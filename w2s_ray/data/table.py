@@ -24,6 +24,8 @@ from w2s_ray.printable import one_line, shown
 if TYPE_CHECKING:
     import numpy as np
 
+SEPARATED = (".csv", ".tsv")
+"""Extensions of files that may have no header line."""
 _LONGEST_FIELD = 2**31 - 1
 _OTHER_SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar", ",": "a comma"}
 _RECORDS = "write one object a row; in pandas: df.to_json(path, orient='records', lines=True)"
@@ -33,14 +35,16 @@ def raw_rows(
     member: Member,
     *,
     columns: tuple[str, ...] | None = None,
+    has_header: bool = True,
     quoted: bool = True,
     separator: str = ",",
     encoding: str = "utf-8-sig",
 ) -> Iterator[Row]:
     """The rows of one file, read by its extension, or of a folder that `datasets` saved.
 
-    `columns` are the columns of a CSV or TSV file without a header line. `separator` is for CSV
-    files. Without `quoted`, quotation marks in CSV and TSV files have no special meaning.
+    `columns` are the columns of a CSV or TSV file without a header line; without `has_header` they
+    are the numbers of its columns, from 0, as text. `separator` is for CSV files. Without `quoted`,
+    quotation marks in CSV and TSV files have no special meaning.
 
     Raises:
         InputError: an unknown extension, or content of another format.
@@ -49,10 +53,15 @@ def raw_rows(
         match member.kind:
             case _ if member.path.is_dir():
                 yield from saved_rows(member.path)
-            case ".csv":
-                yield from _separated(member, separator, columns, quoted=quoted, encoding=encoding)
-            case ".tsv":
-                yield from _separated(member, "\t", columns, quoted=quoted, encoding=encoding)
+            case ".csv" | ".tsv" as kind:
+                yield from _separated(
+                    member,
+                    separator if kind == ".csv" else "\t",
+                    columns,
+                    has_header=has_header,
+                    quoted=quoted,
+                    encoding=encoding,
+                )
             case ".json" | ".jsonl":
                 yield from _json(member)
             case ".parquet":
@@ -73,18 +82,26 @@ def _separated(
     separator: str,
     columns: tuple[str, ...] | None,
     *,
+    has_header: bool,
     quoted: bool,
     encoding: str,
 ) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_FIELD)
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     with member.text(encoding=encoding) as file:
-        lines = csv.reader(file, delimiter=separator, quoting=quoting, strict=True)
+        lines: Iterator[list[str]] = csv.reader(
+            file, delimiter=separator, quoting=quoting, strict=True
+        )
         try:
-            header: Sequence[str] | None = columns or next(lines, None)
-            if header is None:
-                return
-            _check_header(member, header, separator)
+            if has_header:
+                header: Sequence[str] | None = columns or next(lines, None)
+                if header is None:
+                    return
+                _check_header(member, header, separator)
+            else:
+                first = next(filter(None, lines), [])
+                lines = itertools.chain([first], lines)
+                header = [str(number) for number in range(len(first))]
             for number, line in enumerate(lines, start=1):
                 if not line:
                     continue
@@ -111,7 +128,8 @@ def _check_header(member: Member, header: Sequence[str], separator: str) -> None
                     f"{member}: its columns seem to be separated by {name} ({other!r}), but those "
                     f"of a {member.kind} file are separated by {separator!r}; {remedy}"
                 )
-    check_distinct((name for name in header if name), where=member)
+    remedy = ", or, if that line is no header, give `columns` by number"
+    check_distinct((name for name in header if name), where=member, remedy=remedy)
 
 
 def json_values(member: Member) -> Iterator[Any]:

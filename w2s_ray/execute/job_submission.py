@@ -58,7 +58,8 @@ def submission(
         InputError: the cluster can't read the store or an input, or a variable isn't set.
     """
     uri = _cluster_path(store or sweep.store, "store", shared=shared, relative=True)
-    for task in sweep.tasks:
+    corpora = [model.pretrain.corpus for model in sweep.models if model.pretrain is not None]
+    for task in (*sweep.tasks, *corpora):
         for key, path in task.paths.items():
             _cluster_path(path, f"task {task.name}: {key}", shared=shared)
     for model in sweep.models:

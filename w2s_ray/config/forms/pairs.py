@@ -1,5 +1,7 @@
 """The form `pairs`: two texts, one of them the better."""
 
+from collections.abc import Collection
+
 from w2s_ray.config.forms.form import ColumnSet, Form
 
 _PROMPT = frozenset({"text"})
@@ -16,3 +18,22 @@ class Pairs(Form):
     )
     columns_in_words = "first, second and label or preferred, or chosen and rejected"
     texts = 2
+
+    def mistake(self, given: Collection[str]) -> str | None:
+        verdicts = [name for name in ("label", "preferred") if name in given]
+        if {"chosen", "rejected"} <= set(given):
+            more = sorted(set(given) - {"chosen", "rejected", "text"})
+            return (
+                "chosen and rejected are a pair whose better text is known; remove "
+                f"{', '.join(more)}, or chosen and rejected"
+            )
+        if not {"first", "second"} <= set(given):
+            return None
+        if len(verdicts) > 1:
+            return "label and preferred both say which text is better; remove one of them"
+        if not verdicts:
+            return (
+                "first and second need label or preferred; if the same side is always better, "
+                "write chosen and rejected in place of first and second"
+            )
+        return None

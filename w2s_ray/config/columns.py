@@ -1,0 +1,158 @@
+"""The columns of a task's own files: names, or numbers where a file has no header line.
+
+Owns which columns are given together, and the form of task that they make. It reads no data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
+
+from w2s_ray.config.forms import FORMS, FormName
+from w2s_ray.config.names import Line
+from w2s_ray.errors import InputError
+from w2s_ray.frozen import Frozen
+from w2s_ray.printable import shown
+
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+FILES_LABEL = "files.label"
+"""The column that holds the label of each entry of a task's `files`."""
+
+
+class ColumnNumber(str):
+    """The number of a column, from 0, of a CSV or TSV file without a header line, as text."""
+
+
+if TYPE_CHECKING:
+    Column = str
+else:
+    _Number = Annotated[int, Field(strict=True, ge=0, le=9999)]
+    Column = Annotated[
+        Line | _Number,
+        AfterValidator(lambda value: ColumnNumber(value) if isinstance(value, int) else value),
+        PlainSerializer(lambda value: int(value) if isinstance(value, ColumnNumber) else value),
+    ]
+"""The name of a column; its number where the file has no header line."""
+
+
+class Columns(Frozen):
+    """Column names of a file of your own, or column numbers.
+
+    Numbers count from 0 and mean that the CSV or TSV file has no header line: its first line is a
+    row. Either all columns are names or all are numbers. The name of a column that consists of
+    digits is written in quotes.
+
+    The columns that are given decide the task's form. `text` and `label`: two classes. `first`,
+    `second` and `label` or `preferred`, or `chosen` and `rejected`: pairs of which one is better.
+    `text` and `answer`: prompts with answers. `text` alone: a corpus. `category`: images or
+    features.
+
+    A text may be a list of chat messages, `[{role, content}, ...]`, in all rows or in none. Models
+    with a chat template read them in it. Other models read `Human: ...`, a blank line,
+    `Assistant: ...`.
+    """
+
+    text: Column | None = None
+    """Column of the text or the prompt. A pair may have a prompt too: it is put before both texts,
+    followed by a blank line."""
+    label: Column | None = None
+    """Column of the class. For pairs, class 1 means that the first text is better."""
+    first: Column | None = None
+    """Column of a pair's first text."""
+    second: Column | None = None
+    """Column of a pair's second text."""
+    preferred: Column | None = None
+    """Column that names the better text of a pair. It has two values: either the names of the
+    columns `first` and `second`, or any two values, of which the first in sorted order means
+    `first`."""
+    chosen: Column | None = None
+    """Column of a pair's better text. Give it with `rejected`, in place of `first` and `second`.
+    A hash of both texts decides which of them comes first, so that the side shows nothing."""
+    rejected: Column | None = None
+    """Column of a pair's worse text."""
+    answer: Column | None = None
+    """Column of the right answer."""
+    category: Column | None = None
+    """Column of the class, one of any number, for linear probes on features."""
+    image: Column | None = None
+    """Column of the images that features are computed from: file names relative to the table, or
+    pixels (uint8) in an .npz file."""
+    id: Column | None = None
+    """Column of the row's name in feature files; null = the row's number."""
+    difficulty: Column | None = None
+    """Column of a number that measures how hard the row is."""
+    group: Column | None = None
+    """Column of the row's group. All rows of a group go to the same part of the split; null = each
+    row is a group of its own."""
+    positive: Line | Int64 | bool | None = None
+    """The label value that is class 1; null = 1, true, or the second of two values in sorted
+    order."""
+
+    @model_validator(mode="after")
+    def _names_or_numbers(self) -> Columns:
+        numbers, names = list[str](), list[str]()
+        for role, name in self.roles.items():
+            if name != FILES_LABEL:
+                (numbers if _is_number(name) else names).append(f"{role}: {name}")
+        if numbers and names:
+            raise InputError(
+                f"{', '.join(numbers)} by number, but {', '.join(names)} by name; numbers are for "
+                "files without a header line: give all columns by number, or all by name (a name "
+                "of digits in quotes)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> Columns:
+        roles: dict[str, str] = {}
+        for role in ("first", "second", "chosen", "rejected", "preferred"):
+            name = self.roles.get(role)
+            other = role if name is None else roles.setdefault(name, role)
+            if other != role:
+                raise InputError(
+                    f"{other} and {role} are the same column {shown(name)}; give each its own, "
+                    "and if the same side is always better, give it as chosen and the other as "
+                    "rejected"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _make_rows(self) -> Columns:
+        given = self._given()
+        if any(form.is_made_by(given) for form in FORMS.values()):
+            return self
+        for form in FORMS.values():
+            mistake = form.mistake(given)
+            if mistake is not None:
+                raise InputError(mistake)
+        raise InputError(
+            f"{', '.join(sorted(given)) or 'no columns'} don't declare a task; give "
+            + ", or ".join(form.columns_in_words for form in FORMS.values())
+        )
+
+    def _given(self) -> set[str]:
+        """The columns that are named and decide the form."""
+        return self.roles.keys() - {"difficulty", "group"}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that are given: role -> name."""
+        names = {role: getattr(self, role) for role in type(self).model_fields}
+        del names["positive"]
+        return {role: name for role, name in names.items() if name is not None}
+
+    @property
+    def has_header(self) -> bool:
+        """Whether CSV and TSV files have a header line."""
+        return not any(map(_is_number, self.roles.values()))
+
+    @property
+    def form(self) -> FormName:
+        """The form of task that the columns make."""
+        given = self._given()
+        return next(name for name, form in FORMS.items() if form.is_made_by(given))
+
+
+def _is_number(name: str) -> bool:
+    return isinstance(name, ColumnNumber)
