@@ -49,7 +49,7 @@ PARTS: Mapping[str, tuple[str, str | bytes, str]] = {
     "columns by number": (
         "{path: d.csv, columns: {text: 0, label: 1}}",
         GOOD,
-        "d.csv: row 1: column '1' has 'label', but the training rows have '0' and '1'; correct it",
+        "d.csv: row 1: column '1' has 'label', but .* and '1'; .*; if the first line is a header,",
     ),
     "a number that is no column": (
         "{path: d.csv, columns: {text: 0, label: 2}}",

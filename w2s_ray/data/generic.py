@@ -243,7 +243,7 @@ def _classes(table: Table, columns: Columns) -> dict[str, int]:
             "better, give it as columns.chosen and the other as columns.rejected"
         )
     if columns.preferred is None:
-        more = "" if columns.has_header else "; if the first line is a header, give names"
+        more = _header_remedy(columns)
         return label_classes(values, positive=columns.positive, where=where, remedy=more)
     first = columns.first if {columns.first, columns.second} >= set(values) else None
     classes = label_classes(values, positive=first, where=where)
@@ -261,7 +261,12 @@ def _check_labels(table: Table, columns: Columns, known: dict[str, int]) -> None
             raise InputError(
                 f"{place.column(label)} has {shown(value)}, but the training rows have "
                 f"{' and '.join(map(shown, sorted(known)))}; correct it or remove the row"
+                f"{_header_remedy(columns)}"
             )
+
+
+def _header_remedy(columns: Columns) -> str:
+    return "" if columns.has_header else "; if the first line is a header, give names"
 
 
 def label_classes(
