@@ -8,8 +8,10 @@ imported only where it runs.
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import uuid
+import warnings
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -34,7 +36,12 @@ def in_notebook() -> bool:
 
 def progress_console() -> PlainConsole:
     """The console for progress: standard error, or an output of the running cell."""
-    return NotebookConsole() if in_notebook() else PlainConsole(stderr=True)
+    if not in_notebook():
+        return PlainConsole(stderr=True)
+    # Importing tqdm and Ray prints in the cell that ipywidgets is missing; nothing here needs it.
+    warnings.filterwarnings("ignore", message="IProgress not found", module="tqdm")
+    logging.getLogger("ray.widgets").setLevel(logging.WARNING)
+    return NotebookConsole()
 
 
 class NotebookConsole(PlainConsole):

@@ -57,11 +57,11 @@ class ShortTable:
     @property
     def _right(self) -> list[bool]:
         """For each column, whether it is aligned right."""
-        by_column = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
-        return [
-            name in self.numbers or (bool(cells) and all(isinstance(cell, int) for cell in cells))
-            for name, cells in zip(self.columns, by_column, strict=True)
-        ]
+        right = []
+        for place, name in enumerate(self.columns):
+            are_counts = [isinstance(row[place], int) for row in self.rows]
+            right.append(name in self.numbers or (bool(are_counts) and all(are_counts)))
+        return right
 
 
 class ShownAsTable(ABC):
