@@ -20,6 +20,7 @@ from w2s_ray.execute.outcome import Outcome
 from w2s_ray.execute.progress_display import ProgressCounts, ProgressDisplay
 from w2s_ray.notebook import NotebookConsole, in_notebook, progress_console
 from w2s_ray.plan import Plan, make_plan
+from w2s_ray.printable import printable
 from w2s_ray.report import figures
 from w2s_ray.report.results import Results
 from w2s_ray.short_table import ShortTable, shortened
@@ -158,6 +159,10 @@ def test_a_sweep_built_in_python_is_kept_as_the_text_of_a_file():
     for file in Path("sweeps").rglob("*.yaml"):
         sweep = load_sweep(file)
         assert parse_sweep(sweep_text(sweep)) == sweep, file
+
+
+def test_bad_input_is_one_line_in_a_notebook():
+    assert InputError(HOSTILE, "two")._render_traceback_() == [f"error: {printable(HOSTILE)}\ntwo"]
 
 
 def test_this_process_is_no_notebook():

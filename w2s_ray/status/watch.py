@@ -6,8 +6,10 @@ Owns the repetition and its end. Several processes may watch a sweep; none affec
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.live import Live
@@ -32,7 +34,7 @@ def watch(sweep: Sweep, *, store: Store | str | Path | None = None, every_s: flo
     Raises:
         InputError: `every_s` is not positive; or the sweep can't be planned.
     """
-    if every_s <= 0:
+    if not 0 < every_s < math.inf:
         raise InputError(f"every_s is {every_s}; give a number of seconds above 0")
     if not isinstance(store, Store):
         store = Store.open(store or sweep.store)
@@ -42,14 +44,13 @@ def watch(sweep: Sweep, *, store: Store | str | Path | None = None, every_s: flo
 
 def show(found: Iterable[Status], *, console: PlainConsole) -> None:
     """Display each status in place of the one before, until there are no more, or Ctrl-C."""
-    with contextlib.suppress(KeyboardInterrupt):
-        if isinstance(console, NotebookConsole):
-            for status in found:
-                console.update(status_layout(status))
-            return
-        with Live(console=console, auto_refresh=False) as live:
-            for status in found:
-                live.update(status_layout(status), refresh=True)
+    update = console.update if isinstance(console, NotebookConsole) else None
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        for status in found:
+            if update is None:
+                live = stack.enter_context(Live(console=console, auto_refresh=False))
+                update = partial(live.update, refresh=True)
+            update(status_layout(status))
 
 
 def statuses(look: Callable[[], Status], *, every_s: float) -> Iterator[Status]:
