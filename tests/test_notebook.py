@@ -76,7 +76,6 @@ def test_the_notebook_runs_and_an_interrupt_is_a_clean_stop(tmp_path, monkeypatc
     assert len(text_of(progress).splitlines()) == 1
     assert text_of(stopped).startswith("reviews: stopped by Ctrl-C")
     progress, outcome = found["outcome"]
-    assert "(12/12 after" in text_of(progress)
     assert len(text_of(progress).splitlines()) == 1
     assert text_of(outcome).startswith("reviews: complete")
     first, second = counts_of(stopped), counts_of(outcome)

@@ -193,6 +193,7 @@ def test_progress_in_a_notebook_is_one_output_that_is_replaced(outputs, monkeypa
     with console.status("starting Ray", spinner="dots") as status:
         assert [one["text/plain"].strip() for one in outputs.values()] == ["starting Ray"]
         status.update("still starting")
+    assert [one["text/plain"].strip() for one in outputs.values()] == [""]
     with ProgressDisplay(console, progress_tracker=None) as display:
         for done in range(1, 5):
             counts.done = done
@@ -206,6 +207,10 @@ def test_progress_in_a_notebook_is_one_output_that_is_replaced(outputs, monkeypa
     (content,) = outputs.values()
     assert re.search(r"done .* 4 .*\(4/4 after 0 s\)", content["text/plain"])
     assert len(content["text/plain"].strip().splitlines()) == 1
+    with console.status("ending Ray"):
+        (content,) = outputs.values()
+        assert content["text/plain"] == "ending Ray\n"
+    assert "(4/4 after 0 s)" in next(iter(outputs.values()))["text/plain"]
     console.warn(Text("stays"))
     console.print("next")
     (content,) = outputs.values()

@@ -52,11 +52,11 @@ class NotebookConsole(PlainConsole):
         self._display_id: str | None = None
         self._warnings: list[Text] = []
         self._progress: RenderableType | None = None
-        self._line: RenderableType | None = None
+        self.last_line: RenderableType | None = None
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Replace the last line by `objects`."""
-        self._line = Group(*objects)
+        """Replace the last line by `objects`; without them there is none."""
+        self.last_line = Group(*objects) if objects else None
         self._display()
 
     def warn(self, text: Text) -> None:
@@ -70,13 +70,13 @@ class NotebookConsole(PlainConsole):
         self._display()
 
     def status(self, status: RenderableType, **options: Any) -> Status:
-        """A context that shows `status` as the last line, without an animation."""
+        """A context in which `status` is the last line, without an animation."""
         return _NotebookStatus(status, self)
 
     def _display(self) -> None:
         from IPython.display import display
 
-        parts = (*self._warnings, self._progress, self._line)
+        parts = (*self._warnings, self._progress, self.last_line)
         shown = Group(*(part for part in parts if part is not None))
         is_first = self._display_id is None
         self._display_id = self._display_id or uuid.uuid4().hex
@@ -87,12 +87,14 @@ class _NotebookStatus(Status):
     def __init__(self, status: RenderableType, console: NotebookConsole) -> None:
         super().__init__(status, console=console)
         self._output = console
+        self._before: RenderableType | None = None
 
     def start(self) -> None:
+        self._before = self._output.last_line
         self._output.print(self.status)
 
     def stop(self) -> None:
-        """The text stays until the next line."""
+        self._output.print(*([] if self._before is None else [self._before]))
 
     def update(self, status: RenderableType | None = None, **options: Any) -> None:
         self.status = self.status if status is None else status
