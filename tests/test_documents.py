@@ -191,7 +191,17 @@ def test_the_example_of_a_change_of_labels_is_one():
 
 def test_the_site_has_every_document():
     nav = json.dumps(tomllib.loads(read("docs/zensical.toml"))["project"]["nav"])
-    assert sorted(re.findall(r'"([^"]+\.md)"', nav)) == sorted(DOCUMENTS)
+    notebooks = [f"docs/{file.stem}.md" for file in (ROOT / "docs").glob("*.ipynb")]
+    assert sorted(re.findall(r'"([^"]+\.md)"', nav)) == sorted([*DOCUMENTS, *notebooks])
+
+
+def test_a_notebook_has_no_outputs_and_is_a_page_of_the_site():
+    for file in (ROOT / "docs").glob("*.ipynb"):
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+        page = PAGES.notebook_page(file)
+        assert page.startswith("# ")
+        assert all("".join(cell["source"]) in page for cell in cells)
 
 
 def test_the_readme_is_short_and_the_changelog_one_outcome_a_line():

@@ -1,8 +1,8 @@
 """Weak-to-strong generalization experiments as sweeps on Ray.
 
-Owns the public API: load a sweep, plan it, run it, read its results. Each name is imported at its
-first use, so that `import w2s_ray` imports no other library. `__version__` is the version of the
-installed package.
+Owns the public API: load a sweep, plan it, run it, watch it, read its results. Each name is
+imported at its first use, so that `import w2s_ray` imports no other library. `__version__` is the
+version of the installed package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from w2s_ray.execute.driver import run_sweep
     from w2s_ray.prepare import plan_sweep
     from w2s_ray.report.results import open_results
+    from w2s_ray.status.watch import watch
 
     __version__: str
 
@@ -25,6 +26,7 @@ _MODULES = {
     "open_results": "w2s_ray.report.results",
     "plan_sweep": "w2s_ray.prepare",
     "run_sweep": "w2s_ray.execute.driver",
+    "watch": "w2s_ray.status.watch",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "open_results",
     "plan_sweep",
     "run_sweep",
+    "watch",
 ]
 
 

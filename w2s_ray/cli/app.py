@@ -24,6 +24,7 @@ from w2s_ray.cli.rank import rank
 from w2s_ray.cli.report import report
 from w2s_ray.cli.run import run
 from w2s_ray.cli.schema import schema
+from w2s_ray.cli.serve import serve
 from w2s_ray.cli.standard_streams import replace_unencodable
 from w2s_ray.cli.status import status
 from w2s_ray.cli.tables import compare, table
@@ -61,6 +62,6 @@ def main(
 
 for command in (
     *(plan, run, submit, cancel, status, table, compare, rank, cost),
-    *(figures, query, compact, report, explain, schema, doctor),
+    *(figures, query, compact, report, serve, explain, schema, doctor),
 ):
     app.command(cls=SqlCommand if command is query else Command)(command)

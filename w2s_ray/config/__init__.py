@@ -17,7 +17,14 @@ from w2s_ray.config.declared import (
 )
 from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
 from w2s_ray.config.forms import FORMS, Form, FormName
-from w2s_ray.config.load import SweepError, SweepFile, load_sweep, parse_sweep, read_sweep
+from w2s_ray.config.load import (
+    SweepError,
+    SweepFile,
+    load_sweep,
+    parse_sweep,
+    read_sweep,
+    sweep_text,
+)
 from w2s_ray.config.recipe import (
     PARTS,
     FitRecipe,
@@ -138,4 +145,5 @@ __all__ = [
     "load_sweep",
     "parse_sweep",
     "read_sweep",
+    "sweep_text",
 ]

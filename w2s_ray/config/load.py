@@ -107,6 +107,11 @@ def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
     return _parsed(text, Sweep, name=name, must=_SWEEP)
 
 
+def sweep_text(sweep: Sweep) -> str:
+    """A sweep that was built in Python as the text of a sweep file, for the store."""
+    return f"# built in Python\n{dump_yaml(sweep.model_dump(mode='json', exclude_unset=True))}"
+
+
 _SWEEP = "a sweep file is a mapping with name, task, models and methods"
 
 
