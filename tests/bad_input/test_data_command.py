@@ -57,7 +57,6 @@ CASES = {
     "data that is not here": (sweep(SCIQ), [], "task sciq is not on this machine: "),
     "a missing file": (BIRDS.replace("d.csv", "e.csv"), [], "task birds is not on this machine: "),
     "too few rows": (BIRDS.replace("train: 20", "train: 4000"), [], "need 4,012 balanced rows"),
-    "a store that is a file": (BIRDS, ["--store", "d.csv"], "d.csv"),
 }
 
 

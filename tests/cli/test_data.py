@@ -91,7 +91,7 @@ def test_an_own_file_in_every_format_without_writing_a_store(own):
     }
     assert task["lengths"][0]["models"] == ["xs", "s"]
     assert task["lengths"][0]["limit"] == 12
-    assert 0.3 < task["lengths"][0]["truncated"] < 0.5
+    assert 0.2 < task["lengths"][0]["truncated"] < 0.4
     assert "only their ends are read" in task["remarks"][0]
     markdown = run(own, "--format", "markdown")
     assert markdown.startswith("## words: classes, split ")
@@ -209,8 +209,7 @@ def test_the_page_has_the_same_data_and_no_texts_where_they_are_left_out(own):
     (task,) = as_json(own, "--rows", "2")["tasks"]
     content = page_content(open_results(store.uri))
     (entry,) = content["sweeps"][0]["data"]
-    # The page shows the models of the sweep's fits in the same groups.
-    assert entry == task
+    assert json.loads(json.dumps(entry)) == task
     text = task["rows"][0]["texts"][0]["text"]
     assert text in to_html(content)
     bare = page_content(open_results(store.uri), texts=False)

@@ -74,7 +74,7 @@ def test_length_that_gives_the_label_away_is_found(tmp_path, task):
     found = overview(split_of(task, path))
     assert accuracies(found)["majority"] == 0.5
     assert accuracies(found)["length alone"] == 1.0
-    assert any("length alone is right in 100%" in remark for remark in remarks(found))
+    assert any("length alone is right in 100 %" in remark for remark in remarks(found))
     assert any("supervisors have little to get wrong" in remark for remark in remarks(found))
     assert "learned from ground truth of 200 training rows, measured on 100 test" in measured(found)
 

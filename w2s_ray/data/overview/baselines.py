@@ -44,9 +44,9 @@ def training_rows(rows: TaskRows) -> tuple[Example, ...]:
 def baselines(rows: TaskRows, *, on: Part) -> tuple[Baseline, ...]:
     """The baselines of a task, measured on one part; none without training rows or rows of it."""
     key = [VERSION, rows.fingerprint, on]
-    note = read_note("baselines", key=key)
-    if note is not None:
-        return tuple(Baseline(**each) for each in note["baselines"])
+    match read_note("baselines", key=key):
+        case {"baselines": list(known)}:
+            return tuple(Baseline(**each) for each in known)
     train, test = training_rows(rows), rows.parts[on]
     if not train or not test:
         return ()

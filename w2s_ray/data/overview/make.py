@@ -21,6 +21,7 @@ from w2s_ray.data.overview.reader import (
     Reader,
     Readers,
     Text,
+    TokenCounts,
     kind,
     plain_texts,
     token_counts,
@@ -153,15 +154,16 @@ def _limit(use: ModelUse, what: str) -> int:
             return use.limit
 
 
-def _estimated(rows: TaskRows, what: str, *, per_word: float) -> Counter[int]:
+def _estimated(rows: TaskRows, what: str, *, per_word: float) -> TokenCounts:
     texts = (t for row in rows.all() for t in plain_texts(row, rows.form) if kind(t) == what)
-    return Counter(max(1, round(per_word * len(text.text.split()))) for text in texts)
+    return TokenCounts(Counter(max(1, round(per_word * len(t.text.split()))) for t in texts))
 
 
 def _summary(
-    counts: Mapping[int, int], what: str, models: tuple[str, ...], limit: int, *, counted: bool
+    found: TokenCounts, what: str, models: tuple[str, ...], limit: int, *, counted: bool
 ) -> TokenLengths:
-    """The quantiles and the histogram of lengths; `counts` is tokens -> texts."""
+    """The quantiles and the histogram of lengths."""
+    counts = found.lengths
     lengths = sorted(counts)
     ends = list(accumulate(counts[length] for length in lengths))
     texts = ends[-1]
@@ -187,6 +189,7 @@ def _summary(
         most_95=at(0.95),
         longest=longest,
         truncated=sum(n for length, n in counts.items() if length > limit) / texts,
+        unknown=found.unknown / sum(length * n for length, n in counts.items()),
         edges=edges,
         counts=tuple(bins[i] for i in range(len(edges) - 1)),
     )
@@ -202,7 +205,7 @@ def _shown(
     tokens: bool,
 ) -> tuple[ShownRow, ...]:
     """The first rows of each class, of the first part with rows whose labels may be shown."""
-    parts = [part for part in PARTS if rows.parts[part] and not (sealed and part == "test")]
+    parts: list[Part] = [p for p in PARTS if rows.parts[p] and not (sealed and p == "test")]
     if not parts or not count:
         return ()
     by_class: dict[str, list[Example]] = {}

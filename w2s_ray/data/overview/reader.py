@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,21 @@ class Reader:
             return (*tokens, *([self.end] if self.end else []))[:limit], length + 1
         return tokens, length
 
-    def lengths(self, texts: Sequence[Text]) -> Iterator[int]:
-        """The tokens of each text without truncation, special tokens included."""
+    def counts(self, texts: Sequence[Text]) -> TokenCounts:
+        """Lengths of texts of one kind without truncation, special tokens included."""
         self.tokenizer.no_truncation()
+        unknown_id, unknown, lengths = self._unknown_id(), 0, Counter[int]()
         for start in range(0, len(texts), _AT_ONCE):
             chunk = texts[start : start + _AT_ONCE]
             for text, encoding in zip(chunk, self._encoded(chunk), strict=True):
-                yield (len(encoding.ids) or 1) + (text.name == "answer")
+                lengths[(len(encoding.ids) or 1) + (text.name == "answer")] += 1
+                unknown += encoding.ids.count(unknown_id)
+        return TokenCounts(lengths, unknown)
+
+    def _unknown_id(self) -> int | None:
+        """The token for text that the tokenizer doesn't have; None if it has all text."""
+        token = getattr(self.tokenizer.model, "unk_token", None)
+        return None if token is None else self.tokenizer.token_to_id(token)
 
     def _encoded(self, texts: Sequence[Text]) -> list[Any]:
         """Encodings of texts that are all answers, all rendered, or neither.
@@ -156,16 +164,27 @@ class Readers:
         return self._by_key[key]
 
 
-def token_counts(rows: TaskRows, reader: Reader, *, what: str) -> Counter[int]:
-    """Tokens -> number of texts of a task's rows; `what` is texts, prompts or answers."""
+@dataclass(frozen=True)
+class TokenCounts:
+    """Lengths of a task's texts of one kind."""
+
+    lengths: Counter[int]
+    """Tokens -> number of texts."""
+    unknown: int = 0
+    """Tokens that stand for text which the tokenizer doesn't have."""
+
+
+def token_counts(rows: TaskRows, reader: Reader, *, what: str) -> TokenCounts:
+    """The lengths of a task's texts; `what` is texts, prompts or answers."""
     key = [VERSION, rows.fingerprint, what, reader.key]
-    note = read_note("token_counts", key=key)
-    if note is not None:
-        return Counter({int(tokens): count for tokens, count in note.items()})
+    match read_note("token_counts", key=key):
+        case {"lengths": dict(lengths), "unknown": int(unknown)}:
+            return TokenCounts(Counter({int(n): texts for n, texts in lengths.items()}), unknown)
     texts = [t for row in rows.all() for t in reader.texts(row, rows.form) if kind(t) == what]
-    counts = Counter(reader.lengths(texts)) if texts else Counter[int]()
-    write_note("token_counts", key=key, note={str(tokens): n for tokens, n in counts.items()})
-    return counts
+    found = reader.counts(texts)
+    lengths = {str(tokens): count for tokens, count in found.lengths.items()}
+    write_note("token_counts", key=key, note={"lengths": lengths, "unknown": found.unknown})
+    return found
 
 
 def kind(text: Text) -> str:

@@ -70,11 +70,11 @@ class TaskRows:
         parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
         for part, id_, text, label, group, *more in zip(columns["part"], *cells, strict=True):
             parts[part].append(Example(id_, text, label or 0, group or id_, *more))
-        form = about.get("form")
+        form = _known(about, "form", str)
         return cls(
             task=task,
             fingerprint=fingerprint,
-            form=form if form in FORMS else _form(columns),
+            form=form if form is not None and form in FORMS else _form(columns),
             parts={part: tuple(rows) for part, rows in parts.items()},
             near_copies=_known(about, "near_copies", int),
             dropped=_known(about, "dropped", dict),

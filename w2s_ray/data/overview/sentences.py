@@ -33,7 +33,7 @@ _REASONS = {
 _TRIVIAL = 0.95
 """Accuracy of words or length from which a task is called nearly solved by them."""
 _TRUNCATED = 0.05
-"""Share of truncated texts from which a remark says so."""
+"""Share of truncated texts, or of unknown tokens, from which a remark says so."""
 _95_PERCENT = 1.96
 
 
@@ -44,20 +44,20 @@ def sentences(found: TaskOverview) -> list[str]:
 
 def remarks(found: TaskOverview) -> list[str]:
     """What a reader should notice."""
-    return [*_truncated(found), *_learnable(found)]
+    return [*_truncated(found), *_unknown(found), *_learnable(found)]
 
 
 def measured(found: TaskOverview) -> str:
     """How the baselines were learned and measured, or why there are none."""
     if not found.baselines:
         return "no baselines: there are no training rows, or no rows to measure on"
-    error = 100 * _error(0.5, found.measured_rows)
     on = f"measured on {found.measured_rows:,} {PART_NAMES[found.measured_on]} rows"
     sealed = " (the test is sealed)" if found.sealed else ""
-    return (
-        f"learned from ground truth of {found.trained_on:,} training rows, {on}{sealed}: 50 % is "
-        f"known to ±{error:.1f} points there"
-    )
+    learned = f"learned from ground truth of {found.trained_on:,} training rows, {on}{sealed}"
+    if not FORMS[found.form].has_two_classes:
+        return learned
+    error = 100 * _error(0.5, found.measured_rows)
+    return f"{learned}; there an accuracy of 50 % has an error of ±{error:.1f} points (95 %)"
 
 
 def _drawn(found: TaskOverview) -> Iterator[str]:
@@ -104,14 +104,27 @@ def _truncated(found: TaskOverview) -> Iterator[str]:
         names = ", ".join(lengths.models)
         if lengths.what == "answers":
             yield (
-                f"{lengths.truncated:.0%} of the answers are longer than answer_tokens "
+                f"{_percent(lengths.truncated)} of the answers are longer than answer_tokens "
                 f"({lengths.limit}) for {names}, which training refuses"
             )
         else:
             yield (
-                f"{names}: {lengths.truncated:.0%} of the {lengths.what} are longer than "
+                f"{names}: {_percent(lengths.truncated)} of the {lengths.what} are longer than "
                 f"{lengths.limit} tokens, and only their ends are read"
             )
+
+
+def _unknown(found: TaskOverview) -> Iterator[str]:
+    """Words that a tokenizer doesn't have, and so can't tell apart."""
+    alike: dict[tuple[str, float], list[str]] = {}
+    for lengths in found.lengths:
+        if lengths.unknown >= _TRUNCATED:
+            alike.setdefault((lengths.what, lengths.unknown), []).extend(lengths.models)
+    for (what, unknown), models in alike.items():
+        yield (
+            f"{', '.join(models)}: {_percent(unknown)} of the tokens of {what} are unknown to the "
+            "tokenizer, which makes them all alike"
+        )
 
 
 def _learnable(found: TaskOverview) -> Iterator[str]:
@@ -122,10 +135,11 @@ def _learnable(found: TaskOverview) -> Iterator[str]:
         return
     error = _error(0.5, found.measured_rows)
     if length is not None and length > majority + max(0.05, 2 * error):
-        yield f"length alone is right in {length:.0%}: models can learn it in place of the task"
+        right = _percent(length)
+        yield f"length alone is right in {right}: models can learn it in place of the task"
     best = max((value for value in (length, words) if value is not None), default=None)
     if best is not None and best >= _TRIVIAL:
-        yield f"a simple rule is right in {best:.0%}: supervisors have little to get wrong"
+        yield f"a simple rule is right in {_percent(best)}: supervisors have little to get wrong"
     elif words is not None and words <= majority + error:
         yield (
             "single words show nothing of the labels: the task needs more than words, or its "
@@ -136,6 +150,10 @@ def _learnable(found: TaskOverview) -> Iterator[str]:
 def _error(accuracy: float, rows: int) -> float:
     """Half the width of a 95 % interval of an accuracy on `rows` rows."""
     return _95_PERCENT * math.sqrt(accuracy * (1 - accuracy) / max(1, rows))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _rows(count: int) -> str:

@@ -63,6 +63,8 @@ class TokenLengths:
     longest: int
     truncated: float
     """Share of the texts that are longer than `limit`."""
+    unknown: float
+    """Share of the tokens that stand for text which the tokenizer doesn't have."""
     edges: tuple[int, ...]
     """Bounds of the histogram's bins: bin i has lengths from edge i up to, not including, edge
     i + 1."""

@@ -16,15 +16,16 @@ function balance(entry, part) {
 
 /** A row for each task: its parts, their balance, and what simple rules reach. */
 function dataTable(entries) {
-  const rows = Object.entries(PARTS).map(([part, title]) =>
-    [title, (entry) => partOf(entry, part).rows.toLocaleString("en"), true]);
+  const size = (entry, part) => partOf(entry, part).rows.toLocaleString("en");
+  const halves = (entry) => `${size(entry, "supervisor_half")} + ${size(entry, "student_half")}`;
   const shared = ({ shared }) => (shared.near_copies === null ? NONE : shared.near_copies.toLocaleString("en"));
   const accuracy = (title, name) => [title, (entry) => percent(baselineOf(entry, name)), true];
   const half = (entry) => balance(entry, "student_half") === NONE ? balance(entry, "validation") : balance(entry, "student_half");
   return listed("Tasks", [
-    ["Task", ({ task }) => task], ["Form", ({ form }) => form], ...rows, ["Class 1, %", half, true],
-    ["Near copies in test", shared, true], accuracy("Majority", "majority"),
-    accuracy("Length alone", "length alone"), accuracy("Bag of words", "bag of words"),
+    ["Task", ({ task }) => task], ["Form", ({ form }) => form], ["Halves", halves, true],
+    ["Validation", (entry) => size(entry, "validation"), true], ["Test", (entry) => size(entry, "test"), true],
+    ["Class 1, %", half, true], ["Near copies", shared, true], accuracy("Majority", "majority"),
+    accuracy("Length", "length alone"), accuracy("Words", "bag of words"),
   ], entries);
 }
 
@@ -41,14 +42,19 @@ function lengthBars({ edges, counts, limit, longest, shortest }) {
     "aria-label": `Lengths from ${shortest} to ${longest} tokens` }, ...bars, line);
 }
 
-const lengthsTable = ({ lengths }) => lengths.length === 0 ? null : listed("Lengths in tokens", [
-  ["Models", ({ models }) => models.join(", ")],
-  ["Of", ({ texts, what, counted }) => `${texts.toLocaleString("en")} ${what}${counted ? "" : ", estimated from words"}`],
-  ...[["Limit", "limit"], ["Shortest", "shortest"], ["Median", "median"], ["95 % up to", "most_95"], ["Longest", "longest"]]
-    .map(([title, name]) => [title, (each) => each[name].toLocaleString("en"), true]),
-  ["Truncated, %", ({ truncated }) => percent(truncated), true],
-  ["Texts by length", lengthBars],
-], lengths);
+/** The lengths of each kind of text, with a row for each group of models that read it alike. */
+function lengthTables({ lengths }) {
+  const columns = [
+    ["Models", ({ models, counted }) => `${models.join(", ")}${counted ? "" : " (estimated from words)"}`],
+    ...[["Limit", "limit"], ["Shortest", "shortest"], ["Median", "median"], ["95 % up to", "most_95"], ["Longest", "longest"]]
+      .map(([title, name]) => [title, (each) => each[name].toLocaleString("en"), true]),
+    ["Truncated, %", ({ truncated }) => percent(truncated), true], ["", lengthBars],
+  ];
+  return unique(lengths.map(({ what }) => what)).map((kind) => {
+    const alike = lengths.filter(({ what }) => what === kind);
+    return [h("h4", {}, `Tokens of ${alike[0].texts.toLocaleString("en")} ${kind}`), listed(`Tokens of ${kind}`, columns, alike)];
+  });
+}
 
 const baselinesTable = ({ baselines }) => baselines.length === 0 ? null : listed("Baselines", [
   ["Without a model", ({ name }) => name], ["Accuracy, %", ({ accuracy }) => percent(accuracy), true],
@@ -83,8 +89,8 @@ function firstRows({ rows, shown_to }) {
   return rows.length === 0 ? null : [
     h("h4", {}, shown_to === null ? "First rows" : `First rows, as ${shown_to} reads them`),
     ...rows.map(({ part, id, label, texts }) => h("div", { class: "shown-row" },
-      h("p", { class: "small" }, [PARTS[part], id, label].filter(Boolean).join(", ")),
-      texts.map((text) => [h("p", { class: "small" }, `${text.name}${note(text)}`),
+      h("p", { class: "small" }, [PARTS[part], id, label].filter(Boolean).join(", "), texts.length === 1 ? note(texts[0]) : ""),
+      texts.map((text) => [texts.length === 1 ? null : h("p", { class: "small" }, `${text.name}${note(text)}`),
         h("pre", { class: "text", tabindex: 0 }, text.text)])))];
 }
 
@@ -94,7 +100,7 @@ function taskDetails(entry, open) {
   return h("details", { open }, h("summary", {}, h("strong", {}, entry.task), ` split ${entry.fingerprint}`),
     entry.remarks.length ? h("ul", { class: "remarks" }, entry.remarks.map(line)) : null,
     h("h4", {}, "Rows"), partsTable(entry), h("ul", { class: "small" }, entry.sentences.map(line)),
-    entry.lengths.length ? h("h4", {}, "Lengths in tokens") : null, lengthsTable(entry),
+    lengthTables(entry),
     h("h4", {}, "Baselines"), baselinesTable(entry), h("p", { class: "small" }, `${capital(entry.measured)}.`),
     weakLabelsTable(entry), firstRows(entry));
 }
