@@ -54,8 +54,13 @@ CASES = {
         ["--tokens"],
         "is not on this machine as tokenizer.json; give --model s, or remove --tokens",
     ),
-    "data that is not here": (sweep(SCIQ), [], "task sciq is not on this machine: "),
-    "a missing file": (BIRDS.replace("d.csv", "e.csv"), [], "task birds is not on this machine: "),
+    "data that is not here": (sweep(SCIQ), [], "not on this machine: task sciq: "),
+    "several that are not here": (
+        sweep(SCIQ, SCIQ.replace("sciq", "boolq")),
+        [],
+        "not on this machine: tasks sciq, boolq: ",
+    ),
+    "a missing file": (BIRDS.replace("d.csv", "e.csv"), [], "not on this machine: task birds: "),
     "too few rows": (BIRDS.replace("train: 20", "train: 4000"), [], "need 4,012 balanced rows"),
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from w2s_ray.config import FORMS
+from w2s_ray.config import FORMS, Task
 from w2s_ray.data import load_split
-from w2s_ray.data.inputs import SplitRef
+from w2s_ray.data.inputs import together
 from w2s_ray.data.overview import ModelUse, TaskOverview, TaskRows, make_overview
 from w2s_ray.data.overview.reader import Readers
 from w2s_ray.errors import InputError
@@ -15,7 +15,7 @@ from w2s_ray.prepare import cells_of
 from w2s_ray.report.sealed import is_sealed
 from w2s_ray.report.task_data import positions_of, stored_rows, stored_tasks
 from w2s_ray.report.weak_labels import WeakLabels, weak_labels
-from w2s_ray.store import Store
+from w2s_ray.store import Cell, Store
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,15 @@ def sweep_data(plan: Plan, store: Store, request: DataRequest) -> SweepData:
     models, readers = _uses(plan), Readers()
     if request.tokens:
         _check_tokens(plan, models, readers, request)
+    cells = _cells(plan, store) if exists else ()
+    stored = stored_tasks(cells, store)
     overviews, missing = [], []
     for name in request.tasks:
         planned = plan.inputs.splits[name]
-        rows = _rows(plan, name, planned, store if exists else None)
+        if not planned.provisional:
+            rows = TaskRows.of_split(load_split(_task(plan, name), expected=planned.fingerprint))
+        else:
+            rows = stored_rows(store, name, stored[name].fingerprint) if name in stored else None
         if rows is None:
             missing.append((name, planned.note))
             continue
@@ -72,21 +77,24 @@ def sweep_data(plan: Plan, store: Store, request: DataRequest) -> SweepData:
         )
         overviews.append(overview)
     if not overviews:
-        raise InputError(*(f"task {name} is not on this machine: {why}" for name, why in missing))
-    weak = weak_labels(cells_of(plan), store) if exists else []
-    chosen = tuple(labels for labels in weak if labels.task in request.tasks)
-    return SweepData(sweep.name, tuple(overviews), chosen, tuple(missing))
+        reasons = dict.fromkeys(why for _, why in missing)
+        names = {why: [f"task {name}" for name, of in missing if of == why] for why in reasons}
+        raise InputError(*(f"not on this machine: {together(names[w])}: {w}" for w in reasons))
+    weak = tuple(weak_labels((cell for cell in cells if cell.task in request.tasks), store))
+    return SweepData(sweep.name, tuple(overviews), weak, tuple(missing))
 
 
-def _rows(plan: Plan, name: str, planned: SplitRef, store: Store | None) -> TaskRows | None:
-    """The rows of a task from its data; if that is not on this machine, from the store."""
-    if not planned.provisional:
-        task = next(task for task in plan.sweep.tasks if task.name == name)
-        return TaskRows.of_split(load_split(task, expected=planned.fingerprint))
-    if store is None or plan.sweep.name not in store.manifests.sweeps():
-        return None
-    known = stored_tasks(store.manifests.latest(plan.sweep.name).cells, store).get(name)
-    return None if known is None else stored_rows(store, name, known.fingerprint)
+def _cells(plan: Plan, store: Store) -> tuple[Cell, ...]:
+    """The plan's cells; of tasks that are not on this machine, those of the sweep's last start."""
+    absent = {name for name, split in plan.inputs.splits.items() if split.provisional}
+    name, cells = plan.sweep.name, [cell for cell in cells_of(plan) if cell.task not in absent]
+    if absent and name in store.manifests.sweeps():
+        cells += [cell for cell in store.manifests.latest(name).cells if cell.task in absent]
+    return tuple(cells)
+
+
+def _task(plan: Plan, name: str) -> Task:
+    return next(task for task in plan.sweep.tasks if task.name == name)
 
 
 def _uses(plan: Plan) -> list[ModelUse]:
