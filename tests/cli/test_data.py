@@ -61,7 +61,7 @@ def test_the_quickstart_is_shown_with_the_tokens_of_a_model():
     assert "embedded: classes, split 242da20393497d997ee4, from the task's data" in text
     assert "xs, s, m, l" in text
     assert "first rows of each class, as s reads them" in text
-    assert text.count("supervisor half, row:") == 4
+    assert text.count("supervisor half, row:") == text.count("    tokens: ") == 4
     for name in ("majority", "length alone", "bag of words"):
         assert name in text
 

@@ -78,7 +78,8 @@ def _print_task(task: TaskOverview, weak: Sequence[WeakLabels], console: PlainCo
         console.print(Text(_of_row(row)), soft_wrap=True)
         for text in row.texts:
             console.print(Text(f"  {_of_text(text)}:", style="dim"), soft_wrap=True)
-            console.print(Padding(Text(_shown(text)), (0, 0, 0, 4), expand=False))
+            for block in _blocks(text):
+                console.print(Padding(Text(block), (0, 0, 0, 4), expand=False))
     console.print()
 
 
@@ -89,7 +90,7 @@ def _markdown(task: TaskOverview, weak: Sequence[WeakLabels]) -> str:
     for row in task.rows:
         parts.append(f"{escaped(_of_row(row))}\n")
         for text in row.texts:
-            parts += [f"{escaped(_of_text(text))}:\n", _block(_shown(text))]
+            parts += [f"{escaped(_of_text(text))}:\n", "    \n".join(map(_block, _blocks(text)))]
     return "\n".join(parts)
 
 
@@ -218,9 +219,12 @@ def _of_text(text: ShownText) -> str:
     return f"{text.name}{length}{', read from its end only' if text.truncated else ''}"
 
 
-def _shown(text: ShownText) -> str:
-    whole = text.text if text.tokens is None else " ".join(text.tokens)
-    return passage(whole, most=LONGEST_TEXT)
+def _blocks(text: ShownText) -> list[str]:
+    """A text, and its tokens where they were asked for."""
+    blocks = [passage(text.text, most=LONGEST_TEXT)]
+    if text.tokens is not None:
+        blocks.append(f"tokens: {passage(' '.join(text.tokens), most=LONGEST_TEXT)}")
+    return blocks
 
 
 def _read_as(task: TaskOverview) -> str:
