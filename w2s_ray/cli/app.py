@@ -14,6 +14,7 @@ import typer
 from w2s_ray.cli.command_types import Command, CommandGroup, SqlCommand
 from w2s_ray.cli.compact import compact
 from w2s_ray.cli.cost import cost
+from w2s_ray.cli.data import data
 from w2s_ray.cli.doctor import doctor
 from w2s_ray.cli.explain import explain
 from w2s_ray.cli.figures import figures
@@ -61,7 +62,7 @@ def main(
 
 
 for command in (
-    *(plan, run, submit, cancel, status, table, compare, rank, cost),
+    *(data, plan, run, submit, cancel, status, table, compare, rank, cost),
     *(figures, query, compact, report, serve, explain, schema, doctor),
 ):
     app.command(cls=SqlCommand if command is query else Command)(command)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from w2s_ray.cli.inputs import optional_sweep
-from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption
+from w2s_ray.cli.options import NoTextsOption, OptionalSweepFile, Overrides, StoreOption
 from w2s_ray.errors import InputError
 from w2s_ray.paths import checked_folder_or_uri
 from w2s_ray.plain_console import PlainConsole
@@ -25,6 +25,7 @@ def serve(
     every: Annotated[
         float, typer.Option(help="Seconds between two looks for new results.", metavar="SECONDS")
     ] = 5.0,
+    no_texts: NoTextsOption = False,
 ) -> None:
     """Serve the report as a live page for this machine's browser, until Ctrl-C."""
     if find_spec("aiohttp") is None:
@@ -53,5 +54,7 @@ def serve(
                 "others in this network can reach it, and what they read is not encrypted"
             )
 
-    page = LivePage(results.uri, sweep=sweep.name if sweep else None, every_s=every)
+    page = LivePage(
+        results.uri, sweep=sweep.name if sweep else None, every_s=every, texts=not no_texts
+    )
     serve_page(page, host=host, port=port, announce=announce)

@@ -50,6 +50,9 @@ class Split:
     """True where test rows are from the source's own test split, or from a test file."""
     form: FormName = "classes"
     """What a row is."""
+    unused: int = 0
+    """Rows that were not dropped and are in no part: sizes, balance and whole groups leave them
+    over."""
 
     @cached_property
     def near_copies(self) -> dict[str, int] | None:
@@ -108,7 +111,10 @@ def make_split(rows: Rows, *, task: Task) -> Split:
         dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
     name = fingerprint(ordered, form=rows.form)
-    return Split(task.name, name, ordered, dropped, cleaned.test is not None, rows.form)
+    given = (rows.pool, rows.test or (), rows.validation or ())
+    read = sum(map(len, given)) + sum(rows.dropped.values())
+    unused = read - sum(dropped.values()) - sum(map(len, ordered.values()))
+    return Split(task.name, name, ordered, dropped, cleaned.test is not None, rows.form, unused)
 
 
 @dataclass(frozen=True)

@@ -140,19 +140,6 @@ def mean_loss(rows: Iterable[tuple[int, str, float]], *, after: int, until: int)
     return fmean(losses) if losses else None
 
 
-def contrast(predicted: Predicted) -> dict[str, float]:
-    """How far apart the probabilities of two classes lie; empty for other predictions.
-
-    `spread` is the standard deviation of the probability of class 1, `class_1` the share of rows
-    with more than 0.5. Labels of a small spread hardly change under temperature 1: a learning rate
-    that was tuned on hard labels suits them badly.
-    """
-    if predicted.answers is not None or predicted.classes is not None:
-        return {}
-    p_N = predicted.probabilities.astype(np.float64)
-    return {"spread": float(p_N.std()), "class_1": float((p_N > 0.5).mean())}
-
-
 def against_truth(predicted: Predicted, truth: Truth) -> dict[str, float]:
     """Accuracy of predictions, and log loss (nats) where there are classes; empty without truth."""
     if truth.labels_N is None and truth.answers is None:

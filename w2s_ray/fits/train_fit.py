@@ -27,9 +27,10 @@ from w2s_ray.data.fetch import fetch_model
 from w2s_ray.data.models import check_unchanged
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
+from w2s_ray.fits.contrast import contrast
 from w2s_ray.fits.failures import cause_of
 from w2s_ray.fits.labels import SplitRows
-from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth, contrast
+from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth
 from w2s_ray.fits.outcome import outcome_record, reason_of
 from w2s_ray.fits.stored_split import stored_split
 from w2s_ray.identity import ID_LENGTH, digest

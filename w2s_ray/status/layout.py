@@ -38,6 +38,9 @@ def status_layout(status: Status) -> RenderableType:
     ):
         if table.row_count:
             parts += [Text(f"\n{title}", style="bold"), table]
+    if status.low_contrast:
+        remark = f"weak labels lie close together: {'; '.join(status.low_contrast)}"
+        parts.append(Text(remark, style="yellow"))
     if status.retried:
         parts.append(Text(f"tried again: {_counts(status.retried)}"))
     return Group(*parts)

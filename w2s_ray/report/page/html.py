@@ -18,7 +18,10 @@ from typing import Any
 from w2s_ray.printable import printable
 from w2s_ray.report.scripts import script_json, vega
 
-_SCRIPTS = ("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "page.js")
+_SCRIPTS = (
+    *("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "data.js"),
+    "page.js",
+)
 """In the order of their dependencies."""
 _LIVE = "live.js"
 """The last script of a page that `w2s serve` serves."""

@@ -49,11 +49,14 @@ class VersionedPage:
 class LivePage:
     """The page of one sweep in a store, or of all its sweeps. Threads may share it."""
 
-    def __init__(self, uri: str, *, sweep: str | None, every_s: float) -> None:
-        """`every_s`: the store is read at most once in so many seconds."""
+    def __init__(self, uri: str, *, sweep: str | None, every_s: float, texts: bool = True) -> None:
+        """`every_s`: the store is read at most once in so many seconds. `texts`: whether the page
+        has texts of rows.
+        """
         self._uri = uri
         self._sweep = sweep
         self._every_s = every_s
+        self._texts = texts
         self._lock = threading.Lock()
         self._read_at = -math.inf
         self._version: str | None = None
@@ -101,7 +104,7 @@ class LivePage:
         store = Store.open(self._uri).snapshot()
         names = store.manifests.sweeps() if self._sweep is None else [self._sweep]
         count_look(store, names, command="serve")
-        content = page_content(Results(store), names)
+        content = page_content(Results(store), names, texts=self._texts)
         return to_html({**content, "live": {"version": version, "every_s": self._every_s}}).encode()
 
 
