@@ -115,7 +115,7 @@ def _check_rendering(
             f"the chat template in {path} is not a Jinja template (line {error.lineno}: "
             f"{_described(error)}); correct it, or download the file again"
         ) from None
-    for_generation = FORMS[split.form].is_completed
+    for_generation = FORMS[split.form].has_prompts
     variables = {"tools": None, "documents": None, **tokens}
     for row, messages in _one_row_per_roles(split):
         try:
