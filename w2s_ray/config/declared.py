@@ -26,13 +26,29 @@ Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 
 
+def _choice_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(columns) < 2:
+        raise InputError("a question has two or more choices; list a column for each of them")
+    if len(set(columns)) < len(columns):
+        raise InputError("it names a column twice; name each once")
+    return columns
+
+
+ChoiceColumns = Annotated[
+    tuple[Line, ...],
+    AfterValidator(_choice_columns),
+    Field(json_schema_extra={"minItems": 2, "uniqueItems": True}),
+]
+"""Columns with one choice each."""
+
+
 class Columns(Frozen):
     """Column names of a file of your own.
 
     The columns that are given decide the task's form. `text` and `label`: two classes. `first`,
     `second` and `label` or `preferred`, or `chosen` and `rejected`: pairs of which one is better.
-    `text` and `answer`: prompts with answers. `text` alone: a corpus. `category`: images or
-    features.
+    `text` and `answer`: prompts with answers. `text`, `choices` and `answer`: multiple choice.
+    `text` alone: a corpus. `category`: images or features.
 
     A text may be a list of chat messages, `[{role, content}, ...]`, in all rows or in none. Models
     with a chat template read them in it. Other models read `Human: ...`, a blank line,
@@ -56,8 +72,14 @@ class Columns(Frozen):
     """Column of a pair's better text. Give it with `rejected`, in place of `first` and `second`."""
     rejected: Line | None = None
     """Column of a pair's worse text."""
+    choices: Line | ChoiceColumns | None = Field(
+        default=None, exclude_if=lambda choices: choices is None
+    )
+    """Column with the list of a question's choices, or a list of columns with one choice each,
+    where an empty cell is no choice."""
     answer: Line | None = None
-    """Column of the right answer."""
+    """Column of the right answer. With `choices`: the text of the right choice, its place counted
+    from 0, or its letter (A is the first)."""
     category: Line | None = None
     """Column of the class, one of any number, for linear probes on features."""
     image: Line | None = None

@@ -160,7 +160,7 @@ class RandomLabelsStage(Frozen):
 class UntrainedStage(Frozen):
     """The strong model is not trained. Its head is zero, so it gives every row the same answer.
 
-    A control.
+    A control. A task with choices needs no new head: the model scores them zero-shot.
     """
 
     kind: Literal["untrained"] = "untrained"

@@ -141,7 +141,7 @@ def _verdicts(rows: Iterable[Example]) -> dict[str, set[str]]:
 
 
 def _words(row: Example) -> int:
-    return len(row.text.split()) + len((row.second or "").split())
+    return sum(len(text.split()) for text in (row.text, row.second or "", *(row.choices or ())))
 
 
 def _check_difficulty(rows: Rows, task: Task) -> None:

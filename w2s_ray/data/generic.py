@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from w2s_ray.config import FORMS, Columns, OwnPart
 from w2s_ray.data.cells import folded, is_missing, name_list, number_of, plain_label, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
+from w2s_ray.data.choices import by_content, right_choices
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.files import Member
 from w2s_ray.data.own_files import OwnFile
@@ -64,12 +66,22 @@ def _examples(
         _example(f"{prefix}:{i}", member, i, row, columns, classes, content)
         for i, (row, content) in enumerate(zip(rows, contents, strict=True))
     )
-    return tuple(examples), classes
+    if columns.choices is None:
+        return tuple(examples), classes
+    right = right_choices(rows, columns, where=lambda i: f"{member}: row {i + 1}")
+    with_choices = (
+        example._replace(choices=by_content(example.text, choices), answer=answer)
+        for example, (choices, answer) in zip(examples, right, strict=True)
+    )
+    return tuple(with_choices), classes
 
 
 def check_columns(member: Member, row: Row, columns: Columns) -> None:
     """Refuse columns that the file doesn't have."""
-    for name in columns.model_dump(exclude={"positive"}).values():
+    for name in chain.from_iterable(
+        names if isinstance(names, tuple) else (names,)
+        for names in columns.model_dump(exclude={"positive"}).values()
+    ):
         if name is not None and name not in row:
             raise InputError(
                 f"{member}: no column {shown(name)}; choose one of its columns: {name_list(row)}"
@@ -142,7 +154,7 @@ def _example(
 def _content(row: Row, columns: Columns, member: Member, i: int) -> _Content:
     """The texts, messages and answer of a row."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
-    right = columns.answer or columns.category
+    right = None if columns.choices is not None else columns.answer or columns.category
     read = [name for name in (columns.text, *pair, right) if name is not None]
     values = {name: cell(row, name, member, i) for name in read}
     where = {name: _place(member, i, name) for name in read}

@@ -282,7 +282,8 @@ def _described(error: Exception) -> str:
 
 def _encodable(example: Example) -> Example:
     """`example`, after the check that its texts can be encoded as UTF-8."""
-    for text in (example.text, example.second, example.answer, example.group):
+    texts = (example.text, example.second, example.answer, example.group)
+    for text in (*texts, *(example.choices or ())):
         text_of(text, where=example.id)
     return example
 

@@ -183,6 +183,8 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "cl
                 line += f"{more!r}\n"
             if row.chat is not None:
                 line += f"{row.chat}\n"
+            if row.choices is not None:
+                line += f"{row.choices!r}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
 
@@ -206,13 +208,14 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     """
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     nothing = [None] * len(table)
-    read = ("example_id", "text", "label", "second", "answer", "difficulty", "chat")
+    read = ("example_id", "text", "label", "second", "answer", "difficulty", "chat", "choices")
     cells = zip(columns["part"], *(columns.get(name, nothing) for name in read), strict=True)
     parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
-    for part, id_, text, label, second, answer, difficulty, chat in cells:
+    for part, id_, text, label, second, answer, difficulty, chat, choices in cells:
         if part not in parts or not isinstance(id_, str) or not isinstance(text, str):
             return False
-        parts[part].append(Example(id_, text, label, "", second, answer, difficulty, chat))
+        given = None if choices is None else tuple(choices)
+        parts[part].append(Example(id_, text, label, "", second, answer, difficulty, chat, given))
     labelled = all(label is not None for label in columns["label"])
     if not labelled:
         parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}

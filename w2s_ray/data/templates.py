@@ -144,7 +144,7 @@ def _check_rendering(template: ChatTemplate, split: Split, task: str) -> None:
     """Render one row of each sequence of roles."""
     from jinja2 import TemplateError
 
-    to_answer = FORMS[split.form].is_completed
+    to_answer = FORMS[split.form].has_prompts
     for row, messages in _one_row_per_roles(split):
         try:
             template.render(messages, to_answer=to_answer)

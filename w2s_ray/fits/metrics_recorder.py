@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -146,13 +146,22 @@ def against_truth(predicted: Predicted, truth: Truth) -> dict[str, float]:
         return {}
     right_N = right(predicted.probabilities, predicted.answers, truth)
     found = {"accuracy": float(right_N.mean())}
-    each_NC, names = predicted.distribution, predicted.classes
-    if each_NC is not None and names is not None and truth.answers is not None:
-        place = {name: i for i, name in enumerate(names)}
-        p = each_NC[np.arange(len(each_NC)), [place[answer] for answer in truth.answers]]
+    each_NC = predicted.distribution
+    if each_NC is not None and truth.answers is not None:
+        p = each_NC[np.arange(len(each_NC)), _places(predicted, truth.answers)]
         return {**found, "log_loss": float(-np.log(np.maximum(p, SMALLEST)).mean())}
     if truth.labels_N is None:
         return found
     p = np.clip(predicted.probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
     of_label_N = np.where(truth.labels_N == 1, np.log(p), np.log1p(-p))
     return {**found, "log_loss": float(-of_label_N.mean())}
+
+
+def _places(predicted: Predicted, answers: Sequence[str]) -> list[int]:
+    """The place of each row's right class or choice in the row's distribution."""
+    if predicted.choices is not None:
+        both = zip(predicted.choices, answers, strict=True)
+        return [choices.index(answer) for choices, answer in both]
+    assert predicted.classes is not None, "a distribution is over classes or choices"
+    place = {name: i for i, name in enumerate(predicted.classes)}
+    return [place[answer] for answer in answers]

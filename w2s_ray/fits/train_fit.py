@@ -371,6 +371,15 @@ def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:
         columns["part"] += [part] * len(rows.ids[part])
         columns["probability"] += found.probabilities.tolist()
         columns["answer"] += found.answers or [None] * len(rows.ids[part])
-        each = found.distribution
-        columns["probabilities"] += [None] * len(rows.ids[part]) if each is None else each.tolist()
+        columns["probabilities"] += _distributions(found) or [None] * len(rows.ids[part])
     return pa.table(columns, schema=PREDICTIONS)
+
+
+def _distributions(found: Predicted) -> list[list[float]] | None:
+    """The probability of each class, or of each of a row's choices; None of other predictions."""
+    if found.distribution is None:
+        return None
+    listed = found.distribution.tolist()
+    if found.choices is None:
+        return listed
+    return [each[: len(row)] for each, row in zip(listed, found.choices, strict=True)]
