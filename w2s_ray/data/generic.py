@@ -37,6 +37,15 @@ def table_rows(member: Member, *, columns: Columns) -> Rows:
     if not rows:
         raise InputError(f"{member}: no rows; give a file with rows as `path`")
     check_columns(member, rows[0], columns)
+    return examples_of(rows, columns=columns, member=member)
+
+
+def examples_of(rows: Sequence[Row], *, columns: Columns, member: Member) -> Rows:
+    """The examples of raw rows; `member` is where they are, for errors.
+
+    Raises:
+        InputError: as for `table_rows`, but for missing columns.
+    """
     contents = [_content(row, columns, member, i) for i, row in enumerate(rows)]
     classes = _classes(member, rows, columns)
     examples = [

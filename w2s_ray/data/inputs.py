@@ -270,8 +270,9 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     if unresolved:
         return _provisional(task, unresolved), None
     try:
-        key = _key(task, commit)
-        known = _from_note(read_note("splits", key=key), form_of(task))
+        key = None if task.own is not None else _key(task, commit)
+        note = None if key is None else read_note("splits", key=key)
+        known = _from_note(note, form_of(task))
         if known is not None:
             return known, None
         split = make_split(_rows(task, commit, online), task=task)
@@ -282,11 +283,12 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
         part: quantiles([len(text.split()) for row in rows for text in _read(row)])
         for part, rows in split.parts.items()
     }
-    note = _note(split)
+    shown = _note(split)
     chat = any(row.chat is not None for row in split.parts["test"])
     groups = groups_digest(row for rows in split.parts.values() for row in rows)
-    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
-    write_note("splits", key=key, note=asdict(found))
+    found = SplitRef(split.fingerprint, False, split.counts, shown, words, split.form, chat, groups)
+    if key is not None:
+        write_note("splits", key=key, note=asdict(found))
     return found, split
 
 

@@ -204,7 +204,8 @@ def _clean(rows: Rows, task: Task) -> tuple[list[Example], list[Example] | None,
         verdicts.setdefault(row.content, set()).add(row.verdict)
     contents: set[str] = set()
     near_contents: set[tuple[str, str]] = set()
-    generic = task.columns is not None and FORMS[rows.form].has_texts
+    of_user = task.columns is not None or task.own is not None
+    generic = of_user and FORMS[rows.form].has_texts
     test_groups = {row.group for row in rows.test or ()}
 
     def is_near(row: Example) -> bool:
