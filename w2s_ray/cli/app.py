@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from w2s_ray.cli.check import check
 from w2s_ray.cli.command_types import Command, CommandGroup, SqlCommand
 from w2s_ray.cli.compact import compact
 from w2s_ray.cli.cost import cost
@@ -63,6 +64,6 @@ def main(
 
 for command in (
     *(data, plan, run, submit, cancel, status, table, compare, rank, cost),
-    *(figures, query, compact, report, serve, explain, schema, doctor),
+    *(figures, query, compact, report, serve, explain, schema, check, doctor),
 ):
     app.command(cls=SqlCommand if command is query else Command)(command)

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
@@ -19,8 +27,12 @@ from w2s_ray.config.space import Choices, OneOf
 from w2s_ray.config.stages import EnsembleStage, Stage, kind_of
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods import losses as package
+from w2s_ray.methods.kinds import SOURCE, find_loaded, usable_kinds
+from w2s_ray.methods.kinds import kind_of as kind_of_class
 from w2s_ray.methods.losses import AnyLoss, Loss, XentLoss
 from w2s_ray.methods.transforms import Transform
+from w2s_ray.plugins import OwnTask, usable_task
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
@@ -202,7 +214,7 @@ class Task(Frozen):
     """A task and how its rows are split."""
 
     name: Name
-    """A named task, or any name for a file with `columns`."""
+    """A named task, a task of a plugin, or any name for a file with `columns`."""
     path: LocalPath | None = None
     """A file or folder in the task's original format; null = the Hugging Face hub."""
     split: Line | None = None
@@ -234,6 +246,28 @@ class Task(Frozen):
     or, for easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
     split_seed: Seed = 0
     """Seed of the shuffle that makes the split. All seeds of the sweep share the split."""
+    _own: OwnTask | None = PrivateAttr(default=None)
+
+    @property
+    def own(self) -> OwnTask | None:
+        """The plugin's task with this name; None if no plugin has one or a file is given."""
+        return self._own
+
+    @model_validator(mode="after")
+    def _of_plugin(self) -> Task:
+        own = usable_task(self.name) if self.columns is None else None
+        if own is None:
+            return self
+        if self.path is not None:
+            raise InputError(f"task {self.name!r} is a plugin's and reads no file; remove `path`")
+        forms = [name for name, form in FORMS.items() if form.has_texts]
+        if own.form not in forms:
+            raise InputError(
+                f"task {self.name!r}: @w2s.task has the form {own.form!r}; give one of "
+                f"{', '.join(forms)}"
+            )
+        self._own = own
+        return self
 
     @model_validator(mode="after")
     def _columns_need_a_file(self) -> Task:
@@ -391,13 +425,30 @@ class Method(Frozen):
     with the settings of each kind: `loss: {one_of: [{kind: xent}, {kind: confidence, alpha:
     {uniform: [0, 0.9]}}]}`."""
 
+    @field_validator("search")
+    @classmethod
+    def _with_sources(cls, search: dict[str, Any]) -> dict[str, Any]:
+        """The digest of a plugin's source is a setting of its kinds, also among `one_of`."""
+        tried, own = search.get("loss"), usable_kinds(Loss)
+        if not isinstance(tried, OneOf) or not own:
+            return search
+        entries = tuple(
+            {**entry, SOURCE: own[kind].model_fields[SOURCE].default} if kind in own else entry
+            for kind, entry in zip(tried.kinds(), tried.one_of, strict=True)
+        )
+        return {**search, "loss": tried.model_copy(update={"one_of": entries})}
+
     def losses(self) -> Iterator[Loss]:
         """The losses that its students have or may try, those of a search with their defaults."""
         yield self.loss
         space = self.search.get("loss")
-        if isinstance(space, OneOf):
-            kinds = {str(each.model_fields["kind"].default): each for each in Loss.__subclasses__()}
-            yield from (kinds[kind]() for kind in space.kinds() if kind in kinds)
+        if not isinstance(space, OneOf):
+            return
+        known = {kind_of_class(each): each for each in package.BUILT_IN} | usable_kinds(Loss)
+        for kind, entry in zip(space.kinds(), space.one_of, strict=True):
+            found = known.get(kind) or find_loaded(kind, str(entry.get(SOURCE)))
+            if found is not None and issubclass(found, Loss):
+                yield found.model_construct()
 
     @model_validator(mode="after")
     def _has_several_supervisors(self) -> Method:

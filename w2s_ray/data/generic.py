@@ -35,12 +35,28 @@ def table_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ())
         InputError: a missing column, an empty cell, a cell that isn't text, labels of more or
             fewer than two classes, or a label of a part's own file that the pool doesn't have.
     """
-    pool, classes = _examples(member, columns, "row")
+    pool, classes = _examples(_rows_in(member, columns), columns, member)
     parts: dict[OwnPart, tuple[Example, ...]] = {}
     for file in own:
         known = None if file.has_own_labels else classes
-        parts[file.part], _ = _examples(file.member, file.columns, file.prefix, known)
+        raw = _rows_in(file.member, file.columns)
+        parts[file.part], _ = _examples(raw, file.columns, file.member, file.prefix, known)
     rows = Rows(pool, parts.get("test"), columns.form, validation=parts.get("validation"))
+    return _with_groups(rows, columns)
+
+
+def rows_of(raw: Sequence[Row], *, columns: Columns, member: Member) -> Rows:
+    """A generic task of raw rows, as one pool; `member` is where they are, for errors.
+
+    Raises:
+        InputError: as for `table_rows`, but for missing columns.
+    """
+    pool, _ = _examples(raw, columns, member)
+    return _with_groups(Rows(pool, form=columns.form), columns)
+
+
+def _with_groups(rows: Rows, columns: Columns) -> Rows:
+    """The rows with the groups that stay in one part: by a column, or by equal texts."""
     if columns.group is not None:
         return _merge_groups(rows)
     pairs = _has_pairs(columns)
@@ -48,14 +64,23 @@ def table_rows(member: Member, *, columns: Columns, own: Sequence[OwnFile] = ())
     return merge_linked_groups(grouped) if pairs else grouped
 
 
-def _examples(
-    member: Member, columns: Columns, prefix: str, known: dict[str, int] | None = None
-) -> tuple[tuple[Example, ...], dict[str, int]]:
-    """The rows of one file, and the class of each label: `known`, or by the file's labels."""
+def _rows_in(member: Member, columns: Columns) -> list[Row]:
+    """The raw rows of one file, which has the columns."""
     rows = list(raw_rows(member))
     if not rows:
         raise InputError(f"{member}: no rows; give a file with rows as `path`")
     check_columns(member, rows[0], columns)
+    return rows
+
+
+def _examples(
+    rows: Sequence[Row],
+    columns: Columns,
+    member: Member,
+    prefix: str = "row",
+    known: dict[str, int] | None = None,
+) -> tuple[tuple[Example, ...], dict[str, int]]:
+    """The examples of raw rows, and the class of each label: `known`, or by the rows' labels."""
     contents = [_content(row, columns, member, i) for i, row in enumerate(rows)]
     if known is None:
         classes = _classes(member, rows, columns)

@@ -274,8 +274,9 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     if unresolved:
         return _provisional(task, unresolved), None
     try:
-        key = _key(task, commit)
-        known = _from_note(read_note("splits", key=key), form_of(task))
+        key = None if task.own is not None else _key(task, commit)
+        note = None if key is None else read_note("splits", key=key)
+        known = _from_note(note, form_of(task))
         if known is not None:
             return known, None
         split = make_split(_rows(task, commit, online), task=task)
@@ -286,14 +287,15 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
         part: quantiles([len(text.split()) for row in rows for text in row.read])
         for part, rows in split.parts.items()
     }
-    note = _note(split, task)
+    shown = _note(split, task)
     chat = any(row.chat is not None for row in split.parts["test"])
     groups = groups_digest(row for rows in split.parts.values() for row in rows)
     choices = max(len(row.choices or (1,)) for rows in split.parts.values() for row in rows)
     found = SplitRef(
-        split.fingerprint, False, split.counts, note, words, split.form, chat, groups, choices
+        split.fingerprint, False, split.counts, shown, words, split.form, chat, groups, choices
     )
-    write_note("splits", key=key, note=asdict(found))
+    if key is not None:
+        write_note("splits", key=key, note=asdict(found))
     return found, split
 
 

@@ -415,5 +415,5 @@ def named_task(name: str) -> NamedTask:
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(
         f"unknown task {name!r}; {hint}known: {', '.join(known)}; for a file of your "
-        "own, give `path` and `columns`"
+        "own, give `path` and `columns`; for a function of your own, name its file in `plugins`"
     )

@@ -72,6 +72,7 @@ class GraphRunner:
             worker_pool=start_worker_pool(cluster),
             tracker_actor=self.tracking.tracker_actor,
             lease_s=plan.sweep.limits.lease_s,
+            plugins=plan.sweep.plugins,
         )
         self.run_threads = RunThreads(self.context)
         self.display = ProgressDisplay(console, progress_tracker)
