@@ -1,11 +1,13 @@
 """Copies the documents, and all files that they link to, to the folder of the site's sources.
 
 Owns the list of documents. The copy has the layout of the repository, so that a relative link means
-the same on a code host and on the site. It builds nothing.
+the same on a code host and on the site. A notebook becomes a page of its texts and code. It builds
+nothing.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -19,6 +21,14 @@ def documents(root: Path = ROOT) -> list[Path]:
     """Every document of the site."""
     named = ("README.md", "CHANGELOG.md", "benchmarks/README.md", "cluster/README.md")
     return [*(root / name for name in named), *sorted((root / "docs").glob("*.md"))]
+
+
+def notebook_page(notebook: Path) -> str:
+    """A notebook as Markdown, without outputs."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    parts = [f"```python\n{text}\n```" if kind == "code" else text for kind, text in sources]
+    return "\n\n".join(parts) + "\n"
 
 
 def linked(document: Path) -> list[Path]:
@@ -35,7 +45,13 @@ def main(folder: Path) -> None:
     for path in {*pages, style, *(target for page in pages for target in linked(page))}:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        if path.suffix == ".ipynb":
+            copy.with_suffix(".md").write_text(notebook_page(path), encoding="utf-8")
+        elif path in pages:
+            text = path.read_text(encoding="utf-8").replace(".ipynb)", ".md)")
+            copy.write_text(text, encoding="utf-8")
+        else:
+            shutil.copyfile(path, copy)
 
 
 if __name__ == "__main__":

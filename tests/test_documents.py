@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import inspect
 import json
 import re
 import tomllib
@@ -21,7 +20,6 @@ from w2s_ray.config import parse_sweep
 from w2s_ray.config.yaml_files import load_yaml
 from w2s_ray.data import TASKS
 from w2s_ray.data.tasks import DIGITS, EMBEDDED
-from w2s_ray.methods.transforms import Hard
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMED = re.compile(r"\[`([^`]+)`\]\(([^)]+)\)")
@@ -159,7 +157,7 @@ def test_an_example_is_a_sweep_file_or_part_of_one(block):
     task = {"name": "embedded", "train": 200, "validation": 20, "test": 20}
     whole: dict[str, Any] = {"name": "example", "models": ["a", "b"], "methods": {"naive": {}}}
     whole |= {"task": task} | part
-    assert parse_sweep(json.dumps(whole)).name
+    assert parse_sweep(json.dumps(whole), folder=ROOT / "sweeps").name
 
 
 def test_the_commands_and_options_of_the_documents_are_there():
@@ -185,13 +183,19 @@ def test_the_make_targets_of_the_documents_are_there():
             assert set(re.findall(r"\bmake ([a-z-]+)", line)) <= targets, f"{document}: {line}"
 
 
-def test_the_example_of_a_change_of_labels_is_one():
-    assert inspect.getsource(Hard) in read("docs/own-method.md")
-
-
 def test_the_site_has_every_document():
     nav = json.dumps(tomllib.loads(read("docs/zensical.toml"))["project"]["nav"])
-    assert sorted(re.findall(r'"([^"]+\.md)"', nav)) == sorted(DOCUMENTS)
+    notebooks = [f"docs/{file.stem}.md" for file in (ROOT / "docs").glob("*.ipynb")]
+    assert sorted(re.findall(r'"([^"]+\.md)"', nav)) == sorted([*DOCUMENTS, *notebooks])
+
+
+def test_a_notebook_has_no_outputs_and_is_a_page_of_the_site():
+    for file in (ROOT / "docs").glob("*.ipynb"):
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+        page = PAGES.notebook_page(file)
+        assert page.startswith("# ")
+        assert all("".join(cell["source"]) in page for cell in cells)
 
 
 def test_the_readme_is_short_and_the_changelog_one_outcome_a_line():

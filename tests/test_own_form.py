@@ -14,6 +14,7 @@ from w2s_ray.config import FORMS
 from w2s_ray.fits.forms import FIT_FORMS
 from w2s_ray.learn.forms import MODELS
 
+FORM_NAMES = ["classes", "pairs", "answers", "choices", "text", "features"]
 ROOT = Path(__file__).resolve().parents[1]
 USED = """
 import json, sys
@@ -62,7 +63,7 @@ for role in ("supervisor", "ceiling", "student"):
 
 
 def test_every_form_is_in_every_table() -> None:
-    assert list(FORMS) == list(FIT_FORMS) == ["classes", "pairs", "answers", "text", "features"]
+    assert list(FORMS) == list(FIT_FORMS) == FORM_NAMES
     assert set(MODELS) == set(FORMS) - {"features"}, "the probe of features has no engine"
     for name, form in FORMS.items():
         assert form.name == name

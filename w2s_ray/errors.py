@@ -30,3 +30,7 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.args))
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of the traceback: the message, as a command prints it."""
+        return [f"error: {self}"]

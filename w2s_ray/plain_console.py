@@ -36,11 +36,16 @@ class PlainConsole(Console):
             markup=False,
             emoji=False,
             highlight=False,
+            force_jupyter=False,  # it would add an output to a cell for every line
         )
 
     def on_broken_pipe(self) -> None:
         """Raise the error again; Rich would exit with code 1."""
         raise  # noqa: PLE0704 - called while the error is handled
+
+    def warn(self, text: Text) -> None:
+        """Print a warning, in one line however long it is."""
+        self.print(text, soft_wrap=True)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """`text` for layout, with escapes for hidden characters, so that the width is right."""

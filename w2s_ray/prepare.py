@@ -144,6 +144,9 @@ def _materialize(task: Task, planned: SplitRef, store: Store) -> None:
         "form": split.form,
         "declaration": task.model_dump(mode="json"),
         "near_copies": sum(map(bool, copies.values())) if copies else None,
+        "dropped": dict(split.dropped),
+        "unused": split.unused,
+        "own_test": split.own_test,
     }
     columns = CHAT_ROWS if planned.chat else SPLIT_ROWS
     store.splits.write(fingerprint, pa.Table.from_pylist(rows, schema=columns), about)

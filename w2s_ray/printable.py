@@ -40,6 +40,13 @@ def one_line(text: str, *, most: int = LONGEST) -> str:
     return cut(printable(" ".join(text.split())), most=most)
 
 
+def passage(text: str, *, most: int) -> str:
+    """A text of several lines for display: hidden characters as escapes, without its middle if it
+    is longer than `most` characters.
+    """
+    return cut(printable(text, keep="\n\t"), most=most)
+
+
 def cut(text: str, *, most: int) -> str:
     """`text` without its middle if it is longer than `most` characters."""
     if len(text) <= most:

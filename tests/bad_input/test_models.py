@@ -530,3 +530,15 @@ def test_an_adapter_of_a_tied_embedding_is_refused_where_the_head_is_used(place)
 
     line = refused(CliRunner().invoke(app, ["plan", str(path)]))
     assert "wte of weak is both the embedding and the language model's head" in line
+
+
+def test_an_encoder_is_refused_where_a_language_model_is_needed(place, tmp_path):
+    """Before compute: classes and pairs are read at its first token, answers need its logits."""
+    from transformers import BertConfig, BertModel
+
+    folder = changed(tmp_path, without("config.json", WEIGHTS))
+    shape = {**BERT, "vocab_size": 2090, "pad_token_id": 0}
+    BertModel(BertConfig(**shape)).save_pretrained(folder)
+    assert planned(place, folder).exit_code == 0
+    line = refused(planned_answers(place, ["w1"] * 200, model=folder))
+    assert "strong is an encoder (bert), and its task needs a causal language model" in line

@@ -336,6 +336,9 @@ HUB: dict[str, Callable[[int, str], list[Row]]] = {
 """Task -> the rows of number i of a family, in the hub's layout."""
 
 UNRELATED = {
+    "openbookqa_choices",
+    "piqa_choices",
+    "sciq_choices",
     "amazon_polarity",
     "chess_games",
     "chess_positions",
@@ -619,3 +622,9 @@ ORIGINAL: dict[str, Callable[[Sequence[Row], Sequence[Row]], Files]] = {
     ),
 }
 """Task -> training and test rows in the hub's layout, as the authors' files."""
+
+_CHOICES = ("sciq", "cosmos_qa", "dream", "hellaswag", "openbookqa", "quail", "piqa", "quartz")
+"""Tasks that are also tasks with all choices of a question in a row."""
+for _name in (*_CHOICES, "social_i_qa"):
+    HUB[f"{_name}_choices"] = HUB[_name]
+    ORIGINAL[f"{_name}_choices"] = ORIGINAL[_name]

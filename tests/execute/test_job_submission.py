@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.plan.test_plan import SWEEP
-from w2s_ray.config import parse_sweep
+from tests.plugins.written import LOSS, write_plugin
+from w2s_ray.config import load_sweep, parse_sweep
 from w2s_ray.config.budget import Budget
 from w2s_ray.execute.job_client import JobError, Jobs, token, token_source
 from w2s_ray.execute.job_package import pack
@@ -175,3 +176,34 @@ def test_a_malformed_and_an_unreachable_address_are_errors_of_one_line(monkeypat
     with pytest.raises(JobError, match=r"no Ray dashboard answers at http://127\.0\.0\.1:1") as no:
         Jobs("http://127.0.0.1:1/")
     assert "\n" not in str(no.value)
+
+
+def test_plugins_go_with_the_job_and_their_source_makes_it_another_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write_plugin(tmp_path / "lab" / "shared" / "mine.py", LOSS)
+    write_plugin(tmp_path / "pack_s" / "sub" / "losses.py", LOSS.replace("mine", "other"))
+    file = tmp_path / "lab" / "sweeps" / "my sweep.yaml"
+    file.parent.mkdir()
+
+    def job(plugins: str, **options) -> Submission:
+        file.write_text(f"{SWEEP}plugins: [{plugins}]\nstore: s3://bucket/results\n")
+        return submission(load_sweep(file), sweep_file=file, **options)
+
+    sent = job("../shared/mine.py, pack_s.sub.losses")
+    assert sent.entrypoint.startswith("exec python -m w2s_ray run 'sweep/sweeps/my sweep.yaml' ")
+    assert list(sent.files) == [
+        "sweep/sweeps/my sweep.yaml",
+        "sweep/shared/mine.py",
+        "pack_s/sub/losses.py",
+    ]
+    (tmp_path / "job").mkdir()
+    pack(sent.files, into=tmp_path / "job", package=False)
+    there = load_sweep(tmp_path / "job" / "sweep" / "sweeps" / "my sweep.yaml")
+    assert there.plugins[0].source.digest == load_sweep(file).plugins[0].source.digest
+    write_plugin(tmp_path / "lab" / "shared" / "mine.py", LOSS, "#")
+    edited = job("../shared/mine.py, pack_s.sub.losses")
+    assert edited.metadata["w2s_text"] != sent.metadata["w2s_text"]
+    absolute = tmp_path / "lab" / "shared" / "mine.py"
+    with pytest.raises(ValueError, match=r"plugin \S+/mine\.py is a file of this machine"):
+        job(str(absolute))
+    assert list(job(str(absolute), shared=True).files) == ["my sweep.yaml"]

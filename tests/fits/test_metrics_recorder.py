@@ -11,7 +11,8 @@ import pytest
 from tests.learn.tiny import CommandAt, data_of, make_gpt2, recipe_of, source_of
 from w2s_ray.config import EarlyStopping, Execution
 from w2s_ray.data.right import Truth
-from w2s_ray.fits.metrics_recorder import MetricsRecorder, contrast, mean_loss
+from w2s_ray.fits.contrast import contrast
+from w2s_ray.fits.metrics_recorder import MetricsRecorder, mean_loss
 from w2s_ray.fits.train_fit import RecordedCheckpoints
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import FitResult, LeaveRequested, Predicted

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.learn.test_choices import choice_data
 from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
 from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe
@@ -102,7 +103,8 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
         return recipe, {"data": data_of(), "source": source_of(folder / model, model)}
     model = job.get("model", "lm")
     source = source_of(folder / model, model)
-    data = pair_data() if form == "pairs" else answer_data(source, rows=64)
+    made = {"pairs": lambda _: pair_data(), "choices": partial(choice_data, rows=44)}
+    data = made.get(form, partial(answer_data, rows=64))(source)
     return recipe, {"data": data, "source": source}
 
 

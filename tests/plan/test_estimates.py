@@ -467,6 +467,27 @@ def test_a_prompted_fit_counts_two_passes_and_no_training():
     assert by_shots[2].flops.evaluation == pytest.approx(2 * 2 * thrice + head)
 
 
+@pytest.mark.parametrize("choices", [1, 4])
+def test_each_choice_is_a_text_of_its_own(choices):
+    """Four choices are four texts with the question in FLOPs, tokens and activations."""
+    rows = Lengths(64, (10.0, 10.0), 10.0, "tokenized", choices=choices)
+    training = Training(batch_size=32, epochs=1)
+    found, of_text = (
+        estimate_fit(
+            recipe(form=form, training=training, predicts=("test",)),
+            Execution(),
+            model=shape("gpt2"),
+            lengths=lambda part: rows,
+        )
+        for form in ("choices", "text")
+    )
+    assert found.tokens == choices * of_text.tokens == choices * 640
+    assert found.flops.total == pytest.approx(choices * of_text.flops.total)
+    assert found.memory.weights == of_text.memory.weights
+    grown = found.memory.activations / of_text.memory.activations
+    assert grown == 1 if choices == 1 else 3 < grown < 4.5
+
+
 def test_a_missing_estimate_has_a_reason_and_a_remedy():
     nowhere = ModelSource(name="big", location="org/big", identity="x", revision="abc")
     estimator = Estimator(InputSizes(Inputs(splits={}, models={"big": nowhere})))

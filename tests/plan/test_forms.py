@@ -64,6 +64,13 @@ def test_changes_of_weak_labels_are_refused_for_answers(stage):
         ("answers", ENSEMBLE, r"methods\.other\.stages has ensemble, .*many tokens; remove it"),
         ("answers", PROMPT, r"methods\.other\.stages has prompt, .*has answers; remove it"),
         ("pairs", PROMPT, r"methods\.other\.stages has prompt, .*has pairs; remove it"),
+        (
+            "choices",
+            PROMPT,
+            r"methods\.other\.stages has prompt, .*untrained scores them zero-shot",
+        ),
+        ("choices", PROBE, r"methods\.other\.training\.tuning is probe, .*choose full, lora"),
+        ("choices", "loss: {kind: kl}", r"methods\.other: loss kl .*has choices; use xent"),
         ("features", GENERATIVE, r"methods\.other\.stages has generative, .*none; remove it"),
         ("answers", PROBE, r"methods\.other\.training\.tuning is probe, .*choose full, lora"),
         ("answers", "loss: {kind: product}", r"methods\.other: loss product .*use xent"),

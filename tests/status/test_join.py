@@ -12,10 +12,10 @@ from rich.console import Console
 
 from tests.plan.test_plan import SEARCH, inputs
 from tests.store.builders import a_record
-from w2s_ray.cli.status_view import status_layout
 from w2s_ray.config import parse_sweep
 from w2s_ray.plan import Plan, PlannedFit, make_plan
 from w2s_ray.status.join import StoreState, status_of
+from w2s_ray.status.layout import status_layout
 from w2s_ray.status.remaining import FitToDo, estimate_remaining
 from w2s_ray.status.values import Status, Waiting
 from w2s_ray.store import Record

@@ -84,6 +84,7 @@ def some_rows() -> pa.Table:
             **{name: pa.nulls(4, pa.string()) for name in ("second", "answer")},
             "difficulty": pa.nulls(4, pa.float64()),
             "near_copies": pa.array([None, 2, 0, None], pa.int64()),
+            "choices": pa.nulls(4, pa.list_(pa.string())),
         }
     )
 

@@ -393,14 +393,15 @@ print([name for name in heavy if name in sys.modules])
     assert ran.stdout.strip() == "[]"
 
 
-def test_splits_of_earlier_versions_lack_near_copies(tmp_path):
+def test_splits_of_earlier_versions_lack_near_copies_and_choices(tmp_path):
     """A column that was added is null for splits that were stored without it."""
     store = Store.open(tmp_path / "results")
     sql = "select split, count(*), sum(near_copies) from splits group by split order by split"
-    old = some_rows().drop("near_copies")
+    old = some_rows().drop(["near_copies", "choices"])
     store.splits.write("old", old, {})
     (tmp_path / "results/splits/old/rows.parquet").write_bytes(to_parquet(old))
     assert rows(store, sql) == [("old", 4, None)]
-    assert store.splits.rows("old").column("near_copies").null_count == 4
+    for name in ("near_copies", "choices"):
+        assert store.splits.rows("old").column(name).null_count == 4
     store.splits.write("new", some_rows(), {})
     assert rows(store, sql) == [("new", 4, 2), ("old", 4, None)]

@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
+from w2s_ray.cli.check import check
 from w2s_ray.cli.command_types import Command, CommandGroup, SqlCommand
 from w2s_ray.cli.compact import compact
 from w2s_ray.cli.cost import cost
+from w2s_ray.cli.data import data
 from w2s_ray.cli.doctor import doctor
 from w2s_ray.cli.explain import explain
 from w2s_ray.cli.figures import figures
@@ -24,6 +26,7 @@ from w2s_ray.cli.rank import rank
 from w2s_ray.cli.report import report
 from w2s_ray.cli.run import run
 from w2s_ray.cli.schema import schema
+from w2s_ray.cli.serve import serve
 from w2s_ray.cli.standard_streams import replace_unencodable
 from w2s_ray.cli.status import status
 from w2s_ray.cli.tables import compare, table
@@ -60,7 +63,7 @@ def main(
 
 
 for command in (
-    *(plan, run, submit, cancel, status, table, compare, rank, cost),
-    *(figures, query, compact, report, explain, schema, doctor),
+    *(data, plan, run, submit, cancel, status, table, compare, rank, cost),
+    *(figures, query, compact, report, serve, explain, schema, check, doctor),
 ):
     app.command(cls=SqlCommand if command is query else Command)(command)

@@ -34,6 +34,9 @@ FormatOption = Annotated[str, typer.Option(help="table or json.", metavar="FORMA
 TableFormatOption = Annotated[
     str, typer.Option(help="table, markdown, csv, json or latex.", metavar="FORMAT")
 ]
+NoTextsOption = Annotated[
+    bool, typer.Option("--no-texts", help="Leave out texts of the tasks' rows (private data).")
+]
 OverTasksOption = Annotated[
     bool,
     typer.Option(

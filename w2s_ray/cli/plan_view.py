@@ -19,7 +19,6 @@ from w2s_ray.plan import (
     NodeKind,
     Nodes,
     Plan,
-    PlannedFit,
     PlannedStudy,
     check_nodes,
     model_order_warnings,
@@ -28,6 +27,7 @@ from w2s_ray.plan import (
 from w2s_ray.plan.cluster_file import read_cluster_file
 from w2s_ray.plan.estimates import Device, estimate_plan, resolve_gpu_shares, whole_gpu_reasons
 from w2s_ray.plan.nodes import ACCELERATOR
+from w2s_ray.plan.summary import kind_counts, size_text
 
 
 def print_plan(
@@ -61,7 +61,7 @@ def print_plan(
         print_json(estimate, plan=counts, device=device, price=price)
         return
     console.print(
-        Text.assemble((sweep.name, "bold"), f": {_size(plan)}, results in {store}\n"),
+        Text.assemble((sweep.name, "bold"), f": {size_text(plan)}, results in {store}\n"),
         soft_wrap=True,
     )
     console.print(_kinds(plan, done))
@@ -116,51 +116,15 @@ def _capacity(plan: Plan, nodes: Nodes, cluster_file: Path) -> list[str]:
     return lines
 
 
-def _size(plan: Plan) -> str:
-    sweep = plan.sweep
-    counts = (
-        (len(sweep.tasks), "task"),
-        (len(sweep.cells()), "pair"),
-        (len(sweep.methods), "method"),
-        (len(sweep.seeds), "seed"),
-    )
-    words = [f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts]
-    if (controls := len(sweep.methods_and_controls) - len(sweep.methods)) > 0:
-        words[2] = f"({words[2]} + {controls} controls)"
-    product = " x ".join(words)
-    return f"{product} = {len(plan.cells)} cells"
-
-
 def _kinds(plan: Plan, done: Collection[str]) -> Table:
     """Fits of each kind: in all, shared between cells, done and left."""
     table = Table(box=None, pad_edge=False)
     table.add_column("fits")
     for name in ("to train", "shared", "done", "left"):
         table.add_column(name, justify="right")
-    by_roles: dict[str, list[PlannedFit]] = {}
-    for fit in plan.fits.values():
-        by_roles.setdefault(" and ".join(fit.roles), []).append(fit)
-    for roles, fits in by_roles.items():
-        uses = sum(plan.uses[role] for role in fits[0].roles)
-        ended = sum(fit.id in done for fit in fits)
-        table.add_row(
-            roles, str(len(fits)), str(max(0, uses - len(fits))), str(ended), str(len(fits) - ended)
-        )
-    if plan.studies:
-        ended = sum(
-            s.recipe.trials * len(s.trial_models) for s in plan.studies.values() if s.id in done
-        )
-        table.add_row(
-            "trial of a study (at most)", str(plan.trials), "", str(ended), str(plan.trials - ended)
-        )
-    later = Counter(
-        "refit of a study's winner"
-        if fit.searched
-        else f"{' and '.join(fit.run.roles)} after a study"
-        for fit in plan.later_fits.values()
-    )
-    for name, count in later.items():
-        table.add_row(name, str(count), "", "0", str(count))
+    for count in kind_counts(plan, done=done):
+        shared = "" if count.shared is None else str(count.shared)
+        table.add_row(count.kind, str(count.to_train), shared, str(count.done), str(count.left))
     return table
 
 

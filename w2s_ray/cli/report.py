@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from w2s_ray.cli.inputs import open_snapshot, print_looks
-from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption
+from w2s_ray.cli.options import NoTextsOption, OptionalSweepFile, Overrides, StoreOption
 from w2s_ray.errors import InputError
 from w2s_ray.plain_console import PlainConsole
 
@@ -19,6 +19,7 @@ def report(
     overrides: Overrides = None,
     store: StoreOption = None,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    no_texts: NoTextsOption = False,
 ) -> None:
     """Write a sweep's results, or those of a whole store, as one HTML page that works offline."""
     # The page shows a sweep as it was last started, even if the sweep file has changed since.
@@ -31,7 +32,8 @@ def report(
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
     print_looks(results, source.sweep if source else None, command="report")
-    content = page_content(Results(results), [source.sweep.name] if source else None)
+    names = [source.sweep.name] if source else None
+    content = page_content(Results(results), names, texts=not no_texts)
     page = to_html(content).encode()
     try:
         out.write_bytes(page)

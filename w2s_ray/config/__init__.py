@@ -8,7 +8,14 @@ from w2s_ray.config.columns import FILES_LABEL, Columns
 from w2s_ray.config.declared import Method, Model, Pretrain
 from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
 from w2s_ray.config.forms import FORMS, Form, FormName
-from w2s_ray.config.load import SweepError, SweepFile, load_sweep, parse_sweep, read_sweep
+from w2s_ray.config.load import (
+    SweepError,
+    SweepFile,
+    load_sweep,
+    parse_sweep,
+    read_sweep,
+    sweep_text,
+)
 from w2s_ray.config.recipe import (
     PARTS,
     FitRecipe,
@@ -141,4 +148,5 @@ __all__ = [
     "load_sweep",
     "parse_sweep",
     "read_sweep",
+    "sweep_text",
 ]

@@ -36,6 +36,22 @@ else:
 """The name of a column; its number where the file has no header line."""
 
 
+def _choice_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(columns) < 2:
+        raise InputError("a question has two or more choices; list a column for each of them")
+    if len(set(columns)) < len(columns):
+        raise InputError("it names a column twice; name each once")
+    return columns
+
+
+ChoiceColumns = Annotated[
+    tuple[Column, ...],
+    AfterValidator(_choice_columns),
+    Field(json_schema_extra={"minItems": 2, "uniqueItems": True}),
+]
+"""Columns with one choice each."""
+
+
 class Columns(Frozen):
     """Column names of a file of your own, or column numbers.
 
@@ -45,8 +61,8 @@ class Columns(Frozen):
 
     The columns that are given decide the task's form. `text` and `label`: two classes. `first`,
     `second` and `label` or `preferred`, or `chosen` and `rejected`: pairs of which one is better.
-    `text` and `answer`: prompts with answers. `text` alone: a corpus. `category`: images or
-    features.
+    `text` and `answer`: prompts with answers. `text`, `choices` and `answer`: multiple choice.
+    `text` alone: a corpus. `category`: images or features.
 
     A text may be a list of chat messages, `[{role, content}, ...]`, in all rows or in none. Models
     with a chat template read them in it. Other models read `Human: ...`, a blank line,
@@ -71,8 +87,14 @@ class Columns(Frozen):
     A hash of both texts decides which of them comes first, so that the side shows nothing."""
     rejected: Column | None = None
     """Column of a pair's worse text."""
+    choices: Column | ChoiceColumns | None = Field(
+        default=None, exclude_if=lambda choices: choices is None
+    )
+    """Column with the list of a question's choices, or a list of columns with one choice each,
+    where an empty cell is no choice."""
     answer: Column | None = None
-    """Column of the right answer."""
+    """Column of the right answer. With `choices`: the text of the right choice, its place counted
+    from 0, or its letter (A is the first)."""
     category: Column | None = None
     """Column of the class, one of any number, for linear probes on features."""
     image: Column | None = None
@@ -92,8 +114,8 @@ class Columns(Frozen):
     @model_validator(mode="after")
     def _names_or_numbers(self) -> Columns:
         numbers, names = list[str](), list[str]()
-        for role, name in self.roles.items():
-            if name != FILES_LABEL:
+        for role, columns in self.roles.items():
+            for name in columns if columns != (FILES_LABEL,) else ():
                 (numbers if _is_number(name) else names).append(f"{role}: {name}")
         if numbers and names:
             raise InputError(
@@ -107,7 +129,7 @@ class Columns(Frozen):
     def _sides_differ(self) -> Columns:
         roles: dict[str, str] = {}
         for role in ("first", "second", "chosen", "rejected", "preferred"):
-            name = self.roles.get(role)
+            name: str | None = getattr(self, role)
             other = role if name is None else roles.setdefault(name, role)
             if other != role:
                 raise InputError(
@@ -136,16 +158,25 @@ class Columns(Frozen):
         return self.roles.keys() - {"difficulty", "group"}
 
     @property
-    def roles(self) -> dict[str, str]:
-        """The columns that are given: role -> name."""
-        names = {role: getattr(self, role) for role in type(self).model_fields}
-        del names["positive"]
-        return {role: name for role, name in names.items() if name is not None}
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The columns that are given: role -> names, several only for `choices`."""
+        given = {role: getattr(self, role) for role in type(self).model_fields}
+        del given["positive"]
+        return {
+            role: names if isinstance(names, tuple) else (names,)
+            for role, names in given.items()
+            if names is not None
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns of the files."""
+        return tuple(n for names in self.roles.values() for n in names if n != FILES_LABEL)
 
     @property
     def has_header(self) -> bool:
         """Whether CSV and TSV files have a header line."""
-        return not any(map(_is_number, self.roles.values()))
+        return not any(map(_is_number, self.names))
 
     @property
     def form(self) -> FormName:

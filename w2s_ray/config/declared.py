@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from w2s_ray.config.names import Line, LocalPath, Name, Seed
 from w2s_ray.config.settings import EarlyStopping, PretrainArchitecture, Training
@@ -19,6 +19,9 @@ from w2s_ray.config.stages import EnsembleStage, Stage, kind_of
 from w2s_ray.config.tasks import Task
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods import losses as package
+from w2s_ray.methods.kinds import SOURCE, find_loaded, usable_kinds
+from w2s_ray.methods.kinds import kind_of as kind_of_class
 from w2s_ray.methods.losses import AnyLoss, Loss, XentLoss
 from w2s_ray.methods.transforms import Transform
 
@@ -100,13 +103,30 @@ class Method(Frozen):
     with the settings of each kind: `loss: {one_of: [{kind: xent}, {kind: confidence, alpha:
     {uniform: [0, 0.9]}}]}`."""
 
+    @field_validator("search")
+    @classmethod
+    def _with_sources(cls, search: dict[str, Any]) -> dict[str, Any]:
+        """The digest of a plugin's source is a setting of its kinds, also among `one_of`."""
+        tried, own = search.get("loss"), usable_kinds(Loss)
+        if not isinstance(tried, OneOf) or not own:
+            return search
+        entries = tuple(
+            {**entry, SOURCE: own[kind].model_fields[SOURCE].default} if kind in own else entry
+            for kind, entry in zip(tried.kinds(), tried.one_of, strict=True)
+        )
+        return {**search, "loss": tried.model_copy(update={"one_of": entries})}
+
     def losses(self) -> Iterator[Loss]:
         """The losses that its students have or may try, those of a search with their defaults."""
         yield self.loss
         space = self.search.get("loss")
-        if isinstance(space, OneOf):
-            kinds = {str(each.model_fields["kind"].default): each for each in Loss.__subclasses__()}
-            yield from (kinds[kind]() for kind in space.kinds() if kind in kinds)
+        if not isinstance(space, OneOf):
+            return
+        known = {kind_of_class(each): each for each in package.BUILT_IN} | usable_kinds(Loss)
+        for kind, entry in zip(space.kinds(), space.one_of, strict=True):
+            found = known.get(kind) or find_loaded(kind, str(entry.get(SOURCE)))
+            if found is not None and issubclass(found, Loss):
+                yield found.model_construct()
 
     @model_validator(mode="after")
     def _has_several_supervisors(self) -> Method:

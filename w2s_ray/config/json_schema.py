@@ -2,7 +2,8 @@
 
 Owns what pydantic's schema of `Sweep` lacks: the short forms that validators accept, the settings
 of `training` and `execution` in other sections, and the keys that choose a kind. The rest is
-generated from the models. A schema can't express checks of several keys; `load` makes them.
+generated from the models. Kinds of plugins are accepted with any settings, in files that name
+plugins. A schema can't express checks of several keys; `load` makes them.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ def sweep_schema() -> Schema:
     known[LadderRange.__name__] = LadderRange.model_json_schema()
     for part in _mappings(schema):
         _complete(part)
+    for union in _plugin_unions(schema):
+        union["oneOf"].append(_other_kind(union))
     for name, with_short_form in SHORT_FORMS.items():
         section = schema if name == Sweep.__name__ else known[name]
         changed = with_short_form(dict(section))
         section.clear()
         section.update(changed)
-    return {"$schema": DIALECT, **schema, "title": "Sweep file of w2s_ray"}
+    plugins = {"if": {"not": {"required": ["plugins"]}}, "then": _package_kinds(schema)}
+    return {"$schema": DIALECT, **schema, **plugins, "title": "Sweep file of w2s_ray"}
 
 
 def _mappings(schema: Any) -> Iterator[Schema]:
@@ -58,6 +62,28 @@ def _complete(part: Schema) -> None:
         part |= {"minProperties": 1, "maxProperties": 1}
     if {} in part.get("oneOf", ()):  # a value or a distribution, which is a mapping
         part["oneOf"] = [one or {"not": {"type": "object"}} for one in part["oneOf"]]
+
+
+def _plugin_unions(schema: Schema) -> tuple[Schema, Schema]:
+    """The schemas of a method's loss and of its stages, which plugins extend."""
+    method = schema["$defs"]["Method"]["properties"]
+    return method["loss"], method["stages"]["items"]
+
+
+def _other_kind(union: Schema) -> Schema:
+    """Settings of a kind that is not one of the package's."""
+    kind = {"type": "string", "not": {"enum": list(union["discriminator"]["mapping"])}}
+    return {"type": "object", "required": ["kind"], "properties": {"kind": kind}}
+
+
+def _package_kinds(schema: Schema) -> Schema:
+    """Methods with the package's kinds alone, as in a file without plugins."""
+    loss, stage = (
+        {"properties": {"kind": {"enum": list(union["discriminator"]["mapping"])}}}
+        for union in _plugin_unions(schema)
+    )
+    properties = {"loss": loss, "stages": {"items": stage}}
+    return {"properties": {"methods": {"additionalProperties": {"properties": properties}}}}
 
 
 def _either(section: Schema, *others: Schema) -> Schema:

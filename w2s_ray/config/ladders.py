@@ -254,7 +254,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
         },
         ("Wqkv", "Wo", "Wi"),
         "by analogy with the other ladders: every linear layer of a block",
-        "an encoder: for classes and pairs, not for answers or text",
+        "an encoder: for classes and pairs, not for answers, choices or text",
     ),
 }
 """Name -> ladder. Values marked as recalled were not checked against the hub."""

@@ -6,6 +6,7 @@ of a file with overrides. `yaml_files` owns the errors of the YAML itself.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from w2s_ray.config.overrides import applied, parse_overrides, tasks_override
 from w2s_ray.config.sweep import Sweep
 from w2s_ray.config.tasks import Task
 from w2s_ray.config.yaml_files import SweepError, dump_yaml, load_yaml, read_text
+from w2s_ray.errors import InputError
+from w2s_ray.methods.kinds import with_plugin_kinds
+from w2s_ray.plugins import Plugin, active_plugins, find_source, loaded
 from w2s_ray.printable import printable
 
 TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair|count|file)\)$"
@@ -60,8 +64,8 @@ def read_sweep(
     Raises:
         SweepError, InputError: as for `load_sweep`.
     """
-    text = read_text(path, what="sweep file")
-    sweep = parse_sweep(text, name=str(path))
+    text, folder = read_text(path, what="sweep file"), Path(path).parent
+    sweep = parse_sweep(text, name=str(path), folder=folder)
     if not overrides and not tasks:
         return SweepFile(sweep, text)
     _, data = load_yaml(text, name=str(path))
@@ -80,7 +84,8 @@ def read_sweep(
         named = at or [o for o in given if o.key in problem.message] or given
         return f"override{'s'[: len(named) - 1]} {' '.join(o.text for o in named)}: "
 
-    return SweepFile(_validated(text, Sweep, name=str(path), must=_SWEEP, place=place), text)
+    sweep = _validated(text, Sweep, name=str(path), must=_SWEEP, place=place, folder=folder)
+    return SweepFile(sweep, text)
 
 
 def _is_along(path: str, key: str) -> bool:
@@ -98,22 +103,32 @@ def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: 
     return _parsed(text, model, name=str(path), must=f"{what} is a mapping with {needs}")
 
 
-def parse_sweep(text: str, *, name: str = "sweep") -> Sweep:
+def parse_sweep(text: str, *, name: str = "sweep", folder: Path | None = None) -> Sweep:
     """The sweep in the YAML `text`; `name` is the file's name in errors.
+
+    Its plugins are loaded: files are relative to `folder`, by default the current directory.
 
     Raises:
         SweepError: as for `load_sweep`.
     """
-    return _parsed(text, Sweep, name=name, must=_SWEEP)
+    return _parsed(text, Sweep, name=name, must=_SWEEP, folder=folder)
+
+
+def sweep_text(sweep: Sweep) -> str:
+    """A sweep that was built in Python as the text of a sweep file, for the store."""
+    return f"# built in Python\n{dump_yaml(sweep.model_dump(mode='json', exclude_unset=True))}"
 
 
 _SWEEP = "a sweep file is a mapping with name, task, models and methods"
 
 
-def _parsed(text: str, model: type[Declared], *, name: str, must: str) -> Declared:
-    return _validated(
-        text, model, name=name, must=must, place=lambda problem: f"{name}:{problem.line}: "
-    )
+def _parsed(
+    text: str, model: type[Declared], *, name: str, must: str, folder: Path | None = None
+) -> Declared:
+    def place(problem: _Problem) -> str:
+        return f"{name}:{problem.line}: "
+
+    return _validated(text, model, name=name, must=must, place=place, folder=folder)
 
 
 def _validated(
@@ -123,18 +138,33 @@ def _validated(
     name: str,
     must: str,
     place: Callable[[_Problem], str],
+    folder: Path | None,
 ) -> Declared:
     """The YAML `text` as a `model`; `place` is the beginning of a problem's line."""
     root, data = load_yaml(text, name=name)
     if root is None or not isinstance(data, dict):
         raise SweepError(f"{name}:1: {must}")
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        problems = [
-            _problem(detail, root, data, model) for detail in error.errors(include_url=False)
-        ]
-        raise SweepError(*_lines(problems, place)) from None
+    with contextlib.ExitStack() as stack:
+        if model is Sweep and "plugins" in data:
+            try:
+                stack.enter_context(active_plugins(_plugins(data["plugins"], folder)))
+            except InputError as error:
+                problem = _Problem(_locate(root, ["plugins"], with_last=False)[0], "plugins", "")
+                raise SweepError(f"{place(problem)}plugins: {error}") from None
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            problems = [
+                _problem(detail, root, data, model) for detail in error.errors(include_url=False)
+            ]
+            raise SweepError(*_lines(problems, place)) from None
+
+
+def _plugins(names: Any, folder: Path | None) -> list[Plugin]:
+    """The loaded plugins with these names; validation refuses what is no list of names."""
+    listed = names if isinstance(names, list) else ()
+    given = dict.fromkeys(name for name in listed if isinstance(name, str))
+    return [loaded(find_source(name, folder=folder)) for name in given]
 
 
 @dataclass(frozen=True)
@@ -252,7 +282,7 @@ def _has_name(node: yaml.Node, label: str) -> bool:
 def _siblings(model: Any, loc: Any, data: Any) -> list[str]:
     """The keys that are allowed where pydantic found an unknown one."""
     for part in loc:
-        models = _models_in(model) if not _is_model(model) else [model]
+        models = with_plugin_kinds(_models_in(model)) if not _is_model(model) else [model]
         tagged = [
             m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part
         ]

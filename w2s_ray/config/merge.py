@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from w2s_ray.errors import InputError
+from w2s_ray.methods.kinds import with_plugin_kinds
 from w2s_ray.printable import LONGEST, shown
 
 M = TypeVar("M", bound=BaseModel)
@@ -64,7 +65,8 @@ def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
     for key in path.split("."):
         of_kind = [m for m in models if "kind" in m.model_fields and _kind(m) == key]
         annotations = [m.model_fields[key].annotation for m in models if key in m.model_fields]
-        models = of_kind or [m for annotation in annotations for m in _models_in(annotation)]
+        found = [m for annotation in annotations for m in _models_in(annotation)]
+        models = of_kind or with_plugin_kinds(found)
     return {_kind(m): m for m in models if "kind" in m.model_fields}
 
 
@@ -151,7 +153,9 @@ def _put(
     data: dict[str, Any], model: type[BaseModel], base: Any, keys: list[str], value: Any, where: str
 ) -> None:
     key, rest = keys[0], keys[1:]
-    fields = type(base).model_fields if isinstance(base, BaseModel) else model.model_fields
+    fields = {**(type(base) if isinstance(base, BaseModel) else model).model_fields}
+    if isinstance(base, BaseModel):
+        fields |= base.model_extra or {}  # of an absent kind
     if key not in fields:
         raise InputError(f"{where} is not a setting: {unknown_key(key, fields)}")
     if not rest:

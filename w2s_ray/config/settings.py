@@ -47,6 +47,22 @@ class Training(Frozen):
     length."""
     answer_tokens: int = Field(default=16, ge=2, le=1_000_000)
     """Longest completion of a prompt, in tokens. A longer answer in the data is an error."""
+    choice_scoring: Literal["text", "letter"] = Field(
+        default="text", exclude_if=lambda scoring: scoring == "text"
+    )
+    """How a choice of a question is scored. text: by the log-likelihood of its text after the
+    question. letter: the choices are listed below the question as `A. ...`, `B. ...`, and each is
+    scored by its letter."""
+    choice_length: Literal["characters", "tokens", "none"] = Field(
+        default="characters", exclude_if=lambda length: length == "characters"
+    )
+    """What the log-likelihood of a choice's text is divided by. characters is `acc_norm` of the LM
+    Evaluation Harness, none is its `acc`."""
+    choice_cue: str | None = Field(
+        default=None, max_length=10_000, exclude_if=lambda cue: cue is None
+    )
+    """Line between a question and what is scored, such as `Answer:`. null = `Answer:` before a
+    letter, and none before a text."""
     precision: Precision = "fp32"
     """Precision of the forward and backward pass. The optimizer keeps fp32 weights. tf32: on a GPU,
     inputs of fp32 matrix products are rounded to 10 bits after the point; on a CPU, fp32."""

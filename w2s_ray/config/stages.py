@@ -6,21 +6,21 @@ them. `chain` makes fits of the stages.
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from w2s_ray.config.names import Line, Name, Seed
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
-from w2s_ray.methods.transforms import Transform
+from w2s_ray.methods.kinds import open_union
+from w2s_ray.methods.transforms import BUILT_IN as TRANSFORMS
+from w2s_ray.methods.transforms import AbsentTransform, Transform
 
 
 def kind_of(stage: Frozen) -> str:
     """The kind of a stage in a sweep file."""
-    return str(type(stage).model_fields["kind"].default)
+    return str(stage.kind)  # type: ignore[attr-defined]
 
 
 class GenerativeStage(Frozen):
@@ -160,7 +160,7 @@ class RandomLabelsStage(Frozen):
 class UntrainedStage(Frozen):
     """The strong model is not trained. Its head is zero, so it gives every row the same answer.
 
-    A control.
+    A control. A task with choices needs no new head: the model scores them zero-shot.
     """
 
     kind: Literal["untrained"] = "untrained"
@@ -180,21 +180,19 @@ if TYPE_CHECKING:
         | Transform
     )
 else:
-    Stage = Annotated[
-        reduce(
-            or_,
-            (
-                GenerativeStage,
-                EnsembleStage,
-                BootstrapStage,
-                IterateStage,
-                PromptStage,
-                LinearProbeStage,
-                TruthStage,
-                RandomLabelsStage,
-                UntrainedStage,
-                *Transform.__subclasses__(),
-            ),
+    Stage = open_union(
+        (
+            GenerativeStage,
+            EnsembleStage,
+            BootstrapStage,
+            IterateStage,
+            PromptStage,
+            LinearProbeStage,
+            TruthStage,
+            RandomLabelsStage,
+            UntrainedStage,
+            *TRANSFORMS,
         ),
-        Field(discriminator="kind"),
-    ]
+        base=Transform,
+        absent=AbsentTransform,
+    )

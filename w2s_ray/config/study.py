@@ -21,6 +21,8 @@ from w2s_ray.config.space import Choices, OneOf
 from w2s_ray.config.stages import Stage
 from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
+from w2s_ray.methods.kinds import SOURCE, find_loaded
+from w2s_ray.methods.losses import AbsentLoss, Loss
 
 
 class StudyRecipe(Frozen):
@@ -63,9 +65,8 @@ class StudyRecipe(Frozen):
         """Cells whose trials may need another `bucket_batches` than their own loss keep null."""
         data = dump(self)
         searched = self.space.get("loss")
-        kinds = searched.kinds() if isinstance(searched, OneOf) else ()
-        losses = kinds_at(FitSettings, "loss")
-        tried = {losses[kind].needs_whole_batch for kind in kinds}  # type: ignore[attr-defined]
+        losses = _losses(searched) if isinstance(searched, OneOf) else ()
+        tried = {loss.needs_whole_batch for loss in losses}
         fits = (*self.cells, *itertools.chain.from_iterable(self.between))
         dumped = (*data["cells"], *itertools.chain.from_iterable(data["between"]))
         for fit, its_data in zip(fits, dumped, strict=True):
@@ -100,3 +101,12 @@ class StudyRecipe(Frozen):
         base = fit.settings.model_copy(update={"stages": self.stages})
         trial = with_settings(base, settings, where="search")
         return fit.with_settings(trial), trial.stages
+
+
+def _losses(tried: OneOf) -> list[type[Loss]]:
+    """The losses that a search tries; those of plugins are found by their source."""
+    known, found = kinds_at(FitSettings, "loss"), list[Any]()
+    for kind in tried.kinds():
+        source = str(tried.entry(kind).get(SOURCE))
+        found.append(known.get(kind) or find_loaded(kind, source) or AbsentLoss)
+    return found

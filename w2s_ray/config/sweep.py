@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from w2s_ray.config.check_space import check_space
 from w2s_ray.config.controls import PREFIX, OptionalControls, control_methods
@@ -28,6 +28,7 @@ from w2s_ray.config.trackers import Trackers
 from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.plugins import Plugin, usable
 from w2s_ray.printable import shown
 
 MOST_CELLS = 1_000_000
@@ -39,11 +40,31 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+def _loaded(name: Any) -> Any:
+    """The plugin that was loaded from this name before the sweep is validated."""
+    if not isinstance(name, str):
+        raise InputError(f"{shown(name)} is no plugin; write the path of a file, or a module")
+    found = [plugin for plugin in usable() if plugin.name == name]
+    if not found:
+        raise InputError(f"{shown(name)} isn't loaded; read the sweep with load_sweep")
+    return found[0]
+
+
+DeclaredPlugin = Annotated[
+    Plugin,
+    PlainValidator(_loaded, json_schema_input_type=str),
+    PlainSerializer(lambda plugin: plugin.name, return_type=str),
+]
+
+
 class Sweep(Frozen):
     """A whole sweep file."""
 
     name: str = Field(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The sweep's name in the store and in tables."""
+    plugins: tuple[DeclaredPlugin, ...] = Field(default=(), max_length=100)
+    """Your own losses, transforms and tasks: Python files, relative to this file, and modules of
+    installed packages. Their code is executed whenever the sweep is planned."""
     tasks: tuple[Task, ...] = Field(min_length=1)
     """The tasks. With one task you may write `task: {...}` instead."""
     models: tuple[Model, ...] = Field(min_length=1)

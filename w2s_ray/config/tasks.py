@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
 
 from w2s_ray.config.columns import FILES_LABEL, Columns, Int64
+from w2s_ray.config.forms import FORMS
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.plugins import OwnTask, usable_task
 
 ALL_ROWS = 1_000_000_001
 """The number of training rows of a corpus with `train: all`, more than any other number."""
@@ -118,7 +128,7 @@ class Task(Frozen):
     """A task and how its rows are split."""
 
     name: Name
-    """A named task, or any name for a file with `columns`."""
+    """A named task, a task of a plugin, or any name for a file with `columns`."""
     path: LocalPath | None = None
     """A file or folder in the task's original format; null = the Hugging Face hub. With `columns`,
     a file, or a folder, an archive or a pattern (`data/*.parquet`) of files of one kind, which are
@@ -158,6 +168,33 @@ class Task(Frozen):
     or, for easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
     split_seed: Seed = 0
     """Seed of the shuffle that makes the split. All seeds of the sweep share the split."""
+    _own: OwnTask | None = PrivateAttr(default=None)
+
+    @property
+    def own(self) -> OwnTask | None:
+        """The plugin's task with this name; None if no plugin has one or a file is given."""
+        return self._own
+
+    @model_validator(mode="after")
+    def _of_plugin(self) -> Task:
+        own = usable_task(self.name) if self.columns is None else None
+        if own is None:
+            return self
+        if self.path is not None:
+            raise InputError(f"task {self.name!r} is a plugin's and reads no file; remove `path`")
+        if self.part_files:
+            raise InputError(
+                f"task {self.name!r} is a plugin's and reads no file; give "
+                f"{' and '.join(self.part_files)} as a number of rows"
+            )
+        forms = [name for name, form in FORMS.items() if form.has_texts]
+        if own.form not in forms:
+            raise InputError(
+                f"task {self.name!r}: @w2s.task has the form {own.form!r}; give one of "
+                f"{', '.join(forms)}"
+            )
+        self._own = own
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -34,7 +34,8 @@ def clean(rows: Rows, task: Task) -> tuple[Rows, dict[str, int]]:
     verdicts = _verdicts((*(() if own_test else rows.test or ()), *rows.pool))
     contents: set[str] = set()
     near_contents: set[tuple[str, str]] = set()
-    generic = task.columns is not None and FORMS[rows.form].has_texts
+    of_user = task.columns is not None or task.own is not None
+    generic = of_user and FORMS[rows.form].has_texts
     held: list[_Held] = []
 
     def is_near(row: Example) -> bool:
@@ -141,7 +142,7 @@ def _verdicts(rows: Iterable[Example]) -> dict[str, set[str]]:
 
 
 def _words(row: Example) -> int:
-    return len(row.text.split()) + len((row.second or "").split())
+    return sum(len(text.split()) for text in (row.text, row.second or "", *(row.choices or ())))
 
 
 def _check_difficulty(rows: Rows, task: Task) -> None:

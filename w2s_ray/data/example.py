@@ -26,7 +26,9 @@ Row = Mapping[str, Any]
 
 
 class Example(NamedTuple):
-    """A row: a text and its class, two texts, a prompt and its answer, or running text."""
+    """A row: a text and its class, two texts, a prompt and its answer, a question with choices, or
+    running text.
+    """
 
     id: str
     """Unique and stable within the task: `train:123`, or `train:123:wrong` for multiple choice."""
@@ -39,25 +41,42 @@ class Example(NamedTuple):
     second: str | None = None
     """The second text of a pair."""
     answer: str | None = None
-    """The right answer to a prompt."""
+    """The right answer to a prompt, or the right choice."""
     difficulty: float | None = None
     """The difficulty by the source, such as a puzzle's rating."""
     chat: str | None = None
     """The chat messages as JSON (see `chat`), of which `text` and `second` are the plain form; None
     if the texts are not chat messages."""
+    choices: tuple[str, ...] | None = None
+    """The choices of a question, `answer` among them, in an order by their content."""
 
     @property
     def folded(self) -> Example:
         """The row with folded texts: no differences in letter case, white space, Unicode form."""
         second = None if self.second is None else folded(self.second)
-        return self._replace(text=folded(self.text), second=second)
+        row = self._replace(text=folded(self.text), second=second)
+        if self.choices is None or self.answer is None:
+            return row
+        return row._replace(choices=tuple(map(folded, self.choices)), answer=folded(self.answer))
 
     @property
     def content(self) -> str:
         """The texts in any order: rows of equal content are duplicates."""
+        if self.choices is not None:
+            return "\x1f".join((self.text, *sorted(self.choices)))
         if self.second is None:
             return self.text
         return "\x1f".join(sorted((self.text, self.second)))
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """What a model reads of the row, pass by pass: one text, both texts of a pair, or the
+        question with each choice.
+        """
+        if self.choices is not None:
+            return tuple(f"{self.text} {choice}" for choice in self.choices)
+        text = self.text if self.answer is None else f"{self.text} {self.answer}"
+        return (text,) if self.second is None else (text, self.second)
 
     @property
     def verdict(self) -> str:

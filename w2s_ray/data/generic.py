@@ -13,6 +13,7 @@ from typing import Any
 from w2s_ray.config import FILES_LABEL, FORMS, Columns, OwnPart
 from w2s_ray.data.cells import folded, is_missing, number_of, plain_label, text_of
 from w2s_ray.data.chat import Messages, conversation, is_chat, messages_of, plain_text, to_json
+from w2s_ray.data.choices import by_content, right_choices
 from w2s_ray.data.example import Example, Row, Rows, normal_answer
 from w2s_ray.data.own_table import PartTable, Place, Table
 from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_groups
@@ -66,7 +67,14 @@ def _examples(
         _example(f"{prefix}:{i}", row, columns, place, classes, content)
         for i, ((row, place), content) in enumerate(zip(placed, contents, strict=True))
     )
-    return tuple(examples), classes
+    if columns.choices is None:
+        return tuple(examples), classes
+    right = right_choices(table.rows, columns, where=lambda i: str(table.places[i]))
+    with_choices = (
+        example._replace(choices=by_content(example.text, choices), answer=answer)
+        for example, (choices, answer) in zip(examples, right, strict=True)
+    )
+    return tuple(with_choices), classes
 
 
 def cell(row: Row, column: str, place: Place) -> Any:
@@ -126,7 +134,7 @@ def _example(
 def _content(row: Row, columns: Columns, place: Place) -> _Content:
     """The texts, messages and answer of a row."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
-    right = columns.answer or columns.category
+    right = None if columns.choices is not None else columns.answer or columns.category
     read = [name for name in (columns.text, *pair, right) if name is not None]
     values = {name: cell(row, name, place) for name in read}
     where = {name: place.column(name) for name in read}

@@ -5,6 +5,8 @@ Owns the look-ups that estimates need; each is made once. It computes no estimat
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from w2s_ray.config import ModelSource, Part
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.descriptions import (
@@ -41,7 +43,7 @@ class InputSizes:
         if key not in self._lengths:
             reference = self._splits[split]
             model = self.architecture(source)
-            self._lengths[key] = token_lengths(
+            found = token_lengths(
                 split=split,
                 part=part,
                 rows=reference.counts[part],
@@ -50,4 +52,5 @@ class InputSizes:
                 max_tokens=max_tokens,
                 longest=None if isinstance(model, str) else model.longest,
             )
+            self._lengths[key] = replace(found, choices=reference.choices)
         return self._lengths[key]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from w2s_ray.config import (
@@ -30,7 +31,7 @@ from w2s_ray.config import (
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.descriptions import load_architectures
-from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.example import Rows
 from w2s_ray.data.fetch import fetch_config
 from w2s_ray.data.files import MissingFile, stamp
 from w2s_ray.data.folders import NEW, ModelFiles, check_model, check_reads, model_files
@@ -77,6 +78,8 @@ class SplitRef:
     """Whether texts are chat messages, rendered with each model's chat template."""
     groups: str = ""
     """Digest of the rows' groups, which no fingerprint contains; empty if it is provisional."""
+    choices: int = 1
+    """Largest number of choices of a row; 1 if rows have none, or it is provisional."""
 
 
 @dataclass(frozen=True)
@@ -275,8 +278,9 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     if unresolved:
         return _provisional(task, unresolved), None
     try:
-        key = _key(task, commit)
-        known = _from_note(read_note("splits", key=key), form_of(task))
+        key = None if task.own is not None else _key(task, commit)
+        note = None if key is None else read_note("splits", key=key)
+        known = _from_note(note, form_of(task))
         if known is not None:
             return known, None
         split = make_split(_rows(task, commit, online), task=task)
@@ -284,21 +288,19 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
         why = str(error).removeprefix(f"task {task.name}: ")
         return _provisional(task, why), None
     words: dict[Part, tuple[float, ...]] = {
-        part: quantiles([len(text.split()) for row in rows for text in _read(row)])
+        part: quantiles([len(text.split()) for row in rows for text in row.read])
         for part, rows in split.parts.items()
     }
-    note = _note(split, task)
+    shown = _note(split, task)
     chat = any(row.chat is not None for row in split.parts["test"])
     groups = groups_digest(row for rows in split.parts.values() for row in rows)
-    found = SplitRef(split.fingerprint, False, split.counts, note, words, split.form, chat, groups)
-    write_note("splits", key=key, note=asdict(found))
+    choices = max(len(row.choices or (1,)) for rows in split.parts.values() for row in rows)
+    found = SplitRef(
+        split.fingerprint, False, split.counts, shown, words, split.form, chat, groups, choices
+    )
+    if key is not None:
+        write_note("splits", key=key, note=asdict(found))
     return found, split
-
-
-def _read(row: Example) -> tuple[str, ...]:
-    """The texts of a row, each of which is one forward pass: one text, or both texts of a pair."""
-    text = row.text if row.answer is None else f"{row.text} {row.answer}"
-    return (text,) if row.second is None else (text, row.second)
 
 
 def load_split(task: Task, *, expected: str | None = None, online: bool = True) -> Split:
@@ -385,9 +387,10 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
             "words": dict(words),
             "chat": bool(chat),
             "groups": str(groups),
+            "choices": int(choices),
         } if set(counts) == set(words) == set(PARTS):
             quantiles_of = {part: tuple(found) for part, found in words.items()}
-            return SplitRef(name, False, counts, text, quantiles_of, form, chat, groups)
+            return SplitRef(name, False, counts, text, quantiles_of, form, chat, groups, choices)
         case _:
             return None
 
@@ -403,6 +406,11 @@ def _note(split: Split, task: Task) -> str:
         parts.append(f"{copies:,} of {of:,} test {are} of training rows")
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
+    if counts := [len(row.choices) for row in split.parts["test"] if row.choices is not None]:
+        fewest, most = min(counts), max(counts)
+        chance = fmean(1 / count for count in counts)
+        number = f"{most}" if fewest == most else f"{fewest} to {most}"
+        parts.append(f"{number} choices a row in an order by their texts, chance {chance:.1%}")
     return "; ".join(parts)
 
 
@@ -425,9 +433,9 @@ def _dropped(split: Split) -> list[str]:
 
 def _corpus_note(split: Split, documents: Documents) -> list[str]:
     """What keeps texts of a corpus together, and how many of them are in no part."""
-    every = sum(split.counts.values()) + documents.unused
+    every = sum(split.counts.values()) + split.unused
     note = f"{every:,} texts"
     if documents.count < every:
         whole = "each in one part" if not documents.divided else f"{documents.divided:,} divided"
         note += f" of {documents.count:,} document{'s' * (documents.count > 1)}, {whole}"
-    return [note, *([f"{documents.unused:,} texts in no part"] if documents.unused else [])]
+    return [note, *([f"{split.unused:,} texts in no part"] if split.unused else [])]

@@ -37,6 +37,8 @@ class Lengths:
     """Quantiles of the rows' tokens at 0, 1/n, ..., 1."""
     mean: float
     source: LengthSource
+    choices: int = 1
+    """Choices of a row, each of which has these tokens with its question."""
 
     def at(self, share: float) -> float:
         """The quantile of the rows' tokens at `share`, interpolated."""

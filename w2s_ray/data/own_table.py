@@ -6,6 +6,7 @@ owns which files a path means, `table` the file formats, and `generic` makes exa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -173,8 +174,12 @@ def _check_columns(member: Member, row: Row, columns: Columns) -> None:
     if missing == columns.preferred and missing in ("first", "second"):
         hint = "; if the same side is always better, give it as chosen and the other as rejected"
     elif member.kind in SEPARATED:
-        named = (role for role, name in columns.roles.items() if name != FILES_LABEL)
-        numbers = ", ".join(f"{role}: {i}" for i, role in enumerate(named))
+        count = itertools.count()
+        numbers = ", ".join(
+            f"{role}: {[next(count) for _ in names] if len(names) > 1 else next(count)}"
+            for role, names in columns.roles.items()
+            if names != (FILES_LABEL,)
+        )
         hint = (
             "; if the file has no header line, give columns by number from 0, such as "
             f"{{{numbers}}}"
@@ -184,8 +189,7 @@ def _check_columns(member: Member, row: Row, columns: Columns) -> None:
 
 def _missing(row: Row, columns: Columns) -> str | None:
     """The first of `columns` that the row doesn't have."""
-    names = (name for name in columns.roles.values() if name != FILES_LABEL)
-    return next((name for name in names if name not in row), None)
+    return next((name for name in columns.names if name not in row), None)
 
 
 def _no_column(name: str, row: Row) -> str:
@@ -199,7 +203,7 @@ def _joined(table: Table, join: Join, columns: Columns, where: str) -> Table:
         InputError: an id that is missing or occurs twice, a column that both have, or no common id.
     """
     other = path_table(join.path, columns=columns, where=f"{where}: join", join=join)
-    for name in columns.roles.values():
+    for name in columns.names:
         if name in table.rows[0] and name in other.rows[0] and name != join.on:
             raise InputError(
                 f"{where}: column {shown(name)} is in {table.name} and in {other.name}; rename or "

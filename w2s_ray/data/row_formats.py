@@ -16,6 +16,7 @@ from typing import Any
 
 from w2s_ray.data.cells import Cells, is_missing, name_list, plain_label, text_of
 from w2s_ray.data.chat import Messages, to_json
+from w2s_ray.data.choices import by_content
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
@@ -76,6 +77,32 @@ class Choice:
             )
             for label in (1, 0)
             for number, answer in enumerate(picked[label])
+        ]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with all its choices as one row."""
+
+    of: Choice
+    """The same question as rows of two classes."""
+
+    def __call__(self, row: Row, *, id: str) -> list[Example]:
+        right, wrong = ([text.strip() for text in texts] for texts in self.of.answers(row))
+        choices = [text for text in (*right, *wrong) if text]
+        if len(right) != 1 or not right[0] or len({*choices}) < max(2, len(choices)):
+            return []
+        cells = Cells(row, id=id, lists=True)
+        question = self.of.question.format_map(cells).strip()
+        return [
+            Example(
+                id,
+                question,
+                0,
+                self.of.group.format_map(cells),
+                answer=right[0],
+                choices=by_content(question, choices),
+            )
         ]
 
 

@@ -22,10 +22,11 @@ from w2s_ray.data.generic import table_rows
 from w2s_ray.data.hub import without_network
 from w2s_ray.data.images import category_rows, digit_rows
 from w2s_ray.data.own_files import id_prefix, original_file
+from w2s_ray.data.own_rows import own_rows
 from w2s_ray.data.own_table import part_tables, task_table
 from w2s_ray.data.phrases import group_phrases
 from w2s_ray.data.row_formats import group_answers, group_variants, merge_linked_groups
-from w2s_ray.data.tasks import DIGITS, EMBEDDED, Hub, NamedTask, named_task
+from w2s_ray.data.tasks import DIGITS, EMBEDDED, TASKS, Hub, NamedTask, named_task
 from w2s_ray.errors import InputError
 from w2s_ray.network import is_of_the_network
 from w2s_ray.printable import one_line
@@ -59,6 +60,8 @@ def read_rows(task: Task, *, commit: str | None = None, offline: bool = False) -
         read = table_rows if FORMS[task.columns.form].has_texts else category_rows
         rows = read(task_table(task), columns=task.columns, own=part_tables(task))
         return _all_or_no_chat(task, rows)
+    if task.own is not None:
+        return _all_or_no_chat(task, own_rows(task.own))
     if task.name == EMBEDDED:
         return _embedded(task)
     if task.name == DIGITS:
@@ -94,6 +97,13 @@ def form_of(task: Task) -> FormName:
     """
     if task.columns is not None:
         return task.columns.form
+    if task.own is not None:
+        if task.name in (*TASKS, EMBEDDED, DIGITS):
+            raise InputError(
+                f"the package has a task {task.name} already; give the plugin's function another "
+                "name"
+            )
+        return cast("FormName", task.own.form)
     if task.name == DIGITS:
         return "features"
     return "classes" if task.name == EMBEDDED else named_task(task.name).form
@@ -106,7 +116,7 @@ def on_hub(task: Task) -> Hub | None:
         InputError: an unknown task, a path for a task without files, or a missing path for a task
             that must be downloaded by hand.
     """
-    if task.columns is not None:
+    if task.columns is not None or task.own is not None:
         return None
     if task.name in (EMBEDDED, DIGITS):
         if task.path is not None:
@@ -283,7 +293,8 @@ def _described(error: Exception) -> str:
 
 def _encodable(example: Example) -> Example:
     """`example`, after the check that its texts can be encoded as UTF-8."""
-    for text in (example.text, example.second, example.answer, example.group):
+    texts = (example.text, example.second, example.answer, example.group)
+    for text in (*texts, *(example.choices or ())):
         text_of(text, where=example.id)
     return example
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -45,8 +45,6 @@ class Documents:
     count: int
     divided: int
     """Those with rows in several parts."""
-    unused: int
-    """Rows in no part."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,9 @@ class Split:
     """True where test rows are from the source's own test split, or from a test file."""
     form: FormName = "classes"
     """What a row is."""
+    unused: int = 0
+    """Rows that were not dropped and are in no part: sizes, balance and whole groups leave them
+    over."""
     files: int = 1
     """Number of files with columns of one's own that the rows are from."""
     documents: Documents | None = None
@@ -127,20 +128,26 @@ def make_split(rows: Rows, *, task: Task) -> Split:
         dropped["near_copy"] = len(copies)
     ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
     name = fingerprint(ordered, form=rows.form)
-    own_test = cleaned.test is not None
-    split = Split(task.name, name, ordered, dropped, own_test, rows.form, rows.files)
-    if FORMS[rows.form].has_halves:
-        return split
-    return replace(split, documents=_documents(cleaned.every, ordered))
+    given = (rows.pool, rows.test or (), rows.validation or ())
+    read = sum(map(len, given)) + sum(rows.dropped.values())
+    return Split(
+        task.name,
+        name,
+        ordered,
+        dropped,
+        own_test=cleaned.test is not None,
+        form=rows.form,
+        unused=read - sum(dropped.values()) - sum(map(len, ordered.values())),
+        files=rows.files,
+        documents=None if FORMS[rows.form].has_halves else _documents(cleaned.every, ordered),
+    )
 
 
-def _documents(pool: Iterable[Example], parts: Mapping[Part, tuple[Example, ...]]) -> Documents:
-    used = {row.id for rows in parts.values() for row in rows}
-    places = Counter(group for rows in parts.values() for group in {row.group for row in rows})
+def _documents(rows: Iterable[Example], parts: Mapping[Part, tuple[Example, ...]]) -> Documents:
+    places = Counter(group for its in parts.values() for group in {row.group for row in its})
     return Documents(
-        count=len({row.group for row in pool}),
+        count=len({row.group for row in rows}),
         divided=sum(count > 1 for count in places.values()),
-        unused=sum(row.id not in used for row in pool),
     )
 
 
@@ -210,6 +217,8 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "cl
                 line += f"{more!r}\n"
             if row.chat is not None:
                 line += f"{row.chat}\n"
+            if row.choices is not None:
+                line += f"{row.choices!r}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
 
@@ -233,13 +242,14 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     """
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     nothing = [None] * len(table)
-    read = ("example_id", "text", "label", "second", "answer", "difficulty", "chat")
+    read = ("example_id", "text", "label", "second", "answer", "difficulty", "chat", "choices")
     cells = zip(columns["part"], *(columns.get(name, nothing) for name in read), strict=True)
     parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
-    for part, id_, text, label, second, answer, difficulty, chat in cells:
+    for part, id_, text, label, second, answer, difficulty, chat, choices in cells:
         if part not in parts or not isinstance(id_, str) or not isinstance(text, str):
             return False
-        parts[part].append(Example(id_, text, label, "", second, answer, difficulty, chat))
+        given = None if choices is None else tuple(choices)
+        parts[part].append(Example(id_, text, label, "", second, answer, difficulty, chat, given))
     labelled = all(label is not None for label in columns["label"])
     if not labelled:
         parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}

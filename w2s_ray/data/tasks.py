@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from w2s_ray.config import FormName
 from w2s_ray.data import chess_rows, formatters
@@ -31,6 +31,7 @@ from w2s_ray.data.originals import (
     table,
     ukp_arguments,
 )
+from w2s_ray.data.row_formats import Choice, Question
 from w2s_ray.errors import InputError
 
 DIGITS = "digits"
@@ -390,9 +391,15 @@ TASKS: dict[str, NamedTask] = {
         form="text",
     ),
 }
+TASKS |= {
+    f"{name}_choices": replace(task, format=Question(task.format), form="choices")
+    for name, task in TASKS.items()
+    if isinstance(task.format, Choice) and not task.question
+}
 """Name -> task. The original files of sentence_polarity, subjectivity and movie_reviews have no
 split, so all splits of their hub datasets are one pool. The hard test sets of ETHICS, QuAIL's
-challenge set and the contrast set of creak are not used."""
+challenge set and the contrast set of creak are not used. Questions with one right answer are tasks
+twice: in rows of two classes, and with all choices in a row."""
 
 
 def named_task(name: str) -> NamedTask:
@@ -408,5 +415,5 @@ def named_task(name: str) -> NamedTask:
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(
         f"unknown task {name!r}; {hint}known: {', '.join(known)}; for a file of your "
-        "own, give `path` and `columns`"
+        "own, give `path` and `columns`; for a function of your own, name its file in `plugins`"
     )

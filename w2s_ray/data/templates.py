@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,48 @@ def check_template(
     key = [fingerprint, [list(stamp(path.resolve())) for path in files]]
     if read_note("chat_templates", key=key) is not None:
         return
-    template = _template(folder)
+    template = chat_template(folder)
     if template is not None:
-        path, text = template
-        _check_rendering(text, path, _special_tokens(folder), split(), task)
+        _check_rendering(template, split(), task)
     write_note("chat_templates", key=key, note={})
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A compiled chat template."""
+
+    path: Path
+    text: str
+    compiled: Any
+    tokens: dict[str, str]
+    """The special tokens that it may use."""
+
+    def render(self, messages: Messages, *, to_answer: bool) -> str:
+        """A conversation as text; `to_answer` adds the beginning of the assistant's turn."""
+        variables = {"tools": None, "documents": None, **self.tokens}
+        return self.compiled.render(messages=messages, add_generation_prompt=to_answer, **variables)
+
+
+def chat_template(folder: Path) -> ChatTemplate | None:
+    """The chat template that the tokenizer in `folder` uses; None if it has none.
+
+    Raises:
+        InputError: it is not a Jinja template.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    found = _template(folder)
+    if found is None:
+        return None
+    path, text = found
+    try:
+        compiled = _environment().from_string(text)
+    except TemplateSyntaxError as error:
+        raise InputError(
+            f"the chat template in {path} is not a Jinja template (line {error.lineno}: "
+            f"{_described(error)}); correct it, or download the file again"
+        ) from None
+    return ChatTemplate(path, text, compiled, special_tokens(folder))
 
 
 def _template(folder: Path) -> tuple[Path, str] | None:
@@ -91,7 +129,7 @@ def _template(folder: Path) -> tuple[Path, str] | None:
     return None
 
 
-def _special_tokens(folder: Path) -> dict[str, str]:
+def special_tokens(folder: Path) -> dict[str, str]:
     """Special token -> its text, for the template's variables; empty if no file has it."""
     tokens = dict.fromkeys(_TOKENS, "")
     for path in (folder / _SPECIAL, folder / TOKENIZER_CONFIG):
@@ -102,30 +140,20 @@ def _special_tokens(folder: Path) -> dict[str, str]:
     return tokens
 
 
-def _check_rendering(
-    text: str, path: Path, tokens: dict[str, str], split: Split, task: str
-) -> None:
+def _check_rendering(template: ChatTemplate, split: Split, task: str) -> None:
     """Render one row of each sequence of roles."""
-    from jinja2 import TemplateError, TemplateSyntaxError
+    from jinja2 import TemplateError
 
-    try:
-        template = _environment().from_string(text)
-    except TemplateSyntaxError as error:
-        raise InputError(
-            f"the chat template in {path} is not a Jinja template (line {error.lineno}: "
-            f"{_described(error)}); correct it, or download the file again"
-        ) from None
-    for_generation = FORMS[split.form].is_completed
-    variables = {"tools": None, "documents": None, **tokens}
+    to_answer = FORMS[split.form].has_prompts
     for row, messages in _one_row_per_roles(split):
         try:
-            template.render(messages=messages, add_generation_prompt=for_generation, **variables)
+            template.render(messages, to_answer=to_answer)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages)
             raise InputError(
-                f"task {task}: the chat template in {path} can't render the messages of example "
-                f"{row.id} with the roles {roles} ({_described(error)}); change the data, or give "
-                "a model whose template can"
+                f"task {task}: the chat template in {template.path} can't render the messages of "
+                f"example {row.id} with the roles {roles} ({_described(error)}); change the data, "
+                "or give a model whose template can"
             ) from None
 
 

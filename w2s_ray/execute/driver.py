@@ -13,12 +13,15 @@ from typing import Any
 
 from rich.text import Text
 
+from w2s_ray import config
 from w2s_ray.config import Sweep
 from w2s_ray.config.budget import Budget
 from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.execute.environment import ray_address, set_variables
-from w2s_ray.execute.graph_runner import GraphRunner, Outcome
+from w2s_ray.execute.graph_runner import GraphRunner
+from w2s_ray.execute.outcome import Outcome
 from w2s_ray.execute.stopping import Stop
+from w2s_ray.notebook import progress_console
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Nodes, Plan, model_order_warnings
 from w2s_ray.plan.tuned import check_packages
@@ -50,6 +53,8 @@ def run_sweep(
 ) -> Outcome:
     """Run everything in `sweep` that the store (by default its own) doesn't hold yet.
 
+    The store keeps `sweep_text`, by default a text with the same values.
+
     It runs on the Ray cluster at `address` (by default `RAY_ADDRESS`, else this machine). `types`
     are the node types that its autoscaler may start, where the cluster doesn't report them.
 
@@ -59,6 +64,9 @@ def run_sweep(
     Once the sweep's runs have spent `budget`, those of earlier calls included, nothing new starts:
     running fits are trained to their end, and the outcome is that of a stopped sweep.
 
+    Ctrl-C, in a notebook the interrupt of the cell, is a clean stop: running fits write a
+    checkpoint, and the same call continues the sweep.
+
     `on_ray_lost` is called with the name of the process where a vital process of the Ray that was
     started for this call dies; without it the call ends with an error after some time.
 
@@ -67,13 +75,13 @@ def run_sweep(
     """
     check_trackers(sweep.trackers)
     address = ray_address(address)
-    console = console or PlainConsole(stderr=True)
+    console, sweep_text = console or progress_console(), sweep_text or config.sweep_text(sweep)
     store = store or Store.open(sweep.store)
     plan = plan_sweep(sweep, store=store)
     check_packages(plan)
     refuse_provisional(plan)
     for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
-        console.print(Text(warning, style="yellow"), soft_wrap=True)
+        console.warn(Text(warning, style="yellow"))
     store.check_writable()
     refuse_known_figures(plan, store)
     materialize(plan, store)

@@ -11,12 +11,12 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.text import Text
 
 from w2s_ray.config import Execution
+from w2s_ray.execute.outcome import Outcome
 from w2s_ray.execute.stopping import Stop, shut_down
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan, PlannedStudy
@@ -32,32 +32,6 @@ TICK_S = 0.5
 THREADS_END_S = 30.0
 """How long the end waits for monitoring threads: a call of one to a Ray that has been shut down
 crashes this process."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a sweep's run ended."""
-
-    plan: Plan
-    done: int
-    """Runs of the plan that the store holds."""
-    trained: int
-    """Fits trained by this call, trials included."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Run id -> why it failed."""
-    blocked: dict[str, str] = field(default_factory=dict)
-    """Run id -> the failed run that it depends on."""
-    stopped: str | None = None
-    """What stopped it before the end: `Ctrl-C`, `SIGTERM`, `w2s cancel`, its budget."""
-    spent: str | None = None
-    """The spent part of its budget, as text; None without a budget."""
-    left: int = 0
-    """Fits that were not trained because the budget was spent, trials included."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every cell has all its runs."""
-        return not (self.failed or self.blocked or self.plan.waiting or self.stopped)
 
 
 class GraphRunner:
@@ -98,6 +72,7 @@ class GraphRunner:
             worker_pool=start_worker_pool(cluster),
             tracker_actor=self.tracking.tracker_actor,
             lease_s=plan.sweep.limits.lease_s,
+            plugins=plan.sweep.plugins,
         )
         self.run_threads = RunThreads(self.context)
         self.display = ProgressDisplay(console, progress_tracker)

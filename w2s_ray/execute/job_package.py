@@ -1,4 +1,4 @@
-"""A job's working directory: the installed package, the sweep file, and a price file.
+"""A job's working directory: the installed package, the sweep file, and its plugins.
 
 Owns the folder that becomes the job's working directory, which precedes the image's packages on
 every node. It has the contents of a wheel, unpacked: Ray would install a wheel with all its
@@ -18,6 +18,7 @@ PACKAGE = "w2s_ray"
 def pack(files: Mapping[str, Path], *, into: Path, package: bool) -> None:
     """Copy `files` by their names, and the package unless the image has it, into a folder."""
     for name, file in files.items():
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, into / name)
     if not package:
         return

@@ -17,6 +17,7 @@ from pathlib import Path
 from w2s_ray.config import Sweep
 from w2s_ray.config.budget import DEVICE_HOURS, Budget
 from w2s_ray.errors import InputError
+from w2s_ray.plugins.source import Source
 from w2s_ray.status.cancel import LEAVE_S
 from w2s_ray.store.files import absolute
 
@@ -35,7 +36,8 @@ class Submission:
     metadata: Mapping[str, str]
     variables: Mapping[str, str]
     files: Mapping[str, Path]
-    """Files that are sent with it: name in its working directory -> file here."""
+    """Files that are sent with it: name in its working directory -> file here. The sweep file is
+    first."""
 
 
 def submission(
@@ -65,9 +67,12 @@ def submission(
     for model in sweep.models:
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
             _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
-    content = b"\0".join((sweep_file.read_bytes(), *(text.encode() for text in overrides)))
+    sources = [plugin.source for plugin in sweep.plugins]
+    texts = (*overrides, *(source.digest for source in sources))
+    content = b"\0".join((sweep_file.read_bytes(), *(text.encode() for text in texts)))
     digest = hashlib.sha256(content).hexdigest()[:16]
-    run = ["python", "-m", "w2s_ray", "run", sweep_file.name, *overrides, "--store", uri]
+    files = _files(sweep_file, sources, shared=shared)
+    run = ["python", "-m", "w2s_ray", "run", next(iter(files)), *overrides, "--store", uri]
     if budget is not None:
         run += ["--budget", f"{budget.amount:.15g} {budget.unit}"]
         if budget.unit != DEVICE_HOURS:
@@ -86,8 +91,39 @@ def submission(
             "RAY_JOB_STOP_WAIT_TIME_S": f"{LEAVE_S + 60:.0f}",
             **{name: _variable(name) for name in variables},
         },
-        files={sweep_file.name: sweep_file},
+        files=files,
     )
+
+
+def _files(sweep_file: Path, sources: Sequence[Source], *, shared: bool) -> dict[str, Path]:
+    """The sweep file and its plugins: name in the job's working directory -> file here.
+
+    The sweep file is first. Plugin files keep their place relative to it, and packages are at the
+    top, from where they are imported.
+    """
+    beside, modules = list[Path](), dict[str, Path]()
+    for source in sources:
+        path = Path(source.path)
+        if source.text is None:
+            top = source.module.partition(".")[0]
+            inside = path.rglob("*.py") if path.is_dir() else ()
+            modules |= {f"{top}/{file.relative_to(path).as_posix()}": file for file in inside}
+            modules |= {path.name: path} if path.is_file() else {}
+        elif Path(source.name).expanduser().is_absolute():
+            if not shared:
+                raise InputError(
+                    f"plugin {source.name} is a file of this machine; give its path relative to "
+                    "the sweep file, so that it is sent, or add --shared if all nodes have it at "
+                    "that path"
+                )
+        else:
+            beside.append(Path(os.path.abspath(path)))
+    if not beside:
+        return {sweep_file.name: sweep_file, **modules}
+    here = Path(os.path.abspath(sweep_file))
+    root = os.path.commonpath([file.parent for file in (here, *beside)])
+    names = {f"sweep/{file.relative_to(root).as_posix()}": file for file in (here, *beside)}
+    return names | modules
 
 
 def _cluster_path(path: str, what: str, *, shared: bool, relative: bool = False) -> str:

@@ -1,7 +1,7 @@
 """The progress display: the steps of running fits, the number of fits left, and the time left.
 
 Owns the estimate of the time left, and what is printed of the progress tracker's snapshot (live on
-a terminal, one line per ended run elsewhere).
+a terminal and in a notebook, one line per ended run elsewhere).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.execute.pending_nodes import PendingCapacity
+from w2s_ray.notebook import NotebookConsole
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.printable import clock
 from w2s_ray.status.run_state import ProgressSnapshot
@@ -73,7 +74,7 @@ class ProgressDisplay:
     def __init__(self, console: PlainConsole, progress_tracker: Any) -> None:
         self._console = console
         self._progress_tracker = progress_tracker
-        self._live: Live | None = None
+        self._live: Live | NotebookConsole | None = None
         self.snapshot = ProgressSnapshot()
         self._call: Any = None
         self._started = time.monotonic()
@@ -82,15 +83,19 @@ class ProgressDisplay:
         self._downloads_printed_at = -math.inf
 
     def __enter__(self) -> ProgressDisplay:
-        if self._console.is_terminal:
+        if isinstance(self._console, NotebookConsole):
+            self._live = self._console
+        elif self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True)
             self._live.__enter__()
         return self
 
     def __exit__(self, *details: Any) -> None:
-        if self._live is not None:
+        if isinstance(self._live, Live):
             self._live.__exit__(*details)
-            self._live = None
+        elif self._live is not None:
+            self._live.update(None)
+        self._live = None
 
     def update(self, counts: ProgressCounts) -> None:
         """Update the display."""

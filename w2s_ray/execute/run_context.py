@@ -16,6 +16,7 @@ from w2s_ray.config import Execution
 from w2s_ray.execute.cluster import Cluster
 from w2s_ray.fits.outcome import about_run
 from w2s_ray.plan import PlannedFit, PlannedStudy
+from w2s_ray.plugins import Plugin
 from w2s_ray.store import Store
 from w2s_ray.store.leases import Leases
 
@@ -39,6 +40,8 @@ class RunContext:
     """Actor handle of the process that reports to trackers, if there are any."""
     lease_s: float = 60.0
     """Seconds without a heartbeat after which a lease expires."""
+    plugins: tuple[Plugin | None, ...] = ()
+    """The sweep's plugins; a process that gets the context loads them."""
 
     def open_store(self) -> Store:
         """The store, opened in this process."""

@@ -99,7 +99,6 @@ class Tracking:
         if name in self._warned:
             return
         self._warned.add(name)
-        self._console.print(
-            Text.assemble((f"tracker {name}", "yellow"), f": {error}; results are not affected"),
-            soft_wrap=True,
+        self._console.warn(
+            Text.assemble((f"tracker {name}", "yellow"), f": {error}; results are not affected")
         )

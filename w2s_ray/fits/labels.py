@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -26,7 +26,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Transform
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
-SECOND, ANSWER, CHAT = "second", "answer", "chat"
+SECOND, ANSWER, CHAT, CHOICES = "second", "answer", "chat", "choices"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class SplitRows:
     """The messages of each row's `text`, and of its `second`; empty where texts are no messages."""
     truth: Mapping[str, Truth]
     """Ground truth of each row."""
+    choices: Mapping[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    """The choices of each row; empty where rows have none."""
 
     @classmethod
     def of(cls, table: object) -> SplitRows:
@@ -57,6 +59,8 @@ class SplitRows:
             return found
 
         labels, answers = by_part(LABEL), by_part(ANSWER)
+        has_choices = CHOICES in table.column_names  # type: ignore[attr-defined]
+        choices = by_part(CHOICES) if has_choices else {}
         has_chat = CHAT in table.column_names  # type: ignore[attr-defined]
         return cls(
             ids=by_part(ID),
@@ -67,6 +71,7 @@ class SplitRows:
             if has_chat
             else {},
             truth={part: _truth(labels[part], answers[part]) for part in labels},
+            choices={p: list(map(tuple, each)) for p, each in choices.items() if None not in each},
         )
 
     @cached_property
@@ -74,6 +79,13 @@ class SplitRows:
         """Names of several classes, of all parts together: numbers by value, before words."""
         names = {name for truth in self.truth.values() for name in truth.answers or ()}
         return tuple(sorted(names, key=label_order))
+
+    @cached_property
+    def width(self) -> int:
+        """Classes of a label: two, the several ones, or the largest number of choices of a row."""
+        if self.choices:
+            return max(len(row) for rows in self.choices.values() for row in rows)
+        return len(self.classes) or 2
 
 
 def _truth(labels: list[int | None], answers: list[str | None]) -> Truth:
@@ -89,7 +101,10 @@ Activate = Callable[[Part, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Targets:
-    """The labels that a fit may learn from and be stopped by: class probabilities, float32."""
+    """The labels that a fit may learn from and be stopped by: class probabilities, float32.
+
+    Of rows with fewer choices than others the last ones are 0.
+    """
 
     train_NC: np.ndarray
     validation_MC: np.ndarray
@@ -114,8 +129,8 @@ def targets(
     """The labels of `recipe`'s training rows and of validation.
 
     `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
-    classes; `each` has such a map for each supervisor, where a loss or a transform needs them.
-    `activate` gives the pretrained model's activations of rows of a part, to transforms
+    classes or choices; `each` has such a map for each supervisor, where a loss or a transform needs
+    them. `activate` gives the pretrained model's activations of rows of a part, to transforms
     that need them. Only transforms with `labels_validation` change the labels of validation rows.
 
     Raises:
@@ -297,10 +312,21 @@ def _weak(
     ids = rows.ids[part]
     chosen = ids if among_N is None else [ids[i] for i in among_N]
     try:
-        given = np.asarray([weak[part, row_id] for row_id in chosen], dtype=np.float32)
+        found = [weak[part, row_id] for row_id in chosen]
     except KeyError as missing:
         raise _unlabelled(missing, runs) from None
+    if rows.choices:
+        return choice_labels(found, width=rows.width)
+    given = np.asarray(found, dtype=np.float32)
     return given if given.ndim == 2 else np.stack([1 - given, given], axis=1)
+
+
+def choice_labels(found: Sequence[Any], *, width: int) -> np.ndarray:
+    """Distributions over the choices of each row as one array, float32 [N, width]."""
+    labels_NC = np.zeros((len(found), width), np.float32)
+    for label_C, each in zip(labels_NC, found, strict=True):
+        label_C[: len(each)] = each
+    return labels_NC
 
 
 def _unlabelled(missing: KeyError, runs: Sequence[str]) -> InputError:
@@ -316,11 +342,18 @@ def _true(rows: SplitRows, part: Part) -> np.ndarray:
     if truth.labels_N is not None:
         return np.eye(2, dtype=np.float32)[truth.labels_N]
     assert truth.answers is not None, "the split has no classes"
-    place = {name: i for i, name in enumerate(rows.classes)}
-    return np.eye(len(place), dtype=np.float32)[[place[answer] for answer in truth.answers]]
+    if rows.choices:
+        both = zip(rows.choices[part], truth.answers, strict=True)
+        places = [choices.index(answer) for choices, answer in both]
+    else:
+        place = {name: i for i, name in enumerate(rows.classes)}
+        places = [place[answer] for answer in truth.answers]
+    return np.eye(rows.width, dtype=np.float32)[places]
 
 
 def _random(recipe: FitRecipe, rows: SplitRows, part: Part) -> np.ndarray:
-    """A random class for each row of a part, as class probabilities, float32 [N, 2]."""
-    drawn_N = np.random.default_rng(_seed(recipe, part)).integers(2, size=len(rows.ids[part]))
-    return np.eye(2, dtype=np.float32)[drawn_N]
+    """A random class or choice for each row of a part, as class probabilities, float32 [N, C]."""
+    count = len(rows.ids[part])
+    most_N = [len(row) for row in rows.choices[part]] if rows.choices else 2
+    drawn_N = np.random.default_rng(_seed(recipe, part)).integers(most_N, size=count)
+    return np.eye(rows.width, dtype=np.float32)[drawn_N]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -140,32 +140,28 @@ def mean_loss(rows: Iterable[tuple[int, str, float]], *, after: int, until: int)
     return fmean(losses) if losses else None
 
 
-def contrast(predicted: Predicted) -> dict[str, float]:
-    """How far apart the probabilities of two classes lie; empty for other predictions.
-
-    `spread` is the standard deviation of the probability of class 1, `class_1` the share of rows
-    with more than 0.5. Labels of a small spread hardly change under temperature 1: a learning rate
-    that was tuned on hard labels suits them badly.
-    """
-    if predicted.answers is not None or predicted.classes is not None:
-        return {}
-    p_N = predicted.probabilities.astype(np.float64)
-    return {"spread": float(p_N.std()), "class_1": float((p_N > 0.5).mean())}
-
-
 def against_truth(predicted: Predicted, truth: Truth) -> dict[str, float]:
     """Accuracy of predictions, and log loss (nats) where there are classes; empty without truth."""
     if truth.labels_N is None and truth.answers is None:
         return {}
     right_N = right(predicted.probabilities, predicted.answers, truth)
     found = {"accuracy": float(right_N.mean())}
-    each_NC, names = predicted.distribution, predicted.classes
-    if each_NC is not None and names is not None and truth.answers is not None:
-        place = {name: i for i, name in enumerate(names)}
-        p = each_NC[np.arange(len(each_NC)), [place[answer] for answer in truth.answers]]
+    each_NC = predicted.distribution
+    if each_NC is not None and truth.answers is not None:
+        p = each_NC[np.arange(len(each_NC)), _places(predicted, truth.answers)]
         return {**found, "log_loss": float(-np.log(np.maximum(p, SMALLEST)).mean())}
     if truth.labels_N is None:
         return found
     p = np.clip(predicted.probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
     of_label_N = np.where(truth.labels_N == 1, np.log(p), np.log1p(-p))
     return {**found, "log_loss": float(-of_label_N.mean())}
+
+
+def _places(predicted: Predicted, answers: Sequence[str]) -> list[int]:
+    """The place of each row's right class or choice in the row's distribution."""
+    if predicted.choices is not None:
+        both = zip(predicted.choices, answers, strict=True)
+        return [choices.index(answer) for choices, answer in both]
+    assert predicted.classes is not None, "a distribution is over classes or choices"
+    place = {name: i for i, name in enumerate(predicted.classes)}
+    return [place[answer] for answer in answers]

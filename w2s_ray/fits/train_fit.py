@@ -27,9 +27,10 @@ from w2s_ray.data.fetch import fetch_model
 from w2s_ray.data.models import check_unchanged
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
+from w2s_ray.fits.contrast import contrast
 from w2s_ray.fits.failures import cause_of
 from w2s_ray.fits.labels import SplitRows
-from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth, contrast
+from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth
 from w2s_ray.fits.outcome import outcome_record, reason_of
 from w2s_ray.fits.stored_split import stored_split
 from w2s_ray.identity import ID_LENGTH, digest
@@ -370,6 +371,15 @@ def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:
         columns["part"] += [part] * len(rows.ids[part])
         columns["probability"] += found.probabilities.tolist()
         columns["answer"] += found.answers or [None] * len(rows.ids[part])
-        each = found.distribution
-        columns["probabilities"] += [None] * len(rows.ids[part]) if each is None else each.tolist()
+        columns["probabilities"] += _distributions(found) or [None] * len(rows.ids[part])
     return pa.table(columns, schema=PREDICTIONS)
+
+
+def _distributions(found: Predicted) -> list[list[float]] | None:
+    """The probability of each class, or of each of a row's choices; None of other predictions."""
+    if found.distribution is None:
+        return None
+    listed = found.distribution.tolist()
+    if found.choices is None:
+        return listed
+    return [each[: len(row)] for each, row in zip(listed, found.choices, strict=True)]

@@ -66,7 +66,7 @@ def tokenized(
     source, recipe = fit.source, fit.recipe
     limit = recipe.training.max_tokens
     name = part if column == TEXT else f"{part} {column}"
-    key = [recipe.split, name, *_read_as(fit, rows), *([less] if less else [])]
+    key = [recipe.split, name, *read_as(fit, rows), *([less] if less else [])]
 
     def make() -> TokenRows:
         texts, special = column_texts(source, rows, part, column, to_answer=less > 0)
@@ -111,7 +111,7 @@ def pretrained_activations(
         "split": recipe.split,
         "form": recipe.form,
         "model": recipe.model,
-        "tokens": _read_as(fit, rows),
+        "tokens": read_as(fit, rows),
         "max_tokens": training.max_tokens,
         "precision": training.precision,
     }
@@ -130,7 +130,7 @@ def pretrained_activations(
     )
 
 
-def _read_as(fit: PlannedFit, rows: SplitRows) -> list[str]:
+def read_as(fit: PlannedFit, rows: SplitRows) -> list[str]:
     """What decides the tokens of a text: the tokenizer, the limit, and a template for messages."""
     key = [tokens_key(fit.source, max_tokens=fit.recipe.training.max_tokens)]
     if rows.chats and has_template(fit.source):
@@ -148,6 +148,24 @@ def weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], flo
             found.setdefault(row, []).append(p)
     every = len(recipe.labels.runs)
     return {row: fmean(ps) for row, ps in found.items() if len(ps) == every}
+
+
+def weak_distributions(
+    store: Store, recipe: FitRecipe
+) -> Mapping[tuple[str, str], Sequence[float]] | None:
+    """(part, example id) -> its supervisors' probability of each class or choice, their mean."""
+    if not recipe.labels.runs:
+        return None
+    found: dict[tuple[str, str], list[Sequence[float]]] = {}
+    for supervisor in recipe.labels.runs:
+        for row, each in stored_predictions(store, supervisor, "probabilities").items():
+            found.setdefault(row, []).append(each)
+    every = len(recipe.labels.runs)
+    return {
+        row: [fmean(of_class) for of_class in zip(*each, strict=True)]
+        for row, each in found.items()
+        if len(each) == every
+    }
 
 
 def each_weak_labels(

@@ -28,11 +28,13 @@ class Predicted:
     probabilities: np.ndarray
     """float32 [N]: class 1's; of a pair, that the first text is better; of an answer, its own."""
     answers: tuple[str, ...] | None = None
-    """Completions of prompts; of several classes, the likeliest."""
+    """Completions of prompts; of several classes or choices, the likeliest."""
     classes: tuple[str, ...] | None = None
     """Names of several classes."""
     distribution: np.ndarray | None = None
-    """float32 [N, C]: the probability of each of several classes, in their order."""
+    """float32 [N, C]: the probability of each of several classes or choices, in their order."""
+    choices: tuple[tuple[str, ...], ...] | None = None
+    """The choices of each row, at most C."""
 
 
 Predict = Callable[[str], Predicted]

@@ -278,10 +278,10 @@ def _evaluate(this: _Fit, progress: Progress) -> None:
     this.observer.evaluated(
         step=progress.step,
         total_steps=this.total_steps,
-        predicted=this.data.predicted(found),
+        predicted=this.data.predicted(found, part="validation"),
         agreement=agreement,
         loss=loss,
-        predict=lambda part: this.data.predicted(_arrays(this, progress, part)),
+        predict=lambda part: this.data.predicted(_arrays(this, progress, part), part=part),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows that are more than one text (pairs, texts of which some tokens are learned), or less.
+"""Rows that are more than one text (pairs, choices, texts with learned tokens), or less.
 
 Owns how such rows are laid out for a model; like `TokenRows` they have lengths, and pad any of
 their rows into the arrays that the model's forward pass takes. Labels and batches are no part.
@@ -108,6 +108,72 @@ class SpanRows:
 
 
 @dataclass(frozen=True)
+class ChoiceRows:
+    """Questions with several choices each. A sequence is a question and one of its choices."""
+
+    spans: SpanRows
+    """The sequences of all rows, one row after the other, whose choices are the learned tokens."""
+    choices: tuple[tuple[str, ...], ...]
+    """The texts of each row's choices, in the order of its sequences."""
+    units: np.ndarray
+    """What the log-likelihood of each sequence's choice is divided by, float32."""
+
+    def __post_init__(self) -> None:
+        sequences = int(self.counts.sum())
+        if not len(self.spans) == len(self.units) == sequences:
+            raise ValueError(
+                f"{sequences} choices have {len(self.spans)} sequences and {len(self.units)} units;"
+                " give one of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Choices of each row, int64 [N]."""
+        return np.asarray([len(row) for row in self.choices], np.int64)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of all sequences of each row, int64 [N]."""
+        ends = np.concatenate([[0], np.cumsum(self.spans.lengths)])
+        return ends[self._first + self.counts] - ends[self._first]
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return self.spans.size
+
+    def take(self, indices: ArrayLike) -> ChoiceRows:
+        """The rows at `indices`, in that order."""
+        picked = np.asarray(indices, dtype=np.int64)
+        sequences = self.sequences(picked)
+        choices = tuple(self.choices[i] for i in picked)
+        return ChoiceRows(self.spans.take(sequences), choices, self.units[sequences])
+
+    def sequences(self, indices: ArrayLike) -> np.ndarray:
+        """Places of the sequences of the rows at `indices`, int64 [S]."""
+        picked = np.asarray(indices, dtype=np.int64)
+        first_S = np.repeat(self._first[picked], self.counts[picked])
+        return first_S + self.places(picked)
+
+    def places(self, indices: ArrayLike) -> np.ndarray:
+        """Place of each of these sequences among its row's choices, int64 [S]."""
+        counts_B = self.counts[np.asarray(indices, dtype=np.int64)]
+        return np.arange(counts_B.sum()) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
+
+    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """input_ids_SL, lengths_S and starts_S of the S sequences of the rows at `indices`."""
+        return self.spans.pad(self.sequences(indices), pad_id)
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """Place of each row's first sequence, int64 [N]."""
+        return np.cumsum(self.counts) - self.counts
+
+
+@dataclass(frozen=True)
 class ActivationRows:
     """Rows as a frozen backbone's activations, which a head alone is trained on."""
 
@@ -138,6 +204,6 @@ class ActivationRows:
         return (self.activations_ND[np.asarray(indices, dtype=np.int64)],)
 
 
-AnyRows = TokenRows | PairRows | SpanRows | ActivationRows
+AnyRows = TokenRows | PairRows | SpanRows | ChoiceRows | ActivationRows
 ClassRows = TokenRows | PairRows | ActivationRows
 """Rows of two classes."""

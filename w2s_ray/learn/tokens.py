@@ -227,6 +227,11 @@ def detokenize(rows: Iterable[np.ndarray], *, source: ModelSource) -> tuple[str,
     return tuple(tokenizer.batch_decode(listed, skip_special_tokens=True))
 
 
+def token_limit(source: ModelSource, max_tokens: int) -> int:
+    """The most tokens that a row of the model may have."""
+    return _tokenizer(source, max_tokens)[1]
+
+
 def tokenizer_of(source: ModelSource) -> Any:
     """The model's tokenizer."""
     return _tokenizer(source, CHUNK)[0]

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from w2s_ray.config import Execution, FitRecipe, Link, ModelSource, Pair, StudyRecipe, Sweep
 from w2s_ray.data.inputs import Inputs
+from w2s_ray.short_table import ShortTable, ShownAsTable
 
 Role = Literal["supervisor", "step", "ceiling", "student"]
 """The role of a fit in a cell. A step is any other fit of a chain: an intermediate model, an
@@ -21,7 +22,7 @@ earlier student, or the language modelling before the student or the ceiling."""
 ROLES: tuple[Role, ...] = ("supervisor", "step", "ceiling", "student")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlannedFit:
     """A fit with everything that is needed to run it."""
 
@@ -39,6 +40,9 @@ class PlannedFit:
     """For students: the methods; several if their settings are the same."""
     sealed: bool = False
     """Whether it gets no test labels. This is no part of its recipe, since training is the same."""
+
+    def __repr__(self) -> str:
+        return f"<fit {self.id}: {self.description}>"
 
     @property
     def role_and_method(self) -> str:
@@ -73,7 +77,7 @@ def with_kept_weights(execution: Execution, recipe: FitRecipe) -> Execution:
     return execution.model_copy(update={"keep": keep})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlannedStudy:
     """A study with everything that is needed to run it."""
 
@@ -95,6 +99,9 @@ class PlannedStudy:
     """Whether its fits get no test labels."""
     roles: tuple[Role, ...] = ("student",)
     """The roles of the fits whose settings it chooses."""
+
+    def __repr__(self) -> str:
+        return f"<study {self.id}: {self.description}>"
 
     @property
     def subject(self) -> str:
@@ -219,8 +226,8 @@ class PlannedCell:
         return tuple(dict.fromkeys(study for study in studies if study is not None))
 
 
-@dataclass
-class Plan:
+@dataclass(repr=False)
+class Plan(ShownAsTable):
     """The graph. Keys are run ids; their order is a possible order of execution."""
 
     sweep: Sweep
@@ -232,6 +239,12 @@ class Plan:
     cells: list[PlannedCell] = field(default_factory=list)
     uses: Counter[Role] = field(default_factory=Counter)
     """Number of fits of each role if cells didn't share fits."""
+
+    def summary(self) -> ShortTable:
+        """The plan's size and its fits of each kind."""
+        from w2s_ray.plan.summary import summary
+
+        return summary(self)
 
     @property
     def waiting(self) -> int:

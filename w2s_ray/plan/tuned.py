@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
+from string import ascii_uppercase
 from typing import Any
 
 from w2s_ray.config import (
@@ -146,6 +147,8 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
             pass
     if language and recipe.model == model.source.identity:
         _check_head(model)
+    if training.choice_scoring == "letter":
+        _check_letters(recipe, inputs)
     if recipe.learns_from_ground_truth:
         _check_answers(recipe, training, model.source, inputs)
 
@@ -171,13 +174,28 @@ def _check_targets(targets: Collection[str], model: _Known, *, language: bool) -
 
 def _check_head(model: _Known) -> None:
     files, shape = model.files, model.shape
-    if files is None or shape is None or not files.tensors or not shape.causal:
+    if shape is not None and not shape.causal:
+        raise InputError(
+            f"{model.source.name} is an encoder ({shape.family}), and its task needs a causal "
+            "language model; give one"
+        )
+    if files is None or shape is None or not files.tensors:
         return
     if lacks_head(files.tensors, shape.skeleton):
         raise InputError(
             f"{model.source.name}: its files have no language model's head "
             f"({shape.skeleton.head[0]}.weight), and config.json doesn't tie it to the "
             "embedding, so it can't generate text; give a causal language model"
+        )
+
+
+def _check_letters(recipe: FitRecipe, inputs: Inputs) -> None:
+    splits = (split for split in inputs.splits.values() if split.fingerprint == recipe.split)
+    most = max((split.choices for split in splits), default=1)
+    if most > len(ascii_uppercase):
+        raise InputError(
+            f"training.choice_scoring is letter, but a row has {most} choices, and there are "
+            f"{len(ascii_uppercase)} letters; set it to text"
         )
 
 

@@ -12,18 +12,22 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2s_ray.errors import InputError
+from w2s_ray.printable import shown
 from w2s_ray.report.columns import schema_of
 from w2s_ray.report.frames import to_frame
 from w2s_ray.report.render import to_arrow
 from w2s_ray.report.savings import Savings, savings
 from w2s_ray.report.sealed import count_look
 from w2s_ray.report.table import PgrTable, pgr_table
+from w2s_ray.short_table import ShortTable, ShownAsTable
 from w2s_ray.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from w2s_ray.report.figures import Figure, XAxis
     from w2s_ray.report.ranking import Ranking
 
 
@@ -91,8 +95,8 @@ def sql_tables(store: Store) -> Mapping[str, Callable[[], pa.Table]]:
     }
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(ShownAsTable):
     """A store's results as pandas frames. Run ids may be shortened to a unique beginning.
 
     A column has the type that `docs/tables.md` gives it, whatever rows there are: whole numbers are
@@ -100,6 +104,62 @@ class Results:
     """
 
     store: Store
+
+    def summary(self) -> ShortTable:
+        """The store's sweeps, with the runs of their cells and how many of them are done."""
+        title = f"Results in {self.store.uri}"
+        columns = ("sweep", "tasks", "pairs", "methods", "seeds", "runs", "done")
+        try:
+            rows = [self._counts(name) for name in self.store.manifests.sweeps()]
+        except InputError as error:  # a value must show itself all the same
+            return ShortTable(title, columns, notes=(str(error),))
+        return ShortTable(title, columns, tuple(rows), notes=() if rows else ("no sweep yet",))
+
+    def _counts(self, sweep: str) -> tuple[str | int, ...]:
+        cells = self.store.manifests.latest(sweep).cells
+        runs = {run for cell in cells for run in (cell.supervisor, cell.ceiling, cell.student)}
+        runs -= {None}
+        return (
+            sweep,
+            len({cell.task for cell in cells}),
+            len({(cell.weak, cell.strong) for cell in cells}),
+            len({cell.method for cell in cells}),
+            len({cell.seed for cell in cells}),
+            len(runs),
+            len(self.store.done(run for run in runs if run is not None)),
+        )
+
+    def figures(self, sweep: str | None = None, *, x: XAxis = "parameters") -> dict[str, Figure]:
+        """Every figure of a sweep that has data, by its name; a figure shows itself in a notebook.
+
+        `x` is the measure of a model's size.
+
+        Raises:
+            InputError: no such sweep or `x`; or no `sweep` is given, and the store has several.
+        """
+        from w2s_ray.report.figures import figures_of
+
+        return figures_of(self, sweep or self._only_sweep(), x=x)
+
+    def figure(self, name: str, sweep: str | None = None, *, x: XAxis = "parameters") -> Figure:
+        """One figure of a sweep, such as `pgr`.
+
+        Raises:
+            InputError: as for `figures`; or there is no such figure, or no data for it.
+        """
+        found = self.figures(sweep, x=x)
+        if name not in found:
+            known = ", ".join(found) or "none: no run is done"
+            raise InputError(f"figure is {shown(name)}; the sweep has the figures {known}")
+        return found[name]
+
+    def _only_sweep(self) -> str:
+        names = self.store.manifests.sweeps()
+        if len(names) != 1:
+            raise InputError(
+                f"{self.store.uri} has the sweeps {', '.join(names) or 'none'}; name one"
+            )
+        return names[0]
 
     def table(self, sweep: str | None = None) -> PgrTable:
         """The PGR table of a sweep or of all, as plain values."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"
@@ -27,6 +28,7 @@ def script_json(value: Any) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+@cache
 def vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which sets `vegaEmbed` and no other name."""
     import vl_convert

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from w2s_ray.report import layout
 from w2s_ray.report.markdown import escaped
+from w2s_ray.short_table import ShortTable
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -47,6 +48,10 @@ class Sheet:
                     f"sheet {self.title!r}: a line of {len(line)} cells for "
                     f"{len(self.columns)} columns; give one for each"
                 )
+
+    def short_table(self) -> ShortTable:
+        """The sheet for a Python prompt or a notebook."""
+        return ShortTable(self.title, self.columns, self.lines, self.numbers, self.notes)
 
 
 @dataclass(frozen=True)

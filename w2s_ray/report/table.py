@@ -13,6 +13,7 @@ from functools import cache, partial
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
+from w2s_ray.fits.contrast import low_contrast
 from w2s_ray.report import tuning
 from w2s_ray.report.cell import (
     ORACLE_STOPPED,
@@ -46,8 +47,6 @@ V = TypeVar("V")
 
 _Replicate = tuple[str, str, str, int]
 """What the cells of different methods share: task, weak and strong model, seed."""
-LOW_CONTRAST = 0.1
-"""Standard deviation of weak labels below which a row's note says so."""
 NAIVE = "naive"
 """The method that others are compared with: plain training on the weak labels."""
 
@@ -366,12 +365,8 @@ def _contrast(complete: Sequence[_Seed], records: Mapping[str, Record]) -> dict[
         _mean_if_all([accuracy(each, figure=f"student_half_{name}") for each in supervisors])
         for name in ("spread", "class_1")
     )
-    low = None
-    if spread is not None and class_1 is not None and spread < LOW_CONTRAST:
-        low = (
-            f"weak labels lie close together (standard deviation {spread:.2f}, {class_1:.0%} "
-            "class 1)"
-        )
+    figures = low_contrast(spread, class_1)
+    low = None if figures is None else f"weak labels lie close together ({figures})"
     return {"weak_label_spread": spread, "weak_label_class_1": class_1, "low_contrast": low}
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from w2s_ray.report.columns import column
 from w2s_ray.report.objectives import RowObjective
+
+if TYPE_CHECKING:
+    from w2s_ray.short_table import ShortTable
 
 Over = Literal["seeds and examples", "examples"]
 
@@ -295,13 +298,27 @@ class SeedRows(Sequence[SeedRow]):
         return hash(self._rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PgrTable:
-    """The PGR table of one or more sweeps: over seeds, by seed and by method."""
+    """The PGR table of one or more sweeps: over seeds, by seed and by method.
+
+    It shows itself as `w2s table` does, with accuracies in percent.
+    """
 
     rows: tuple[Row, ...]
     by_seed: Sequence[SeedRow]
     by_method: tuple[MethodRow, ...]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(table.text() for table in self._short_tables()) or "PgrTable: no rows"
+
+    def _repr_html_(self) -> str:
+        return "".join(table.html() for table in self._short_tables()) or "PgrTable: no rows"
+
+    def _short_tables(self) -> list[ShortTable]:
+        from w2s_ray.report.render import sheets
+
+        return [sheet.short_table() for sheet in sheets(self)]
 
 
 def to_cache(table: PgrTable) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from w2s_ray.fits.contrast import low_contrast, mean_contrast
 from w2s_ray.plan import Later, Plan, PlannedFit, PlannedStudy
 from w2s_ray.status.reasons import WaitContext, wait_reason
 from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
@@ -118,6 +119,7 @@ def status_of(found: StoreState) -> Status:
         studies=tuple(_study(s, found, running) for s in found.plan.studies.values()),
         retried=_retried(found),
         left=_left(found, running),
+        low_contrast=_low_contrast(found),
     )
 
 
@@ -301,6 +303,17 @@ def _left(found: StoreState, running: tuple[Running, ...]) -> Remaining | None:
         ],
         at_once=max((driver.about.get("at_once") or 1 for driver in found.alive), default=None),
     )
+
+
+def _low_contrast(found: StoreState) -> tuple[str, ...]:
+    """A text for each supervisor of a task whose labels lie close together, over its done seeds."""
+    summaries: dict[str, list[Mapping[str, Any]]] = {}
+    for id_, fit in found.plan.fits.items():
+        if "supervisor" in fit.roles and id_ in found.records:
+            name = f"{fit.source.name} on {fit.task}"
+            summaries.setdefault(name, []).append(found.records[id_].summary)
+    remarks = {name: low_contrast(*mean_contrast(each)) for name, each in summaries.items()}
+    return tuple(f"{name} ({figures})" for name, figures in remarks.items() if figures)
 
 
 def _seconds(since: float, driver: DriverState) -> float:

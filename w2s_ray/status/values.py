@@ -160,6 +160,8 @@ class Status:
     """Cause of failure -> number of retries for it."""
     left: Remaining | None
     """None where nothing is left, or no fit has finished yet."""
+    low_contrast: tuple[str, ...] = ()
+    """The done supervisors whose weak labels lie close together, with the figures."""
 
     @property
     def under_way(self) -> bool:

@@ -53,19 +53,21 @@ PREDICTIONS = pa.schema(
             "probability",
             pa.float64(),
             "P(class 1) by the fit's final model; for a pair, the probability that the first text "
-            "is better; in rows with an answer, the probability of that completion or class",
+            "is better; in rows with an answer, the probability of that completion, class or "
+            "choice",
         ),
         field(
             "answer",
             pa.string(),
-            "the completion of a prompt; in a task of several classes, the most probable class",
+            "the completion of a prompt; in a task of several classes, the most probable class; in "
+            "multiple choice, the text of the most probable choice",
             optional=True,
         ),
         field(
             "probabilities",
             pa.list_(pa.float32()),
             "in a task of several classes, the probability of each, in the order of their names "
-            "(numbers by value, before words)",
+            "(numbers by value, before words); in multiple choice, of each of the row's choices",
             optional=True,
         ),
     ]
@@ -91,7 +93,12 @@ SPLIT_ROWS = pa.schema(
         ),
         field("group", pa.string(), "all rows of one group are in the same part", nullable=True),
         field("second", pa.string(), "the second text of a pair", optional=True),
-        field("answer", pa.string(), "the correct answer to a prompt", optional=True),
+        field(
+            "answer",
+            pa.string(),
+            "the correct answer to a prompt, or the text of the right choice",
+            optional=True,
+        ),
         field(
             "difficulty",
             pa.float64(),
@@ -104,6 +111,12 @@ SPLIT_ROWS = pa.schema(
             "number of training rows that a test row is a near copy of: they share at least "
             "70 % of their pairs of neighbouring words; null in other parts, without "
             "texts, and in splits of earlier versions",
+            optional=True,
+        ),
+        field(
+            "choices",
+            pa.list_(pa.string()),
+            "the choices of a question, in an order that depends on their texts alone",
             optional=True,
         ),
     ]

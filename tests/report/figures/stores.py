@@ -32,6 +32,8 @@ class Sweep:
     accuracy: Mapping[str, float] | None = None
     """Model -> accuracy on ground truth; default: rises with size."""
     examples: int = 200
+    text: str = "text"
+    """The text of every row."""
 
     def split(self, task: str) -> str:
         return f"{self.name}-{self.tasks.index(task)}"
@@ -247,7 +249,7 @@ def _rows(sweep: Sweep) -> pa.Table:
         {
             "example_id": _ids(sweep),
             "part": _parts(sweep),
-            "text": ["text"] * count,
+            "text": [sweep.text] * count,
             "label": pa.array(_labels(sweep), pa.int8()),
             "group": pa.nulls(count, pa.string()),
         }

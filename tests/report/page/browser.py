@@ -37,16 +37,16 @@ def start() -> webdriver.Chrome:
 
 
 class Page:
-    """A report opened from a file."""
+    """A report opened from a file or an address."""
 
-    def __init__(self, driver: webdriver.Chrome, path: Path) -> None:
+    def __init__(self, driver: webdriver.Chrome, place: Path | str) -> None:
         self.driver = driver
         self.console_errors: list[str] = []
         self.requests: list[str] = []
         self._collect()
         self.console_errors, self.requests = [], []
         driver.get("about:blank")
-        driver.get(path.as_uri())
+        driver.get(place.as_uri() if isinstance(place, Path) else place)
         self.wait_for_figures()
 
     def wait_for_figures(self) -> None:

@@ -184,6 +184,16 @@ def test_failed_and_missing_runs_are_listed_with_the_reason(page):
     assert page.one(f'#missing a[href="#run={FAILED}"]').is_displayed()
 
 
+def test_the_data_of_each_task_are_shown_with_first_rows(page):
+    assert page.texts("#data table:first-child tbody tr td:first-child")[:2] == ["boolq", "sciq"]
+    for summary in page.all("#data details > summary"):
+        summary.click()
+    assert page.texts("#data pre.text") == [HOSTILE] * 8
+    assert "no baselines: there are no training rows" in page.one("#data").text.lower()
+    page.resize(800, 900)
+    assert page.run("return document.documentElement.scrollWidth") <= 800
+
+
 def test_the_page_has_the_text_of_the_sweep_file(page):
     text = page.run("return document.querySelector('#sweep-text').textContent")
     assert text == f"name: sweep\n# {HOSTILE}\u2028\n"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from w2s_ray.config.forms.answers import Answers
+from w2s_ray.config.forms.choices import Choices
 from w2s_ray.config.forms.classes import Classes
 from w2s_ray.config.forms.features import Features
 from w2s_ray.config.forms.form import Form as Form
@@ -11,7 +12,7 @@ from w2s_ray.config.forms.pairs import Pairs
 from w2s_ray.config.forms.text import Text
 
 FORMS: Mapping[str, Form] = {
-    form.name: form for form in (Classes(), Pairs(), Answers(), Text(), Features())
+    form.name: form for form in (Classes(), Pairs(), Answers(), Choices(), Text(), Features())
 }
 
 if TYPE_CHECKING:

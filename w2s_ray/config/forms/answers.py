@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from w2s_ray.config.forms.form import ColumnSet, Form, check_tuning
-from w2s_ray.config.settings import Training
-from w2s_ray.config.space import branches
+from w2s_ray.config.forms.form import ColumnSet, Form, check_language_tuning, trainings
 from w2s_ray.config.stages import EnsembleStage, Stage
 from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Transform
@@ -35,31 +33,16 @@ class Answers(Form):
         return super().why_not(stage, task)
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
-        _check_training(
-            sweep.ground_truth_settings(model).training, f"models.{model.label}.training", task
-        )
-        for name in sweep.methods:
-            training = sweep.student_settings(name, model).training
-            _check_training(training, f"methods.{name}.training", task)
-        for where, space in sweep.spaces.items():
-            for branch in branches(space):
-                tried = str(branch.fixed.get("training.tuning.kind"))
-                check_tuning(tried, f"{where}.training", rows=_answers_of(task))
-            if sweep.search.metric == "log_loss":
+        for where, training in trainings(sweep, model):
+            if training.answer_tokens >= training.max_tokens:
                 raise InputError(
-                    f"search.metric is log_loss, but task {task} has answers, for which it is not "
-                    "defined; set metric: accuracy"
+                    f"{where}: max_tokens is {training.max_tokens}, but the answers of task "
+                    f"{task} need {training.answer_tokens} of them; raise max_tokens or lower "
+                    "answer_tokens"
                 )
-
-
-def _check_training(training: Training, where: str, task: str) -> None:
-    if training.answer_tokens >= training.max_tokens:
-        raise InputError(
-            f"{where}: max_tokens is {training.max_tokens}, but the answers of task {task} need "
-            f"{training.answer_tokens} of them; raise max_tokens or lower answer_tokens"
-        )
-    check_tuning(training.tuning.kind, where, rows=_answers_of(task))
-
-
-def _answers_of(task: str) -> str:
-    return f"the answers of task {task}"
+        check_language_tuning(sweep, model, rows=f"the answers of task {task}")
+        if sweep.spaces and sweep.search.metric == "log_loss":
+            raise InputError(
+                f"search.metric is log_loss, but task {task} has answers, for which it is not "
+                "defined; set metric: accuracy"
+            )

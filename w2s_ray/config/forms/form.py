@@ -7,10 +7,11 @@ training data is in `fits/forms`. Other code reads the properties of a form and 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from w2s_ray.config.space import branches
 from w2s_ray.config.stages import (
     LinearProbeStage,
     PromptStage,
@@ -25,6 +26,7 @@ from w2s_ray.methods.losses import Loss
 
 if TYPE_CHECKING:
     from w2s_ray.config.declared import Method, Model
+    from w2s_ray.config.settings import Training
     from w2s_ray.config.sweep import Sweep
 
 
@@ -57,12 +59,19 @@ class Form:
     """Whether rows are prompts that a model completes."""
     has_several_classes: ClassVar[bool] = False
     """Whether a row's label is one of any number of classes."""
+    has_choices: ClassVar[bool] = False
+    """Whether rows are prompts with choices, which a model reads after the prompt one by one."""
     has_halves: ClassVar[bool] = True
     """Whether training rows are halved between supervisor and student."""
     has_texts: ClassVar[bool] = True
     """Whether rows have texts; otherwise a probe is trained on features."""
     not_estimated: ClassVar[str | None] = None
     """Why the cost of its fits is not estimated; None = it is estimated."""
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether a row's text is a prompt, so that a chat template begins the assistant's turn."""
+        return self.is_completed or self.has_choices
 
     @property
     def has_two_classes(self) -> bool:
@@ -134,6 +143,23 @@ class Form:
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
         """Refuse a model, with its settings."""
+
+
+def trainings(sweep: Sweep, model: Model) -> Iterator[tuple[str, Training]]:
+    """The settings with which `model` is trained in each role and method, with their key."""
+    yield f"models.{model.label}.training", sweep.ground_truth_settings(model).training
+    for name in sweep.methods:
+        yield f"methods.{name}.training", sweep.student_settings(name, model).training
+
+
+def check_language_tuning(sweep: Sweep, model: Model, *, rows: str) -> None:
+    """Refuse the kinds of tuning that train a classification head, searched ones included."""
+    for where, training in trainings(sweep, model):
+        check_tuning(training.tuning.kind, where, rows=rows)
+    for where, space in sweep.spaces.items():
+        for branch in branches(space):
+            tried = str(branch.fixed.get("training.tuning.kind"))
+            check_tuning(tried, f"{where}.training", rows=rows)
 
 
 def check_tuning(kind: str, where: str, *, rows: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from w2s_ray.config import FitRecipe, FormName
 from w2s_ray.fits.forms.answers import Answers
+from w2s_ray.fits.forms.choices import Choices
 from w2s_ray.fits.forms.classes import Classes
 from w2s_ray.fits.forms.features import Features
 from w2s_ray.fits.forms.form import FitForm
@@ -15,6 +16,7 @@ FIT_FORMS: Mapping[FormName, FitForm] = {
     "classes": Classes(),
     "pairs": Pairs(),
     "answers": Answers(),
+    "choices": Choices(),
     "text": Text(),
     "features": Features(),
 }

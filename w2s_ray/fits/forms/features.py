@@ -1,14 +1,12 @@
 """The form `features` in a fit: features of images for a probe, computed once for all fits.
 
-Owns the source of features (a feature file, or a frozen model that reads the task's images), and
-the probabilities of several classes as weak labels.
+Owns the source of features: a feature file, or a frozen model that reads the task's images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from w2s_ray.fits.training_data import (
     TrainingData,
     each_weak_labels,
     parts_of,
-    stored_predictions,
+    weak_distributions,
 )
 from w2s_ray.learn.contract import Control, FitResult, Observer
 from w2s_ray.learn.forms.features import FeatureData, fit_probe
@@ -116,21 +114,3 @@ def features(
     what = {"split": recipe.split, "form": recipe.form, "model": recipe.model}
     found = stored_activations(store, what, [part], make, execution=fit.execution)
     return found[part].values_ND
-
-
-def weak_distributions(
-    store: Store, recipe: FitRecipe
-) -> Mapping[tuple[str, str], Sequence[float]] | None:
-    """(part, example id) -> its supervisors' probability of each class, their mean."""
-    if not recipe.labels.runs:
-        return None
-    found: dict[tuple[str, str], list[Sequence[float]]] = {}
-    for supervisor in recipe.labels.runs:
-        for row, each in stored_predictions(store, supervisor, "probabilities").items():
-            found.setdefault(row, []).append(each)
-    every = len(recipe.labels.runs)
-    return {
-        row: [fmean(of_class) for of_class in zip(*each, strict=True)]
-        for row, each in found.items()
-        if len(each) == every
-    }

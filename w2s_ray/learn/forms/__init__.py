@@ -16,5 +16,6 @@ MODELS: Mapping[FormName, type[FormModel]] = {
     "classes": TwoClass,
     "pairs": Pairwise,
     "answers": LanguageModel,
+    "choices": LanguageModel,
     "text": LanguageModel,
 }

@@ -72,7 +72,7 @@ class AnswerData(SpanData):
         same = [a == b for a, b in zip(answers, self.validation_answers, strict=True)]
         return float(np.mean(same)), self.loss_per_token(found["nll"])
 
-    def predicted(self, found: Arrays) -> Predicted:
+    def predicted(self, found: Arrays, *, part: str) -> Predicted:
         return Predicted(np.exp(found["log_p"]), self.texts(found["tokens"]))
 
     def _ended(self, tokens_K: np.ndarray) -> np.ndarray:

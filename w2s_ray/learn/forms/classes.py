@@ -184,7 +184,7 @@ class ClassData(FormData):
         labels_MC = self.validation_targets_MC
         return agreement(found[MARGIN], labels_MC), cross_entropy(found[MARGIN], labels_MC)
 
-    def predicted(self, found: Arrays) -> Predicted:
+    def predicted(self, found: Arrays, *, part: str) -> Predicted:
         return Predicted(probabilities(found[MARGIN]))
 
 

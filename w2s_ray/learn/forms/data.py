@@ -67,12 +67,12 @@ class FormData(ABC):
         """Predictions of validation against its labels: agreement, if there are any, and loss."""
 
     @abstractmethod
-    def predicted(self, found: Arrays) -> Predicted:
-        """Predictions in the form that observers and results have."""
+    def predicted(self, found: Arrays, *, part: str) -> Predicted:
+        """Predictions of a part in the form that observers and results have."""
 
     def results(self, found: Mapping[str, Arrays]) -> tuple[dict[str, Predicted], dict[str, float]]:
         """Part -> predictions, and part -> nats a token of running text."""
-        return {part: self.predicted(arrays) for part, arrays in found.items()}, {}
+        return {part: self.predicted(arrays, part=part) for part, arrays in found.items()}, {}
 
 
 def predicted_part(parts: Mapping[str, R], name: str) -> R:

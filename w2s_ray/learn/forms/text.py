@@ -34,7 +34,7 @@ class TextData(SpanData):
         """No agreement, and nats a token."""
         return None, self.loss_per_token(found["nll"])
 
-    def predicted(self, found: Arrays) -> Predicted:
+    def predicted(self, found: Arrays, *, part: str) -> Predicted:
         return Predicted(np.zeros(0, np.float32))
 
     def results(self, found: Mapping[str, Arrays]) -> tuple[dict[str, Predicted], dict[str, float]]:

@@ -1,15 +1,13 @@
-"""The losses. A new loss is a file in this folder and an import here.
+"""The losses of the package. One more is a file in this folder and an import here.
 
 The import registers the loss for sweep files, recipes, searches and training; its `kind` selects
-it.
+it. Losses of plugins are registered by `w2s_ray.plugins`.
 """
 
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from w2s_ray.methods.kinds import open_union
+from w2s_ray.methods.losses.absent import AbsentLoss
 from w2s_ray.methods.losses.adaptive_confidence import (
     AdaptiveConfidenceLoss as AdaptiveConfidenceLoss,
 )
@@ -30,7 +28,10 @@ from w2s_ray.methods.losses.weighted_xent import WeightedXentLoss as WeightedXen
 from w2s_ray.methods.losses.window import WindowLoss as WindowLoss
 from w2s_ray.methods.losses.xent import XentLoss as XentLoss
 
+BUILT_IN = tuple(kind for kind in Loss.__subclasses__() if kind is not AbsentLoss)
+"""The package's losses."""
+
 if TYPE_CHECKING:
     AnyLoss = Loss
 else:
-    AnyLoss = Annotated[reduce(or_, Loss.__subclasses__()), Field(discriminator="kind")]
+    AnyLoss = open_union(BUILT_IN, base=Loss, absent=AbsentLoss)

@@ -1,15 +1,13 @@
-"""The label transforms. A new transform is a file in this folder and an import here.
+"""The label transforms of the package. One more is a file in this folder and an import here.
 
 The import registers the transform for sweep files, recipes, searches and training; its `kind`
-selects it.
+selects it. Transforms of plugins are registered by `w2s_ray.plugins`.
 """
 
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from w2s_ray.methods.kinds import kind_of, open_union
+from w2s_ray.methods.transforms.absent import AbsentTransform
 from w2s_ray.methods.transforms.class_prior import ClassPrior as ClassPrior
 from w2s_ray.methods.transforms.confident import Confident as Confident
 from w2s_ray.methods.transforms.consensus import Consensus as Consensus
@@ -24,14 +22,13 @@ from w2s_ray.methods.transforms.temperature import Temperature as Temperature
 from w2s_ray.methods.transforms.transform import Transform as Transform
 from w2s_ray.methods.transforms.weights import Weights as Weights
 
+BUILT_IN = tuple(kind for kind in Transform.__subclasses__() if kind is not AbsentTransform)
+"""The package's transforms."""
+
 if TYPE_CHECKING:
     AnyTransform = Transform
 else:
-    AnyTransform = Annotated[reduce(or_, Transform.__subclasses__()), Field(discriminator="kind")]
+    AnyTransform = open_union(BUILT_IN, base=Transform, absent=AbsentTransform)
 
-ORACLES = frozenset(
-    str(kind.model_fields["kind"].default)
-    for kind in Transform.__subclasses__()
-    if kind.uses_ground_truth
-)
-"""Kinds of the transforms that use ground truth."""
+ORACLES = frozenset(kind_of(kind) for kind in BUILT_IN if kind.uses_ground_truth)
+"""Kinds of the transforms that use ground truth; plugins may not have any."""

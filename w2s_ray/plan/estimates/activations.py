@@ -42,6 +42,8 @@ class Activations:
     execution: Execution
     longest: float
     form: FormName
+    choices: int = 1
+    """Choices of a row, in a form with choices."""
 
     @property
     def working(self) -> float:
@@ -141,15 +143,15 @@ class Activations:
         return self._each * 2 * inner + 8.0 * self.model.width + 2 * self._scores
 
     def _texts(self, rows: int) -> int:
-        """Texts that a pass over so many rows reads: a pair is two."""
-        return rows * FORMS[self.form].texts
+        """Texts that a pass over so many rows reads."""
+        return rows * texts_of_row(self.form, choices=self.choices)
 
     def _learned(self, rows: int) -> float:
         """Tokens of so many rows whose logits are needed."""
         if not FORMS[self.form].is_language:
             return 0.0
         of_row = self.training.answer_tokens if FORMS[self.form].is_completed else self.longest
-        return rows * min(float(of_row), self.longest)
+        return self._texts(rows) * min(float(of_row), self.longest)
 
     def _head(self, learned: float, tokens: float, *, gradients: bool = True) -> float:
         """Of a head over the vocabulary, as `learn/vocabulary_head` computes it in chunks."""
@@ -167,6 +169,11 @@ class Activations:
                 if logits > LOGITS_AT_ONCE:  # a chunk's own gradient, before it is added
                     found += (self._half + 4.0) * weights
         return found
+
+
+def texts_of_row(form: FormName, *, choices: int) -> int:
+    """Texts that a model reads for a row: two of a pair, one for each of the `choices`."""
+    return FORMS[form].texts * (choices if FORMS[form].has_choices else 1)
 
 
 def bf16_parameters(model: Architecture, training: Training) -> int:

@@ -15,6 +15,7 @@ from w2s_ray.config.stages import CALIBRATION_ROWS
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.lengths import Lengths, LengthSource
+from w2s_ray.plan.estimates.activations import texts_of_row
 from w2s_ray.plan.estimates.memory import (
     Memory,
     all_parameters,
@@ -54,11 +55,11 @@ def estimate_fit(
     """The estimate of a fit of `model`; `lengths` gives the row lengths of each part."""
     if recipe.prompt is not None:
         return _estimate_prompted(recipe, execution, recipe.prompt, model=model, lengths=lengths)
-    training, texts = recipe.training, FORMS[recipe.form].texts
-    rows = lengths(recipe.train_on)
+    training, rows = recipe.training, lengths(recipe.train_on)
+    texts = texts_of_row(recipe.form, choices=rows.choices)
     divisor = (recipe.train_slice[1] if recipe.train_slice else 1) * (recipe.one_row_in or 1)
     if divisor > 1:
-        rows = Lengths(max(1, rows.rows // divisor), rows.quantiles, rows.mean, rows.source)
+        rows = replace(rows, rows=max(1, rows.rows // divisor))
     epochs = training.epochs if recipe.trained else 0
     trained = _trained_pass(recipe, execution, rows).times(epochs * texts)
     forward = forward_flops(model, trained, tuning=training.tuning)
@@ -99,7 +100,11 @@ def estimate_fit(
         parameters=all_parameters(model, training.tuning, form=recipe.form),
         trained_parameters=trained_parameters(model, training.tuning, form=recipe.form),
         memory=fit_memory(
-            recipe, execution, model=model, longest=max(read.at(1.0) for read in texts_read)
+            recipe,
+            execution,
+            model=model,
+            longest=max(read.at(1.0) for read in texts_read),
+            choices=rows.choices,
         ),
         length_source=rows.source,
     )

@@ -57,13 +57,23 @@ class Memory:
 
 
 def fit_memory(
-    recipe: FitRecipe, execution: Execution, *, model: Architecture, longest: float
+    recipe: FitRecipe,
+    execution: Execution,
+    *,
+    model: Architecture,
+    longest: float,
+    choices: int = 1,
 ) -> Memory:
-    """The peak of a fit whose longest row has `longest` tokens."""
+    """The peak of a fit whose longest text has `longest` tokens, with `choices` a row."""
     training = recipe.training
     if recipe.prompt is None:
         return memory(
-            model, training=training, execution=execution, longest=longest, form=recipe.form
+            model,
+            training=training,
+            execution=execution,
+            longest=longest,
+            form=recipe.form,
+            choices=choices,
         )
     read = training.model_copy(update={"tuning": FullTuning()})
     weights = 4.0 * all_parameters(model, FullTuning(), form="text")
@@ -77,6 +87,7 @@ def memory(
     execution: Execution,
     longest: float,
     form: FormName = "classes",
+    choices: int = 1,
 ) -> Memory:
     """The peak of training by one of the forms."""
     tuning, workers = training.tuning, execution.workers
@@ -85,7 +96,7 @@ def memory(
         every -= 2.0 * bf16_parameters(model, training)
         every -= (4.0 - NF4) * four_bit_parameters(model, training)
     trained = 4.0 * trained_parameters(model, tuning, form=form)
-    working = Activations(model, training, execution, longest, form).working
+    working = Activations(model, training, execution, longest, form, choices).working
     stay = execution.rows_at_once(training.batch_size) * workers < training.batch_size
     # The weights that a fit began with are kept where they are decayed to.
     kept = trained if training.weight_decay_to == "initial" and training.weight_decay else 0.0

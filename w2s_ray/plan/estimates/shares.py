@@ -8,15 +8,16 @@ fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.config.accelerators import matching_accelerators
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.input_sizes import InputSizes
-from w2s_ray.plan.estimates.memory import fit_memory
+from w2s_ray.plan.estimates.memory import Memory, fit_memory
 from w2s_ray.plan.estimates.placement import fits_on_device, gpu_fraction
 from w2s_ray.plan.graph import Plan, PlannedFit, PlannedStudy
 from w2s_ray.plan.nodes import ACCELERATOR, Nodes, ResourceError
@@ -123,8 +124,8 @@ def gpu_share(
     room = _room(execution, nodes)
     if isinstance(room, str):
         return GpuShare(1.0, room)
-    longest = _longest(recipe, source, sizes, most=model.longest)
-    fraction = gpu_fraction(fit_memory(recipe, execution, model=model, longest=longest), room)
+    needs = _memory_of(recipe, source, sizes, model=model)
+    fraction = gpu_fraction(needs(execution), room)
     if fraction is None:
         return GpuShare(1.0, "its estimated memory is more than one GPU has")
     return GpuShare(fraction)
@@ -152,11 +153,11 @@ def fitting_rows(
     given = execution.gpus_per_worker
     if isinstance(given, float | int):
         room *= min(1.0, given)
-    longest = _longest(recipe, source, sizes, most=model.longest)
+    needs = _memory_of(recipe, source, sizes, model=model)
     whole = execution.rows_at_once(recipe.training.batch_size)
     for rows in dict.fromkeys(-(-whole // passes) for passes in range(1, whole + 1)):
         tried = execution.model_copy(update={"micro_batch": rows})
-        if fits_on_device(fit_memory(recipe, tried, model=model, longest=longest), room):
+        if fits_on_device(needs(tried), room):
             return rows
     return "auto"
 
@@ -202,6 +203,16 @@ def _room(execution: Execution, nodes: Nodes) -> float | str:
         if execution.gpus_per_worker == "auto":
             raise
         return "the memory of the GPUs is unknown"
+
+
+def _memory_of(
+    recipe: FitRecipe, source: ModelSource, sizes: InputSizes, *, model: Architecture
+) -> Callable[[Execution], Memory]:
+    """The memory of a fit, by its execution."""
+    most = recipe.training.max_tokens
+    rows = sizes.lengths(recipe.split, recipe.train_on, source, max_tokens=most)
+    longest = _longest(recipe, source, sizes, most=model.longest)
+    return partial(fit_memory, recipe, model=model, longest=longest, choices=rows.choices)
 
 
 def _longest(

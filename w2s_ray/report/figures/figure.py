@@ -32,9 +32,9 @@ PANELS = 24
 _LONGEST_SLUG = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figure:
-    """A chart with its texts."""
+    """A chart with its texts. A notebook shows it as a picture."""
 
     name: str
     """Unique among a sweep's figures; can be a file name."""
@@ -48,6 +48,14 @@ class Figure:
     `runs`."""
     task: str | None = None
     """Its task, if each task has a separate figure."""
+
+    def __repr__(self) -> str:
+        return f"Figure {self.name}: {self.title} ({len(self.rows)} rows)"
+
+    def _repr_svg_(self) -> str:
+        from w2s_ray.report.figures.export import export
+
+        return export(self, "svg").decode()
 
     @property
     def chart(self) -> Any:

@@ -16,6 +16,7 @@ from w2s_ray.report.compare import compare
 from w2s_ray.report.figures import Figure, figures_of
 from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page.curves import POINTS, curves
+from w2s_ray.report.page.data import data_section
 from w2s_ray.report.page.packed import packed
 from w2s_ray.report.results import Results
 from w2s_ray.report.savings import savings
@@ -34,8 +35,12 @@ _ATTEMPT_KEY = "attempt"
 """Key of an environment that is unique to an attempt, and is left out of comparisons."""
 
 
-def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[str, Any]:
+def page_content(
+    results: Results, sweeps: Sequence[str] | None = None, *, texts: bool = True
+) -> dict[str, Any]:
     """The page's content for the named sweeps, or for every sweep in the store.
+
+    Without `texts` it has no text of any row.
 
     Raises:
         StoreError: no such sweep, or no sweep at all.
@@ -44,7 +49,7 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
     names = store.manifests.sweeps() if sweeps is None else sweeps
     if not names:
         raise StoreError(f"there is no sweep in {store.uri}; run one, or name another store")
-    shown = [_sweep(results, name) for name in names]
+    shown = [_sweep(results, name, texts=texts) for name in names]
     ids = {run["id"] for sweep in shown for run in sweep["runs"]}
     records = {record.id: record for record in store.latest(ids)}
     for sweep in shown:
@@ -57,6 +62,7 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
             "version": version("w2s_ray"),
             "store": store.uri,
             "points": POINTS,
+            "texts": texts,
         },
         "themes": {"light": config("light"), "dark": config("dark")},
         "columns": [
@@ -73,8 +79,8 @@ def page_content(results: Results, sweeps: Sequence[str] | None = None) -> dict[
     }
 
 
-def _sweep(results: Results, name: str) -> dict[str, Any]:
-    """One sweep: its table, figures, savings and runs."""
+def _sweep(results: Results, name: str, *, texts: bool) -> dict[str, Any]:
+    """One sweep: its table, figures, savings, runs and data."""
     store = results.store
     manifest = store.manifests.latest(name)
     table, roles = results.table(name), _roles(manifest.cells, store)
@@ -92,6 +98,7 @@ def _sweep(results: Results, name: str) -> dict[str, Any]:
         "comparisons": _comparisons(table, store),
         "savings": savings(store, sweep=name).lines(),
         "figures": [_figure(figure) for figure in figures_of(results, name).values()],
+        "data": data_section(store, manifest, texts=texts),
         "runs": [{"id": id_, "roles": list(of_run)} for id_, of_run in roles.items()],
     }
 

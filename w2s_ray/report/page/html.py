@@ -1,8 +1,8 @@
 """One HTML file from the page's content: markup, style, scripts and Vega, without external files.
 
 Owns escaping, and the content security policy, which forbids every request and all scripts but the
-page's own. The content may have any text: names, reasons and sweep files are data and can become
-neither markup nor code. The content is not interpreted here.
+page's own; a live page may request its version. The content may have any text: names, reasons and
+sweep files are data and can become neither markup nor code. The content is not interpreted here.
 """
 
 from __future__ import annotations
@@ -18,17 +18,23 @@ from typing import Any
 from w2s_ray.printable import printable
 from w2s_ray.report.scripts import script_json, vega
 
-_SCRIPTS = ("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "page.js")
+_SCRIPTS = (
+    *("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "data.js"),
+    "page.js",
+)
 """In the order of their dependencies."""
+_LIVE = "live.js"
+"""The last script of a page that `w2s serve` serves."""
 
 
 def to_html(content: Mapping[str, Any]) -> str:
-    """The page for `page_content`'s values.
+    """The page for `page_content`'s values; with `live` among them, it looks for a new version.
 
     Raises:
         ValueError: a value that JSON can't represent, such as NaN.
     """
-    scripts = [vega(), *map(_asset, _SCRIPTS)]
+    is_live = "live" in content
+    scripts = [vega(), *map(_asset, (*_SCRIPTS, *([_LIVE] if is_live else [])))]
     policy = {
         "default-src": "'none'",
         "script-src": " ".join(map(_hash, scripts)),
@@ -36,6 +42,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         "img-src": "data: blob:",
         "base-uri": "'none'",
         "form-action": "'none'",
+        **({"connect-src": "'self'"} if is_live else {}),
     }
     names = ", ".join(sweep["name"] for sweep in content["sweeps"])
     return Template(_asset("page.html")).substitute(

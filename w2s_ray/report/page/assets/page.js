@@ -51,6 +51,7 @@ function drawSweep() {
   drawTable();
   drawRuns();
   drawMissing();
+  drawData();
   drawEnvironment();
   $("sweep-text").textContent = state.sweep.text;
   frameFigures();
