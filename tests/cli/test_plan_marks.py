@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from tests.store.builders import a_record
 from w2s_ray.cli import app
+from w2s_ray.config import parse_sweep
+from w2s_ray.prepare import plan_sweep
+from w2s_ray.store import Store
 
 SWEEP = """\
 name: marks
@@ -41,3 +45,26 @@ def test_the_plan_says_why_a_searched_pair_is_in_the_table(tmp_path, monkeypatch
     assert result.exit_code == 0, result.output
     assert sum(OWN in line or SAME in line for line in result.output.splitlines()) == len(lines)
     assert all(line in result.output for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("sealed", "share", "said"), [(False, 0.0, 1), (False, 0.3, 0), (True, 0.0, 0)]
+)
+def test_the_plan_says_which_finished_fits_predict_one_class(
+    tmp_path, monkeypatch, sealed, share, said
+):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        SWEEP.split("methods:", maxsplit=1)[0] + "methods: {naive: {}}\n" + "seal: true\n" * sealed
+    )
+    (tmp_path / "s.yaml").write_text(text)
+    sweep = parse_sweep(text)
+    store = Store.open(tmp_path / sweep.store)
+    fit = next(iter(plan_sweep(sweep, store=store).fits.values()))
+    summary = {"test_accuracy": 0.5, "test_class_1": share}
+    recipe = fit.recipe.model_dump(mode="json")
+    store.write_run(a_record(id=fit.id, recipe=recipe, summary=summary))
+    result = CliRunner().invoke(app, ["plan", "s.yaml"])
+    assert result.exit_code == 0, result.output
+    line = f"{fit.description}: predicts one class on all test rows"
+    assert result.output.splitlines().count(line) == said

@@ -19,6 +19,9 @@ def report(
     overrides: Overrides = None,
     store: StoreOption = None,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    no_texts: Annotated[
+        bool, typer.Option("--no-texts", help="Leave out the texts of rows, for private data.")
+    ] = False,
 ) -> None:
     """Write a sweep's results, or those of a whole store, as one HTML page that works offline."""
     # The page shows a sweep as it was last started, even if the sweep file has changed since.
@@ -31,7 +34,9 @@ def report(
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
     print_looks(results, source.sweep if source else None, command="report")
-    content = page_content(Results(results), [source.sweep.name] if source else None)
+    content = page_content(
+        Results(results), [source.sweep.name] if source else None, has_texts=not no_texts
+    )
     page = to_html(content).encode()
     try:
         out.write_bytes(page)

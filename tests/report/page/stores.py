@@ -17,7 +17,9 @@ HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror='window.h
 """Text that would run a script if it were interpreted as markup."""
 
 SWEEP = Sweep(
-    tasks=("boolq", "sciq"), methods=("naive", "confidence", HOSTILE), searched="confidence"
+    tasks=("boolq, with long passages", "sciq"),
+    methods=("naive", "confidence", HOSTILE),
+    searched="confidence",
 )
 FAILED, PRUNED = an_id("failed"), an_id("pruned")
 NOT_RUN = an_id("not run")

@@ -18,7 +18,16 @@ from typing import Any
 from w2s_ray.printable import printable
 from w2s_ray.report.scripts import script_json, vega
 
-_SCRIPTS = ("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "page.js")
+_SCRIPTS = (
+    "dom.js",
+    "state.js",
+    "table.js",
+    "figures.js",
+    "run.js",
+    "rows.js",
+    "sections.js",
+    "page.js",
+)
 """In the order of their dependencies."""
 
 

@@ -3,8 +3,9 @@
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 let theme = null; // null = the system's theme
+let isPrinting = false; // paper is light
 
-const themeNow = () => theme ?? (DARK.matches ? "dark" : "light");
+const themeNow = () => (isPrinting ? "light" : theme ?? (DARK.matches ? "dark" : "light"));
 
 function showTheme() {
   document.documentElement.dataset.theme = themeNow();
@@ -27,6 +28,7 @@ function applyFilters() {
   const { elements } = $("filters");
   for (const name of Object.keys(state.filter)) state.filter[name] = elements[name].value.trim();
   drawTable();
+  drawRows();
   clearTimeout(applyFilters.waiting);
   applyFilters.waiting = setTimeout(drawFigures, 150);
 }
@@ -49,12 +51,22 @@ function drawSweep() {
   $("filters").elements.text.value = "";
   drawSummary();
   drawTable();
+  drawRows();
   drawRuns();
   drawMissing();
   drawEnvironment();
   $("sweep-text").textContent = state.sweep.text;
   frameFigures();
   drawFigures();
+}
+
+/** Draw for paper what is not drawn yet, or is drawn in the dark theme; afterwards as before. */
+function printing(begins) {
+  const before = themeNow(), isDrawn = document.body.dataset.drawn === "all";
+  isPrinting = begins;
+  showTheme();
+  if (begins && (!isDrawn || before !== themeNow())) drawNow();
+  else if (!begins && before !== themeNow()) drawFigures();
 }
 
 function start() {
@@ -68,6 +80,7 @@ function start() {
     drawSweep();
   });
   $("filters").addEventListener("input", applyFilters);
+  $("pattern").addEventListener("input", () => drawRows());
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   $("filters").addEventListener("reset", () => setTimeout(applyFilters));
   $("theme").addEventListener("click", () => {
@@ -80,6 +93,8 @@ function start() {
     drawFigures();
   });
   $("run").addEventListener("close", leaveRun);
+  addEventListener("beforeprint", () => printing(true));
+  addEventListener("afterprint", () => printing(false));
   addEventListener("hashchange", followAddress);
   showTheme();
   drawSweep();
