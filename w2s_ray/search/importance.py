@@ -6,13 +6,12 @@ its trials in memory; nothing is trained or stored.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 
-from w2s_ray.config import StudyRecipe
+from w2s_ray.config import StudyRecipe, branches
 from w2s_ray.search.proposals import rebuilt
-from w2s_ray.search.trials import Trial
+from w2s_ray.search.trials import Trial, objectives
 
 PED_ANOVA, FANOVA = "PED-ANOVA", "fANOVA"
 FEWEST = 4
@@ -24,8 +23,8 @@ def importances(recipe: StudyRecipe, trials: Sequence[Trial]) -> dict[str, dict[
 
     PED-ANOVA (Watanabe et al. 2023): for being among the best tenth of the trials. fANOVA (Hutter
     et al. 2014): for the variance of the objective; it leaves out settings that only some trials
-    have. There is none from fewer than `FEWEST` trials, or where all objectives are equal. Of two
-    objectives it is the first.
+    have. Trials whose settings are outside the space do not count. There is none from fewer than
+    `FEWEST` trials, or where all objectives are equal. Of two objectives it is the first.
     """
     from optuna.importance import (
         FanovaImportanceEvaluator,
@@ -33,11 +32,13 @@ def importances(recipe: StudyRecipe, trials: Sequence[Trial]) -> dict[str, dict[
         get_param_importances,
     )
 
-    values = [t.value for t in trials if t.state == "complete" and t.value is not None]
-    finite = [value for value in values if math.isfinite(value)]
-    if len(finite) < FEWEST or len(set(finite)) < 2:
+    recipe = recipe.model_copy(update={"cost": False})
+    ways = branches(recipe.space)
+    known = [trial for trial in trials if any(way.holds(trial.settings) for way in ways)]
+    values = [found[0] for trial in known if (found := objectives(recipe, trial)) is not None]
+    if len(values) < FEWEST or len(set(values)) < 2:
         return {}
-    study = rebuilt(recipe.model_copy(update={"cost": False}), trials)
+    study = rebuilt(recipe, known)
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PED-ANOVA is marked experimental

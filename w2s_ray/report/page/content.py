@@ -114,7 +114,7 @@ def _sweep(results: Results, name: str, texts: Texts) -> dict[str, Any]:
         ],
         "test_rows": _test_rows(store, cell_rows(store, manifest.cells), texts),
         "runs": [
-            {"id": id_, "roles": roles, "reused": id_ in set(reused)}
+            {"id": id_, "roles": list(roles), "reused": id_ in set(reused)}
             for id_, roles in runs.roles.items()
         ],
     }
