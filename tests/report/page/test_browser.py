@@ -276,15 +276,15 @@ def test_pgr_is_inside_the_window_at_every_width(page):
 
 
 def test_paper_has_every_figure_in_the_light_theme(page):
-    """Printed while nothing is drawn yet, from the dark theme."""
+    """Printed while nothing is drawn yet, from the dark theme; what a later listener finds."""
     page.emulate(prefers_color_scheme="dark")
     page.run(
         "++drawing; delete document.body.dataset.drawn;"
         "document.querySelectorAll('.chart').forEach(e => e.replaceChildren());"
-        "addEventListener('afterprint', () => { window.printed = ["
+        "addEventListener('beforeprint', () => { window.printed = ["
         " document.querySelectorAll('#charts figure svg.marks').length,"
         " document.querySelector('#charts .role-axis-title text').getAttribute('fill')]; },"
-        " {once: true, capture: true})"
+        " {once: true})"
     )
     page.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
     count, colour = page.run("return window.printed")

@@ -121,7 +121,7 @@ def _by_size(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
             ]
         ),
     ]
-    size = {"width": 250, "height": 210}
+    size = {"width": 250, "height": 150}
     chart = alt.layer(*layers).properties(**size)
     return Figure(
         "agreement-by-size",
