@@ -16,7 +16,7 @@ import pytest
 from tests.report.figures.stores import Sweep, make_store
 from w2s_ray.report import open_results
 from w2s_ray.report.figures import Figure, config, export, figures_of, themed
-from w2s_ray.report.figures.figure import PANELS
+from w2s_ray.report.figures.figure import COLUMNS, PANELS
 from w2s_ray.report.figures.ranks import groups
 from w2s_ray.report.figures.reliability import _pooled
 from w2s_ray.report.figures.size import sizes_axis
@@ -178,7 +178,7 @@ def test_agreement_by_size_is_separate_for_right_and_wrong_supervisors(drawn):
     for row in rows:
         assert row["value"] == scores.loc[row["runs"], columns[row["measure"].split()[-1]]]
         assert row["size"] == parameters[row["runs"]]
-    assert {row["panel"].split(":")[0] for row in rows} == {"naive", "confidence"}
+    assert {row["panel"].split(": ")[1] for row in rows} == {"naive", "confidence"}
 
 
 def test_agreement_by_size_needs_several_sizes(tmp_path):
@@ -488,6 +488,25 @@ def test_marks_without_a_line_or_a_relation_are_no_figure(tmp_path):
     _, figures = made(tmp_path, one)
     left_out = {"pgr-by-size", "agreement-by-size", "similarity", "misfit"}
     assert not left_out & figures.keys()
+
+
+def test_a_supervisor_with_students_of_one_size_is_in_no_figure_of_lines(tmp_path):
+    pairs = (("small", "medium"), ("small", "large"), ("medium", "large"))
+    _, figures = made(tmp_path, Sweep(pairs=pairs, seeds=(0,), examples=400))
+    for name in ("pgr-by-size", "agreement-by-size"):
+        assert {row["weak"] for row in figures[name].rows} == {"small"}
+    assert {row["weak"] for row in figures["accuracy"].rows} == {"small", "medium"}
+
+
+def test_panels_of_many_methods_are_at_most_four_side_by_side(tmp_path):
+    methods = [f"method {n}" for n in range(COLUMNS + 1)]
+    sweep = Sweep(methods=methods, seeds=(0,), examples=50, pairs=(("small", "large"),))
+    _, figures = made(tmp_path, sweep)
+    for name in ("accuracy", "pgr-grid", "training", "reliability"):
+        spec = figures[name].spec()
+        assert spec["columns"] == COLUMNS
+        shown = "".join(texts(export(figures[name], "svg")))
+        assert all(f"sciq: {m}" in shown or f"large: {m}" in shown for m in methods), name
 
 
 def contrast(one: str, other: str) -> float:

@@ -24,7 +24,7 @@ from w2s_ray.report.figures.figure import (
     panels,
 )
 from w2s_ray.report.figures.figure_rows import FigureData, XAxis, pair
-from w2s_ray.report.figures.size import sizes_axis
+from w2s_ray.report.figures.size import joined, sizes_axis
 from w2s_ray.report.scores import scores
 
 _MEASURES = {
@@ -42,7 +42,8 @@ def figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
         count = combinations(rows, "task", "pair", "method") // LINES_OF_A_PANEL
         yield from by_task(rows, make, panels=count)
         split = [row for row in rows if row["measure"] != _MEASURES["agreement"] and row["size"]]
-        if combinations(split, "weak", "size") > combinations(split, "weak"):
+        split = joined(split, "size")
+        if split:
             sized = partial(_by_size, models=data.models, x=x)
             count = combinations(split, "task", "measure", "method")
             yield from by_task(split, sized, panels=count)

@@ -159,7 +159,7 @@ def _control_lines(marks: _Marks, *, y: dict[str, Any]) -> list[alt.Chart]:
 
 
 def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
-    defined = _joined([row for row in rows if row["pgr"] is not None])
+    defined = joined([row for row in rows if row["pgr"] is not None], "student_x")
     if not defined:
         return None
     marks, axis = _Marks(defined, models=models, x=x), span(defined)
@@ -188,11 +188,11 @@ def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
     )
 
 
-def _joined(rows: Rows) -> Rows:
-    """The rows that some line joins to another one; single marks are in `methods-pgr`."""
+def joined(rows: Rows, size: str) -> Rows:
+    """The rows of supervisors with students of several sizes, whose marks a line joins."""
     sizes: dict[tuple[str, ...], set[float]] = {}
     for row in rows:
-        sizes.setdefault(_line(row), set()).add(row["student_x"])
+        sizes.setdefault(_line(row), set()).add(row[size])
     return [row for row in rows if len(sizes[_line(row)]) > 1]
 
 
