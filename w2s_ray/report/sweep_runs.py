@@ -47,8 +47,9 @@ class SweepRuns:
     def is_reused(self, id_: str) -> bool:
         """Whether the run was done before the sweep's first start."""
         record = self.records.get(id_)
-        is_done = record is not None and record.status == "done"
-        return is_done and record.ended_at < self.started_at
+        if record is None or record.status != "done":
+            return False
+        return record.ended_at < self.started_at
 
 
 def sweep_runs(store: Store, sweep: str) -> SweepRuns:

@@ -212,7 +212,8 @@ def sizes_axis(field: str, sizes: Iterable[float], *, x: XAxis) -> alt.X:
             grid=False,
             labelSeparation=8,
             labelOverlap="greedy",
-            **({"values": ticks} if len(ticks) <= _TICKS else {"tickCount": 4}),
+            tickCount=4,
+            values=ticks if len(ticks) <= _TICKS else alt.Undefined,
         ),
     )
 

@@ -89,7 +89,7 @@ function rowPair(row, span) {
     ["weak", "student", "ceiling"].map((role) =>
       h("td", { class: `number ${role}`, "data-name": role }, accuracy(row, role))),
     h("td", { class: "number gain", "data-name": "gain" }, gain(row.gain, row.gain_low, row.gain_high)),
-    h("td", { class: "number pgr" }, pgr(row)),
+    h("td", { class: "number pgr", "data-name": "PGR" }, pgr(row)),
     h("td", { class: "bar-cell" },
       row.pgr === null ? h("span", { class: "why", title: row.reason }, row.seeds ? "no clear gap" : "missing") : row.control ? "" : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
     h("td", { class: "number seeds-of" }, `${row.seeds}/${row.of_seeds}`, h("span", { class: "unit" }, " seeds")),
