@@ -180,13 +180,16 @@ def withdraw_damaged(plan: Plan, store: Store) -> None:
 
 
 def write_manifest(plan: Plan, store: Store, sweep_text: str) -> None:
-    """Write the sweep's manifest: its text, and the runs of each cell."""
+    """Write the sweep's manifest: its text, the runs of each cell, and its other fits."""
+    cells = cells_of(plan)
+    in_cells = {run for cell in cells for run in cell.runs}
     store.manifests.write(
         Manifest(
             name=plan.sweep.name,
             sweep_text=sweep_text,
             created_at=utc_now(),
-            cells=cells_of(plan),
+            cells=cells,
+            steps=tuple(fit for fit in plan.fits if fit not in in_cells),
             sealed=plan.sweep.seal,
         )
     )

@@ -7,7 +7,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from tests.store.builders import a_record
 from w2s_ray.cli import app
+from w2s_ray.config import parse_sweep
+from w2s_ray.prepare import plan_sweep
+from w2s_ray.store import Store
 
 SWEEP = """\
 name: marks
@@ -57,3 +61,26 @@ def test_the_plan_warns_below_three_seeds(tmp_path, monkeypatch, seeds, warned):
     assert bool(found) == warned
     shown = CliRunner().invoke(app, ["plan", "s.yaml", f"seeds={seeds}"]).output
     assert all(line in shown for line in found)
+
+
+@pytest.mark.parametrize(
+    ("sealed", "share", "said"), [(False, 0.0, 1), (False, 0.3, 0), (True, 0.0, 0)]
+)
+def test_the_plan_says_which_finished_fits_predict_one_class(
+    tmp_path, monkeypatch, sealed, share, said
+):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        SWEEP.split("methods:", maxsplit=1)[0] + "methods: {naive: {}}\n" + "seal: true\n" * sealed
+    )
+    (tmp_path / "s.yaml").write_text(text)
+    sweep = parse_sweep(text)
+    store = Store.open(tmp_path / sweep.store)
+    fit = next(iter(plan_sweep(sweep, store=store).fits.values()))
+    summary = {"test_accuracy": 0.5, "test_class_1": share}
+    recipe = fit.recipe.model_dump(mode="json")
+    store.write_run(a_record(id=fit.id, recipe=recipe, summary=summary))
+    result = CliRunner().invoke(app, ["plan", "s.yaml"])
+    assert result.exit_code == 0, result.output
+    line = f"{fit.description}: predicts one class on all test rows"
+    assert result.output.splitlines().count(line) == said

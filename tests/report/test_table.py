@@ -455,6 +455,27 @@ def test_a_row_counts_prompts_whose_examples_were_cut():
     assert "37 of 1,200 prompts" in to_markdown(table)
 
 
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((1.0, 1.0), "the ceiling predicts one class on all test rows"),
+        ((0.4, 0.0), "the ceiling predicts one class on all test rows (seed 1)"),
+        ((0.4, None), None),
+    ],
+)
+def test_a_row_says_where_a_model_predicts_one_class(shares, words):
+    cells = [a_cell(seed=seed) for seed in range(2)]
+    records = records_of(*cells)
+    for cell, share in zip(cells, shares, strict=True):
+        ceiling = records[cell.ceiling]
+        found = {"test_class_1": share} if share is not None else {}
+        summary = ceiling.summary | found
+        records[cell.ceiling] = ceiling.model_copy(update={"summary": summary})
+    table = tabled(*cells, records=records)
+    assert table.rows[0].one_class == words
+    assert words is None or words in to_markdown(table)
+
+
 def test_a_row_says_where_weak_labels_lie_close_together():
     cells = [a_cell(seed=seed) for seed in range(2)]
     records = records_of(*cells)

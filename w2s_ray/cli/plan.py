@@ -48,7 +48,7 @@ def plan(
 ) -> None:
     """Print a sweep's runs by kind, their resources, and estimates of their time and cost."""
     from w2s_ray.cli.cost_options import device_of
-    from w2s_ray.cli.plan_view import place_plan, print_plan
+    from w2s_ray.cli.plan_view import one_class_lines, place_plan, print_plan
     from w2s_ray.config.budget import read_price
 
     check_choice(format, ("table", "json"), option="--format")
@@ -73,8 +73,9 @@ def plan(
         price=price,
         format=format,
     )
-    for line in capacity if format == "table" else ():
-        output_console().print(line)
+    if format == "table":
+        for line in (*capacity, *one_class_lines(placed, results, done=done)):
+            output_console().print(line, soft_wrap=True, markup=False)
 
 
 def _few_seeds(plan: Plan, results: Store) -> list[str]:

@@ -28,6 +28,10 @@ from w2s_ray.plan.cluster_file import read_cluster_file
 from w2s_ray.plan.estimates import Device, estimate_plan, resolve_gpu_shares, whole_gpu_reasons
 from w2s_ray.plan.nodes import ACCELERATOR
 from w2s_ray.plan.summary import kind_counts, size_text
+from w2s_ray.store import Store
+
+_LISTED = 10
+"""Largest number of fits that are listed one by one."""
 
 
 def print_plan(
@@ -103,6 +107,17 @@ def place_plan(
     return placed, lines + (
         _capacity(placed, nodes, cluster_file) if cluster_file is not None else []
     )
+
+
+def one_class_lines(plan: Plan, store: Store, *, done: Collection[str]) -> list[str]:
+    """A line for each finished fit that predicts one class on all test rows; none if sealed."""
+    from w2s_ray.report.cell import ONE_CLASS, predicts_one_class
+
+    fits = [] if plan.sweep.seal else [id_ for id_ in plan.fits if id_ in done]
+    records = {record.id: record for record in store.records(fits)} if fits else {}
+    found = [plan.fits[id_] for id_ in fits if predicts_one_class(records.get(id_))]
+    more = [f"and {len(found) - _LISTED} more fits"] if len(found) > _LISTED else []
+    return [f"{fit.description}: predicts {ONE_CLASS}" for fit in found[:_LISTED]] + more
 
 
 def _capacity(plan: Plan, nodes: Nodes, cluster_file: Path) -> list[str]:

@@ -33,7 +33,7 @@ def report(
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
     print_looks(results, source.sweep if source else None, command="report")
     names = [source.sweep.name] if source else None
-    content = page_content(Results(results), names, texts=not no_texts)
+    content = page_content(Results(results), names, has_texts=not no_texts)
     page = to_html(content).encode()
     try:
         out.write_bytes(page)

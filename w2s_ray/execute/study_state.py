@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from w2s_ray.execute.run_context import RunContext
@@ -16,7 +16,7 @@ from w2s_ray.fits.failures import Cause
 from w2s_ray.fits.outcome import outcome_record
 from w2s_ray.plan import PlannedFit, PlannedStudy
 from w2s_ray.search.proposals import Proposal
-from w2s_ray.search.trials import Trial
+from w2s_ray.search.trials import Trial, trial_of
 
 TRIAL_RETRIES = 3
 """How often a trial is run again after all retries of its fits have failed."""
@@ -43,7 +43,7 @@ class StudyState:
         self.study = study
         self.context = context
         self.store = context.open_store()
-        ended = [_trial(data) for data in self.store.trials(study.id)]
+        ended = [trial_of(data) for data in self.store.trials(study.id)]
         self.trials = {trial.number: trial for trial in ended if not trial.again}
         self.proposed: dict[str, ProposedTrial] = {}
         """Tune's trial id -> the trial, while it runs."""
@@ -145,9 +145,3 @@ def _repeated(ended: Trial, repeat: ProposedTrial) -> Trial:
         attrs=repeat.proposal.attrs,
         repeat_of=ended.number,
     )
-
-
-def _trial(data: Mapping[str, Any]) -> Trial:
-    known = {field.name: data[field.name] for field in fields(Trial) if field.name in data}
-    made = {"intermediate": tuple(data["intermediate"]), "fits": tuple(data["fits"])}
-    return Trial(**{**known, **made})

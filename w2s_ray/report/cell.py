@@ -18,6 +18,9 @@ METRIC = "test_accuracy"
 """The figure of a record's summary that PGR is computed from."""
 ORACLE_STOPPED = "oracle_test_accuracy"
 """The test accuracy of the fit if ground truth on validation rows had stopped it."""
+CLASS_1 = "test_class_1"
+"""The share of test rows that the fit calls class 1."""
+ONE_CLASS = "one class on all test rows"
 _NUMBER = (float, int)
 
 
@@ -25,6 +28,26 @@ def accuracy(record: Record | None, *, figure: str = METRIC) -> float | None:
     """Test accuracy of a done run, or None."""
     value = record.summary.get(figure) if record and record.status == "done" else None
     return float(value) if isinstance(value, _NUMBER) and math.isfinite(value) else None
+
+
+def one_class(cells: Iterable[Cell], records: Mapping[str, Record]) -> str | None:
+    """The models that predict one class on all test rows, in words; None if none does.
+
+    Their seeds are named if the model has others. Fits of earlier versions lack the figure.
+    """
+    cells, found = list(cells), list[str]()
+    for role in ("supervisor", "student", "ceiling"):
+        runs = {cell.seed: records.get(getattr(cell, role)) for cell in cells}
+        seeds = [seed for seed, record in runs.items() if predicts_one_class(record)]
+        if seeds:
+            which = "" if len(seeds) == len(cells) else f" (seed {', '.join(map(str, seeds))})"
+            found.append(f"the {role} predicts {ONE_CLASS}{which}")
+    return "; ".join(found) or None
+
+
+def predicts_one_class(record: Record | None) -> bool:
+    """Whether a done fit with two classes predicts the same one on all test rows."""
+    return accuracy(record, figure=CLASS_1) in (0.0, 1.0)
 
 
 def cut_shots(students: Iterable[Record | None]) -> str | None:

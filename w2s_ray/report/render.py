@@ -266,6 +266,7 @@ def _row_notes(row: Row, *, metric: Metric) -> list[str]:
         _few_seeds(row) if metric == "pgr" else None,
         _no_intervals(row),
         row.cut_shots,
+        row.one_class,
         row.low_contrast,
         one_seed if row.intervals_over == "examples" else None,
         _differs(row.differs_from_ceiling, "its ceiling"),

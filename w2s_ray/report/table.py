@@ -21,6 +21,7 @@ from w2s_ray.report.cell import (
     cut_shots,
     missing_runs,
     objective,
+    one_class,
     stopped_early,
 )
 from w2s_ray.report.controls import Students, unbeaten
@@ -306,6 +307,7 @@ def _row(
         ),
         reason=value.reason if value else _summed_up(missing),
         cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
+        one_class=one_class([seed.cell for seed in complete], records),
         **_contrast(complete, records),
         **_tuned(complete, records, naive=naive),
         unbeaten=not_beaten,

@@ -165,6 +165,9 @@ class Row:
     cut_shots: str | None = column(
         "how many test prompts had fewer examples than `shots` because they were too long"
     )
+    one_class: str | None = column(
+        "the models that predict one class on all test rows, in words; null if none does"
+    )
     weak_label_spread: float | None = column(
         "standard deviation of the supervisor's probability of class 1 over the student's rows; "
         "the mean over complete seeds. Null without two classes, and for fits of earlier versions"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from w2s_ray.config import StudyRecipe
@@ -42,6 +42,13 @@ class Trial:
     """The sampler's attributes of it, as JSON (see `proposals.Proposal`)."""
     repeat_of: int | None = None
     """The earlier trial with equal fits whose result it has; None if it has its own."""
+
+
+def trial_of(data: Mapping[str, Any]) -> Trial:
+    """The trial of a stored entry; keys of other versions are left out."""
+    known = {field.name: data[field.name] for field in fields(Trial) if field.name in data}
+    made = {"intermediate": tuple(data["intermediate"]), "fits": tuple(data["fits"])}
+    return Trial(**{**known, **made})
 
 
 def objectives(recipe: StudyRecipe, trial: Trial) -> tuple[float, ...] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.config import FitRecipe
+from w2s_ray.config import Training
 from w2s_ray.store import Record, Store
 
 if TYPE_CHECKING:
@@ -163,7 +163,8 @@ def _seconds_per_evaluation(record: Record) -> float:
 
 
 def _evaluations(record: Record) -> int:
-    return FitRecipe.model_validate(record.recipe).training.evaluations
+    """Largest number of evaluations of a fit; its recipe may be of another version."""
+    return Training.model_construct(**(record.recipe.get("training") or {})).evaluations
 
 
 def _spent(

@@ -195,5 +195,8 @@ class Manifest(Stored):
     """The text of the sweep file."""
     created_at: Moment
     cells: tuple[Cell, ...]
+    steps: tuple[Name, ...] | None = Field(default=None, exclude_if=lambda steps: steps is None)
+    """Ids of its fits that are in no cell: pretraining, intermediate models, and further
+    supervisors of ensembles. None in manifests of earlier versions."""
     sealed: bool = Field(default=False, exclude_if=lambda sealed: not sealed)
     """True: its fits got no test labels, and looks at its test figures are counted."""

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tests.store.builders import EARLY, LATE, a_recipe
+from w2s_ray.config import FitRecipe, StudyRecipe
 from w2s_ray.store import Cell, Manifest, Record, Store
 
 
@@ -32,7 +33,7 @@ class Sweep:
     accuracy: Mapping[str, float] | None = None
     """Model -> accuracy on ground truth; default: rises with size."""
     examples: int = 200
-    text: str = "text"
+    text: str = ""
     """The text of every row."""
 
     def split(self, task: str) -> str:
@@ -48,7 +49,7 @@ def make_store(folder: Path, sweep: Sweep) -> Store:
     """A store in which all of `sweep` is done."""
     store, cells = Store.open(folder), []
     for task in sweep.tasks:
-        store.splits.write(sweep.split(task), _rows(sweep), {"task": task})
+        store.splits.write(sweep.split(task), _rows(sweep, task), {"task": task})
     study = _study(store, sweep) if sweep.searched else None
     grid = itertools.product(sweep.tasks, sweep.pairs, sweep.methods, sweep.seeds)
     for task, (weak, strong), method, seed in grid:
@@ -122,6 +123,7 @@ def _fit(
             status="done",
             recipe=a_recipe(
                 split=sweep.split(task),
+                model=f"sha256:{model}",
                 labels={"source": [supervisor] if supervisor else "ground_truth"},
                 seed=seed,
             ),
@@ -183,13 +185,19 @@ def _study(store: Store, sweep: Sweep) -> str:
             id=id_,
             kind="study",
             status="done",
-            recipe={
-                "space": space,
-                "metric": "accuracy",
-                "objective": "transfer",
-                "seed": 1000,
-                "scheduler": "none",
-            },
+            recipe=StudyRecipe(
+                cells=(_searched_fit(sweep),),
+                space=space,  # type: ignore[arg-type]
+                trials=6,
+                metric="accuracy",
+                objective="transfer",
+                sampler="tpe",
+                scheduler="none",
+                grace_evaluations=1,
+                reduction_factor=2.0,
+                concurrent_trials=2,
+                seed=1000,
+            ).model_dump(mode="json"),
             about={
                 "task": sweep.tasks[0],
                 "method": sweep.searched,
@@ -204,6 +212,20 @@ def _study(store: Store, sweep: Sweep) -> str:
         )
     )
     return id_
+
+
+def _searched_fit(sweep: Sweep) -> FitRecipe:
+    return FitRecipe.model_validate(
+        {
+            "split": sweep.split(sweep.tasks[0]),
+            "train_on": "student_half",
+            "model": "sha256:" + 64 * "a",
+            "labels": _id(sweep.name, "supervisor"),
+            "training": {},
+            "loss": {"kind": "xent"},
+            "seed": 1000,
+        }
+    )
 
 
 def _curve(id_: str, reached: float, rng: np.random.Generator) -> pa.Table:
@@ -243,13 +265,13 @@ def _predicted(store: Store, id_: str, sweep: Sweep) -> np.ndarray:
     return (store.predictions(id_)["probability"].to_numpy() > 0.5).astype(np.int8)
 
 
-def _rows(sweep: Sweep) -> pa.Table:
+def _rows(sweep: Sweep, task: str) -> pa.Table:
     count = len(_ids(sweep))
     return pa.table(
         {
             "example_id": _ids(sweep),
             "part": _parts(sweep),
-            "text": [sweep.text] * count,
+            "text": [f"{sweep.text}{task} text {i}" for i in range(count)],
             "label": pa.array(_labels(sweep), pa.int8()),
             "group": pa.nulls(count, pa.string()),
         }

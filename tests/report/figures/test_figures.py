@@ -16,19 +16,20 @@ import pytest
 from tests.report.figures.stores import Sweep, make_store
 from w2s_ray.report import open_results
 from w2s_ray.report.figures import Figure, config, export, figures_of, themed
-from w2s_ray.report.figures.figure import PANELS
+from w2s_ray.report.figures.figure import COLUMNS, PANELS
 from w2s_ray.report.figures.ranks import groups
 from w2s_ray.report.figures.reliability import _pooled
+from w2s_ray.report.figures.size import sizes_axis
 from w2s_ray.report.figures.theme import DASHES, SHAPES, cycled
 from w2s_ray.report.measures import Bin
 from w2s_ray.report.results import Results
-from w2s_ray.store import StoreError
+from w2s_ray.store import Record, StoreError
 from w2s_ray.store.checksums import with_checksum, without_checksum
 
 PGR = ("pgr-by-size", "pgr-grid", "methods", "methods-pgr")
 ACCURACY = ("accuracy", "methods-accuracy", "training", "training-loss", "agreement", "reliability")
 SUPERVISION = ("four-cells", "similarity", "misfit")
-SEARCH = ("search-confidence", "study-history")
+SEARCH = ("search-confidence", "parallel-confidence", "importance", "study-history")
 
 
 def made(folder: Path, sweep: Sweep, **options: Any) -> tuple[Results, dict[str, Figure]]:
@@ -88,7 +89,7 @@ def test_every_figure_with_data_is_drawn(drawn):
 
 
 def test_a_figure_without_data_is_left_out(tmp_path, without_gap):
-    assert set(without_gap) == {*ACCURACY, *SUPERVISION, "pgr-grid"}
+    assert set(without_gap) == {*ACCURACY, "four-cells", "pgr-grid"}
     store = make_store(tmp_path, Sweep(seeds=(0,)))
     for folder in (tmp_path / "runs").iterdir():
         (folder / "record.json").unlink()
@@ -177,7 +178,7 @@ def test_agreement_by_size_is_separate_for_right_and_wrong_supervisors(drawn):
     for row in rows:
         assert row["value"] == scores.loc[row["runs"], columns[row["measure"].split()[-1]]]
         assert row["size"] == parameters[row["runs"]]
-    assert {row["panel"].split(":")[0] for row in rows} == {"naive", "confidence"}
+    assert {row["panel"].split(": ")[1] for row in rows} == {"naive", "confidence"}
 
 
 def test_agreement_by_size_needs_several_sizes(tmp_path):
@@ -304,6 +305,41 @@ def test_drawn_trials_are_the_stores_trials_and_the_best_value_never_falls(drawn
     }
 
 
+def test_importances_are_shares_of_each_evaluator(drawn):
+    rows = drawn[1]["importance"].rows
+    shares: dict[str, float] = {}
+    for row in rows:
+        shares[row["evaluator"]] = shares.get(row["evaluator"], 0.0) + row["share"]
+    assert shares == {"PED-ANOVA": pytest.approx(1), "fANOVA": pytest.approx(1)}
+    assert "4 complete trials" in rows[0]["panel"]
+
+
+def test_a_trial_is_a_line_over_axes_from_the_smallest_to_the_largest_value(drawn):
+    rows = drawn[1]["parallel-confidence"].rows
+    points = [row for row in rows if "tick" not in row]
+    by_axis: dict[str, dict[int, Any]] = {}
+    for row in points:
+        by_axis.setdefault(row["axis"], {})[row["number"]] = (row["value"], row["at"])
+    settings = {row["setting"] for row in drawn[1]["search-confidence"].rows}
+    assert set(by_axis) == {*settings, "objective"}
+    trials = {row["number"]: row for row in drawn[1]["study-history"].rows}
+    assert {n: value for n, (value, _) in by_axis["objective"].items()} == {
+        number: trial["objective"] for number, trial in trials.items()
+    }
+    assert by_axis["objective"][4] == (None, None)
+    for name in ("loss.alpha", "early_stopping.patience"):
+        values = [value for value, _ in by_axis[name].values()]
+        for value, at in by_axis[name].values():
+            assert at == pytest.approx((value - min(values)) / (max(values) - min(values)))
+    rates = by_axis["training.lr"].values()
+    logs = [math.log(value) for value, _ in rates]
+    for value, at in rates:
+        assert at == pytest.approx((math.log(value) - min(logs)) / (max(logs) - min(logs)))
+    assert dict(by_axis["loss.kind"].values()) == {"confidence": 0.25, "product": 0.75}
+    ticks = {(row["axis"], row["tick"]) for row in rows if "tick" in row}
+    assert {("loss.kind", "product"), ("objective", "0.72"), ("objective", "0.77")} <= ticks
+
+
 def test_a_missing_pgr_is_null(drawn, without_gap):
     figure = without_gap["pgr-grid"]
     (row,) = figure.rows
@@ -394,18 +430,101 @@ def test_charts_use_colours_of_the_theme_only(drawn):
         assert '"#' not in spec
 
 
-@pytest.mark.parametrize("name", ["similarity", "misfit", "study-history"])
-def test_labels_of_axes_have_as_many_digits_as_their_values_need(drawn, name):
-    """Fixed digits make close values equal, and no format makes a single 0.5 a 1."""
-    formats = {
-        channel["axis"].get("format")
-        for unit in units(drawn[1][name].spec())
-        for field in ("x", "y")
-        if "axis" in (channel := unit["encoding"].get(field, {}))
-        and channel.get("title") not in (None, "trial")
+def axes(svg: bytes) -> list[list[str]]:
+    """The texts of each axis' ticks."""
+    groups = [each for each in ElementTree.fromstring(svg).iter() if "class" in each.attrib]
+    labels = (each for each in groups if "role-axis-label" in each.attrib["class"])
+    return [[text for one in group if (text := "".join(one.itertext()))] for group in labels]
+
+
+def test_the_ticks_of_an_axis_differ_where_values_are_close(tmp_path):
+    """Fixed digits make close ticks equal: 0.69 0.69 0.69."""
+    close = {"small": 0.69, "medium": 0.692, "large": 0.694}
+    _, figures = made(tmp_path, Sweep(seeds=(0, 1), accuracy=close, searched="confidence"))
+    for name, figure in figures.items():
+        found = axes(export(figure, "svg"))
+        assert found or name.startswith("parallel"), name
+        for texts_of_axis in found:
+            assert len(set(texts_of_axis)) == len(texts_of_axis), (name, texts_of_axis)
+
+
+def test_one_model_has_one_size_whatever_is_trained_of_it(tmp_path):
+    """Adapters add parameters to some of its fits, and a probe on activations has only a head."""
+    sweep = Sweep(seeds=(0,))
+    store, wanted = make_store(tmp_path, sweep), {}
+    for path in (tmp_path / "runs").glob("*/record.json"):
+        record = Record.model_validate_json(without_checksum(path.read_bytes()))
+        base = record.summary["parameters"]
+        wanted[record.about["model"]] = base
+        recipe, summary = record.recipe, dict(record.summary)
+        recipe["model"] = record.about["model"]
+        if record.about["method"] == "naive":
+            recipe["training"]["tuning"] = {"kind": "lora"}
+            summary |= {"parameters": base + 576, "trained_parameters": 576}
+        elif record.about["method"] == "confidence":
+            summary |= {"parameters": 34, "trained_parameters": 34}
+        changed = record.model_copy(update={"recipe": recipe, "summary": summary})
+        path.write_bytes(changed.to_json())
+    figures = figures_of(Results(store), "sweep")
+    for row in figures["accuracy"].rows:
+        assert row["student_x"] == row["ceiling_x"] == wanted[row["strong"]]
+        assert row["weak_x"] == wanted[row["weak"]]
+    assert {row["size"] for row in figures["agreement-by-size"].rows} == {
+        wanted["medium"],
+        wanted["large"],
     }
-    assert formats
-    assert formats <= {"~g", "~%"}
+    ticks = {tick for axis in axes(export(figures["accuracy"], "svg")) for tick in axis}
+    assert {"10k", "40k", "160k"} <= ticks
+
+
+def test_a_size_has_at_most_three_digits_on_its_axis():
+    axis = sizes_axis("size", [40576.0, 40600.0, 1_234_567.0], x="parameters").to_dict()["axis"]
+    assert axis["values"] == [40576.0, 1_234_567.0]  # 40.6k twice would be one label
+    assert "'.3~s'" in axis["labelExpr"]
+
+
+def test_marks_without_a_line_or_a_relation_are_no_figure(tmp_path):
+    one = Sweep(pairs=(("small", "large"),), methods=("naive",), seeds=(0,), examples=50)
+    _, figures = made(tmp_path, one)
+    left_out = {"pgr-by-size", "agreement-by-size", "similarity", "misfit"}
+    assert not left_out & figures.keys()
+
+
+def test_a_supervisor_with_students_of_one_size_is_in_no_figure_of_lines(tmp_path):
+    pairs = (("small", "medium"), ("small", "large"), ("medium", "large"))
+    _, figures = made(tmp_path, Sweep(pairs=pairs, seeds=(0,), examples=400))
+    for name in ("pgr-by-size", "agreement-by-size"):
+        assert {row["weak"] for row in figures[name].rows} == {"small"}
+    assert {row["weak"] for row in figures["accuracy"].rows} == {"small", "medium"}
+
+
+def test_panels_of_many_methods_are_at_most_four_side_by_side(tmp_path):
+    methods = [f"method {n}" for n in range(COLUMNS + 1)]
+    sweep = Sweep(methods=methods, seeds=(0,), examples=50, pairs=(("small", "large"),))
+    _, figures = made(tmp_path, sweep)
+    for name in ("accuracy", "pgr-grid", "training", "reliability"):
+        spec = figures[name].spec()
+        assert spec["columns"] == COLUMNS
+        shown = "".join(texts(export(figures[name], "svg")))
+        assert all(f"sciq: {m}" in shown or f"large: {m}" in shown for m in methods), name
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_colours_of_the_dark_theme_stand_out_from_the_ground():
+    dark = config("dark")
+    assert all(contrast(c, dark["background"]) > 4.5 for c in dark["range"]["category"])
+    assert len(set(dark["range"]["category"])) == len(config("light")["range"]["category"])
 
 
 def test_x_is_the_records_parameters_or_flops(drawn, tmp_path):

@@ -17,7 +17,7 @@ HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror='window.h
 """Text that would run a script if it were interpreted as markup."""
 
 SWEEP = Sweep(
-    tasks=("boolq", "sciq"),
+    tasks=("boolq, with long passages", "sciq"),
     methods=("naive", "confidence", HOSTILE),
     searched="confidence",
     text=HOSTILE,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.report.page.stores import FAILED, HOSTILE, SWEEP, large_store, store_with_failures
 from w2s_ray.report import open_results
+from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page import page_content, to_html
 
 pytest.importorskip("selenium", reason="needs selenium, of the dev dependencies")
@@ -252,3 +253,84 @@ def test_a_page_of_a_thousand_runs_has_less_than_10_mb(driver, tmp_path):
     page = browser.Page(driver, path)
     assert len(page.all(ROW)) == 120
     assert page.errors() == []
+
+
+def boxes(page: browser.Page, selector: str) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of each element."""
+    return page.run(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect())"
+        ".map(r => [r.left, r.top, r.right, r.bottom])",
+        selector,
+    )
+
+
+def overlaps(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes share more than a pixel."""
+    across, down = (min(one[i + 2], other[i + 2]) - max(one[i], other[i]) for i in (0, 1))
+    return across > 1 and down > 1
+
+
+def test_the_titles_of_panels_do_not_overlap(page):
+    for name in page.run("return CONTENT.sweeps[0].figures.map(f => f.name)"):
+        figure = page.run("return figureId(arguments[0])", name)
+        titles = boxes(page, f"#{figure} :is(.row_header, .column_header) text")
+        for i, one in enumerate(titles):
+            assert not any(overlaps(one, other) for other in titles[i + 1 :]), name
+
+
+def test_pgr_is_inside_the_window_at_every_width(page):
+    for width in (720, 800, 1000, 1100, 1280, 1400):
+        page.resize(width, 900)
+        assert all(right <= width for _, _, right, _ in boxes(page, "#pgr .pgr")), width
+        assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_paper_has_every_figure_in_the_light_theme(page):
+    """Printed while nothing is drawn yet, from the dark theme; what a later listener finds."""
+    page.emulate(prefers_color_scheme="dark")
+    page.run(
+        "++drawing; delete document.body.dataset.drawn;"
+        "document.querySelectorAll('.chart').forEach(e => e.replaceChildren());"
+        "addEventListener('beforeprint', () => { window.printed = ["
+        " document.querySelectorAll('#charts figure svg.marks').length,"
+        " document.querySelector('#charts .role-axis-title text').getAttribute('fill')]; },"
+        " {once: true})"
+    )
+    page.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    count, colour = page.run("return window.printed")
+    assert count == page.run("return CONTENT.sweeps[0].figures.length") > 0
+    assert colour == config("light")["axis"]["titleColor"]
+    page.wait_for_figures()
+    assert "dark" in page.run("return document.documentElement.dataset.theme")
+
+
+def test_test_rows_are_filtered_by_the_table_s_filter_and_by_pattern(page):
+    rows = "#test-row-list tbody tr"
+    assert len(page.all(rows)) == 25
+    page.one("#test-row-list button").click()
+    assert len(page.all(rows)) > 25
+    page.run(
+        "$('pattern').value = '011'; $('pattern').dispatchEvent(new Event('input'));"
+        "$('filters').elements.task.value = 'sciq'; applyFilters()"
+    )
+    page.wait_for_figures()
+    found = page.texts(rows)
+    assert found
+    assert all("sciq text" in text for text in found)
+    for i, model in enumerate(("supervisor", "student", "ceiling")):
+        said = page.texts(f'#test-row-list td[data-name="{model}"] .range')
+        assert set(said) == {"wrong" if i == 0 else "right"}
+
+
+def test_the_summary_counts_fits_and_says_which_are_reused(page):
+    text = page.one("#lead").text
+    fits = page.run("return state.sweep.runs.filter(r => !r.roles.includes('study')).length")
+    assert f"{fits} fits, including" in text
+    assert "First started 1 January 2026, 00:00 UTC, last result 2 January 2026" in text
+    page.run(
+        "state.sweep.started_at = '2026-01-03T00:00:00Z';"
+        "for (const run of state.sweep.runs) run.reused = runOf(run.id)?.status === 'done';"
+        "drawSummary()"
+    )
+    text = page.one("#lead").text
+    assert "(all reused: done before this sweep first started)" in text

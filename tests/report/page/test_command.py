@@ -3,9 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.report.page.stores import store_with_failures
 from tests.support import w2s
+from w2s_ray.cli import app
 
 SWEEP = """
 name: sweep
@@ -27,6 +29,16 @@ def test_the_report_is_one_file_and_its_path_is_printed(store, tmp_path):
     assert done.stderr.startswith(f"{out}: 39 runs, ")
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_texts_of_rows_can_be_left_out(store, tmp_path):
+    pages = []
+    for option in ((), ("--no-texts",)):
+        out = tmp_path / "report.html"
+        ran = CliRunner().invoke(app, ["report", "--store", store, "--out", str(out), *option])
+        assert ran.exit_code == 0, ran.output
+        pages.append(out.read_text(encoding="utf-8"))
+    assert ["sciq text 1" in page for page in pages] == [True, False]
 
 
 def test_a_changed_sweep_file_is_reported(store, tmp_path):

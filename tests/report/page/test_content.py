@@ -16,9 +16,12 @@ from tests.report.page.stores import (
     store_with_failures,
 )
 from tests.store.builders import a_cell, a_manifest, a_record, an_id
-from w2s_ray.report import open_results
+from w2s_ray.report import open_results, rank_sheets
 from w2s_ray.report.page import page_content, to_html
 from w2s_ray.report.page.curves import POINTS, curves
+from w2s_ray.report.page.texts import LONGEST, Texts
+from w2s_ray.report.rank import rank
+from w2s_ray.report.row_predictions import cell_rows
 from w2s_ray.store import Store, StoreError
 
 
@@ -74,6 +77,53 @@ def test_equal_environments_are_stored_once(content):
 def test_a_study_has_its_trials(content, store):
     study = content["runs"][of_study(store.manifests.latest(SWEEP.name).cells)]
     assert [trial["number"] for trial in study["trials"]] == list(range(7))
+
+
+def unpacked(packed):
+    """The rows of packed columns, as `unpacked` in `assets/state.js` reads them."""
+    columns = {
+        name: column
+        if isinstance(column, list)
+        else [column["different"][place] for place in column["among"]]
+        for name, column in packed["columns"].items()
+    }
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def test_the_page_has_the_test_rows_with_their_texts(content, store):
+    (sweep,) = content["sweeps"]
+    rows = unpacked(sweep["test_rows"]["rows"])
+    cells = cell_rows(store, store.manifests.latest(SWEEP.name).cells)
+    assert len(rows) == sum(len(cell.rows) for cell in cells) > 0
+    for row in rows:
+        assert content["texts"][row["text"]] == f"{row['task']} text {row['example'][1:]}"
+        assert set(row["pattern"]) <= {"0", "1"}
+    counts = unpacked(sweep["test_rows"]["counts"])
+    assert sum(each["count"] for each in counts) == SWEEP.examples * len(cells)
+
+
+def test_without_texts_the_page_has_no_text_of_any_row(store):
+    content = page_content(open_results(store.uri), has_texts=False)
+    assert content["texts"] is None
+    rows = unpacked(content["sweeps"][0]["test_rows"]["rows"])
+    assert rows
+    assert {row["text"] for row in rows} == {None}
+    assert f"{SWEEP.tasks[0]} text" not in to_html(content)
+
+
+def test_a_text_is_cut_and_shown_once():
+    texts = Texts()
+    assert [texts.place(text) for text in ("a", "b" * (LONGEST + 1), "a", None)] == [0, 1, 0, None]
+    assert texts.all == ["a", "b" * LONGEST + "…"]
+    assert Texts(allowed=False).place("a") is None
+
+
+def test_the_page_has_the_rank_table(content, store):
+    (sheet,) = rank_sheets.sheets(rank(open_results(store.uri).table(SWEEP.name), store))
+    ranks = content["sweeps"][0]["ranks"]
+    assert (ranks["columns"], ranks["lines"]) == (sheet.columns, sheet.lines)
 
 
 def test_the_page_has_every_sweep_of_a_store(tmp_path):

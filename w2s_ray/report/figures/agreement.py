@@ -23,8 +23,8 @@ from w2s_ray.report.figures.figure import (
     layer,
     panels,
 )
-from w2s_ray.report.figures.figure_rows import FIGURE_OF, FigureData, XAxis, figure, pair
-from w2s_ray.report.figures.size import sizes_axis
+from w2s_ray.report.figures.figure_rows import FigureData, XAxis, pair
+from w2s_ray.report.figures.size import joined, sizes_axis
 from w2s_ray.report.scores import scores
 
 _MEASURES = {
@@ -42,7 +42,8 @@ def figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
         count = combinations(rows, "task", "pair", "method") // LINES_OF_A_PANEL
         yield from by_task(rows, make, panels=count)
         split = [row for row in rows if row["measure"] != _MEASURES["agreement"] and row["size"]]
-        if combinations(split, "weak", "size") > combinations(split, "weak"):
+        split = joined(split, "size")
+        if split:
             sized = partial(_by_size, models=data.models, x=x)
             count = combinations(split, "task", "measure", "method")
             yield from by_task(split, sized, panels=count)
@@ -51,7 +52,7 @@ def figures(data: FigureData, *, x: XAxis) -> Iterator[Figure]:
 def agreement(data: FigureData, *, x: XAxis = "parameters") -> list[dict[str, Any]]:
     """One row for each student, task and measure, with the value of `report.scores`.
 
-    `size` is the student's size, in parameters or in FLOPs of its training.
+    `size` is the student's base model's parameters, or the FLOPs of its training.
     """
     found = scores(data.store, sweep=data.sweep).to_pylist()
     by_run = {row["run_id"]: row for row in found}
@@ -63,7 +64,7 @@ def agreement(data: FigureData, *, x: XAxis = "parameters") -> list[dict[str, An
             "measure": measure,
             "value": value,
             "examples": score["n"],
-            "size": figure(data.records.get(cell.student or ""), FIGURE_OF[x]),
+            "size": data.x_of(cell.student, cell.strong, x=x),
         }
         for cell in data.cells
         if (score := by_run.get(cell.student or "")) is not None
@@ -95,12 +96,12 @@ def _by_size(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
     weak = [model for model in models if model in set(distinct(rows, "weak"))]
     several = combinations(rows, "method") > 1
     rows = [
-        {**row, "panel": f"{row['method']}: {row['measure']}" if several else row["measure"]}
+        {**row, "panel": f"{row['task']}: {row['method']}" if several else row["task"]}
         for row in rows
     ]
     at, y = (
-        sizes_axis("size", x=x),
-        {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".0%")},
+        sizes_axis("size", [row["size"] for row in rows], x=x),
+        {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=theme.SHARE)},
     )
     height = {"title": "same class as the supervisor", **y}
     colour = theme.colour("weak", weak, title="supervisor", ordered=True)
@@ -121,13 +122,14 @@ def _by_size(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure:
             ]
         ),
     ]
-    chart = alt.layer(*layers).properties(width=250, height=210)
+    size = {"width": 250, "height": 150}
+    chart = alt.layer(*layers).properties(**size)
     return Figure(
         "agreement-by-size",
         "Agreement with the supervisor by student size",
         "Share of test rows on which a student predicts its supervisor's class, where the "
         "supervisor is right and where it is wrong; lines are means over seeds. If agreement "
         "with errors falls with size, imitation shows inverse scaling.",
-        panels(chart, rows=rows, row="task", column="panel"),
+        panels(chart, rows=rows, row="panel", column="measure", **size),
         rows,
     )

@@ -48,7 +48,7 @@ def seed_marks(
         axis=alt.Axis(labelExpr=theme.WRAPPED, grid=False, ticks=False),
         scale=alt.Scale(paddingInner=0.15, paddingOuter=0.1),
     )
-    axis = {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".0%", tickCount=5)}
+    axis = {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=theme.SHARE, tickCount=4)}
     layers = [
         layer()
         .mark_rule(strokeWidth=1.8)
@@ -66,6 +66,8 @@ def seed_marks(
             ]
         ),
     ]
-    step = alt.Step(16 if len(methods) > 1 else 24, **{"for": "offset"})
-    sized = alt.layer(*layers).encode(y=y).properties(width=width, height=step)
-    return panels(sized, rows=rows, row="task", column="measure")
+    line = 16 if len(methods) > 1 else 24
+    height = alt.Step(line, **{"for": "offset"})
+    sized = alt.layer(*layers).encode(y=y).properties(width=width, height=height)
+    least = line * len(methods) * len(by_size(rows, models))
+    return panels(sized, rows=rows, row="task", column="measure", width=width, height=least)

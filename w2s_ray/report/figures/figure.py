@@ -17,7 +17,7 @@ from typing import Any
 import altair as alt
 
 from w2s_ray.printable import printable
-from w2s_ray.report.figures.theme import WRAPPED
+from w2s_ray.report.figures.theme import WRAPPED, line_count, wrapped
 
 Rows = Sequence[Mapping[str, Any]]
 """The data of a chart: one mapping of JSON values per row."""
@@ -83,13 +83,38 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def panels(chart: Any, *, rows: Rows, row: str, column: str) -> Any:
-    """`chart` once for each value of `row` and `column`, in the order in which they appear."""
+def panels(chart: Any, *, rows: Rows, row: str, column: str, width: int, height: int) -> Any:
+    """`chart` once for each value of `row` and `column`, in the order in which they appear.
+
+    Above `COLUMNS` columns there is a panel for each pair of values, `COLUMNS` of them side by
+    side, so that a figure is no wider than a page. `width` and `height` are those of the smallest
+    panel: titles are wrapped to the width, and rows are as far apart as their titles need.
+    """
+    line = max(8, (width + _BETWEEN) // _CHARACTER)
+    across = distinct(rows, column)
+    if len(across) > COLUMNS:
+        joined = list(dict.fromkeys(f"{each[row]}: {each[column]}" for each in rows))
+        both = chart.facet(
+            facet=alt.Facet(
+                "joined:N",
+                sort=joined,
+                header=alt.Header(title=None, labelExpr=wrapped(line)),
+            ),
+            columns=COLUMNS,
+            data=alt.NamedData(DATA),
+            spacing=_BETWEEN,
+        )
+        return both.transform_calculate(joined=f"datum.{row} + ': ' + datum.{column}")
+    tallest = max(line_count(str(each)) for each in distinct(rows, row))
     return chart.facet(
-        row=alt.Row(f"{row}:N", sort=distinct(rows, row), header=_HEADER),
-        column=alt.Column(f"{column}:N", sort=distinct(rows, column), header=_HEADER),
+        row=alt.Row(f"{row}:N", sort=distinct(rows, row), header=_ROW_HEADER),
+        column=alt.Column(
+            f"{column}:N",
+            sort=across,
+            header=alt.Header(title=None, labelExpr=wrapped(line)),
+        ),
         data=alt.NamedData(DATA),
-        spacing=16,
+        spacing={"row": max(_BETWEEN, _LINE * tallest + 4 - height), "column": _BETWEEN},
     )
 
 
@@ -99,11 +124,19 @@ def wrapped_panels(chart: Any, *, rows: Rows, by: str, columns: int) -> Any:
         facet=alt.Facet(f"{by}:N", sort=distinct(rows, by), header=_HEADER),
         columns=columns,
         data=alt.NamedData(DATA),
-        spacing=16,
+        spacing=_BETWEEN,
     )
 
 
+COLUMNS = 4
+"""Most panels side by side."""
+_BETWEEN = 16
+"""Space between panels."""
+_CHARACTER, _LINE = 7, 15
+"""Width of a character of a title, and height of its line."""
 _HEADER = alt.Header(title=None, labelExpr=WRAPPED)
+_ROW_HEADER = alt.Header(title=None, labelExpr=WRAPPED, labelAngle=0, labelAlign="left")
+"""Titles of rows are horizontal: beside low panels vertical ones overlap."""
 
 
 def combinations(rows: Rows, *fields: str) -> int:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 XAxis = Literal["parameters", "flops"]
 
-FIGURE_OF: Mapping[str, str] = {"parameters": "parameters", "flops": "training_flops"}
-"""x axis -> the figure of a fit's summary."""
-
 
 @dataclass(frozen=True)
 class FigureData:
@@ -42,10 +39,18 @@ class FigureData:
     models: tuple[str, ...]
     """Model labels, smallest first."""
     methods: tuple[str, ...]
+    sizes: Mapping[str, float]
+    """Model label -> its parameters, without adapters; models of unknown size are left out."""
 
     @property
     def store(self) -> Store:
         return self.results.store
+
+    def x_of(self, run: str | None, label: str, *, x: XAxis) -> float | None:
+        """The size of a run's model, or the FLOPs of its training."""
+        if x == "parameters":
+            return self.sizes.get(label)
+        return figure(self.records.get(run or ""), "training_flops")
 
     def metrics(self, runs: Iterable[str]) -> Iterator[tuple[str, int, str, float]]:
         """Run, step, metric and value of the metrics on validation rows and of the oracle stop."""
@@ -72,12 +77,7 @@ def load_figure_data(results: Results, sweep: str) -> FigureData:
     run_ids = {run for cell in every for run in (*cell.runs, *cell.studies)}
     records = {record.id: record for record in results.store.latest(run_ids)}
     labels = dict.fromkeys(label for cell in cells for label in (cell.weak, cell.strong))
-    sizes: dict[str, float] = {}
-    for cell in cells:
-        for label, run in ((cell.weak, cell.supervisor), (cell.strong, cell.ceiling)):
-            size = figure(records.get(run or ""), "parameters")
-            if size is not None:
-                sizes.setdefault(label, size)
+    sizes = _sizes(every, records)
     return FigureData(
         results=results,
         sweep=sweep,
@@ -86,7 +86,40 @@ def load_figure_data(results: Results, sweep: str) -> FigureData:
         records=records,
         models=tuple(sorted(labels, key=lambda label: sizes.get(label, float("inf")))),
         methods=tuple(dict.fromkeys(cell.method for cell in cells)),
+        sizes=sizes,
     )
+
+
+def _sizes(cells: Iterable[Cell], records: Mapping[str, Record]) -> dict[str, float]:
+    """Model label -> the parameters of the base model, the same for every way of training it.
+
+    Labels of one base model have one size. It is the largest of its fits' sizes without adapters,
+    since a probe on stored activations counts its head alone.
+    """
+    bases: dict[str, set[str]] = {}
+    sizes: dict[str, float] = {}
+    for cell in cells:
+        used = (
+            (cell.weak, cell.supervisor),
+            (cell.strong, cell.ceiling),
+            (cell.strong, cell.student),
+        )
+        for label, run in used:
+            record = records.get(run or "")
+            size = _base_parameters(record)
+            if record is not None and size is not None:
+                base = str(record.recipe.get("model"))
+                bases.setdefault(label, set()).add(base)
+                sizes[base] = max(size, sizes.get(base, 0.0))
+    return {label: max(sizes[base] for base in found) for label, found in bases.items()}
+
+
+def _base_parameters(record: Record | None) -> float | None:
+    """Parameters of a fit's model without its adapters."""
+    every, trained = figure(record, "parameters"), figure(record, "trained_parameters")
+    training = (record.recipe.get("training") or {}) if record else {}
+    has_adapters = (training.get("tuning") or {}).get("kind") == "lora"
+    return every - trained if has_adapters and every and trained else every
 
 
 def figure(record: Record | None, name: str) -> float | None:
@@ -98,17 +131,16 @@ def figure(record: Record | None, name: str) -> float | None:
 def table_rows(data: FigureData, *, x: XAxis) -> list[dict[str, Any]]:
     """The PGR table's rows, each with the sizes of its three models.
 
-    `weak_x`, `student_x` and `ceiling_x` are means over the row's seeds: parameters, or FLOPs of
-    the run's own training. `runs` is a text, `pair` the name of the pair of models.
+    `weak_x`, `student_x` and `ceiling_x` are the base models' parameters, or FLOPs of the runs' own
+    training, means over the row's seeds. `runs` is a text, `pair` the name of the pair of models.
     """
     seeds: dict[tuple[str, ...], list[SeedRow]] = {}
     for seed in data.table.by_seed:
         if None not in (seed.weak_accuracy, seed.student_accuracy, seed.ceiling_accuracy):
             seeds.setdefault((seed.task, seed.weak, seed.strong, seed.method), []).append(seed)
-    name = FIGURE_OF[x]
 
-    def mean(ids: Iterable[str | None]) -> float | None:
-        found = [figure(data.records.get(id_ or ""), name) for id_ in ids]
+    def mean(ids: Iterable[str | None], label: str) -> float | None:
+        found = [data.x_of(id_, label, x=x) for id_ in ids]
         known = [value for value in found if value is not None]
         return fmean(known) if known and len(known) == len(found) else None
 
@@ -119,9 +151,9 @@ def table_rows(data: FigureData, *, x: XAxis) -> list[dict[str, Any]]:
             "missing": "; ".join(f"seed {each.seed}: {each.why}" for each in row.missing),
             "runs": " ".join(row.runs),
             "pair": pair(row.weak, row.strong),
-            "weak_x": mean(seed.supervisor for seed in group),
-            "student_x": mean(seed.student for seed in group),
-            "ceiling_x": mean(seed.ceiling for seed in group),
+            "weak_x": mean((seed.supervisor for seed in group), row.weak),
+            "student_x": mean((seed.student for seed in group), row.strong),
+            "ceiling_x": mean((seed.ceiling for seed in group), row.strong),
         }
 
     return [row_of(row) for row in data.table.rows]

@@ -24,7 +24,7 @@ from w2s_ray.report.figures.figure import (
     panels,
     sentence,
 )
-from w2s_ray.report.figures.theme import WRAPPED
+from w2s_ray.report.figures.theme import wrapped
 from w2s_ray.report.pivot import Entry, Grid
 
 _CELL = (84, 44)
@@ -129,9 +129,11 @@ def _hatch() -> str:
 def _chart(rows: Rows, *, models: Sequence[str], tooltip: list[alt.Tooltip], row: str) -> Any:
     width, height = _CELL
     of = {name: [m for m in models if m in distinct(rows, name)] for name in ("weak", "strong")}
-    wrapped = alt.Axis(labelExpr=WRAPPED, labelAngle=0, grid=False, ticks=False, domain=False)
-    x = alt.X("strong:N", sort=of["strong"], title="student", axis=wrapped)
-    y = alt.Y("weak:N", sort=of["weak"], title="supervisor", axis=wrapped)
+    plain = {"labelAngle": 0, "grid": False, "ticks": False, "domain": False}
+    of_cell = alt.Axis(labelExpr=wrapped(12), **plain)
+    x = alt.X("strong:N", sort=of["strong"], title="student", axis=of_cell)
+    beside = alt.Axis(labelExpr=wrapped(), **plain)
+    y = alt.Y("weak:N", sort=of["weak"], title="supervisor", axis=beside)
     shade = alt.Color(
         "pgr:Q",
         title="PGR",
@@ -162,4 +164,11 @@ def _chart(rows: Rows, *, models: Sequence[str], tooltip: list[alt.Tooltip], row
         ),
     ]
     sized = alt.layer(*layers).properties(width=alt.Step(width), height=alt.Step(height))
-    return panels(sized, row=row, column="method", rows=rows)
+    return panels(
+        sized,
+        rows=rows,
+        row=row,
+        column="method",
+        width=width * len(of["strong"]),
+        height=height * len(of["weak"]),
+    )

@@ -64,7 +64,7 @@ def _overview(rows: Rows, medians: Rows, *, methods: Sequence[str]) -> Figure:
     ]
     y = alt.Y("method:N", sort=list(methods), title=None, axis=alt.Axis(labelExpr=theme.WRAPPED))
     axis = span(shown, bounds=("median_low", "median_high"))
-    x = _x("pgr", title="PGR", format=".2~f", scale=axis.scale)
+    x = _x("pgr", title="PGR", format=theme.NUMBER, scale=axis.scale)
     colour = theme.colour("method", methods, title="method").legend(None)
     median = "datum.is_median"
     layers = [
@@ -120,7 +120,7 @@ def _pgr(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> Figure
     if not defined:
         return None
     axis, without = span(defined), len(rows) - len(defined)
-    x = _x("pgr", title="PGR", format=".2~f", scale=axis.scale)
+    x = _x("pgr", title="PGR", format=theme.NUMBER, scale=axis.scale)
     colour = theme.colour("method", methods, title="method")
     lines = [
         *_dots(x, "pgr_low", "pgr_high", methods=methods),
@@ -141,11 +141,11 @@ def _accuracy(rows: Rows, *, models: Sequence[str], methods: Sequence[str]) -> F
     ends = [
         layer()
         .mark_tick(style=style, thickness=2.5, size=12, opacity=1)
-        .encode(_x(f"{role}_accuracy", title=title, format=".0%"), _offset(methods))
+        .encode(_x(f"{role}_accuracy", title=title, format=theme.SHARE), _offset(methods))
         .encode(tooltip=ROW_TOOLTIP)
         for role, style in (("weak", "reference"), ("ceiling", "ceiling"))
     ]
-    x = _x("student_accuracy", title=title, format=".0%")
+    x = _x("student_accuracy", title=title, format=theme.SHARE)
     dots = _dots(x, "student_low", "student_high", methods=methods)
     return Figure(
         "methods-accuracy",

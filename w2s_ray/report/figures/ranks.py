@@ -14,16 +14,15 @@ import altair as alt
 from w2s_ray.report.figures import theme
 from w2s_ray.report.figures.figure import Figure, if_drawn, layer, sentence
 from w2s_ray.report.figures.figure_rows import FigureData
-from w2s_ray.report.rank import rank
-from w2s_ray.report.ranking import MethodRank
+from w2s_ray.report.ranking import MethodRank, Ranking
 
 _WIDTH = 460
 _BETWEEN_BARS = 11
 
 
-def figures(data: FigureData) -> Iterator[Figure]:
+def figures(data: FigureData, rankings: Sequence[Ranking]) -> Iterator[Figure]:
     """`ranks`, if at least two methods have a row in common."""
-    for ranking in rank(data.table, data.store):
+    for ranking in rankings:
         if ranking.methods:
             yield _ranks(ranking.methods, methods=data.methods)
 
@@ -62,7 +61,7 @@ def _ranks(ranks: Sequence[MethodRank], *, methods: Sequence[str]) -> Figure:
         scale=alt.Scale(domain=order),
     )
     scale = alt.Scale(domain=[1, first.methods], nice=False, zero=False, padding=8)
-    axis = alt.Axis(format=".2~f", tickCount=6)
+    axis = alt.Axis(format=theme.NUMBER, tickCount=6)
     x = alt.X("mean_rank:Q", title="mean rank (1 = best)", scale=scale, axis=axis)
     colour = theme.colour("method", methods, title="method").legend(None)
     layers = [

@@ -106,7 +106,7 @@ def _reliability(rows: Rows) -> Figure:
     shape = theme.shape("role", _ROLES, title="model")
     dash = theme.dash("role", _ROLES)
     bounds = alt.Scale(domain=[0.5, 1.0])
-    axis = alt.Axis(format=".0%", tickCount=5)
+    axis = alt.Axis(format=theme.SHARE, tickCount=5)
     free = alt.Scale(zero=False)
     x = alt.X("confidence:Q", title="confidence", scale=bounds, axis=axis)
     y = alt.Y("accuracy:Q", title="share right", scale=free, axis=axis)
@@ -146,7 +146,8 @@ def _reliability(rows: Rows) -> Figure:
             tooltip=tooltip,
         ),
     ]
-    layered = alt.layer(*layers).properties(width=210, height=170)
+    size = {"width": 210, "height": 170}
+    layered = alt.layer(*layers).properties(**size)
     return Figure(
         "reliability",
         "Reliability: accuracy by confidence",
@@ -154,6 +155,6 @@ def _reliability(rows: Rows) -> Figure:
         "equals confidence; below it, a model is overconfident. Vertical lines: Wilson's 95 % "
         "intervals, which assume independent predictions. Bins of fewer than "
         f"{FEWEST} predictions are left out.",
-        panels(layered, rows=rows, row="panel", column="method"),
+        panels(layered, rows=rows, row="panel", column="method", **size),
         rows,
     )

@@ -31,30 +31,31 @@ _STATES = ("complete", "pruned", "failed")
 _WHOLE = "datum.value % 1 ? '' : datum.label"
 """Labels of whole numbers only: of few trials, an axis has ticks between them too."""
 _SHAPES = ("circle", "triangle-down", "M-1,-1L1,1M-1,1L1,-1")
+_COLUMNS = 4
+"""Panels side by side."""
 _READ = (
     "Round: complete. Triangle: pruned, at its last evaluation. Cross: failed, without a value. "
     "Ring: the winner."
 )
 
 
-def figures(data: FigureData) -> Iterator[Figure]:
+def figures(data: FigureData, all_trials: Rows) -> Iterator[Figure]:
     """`search-METHOD`, a panel for each study and setting, and `study-history`."""
-    all_trials = trials(data)
     for method in distinct(all_trials, "method"):
         settings = [
-            {**row, "setting": name, "tried": _axis_value(value)}
+            {**row, "setting": name, "tried": axis_value(value)}
             for row in all_trials
             if row["method"] == method
             for name, value in row["settings"].items()
         ]
         if settings:
             yield from by_task(
-                [_without(row, "settings") for row in settings],
+                [without(row, "settings") for row in settings],
                 partial(_slices, data, method=method),
                 panels=combinations(settings, "panel", "setting"),
             )
-    if all_trials:
-        history = [_without(row, "settings") for row in all_trials]
+    if len(all_trials) > 1:
+        history = [without(row, "settings") for row in all_trials]
         yield from by_task(history, _history, panels=combinations(history, "panel"))
 
 
@@ -139,7 +140,9 @@ def _slices(data: FigureData, rows: Rows, *, method: str) -> Figure:
     """A row of panels for each study, a column for each setting."""
     names = distinct(rows, "setting")
     across = [
-        alt.hconcat(*(_slice(data, rows, panel, name) for name in names), spacing=24)
+        alt.concat(
+            *(_slice(data, rows, panel, name) for name in names), columns=_COLUMNS, spacing=24
+        )
         for panel in distinct(rows, "panel")
     ]
     return Figure(
@@ -155,10 +158,10 @@ def _slice(data: FigureData, rows: Rows, panel: str, name: str) -> Any:
     found = [row for row in rows if row["panel"] == panel and row["setting"] == name]
     values = [row["tried"] for row in found]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        log = bool(found) and _is_log(data, found[0]["study"], name)
+        log = bool(found) and is_log(data, found[0]["study"], name)
         kind = "log" if log else "linear"
         scale = alt.Scale(type=kind, zero=False, nice=False, padding=12)
-        axis = alt.Axis(tickCount=4, format="~e" if log else "~g", grid=False)
+        axis = alt.Axis(tickCount=4, format="~e" if log else theme.NUMBER, grid=False)
         x = alt.X("tried:Q", title=name, scale=scale, axis=axis)
     else:
         x = alt.X("tried:N", title=name, axis=alt.Axis(labelAngle=0, labelExpr=theme.WRAPPED))
@@ -173,12 +176,12 @@ def _slice(data: FigureData, rows: Rows, panel: str, name: str) -> Any:
     )
 
 
-def _axis_value(value: Any) -> Any:
+def axis_value(value: Any) -> Any:
     """A setting's value as a point on an axis."""
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _is_log(data: FigureData, study: str, name: str) -> bool:
+def is_log(data: FigureData, study: str, name: str) -> bool:
     """Whether the study's space has the setting, or that setting of one kind, on a log scale."""
     record = data.records.get(study)
     space = record.recipe.get("space", {}) if record else {}
@@ -195,7 +198,7 @@ def _marks(x: alt.X, *, metric: str) -> list[alt.Chart]:
         "objective:Q",
         title=f"objective ({metric})",
         scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(tickCount=5, format="~g"),
+        axis=alt.Axis(tickCount=5, format=theme.NUMBER),
     )
     scale = alt.Scale(domain=list(_STATES), range=list(_SHAPES))
     shape = alt.Shape("state:N", scale=scale, title="trial")
@@ -252,5 +255,6 @@ _TRIAL_TOOLTIP = [
 ]
 
 
-def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+def without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`row` without one of its values."""
     return {key: value for key, value in row.items() if key != name}

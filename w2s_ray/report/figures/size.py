@@ -5,7 +5,7 @@ Owns these two figures: every mark is a row of the PGR table at the size of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -30,13 +30,15 @@ from w2s_ray.report.figures.figure_rows import XAxis
 from w2s_ray.report.figures.span import span
 
 _TITLES = {
-    "parameters": "parameters of the model (log scale)",
+    "parameters": "parameters of the base model (log scale)",
     "flops": "training compute of the run in FLOPs (log scale)",
 }
 _LABELS = {
-    "parameters": "replace(format(datum.value, '~s'), 'G', 'B')",
-    "flops": "format(datum.value, '~e')",
+    "parameters": "replace(format(datum.value, '.3~s'), 'G', 'B')",
+    "flops": "format(datum.value, '.3~e')",
 }
+_TICKS = 8
+"""Most sizes that are ticks themselves; of more, the axis has round ticks."""
 _ASIDE = "Marks of one size are drawn side by side."
 _INTERVALS = "Vertical lines: 95 % intervals."
 _CONTROLS = (
@@ -48,7 +50,8 @@ _SIZE = {"width": 250, "height": 210}
 def figures(rows: Rows, controls: Rows, *, models: Sequence[str], x: XAxis) -> Iterator[Figure]:
     """`accuracy` and `pgr-by-size`; rows of models of unknown size are left out.
 
-    Only `accuracy` has controls: their PGRs are far below 0 and would compress those of methods.
+    `pgr-by-size` has lines alone: the marks of supervisors with students of two sizes. Only
+    `accuracy` has controls: their PGRs are far below 0 and would compress those of methods.
     """
     sized = [row for row in rows if row["student_x"] and row["weak_x"] and row["ceiling_x"]]
 
@@ -62,7 +65,7 @@ def figures(rows: Rows, controls: Rows, *, models: Sequence[str], x: XAxis) -> I
 def _accuracy(rows: Rows, *, controls: Rows, models: Sequence[str], x: XAxis) -> Figure:
     marks, of_controls = _Marks(rows, models=models, x=x), list(_controls(controls, rows))
     y = alt.Scale(zero=False)
-    accuracy = {"title": "accuracy on test", "scale": y, "axis": alt.Axis(format=".0%")}
+    accuracy = {"title": "accuracy on test", "scale": y, "axis": alt.Axis(format=theme.SHARE)}
     layers = [
         layer()
         .mark_rule(strokeDash=[1, 3], strokeWidth=1.5, opacity=0.7)
@@ -156,18 +159,18 @@ def _control_lines(marks: _Marks, *, y: dict[str, Any]) -> list[alt.Chart]:
 
 
 def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
-    defined = [row for row in rows if row["pgr"] is not None]
+    defined = joined([row for row in rows if row["pgr"] is not None], "student_x")
     if not defined:
         return None
     marks, axis = _Marks(defined, models=models, x=x), span(defined)
-    y = {"title": "PGR", "scale": axis.scale, "axis": alt.Axis(format=".2~f")}
+    y = {"title": "PGR", "scale": axis.scale, "axis": alt.Axis(format=theme.NUMBER)}
     layers = [
         *axis.references("y"),
         *marks.lines("pgr", "pgr_low", "pgr_high", y=y),
         *axis.arrows("y", marks.x("student_x"), marks.colour, xOffset=marks.aside),
     ]
     without = len(rows) - len(defined)
-    left_out = f"{without} rows without a PGR are left out." if without else None
+    left_out = f"{without} rows without a PGR, or without a line, are left out."
     return Figure(
         "pgr-by-size",
         "Performance gap recovered by student size",
@@ -177,7 +180,7 @@ def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
                 if_drawn(_INTERVALS, rows, "pgr_low"),
                 axis.caption,
                 _ASIDE,
-                left_out,
+                left_out if without else None,
             )
         ),
         _chart(layers, defined),
@@ -185,14 +188,43 @@ def _pgr(rows: Rows, *, models: Sequence[str], x: XAxis) -> Figure | None:
     )
 
 
-def sizes_axis(field: str, *, x: XAxis) -> alt.X:
-    """The axis of models' sizes."""
+def joined(rows: Rows, size: str) -> Rows:
+    """The rows of supervisors with students of several sizes, whose marks a line joins."""
+    sizes: dict[tuple[str, ...], set[float]] = {}
+    for row in rows:
+        sizes.setdefault(_line(row), set()).add(row[size])
+    return [row for row in rows if len(sizes[_line(row)]) > 1]
+
+
+def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return row["task"], row["method"], row["weak"]
+
+
+def sizes_axis(field: str, sizes: Iterable[float], *, x: XAxis) -> alt.X:
+    """The axis of models' sizes, with ticks at `sizes` where they are few."""
+    ticks = _apart(sizes)
     return alt.X(
         f"{field}:Q",
         title=_TITLES[x],
         scale=alt.Scale(type="log", nice=False, padding=16),
-        axis=alt.Axis(labelExpr=_LABELS[x], tickCount=4, grid=False, labelSeparation=8),
+        axis=alt.Axis(
+            labelExpr=_LABELS[x],
+            grid=False,
+            labelSeparation=8,
+            labelOverlap="greedy",
+            tickCount=4,
+            values=ticks if len(ticks) <= _TICKS else alt.Undefined,
+        ),
     )
+
+
+def _apart(sizes: Iterable[float]) -> list[float]:
+    """The different sizes, without those that have the label of the one before."""
+    found: list[float] = []
+    for size in sorted(set(sizes)):
+        if not found or size > 1.02 * found[-1]:
+            found.append(size)
+    return found
 
 
 class _Marks:
@@ -201,6 +233,7 @@ class _Marks:
     def __init__(self, rows: Rows, *, models: Sequence[str], x: XAxis) -> None:
         weak = [model for model in models if model in set(distinct(rows, "weak"))]
         self.of: XAxis = x
+        self.sizes = [row[f"{role}_x"] for row in rows for role in ("weak", "student", "ceiling")]
         self.colour = theme.colour("weak", weak, title="supervisor", ordered=True)
         self.shape = theme.shape("weak", weak, title="supervisor")
         is_crowded = len(weak) > 4
@@ -212,7 +245,7 @@ class _Marks:
         self.dash = theme.dash("weak", weak)
 
     def x(self, field: str) -> alt.X:
-        return sizes_axis(field, x=self.of)
+        return sizes_axis(field, self.sizes, x=self.of)
 
     def interval(self, at: str, low: str, high: str, **style: Any) -> alt.Chart:
         return (
@@ -239,4 +272,4 @@ class _Marks:
 
 def _chart(layers: Sequence[Any], rows: Rows) -> Any:
     layered = alt.layer(*layers).properties(**_SIZE)
-    return panels(layered, row="task", column="method", rows=rows)
+    return panels(layered, rows=rows, row="task", column="method", **_SIZE)

@@ -26,6 +26,8 @@ _QUADRANTS = {
     "only_ceiling_right": "only the ceiling right",
     "both_wrong": "both wrong",
 }
+FEWEST = 3
+"""Smallest number of marks of a figure that shows how two figures are related."""
 _PLACE = ("task", "weak", "strong", "method")
 
 
@@ -52,7 +54,7 @@ def figures(data: FigureData) -> Iterator[Figure]:
         count = combinations(four, "task", "pair", "method") // LINES_OF_A_PANEL
         yield from by_task(four, make, panels=count)
     similar = _means(cells, "weak_ceiling_capa", "gain", "union_ceiling")
-    if similar:
+    if len(similar) >= FEWEST:
         yield _similarity(similar, methods=data.methods)
     by_run = {row["run_id"]: row for row in scores(data.store, sweep=data.sweep).to_pylist()}
     names = ("misfit", "misfit_gain")
@@ -64,7 +66,7 @@ def figures(data: FigureData) -> Iterator[Figure]:
         ],
         *names,
     )
-    if fitted:
+    if len(fitted) >= FEWEST:
         yield _misfit(fitted, methods=data.methods)
 
 
@@ -114,8 +116,8 @@ def _similarity(rows: Rows, *, methods: Sequence[str]) -> Figure:
         _marks(
             rows,
             methods=methods,
-            x=("weak_ceiling_capa", "CAPA of supervisor and ceiling", "~g"),
-            y=("gain", "student − supervisor", "~%"),
+            x=("weak_ceiling_capa", "CAPA of supervisor and ceiling", theme.NUMBER),
+            y=("gain", "student − supervisor", theme.SHARE),
             tooltip=[alt.Tooltip("union_ceiling:Q", title="union ceiling", format=".2%")],
         ),
         rows,
@@ -142,8 +144,8 @@ def _misfit(rows: Rows, *, methods: Sequence[str]) -> Figure:
         _marks(
             rows,
             methods=methods,
-            x=("misfit", "misfit (predicted gain)", "~g"),
-            y=("misfit_gain", "realized gain", "~g"),
+            x=("misfit", "misfit (predicted gain)", theme.NUMBER),
+            y=("misfit_gain", "realized gain", theme.NUMBER),
             below=[diagonal],
         ),
         rows,

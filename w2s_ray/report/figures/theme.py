@@ -2,12 +2,13 @@
 
 Owns every colour. A chart refers to roles (a style, or one of the scales below), never to a colour,
 so that it works with either theme. Categories differ in colour and also in shape or dash. Unordered
-categories use Okabe and Ito's palette ("Color Universal Design", 2008), ordered ones viridis and
-cividis, whose lightness rises with the value.
+categories use Okabe and Ito's palette ("Color Universal Design", 2008), on a dark ground in lighter
+shades; ordered ones viridis and cividis, whose lightness rises with the value.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -31,7 +32,11 @@ SHAPES = (
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 2, 1, 2, 1, 2), (1, 3))
 """One fewer than shapes, so that shape and dash together distinguish 56 categories."""
 
-_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_ON_PAPER = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#595959")
+_ON_DARK = ("#56B4E9", "#F2813A", "#2CC295", "#E39AC5", "#F0E442", "#A79CFF", "#C9CCD1")
+
+SHARE, NUMBER = "~%", "~g"
+"""Formats of an axis: as many digits as its ticks need. Fixed digits make close ticks equal."""
 
 
 def colour(field: str, domain: Sequence[str], *, title: str, ordered: bool = False) -> alt.Color:
@@ -72,11 +77,35 @@ def cycled(values: Sequence[Any], count: int) -> list[Any]:
     return [values[i % len(values)] for i in range(count)]
 
 
-WRAPPED = (
-    r"split(replace(replace(datum.label, regexp('(.{1,22}(?:[ _./-]|$)|.{22})', 'g'), '$1\n'), "
-    r"regexp('\n$'), ''), '\n')"
-)
-"""Vega expression: a label in lines of at most 22 characters, wrapped after a separator if any."""
+_LINE = 22
+"""Characters of a line of a wrapped label."""
+
+
+def wrapped(most: int = _LINE) -> str:
+    """Vega expression: a label in lines of at most `most` characters, wrapped after a separator if
+    there is one.
+    """
+    return (
+        rf"split(replace(replace(datum.label, regexp('{_lines(most)}', 'g'), '$1\n'), "
+        r"regexp('\n$'), ''), '\n')"
+    )
+
+
+def line_count(label: str, most: int = _LINE) -> int:
+    """Number of lines of a wrapped label."""
+    return len(lines_of(label, most))
+
+
+def lines_of(label: str, most: int) -> list[str]:
+    """A label in lines of at most `most` characters."""
+    return [line.rstrip() for line in re.findall(_lines(most), label)]
+
+
+def _lines(most: int) -> str:
+    return rf"(.{{1,{most}}}(?:[ _./-]|$)|.{{{most}}})"
+
+
+WRAPPED = wrapped()
 
 
 def config(theme: Theme) -> dict[str, Any]:
@@ -89,21 +118,23 @@ def config(theme: Theme) -> dict[str, Any]:
         case "light":
             return _config(
                 "#1a1a1a", muted="#5f6368", grid="#e4e6e9", hatch="#c3c8cf", paper="#ffffff"
-            ) | {"range": _ranges([*_OKABE_ITO, "#595959"], extent=(0.0, 0.82))}
+            ) | {"range": _ranges(_ON_PAPER, extent=(0.0, 0.82), ramp=(0.0, 0.85))}
         case "dark":
             return _config(
                 "#f0f1f3", muted="#a6abb3", grid="#33373f", hatch="#4d535e", paper="#16181d"
-            ) | {"range": _ranges([*_OKABE_ITO, "#F0E442"], extent=(0.28, 1.0))}
+            ) | {"range": _ranges(_ON_DARK, extent=(0.48, 1.0), ramp=(0.4, 1.0))}
         case _:
             raise InputError(f"theme is {theme!r}; choose light or dark")
 
 
-def _ranges(category: Sequence[str], *, extent: tuple[float, float]) -> dict[str, Any]:
+def _ranges(
+    category: Sequence[str], *, extent: tuple[float, float], ramp: tuple[float, float]
+) -> dict[str, Any]:
     return {
         "category": list(category),
         "ordinal": {"scheme": "viridis", "extent": list(extent)},
         "heatmap": {"scheme": "cividis"},
-        "ramp": {"scheme": "cividis"},
+        "ramp": {"scheme": "cividis", "extent": list(ramp)},
     }
 
 

@@ -32,7 +32,7 @@ def figures(data: FigureData) -> Iterator[Figure]:
     count = combinations(rows, "task", "pair", "method")
     for make, fields in ((_accuracy, ("accuracy", "agreement")), (_loss, ("log_loss", "loss"))):
         complete = [row for row in rows if all(row[name] is not None for name in fields)]
-        if complete:
+        if combinations(complete, "runs", "step") > combinations(complete, "runs"):
             yield from by_task(complete, make, panels=count)
 
 
@@ -76,7 +76,7 @@ def _accuracy(rows: Rows) -> Figure:
         "Ground truth and weak labels during training",
         f"On validation rows, a line for each seed. {_MARKS} If agreement rises while accuracy "
         "falls, the student learns its supervisor's errors.",
-        _chart(rows, names, truth="accuracy", title="share of validation rows", format=".0%"),
+        _chart(rows, names, truth="accuracy", title="share of validation rows", format=theme.SHARE),
         rows,
     )
 
@@ -87,7 +87,7 @@ def _loss(rows: Rows) -> Figure:
         "training-loss",
         "Loss on ground truth and on weak labels during training",
         f"On validation rows, a line for each seed. {_MARKS}",
-        _chart(rows, names, truth="log_loss", title="nats per validation row", format=".2~f"),
+        _chart(rows, names, truth="log_loss", title="nats per validation row", format=theme.NUMBER),
         rows,
     )
 
@@ -132,6 +132,7 @@ def _chart(rows: Rows, names: dict[str, str], *, truth: str, title: str, format:
         .transform_filter(f"datum.is_oracle && datum.measure == '{truth}'")
         .encode(x, y, tooltip=tooltip),
     ]
-    layered = alt.layer(*layers).properties(width=230, height=150)
-    panelled = panels(layered, rows=rows, row="panel", column="method")
+    size = {"width": 230, "height": 150}
+    layered = alt.layer(*layers).properties(**size)
+    panelled = panels(layered, rows=rows, row="panel", column="method", **size)
     return panelled.transform_fold(domain, as_=["measure", "value"])

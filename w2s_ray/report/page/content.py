@@ -12,21 +12,27 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from w2s_ray.report import rank_sheets
 from w2s_ray.report.compare import compare
 from w2s_ray.report.figures import Figure, figures_of
 from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page.curves import POINTS, curves
 from w2s_ray.report.page.data import data_section
 from w2s_ray.report.page.packed import packed
+from w2s_ray.report.page.texts import Texts
+from w2s_ray.report.rank import rank
+from w2s_ray.report.ranking import Ranking
 from w2s_ray.report.results import Results
+from w2s_ray.report.row_predictions import ROLES, CellRows, cell_rows, texts_of
 from w2s_ray.report.savings import savings
 from w2s_ray.report.sealed import is_sealed, looks_text
 from w2s_ray.report.speeds import speeds
+from w2s_ray.report.sweep_runs import sweep_runs
 from w2s_ray.report.table_columns import ROW_COLUMNS
 from w2s_ray.report.table_rows import PgrTable
-from w2s_ray.store import Cell, Record, Store, StoreError, utc_now
-
-_ROLES = ("supervisor", "ceiling", "student")
+from w2s_ray.status.spending import SpendingReader
+from w2s_ray.store import Record, Store, StoreError, utc_now
+from w2s_ray.store.damage import none_if_damaged
 
 _PLAIN = "naive"
 """The method that others are compared with: plain training on the weak labels."""
@@ -36,11 +42,11 @@ _ATTEMPT_KEY = "attempt"
 
 
 def page_content(
-    results: Results, sweeps: Sequence[str] | None = None, *, texts: bool = True
+    results: Results, sweeps: Sequence[str] | None = None, *, has_texts: bool = True
 ) -> dict[str, Any]:
     """The page's content for the named sweeps, or for every sweep in the store.
 
-    Without `texts` it has no text of any row.
+    If not `has_texts`, it has no text of any row.
 
     Raises:
         StoreError: no such sweep, or no sweep at all.
@@ -49,7 +55,8 @@ def page_content(
     names = store.manifests.sweeps() if sweeps is None else sweeps
     if not names:
         raise StoreError(f"there is no sweep in {store.uri}; run one, or name another store")
-    shown = [_sweep(results, name, texts=texts) for name in names]
+    texts = Texts(allowed=has_texts)
+    shown = [_sweep(results, name, texts) for name in names]
     ids = {run["id"] for sweep in shown for run in sweep["runs"]}
     records = {record.id: record for record in store.latest(ids)}
     for sweep in shown:
@@ -62,7 +69,7 @@ def page_content(
             "version": version("w2s_ray"),
             "store": store.uri,
             "points": POINTS,
-            "texts": texts,
+            "texts": has_texts,
         },
         "themes": {"light": config("light"), "dark": config("dark")},
         "columns": [
@@ -74,33 +81,98 @@ def page_content(
             for column in ROW_COLUMNS
         ],
         "sweeps": shown,
+        "texts": texts.all,
         "runs": runs,
         "environments": environments,
     }
 
 
-def _sweep(results: Results, name: str, *, texts: bool) -> dict[str, Any]:
-    """One sweep: its table, figures, savings, runs and data."""
+def _sweep(results: Results, name: str, texts: Texts) -> dict[str, Any]:
+    """One sweep: its table, figures, test rows, savings, runs and data."""
     store = results.store
-    manifest = store.manifests.latest(name)
-    table, roles = results.table(name), _roles(manifest.cells, store)
+    manifest, runs = store.manifests.latest(name), sweep_runs(store, name)
+    spending = SpendingReader(store).of(runs.fits, runs.studies)
+    reused = [id_ for id_ in runs.roles if runs.is_reused(id_)]
+    table = results.table(name)
+    rankings = rank(table, store)
     rows = [asdict(row) for row in table.rows]
     for row in rows:
         del row["runs"]
     return {
         "name": name,
         "text": manifest.sweep_text,
-        "started_at": min(m.created_at for m in store.manifests.all(name)),
+        "started_at": runs.started_at,
+        "device_seconds": spending.device_seconds,
+        "reused_seconds": sum(spending.of_runs.get(id_, 0.0) for id_ in reused),
         "looks": looks_text(store, name) if is_sealed(store, name) else None,
         "rows": rows,
         "by_seed": [asdict(row) for row in table.by_seed],
         "by_method": [asdict(row) for row in table.by_method],
         "comparisons": _comparisons(table, store),
+        "ranks": _ranks(rankings),
         "savings": savings(store, sweep=name).lines(),
-        "figures": [_figure(figure) for figure in figures_of(results, name).values()],
-        "data": data_section(store, manifest, texts=texts),
-        "runs": [{"id": id_, "roles": list(of_run)} for id_, of_run in roles.items()],
+        "figures": [
+            _figure(figure) for figure in figures_of(results, name, rankings=rankings).values()
+        ],
+        "test_rows": _test_rows(store, cell_rows(store, manifest.cells), texts),
+        "runs": [
+            {"id": id_, "roles": list(roles), "reused": id_ in set(reused)}
+            for id_, roles in runs.roles.items()
+        ],
+        "data": data_section(store, manifest, texts=texts.allowed),
     }
+
+
+def _ranks(rankings: Sequence[Ranking]) -> dict[str, Any] | None:
+    """The ranking of the methods as `w2s rank` prints it; None if nothing is ranked."""
+    sheets = rank_sheets.sheets(rankings)
+    if not sheets:
+        return None
+    (sheet,) = sheets
+    return {**asdict(sheet), "numbers": sorted(sheet.numbers)}
+
+
+def _test_rows(store: Store, cells: Sequence[CellRows], texts: Texts) -> dict[str, Any]:
+    """The test rows of all cells, and for each cell the number of rows of each pattern."""
+    wanted: dict[str, set[str]] = {}
+    for cell in cells if texts.allowed else ():
+        wanted.setdefault(cell.split, set()).update(row.example_id for row in cell.rows)
+    read = {
+        split: none_if_damaged(lambda split=split, ids=ids: texts_of(store, split, ids)) or {}
+        for split, ids in wanted.items()
+    }
+    rows = [
+        {
+            **_place(cell),
+            "example": row.example_id,
+            "text": texts.place(read.get(cell.split, {}).get(row.example_id)),
+            "truth": row.truth if texts.allowed or cell.has_classes else None,
+            "difference": row.difference,
+            "pattern": _pattern(row.right),
+            **{
+                role: value if texts.allowed or cell.has_classes else None
+                for role, value in zip(ROLES, row.predicted, strict=True)
+            },
+        }
+        for cell in cells
+        for row in cell.rows
+    ]
+    counts = [
+        {**_place(cell), "pattern": _pattern(pattern), "count": count}
+        for cell in cells
+        for pattern, count in cell.counts.items()
+        if count
+    ]
+    return {"rows": packed(rows), "counts": packed(counts)}
+
+
+def _place(cell: CellRows) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in ("task", "weak", "strong", "method")}
+
+
+def _pattern(right: Sequence[bool]) -> str:
+    """Right and wrong of the three models, such as `011`."""
+    return "".join(str(int(each)) for each in right)
 
 
 def _comparisons(table: PgrTable, store: Store) -> list[dict[str, Any]]:
@@ -118,23 +190,6 @@ def _figure(figure: Figure) -> dict[str, Any]:
     data = {name: packed(rows) for name, rows in spec.pop("datasets").items()}
     texts = {"name": figure.name, "title": figure.title, "caption": figure.caption}
     return {**texts, "spec": spec, "data": data}
-
-
-def _roles(cells: Iterable[Cell], store: Store) -> dict[str, dict[str, None]]:
-    """Run id -> its roles in the sweep, trials included, in the cells' order."""
-    roles: dict[str, dict[str, None]] = {}
-    for cell in cells:
-        for role in _ROLES:
-            id_ = getattr(cell, role)
-            if id_ is not None:
-                roles.setdefault(id_, {})[role] = None
-        for study in cell.studies:
-            roles.setdefault(study, {})["study"] = None
-    for study in [id_ for id_, of_run in roles.items() if "study" in of_run]:
-        for trial in store.trials(study):
-            for fit in trial["fits"]:
-                roles.setdefault(fit, {})["trial"] = None
-    return roles
 
 
 def _runs(

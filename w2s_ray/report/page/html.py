@@ -19,7 +19,8 @@ from w2s_ray.printable import printable
 from w2s_ray.report.scripts import script_json, vega
 
 _SCRIPTS = (
-    *("dom.js", "state.js", "table.js", "figures.js", "run.js", "sections.js", "data.js"),
+    *("dom.js", "state.js", "table.js", "figures.js", "run.js", "rows.js"),
+    *("sections.js", "data.js"),
     "page.js",
 )
 """In the order of their dependencies."""

@@ -104,7 +104,7 @@ class LivePage:
         store = Store.open(self._uri).snapshot()
         names = store.manifests.sweeps() if self._sweep is None else [self._sweep]
         count_look(store, names, command="serve")
-        content = page_content(Results(store), names, texts=self._texts)
+        content = page_content(Results(store), names, has_texts=self._texts)
         return to_html({**content, "live": {"version": version, "every_s": self._every_s}}).encode()
 
 

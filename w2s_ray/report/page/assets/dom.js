@@ -42,6 +42,11 @@ const signed = (format) => (value) => (value > 0 ? `+${format(value)}` : format(
 const interval = (low, high, format) =>
   low === null || low === undefined ? null : `${format(low)} to ${format(high)}`;
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+/** A text as a sentence. */
+const sentence = (text) => `${capital(text)}.`;
+
 /** 1 fit, 2 fits. */
 const count = (number, one, many = `${one}s`) =>
   `${number.toLocaleString("en")} ${number === 1 ? one : many}`;

@@ -30,7 +30,8 @@ function showTip(handler, event, item, value) {
   tip.style.top = `${Math.max(4, top)}px`;
 }
 
-const SHRUNK = 0.8; // smallest share of its own width that a figure is drawn at; below it scrolls
+const SHRUNK = 0.6; // smallest share of its own width that a figure is drawn at; below it scrolls
+const BESIDE = 0.8; // the share at which figures stand side by side
 
 /** Draw `spec` in `element`; a figure around it gets the width of the drawing. */
 async function draw(element, spec, { label, onclick = null }) {
@@ -42,7 +43,7 @@ async function draw(element, spec, { label, onclick = null }) {
   for (const save of element.querySelectorAll(".vega-actions a"))
     save.setAttribute("aria-label", `Save ${label} as ${save.textContent}`);
   const frame = element.closest("figure");
-  if (frame) frame.style.flexBasis = `${SHRUNK * width}px`;
+  if (frame) frame.style.flexBasis = `${BESIDE * width}px`;
   if (frame) frame.style.maxWidth = `max(${width}px, 24rem)`;
   if (onclick) view.addEventListener("click", (_, item) => item?.datum && onclick(item.datum));
 }
@@ -70,25 +71,40 @@ function distance(element) {
   return Math.max(0, top - innerHeight, -bottom);
 }
 
-/** Draw all figures of the sweep in turn, the nearest first; a newer call ends an older one. */
-async function drawFigures() {
-  const mine = ++drawing, rows = chosenRows(), waiting = new Map();
-  delete document.body.dataset.drawn;
+/** Each shown frame of the sweep's figures, with the function that draws its figure. */
+function drawings() {
+  const rows = chosenRows(), waiting = new Map();
   for (const figure of state.sweep.figures) {
     const spec = filteredSpec(figure, rows), frame = $(figureId(figure.name));
     frame.hidden = spec === null;
-    if (spec) waiting.set(frame, () => draw(frame.querySelector(".chart"), spec, { label: figure.title, onclick: openMark }));
+    const options = { label: figure.title, onclick: openMark };
+    if (spec) waiting.set(frame, () => draw(frame.querySelector(".chart"), spec, options)
+      .catch((error) => showError(frame, error)));
   }
   const hidden = state.sweep.figures.length - waiting.size;
   $("figures-left-out").hidden = hidden === 0;
   $("figures-left-out").textContent = `${count(hidden, "figure has", "figures have")} no data for this filter.`;
+  return waiting;
+}
+
+/** Draw all figures of the sweep in turn, the nearest first; a newer call ends an older one. */
+async function drawFigures() {
+  const mine = ++drawing, waiting = drawings();
+  delete document.body.dataset.drawn;
   while (waiting.size > 0) {
     const next = [...waiting.keys()].reduce((a, b) => (distance(b) < distance(a) ? b : a));
-    await waiting.get(next)().catch((error) => showError(next, error));
+    await waiting.get(next)();
     waiting.delete(next);
     await new Promise((go) => setTimeout(go));
     if (mine !== drawing) return;
   }
+  document.body.dataset.drawn = "all";
+}
+
+/** Draw all figures at once. They are complete when the caller's event has been handled. */
+function drawNow() {
+  ++drawing;
+  for (const drawn of drawings().values()) drawn();
   document.body.dataset.drawn = "all";
 }
 

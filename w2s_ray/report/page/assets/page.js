@@ -3,8 +3,9 @@
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 let theme = null; // null = the system's theme
+let isPrinting = false; // paper is light
 
-const themeNow = () => theme ?? (DARK.matches ? "dark" : "light");
+const themeNow = () => (isPrinting ? "light" : theme ?? (DARK.matches ? "dark" : "light"));
 
 function showTheme() {
   document.documentElement.dataset.theme = themeNow();
@@ -27,6 +28,7 @@ function applyFilters() {
   const { elements } = $("filters");
   for (const name of Object.keys(state.filter)) state.filter[name] = elements[name].value.trim();
   drawTable();
+  drawRows();
   clearTimeout(applyFilters.waiting);
   applyFilters.waiting = setTimeout(drawFigures, 150);
 }
@@ -49,6 +51,7 @@ function drawSweep() {
   $("filters").elements.text.value = "";
   drawSummary();
   drawTable();
+  drawRows();
   drawRuns();
   drawMissing();
   drawData();
@@ -56,6 +59,15 @@ function drawSweep() {
   $("sweep-text").textContent = state.sweep.text;
   frameFigures();
   drawFigures();
+}
+
+/** Draw for paper what is not drawn yet, or is drawn in the dark theme; afterwards as before. */
+function printing(begins) {
+  const before = themeNow(), isDrawn = document.body.dataset.drawn === "all";
+  isPrinting = begins;
+  showTheme();
+  if (begins && (!isDrawn || before !== themeNow())) drawNow();
+  else if (!begins && before !== themeNow()) drawFigures();
 }
 
 function start() {
@@ -69,6 +81,7 @@ function start() {
     drawSweep();
   });
   $("filters").addEventListener("input", applyFilters);
+  $("pattern").addEventListener("input", () => drawRows());
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   $("filters").addEventListener("reset", () => setTimeout(applyFilters));
   $("theme").addEventListener("click", () => {
@@ -81,6 +94,8 @@ function start() {
     drawFigures();
   });
   $("run").addEventListener("close", leaveRun);
+  addEventListener("beforeprint", () => printing(true));
+  addEventListener("afterprint", () => printing(false));
   addEventListener("hashchange", followAddress);
   showTheme();
   drawSweep();

@@ -4,7 +4,7 @@
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"; // an identifier; nothing is fetched
 
 const PANELS = [
-  { title: "share of rows", format: ".0%", metrics: {
+  { title: "share of rows", format: "~%", metrics: {
     "validation/accuracy": "validation, ground truth",
     "validation/agreement": "validation, labels of the fit",
     "oracle/test_accuracy": "test, if ground truth stopped it here",

@@ -8,13 +8,15 @@ function drawSummary() {
   const complete = cells.filter(isComplete).length;
   const kinds = [["task", (c) => c.task], ["pair", pairOf], ["method", (c) => c.method], ["seed", (c) => c.seed]];
   const grid = kinds.map(([name, of]) => count(unique(cells.map(of)).length, name)).join(" × ");
-  const tried = sweep.runs.map(({ id }) => runOf(id)).filter(Boolean);
-  const statuses = ["done", "failed", "pruned", "stopped"].map((status) =>
-    [tried.filter((run) => run.status === status).length, status]).filter(([n]) => n > 0);
-  const untried = sweep.runs.length - tried.length;
-  const trials = sweep.runs.filter(({ roles }) => roles.includes("trial")).length;
-  const device = tried.reduce((sum, run) => sum + run.device_seconds, 0);
-  const ended = tried.map((run) => run.ended_at).sort().at(-1);
+  const isStudy = ({ roles }) => roles.includes("study");
+  const studies = sweep.runs.filter(isStudy), fits = sweep.runs.filter((run) => !isStudy(run));
+  const statuses = ["done", "failed", "pruned", "stopped", "not run"].map((status) =>
+    [fits.filter(({ id }) => statusOf(id) === status).length, status]).filter(([n]) => n > 0);
+  const trials = fits.filter(({ roles }) => roles.includes("trial")).length;
+  const reused = fits.filter((run) => run.reused).length;
+  const ended = sweep.runs.filter((run) => !run.reused && runOf(run.id))
+    .map(({ id }) => runOf(id).ended_at).sort().at(-1);
+  const inReused = reused && sweep.reused_seconds ? `, ${duration(sweep.reused_seconds)} of it in reused fits` : "";
   $("sweep-name").textContent = sweep.name;
   document.title = `${sweep.name} · weak-to-strong report`;
   $("lead").replaceChildren(
@@ -22,15 +24,19 @@ function drawSummary() {
       : `${complete} of ${count(cells.length, "cell")} are complete`), ` (${grid}). `,
       complete === cells.length ? "" : h("a", { href: "#missing" }, "Failed or missing runs, with reasons"),
       complete === cells.length ? "" : "."),
-    h("p", {}, `${count(sweep.runs.length, "run")}${trials ? `, including ${count(trials, "trial fit")} of a search` : ""}: `,
-      statuses.concat(untried ? [[untried, "not run"]] : [])
-        .map(([n, status]) => `${n.toLocaleString("en")} ${status}`).join(", "),
-      `. First started ${moment(sweep.started_at)} UTC`, ended ? `, last result ${moment(ended)} UTC` : "",
-      device ? `; ${duration(device)} of device time.` : "."),
+    h("p", {}, `${count(fits.length, "fit")}${trials ? `, including ${count(trials, "trial fit")} of ` +
+        `${count(studies.length, "study", "studies")}` : ""}: `,
+      statuses.map(([n, status]) => `${n.toLocaleString("en")} ${status}` +
+        (status === "done" && reused ? ` (${reused === n ? "all" : reused} reused: done before this sweep first started)` : ""))
+        .join(", "),
+      `. First started ${moment(sweep.started_at)} UTC`,
+      ended ? `, last result ${moment(ended)} UTC` : reused ? ", which trained nothing new" : "",
+      sweep.device_seconds ? `; ${duration(sweep.device_seconds)} of device time${inReused}.` : "."),
     sweep.speeds.length ? h("p", {}, `Training speed: ${sweep.speeds.join("; ")}.`) : "",
-    ...sweep.savings.map((line) => h("p", {}, `${line[0].toUpperCase()}${line.slice(1)}.`)));
+    ...sweep.savings.map((line) => h("p", {}, sentence(line))));
   drawMethods();
   drawComparisons();
+  drawRanks();
 }
 
 const isComplete = (cell) =>
@@ -107,6 +113,16 @@ function drawComparisons() {
   ]));
 }
 
+/** The methods by mean rank, as `w2s rank` prints them. */
+function drawRanks() {
+  const { ranks } = state.sweep;
+  if (!ranks) return $("ranks").replaceChildren();
+  const columns = ranks.columns.map((name, i) => [name, (line) => line[i], ranks.numbers.includes(name)]);
+  $("ranks").replaceChildren(h("h3", {}, "Ranks"), listed("Ranks of methods", columns, ranks.lines),
+    h("p", { class: "small" }, sentence(ranks.title.slice(state.sweep.name.length + 2)), " ",
+      ...ranks.notes.map((line) => `${sentence(line)} `)));
+}
+
 /** A table of plain cells: columns are [name, value of an item, is a number]. */
 const listed = (label, columns, items) => scrolling(label, h("table", { class: "list" },
   h("thead", {}, h("tr", {}, columns.map(([name, , number]) =>
@@ -120,7 +136,7 @@ function drawRuns() {
   const columns = [
     ["Run", idLink],
     ["What", ({ id, roles }) => runTitle(id, roles)],
-    ["Status", ({ id }) => h("span", { class: `status ${statusOf(id)}` }, statusOf(id))],
+    ["Status", ({ id, reused }) => h("span", { class: `status ${statusOf(id)}` }, statusOf(id), reused ? ", reused" : "")],
     ["Test accuracy", ({ id }) => percent(runOf(id)?.summary.test_accuracy ?? null), true],
     ["Steps", ({ id }) => valueText(runOf(id)?.summary.steps ?? NONE), true],
     ["Took", ({ id }) => (runOf(id) ? duration(runOf(id).seconds) : NONE), true],

@@ -10,8 +10,9 @@ function unpacked({ rows, columns }) {
   return Array.from({ length: rows }, (_, i) => Object.fromEntries(read.map(([name, of]) => [name, of(i)])));
 }
 
-for (const { data } of CONTENT.sweeps.flatMap((sweep) => sweep.figures))
-  for (const name of Object.keys(data)) data[name] = unpacked(data[name]);
+for (const { figures, test_rows } of CONTENT.sweeps)
+  for (const data of [...figures.map((figure) => figure.data), test_rows])
+    for (const name of Object.keys(data)) data[name] = unpacked(data[name]);
 
 const state = {
   sweep: CONTENT.sweeps[0],

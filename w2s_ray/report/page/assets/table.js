@@ -94,9 +94,9 @@ function rowPair(row, span) {
     ["weak", "student", "ceiling"].map((role) =>
       h("td", { class: `number ${role}`, "data-name": role }, accuracy(row, role))),
     h("td", { class: "number gain", "data-name": "gain" }, gain(row)),
-    h("td", { class: "number pgr" }, pgr(row)),
+    h("td", { class: "number pgr", "data-name": "PGR" }, pgr(row)),
     h("td", { class: "bar-cell" },
-      row.pgr === null ? h("span", { class: "why" }, row.reason) : row.control ? "" : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
+      row.pgr === null ? h("span", { class: "why", title: row.reason }, row.seeds ? "no clear gap" : "missing") : row.control ? "" : bar(row.pgr, row.pgr_low, row.pgr_high, span)),
     h("td", { class: "number seeds-of" }, `${row.seeds}/${row.of_seeds}`, h("span", { class: "unit" }, " seeds")),
     h("td", { class: `objective ${isHonest(row) ? "" : "oracle"}` },
       row.trials ? `${row.objective}, ${row.trials} trials` : row.objective));
@@ -135,7 +135,8 @@ function notes(row) {
       (row.pgr_sd === null ? "." : `, PGR ${ratio(row.pgr_sd)}.`),
     row.intervals_over === "examples" ? "One seed: intervals are over test rows alone." : null,
     row.no_intervals ? `No intervals: ${row.no_intervals}.` : null,
-    row.low_contrast ? `${row.low_contrast[0].toUpperCase()}${row.low_contrast.slice(1)}.` : null,
+    row.one_class ? sentence(row.one_class) : null,
+    row.low_contrast ? sentence(row.low_contrast) : null,
     row.pgr === null ? `No PGR: ${row.reason}.` : null,
     row.pgr === null && row.pgr_estimate !== null
       ? `≈${ratio(row.pgr_estimate)} is an estimate from ${row.seeds} seeds, without an interval; ` +
