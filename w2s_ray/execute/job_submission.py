@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from w2s_ray.config import Sweep
+from w2s_ray.config import Sweep, read_sweep
 from w2s_ray.config.budget import DEVICE_HOURS, Budget
 from w2s_ray.errors import InputError
 from w2s_ray.status.cancel import LEAVE_S
@@ -34,8 +34,8 @@ class Submission:
     entrypoint: str
     metadata: Mapping[str, str]
     variables: Mapping[str, str]
-    files: Mapping[str, Path]
-    """Files that are sent with it: name in its working directory -> file here."""
+    files: Mapping[str, Path | str]
+    """Files that are sent with it: name in its working directory -> file here, or its text."""
 
 
 def submission(
@@ -64,7 +64,8 @@ def submission(
     for model in sweep.models:
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
             _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
-    content = b"\0".join((sweep_file.read_bytes(), *(text.encode() for text in overrides)))
+    text = read_sweep(sweep_file).text  # with what it includes: the job has this file alone
+    content = b"\0".join(each.encode() for each in (text, *overrides))
     digest = hashlib.sha256(content).hexdigest()[:16]
     run = ["python", "-m", "w2s_ray", "run", sweep_file.name, *overrides, "--store", uri]
     if budget is not None:
@@ -85,7 +86,7 @@ def submission(
             "RAY_JOB_STOP_WAIT_TIME_S": f"{LEAVE_S + 60:.0f}",
             **{name: _variable(name) for name in variables},
         },
-        files={sweep_file.name: sweep_file},
+        files={sweep_file.name: text},
     )
 
 
