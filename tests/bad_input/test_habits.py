@@ -95,6 +95,10 @@ TABLES: dict[str, tuple[str, str]] = {
         ROWS.replace("number 7 of them,1", "number 7 of them,"),
         "hole.csv: row 8 has no value in column 'label', which seems to be the label",
     ),
+    "no-text.csv": (
+        ROWS.replace("text number 7 of them", ""),
+        "no-text.csv: row 8 has no value in column 'text'; fill it in or remove the row",
+    ),
     "minus.csv": (
         ROWS.replace(",0\n", ",-1\n").replace(",1\n", ",0\n"),
         "minus.csv: column 'label' has the labels -1 and 0",

@@ -96,7 +96,7 @@ def test_a_stopped_sweep_keeps_results_and_checkpoints_and_can_be_resumed(
     assert f"stopped by {why}" in stderr
     before, _, below = stderr.partition("\nnext:\n")
     first_words = {line.split()[0] for line in before.splitlines()}
-    steps = {"reading", "preparing", "checking", "starting", "training"}
+    steps = {"reading", "preparing", "checking", "starting", "training", "ending"}
     assert first_words <= {*steps, "done", "stopping", "stopped"}, stderr
     assert below.split()[:6] == ["python", "-m", "w2s_ray", "run", str(sweep), "--store"]
     assert psutil.wait_procs(processes, timeout=10)[1] == []

@@ -220,7 +220,7 @@ def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[yaml.M
 
 def _first_line(root: yaml.Node) -> yaml.Mark:
     """The beginning of the file, which may begin with comments."""
-    return yaml.Mark(root.start_mark.name, 0, 0, 0, None, None)
+    return yaml.Mark(root.start_mark.name, 0, 0, 0, None, 0)
 
 
 def _child(node: yaml.Node, part: Any) -> tuple[yaml.Node, yaml.Mark] | None:

@@ -35,9 +35,11 @@ class Difference:
 
 def sweep_differences(first: Sweep, second: Sweep) -> list[Difference]:
     """The keys in which two sweeps differ, in the order of a sweep file."""
-    return list(
-        _differences(*(one.model_dump(mode="json", by_alias=True) for one in (first, second)))
-    )
+    return list(_differences(_data(first), _data(second)))
+
+
+def _data(sweep: Sweep) -> dict[str, Any]:
+    return sweep.model_dump(mode="json", by_alias=True)
 
 
 def _differences(first: Any, second: Any, key: str = "") -> Iterator[Difference]:

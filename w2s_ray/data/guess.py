@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from w2s_ray.config import Columns, Task
-from w2s_ray.data.cells import folded, is_missing, name_list, plain_label
+from w2s_ray.data.cells import is_missing, name_list, plain_label
 from w2s_ray.data.example import Row
 from w2s_ray.data.files import Member, is_archive, local, members
 from w2s_ray.data.generic import label_classes
-from w2s_ray.data.inputs import load_split
+from w2s_ray.data.sources import read_rows
+from w2s_ray.data.split import make_split
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
 from w2s_ray.printable import cut
@@ -95,7 +96,7 @@ def guess_task(path: str, *, name: str, pairs: bool = False) -> Guess:
     texts = [name for name in (columns.text, columns.first, columns.chosen) if name is not None]
     lengths = sorted(sum(len(str(row[name]).split()) for name in texts) for row in rows)
     return Guess(
-        task=_with_counts(path, name, columns, rows, counts),
+        task=_with_counts(path, name, columns, counts),
         rows=len(rows),
         is_whole=is_whole,
         reasons=reasons,
@@ -235,14 +236,15 @@ def _group(rows: Sequence[Row], *, used: Collection[Any]) -> str | None:
     return None
 
 
-def _with_counts(
-    path: str, name: str, columns: Columns, rows: Sequence[Row], classes: Mapping[str, int]
-) -> Task:
-    """The task with counts for which the file has enough rows."""
-    text = columns.text or columns.chosen or columns.first
-    usable = (
-        len({folded(str(row[text])) for row in rows}) if columns.form == "classes" else len(rows)
-    )
+def _with_counts(path: str, name: str, columns: Columns, classes: Mapping[str, int]) -> Task:
+    """The task with counts for which the file has enough rows.
+
+    Raises:
+        InputError: cells that are missing or no text, or too few rows.
+    """
+    task = Task(name=name, path=path, columns=columns, train=2, validation=2, test=2)
+    rows = read_rows(task)
+    usable = len({row.folded.content for row in rows.pool})
     if len(classes) == 2:
         usable = min(usable, 2 * min(classes.values()))
     refused = InputError(
@@ -253,9 +255,9 @@ def _with_counts(
         validation = _rounded(min(_MOST["validation"], usable // 10))
         train = _rounded(min(_MOST["train"], usable - test - validation))
         counts = {"train": train, "validation": validation, "test": test}
-        task = Task(name=name, path=path, columns=columns, **counts)
+        task = task.model_copy(update=counts)
         try:
-            load_split(task)
+            make_split(rows, task=task)
         except InputError as error:
             refused, usable = error, int(0.9 * usable)
         else:

@@ -132,7 +132,8 @@ def _cluster(console: PlainConsole, address: str | None, types: Nodes | None) ->
     try:
         yield cluster
     finally:
-        context.__exit__(None, None, None)
+        with step(console, "ending Ray" if address is None else "leaving Ray"):
+            context.__exit__(None, None, None)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,10 @@ def step(console: PlainConsole, text: str, *, parts: int = 0) -> Iterator[Advanc
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
     ]
-    with Progress(*columns, *bar, _Seconds(), console=console, transient=True) as progress:
+    shown = Progress(
+        *columns, *bar, _Seconds(), console=console, transient=True, redirect_stdout=False
+    )
+    with shown as progress:
         task = progress.add_task(text, total=parts or None)
         begun = 0
 
