@@ -73,7 +73,7 @@ def run(
         _print_steps(steps, console)
         raise typer.Exit(130)
     if source.sweep.seal:
-        console.print(f"the test is sealed: `w2s table {sweep_file}` shows it and counts the look")
+        console.print(f"the test is sealed: `{call.command('table')}` shows it and counts the look")
     else:
         print_table(results, outcome.plan, format="table")
     _print_outcome(outcome, results, console)
