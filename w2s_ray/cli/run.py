@@ -114,7 +114,8 @@ def _given(**options: object) -> Iterator[str]:
     """The options that have a value, as on the command line."""
     for name, value in options.items():
         if value is not None:
-            yield from (f"--{name.replace('_', '-')}", str(value))
+            text = f"{value:.15g}" if isinstance(value, float) else str(value)
+            yield from (f"--{name.replace('_', '-')}", text)
 
 
 def _done(outcome: Outcome, store: Store) -> str:
