@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from w2s_ray.execute.driver import Outcome
 
 
+WIDEST = 70
+"""Characters of a command up to which the comments are aligned."""
+
+
 @dataclass(frozen=True)
 class RunArguments:
     """The arguments of a call of `w2s run`."""
@@ -58,7 +62,7 @@ def next_steps(call: RunArguments, outcome: Outcome, *, name: str, store: str) -
             (call.command("report", "--out", f"{name}.html"), "everything on one page"),
             status,
         ]
-    width = max(len(command) for command, _ in steps)
+    width = min(max(len(command) for command, _ in steps), WIDEST)
     return [f"  {command:<{width}}  # {comment}" for command, comment in steps]
 
 
