@@ -98,7 +98,7 @@ def test_a_stopped_sweep_keeps_results_and_checkpoints_and_can_be_resumed(
     first_words = {line.split()[0] for line in before.splitlines()}
     steps = {"reading", "preparing", "checking", "starting", "training", "ending"}
     assert first_words <= {*steps, "done", "stopping", "stopped"}, stderr
-    assert below.split()[:6] == ["python", "-m", "w2s_ray", "run", str(sweep), "--store"]
+    assert f" run {sweep} --store {store.uri} " in below.splitlines()[0]
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     done = {record.id: record.started_at for record in store.latest()}
     assert done.keys() == store.all_done(), "nothing has failed"
