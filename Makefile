@@ -62,10 +62,11 @@ docs: $(STAMP) ## Build the documents into build/site, offline; a broken link is
 	cp docs/zensical.toml build/zensical.toml
 	$(BIN)/zensical build --clean --strict --config-file build/zensical.toml
 
-reference: $(STAMP) ## Write what is made from the code: sweep-file.md, tables.md, sweep.schema.json
+reference: $(STAMP) ## Write what is made from the code: sweep-file.md, tables.md, the schema, names of columns
 	$(BIN)/python scripts/sweep_file.py > docs/sweep-file.md
 	$(BIN)/w2s query --columns --format markdown > docs/tables.md
 	$(BIN)/w2s schema > sweeps/sweep.schema.json
+	$(BIN)/python scripts/sql_names.py > w2s_ray/cli/sql_names.json
 
 chaos: $(STAMP) ## Inject faults into running sweeps, at random moments (about 45 minutes)
 	$(BIN)/python -m pytest -q -s tests/chaos tests/cluster \

@@ -28,6 +28,8 @@ examples: [Methods](methods.md), [Data and models](data.md), [Search](search.md)
   `training: {tuning: {kind: lora, ...}}`.
 - A key whose default is "required" must be given. `null` means: not set.
 - An unknown key is an error, and so is a value outside the given bounds.
+- `include`, a path or a list of paths, takes values from other files
+  ([Shared blocks](commands.md#shared-blocks-include)).
 - `execution`, `limits`, `trackers`, `seal`, `store` and the sweep's `name` change no result. You
   can change them without training anything again. Every other key is part of the ids of the runs
   that it concerns. `execution.keep` concerns fits that are trained from then on.

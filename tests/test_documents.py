@@ -176,6 +176,12 @@ def test_the_commands_and_options_of_the_documents_are_there():
                 assert options <= commands[name], f"{document}: {line}"
 
 
+def test_every_environment_variable_has_a_meaning():
+    listed = {row[0].strip("`") for row in rows("docs/commands.md", "| variable |")}
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "w2s_ray").rglob("*.py"))
+    assert listed == set(re.findall(r"\bW2S_[A-Z_]+", sources))
+
+
 def test_the_make_targets_of_the_documents_are_there():
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     for document in DOCUMENTS:

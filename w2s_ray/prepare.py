@@ -6,7 +6,7 @@ between runs. It starts no runs, and imports neither Ray nor torch.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FORMS, Sweep, Task
@@ -26,17 +26,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def plan_sweep(sweep: Sweep, *, store: Store | None = None, inputs: Inputs | None = None) -> Plan:
+def plan_sweep(
+    sweep: Sweep,
+    *,
+    store: Store | None = None,
+    inputs: Inputs | None = None,
+    progress: Callable[[str], None] = lambda part: None,
+) -> Plan:
     """The plan of `sweep`, with the settings that studies chose which are done in the store.
 
     What a study chose may lead to other studies, which may be done too. `store` defaults to the
-    sweep's own.
+    sweep's own. `progress` is called with each model and task before it is read.
 
     Raises:
         InputError: a method that isn't possible for a task's form, or an invalid task or model.
     """
     check_forms(sweep, {task.name: form_of(task) for task in sweep.tasks})
-    inputs = inputs if inputs is not None else resolve(sweep)
+    inputs = inputs if inputs is not None else resolve(sweep, progress=progress)
     store = store or Store.open(sweep.store)
     plan, outcomes = make_plan(sweep, inputs), dict[str, dict[str, Any]]()
     while ended := _outcomes(plan, store, known=outcomes):

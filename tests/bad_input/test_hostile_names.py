@@ -221,7 +221,7 @@ def test_progress_shows_names_unchanged():
     console = PlainConsole(file=io.StringIO(), width=200)
     display = ProgressDisplay(console, progress_tracker=None)
     display.snapshot = ProgressSnapshot(steps={"run": (1, 2)})
-    tally = ProgressCounts(names={"run": f"student [/b] {RED}"}, kinds={}, total=2)
+    tally = ProgressCounts(names={"run": f"student [/b] {RED}"}, total=2)
     display.print_line(f"failed student [/b]: [/red] {RED}", tally)
     console.print(display._picture(tally))
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]

@@ -94,8 +94,11 @@ def test_a_stopped_sweep_keeps_results_and_checkpoints_and_can_be_resumed(
     _, stderr = driver.communicate(timeout=200)
     assert driver.returncode == 130, stderr
     assert f"stopped by {why}" in stderr
-    first_words = {line.split()[0] for line in stderr.splitlines()}
-    assert first_words <= {"done", "stopping", "stopped"}, stderr
+    before, _, below = stderr.partition("\nnext:\n")
+    first_words = {line.split()[0] for line in before.splitlines()}
+    steps = {"reading", "preparing", "checking", "starting", "training", "ending"}
+    assert first_words <= {*steps, "done", "stopping", "stopped"}, stderr
+    assert f" run {sweep} --store {store.uri} " in below.splitlines()[0]
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     done = {record.id: record.started_at for record in store.latest()}
     assert done.keys() == store.all_done(), "nothing has failed"

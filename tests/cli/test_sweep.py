@@ -67,6 +67,7 @@ def test_a_second_run_trains_nothing_and_starts_no_ray(undisturbed):
     before = started(store)
     run = w2s("run", undisturbed)
     assert "0 fits trained" in run.stderr
+    assert "starting Ray" not in run.stderr
     assert started(store) == before
 
 
@@ -137,6 +138,9 @@ def test_a_diverging_fit_fails_with_its_step_and_the_sweep_continues(tmp_path):
     run = w2s("run", sweep, check=False)
     assert run.returncode == 1
     assert "loss is nan at step" in run.stderr
+    assert "12 fits trained by this call, 4 failed, trials included; 12 of 16" in run.stderr
+    _, next_steps = run.stderr.split("\nnext:\n")
+    assert [line.split()[3] for line in next_steps.splitlines()] == ["explain", "status", "run"]
     rows = table(sweep)["rows"]
     assert {r["seeds"] for r in rows if r["method"] == "naive"} == {2}
     wild = [r for r in rows if r["method"] == "wild"]
@@ -149,8 +153,9 @@ def test_an_unwritable_store_is_refused_before_ray_starts(tmp_path):
     (tmp_path / "file").write_text("")
     run = w2s("run", sweep, "--store", tmp_path / "file" / "results", check=False)
     assert run.returncode == 2
-    assert run.stderr.startswith("error: can't write to the store")
-    assert len(run.stderr.splitlines()) == 1
+    *steps, line = run.stderr.splitlines()
+    assert line.startswith("error: can't write to the store")
+    assert "starting Ray" not in steps
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ SHORT = {
         "search: {}",
         "search: {loss: {one_of: [{kind: xent}, {kind: confidence, alpha: {choice: [0.5]}}]}}",
     ),
+    "controls": ("trackers: {}", "controls: true"),
+    "no controls": ("trackers: {}", "controls: false"),
     "a merge key": ("early_stopping: {patience: 1}", "early_stopping: {<<: {patience: 1}}"),
 }
 REFUSED = {
@@ -93,6 +95,16 @@ def test_every_short_form_is_accepted(old, new):
 
 def test_a_file_with_every_section_is_accepted():
     VALIDATOR.validate(data_of(RICH))
+
+
+@pytest.mark.parametrize("path", ["base.yaml", "[base.yaml, more.yaml]"])
+def test_a_file_that_includes_others_need_not_be_complete(path):
+    own = f"include: {path}\nseeds: [0, 1]\n"
+    VALIDATOR.validate(data_of(own))
+    VALIDATOR.validate(data_of(own + TASK))
+    for wrong in ("seed: [0]\n", f"{TASK}tasks: []\n", "include: []\n", "models: []\n"):
+        data = {**data_of("include: base.yaml"), **data_of(wrong)}
+        assert not VALIDATOR.is_valid(data), wrong
 
 
 @pytest.mark.parametrize(("old", "new"), REFUSED.values(), ids=REFUSED)

@@ -11,7 +11,7 @@ from w2s_ray.execute import progress_tracker as module
 from w2s_ray.execute.progress_display import ProgressCounts, ProgressDisplay
 from w2s_ray.execute.progress_tracker import ProgressTracker
 from w2s_ray.plain_console import PlainConsole
-from w2s_ray.status.run_state import ProgressSnapshot
+from w2s_ray.status.run_state import ProgressSnapshot, RunState
 
 
 @pytest.mark.parametrize("draining", ["first", "second"])
@@ -74,17 +74,6 @@ def test_a_requester_that_ends_does_not_hide_anothers_running_fit():
     ]
 
 
-def test_a_shared_fit_counts_its_time_once():
-    async def seconds() -> dict[str, list[float]]:
-        progress_tracker = ProgressTracker()
-        for _ in range(3):
-            await progress_tracker.fit_done("fit", "gpt2", 4.0)
-        await progress_tracker.fit_done("other", "gpt2", 6.0)
-        return (await progress_tracker.snapshot()).seconds
-
-    assert asyncio.run(seconds()) == {"gpt2": [4.0, 6.0]}
-
-
 def test_a_download_is_progress_and_is_shown():
     async def seen() -> list[object]:
         progress_tracker, found = ProgressTracker(), []
@@ -109,7 +98,7 @@ def test_downloads_are_lines_where_the_output_is_no_terminal():
     console = PlainConsole(file=io.StringIO(), width=200)
     display = ProgressDisplay(console, progress_tracker=None)
     display.snapshot = ProgressSnapshot(fetched={"run": (3_100_000_000, 13_200_000_000)})
-    counts = ProgressCounts(names={"run": "ceiling big"}, kinds={}, total=2)
+    counts = ProgressCounts(names={"run": "ceiling big"}, total=2)
     display._print_downloads(counts)
     display._print_downloads(counts)
     lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
@@ -119,3 +108,20 @@ def test_downloads_are_lines_where_the_output_is_no_terminal():
     picture = console.file.getvalue().splitlines()[-1]  # pyright: ignore[reportAttributeAccessIssue]
     assert picture.startswith("ceiling big")
     assert picture.endswith("3.1 of 13.2 GB")
+
+
+def test_fits_that_start_and_the_time_left_are_shown():
+    console = PlainConsole(file=io.StringIO(), width=200)
+    display = ProgressDisplay(console, progress_tracker=None)
+    states = {
+        "waits": RunState({"devices": 1}, "waiting", 0.0),
+        "starts": RunState({"devices": 1}, "starting", 0.0),
+        "reads": RunState({"devices": 1}, "running", 0.0),
+        "trains": RunState({"devices": 1}, "running", 0.0),
+        "study": RunState({}, "running", 0.0),
+    }
+    display.snapshot = ProgressSnapshot(run_states=states, steps={"trains": (1, 2)})
+    console.print(display._picture(ProgressCounts(names={}, total=9, left_s=90.0)))
+    head = console.file.getvalue().splitlines()[0]  # pyright: ignore[reportAttributeAccessIssue]
+    assert "1 running  2 starting" in head
+    assert head.rstrip().endswith("about 1 min 30 s left")

@@ -96,7 +96,9 @@ def test_a_budget_spent_by_earlier_calls_starts_nothing_not_even_ray(tmp_path: P
     ended = w2s("run", path, "--budget", "3 USD", *money)
     assert ended.returncode == 130
     left = len(plan.fits) - 1
-    assert ended.stderr.splitlines()[-2:] == [
+    lines, next_steps = ended.stderr.split("\nnext:\n")
+    assert f"run {path} --budget '3 USD' {' '.join(money)} " in next_steps
+    assert lines.splitlines()[-2:] == [
         f"4.00 of 3 USD spent (2 device-hours); {left} fits are not done, trials included",
         f"stopped by its budget of 3 USD: 1 of {len(plan.fits)} planned runs are in {store.uri}; "
         "run the same command again with a larger budget, or none, to resume",

@@ -255,6 +255,29 @@ def test_the_remaining_time_includes_the_first_reading_of_a_task_by_a_model():
     assert left.device_seconds == pytest.approx(left.seconds)
 
 
+def test_the_remaining_time_includes_the_usual_setup_of_each_fit():
+    setups = (90.0, 80.0, 10.0, 12.0, 30.0)  # two of them read the rows, or waited for it
+    finished = [
+        a_record(f"p{i}").model_copy(
+            update={
+                "about": {"task": "a", "model": "m"},
+                "seconds": setup + 1.0,
+                "device_seconds": setup + 1.0,
+                "summary": {"setup_seconds": setup},
+            }
+        )
+        for i, setup in enumerate(setups)
+    ]
+    todo = [FitToDo("a", "m", None)] * 10
+    left = estimate_remaining(todo, finished=finished, running=(), at_once=2)
+    assert left is not None
+    each = 1.0 + (12 + 12 + 10 + 12 + 12) / 5
+    assert left.seconds == pytest.approx(10 * each / 2)
+    other = estimate_remaining([FitToDo("b", "m", None)], finished=finished, running=(), at_once=2)
+    assert other is not None
+    assert other.seconds == pytest.approx(each + 90 - 12)
+
+
 def test_nothing_is_left_of_a_complete_sweep():
     text = SEARCH.split("  found:")[0]
     plan = make_plan(parse_sweep(text), inputs())

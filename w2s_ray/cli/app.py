@@ -16,9 +16,11 @@ from w2s_ray.cli.command_types import Command, CommandGroup, SqlCommand
 from w2s_ray.cli.compact import compact
 from w2s_ray.cli.cost import cost
 from w2s_ray.cli.data import data
+from w2s_ray.cli.diff import diff
 from w2s_ray.cli.doctor import doctor
 from w2s_ray.cli.explain import explain
 from w2s_ray.cli.figures import figures
+from w2s_ray.cli.init import init
 from w2s_ray.cli.jobs import cancel, submit
 from w2s_ray.cli.plan import plan
 from w2s_ray.cli.query import query
@@ -63,7 +65,7 @@ def main(
 
 
 for command in (
-    *(data, plan, run, submit, cancel, status, table, compare, rank, cost),
+    *(init, data, plan, diff, run, submit, cancel, status, table, compare, rank, cost),
     *(figures, query, compact, report, serve, explain, schema, check, doctor),
 ):
     app.command(cls=SqlCommand if command is query else Command)(command)

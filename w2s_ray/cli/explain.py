@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from w2s_ray.cli.completion import complete_run
 from w2s_ray.cli.inputs import open_snapshot, output_console
 from w2s_ray.cli.options import StoreOption
 from w2s_ray.errors import InputError
@@ -15,7 +16,9 @@ def explain(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="One run id, or two to compare; the first digits are enough.", show_default=False
+            help="One run id, or two to compare; the first digits are enough.",
+            show_default=False,
+            autocompletion=complete_run,
         ),
     ],
     store: StoreOption = None,

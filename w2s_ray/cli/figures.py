@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from w2s_ray.cli.completion import complete_figure
 from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console, print_looks
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
@@ -24,7 +25,12 @@ def figures(
         str, typer.Option(help="Any of svg, png, html, json.", metavar="FORMAT,...")
     ] = "svg",
     only: Annotated[
-        list[str] | None, typer.Option(help="A figure's name; may be repeated.", metavar="NAME")
+        list[str] | None,
+        typer.Option(
+            help="A figure's name; may be repeated.",
+            metavar="NAME",
+            autocompletion=complete_figure,
+        ),
     ] = None,
     x: Annotated[str, typer.Option(help="A model's size: parameters or flops.")] = "parameters",
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",

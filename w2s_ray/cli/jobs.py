@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from w2s_ray.cli.completion import complete_sweep_file
 from w2s_ray.cli.inputs import load_sweep, open_store
 from w2s_ray.cli.options import (
     BudgetOption,
@@ -79,7 +80,12 @@ def submit(
 
 def cancel(
     target: Annotated[
-        str, typer.Argument(help="A sweep file; with --address also a job.", show_default=False)
+        str,
+        typer.Argument(
+            help="A sweep file; with --address also a job.",
+            show_default=False,
+            autocompletion=complete_sweep_file,
+        ),
     ],
     overrides: Overrides = None,
     store: StoreOption = None,

@@ -8,15 +8,26 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from w2s_ray.cli.completion import complete_override, complete_sweep_file
 from w2s_ray.errors import InputError
 
 Choice = TypeVar("Choice", bound=str)
 
 TABLE_FORMATS = ("table", "markdown", "csv", "json", "latex")
 
-SweepFile = Annotated[Path, typer.Argument(help="The sweep file (YAML).", show_default=False)]
+SweepFile = Annotated[
+    Path,
+    typer.Argument(
+        help="The sweep file (YAML).", show_default=False, autocompletion=complete_sweep_file
+    ),
+]
 OptionalSweepFile = Annotated[
-    Path | None, typer.Argument(help="The sweep file; or give --store.", show_default=False)
+    Path | None,
+    typer.Argument(
+        help="The sweep file; or give --store.",
+        show_default=False,
+        autocompletion=complete_sweep_file,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -24,6 +35,7 @@ Overrides = Annotated[
         help="Values in place of the file's, such as training.lr=1e-3 'seeds=[0,1,2]'.",
         metavar="[KEY=VALUE]...",
         show_default=False,
+        autocompletion=complete_override,
     ),
 ]
 StoreOption = Annotated[

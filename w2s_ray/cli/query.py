@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from w2s_ray.cli.completion import complete_sql
 from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console, print_looks
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
@@ -18,16 +19,25 @@ def query(
         typer.Argument(
             help="A SELECT over runs, metrics, predictions, trials, cells, splits and pgr.",
             show_default=False,
+            autocompletion=complete_sql,
         ),
     ] = None,
     sweep_file: OptionalSweepFile = None,
     overrides: Overrides = None,
     store: StoreOption = None,
     format: Annotated[
-        str, typer.Option(help="table, csv, json, jsonl or parquet.", metavar="FORMAT")
-    ] = "table",
+        str | None,
+        typer.Option(
+            help="table, csv, json, jsonl or parquet; default: by the name of --out, or table.",
+            metavar="FORMAT",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write to this file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Write to this file: .csv, .json, .jsonl, .parquet or .txt.", show_default=False
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows.")] = None,
     timeout: Annotated[
@@ -43,12 +53,13 @@ def query(
     ] = False,
 ) -> None:
     """Run a read-only SQL query on a store."""
-    from w2s_ray.cli.query_view import COLUMN_FORMATS, FORMATS, print_columns, print_query
+    from w2s_ray.cli.query_view import COLUMN_FORMATS, chosen_format, print_columns, print_query
 
-    check_choice(format, COLUMN_FORMATS if columns else FORMATS, option="--format")
     if columns:
-        print_columns(format=format, console=output_console())
+        shown = check_choice(format or "table", COLUMN_FORMATS, option="--format")
+        print_columns(format=shown, console=output_console())
         return
+    chosen = chosen_format(format, out)
     if sql is None:
         raise InputError("there is no query; give SQL, or --columns to list tables and columns")
     results = open_snapshot(store, optional_sweep(sweep_file, overrides))
@@ -56,7 +67,7 @@ def query(
     print_query(
         results,
         sql,
-        format=format,
+        format=chosen,
         out=out,
         limit=limit,
         timeout_s=timeout,

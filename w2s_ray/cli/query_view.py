@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
+from w2s_ray.cli.options import check_choice
 from w2s_ray.cli.standard_streams import pipe_closed
 from w2s_ray.errors import InputError
 from w2s_ray.plain_console import PlainConsole
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
+OF_NAMES = {f".{name}": name for name in FORMATS[1:]} | {".ndjson": "jsonl", ".txt": "table"}
+"""Extension of an output file -> format."""
 COLUMN_FORMATS = ("table", "markdown", "json")
 COMPUTED = (
     *("pgr", "pgr_by_seed", "pgr_by_method", "scores", "cell_scores"),
@@ -42,6 +45,29 @@ GROUP_BYTES = 64_000_000
 """Approximate bytes of a row group in a Parquet result."""
 DEFAULT_LIMIT = 1000
 """Rows of a printed table where no limit is given."""
+
+
+def chosen_format(format: str | None, out: Path | None) -> str:
+    """The given format, or that of the output file's extension; `table` without both.
+
+    Raises:
+        InputError: an unknown format or extension, or a format and an extension of another one.
+    """
+    of_name = None if out is None else OF_NAMES.get(out.suffix.lower())
+    if format is not None:
+        check_choice(format, FORMATS, option="--format")
+        if of_name not in (None, format):
+            raise InputError(
+                f"--format is {format!r}, and {out} has the extension of {of_name}; leave out one, "
+                "or rename the file"
+            )
+        return format
+    if of_name is None and out is not None and out.suffix:
+        raise InputError(
+            f"--out {out}: no format has the extension {out.suffix!r}; choose one of "
+            f"{', '.join(OF_NAMES)}, or add --format"
+        )
+    return of_name or "table"
 
 
 def print_query(

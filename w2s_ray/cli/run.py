@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from w2s_ray.cli.inputs import open_store
+from w2s_ray.cli.next_steps import RunArguments, next_steps
 from w2s_ray.cli.options import (
     BudgetOption,
     CurrencyOption,
@@ -39,11 +41,13 @@ def run(
     currency: CurrencyOption = None,
 ) -> None:
     """Run or resume a sweep, and print its table. Ctrl-C stops it cleanly."""
-    from w2s_ray.cli.cost_options import budget_of
-    from w2s_ray.cli.restart import restart
-    from w2s_ray.cli.tables_view import print_table
-    from w2s_ray.config import read_sweep
-    from w2s_ray.execute.driver import run_sweep
+    console = PlainConsole(stderr=True, soft_wrap=True)
+    with console.status(f"reading {sweep_file}"):  # imports take a second
+        from w2s_ray.cli.cost_options import budget_of
+        from w2s_ray.cli.restart import restart
+        from w2s_ray.cli.tables_view import print_table
+        from w2s_ray.config import read_sweep
+        from w2s_ray.execute.driver import run_sweep
 
     limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
     source = read_sweep(sweep_file, overrides=overrides or ())
@@ -57,17 +61,23 @@ def run(
         on_ray_lost=restart,
         budget=limit,
     )
-    console = PlainConsole(stderr=True, soft_wrap=True)
+    options = _given(
+        address=address, budget=budget, price_per_hour=price_per_hour, currency=currency
+    )
+    call = RunArguments(sweep_file, overrides or (), store, tuple(options))
+    steps = next_steps(call, outcome, name=source.sweep.name, store=results.uri)
     if outcome.spent is not None:
         console.print(f"{outcome.spent}; {outcome.left} fits are not done, trials included")
     if outcome.stopped is not None:
         _print_stopped(outcome, results, console)
+        _print_steps(steps, console)
         raise typer.Exit(130)
     if source.sweep.seal:
-        console.print(f"the test is sealed: `w2s table {sweep_file}` shows it and counts the look")
+        console.print(f"the test is sealed: `{call.command('table')}` shows it and counts the look")
     else:
         print_table(results, outcome.plan, format="table")
     _print_outcome(outcome, results, console)
+    _print_steps(steps, console)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -82,18 +92,30 @@ def _print_stopped(outcome: Outcome, store: Store, console: PlainConsole) -> Non
 
 
 def _print_outcome(outcome: Outcome, store: Store, console: PlainConsole) -> None:
+    failed = f", {outcome.failed_fits} failed" if outcome.failed_fits else ""
     console.print(
-        f"{outcome.trained} fits trained by this call, trials included; {_done(outcome, store)}"
+        f"{outcome.trained} fits trained by this call{failed}, trials included; "
+        f"{_done(outcome, store)}"
     )
     for run_id, reason in outcome.failed.items():
         console.print(Text.assemble(("failed", "red"), f" {run_id}: {reason}"))
     if outcome.blocked:
         console.print(f"{len(outcome.blocked)} runs are blocked by failed runs")
-    if outcome.failed:
-        console.print(
-            f"`w2s explain RUN --store {store.uri}` shows a run's traceback; the same "
-            "command tries failed runs again"
-        )
+
+
+def _print_steps(steps: list[str], console: PlainConsole) -> None:
+    """Print the next commands, as lines to copy."""
+    console.print("next:")
+    for line in steps:
+        console.print(line)
+
+
+def _given(**options: object) -> Iterator[str]:
+    """The options that have a value, as on the command line."""
+    for name, value in options.items():
+        if value is not None:
+            text = f"{value:.15g}" if isinstance(value, float) else str(value)
+            yield from (f"--{name.replace('_', '-')}", text)
 
 
 def _done(outcome: Outcome, store: Store) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from w2s_ray.cli.completion import complete_method
 from w2s_ray.cli.inputs import cells_of, output_console, results_and_plan
 from w2s_ray.cli.options import (
     TABLE_FORMATS,
@@ -72,7 +73,9 @@ def compare(
     sweep_file: OptionalSweepFile = None,
     overrides: Overrides = None,
     store: StoreOption = None,
-    against: Annotated[str, typer.Option(help="The method to compare with.")] = "naive",
+    against: Annotated[
+        str, typer.Option(help="The method to compare with.", autocompletion=complete_method)
+    ] = "naive",
     over_tasks: OverTasksOption = False,
     format: TableFormatOption = "table",
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from w2s_ray.config.include import INCLUDE
 from w2s_ray.config.ladders import OPEN_LADDERS, LadderRange
 from w2s_ray.config.sweep import Sweep
 
@@ -96,16 +97,24 @@ def _sweep(section: Schema) -> Schema:
     ladder = {"$ref": f"#/$defs/{LadderRange.__name__}"}
     listed = {key: models[key] for key in ("type", "minItems")}
     listed["items"] = {"anyOf": [models["items"], ladder]}
+    path = {"type": "string", "minLength": 1}
     properties = {
+        INCLUDE: {
+            "description": "Files whose values hold where this file has none of its own.",
+            "anyOf": [path, {"type": "array", "minItems": 1, "items": path}],
+        },
         **section["properties"],
         "task": {"$ref": "#/$defs/Task"},
         "models": {"description": models["description"], "anyOf": [listed, ladder]},
     }
+    required = [key for key in section.pop("required") if key != "tasks"]
+    one_task = {"oneOf": [{"required": ["task"]}, {"required": ["tasks"]}]}
     return {
         **section,
         "properties": properties,
-        "required": [key for key in section["required"] if key != "tasks"],
-        "oneOf": [{"required": ["task"]}, {"required": ["tasks"]}],
+        "not": {"required": ["task", "tasks"]},
+        "if": {"required": [INCLUDE]},
+        "else": {"required": required, **one_task},
     }
 
 
@@ -118,6 +127,10 @@ def _ladder(section: Schema) -> Schema:
 
 def _model(section: Schema) -> Schema:
     return _either(section, {"type": "string"})
+
+
+def _controls(section: Schema) -> Schema:
+    return _either(section, {"type": "boolean"})
 
 
 def _difficulty(section: Schema) -> Schema:
@@ -137,6 +150,7 @@ SHORT_FORMS: dict[str, Callable[[Schema], Schema]] = {
     "Sweep": _sweep,
     "LadderRange": _ladder,
     "Model": _model,
+    "Controls": _controls,
     "Difficulty": _difficulty,
     "Trackers": _trackers,
 }

@@ -1,7 +1,8 @@
 """Sweep files: YAML to a `Sweep`, with errors that name the file, the line, the key and the remedy.
 
 Owns the conversion of pydantic's errors to messages, one for each place in the file, and the text
-of a file with overrides. `yaml_files` owns the errors of the YAML itself.
+of a file with includes or overrides. `include` owns the merge of included files, `yaml_files` the
+errors of the YAML itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from w2s_ray.config.include import INCLUDE, Values, load_with_includes
 from w2s_ray.config.merge import error_message, given_value, unknown_key
 from w2s_ray.config.overrides import applied, parse_overrides, tasks_override
 from w2s_ray.config.sweep import Sweep
@@ -39,7 +41,8 @@ class SweepFile:
 
     sweep: Sweep
     text: str
-    """The file's text; with overrides, that of a file with their values, which names them."""
+    """The file's text; with overrides or includes, that of one file with their values, which names
+    them."""
 
 
 def load_sweep(
@@ -64,28 +67,42 @@ def read_sweep(
     Raises:
         SweepError, InputError: as for `load_sweep`.
     """
-    text, folder = read_text(path, what="sweep file"), Path(path).parent
-    sweep = parse_sweep(text, name=str(path), folder=folder)
+    text, name, folder = read_text(path, what="sweep file"), str(path), Path(path).parent
+    values = load_with_includes(text, name=name, path=Path(path))
+    sweep = _validated(values, Sweep, name=name, must=_SWEEP, folder=folder)
+    title, data = printable(Path(path).name), values.data
     if not overrides and not tasks:
+        if values.files:
+            text = _whole(f"{title} with what it includes:", values.files, data)
         return SweepFile(sweep, text)
-    _, data = load_yaml(text, name=str(path))
     given, paths = parse_overrides(overrides), list[str]()
     if tasks:
         data.pop("task", None)
         given = (tasks_override(tasks), *given)
     for override in given:
+        if override.keys[0] == INCLUDE:
+            raise InputError(
+                f"override {override.text}: only a file includes others; write `{INCLUDE}` in it"
+            )
         data, replaced = applied(data, override)
         paths.append(replaced)
-    listed = "".join(f"#   {printable(override.text)}\n" for override in given)
-    text = f"# {printable(Path(path).name)} with these overrides:\n{listed}{dump_yaml(data)}"
+    texts = [override.text for override in given]
+    text = _whole(f"{title} with these overrides:", texts, data)
 
     def place(problem: _Problem) -> str:
         at = [o for o, path in zip(given, paths, strict=True) if _is_along(path, problem.key)]
         named = at or [o for o in given if o.key in problem.message] or given
         return f"override{'s'[: len(named) - 1]} {' '.join(o.text for o in named)}: "
 
-    sweep = _validated(text, Sweep, name=str(path), must=_SWEEP, place=place, folder=folder)
+    changed = load_with_includes(text, name=name, path=None)
+    sweep = _validated(changed, Sweep, name=name, must=_SWEEP, place=place, folder=folder)
     return SweepFile(sweep, text)
+
+
+def _whole(title: str, names: Sequence[str], data: Any) -> str:
+    """A file with the values `data`; its comment has a title and what was put together."""
+    listed = "".join(f"#   {printable(name)}\n" for name in names)
+    return f"# {title}\n{listed}{dump_yaml(data)}"
 
 
 def _is_along(path: str, key: str) -> bool:
@@ -99,8 +116,9 @@ def load_declared(path: str | Path, model: type[Declared], *, what: str, needs: 
     Raises:
         SweepError: as for `load_sweep`.
     """
-    text = read_text(path, what=what.partition(" ")[2])
-    return _parsed(text, model, name=str(path), must=f"{what} is a mapping with {needs}")
+    root, data = load_yaml(read_text(path, what=what.partition(" ")[2]), name=str(path))
+    must = f"{what} is a mapping with {needs}"
+    return _validated(Values(root, data), model, name=str(path), must=must)
 
 
 def parse_sweep(text: str, *, name: str = "sweep", folder: Path | None = None) -> Sweep:
@@ -109,9 +127,10 @@ def parse_sweep(text: str, *, name: str = "sweep", folder: Path | None = None) -
     Its plugins are loaded: files are relative to `folder`, by default the current directory.
 
     Raises:
-        SweepError: as for `load_sweep`.
+        SweepError: as for `load_sweep`, and where the text includes files.
     """
-    return _parsed(text, Sweep, name=name, must=_SWEEP, folder=folder)
+    values = load_with_includes(text, name=name, path=None)
+    return _validated(values, Sweep, name=name, must=_SWEEP, folder=folder)
 
 
 def sweep_text(sweep: Sweep) -> str:
@@ -122,42 +141,35 @@ def sweep_text(sweep: Sweep) -> str:
 _SWEEP = "a sweep file is a mapping with name, task, models and methods"
 
 
-def _parsed(
-    text: str, model: type[Declared], *, name: str, must: str, folder: Path | None = None
-) -> Declared:
-    def place(problem: _Problem) -> str:
-        return f"{name}:{problem.line}: "
-
-    return _validated(text, model, name=name, must=must, place=place, folder=folder)
-
-
 def _validated(
-    text: str,
+    values: Values,
     model: type[Declared],
     *,
     name: str,
     must: str,
-    place: Callable[[_Problem], str],
-    folder: Path | None,
+    place: Callable[[_Problem], str] | None = None,
+    folder: Path | None = None,
 ) -> Declared:
-    """The YAML `text` as a `model`; `place` is the beginning of a problem's line."""
-    root, data = load_yaml(text, name=name)
+    """`values` as a `model`; `place` is the beginning of a problem's line, by default its place."""
+    root, data = values.root, values.data
     if root is None or not isinstance(data, dict):
         raise SweepError(f"{name}:1: {must}")
+    begin = place or (lambda problem: f"{problem.where}: ")
     with contextlib.ExitStack() as stack:
         if model is Sweep and "plugins" in data:
             try:
                 stack.enter_context(active_plugins(_plugins(data["plugins"], folder)))
             except InputError as error:
-                problem = _Problem(_locate(root, ["plugins"], with_last=False)[0], "plugins", "")
-                raise SweepError(f"{place(problem)}plugins: {error}") from None
+                mark, _ = _locate(root, ["plugins"], with_last=False)
+                problem = _Problem(f"{mark.name}:{mark.line + 1}", "plugins", "")
+                raise SweepError(f"{begin(problem)}plugins: {error}") from None
         try:
             return model.model_validate(data)
         except ValidationError as error:
             problems = [
                 _problem(detail, root, data, model) for detail in error.errors(include_url=False)
             ]
-            raise SweepError(*_lines(problems, place)) from None
+            raise SweepError(*_lines(problems, begin)) from None
 
 
 def _plugins(names: Any, folder: Path | None) -> list[Plugin]:
@@ -171,7 +183,8 @@ def _plugins(names: Any, folder: Path | None) -> list[Plugin]:
 class _Problem:
     """One of pydantic's errors, at a place in the file."""
 
-    line: int
+    where: str
+    """File and line."""
     key: str
     """Dotted, as in the file; empty for the whole file."""
     message: str
@@ -197,9 +210,9 @@ def _lines(problems: Sequence[_Problem], place: Callable[[_Problem], str]) -> li
         if not (problem.is_wrong_type and problem.key in parents)
         and not (problem.is_too_short and (problem.key in parents or problem.key in keys))
     ]
-    places: dict[tuple[int, str], list[_Problem]] = {}
+    places: dict[tuple[str, str], list[_Problem]] = {}
     for problem in kept:
-        places.setdefault((problem.line, problem.key), []).append(problem)
+        places.setdefault((problem.where, problem.key), []).append(problem)
     lines = []
     for (_, key), group in places.items():
         message = "; or ".join(dict.fromkeys(problem.message for problem in group))
@@ -213,62 +226,68 @@ def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) ->
     if loc[:1] == ["tasks"] and "task" in data:
         loc = ["task", *loc[2:]]
     kind = detail["type"]
-    line, key = _locate(root, loc, with_last=kind == "missing")
+    mark, key = _locate(root, loc, with_last=kind == "missing")
     message = error_message(detail)
     if kind == "extra_forbidden":
         message = unknown_key(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
     if not key:
-        line = _line_of_mention(root, message) or line
+        mark = _mark_of_mention(root, message) or mark
     is_wrong_type = kind == "literal_error" or kind.endswith("_type")
     value = given_value(detail)
-    return _Problem(line, key, message, value, is_wrong_type, kind == "too_short")
+    where = f"{mark.name}:{mark.line + 1}"
+    return _Problem(where, key, message, value, is_wrong_type, kind == "too_short")
 
 
-def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[int, str]:
-    """Line of the deepest node on the path `loc`, and this path as in the file.
+def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[yaml.Mark, str]:
+    """Mark of the deepest node on the path `loc`, and this path as in the file.
 
     `with_last`: the last part of `loc` is a key that is missing in the file.
     """
-    node, line, shown = root, 1, []
+    node, mark, shown = root, _first_line(root), []
     for part in loc:
         step = _child(node, part)
         if step is None:
             if with_last and part is loc[-1]:
                 shown.append(str(part))
             continue
-        node, line = step
+        node, mark = step
         shown.append(str(part))
-    return line, ".".join(shown)
+    return mark, ".".join(shown)
 
 
-def _child(node: yaml.Node, part: Any) -> tuple[yaml.Node, int] | None:
+def _first_line(root: yaml.Node) -> yaml.Mark:
+    """The beginning of the file, which may begin with comments."""
+    return yaml.Mark(root.start_mark.name, 0, 0, 0, None, 0)
+
+
+def _child(node: yaml.Node, part: Any) -> tuple[yaml.Node, yaml.Mark] | None:
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+        for key, value in reversed(node.value):  # keys of a merge (`<<`) precede the own ones
             if key.value == str(part):
-                return value, key.start_mark.line + 1
+                return value, key.start_mark
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         child = node.value[part]
-        return child, child.start_mark.line + 1
+        return child, child.start_mark
     return None
 
 
-def _line_of_mention(root: yaml.Node, message: str) -> int | None:
-    """The line of the first dotted key in the message of a check of the whole file."""
+def _mark_of_mention(root: yaml.Node, message: str) -> yaml.Mark | None:
+    """The mark of the first dotted key in the message of a check of the whole file."""
     match = re.match(r"([a-z_]+(?:\.[^\s:]+)?)", message)
     if match is None or not isinstance(root, yaml.MappingNode):
         return None
-    line = None
+    mark = None
     node: yaml.Node = root
     keys = match.group(1).split(".")
     for i, key in enumerate(keys):
         step = _child(node, ".".join(keys[i:])) or _child(node, key)
         if step is None and isinstance(node, yaml.SequenceNode):
             entries = (n for n in node.value if _has_name(n, key))
-            step = next(((n, n.start_mark.line + 1) for n in entries), None)
+            step = next(((n, n.start_mark) for n in entries), None)
         if step is None:
             break
-        node, line = step
-    return line
+        node, mark = step
+    return mark
 
 
 def _has_name(node: yaml.Node, label: str) -> bool:
@@ -295,7 +314,7 @@ def _siblings(model: Any, loc: Any, data: Any) -> list[str]:
         if fields:
             model = fields[0].annotation
     keys = dict.fromkeys(key for m in _models_in(model) for key in m.model_fields)
-    return [*keys, "task"] if model is Sweep else list(keys)
+    return [*keys, "task", INCLUDE] if model is Sweep else list(keys)
 
 
 def _is_model(value: Any) -> bool:

@@ -170,15 +170,16 @@ def read_text(path: str | Path, *, what: str) -> str:
 
 
 def load_yaml(text: str, *, name: str, first: bool = False) -> tuple[yaml.Node | None, Any]:
-    """The document in `text`, as nodes (which have line numbers) and as values.
+    """The document in `text`, as nodes (whose marks have file and line) and as values.
 
-    `name` is the file's name in errors. `first`: read the first of several documents.
+    `name` is the file's name in errors and marks. `first`: read the first of several documents.
 
     Raises:
         SweepError: `text` is not YAML, or has something that is not allowed.
     """
     try:
         loader = _Loader(text)
+        loader.name = name
         if first:
             root = loader.get_node() if loader.check_node() else None
         else:

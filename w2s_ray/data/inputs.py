@@ -115,11 +115,13 @@ class Inputs:
         return {reason: tuple(names) for reason, names in found.items()}
 
 
-def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
+def resolve(
+    sweep: Sweep, *, online: bool = True, progress: Callable[[str], None] = lambda part: None
+) -> Inputs:
     """The splits and models of `sweep`.
 
     Without `online`, no request is made. With it, the process makes no more requests after one
-    failed.
+    failed. `progress` is called with each model and task before it is read.
 
     Raises:
         InputError: an invalid task or model.
@@ -128,6 +130,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
     files: dict[str, ModelFiles] = {}
     reads_text = any(FORMS[form_of(task)].has_texts for task in sweep.tasks)
     for model in sweep.models:
+        progress(f"model {model.label}")
         for task in sweep.tasks:
             _check_reads(model, task)
         with errors_of_model(model.label):
@@ -166,6 +169,7 @@ def resolve(sweep: Sweep, *, online: bool = True) -> Inputs:
             check_model(models[label], found, reads_text=reads_text)
     splits, answers = {}, {}
     for task in sweep.tasks:
+        progress(f"task {task.name}")
         splits[task.name], made = _resolved(task, online)
         if splits[task.name].chat:
             _check_templates(task, splits[task.name].fingerprint, made, models, online)

@@ -20,6 +20,7 @@ from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.execute.environment import ray_address, set_variables
 from w2s_ray.execute.graph_runner import GraphRunner
 from w2s_ray.execute.outcome import Outcome
+from w2s_ray.execute.steps import step
 from w2s_ray.execute.stopping import Stop
 from w2s_ray.notebook import progress_console
 from w2s_ray.plain_console import PlainConsole
@@ -77,20 +78,24 @@ def run_sweep(
     address = ray_address(address)
     console, sweep_text = console or progress_console(), sweep_text or config.sweep_text(sweep)
     store = store or Store.open(sweep.store)
-    plan = plan_sweep(sweep, store=store)
+    parts = len(sweep.models) + len(sweep.tasks)
+    with step(console, "reading models and data, planning", parts=parts) as progress:
+        plan = plan_sweep(sweep, store=store, progress=progress)
     check_packages(plan)
     refuse_provisional(plan)
     for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
         console.warn(Text(warning, style="yellow"))
-    store.check_writable()
-    refuse_known_figures(plan, store)
-    materialize(plan, store)
-    write_manifest(plan, store, sweep_text)
-    withdraw_damaged(plan, store)
+    with step(console, f"preparing the store {store.uri}"):
+        store.check_writable()
+        refuse_known_figures(plan, store)
+        materialize(plan, store)
+        write_manifest(plan, store, sweep_text)
+        withdraw_damaged(plan, store)
     runs = {*plan.fits, *plan.studies}
     if store.done(runs) == runs and not plan.waiting:
         return Outcome(plan=plan, done=len(runs), trained=0)
-    refuse_values(plan)
+    with step(console, "checking the models' weights"):
+        refuse_values(plan)
     budget_guard, stop = BudgetGuard(budget, store), Stop()
     if budget is not None:
         budget_guard.count(plan)
@@ -102,10 +107,17 @@ def run_sweep(
         monitor = _process_monitor(on_ray_lost, stop)
         with monitor, _cluster(console, address, types) as cluster:
             cluster.check(plan)
+            console.print(_to_train(plan, store), soft_wrap=True)
             with _runner(plan, store, sweep_text, console, cluster, budget_guard) as runner:
                 outcome = runner.run(heartbeat, stop)
         runner.clear_work()
     return _with_budget(outcome, budget_guard, store)
+
+
+def _to_train(plan: Plan, store: Store) -> str:
+    """The number of fits that are trained now, in words."""
+    left, done = fits_left(plan, store), len(store.done(plan.fits))
+    return f"training {left} fits, trials included{f'; {done} are done' if done else ''}"
 
 
 def _with_budget(outcome: Outcome, budget_guard: BudgetGuard, store: Store) -> Outcome:
@@ -122,13 +134,14 @@ def _with_budget(outcome: Outcome, budget_guard: BudgetGuard, store: Store) -> O
 def _cluster(console: PlainConsole, address: str | None, types: Nodes | None) -> Iterator[Any]:
     from w2s_ray.execute.cluster import ray_cluster
 
-    with console.status("starting Ray", spinner="dots"):
+    with step(console, "starting Ray" if address is None else f"joining Ray at {address}"):
         context = ray_cluster(address, types=types)
         cluster = context.__enter__()
     try:
         yield cluster
     finally:
-        context.__exit__(None, None, None)
+        with step(console, "ending Ray" if address is None else "leaving Ray"):
+            context.__exit__(None, None, None)
 
 
 @contextlib.contextmanager

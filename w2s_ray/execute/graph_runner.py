@@ -26,6 +26,8 @@ from w2s_ray.scheduling.requests import WorkerSpec
 from w2s_ray.scheduling.start import at_once, fits_to_start, studies_to_start
 from w2s_ray.status.budget import BudgetGuard, running_fits
 from w2s_ray.status.driver_heartbeat import DriverHeartbeat, driver_state
+from w2s_ray.status.finished import fits_of
+from w2s_ray.status.time_left import SweepProgress, TimeLeft
 from w2s_ray.store import Record, Store, utc_now
 
 TICK_S = 0.5
@@ -76,7 +78,8 @@ class GraphRunner:
         )
         self.run_threads = RunThreads(self.context)
         self.display = ProgressDisplay(console, progress_tracker)
-        self.counts = ProgressCounts(names={}, kinds={})
+        self.counts = ProgressCounts(names={})
+        self.time_left = TimeLeft(store)
         self.nodes = PendingNodes()
         self.expected: Counter[Execution] = Counter()
         self.finishing: int | None = None
@@ -89,7 +92,8 @@ class GraphRunner:
         running fits are trained to their end.
         """
         nodes = self.nodes if self.cluster.autoscales else contextlib.nullcontext()
-        with self.display, nodes, self.budget_guard.following(lambda: self.plan):
+        budget = self.budget_guard.following(lambda: self.plan)
+        with self.display, nodes, budget, self.time_left.following(self._progress):
             self._start_ready()
             while self.run_threads.running and stop.reason is None:
                 self._count()
@@ -110,11 +114,13 @@ class GraphRunner:
             if stopped is not None:
                 self._stop(heartbeat, stopped)
         self.tracking.finish()
+        ended = self._ended()
         return Outcome(
             plan=self.plan,
             done=len(self.done),
-            trained=self._trained(),
+            trained=ended["done"] + ended["pruned"],
             failed=self.failed,
+            failed_fits=ended["failed"],
             blocked=self.plan.blocked_by(self.failed),
             stopped=stopped,
         )
@@ -234,16 +240,21 @@ class GraphRunner:
         done = Text.assemble(("done", "green"), f"   {run.description}{_result_text(record)}")
         self.display.print_line(done, self.counts)
 
-    def _trained(self) -> int:
-        """Fits that this call trained or started to train, trials included."""
-        trials = {
-            fit
-            for study in self.plan.studies
-            for trial in self.store.trials(study)
-            for fit in trial["fits"]
-        }
+    def _ended(self) -> Counter[str]:
+        """The number of fits that this call started, by status, trials included."""
+        trials = fits_of({study: self.store.trials(study) for study in self.plan.studies})
         latest = self.store.latest({*self.plan.fits, *trials})
-        return sum(record.started_at >= self.started_at for record in latest)
+        return Counter(r.status for r in latest if r.started_at >= self.started_at)
+
+    def _progress(self) -> SweepProgress:
+        """How far the sweep is, for the estimate of the time left."""
+        return SweepProgress(
+            plan=self.plan,
+            done=frozenset(self.done),
+            lost=frozenset({*self.failed, *self.plan.blocked_by(self.failed)}),
+            snapshot=self.display.snapshot,
+            at_once=self.counts.at_once,
+        )
 
     def _plan_again(self) -> None:
         """Plan the runs that waited for the choice of a study."""
@@ -256,29 +267,19 @@ class GraphRunner:
     def _count(self) -> None:
         """Update the counts."""
         plan, counts, snapshot = self.plan, self.counts, self.display.snapshot
-        blocked = plan.blocked_by(self.failed)
-        lost = {*self.failed, *blocked}
-        left = [f for f in plan.fits.values() if f.id not in self.done and f.id not in lost]
-        studies = [s for s in plan.studies.values() if s.id not in self.done]
-        trials, ended = [], plan.trials
-        for study in studies:
-            to_go = study.recipe.trials - snapshot.ended_trials(study.id)
-            ended -= to_go * len(study.trial_models)
-            trials += study.trial_models * to_go if study.id not in lost else []
-        for study in plan.later_studies.values():
-            to_go = study.run.recipe.trials
-            ended -= to_go * len(study.run.trial_models)
-            trials += study.run.trial_models * to_go if study.study not in lost else []
-        later = [fit.run.source.name for fit in plan.later_fits.values() if fit.study not in lost]
-        counts.todo = [fit.source.name for fit in left] + trials + later
-        counts.done = sum(fit in self.done for fit in plan.fits) + ended
+        to_go = sum(
+            (study.recipe.trials - snapshot.ended_trials(study.id)) * len(study.trial_models)
+            for study in plan.every_study
+            if study.id not in self.done
+        )
+        counts.done = sum(fit in self.done for fit in plan.fits) + plan.trials - to_go
         counts.total = len(plan.fits) + plan.trials + plan.waiting
         counts.failed = len(self.failed)
-        counts.blocked = len(blocked)
+        counts.blocked = len(plan.blocked_by(self.failed))
         counts.running = list(self.run_threads.running)
-        counts.kinds = {fit.id: fit.source.name for fit in plan.fits.values()}
         counts.names = {r.id: r.description for r in (*plan.fits.values(), *plan.studies.values())}
         counts.at_once = max(1, self.cluster.slots(plan.sweep.execution))
+        counts.left_s = self.time_left.seconds()
 
 
 def _result_text(record: Record) -> str:

@@ -15,11 +15,16 @@ from pathlib import Path
 PACKAGE = "w2s_ray"
 
 
-def pack(files: Mapping[str, Path], *, into: Path, package: bool) -> None:
-    """Copy `files` by their names, and the package unless the image has it, into a folder."""
+def pack(files: Mapping[str, Path | str], *, into: Path, package: bool) -> None:
+    """Write `files` (files here or texts) by their names, and the package unless the image has it,
+    into a folder.
+    """
     for name, file in files.items():
         (into / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, into / name)
+        if isinstance(file, Path):
+            shutil.copyfile(file, into / name)
+        else:
+            (into / name).write_text(file, encoding="utf-8")
     if not package:
         return
     installed = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from w2s_ray.config import Sweep
+from w2s_ray.config import Sweep, read_sweep
 from w2s_ray.config.budget import DEVICE_HOURS, Budget
 from w2s_ray.errors import InputError
 from w2s_ray.plugins.source import Source
@@ -35,9 +35,9 @@ class Submission:
     entrypoint: str
     metadata: Mapping[str, str]
     variables: Mapping[str, str]
-    files: Mapping[str, Path]
-    """Files that are sent with it: name in its working directory -> file here. The sweep file is
-    first."""
+    files: Mapping[str, Path | str]
+    """Files that are sent with it: name in its working directory -> file here, or its text. The
+    sweep file is first."""
 
 
 def submission(
@@ -68,11 +68,14 @@ def submission(
         if model.name.startswith((".", "/", "~")) or Path(model.name).is_dir():
             _cluster_path(model.name, f"model {model.label}: folder", shared=shared)
     sources = [plugin.source for plugin in sweep.plugins]
-    texts = (*overrides, *(source.digest for source in sources))
-    content = b"\0".join((sweep_file.read_bytes(), *(text.encode() for text in texts)))
+    text = read_sweep(sweep_file).text  # with what it includes: the job has this file alone
+    texts = (text, *overrides, *(source.digest for source in sources))
+    content = b"\0".join(each.encode() for each in texts)
     digest = hashlib.sha256(content).hexdigest()[:16]
-    files = _files(sweep_file, sources, shared=shared)
-    run = ["python", "-m", "w2s_ray", "run", next(iter(files)), *overrides, "--store", uri]
+    sent = _files(sweep_file, sources, shared=shared)
+    name = next(iter(sent))
+    files: dict[str, Path | str] = {**sent, name: text}
+    run = ["python", "-m", "w2s_ray", "run", name, *overrides, "--store", uri]
     if budget is not None:
         run += ["--budget", f"{budget.amount:.15g} {budget.unit}"]
         if budget.unit != DEVICE_HOURS:

@@ -22,7 +22,7 @@ class Outcome(ShownAsTable):
     done: int
     """Runs of the plan that the store holds."""
     trained: int
-    """Fits trained by this call, trials included."""
+    """Fits trained by this call, trials included; pruned ones count, failed ones don't."""
     failed: dict[str, str] = field(default_factory=dict)
     """Run id -> why it failed."""
     blocked: dict[str, str] = field(default_factory=dict)
@@ -31,6 +31,8 @@ class Outcome(ShownAsTable):
     """What stopped it before the end: `Ctrl-C`, `SIGTERM`, `w2s cancel`, its budget."""
     spent: str | None = None
     """The spent part of its budget, as text; None without a budget."""
+    failed_fits: int = 0
+    """Fits that failed in this call, trials included."""
     left: int = 0
     """Fits that were not trained because the budget was spent, trials included."""
 
@@ -47,6 +49,7 @@ class Outcome(ShownAsTable):
             ("planned", len(plan.fits) + len(plan.studies)),
             ("done", self.done),
             ("fits trained by this call, trials included", self.trained),
+            ("fits failed in this call, trials included", self.failed_fits),
             ("failed", len(self.failed)),
             ("blocked by failed runs", len(self.blocked)),
             ("waiting for a study", plan.waiting),

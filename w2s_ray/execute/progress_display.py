@@ -1,14 +1,13 @@
 """The progress display: the steps of running fits, the number of fits left, and the time left.
 
-Owns the estimate of the time left, and what is printed of the progress tracker's snapshot (live on
-a terminal and in a notebook, one line per ended run elsewhere).
+Owns what is printed of the progress tracker's snapshot: live on a terminal and in a notebook, one
+line per ended run elsewhere. `status.time_left` estimates the time left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,33 +38,17 @@ class ProgressCounts:
 
     names: dict[str, str]
     """Run id -> its name."""
-    kinds: dict[str, str]
-    """Run id -> the kind of fit (its model), within which durations are averaged."""
     total: int = 0
     """Known fits in all, trials and refits included."""
     done: int = 0
     failed: int = 0
     blocked: int = 0
     running: list[str] = field(default_factory=list)
-    todo: list[str] = field(default_factory=list)
-    """Kinds of the fits still to do, those running among them."""
     at_once: int = 1
+    left_s: float | None = None
+    """Estimated seconds left; None before the first fit has ended."""
     pending: PendingCapacity | None = None
     """The nodes that fits wait for."""
-
-    def left_s(self, snapshot: ProgressSnapshot) -> float | None:
-        """Estimated seconds left, or None before the first fit has ended."""
-        every = [s for durations in snapshot.seconds.values() for s in durations]
-        if not every:
-            return None
-        means = {kind: statistics.fmean(d) for kind, d in snapshot.seconds.items() if d}
-        overall = statistics.fmean(every)
-        work = sum(means.get(kind, overall) for kind in self.todo)
-        work -= sum(
-            means.get(self.kinds.get(run, ""), overall) * step / max(total, 1)
-            for run, (step, total) in snapshot.steps.items()
-        )
-        return max(0.0, work / max(1, min(self.at_once, len(self.todo) or 1)))
 
 
 class ProgressDisplay:
@@ -109,7 +92,7 @@ class ProgressDisplay:
 
     def print_line(self, text: str | Text, counts: ProgressCounts) -> None:
         """Print a line that stays, with the counts and the time left."""
-        left = counts.left_s(self.snapshot)
+        left = counts.left_s
         when = f"{clock(time.monotonic() - self._started)}"
         rest = f", about {clock(left)} left" if left and left >= 1 else ""
         suffix = f"({counts.done}/{counts.total} after {when}{rest})"
@@ -143,12 +126,21 @@ class ProgressDisplay:
                 self.snapshot = snapshot
             self._call = None
 
+    def _starting(self) -> int:
+        """The number of fits whose worker starts, or which read their model and rows."""
+        return sum(
+            state.state in ("starting", "running") and "devices" in state.about
+            for run, state in self.snapshot.run_states.items()
+            if run not in self.snapshot.steps
+        )
+
     def _picture(self, counts: ProgressCounts) -> Group:
-        left = counts.left_s(self.snapshot)
+        left, starting = counts.left_s, self._starting()
         head = Text.assemble(
             (f"{counts.done} done", "green"),
             f" of {counts.total}  ",
             (f"{len(self.snapshot.steps)} running  ", "cyan"),
+            (f"{starting} starting  " if starting else "", "dim"),
             (f"{counts.failed} failed  ", "red" if counts.failed else "dim"),
             (f"{counts.blocked} blocked  " if counts.blocked else "", "yellow"),
             (f"{clock(time.monotonic() - self._started)} so far", "dim"),

@@ -38,9 +38,6 @@ class ProgressTracker:
         self._fetched: dict[str, tuple[int, int]] = {}
         """Fit whose model is downloaded -> bytes, of bytes."""
         self._trials: dict[str, dict[str, int]] = {}
-        self._seconds: dict[str, list[float]] = {}
-        self._counted: set[str] = set()
-        """Fits in `_seconds`."""
         self._evaluations: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._stopped: set[str] = set()
         self._last_report: dict[str, float] = {}
@@ -154,12 +151,9 @@ class ProgressTracker:
         self._last_report.pop(run_id, None)
         self._evaluations.pop(run_id, None)
 
-    async def fit_done(self, run_id: str, kind: str, seconds: float) -> None:
-        """A fit is done and took `seconds`, which count once for any number of requests."""
+    async def fit_done(self, run_id: str) -> None:
+        """A fit is done."""
         self._nodes.pop(run_id, None)
-        if run_id not in self._counted:
-            self._counted.add(run_id)
-            self._seconds.setdefault(kind, []).append(seconds)
 
     async def trial_ended(self, study_id: str, states: dict[str, int]) -> None:
         """Set a study's number of trials in each state."""
@@ -172,7 +166,6 @@ class ProgressTracker:
             steps=self._steps,
             fetched=self._fetched,
             trials=self._trials,
-            seconds=self._seconds,
         )
 
     def _state_of(self, run_id: str) -> RunState:

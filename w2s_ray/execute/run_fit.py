@@ -294,9 +294,7 @@ class _FitMonitor:
 
     def _report_done(self, record: Record) -> None:
         """Report a done fit, and those of its evaluations that were not reported while it ran."""
-        setup_s = float(record.summary.get("setup_seconds") or 0.0)
-        seconds = record.seconds - setup_s
-        self.context.progress_tracker.fit_done.remote(self.fit.id, self.fit.source.name, seconds)
+        self.context.progress_tracker.fit_done.remote(self.fit.id)
         if self.on_evaluation is None and self.log is None:
             return
         rest = [e for e in evaluations_of(self.store, record) if e["evaluations"] > self.reported]

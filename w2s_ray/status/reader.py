@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from w2s_ray.config import Sweep
 from w2s_ray.plan import Plan
 from w2s_ray.prepare import plan_sweep
+from w2s_ray.status.finished import FinishedRuns, fits_of
 from w2s_ray.status.join import StoreState, status_of
 from w2s_ray.status.values import Status
 from w2s_ray.store import Record, Store
@@ -31,10 +31,7 @@ class StatusReader:
         self._plan: Plan | None = None
         self._studies_done: set[str] = set()
         """Those whose refits the plan has."""
-        self._records: dict[str, Record] = {}
-        """Those of done runs, which never change."""
-        self._trials: dict[str, list[dict[str, Any]]] = {}
-        """Those of studies that are done."""
+        self._finished = FinishedRuns(store)
         self._attempts: dict[str, tuple[set[str], tuple[Record, ...]]] = {}
         """Failed run -> its files when its attempts were read, and the attempts."""
         self._monitor = LivenessMonitor()
@@ -50,11 +47,11 @@ class StatusReader:
         files = self._store.run_files()
         done = {id_ for id_, names in files.items() if "record.json" in names}
         plan = self._planned(done)
-        trials = {study: self._trials_of(study, done) for study in plan.studies}
+        trials = self._finished.trials(plan, done)
         runs = {*plan.fits, *plan.studies}
-        of_trials = {fit for found in trials.values() for trial in found for fit in trial["fits"]}
-        self._read_records((runs | of_trials) & done)
-        done -= (runs | of_trials) - self._records.keys()  # their records are damaged
+        of_trials, records = fits_of(trials), self._finished.records
+        self._finished.read((runs | of_trials) & done)
+        done -= (runs | of_trials) - records.keys()  # their records are damaged
         not_done = runs & files.keys() - done
         return status_of(
             StoreState(
@@ -63,7 +60,7 @@ class StatusReader:
                 known=bool(files.keys() & runs),
                 drivers=tuple(drivers),
                 done=frozenset(runs & done),
-                records=self._records,
+                records=records,
                 attempts=self._failed_attempts({id_: files[id_] for id_ in not_done}),
                 trials=trials,
                 holder=self._leases.holder,
@@ -88,19 +85,6 @@ class StatusReader:
             if not patient or "unknown" not in states:
                 return [(d, state != "dead") for d, state in zip(drivers, states, strict=True)]
             time.sleep(LIVENESS_POLL_S)
-
-    def _trials_of(self, study: str, done: set[str]) -> list[dict[str, Any]]:
-        if study in self._trials:
-            return self._trials[study]
-        trials = self._store.trials(study)
-        if study in done:
-            self._trials[study] = trials
-        return trials
-
-    def _read_records(self, done: set[str]) -> None:
-        new = done - self._records.keys()
-        if new:
-            self._records.update({record.id: record for record in self._store.records(new)})
 
     def _failed_attempts(self, files: Mapping[str, set[str]]) -> dict[str, tuple[Record, ...]]:
         """The attempts of the runs with these `files` whose last attempt failed."""

@@ -2,8 +2,8 @@
 
 Owns the choice of finished fits for the estimate of a later one: those of its task, model and
 method, else of its task and model, else of its model, else all. A task's first fit of a model also
-reads the rows: it tokenizes them, and a frozen model computes their activations. It depends on
-values alone.
+reads the rows: it tokenizes them, and a frozen model computes their activations. Every other fit
+prepares itself as long as usual. It depends on values alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy
 from w2s_ray.status.values import Remaining
@@ -81,11 +81,12 @@ def estimate_remaining(
     None where nothing is to do or no fit has finished.
     """
     finished = list(finished)
-    costs = _costs(finished)
+    usual = _usual_setup(finished, at_once=at_once or 1)
+    costs = _costs(finished, usual)
     if not todo or not costs:
         return None
     means = {kind: _mean(of_kind) for kind, of_kind in costs.items()}
-    each = [*(_expected(fit, means) for fit in todo), *_reading(todo, finished)]
+    each = [*(_expected(fit, means) for fit in todo), *_reading(todo, finished, usual)]
     saved = [(_expected(fit, means), share) for fit, share in running]
     seconds = sum(cost.seconds for cost in each) - sum(c.seconds * share for c, share in saved)
     return Remaining(
@@ -114,10 +115,24 @@ def _kinds(task: str, model: str, method: str | None) -> tuple[Kind, ...]:
     return (task, model, method), (task, model), (None, model), ()
 
 
-def _costs(finished: Iterable[Record]) -> dict[Kind, list[Cost]]:
+def _usual_setup(finished: Iterable[Record], *, at_once: int) -> dict[Kind, float]:
+    """Task and model -> seconds before the first step of a fit whose rows were read before.
+
+    The longest setups, as many as fits run at once, are left out: they read the rows, or waited for
+    a fit that did.
+    """
+    setups: dict[Kind, list[float]] = defaultdict(list)
+    for record in finished:
+        setups[_task_and_model(record)].append(_setup(record))
+    later = {at: sorted(found, reverse=True)[at_once:] for at, found in setups.items()}
+    return {at: median(found) if found else 0.0 for at, found in later.items()}
+
+
+def _costs(finished: Iterable[Record], usual: Mapping[Kind, float]) -> dict[Kind, list[Cost]]:
     costs: dict[Kind, list[Cost]] = defaultdict(list)
     for record in finished:
-        seconds, devices = max(0.0, record.seconds - _setup(record)), _devices(record)
+        beyond = max(0.0, _setup(record) - usual[_task_and_model(record)])
+        seconds, devices = max(0.0, record.seconds - beyond), _devices(record)
         flops = float(record.summary.get("training_flops") or 0.0)
         about = record.about
         for kind in _kinds(str(about.get("task")), str(about.get("model")), about.get("method")):
@@ -125,22 +140,30 @@ def _costs(finished: Iterable[Record]) -> dict[Kind, list[Cost]]:
     return costs
 
 
-def _reading(todo: Iterable[FitToDo], finished: Iterable[Record]) -> list[Cost]:
+def _reading(
+    todo: Iterable[FitToDo], finished: Iterable[Record], usual: Mapping[Kind, float]
+) -> list[Cost]:
     """The cost of reading rows, for each task and model without a finished fit.
 
-    It is expected to take as long as the longest setup of the model's fits of another task.
+    It is expected to take as long as the longest setup of the model's fits of another task, beyond
+    the usual one.
     """
-    longest: dict[tuple[str, str], Cost] = {}
+    longest: dict[Kind, Cost] = {}
     for record in finished:
-        at = str(record.about.get("task")), str(record.about.get("model"))
-        cost = Cost(_setup(record), _setup(record) * _devices(record), 0.0)
+        at = _task_and_model(record)
+        beyond = max(0.0, _setup(record) - usual[at])
+        cost = Cost(beyond, beyond * _devices(record), 0.0)
         longest[at] = max(longest.get(at, cost), cost, key=lambda each: each.seconds)
     by_model: dict[str, list[Cost]] = defaultdict(list)
     for (_, model), cost in longest.items():
-        by_model[model].append(cost)
+        by_model[str(model)].append(cost)
     every = _mean(longest.values())
     new = {(fit.task, fit.model) for fit in todo} - longest.keys()
     return [_mean(by_model[model]) if model in by_model else every for _, model in sorted(new)]
+
+
+def _task_and_model(record: Record) -> Kind:
+    return str(record.about.get("task")), str(record.about.get("model"))
 
 
 def _setup(record: Record) -> float:

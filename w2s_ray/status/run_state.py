@@ -42,8 +42,6 @@ class ProgressSnapshot:
     """Fit whose model is downloaded -> (bytes, of bytes)."""
     trials: dict[str, dict[str, int]] = field(default_factory=dict)
     """Study -> trials by state; `to go` are those not ended."""
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    """Kind (a model) -> durations of the fits that ended in this call."""
 
     def fetched_text(self, run_id: str) -> str | None:
         """The progress of the download of a fit's model, if it is being downloaded."""
