@@ -212,7 +212,7 @@ def test_the_page_has_the_same_data_and_no_texts_where_they_are_left_out(own):
     assert json.loads(json.dumps(entry)) == task
     text = task["rows"][0]["texts"][0]["text"]
     assert text in to_html(content)
-    bare = page_content(open_results(store.uri), texts=False)
+    bare = page_content(open_results(store.uri), has_texts=False)
     assert len(bare["sweeps"][0]["data"][0]["rows"]) == 0
     assert text not in to_html(bare)
     out = own.parent / "page.html"

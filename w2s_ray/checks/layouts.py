@@ -72,6 +72,13 @@ class _Engine:
         return total
 
 
+def labels_for(loss: Loss, labels_BC: Tensor) -> Tensor:
+    """What the loss gets as labels: these, or for each of three supervisors others [K, B, C]."""
+    if not loss.takes_each_supervisor:
+        return labels_BC
+    return torch.stack([labels_BC, (labels_BC + 0.5) / 2, labels_BC.flip(1)])
+
+
 def step_of(loss: Loss, logits_BC: Tensor, labels_BC: Tensor, layout: Layout) -> Tensor:
     """The mean loss of a batch, and the gradient of the model's weights: a vector."""
     lengths = np.random.default_rng(1).integers(3, 30, len(logits_BC))
@@ -81,6 +88,9 @@ def step_of(loss: Loss, logits_BC: Tensor, labels_BC: Tensor, layout: Layout) ->
         train_targets_NC=labels_BC.numpy(),
         validation=rows.take([]),
         validation_targets_MC=np.zeros((0, 2), np.float32),
+        train_targets_KNC=labels_for(loss, labels_BC).numpy()
+        if loss.takes_each_supervisor
+        else None,
     )
     shared = _Workers(layout.workers)
 

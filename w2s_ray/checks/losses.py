@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from w2s_ray.checks.check import Outcome
-from w2s_ray.checks.layouts import LAYOUTS, step_of
+from w2s_ray.checks.layouts import LAYOUTS, labels_for, step_of
 from w2s_ray.checks.settings import same_after_copies
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
@@ -62,11 +62,13 @@ def _batch() -> tuple[Tensor, Tensor]:
     return logits_BC, torch.from_numpy(np.stack([1 - weak_B, weak_B], axis=1))
 
 
-def _statistic(loss: Loss, logits_BC: Tensor, labels_BC: Tensor) -> Tensor | None:
-    """The statistic as in a step whose batch has these rows."""
+def _statistic(loss: Loss, logits_BC: Tensor, labels_BC: Tensor, progress: float) -> Tensor | None:
+    """The statistic as in a first step whose batch has these rows."""
     if not loss.needs_whole_batch:
         return None
-    return loss.statistic(class_1_probability(logits_BC.detach()), labels_BC)
+    p1_B = class_1_probability(logits_BC.detach())
+    given = labels_for(loss, labels_BC)
+    return loss.batch_statistic(p1_B, given, memory=[], progress=progress)
 
 
 def _with_gradient(
@@ -74,8 +76,9 @@ def _with_gradient(
 ) -> tuple[Tensor, Tensor]:
     """loss_B, and the gradient of its sum with respect to the logits."""
     leaf_BC = logits_BC.clone().requires_grad_()
-    statistic = _statistic(loss, leaf_BC, labels_BC)
-    loss_B = loss.each(leaf_BC, labels_BC, statistic=statistic, progress=progress)
+    statistic = _statistic(loss, leaf_BC, labels_BC, progress)
+    given = labels_for(loss, labels_BC)
+    loss_B = loss.each(leaf_BC, given, statistic=statistic, progress=progress)
     if not loss_B.requires_grad:
         return loss_B, torch.zeros_like(logits_BC)
     loss_B.sum().backward()
@@ -96,18 +99,20 @@ def _gradients(loss: Loss) -> Outcome:
     for progress in PROGRESS:
         with _Float64() as recorded:
             grad_BC = _with_gradient(loss, logits_BC, labels_BC, progress)[1]
-        statistic = _statistic(loss, logits_BC, labels_BC)
+        statistic = _statistic(loss, logits_BC, labels_BC, progress)
+        given = labels_for(loss, labels_BC)
 
         def value(
             moved_BC: Tensor,
             known: list[Tensor] = recorded.detached,
             statistic: Tensor | None = statistic,
             progress: float = progress,
+            given: Tensor = given,
         ) -> float:
             with torch.no_grad(), _Float64(known):
-                _statistic(loss, logits_BC, labels_BC)  # its detached values are the first
+                _statistic(loss, logits_BC, labels_BC, progress)  # its detached values are first
                 return float(
-                    loss.each(moved_BC, labels_BC, statistic=statistic, progress=progress).sum()
+                    loss.each(moved_BC, given, statistic=statistic, progress=progress).sum()
                 )
 
         for row, column in np.ndindex(*logits_BC.shape):

@@ -17,7 +17,7 @@ from typing import Any
 FIGURES = (
     *("accuracy", "pgr-by-size", "pgr-grid", "pgr-grid-median", "methods", "methods-pgr"),
     *("methods-accuracy", "ranks", "training", "training-loss", "agreement", "agreement-by-size"),
-    *("four-cells", "similarity", "misfit", "reliability", "study-history"),
+    *("four-cells", "similarity", "misfit", "reliability", "study-history", "importance"),
 )
 """Names of figures that don't depend on the sweep."""
 MOST = 500
