@@ -26,7 +26,8 @@ _REASONS = {
     "contradictory": "the same text with another label",
     "duplicate": "duplicate",
     "near_duplicate": "duplicate in normal form",
-    "shared_with_test": "in a group of the source's test split",
+    "shared_with_test": "in a group, or with a text, of the test rows' own split or file",
+    "shared_with_validation": "in a group, or with a text, of the validation file",
     "near_copy": "near copy of a row of an earlier part",
     "in_several_sentences": "a phrase of several sentences",
 }
@@ -62,7 +63,7 @@ def measured(found: TaskOverview) -> str:
 
 def _drawn(found: TaskOverview) -> Iterator[str]:
     if found.own_test is not None:
-        own = "the source's own test split" if found.own_test else "the same pool as other rows"
+        own = "a test split or test file of their own" if found.own_test else "the same pool as other rows"
         yield f"test rows are from {own}"
     if found.dropped is None:
         yield "rows dropped are not known: an earlier version stored the split"
