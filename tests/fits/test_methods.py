@@ -57,6 +57,16 @@ methods:
   filter:
     stages: [{{kind: filter, by: {{kind: topofilter, k: 5}}}}, {{kind: confident, above: 0.5}}]
   window: {{loss: {{kind: window, radius: median_weak}}}}
+  mixture:
+    loss: {{kind: mixture, agreed_fraction: 0.3}}
+    stages: [{{kind: ensemble, supervisors: [b], seeds: [7]}}]
+  agreed: {{stages: [{{kind: ensemble, seeds: [7]}}, {{kind: consensus}}, {{kind: weights}}]}}
+  confusion: {{stages: [{{kind: ensemble, seeds: [7]}}, {{kind: dawid_skene}}]}}
+  overlap: {{loss: {{kind: evidential}}, stages: [{{kind: overlap, keep: overlap_and_hard}}]}}
+  elicited:
+    early_stopping: {{patience: 1, metric: loss}}
+    stages: [{{kind: elicit, words: [w58, w59]}}, {{kind: one_per_group}}]
+  refined: {{stages: [{{kind: elicit, words: [w58, w59], shots: 4}}, {{kind: hard}}]}}
   generative: {{stages: [{{kind: generative, lr: 1.0e-2}}]}}
   zero-shot: {{stages: [{{kind: prompt, words: [w58, w59]}}]}}
   few-shot: {{stages: [{{kind: prompt, words: [w58, w59], shots: 4}}]}}
@@ -316,6 +326,22 @@ def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan,
             assert record.summary["test_prompts"] == 32
             cut, mean = (record.summary[f"test_{name}"] for name in ("prompts_cut", "shots_mean"))
             assert 0 <= cut / 32 <= 4 - mean < 1
+
+
+def test_the_student_learns_the_labels_of_the_prompted_strong_model(plan: Plan, stores) -> None:
+    (zero,) = (cell for cell in plan.cells if cell.method == "zero-shot")
+    for method in ("elicited", "refined"):
+        (cell,) = (cell for cell in plan.cells if cell.method == method)
+        student = plan.fits[cell.student or ""]
+        (source,) = student.recipe.labels.runs
+        labeller = plan.fits[source]
+        assert (labeller.roles, labeller.source.name) == (("step",), "c")
+        assert labeller.recipe.labels.runs == (cell.supervisor,)
+        assert labeller.recipe.labels.transforms == ()
+        assert stores[0].record(source).summary["steps"] == 0
+        same = predicted(stores[0], source) == predicted(stores[0], zero.student or "")
+        assert same == (method == "elicited")
+        assert stores[0].record(student.id).summary["steps"] > 0
 
 
 def test_controls_without_labels_of_rows_predict_nearly_the_same_for_each(

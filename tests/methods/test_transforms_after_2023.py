@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_ray.methods.transforms import DawidSkene, Overlap
+from w2s_ray.methods.transforms import DawidSkene, OnePerGroup, Overlap
 from w2s_ray.methods.transforms.overlap import change_point
 from w2s_ray.methods.transforms.transform import LabelledRows
 
@@ -123,3 +123,17 @@ def test_supervisors_that_always_agree_keep_their_labels():
     found = DawidSkene().apply(of_each(same)).labels_NC
     assert np.array_equal(found.argmax(1), same[0].argmax(1))
     assert (found.max(1) > 0.95).all()
+
+
+def test_one_row_of_each_group_is_of_class_1():
+    p1 = np.array([0.2, 0.9, 0.4, 0.3, 0.6, 0.1, 0.2, 0.2], np.float32)
+    groups = np.array([0, 1, 0, 1, -1, 2, 3, 3])
+    rows = LabelledRows(
+        np.stack([1 - p1, p1], axis=1), np.arange(8), lambda: np.zeros((8, 1)), all_groups_N=groups
+    )
+    found = OnePerGroup().apply(rows).labels_NC[:, 1]
+    # 0: rows 0 and 2; 1: rows 1 and 3; alone or without a group: as before; a tie: the first
+    assert found == pytest.approx([0, 1, 1, 0, 0.6, 0.1, 1, 0])
+    part = OnePerGroup().apply(rows.keeping(np.arange(8) != 2)).labels_NC[:, 1]
+    assert part[0] == pytest.approx(0.2), "the only row left of its group"
+    assert OnePerGroup.labels_validation

@@ -34,6 +34,7 @@ from w2s_ray.config.settings import (
 from w2s_ray.config.space import Branch, Distribution, OneOf, branch, branches, grid_size
 from w2s_ray.config.stages import (
     BootstrapStage,
+    ElicitStage,
     EnsembleStage,
     GenerativeStage,
     IterateStage,
@@ -90,6 +91,7 @@ __all__ = [
     "Difficulty",
     "Distribution",
     "EarlyStopping",
+    "ElicitStage",
     "EnsembleStage",
     "EntropyLoss",
     "Execution",

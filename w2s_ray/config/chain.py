@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from w2s_ray.config.recipe import FitRecipe, Labels
+from w2s_ray.config.settings import Training
 from w2s_ray.config.stages import (
     BootstrapStage,
+    ElicitStage,
     GenerativeStage,
     IterateStage,
     LinearProbeStage,
@@ -61,6 +63,10 @@ def chain(
     prompt = _first_of(PromptStage, stages)
     links: list[Link] = []
     labels = student.labels.runs
+    elicit = _first_of(ElicitStage, stages)
+    if elicit is not None:
+        links.append(Link(_labelling(student, elicit), None))
+        labels = (links[-1].recipe.run_id,)
     for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
         update: dict[str, object] = (
@@ -155,9 +161,29 @@ def _prompt_update(stage: PromptStage | None) -> dict[str, object]:
     """The fields of a student's recipe that a prompt stage changes."""
     if stage is None:
         return {}
-    prompt = Prompt(**{name: getattr(stage, name) for name in Prompt.model_fields})
     labels = {"labels": Labels(source="ground_truth")} if stage.labels == "ground_truth" else {}
-    return {"prompt": prompt, "loss": XentLoss(), "early_stopping": None, **labels}
+    return {"prompt": _prompt(stage), "loss": XentLoss(), "early_stopping": None, **labels}
+
+
+def _labelling(student: FitRecipe, stage: ElicitStage) -> FitRecipe:
+    """The prompted strong model as a supervisor; settings without effect on it have defaults."""
+    training = student.training
+    kept = {"max_tokens": training.max_tokens, "precision": training.precision}
+    if base_of(training.tuning) is not None:
+        kept["tuning"] = training.tuning
+    return student.model_copy(
+        update={
+            "training": Training(**kept),
+            "prompt": _prompt(stage),
+            "loss": XentLoss(),
+            "early_stopping": None,
+            "predicts": ("student_half", "validation", "test"),
+        }
+    )
+
+
+def _prompt(stage: Prompt) -> Prompt:
+    return Prompt(**{name: getattr(stage, name) for name in Prompt.model_fields})
 
 
 def _rungs(bootstrap: BootstrapStage | None, between: Sequence[FitRecipe]) -> list[int]:

@@ -203,7 +203,9 @@ class FitSettings(Frozen):
     @model_validator(mode="after")
     def _simulated_supervisor_labels_for_one_student(self) -> FitSettings:
         kinds = [kind_of(stage) for stage in self.stages]
-        for kind in ("bootstrap", "iterate", "prompt"):
+        if {"elicit", "prompt"} <= set(kinds):
+            raise InputError("stages has elicit and prompt, and both prompt the model; keep one")
+        for kind in ("bootstrap", "elicit", "iterate", "prompt"):
             if "simulated" in kinds and kind in kinds:
                 raise InputError(
                     f"stages has simulated and {kind}: a simulated supervisor labels for exactly "

@@ -114,6 +114,20 @@ class PromptStage(Prompt):
     """Labels of the examples. With ground_truth the table marks the row as oracle."""
 
 
+class ElicitStage(Prompt):
+    """The prompted strong model labels the rows in place of the supervisor, and the student learns
+    its labels.
+
+    With `shots: 0` no weak label is used: unsupervised elicitation (Wen et al. 2025, arXiv
+    2506.10139), here by the zero-shot probabilities of two words; add the stage `one_per_group`
+    where one row of a group is right. With weak labels in the prompt it is refinement by in-context
+    learning (Somerstep et al. 2024, arXiv 2405.16236). Its prompt has the same settings as the
+    stage `prompt`. No ground truth is used.
+    """
+
+    kind: Literal["elicit"] = "elicit"
+
+
 class LinearProbeStage(Frozen):
     """A linear probe, trained with ground truth on frozen activations, is reported instead of the
     student.
@@ -173,6 +187,7 @@ if TYPE_CHECKING:
         | BootstrapStage
         | IterateStage
         | PromptStage
+        | ElicitStage
         | LinearProbeStage
         | TruthStage
         | RandomLabelsStage
@@ -187,6 +202,7 @@ else:
             BootstrapStage,
             IterateStage,
             PromptStage,
+            ElicitStage,
             LinearProbeStage,
             TruthStage,
             RandomLabelsStage,

@@ -279,7 +279,16 @@ def _labelled(
         return GroundTruth(truth_N[among_N], words[among_N])
 
     places_N = np.arange(len(among_N))
-    return LabelledRows(weak_NC, places_N, cache(activations), truth, _seed(recipe, part))
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(rows.groups[part]))}
+    groups_N = np.asarray([-1 if g is None else numbers[g] for g in rows.groups[part]], np.int64)
+    return LabelledRows(
+        weak_NC,
+        places_N,
+        cache(activations),
+        truth,
+        _seed(recipe, part),
+        all_groups_N=groups_N[among_N],
+    )
 
 
 def _seed(recipe: FitRecipe, part: Part) -> tuple[int, int]:

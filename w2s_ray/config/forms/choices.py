@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from w2s_ray.config.forms.form import ColumnSet, Form, check_language_tuning
-from w2s_ray.config.stages import PromptStage, RandomLabelsStage, Stage, TruthStage, UntrainedStage
+from w2s_ray.config.stages import Prompt, RandomLabelsStage, Stage, TruthStage, UntrainedStage
 from w2s_ray.methods.transforms import Confident, Hard, Temperature, Transform
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Choices(Form):
     def why_not(self, stage: Stage, task: str) -> str | None:
         if isinstance(stage, UntrainedStage | TruthStage | RandomLabelsStage):
             return None
-        if isinstance(stage, PromptStage):
+        if isinstance(stage, Prompt):
             return (
                 f"which compares two words, but task {task} has choices (stage untrained scores "
                 "them zero-shot)"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from w2s_ray.config.space import branches
 from w2s_ray.config.stages import (
     LinearProbeStage,
-    PromptStage,
+    Prompt,
     RandomLabelsStage,
     Stage,
     TruthStage,
@@ -88,7 +88,7 @@ class Form:
 
     def why_not(self, stage: Stage, task: str) -> str | None:
         """Why a stage can't be used on `task`, as a relative clause for an error; None = it can."""
-        if isinstance(stage, PromptStage):
+        if isinstance(stage, Prompt):
             return f"which predicts one of two classes, but task {task} has {self.name}"
         if isinstance(stage, LinearProbeStage) and not self.has_two_classes:
             has = self.labels_in_words

@@ -63,7 +63,11 @@ def measured(found: TaskOverview) -> str:
 
 def _drawn(found: TaskOverview) -> Iterator[str]:
     if found.own_test is not None:
-        own = "a test split or test file of their own" if found.own_test else "the same pool as other rows"
+        own = (
+            "a test split or test file of their own"
+            if found.own_test
+            else "the same pool as other rows"
+        )
         yield f"test rows are from {own}"
     if found.dropped is None:
         yield "rows dropped are not known: an earlier version stored the split"

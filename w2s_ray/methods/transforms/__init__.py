@@ -14,6 +14,7 @@ from w2s_ray.methods.transforms.consensus import Consensus as Consensus
 from w2s_ray.methods.transforms.dawid_skene import DawidSkene as DawidSkene
 from w2s_ray.methods.transforms.filter import Filter as Filter
 from w2s_ray.methods.transforms.hard import Hard as Hard
+from w2s_ray.methods.transforms.one_per_group import OnePerGroup as OnePerGroup
 from w2s_ray.methods.transforms.overlap import Overlap as Overlap
 from w2s_ray.methods.transforms.relabel import Relabel as Relabel
 from w2s_ray.methods.transforms.shuffled_labels import ShuffledLabels as ShuffledLabels

@@ -43,6 +43,9 @@ class LabelledRows:
     `uses_ground_truth`."""
     seed: tuple[int, ...] = ()
     """Seeds of a transform's random draws: the fit's seed and the part of the split."""
+    all_groups_N: np.ndarray | None = None
+    """Number of the group of each row before the first transform, int64, -1 without a group; None
+    if it is not known."""
     labels_KNC: np.ndarray | None = None
     """Class probabilities of each of several supervisors, float32; `labels_NC` is their mean. None
     after a transform has given the rows other labels."""
@@ -53,6 +56,12 @@ class LabelledRows:
     def activations_ND(self) -> np.ndarray:
         """The pretrained model's activations of these rows."""
         return self.all_activations()[self.rows_N]
+
+    @property
+    def groups_N(self) -> np.ndarray:
+        """Number of the group of each row, int64; -1 = no group."""
+        assert self.all_groups_N is not None, "the rows have no groups"
+        return self.all_groups_N[self.rows_N]
 
     @property
     def ground_truth(self) -> GroundTruth:
