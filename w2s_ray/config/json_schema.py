@@ -37,7 +37,8 @@ def sweep_schema() -> Schema:
         section.clear()
         section.update(changed)
     plugins = {"if": {"not": {"required": ["plugins"]}}, "then": _package_kinds(schema)}
-    return {"$schema": DIALECT, **schema, **plugins, "title": "Sweep file of w2s_ray"}
+    schema["allOf"] = [*schema.get("allOf", ()), plugins]
+    return {"$schema": DIALECT, **schema, "title": "Sweep file of w2s_ray"}
 
 
 def _mappings(schema: Any) -> Iterator[Schema]:
@@ -113,8 +114,9 @@ def _sweep(section: Schema) -> Schema:
         **section,
         "properties": properties,
         "not": {"required": ["task", "tasks"]},
-        "if": {"required": [INCLUDE]},
-        "else": {"required": required, **one_task},
+        "allOf": [
+            {"if": {"required": [INCLUDE]}, "else": {"required": required, **one_task}},
+        ],
     }
 
 
