@@ -105,7 +105,6 @@ function taskDetails(entry, open) {
     weakLabelsTable(entry), firstRows(entry));
 }
 
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 function drawData() {
   const { data } = state.sweep, known = data.filter((entry) => !entry.missing);
