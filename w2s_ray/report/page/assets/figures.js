@@ -116,12 +116,23 @@ function showError(frame, error) {
 
 const figureId = (name) => `figure-${name.replace(/[^\w-]/g, "-")}`;
 
+/** An entry of the index for each kind of figure; figures of one kind, one for each task, share it. */
+function figureIndex(figures) {
+  const kindOf = ({ title }) => title.split(": ")[0], kinds = unique(figures.map(kindOf));
+  const link = ({ name }, text) => h("a", { href: `#${figureId(name)}` }, text);
+  return kinds.map((kind) => {
+    const [first, ...others] = figures.filter((figure) => kindOf(figure) === kind);
+    if (others.length === 0) return h("li", {}, link(first, first.title));
+    return h("li", {}, `${kind}: `, [first, ...others].flatMap((figure, i) =>
+      [i ? ", " : "", link(figure, figure.title.slice(kind.length + 2) || "all")]));
+  });
+}
+
 /** Create empty frames for the sweep's figures, and an index if there are several. */
 function frameFigures() {
   const { figures } = state.sweep;
   $("figure-index").hidden = figures.length < 4;
-  $("figure-index").replaceChildren(...figures.map(({ name, title }) =>
-    h("li", {}, h("a", { href: `#${figureId(name)}` }, title))));
+  $("figure-index").replaceChildren(...figureIndex(figures));
   $("charts").replaceChildren(...figures.map(({ name, title, caption }) =>
     h("figure", { id: figureId(name) }, h("h3", {}, title), h("div", { class: "chart" }),
       h("figcaption", {}, caption))));
