@@ -118,7 +118,9 @@ const figureId = (name) => `figure-${name.replace(/[^\w-]/g, "-")}`;
 
 /** An entry of the index for each kind of figure; figures of one kind, one for each task, share it. */
 function figureIndex(figures) {
-  const kindOf = ({ title }) => title.split(": ")[0], kinds = unique(figures.map(kindOf));
+  const tasks = unique(state.sweep.rows.map(({ task }) => `: ${task}`));
+  const kindOf = ({ title }) => title.slice(0, title.length - (tasks.find((task) => title.endsWith(task)) ?? "").length);
+  const kinds = unique(figures.map(kindOf));
   const link = ({ name }, text) => h("a", { href: `#${figureId(name)}` }, text);
   return kinds.map((kind) => {
     const [first, ...others] = figures.filter((figure) => kindOf(figure) === kind);
