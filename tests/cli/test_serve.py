@@ -30,7 +30,7 @@ CELLS = cells_of(tasks=("a",), methods=("naive", "confidence"), seeds=1)
 STUDENT = next(cell.student for cell in CELLS if cell.method == "confidence")
 
 
-def light_content(results: Results, sweeps: Sequence[str]) -> dict[str, Any]:
+def light_content(results: Results, sweeps: Sequence[str], *, has_texts: bool) -> dict[str, Any]:
     """Some of a page's content, without the figures, which take seconds."""
     store = results.store
     shown = [{"name": name, "looks": looks_text(store, name)} for name in sweeps]

@@ -160,7 +160,7 @@ def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
             loss.backward()
 
     Engine.model.backbone = None  # type: ignore[attr-defined]
-    step = {"engine": Engine(), "loss": recipe_of().loss, "recent": [], "progress": 0.0}
+    step = {"engine": Engine(), "loss": recipe_of().loss, "memory": [], "progress": 0.0}
     data.step(np.arange(4), micro_batch=4, **step)  # type: ignore[arg-type]
     (nll,) = scores
     order = np.argsort(rows.lengths, kind="stable")

@@ -149,7 +149,7 @@ def test_a_step_waits_for_nothing(
             np.arange(8),
             recipe=recipe,
             loss=loss,
-            recent=[],
+            memory=[],
             data=data,
             engine=engine,
             step=1,

@@ -175,7 +175,7 @@ def test_a_language_model_takes_what_was_estimated(form, precision, tied, tmp_pa
                 np.arange(rows),
                 engine=engine,
                 loss=XentLoss(),
-                recent=[],
+                memory=[],
                 progress=0.0,
                 micro_batch=rows,
             )

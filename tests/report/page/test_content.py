@@ -98,7 +98,7 @@ def test_the_page_has_the_test_rows_with_their_texts(content, store):
     cells = cell_rows(store, store.manifests.latest(SWEEP.name).cells)
     assert len(rows) == sum(len(cell.rows) for cell in cells) > 0
     for row in rows:
-        assert content["texts"][row["text"]] == f"{row['task']} text {row['example'][1:]}"
+        assert content["texts"][row["text"]] == f"{HOSTILE}{row['task']} text {row['example'][1:]}"
         assert set(row["pattern"]) <= {"0", "1"}
     counts = unpacked(sweep["test_rows"]["counts"])
     assert sum(each["count"] for each in counts) == SWEEP.examples * len(cells)
