@@ -75,9 +75,7 @@ def test_the_table_sorts_by_click_both_ways_and_back(page):
     shown = column(page, "pgr .value")
     numbers = [float(text.replace("−", "-")) for text in shown if text[0] not in "–≈"]
     assert numbers == sorted(numbers, reverse=True)
-    without = [
-        text[0] in "–≈" for text in shown
-    ]  # estimates have no PGR, and no place in its order
+    without = [text[0] in "–≈" for text in shown]
     assert without == sorted(without)
     assert press_header(page, "pgr") == "ascending"
     assert [text[0] in "–≈" for text in column(page, "pgr .value")] == without
