@@ -269,6 +269,10 @@ VALUES = {
         with_("kind: confidence, alpha: 0.5", "kind: adaptive_confidence, temperature: 1.0e-300"),
         "loss.temperature: Input should be greater than or equal to 0.000001",
     ),
+    "smoothing near 0": (
+        stage("{kind: ensemble, seeds: [7]}, {kind: dawid_skene, smoothing: 5.0e-324}"),
+        "smoothing: Input should be greater than or equal to 0.000001",
+    ),
     "many shots": (stage("{kind: prompt, shots: 1000}"), "shots: Input should be less than"),
     "an unknown calibration": (
         stage("{kind: prompt, calibration: platt}"),
