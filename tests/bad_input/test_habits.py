@@ -104,6 +104,11 @@ TABLES: dict[str, tuple[str, str]] = {
         "minus.csv: column 'label' has the labels -1 and 0",
     ),
     "ragged.csv": (ROWS + "a,b,c\n", "ragged.csv: row 101 has 3 fields instead of 2"),
+    "control.csv": (
+        ROWS.replace("text,", "te\x1bxt,", 1),
+        "control.csv: text 'te\\x1bxt' has a character that a sweep file can't have; rename it",
+    ),
+    "f\x1b.csv": (ROWS, "'f\\x1b.csv' has control characters; give a path without them"),
     "s.csv": ("text;label\na;1\n", "its columns seem to be separated by a semicolon"),
 }
 
@@ -126,6 +131,10 @@ def test_a_table_that_gives_no_task_is_refused_and_nothing_is_written(name):
         (["init", "chess", "--path", "a.csv"], "--path is for the templates csv and pairs, not"),
         (["init", "chess", "--out", "no/s.yaml"], "--out no/s.yaml is not a file in an existing"),
         (["init", "chess", "--out", "."], "--out . is not a file in an existing folder"),
+        (
+            ["init", "chess", "--force", "--out", "/dev/zero"],
+            "/dev/zero is not a file in an existing",
+        ),
         (
             ["init", "chess", "--out", "there.yaml"],
             "there.yaml is there already; name another",

@@ -102,6 +102,7 @@ FILES: dict[str, tuple[str, str]] = {
 ENTRIES: dict[str, tuple[str, str]] = {
     "no file": ("plugins: [nowhere.py]", "plugins: no plugin file at FOLDER/nowhere.py; restore"),
     "a folder": ("plugins: [./]", "plugins: FOLDER is a folder; give a Python file"),
+    "a device": ("plugins: [/dev/zero]", "/dev/zero is a pipe, a socket or a device; give a Pyth"),
     "no module": (
         "plugins: [no_such_module.losses]",
         "plugins: 'no_such_module.losses' is neither a file nor a module that can be imported here",

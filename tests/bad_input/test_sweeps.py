@@ -256,6 +256,23 @@ VALUES = {
         "methods.other.stages.0.times: Input should be less than or equal to 100 (got 1000000)",
     ),
     "a long bootstrap": (stage(f"{{kind: bootstrap, between: {10**9}}}"), "between: Input should"),
+    "words alike": (
+        stage("{kind: elicit, words: [' no', no]}"),
+        "words: write two different words, one for each class (got [' no', 'no'])",
+    ),
+    "no word": (stage("{kind: prompt, words: ['', yes]}"), "words: write two different words, one"),
+    "controls whose words are alike": (
+        SWEEP + "controls: {question: 'Q:', words: [a, a]}\n",
+        "controls.words: write two different words, one for each class",
+    ),
+    "a temperature near 0": (
+        with_("kind: confidence, alpha: 0.5", "kind: adaptive_confidence, temperature: 1.0e-300"),
+        "loss.temperature: Input should be greater than or equal to 0.000001",
+    ),
+    "smoothing near 0": (
+        stage("{kind: ensemble, seeds: [7]}, {kind: dawid_skene, smoothing: 5.0e-324}"),
+        "smoothing: Input should be greater than or equal to 0.000001",
+    ),
     "many shots": (stage("{kind: prompt, shots: 1000}"), "shots: Input should be less than"),
     "an unknown calibration": (
         stage("{kind: prompt, calibration: platt}"),

@@ -47,6 +47,14 @@ def test_rows_are_printed_as_csv_json_and_json_lines(store, capsys):
     assert json.loads(shown(store, "from trials", capsys, format="json")[0]) == []
 
 
+@pytest.mark.parametrize("limit", [None, 5])
+def test_columns_of_one_name_keep_their_values(store, capsys, limit):
+    sql = "select 1 as a, 2 as a, 3 as a_1, 4 as b"
+    rows, _ = shown(store, sql, capsys, format="json", limit=limit)
+    assert json.loads(rows) == [{"a": 1, "a_1": 2, "a_1_1": 3, "b": 4}]
+    assert query(store, sql, limit=limit).column_names == ["a", "a_1", "a_1_1", "b"]
+
+
 @pytest.mark.parametrize("format", query_view.FORMATS)
 def test_every_format_is_written_to_a_file_atomically(store, capsys, tmp_path, format):
     out = tmp_path / "out" / f"rows.{format}"

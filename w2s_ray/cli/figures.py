@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from w2s_ray.cli.completion import complete_figure
-from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console, print_looks
+from w2s_ray.cli.inputs import (
+    check_output,
+    open_snapshot,
+    optional_sweep,
+    output_console,
+    print_looks,
+)
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
 
@@ -41,6 +47,7 @@ def figures(
 
     sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
+    check_output(out, results, sweep_file=sweep_file)
     formats, axis = _formats(format), check_choice(x, get_args(XAxis), option="--x")
     chosen_theme = check_choice(theme, get_args(Theme), option="--theme")
     print_looks(results, sweep, command="figures")

@@ -78,7 +78,7 @@ def _template(name: str) -> str:
 
 
 def _check_out(out: Path, *, force: bool) -> None:
-    if out.is_dir() or not out.parent.is_dir():
+    if (out.exists() and not out.is_file()) or not out.parent.is_dir():
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
     if out.exists() and not force:
         raise InputError(f"{out} is there already; name another file (--out), or add --force")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2s_ray.errors import InputError
 from w2s_ray.paths import checked_folder_or_uri
 from w2s_ray.plain_console import PlainConsole
 
@@ -60,6 +61,21 @@ def open_snapshot(uri: str | None, sweep: Sweep | None) -> Store:
     )
     store.check_readable()
     return store.snapshot()
+
+
+def check_output(out: Path, store: Store, *, sweep_file: Path | None) -> None:
+    """Check a path to write results to, before they are computed.
+
+    Raises:
+        InputError: it is in a folder of the store's own, its `store.json`, or the sweep file.
+    """
+    from w2s_ray.store.layout import TOP
+
+    target, root = out.resolve(), Path(store.uri).resolve()
+    if sweep_file is not None and target == sweep_file.resolve():
+        raise InputError(f"--out {out} is the sweep file; name another file")
+    if any(target.is_relative_to(root / name) for name in TOP):
+        raise InputError(f"--out {out} is among the files of the store {store.uri}; name another")
 
 
 def plan_of(sweep: Sweep, store: Store) -> Plan:

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from w2s_ray.cli.completion import complete_sql
-from w2s_ray.cli.inputs import open_snapshot, optional_sweep, output_console, print_looks
+from w2s_ray.cli.inputs import (
+    check_output,
+    open_snapshot,
+    optional_sweep,
+    output_console,
+    print_looks,
+)
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
 from w2s_ray.errors import InputError
 
@@ -63,6 +69,8 @@ def query(
     if sql is None:
         raise InputError("there is no query; give SQL, or --columns to list tables and columns")
     results = open_snapshot(store, optional_sweep(sweep_file, overrides))
+    if out is not None:
+        check_output(out, results, sweep_file=sweep_file)
     print_looks(results, None, command="query")
     print_query(
         results,

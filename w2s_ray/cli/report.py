@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from w2s_ray.cli.inputs import open_snapshot, print_looks
+from w2s_ray.cli.inputs import check_output, open_snapshot, print_looks
 from w2s_ray.cli.options import NoTextsOption, OptionalSweepFile, Overrides, StoreOption
 from w2s_ray.errors import InputError
 from w2s_ray.plain_console import PlainConsole
@@ -31,6 +31,7 @@ def report(
     results = open_snapshot(store, source.sweep if source else None)
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise InputError(f"--out {out} is not a file in an existing folder; name one")
+    check_output(out, results, sweep_file=sweep_file)
     print_looks(results, source.sweep if source else None, command="report")
     names = [source.sweep.name] if source else None
     content = page_content(Results(results), names, has_texts=not no_texts)

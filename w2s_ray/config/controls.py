@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from w2s_ray.config.declared import Method
-from w2s_ray.config.names import Line
+from w2s_ray.config.names import Words
 from w2s_ray.config.settings import EarlyStopping
 from w2s_ray.config.stages import (
     Prompt,
@@ -39,7 +39,7 @@ class Controls(Frozen):
     truth_price: int = Field(default=10, ge=1, le=10_000)
     """Price of a label of ground truth in weak labels: the last control has the ground truth of one
     row in this many. 10 is the price in Mallen and Belrose 2024 (arXiv 2410.13215)."""
-    words: tuple[Line, Line] | None = None
+    words: Words | None = None
     """The words for class 0 and class 1, with which the untrained student is prompted, zero-shot.
     null = it has a head of zeros, and gives every row the same answer."""
     question: str = Field(default=Prompt.model_fields["question"].default, max_length=10_000)

@@ -22,10 +22,19 @@ def _name(text: str) -> str:
     return text
 
 
+def _words(words: tuple[str, str]) -> tuple[str, str]:
+    no, yes = (word.strip() for word in words)
+    if not no or not yes or no == yes:
+        raise InputError(f"write two different words, one for each class (got {list(words)})")
+    return words
+
+
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_name)]
 """A name that tables show."""
 Line = Annotated[str, Field(max_length=300)]
 """A column, a revision, or another short text."""
+Words = Annotated[tuple[Line, Line], AfterValidator(_words)]
+"""Two words that a prompted model chooses between."""
 LocalPath = Annotated[str, AfterValidator(checked_path)]
 """A file or folder on this machine."""
 FolderOrUri = Annotated[str, AfterValidator(checked_folder_or_uri)]

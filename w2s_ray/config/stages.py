@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from w2s_ray.config.names import Line, Name, Seed
+from w2s_ray.config.names import Name, Seed, Words
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.kinds import open_union
@@ -95,7 +95,7 @@ class Prompt(Frozen):
     examples are omitted; the record counts such prompts, and the table has a note."""
     question: str = Field(default="Answer:", max_length=10_000)
     """Text after each example and after the row's text, on a line of its own."""
-    words: tuple[Line, Line] = ("no", "yes")
+    words: Words = ("no", "yes")
     """The words for class 0 and class 1 after the question. The prediction is the more probable
     word."""
     calibration: Literal["none", "rows", "content_free"] = "none"

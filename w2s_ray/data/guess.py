@@ -22,7 +22,8 @@ from w2s_ray.data.sources import read_rows
 from w2s_ray.data.split import make_split
 from w2s_ray.data.table import raw_rows
 from w2s_ray.errors import InputError
-from w2s_ray.printable import cut
+from w2s_ray.paths import checked_path
+from w2s_ray.printable import cut, printable, shown
 
 MOST_ROWS = 100_000
 """Rows that are read; of a longer file, the first ones."""
@@ -109,13 +110,26 @@ def guess_task(path: str, *, name: str, pairs: bool = False) -> Guess:
 
 def _table(path: str) -> Member:
     """The one table file at `path`."""
-    file = local(path, where="--path")
+    file = local(checked_path(path), where="--path")
     if file.is_dir() or is_archive(file):
         tables = [str(member) for member in members(file)]
         raise InputError(
             f"--path: {path} has {len(tables)} files; give one table (.csv, .tsv, .jsonl, .parquet)"
         )
     return members(file)[0]
+
+
+def _writable(value: str, *, what: str) -> str:
+    """`value`, if a YAML file can have it.
+
+    Raises:
+        InputError: it has control characters.
+    """
+    if printable(value, keep="\n\t") != value:
+        raise InputError(
+            f"--path: {what} {shown(value)} has a character that a sweep file can't have; rename it"
+        )
+    return value
 
 
 def _pairs(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, str]] | None:
@@ -240,8 +254,12 @@ def _with_counts(path: str, name: str, columns: Columns, classes: Mapping[str, i
     """The task with counts for which the file has enough rows.
 
     Raises:
-        InputError: cells that are missing or no text, or too few rows.
+        InputError: cells that are missing or no text, too few rows, or a name that no sweep file
+            can have.
     """
+    for key, value in columns.model_dump().items():
+        if isinstance(value, str):
+            _writable(value, what=f"{path}: {key}")
     task = Task(name=name, path=path, columns=columns, train=2, validation=2, test=2)
     rows = read_rows(task)
     usable = len({row.folded.content for row in rows.pool})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +121,9 @@ def _text(path: Path) -> str:
     systems.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
+        if not stat.S_ISREG((status := path.stat()).st_mode):
+            raise InputError(f"{path} is a pipe, a socket or a device; give a Python file")
+        if status.st_size > LARGEST_BYTES:
             raise InputError(f"{path} has more than {LARGEST_BYTES:,} bytes; give a smaller file")
         return path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):

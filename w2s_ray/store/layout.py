@@ -22,6 +22,9 @@ from w2s_ray.store.records import NAME_PATTERN, Stored
 FORMAT = 1
 """Version of the layout; a store with a newer one is refused."""
 
+TOP = ("catalog", "runs", "splits", "store.json", "sweeps", "work")
+"""Names in the folder of a store; others in it are not its own."""
+
 WEIGHT_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md", ".jinja")
 """Suffixes of the files that a folder of weights may hold: tensors, configuration and tokenizer;
 nothing pickled."""

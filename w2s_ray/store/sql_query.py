@@ -108,7 +108,8 @@ def stream(
                     attempt.callback(connection.close)
                     views.late = attempt.enter_context(interruptible(connection, deadline=deadline))
                     views.create(connection)
-                    relation = connection.sql(sql)
+                    # a second column `a` becomes `a_1`: rows as mappings have each name once
+                    relation = connection.sql(sql).project("*")
                     relation = relation if limit is None else relation.limit(limit)
                     found = relation.to_arrow_reader(BATCH_ROWS)
                     first = next(found, None)

@@ -23,7 +23,7 @@ class AdaptiveConfidenceLoss(Loss):
     """
 
     kind: Literal["adaptive_confidence"] = "adaptive_confidence"
-    temperature: float = Field(default=0.5, gt=0, le=1000)
+    temperature: float = Field(default=0.5, ge=1e-6, le=1000)
     """T. The authors' code has 0.5, and 4 for ImageNet. Large: a weight of one half everywhere.
     Small: one half where the two agree, else 0."""
 

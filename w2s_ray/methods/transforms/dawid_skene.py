@@ -23,7 +23,7 @@ class DawidSkene(Transform):
     kind: Literal["dawid_skene"] = "dawid_skene"
     iterations: int = Field(default=50, ge=1, le=10_000)
     """Most steps of expectation maximization; fewer if the labels no longer change."""
-    smoothing: float = Field(default=1.0, gt=0, le=1_000_000)
+    smoothing: float = Field(default=1.0, ge=1e-6, le=1_000_000)
     """Rows added to each entry of a confusion matrix, and to each class."""
 
     @property
