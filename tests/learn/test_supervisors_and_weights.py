@@ -233,17 +233,47 @@ def test_new_labels_are_those_of_no_supervisor() -> None:
     assert labelled().relabelled(np.eye(2)[[0] * ROWS]).labels_KNC is None
 
 
+ENSEMBLE = {"kind": "ensemble", "seeds": [7]}
+
+
 @pytest.mark.parametrize(
-    "declared",
+    ("declared", "line"),
     [
-        {"loss": {"kind": "mixture"}},
-        {"stages": [{"kind": "consensus"}]},
-        {"search": {"loss": {"one_of": [{"kind": "xent"}, {"kind": "mixture"}]}}},
+        (
+            {"loss": {"kind": "mixture"}},
+            "mixture needs several supervisors; add the stage ensemble",
+        ),
+        (
+            {"stages": [{"kind": "consensus"}]},
+            "consensus needs several supervisors; add the stage ensemble",
+        ),
+        (
+            {"search": {"loss": {"one_of": [{"kind": "xent"}, {"kind": "mixture"}]}}},
+            "mixture needs several supervisors; add the stage ensemble",
+        ),
+        (
+            {"stages": [ENSEMBLE, {"kind": "hard"}, {"kind": "consensus"}]},
+            "consensus needs the labels of each supervisor, but hard before it replaces them; "
+            "remove hard, or list it later",
+        ),
+        (
+            {"loss": {"kind": "mixture"}, "stages": [ENSEMBLE, {"kind": "temperature"}]},
+            "mixture needs the labels of each supervisor, but temperature before it replaces them",
+        ),
+        (
+            {"loss": {"kind": "mixture"}, "stages": [ENSEMBLE, {"kind": "bootstrap"}]},
+            "mixture needs several supervisors, but with bootstrap one model labels",
+        ),
+        ({"loss": {"kind": "symmetric_xent", "forward": 0, "reverse": 0}}, "raise one of them"),
     ],
 )
-def test_what_needs_several_supervisors_is_refused_without(declared: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="needs several supervisors; add the stage ensemble"):
+def test_what_lacks_the_labels_that_it_needs_is_refused(declared: Any, line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
         Method.model_validate(declared)
-    ensemble = {"kind": "ensemble", "seeds": [7]}
-    stages = [ensemble, *declared.get("stages", [])]
-    assert Method.model_validate({**declared, "stages": stages}).stages
+
+
+def test_what_has_each_supervisors_labels_is_accepted() -> None:
+    stages = [ENSEMBLE, {"kind": "confident"}, {"kind": "consensus"}, {"kind": "hard"}]
+    assert Method.model_validate({"stages": stages}).stages
+    mixed = {"loss": {"kind": "mixture"}, "stages": stages[:3]}
+    assert Method.model_validate(mixed).stages

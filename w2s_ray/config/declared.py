@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from w2s_ray.config.names import Line, LocalPath, Name, Seed
 from w2s_ray.config.settings import EarlyStopping, PretrainArchitecture, Training
 from w2s_ray.config.space import Choices, OneOf
-from w2s_ray.config.stages import EnsembleStage, Stage, kind_of
+from w2s_ray.config.stages import Stage, kind_of
 from w2s_ray.config.tasks import Task
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
@@ -130,13 +130,19 @@ class Method(Frozen):
 
     @model_validator(mode="after")
     def _has_several_supervisors(self) -> Method:
-        if any(isinstance(stage, EnsembleStage) for stage in self.stages):
-            return self
-        transforms = (stage for stage in self.stages if isinstance(stage, Transform))
-        for each in (*self.losses(), *transforms):
-            if each.takes_each_supervisor:
-                raise InputError(
-                    f"{kind_of(each)} needs several supervisors; add the stage ensemble, or use "
-                    "another loss or stage"
+        """Refuse what needs each supervisor's labels where there are none."""
+        kinds = {kind_of(stage) for stage in self.stages}
+        why = None if "ensemble" in kinds else "several supervisors; add the stage ensemble"
+        for kind in ("bootstrap", "elicit", "iterate"):
+            if kind in kinds:
+                why = f"several supervisors, but with {kind} one model labels; remove {kind}"
+        transforms = [stage for stage in self.stages if isinstance(stage, Transform)]
+        for each in (*transforms, *self.losses()):
+            if each.takes_each_supervisor and why is not None:
+                raise InputError(f"{kind_of(each)} needs {why}")
+            if isinstance(each, Transform) and not each.keeps_labels and why is None:
+                why = (
+                    f"the labels of each supervisor, but {kind_of(each)} before it replaces them; "
+                    f"remove {kind_of(each)}, or list it later"
                 )
         return self

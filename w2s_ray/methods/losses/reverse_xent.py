@@ -60,6 +60,12 @@ class SymmetricXentLoss(Loss):
     smoothing: Smoothing = 0.0
     """As in `reverse_xent`."""
 
+    @model_validator(mode="after")
+    def _has_a_part(self) -> Self:
+        if self.forward == 0 and self.reverse == 0:
+            raise InputError("symmetric_xent has forward 0 and reverse 0; raise one of them")
+        return self
+
     def each(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
     ) -> Tensor:

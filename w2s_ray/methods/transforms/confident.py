@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ class Confident(Transform):
     kind: Literal["confident"] = "confident"
     above: float = Field(default=0.75, ge=0, lt=1)
     """Keep a row if its most probable class has more than this probability."""
+
+    keeps_labels: ClassVar[bool] = True
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         return rows.keeping(rows.labels_NC.max(axis=1) > self.above)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ class Consensus(Transform):
     kind: Literal["consensus"] = "consensus"
     share: float = Field(default=1.0, gt=0, le=1)
     """Keep a row if at least this share of the supervisors predict that class."""
+
+    keeps_labels: ClassVar[bool] = True
 
     @property
     def takes_each_supervisor(self) -> bool:

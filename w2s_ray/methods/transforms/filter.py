@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ class Filter(Transform):
     """The probe, on the pretrained student's activations of the last token."""
     share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows to drop. topofilter may drop more."""
+
+    keeps_labels: ClassVar[bool] = True
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         return rows.keeping(self.by.kept(rows.activations_ND, rows.labels_NC, self.share))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
@@ -26,6 +26,8 @@ class Overlap(Transform):
     kind: Literal["overlap"] = "overlap"
     keep: Literal["overlap", "overlap_and_easy", "overlap_and_hard"] = "overlap"
     """The rows to keep. The paper selects those that overlap."""
+
+    keeps_labels: ClassVar[bool] = True
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         classes = rows.labels_NC.shape[1]

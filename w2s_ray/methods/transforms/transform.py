@@ -112,6 +112,8 @@ class Transform(Frozen):
     uses_ground_truth: ClassVar[bool] = False
     """Whether it simulates a supervisor from ground truth. Such a transform gets the ground truth
     of the rows, and tables mark its students as oracle."""
+    keeps_labels: ClassVar[bool] = False
+    """Whether the labels of the remaining rows stay as they are, those of each supervisor too."""
     labels_validation: ClassVar[bool] = False
     """Whether validation rows, too, get its labels in place of the supervisor's."""
 

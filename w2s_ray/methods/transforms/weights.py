@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
@@ -18,6 +18,8 @@ class Weights(Transform):
     by: Literal["certainty"] = "certainty"
     """certainty: (C max_c w_c - 1) / (C - 1) of the label w; with two classes |2w - 1| (Afzali et
     al. 2026, arXiv 2603.04968)."""
+
+    keeps_labels: ClassVar[bool] = True
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         classes = rows.labels_NC.shape[1]
