@@ -181,6 +181,17 @@ def test_exactly_the_prior_share_lies_above_the_threshold(values: list[int], pri
     assert int((p1.double() > threshold).sum()) == int(np.floor(prior * len(values) + 0.5))
 
 
+@pytest.mark.parametrize("shape", [(), (ROWS, 1), (ROWS, 2)])
+def test_a_loss_that_gives_no_value_for_each_row_is_refused(shape: tuple[int, ...]) -> None:
+    class Wrong(XentLoss):
+        def each(self, logits_BC: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+            return logits_BC.new_zeros(shape)
+
+    logits, labels = batch()
+    with pytest.raises(ValueError, match=r"loss xent gives a value of shape .* return one value"):
+        loss_sum(Wrong(), logits, labels, statistic=None, progress=0.0)
+
+
 def test_rows_of_weight_zero_count_nothing() -> None:
     logits, labels = batch()
     weights = torch.ones(ROWS)

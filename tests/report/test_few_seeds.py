@@ -89,8 +89,10 @@ def test_more_seeds_leave_no_estimate(store):
 
 def test_a_gap_within_the_noise_of_the_test_rows_needs_rows_and_not_seeds(store):
     row = stored_row(store, [0.6025, 0.6025])
-    assert row.enough_seeds is None
-    assert "more test rows may be" in render.to_markdown(PgrTable((row,), (), ()))
+    assert (row.enough_seeds, row.pgr_estimate) == (None, None)  # below 2 points
+    wide = stored_row(Store.open(store.uri + "-wide"), [0.635, 0.635])
+    assert (wide.pgr, wide.enough_seeds) == (None, None)
+    assert "more test rows may be" in render.to_markdown(PgrTable((wide,), (), ()))
 
 
 def test_the_interval_of_one_seed_says_so_in_its_cell(store):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from w2s_ray.errors import InputError
 from w2s_ray.methods.losses import Loss
 
 
@@ -27,8 +28,17 @@ def loss_sum(
 
     Rows of weight 0 (padding of a layout) count nothing. Weights have mean 1 over the training
     rows, so that the result is a weighted mean over them and does not depend on a batch's others.
+
+    Raises:
+        InputError: the loss doesn't give one value for each row.
     """
     each_B = loss.each(logits_BC, labels_BC, statistic=statistic, progress=progress)
+    if each_B.shape != logits_BC.shape[:1]:
+        kind = type(loss).model_fields["kind"].default
+        raise InputError(
+            f"loss {kind} gives a value of shape {tuple(each_B.shape)} for {len(logits_BC)} rows; "
+            "return one value for each row (`w2s check` tests a loss)"
+        )
     return (each_B if weights_B is None else each_B * weights_B).sum()
 
 

@@ -27,7 +27,7 @@ from w2s_ray.report.cell import (
 from w2s_ray.report.controls import Students, unbeaten
 from w2s_ray.report.medians import medians
 from w2s_ray.report.objectives import least_honest
-from w2s_ray.report.pgr import Pgr, pgr
+from w2s_ray.report.pgr import SMALL_GAP, Pgr, pgr
 from w2s_ray.report.sealed import with_test_accuracy
 from w2s_ray.report.statistics import Bootstrap, Group, RowIntervals, Trio, few_seeds
 from w2s_ray.report.table_cache import SweepCache
@@ -280,7 +280,7 @@ def _row(
         if not seed.is_complete
     )
     value = _pgr(weak, student, ceiling, found)
-    is_few = 1 < len(complete) <= few_seeds.FEW
+    is_few = 1 < len(complete) <= few_seeds.FEW and _is_wide(weak, ceiling)
     return Row(
         sweep=sweep,
         task=first.task,
@@ -318,6 +318,11 @@ def _row(
         missing=missing,
         runs=tuple(dict.fromkeys(id_ for seed in complete for id_ in _runs(seed.cell))),
     )
+
+
+def _is_wide(weak: float | None, ceiling: float | None) -> bool:
+    """Whether the gap is at least 2 points, so that PGR doesn't divide by almost nothing."""
+    return weak is not None and ceiling is not None and ceiling - weak >= SMALL_GAP
 
 
 def _enough_seeds(complete: Sequence[_Seed], found: RowIntervals | str | None) -> int | None:

@@ -119,8 +119,8 @@ class Row:
     )
     pgr_caution: str | None = column("why pgr says little: the gap is below 2 points")
     pgr_estimate: float | None = column(
-        "pgr of the means where two or three seeds leave the interval of a positive gap at 0, so "
-        "that pgr is null: a point estimate without an interval, in no median; else null"
+        "pgr of the means where two or three seeds leave the interval of a gap of 2 points or more "
+        "at 0, so that pgr is null: a point estimate without an interval, in no median; else null"
     )
     enough_seeds: int | None = column(
         "number of seeds at which the gap's interval would lie above 0 if gap and spread stay as "
