@@ -51,13 +51,16 @@ def diff(
     if second_file is not None:
         sweeps = {"A": (str(sweep_file), config.load_sweep(sweep_file)), "B": (title, last)}
     else:
-        sweeps = {"A": (f"{last.name} as it last ran", _last_run(last, store)), "B": (title, last)}
+        sweeps = {
+            "A": (f"{last.name} as it last ran", _last_run(last, store, sweep_file.parent)),
+            "B": (title, last),
+        }
     stores = {side: open_store(store, sweep) for side, (_, sweep) in sweeps.items()}
     print_diff(sweeps, stores, format=format, console=output_console())
 
 
-def _last_run(sweep: Sweep, uri: str | None) -> Sweep:
-    """The sweep of this name as it last ran in its store."""
+def _last_run(sweep: Sweep, uri: str | None, folder: Path) -> Sweep:
+    """The sweep of this name as it last ran in its store; its plugins are those in `folder` now."""
     from w2s_ray.config import parse_sweep
     from w2s_ray.errors import InputError
 
@@ -67,4 +70,4 @@ def _last_run(sweep: Sweep, uri: str | None) -> Sweep:
         raise InputError(
             f"sweep {sweep.name} in {results.uri} ran from Python, and has no file; give two files"
         )
-    return parse_sweep(text, name=f"{sweep.name} in {results.uri}")
+    return parse_sweep(text, name=f"{sweep.name} in {results.uri}", folder=folder)
