@@ -158,7 +158,7 @@ def test_a_figure_of_several_sweeps_needs_a_name(tmp_path):
 def test_a_sweep_built_in_python_is_kept_as_the_text_of_a_file():
     for file in Path("sweeps").rglob("*.yaml"):
         sweep = load_sweep(file)
-        assert parse_sweep(sweep_text(sweep)) == sweep, file
+        assert parse_sweep(sweep_text(sweep), folder=file.parent) == sweep, file
 
 
 def test_bad_input_is_one_line_in_a_notebook():
@@ -189,7 +189,7 @@ def outputs(monkeypatch) -> dict[str, dict[str, str]]:
 def test_progress_in_a_notebook_is_one_output_that_is_replaced(outputs, monkeypatch, capsys):
     monkeypatch.setattr(w2s_ray.notebook, "in_notebook", lambda: True)
     console = progress_console()
-    counts = ProgressCounts(names={}, kinds={}, total=4)
+    counts = ProgressCounts(names={}, total=4)
     with console.status("starting Ray", spinner="dots") as status:
         assert [one["text/plain"].strip() for one in outputs.values()] == ["starting Ray"]
         status.update("still starting")

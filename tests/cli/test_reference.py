@@ -42,7 +42,7 @@ def test_the_reference_sweep_is_planned_without_a_network(tmp_path, monkeypatch)
     assert "not on this machine" in shown.stdout
     refused = w2s("run", REFERENCE, "--store", tmp_path / "results")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: ")
+    assert refused.stderr.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "results" / "runs").exists()
 
 

@@ -133,7 +133,9 @@ def test_every_file_of_a_task_or_corpus_must_be_on_the_cluster(tmp_path, task, m
         with pytest.raises(ValueError, match=f"{named} is relative, and a job runs in another"):
             submission(sweep, sweep_file=file, shared=True)
     else:
-        assert submission(sweep, sweep_file=file, shared=True).files == {"sweep.yaml": file}
+        assert submission(sweep, sweep_file=file, shared=True).files == {
+            "sweep.yaml": file.read_text()
+        }
 
 
 def test_a_job_uploads_a_runnable_package_and_the_sweep_file(tmp_path):

@@ -103,8 +103,10 @@ def test_the_command_reports_it_in_one_line_and_the_remedy_works(folder, tmp_pat
     changed(store, split, "label", lambda label: 1 - label)
     run = w2s("run", sweep)
     assert run.returncode == 2
-    assert run.stderr.count("\n") == 1
-    assert f"splits/{split}/rows.parquet has other rows" in run.stderr
+    *steps, line = run.stderr.splitlines()
+    assert len(steps) == 2
+    assert line.startswith("error: ")
+    assert f"splits/{split}/rows.parquet has other rows" in line
     (tmp_path / "results" / "splits" / split).rename(tmp_path / "away")
     materialize(plan, store)
     assert stored_split(store, split).num_rows == 80

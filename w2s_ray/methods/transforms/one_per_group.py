@@ -24,7 +24,7 @@ class OnePerGroup(Transform):
         import numpy as np
 
         labels_NC, groups_N = rows.labels_NC.copy(), rows.groups_N
-        order_N = np.lexsort((-labels_NC[:, 1], groups_N))  # in each group the largest first
+        order_N = np.lexsort((rows.rows_N, -labels_NC[:, 1], groups_N))  # the largest first
         starts_N = np.ones(len(order_N), bool)
         starts_N[1:] = groups_N[order_N][1:] != groups_N[order_N][:-1]
         first_N = np.zeros(len(order_N), bool)
