@@ -264,3 +264,23 @@ def test_a_stored_split_gives_the_same_overview_but_for_its_source(tmp_path, tas
     assert old.form == "classes"
     assert "rows dropped are not known: an earlier version stored the split" in sentences(old)
     assert any("near copies are not known" in line for line in sentences(old))
+
+
+def test_choices_have_chance_and_the_planted_length(tmp_path, task):
+    """The right choice is the longest in three of four rows."""
+    rng, rows = random.Random(8), []
+    for i in range(400):
+        choices = [f"{sentence(rng, 2)} {i} {k}" for k in range(4)]
+        choices[i % 4] += f" {sentence(rng, 4)}"
+        right = choices[i % 4 if i % 8 < 6 else (i + 1) % 4]
+        letters = {f"c{k}": choice for k, choice in enumerate(choices)}
+        rows.append({"text": f"which {sentence(rng, 6)} {i}", "answer": right, **letters})
+    columns = Columns(text="text", choices=("c0", "c1", "c2", "c3"), answer="answer")
+    split = split_of(task, written(tmp_path / "d.csv", rows), columns=columns)
+    found = overview(split, use(XS))
+    by_name = accuracies(found)
+    assert by_name["chance"] == 0.25
+    assert by_name["length alone"] == pytest.approx(0.75, abs=0.1)
+    assert any(line.startswith("length alone is right in") for line in remarks(found))
+    assert [text.name for text in found.rows[0].texts].count("choice") == 3
+    assert {length.what for length in found.lengths} == {"texts", "choices"}

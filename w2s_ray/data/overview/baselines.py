@@ -19,7 +19,7 @@ from w2s_ray.data.overview.rows import HALVES, TaskRows
 from w2s_ray.data.overview.values import Baseline
 from w2s_ray.printable import one_line
 
-VERSION = 1
+VERSION = 2
 """Incremented whenever a baseline changes, so that old notes are ignored."""
 MOST_ROWS = 20_000
 """Largest number of training rows that are used; of more, the first of each half."""
@@ -30,7 +30,7 @@ _WORD = r"(?u)\b\w+\b"
 _SEED = 0
 _TIE = 0.5
 _REGRESSION = "logistic regression on the tf-idf of single words"
-MAJORITY, LENGTH, WORDS = "majority", "length alone", "bag of words"
+MAJORITY, LENGTH, WORDS, CHANCE = "majority", "length alone", "bag of words", "chance"
 
 
 def training_rows(rows: TaskRows) -> tuple[Example, ...]:
@@ -55,6 +55,8 @@ def baselines(rows: TaskRows, *, on: Part) -> tuple[Baseline, ...]:
         found = _of_pairs(train, test)
     elif form.has_two_classes:
         found = _of_classes(train, test)
+    elif form.has_choices:
+        found = _of_choices(train, test)
     else:
         found = _of_answers(train, test, has_texts=form.has_texts)
     write_note("baselines", key=key, note={"baselines": [asdict(each) for each in found]})
@@ -103,6 +105,27 @@ def _of_pairs(train: Sequence[Example], test: Sequence[Example]) -> list[Baselin
         return [*found, Baseline(WORDS, None, f"the {side} text is better in all training pairs")]
     how = f"{_REGRESSION}, the difference of both texts"
     return [*found, _measured(WORDS, how, lambda: _by_word_difference(train, labels, test), truth)]
+
+
+def _of_choices(train: Sequence[Example], test: Sequence[Example]) -> list[Baseline]:
+    """Chance, and the longest or the shortest choice, whichever is right more often in training."""
+    truth = [row.answer for row in test]
+    chance = sum(1 / len(row.choices or (1,)) for row in test) / len(test)
+    rules = {"longest": max, "shortest": min}
+
+    def chosen(rule: str, rows: Sequence[Example]) -> list[str]:
+        return [rules[rule](row.choices or ("",), key=len) for row in rows]
+
+    rights = {
+        rule: sum(c == row.answer for c, row in zip(chosen(rule, train), train, strict=True))
+        for rule in rules
+    }
+    rule = max(rules, key=lambda name: rights[name])
+    how = f"the {rule} choice, which is right in {rights[rule] / len(train):.0%} of training rows"
+    return [
+        Baseline(CHANCE, chance, "any choice"),
+        _measured(LENGTH, how, lambda: chosen(rule, test), truth),
+    ]
 
 
 def _of_answers(

@@ -45,12 +45,16 @@ class ModelUse:
         return min(self.max_tokens, self.positions or self.max_tokens)
 
 
+_CHOICES = ("choice", "right choice")
+"""Names of a question's choices: wrong, right."""
+
+
 @dataclass(frozen=True)
 class Text:
     """A text of a row as a model reads it."""
 
     name: str
-    """text, prompt, answer, first or second."""
+    """text, prompt, answer, first, second, choice or right choice."""
     text: str
     is_rendered: bool = False
     """Whether a chat template rendered it, with its special tokens."""
@@ -73,10 +77,10 @@ class Reader:
         template = self.template
         if row.chat is None or template is None:
             return plain
-        messages, to_answer = json.loads(row.chat), FORMS[form].is_completed
+        messages, to_answer = json.loads(row.chat), FORMS[form].has_prompts
 
         def rendered(text: Text) -> Text:
-            if text.name == "answer":
+            if text.name in ("answer", *_CHOICES):
                 return text
             side = messages["second" if text.name == "second" else "text"]
             return Text(text.name, template.render(side, to_answer=to_answer), True)
@@ -115,7 +119,7 @@ class Reader:
 
         An answer follows a space, as in training.
         """
-        is_answer = texts[0].name == "answer"
+        is_answer = texts[0].name in ("answer", *_CHOICES)
         special = not (is_answer or texts[0].is_rendered)
         given = [f" {normal_answer(t.text)}" if is_answer else t.text for t in texts]
         return self.tokenizer.encode_batch(given, add_special_tokens=special)
@@ -127,6 +131,9 @@ def plain_texts(row: Example, form: str) -> list[Text]:
         return []
     if row.second is not None:
         return [Text("first", row.text), Text("second", row.second)]
+    if row.choices is not None:
+        names = [_CHOICES[choice == row.answer] for choice in row.choices]
+        return [Text("text", row.text), *map(Text, names, row.choices)]
     if row.answer is not None:
         return [Text("prompt", row.text), Text("answer", row.answer)]
     return [Text("text", row.text)]
@@ -188,8 +195,9 @@ def token_counts(rows: TaskRows, reader: Reader, *, what: str) -> TokenCounts:
 
 
 def kind(text: Text) -> str:
-    """texts, prompts or answers: the texts whose lengths have one limit."""
-    return {"prompt": "prompts", "answer": "answers"}.get(text.name, "texts")
+    """texts, prompts, answers or choices: the texts whose lengths have one limit."""
+    kinds = {"prompt": "prompts", "answer": "answers", **dict.fromkeys(_CHOICES, "choices")}
+    return kinds.get(text.name, "texts")
 
 
 def _tokenizer(path: Path) -> Any:

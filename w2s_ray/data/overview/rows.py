@@ -66,10 +66,14 @@ class TaskRows:
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         nothing = [None] * len(table)
         read = (*("example_id", "text", "label", "group"), *("second", "answer", "difficulty"))
-        cells = (columns.get(name, nothing) for name in (*read, "chat"))
+        cells = [columns.get(name, nothing) for name in (*read, "chat")]
+        of_rows = columns.get("choices", nothing)
+        choices = [None if each is None else tuple(each) for each in of_rows]
         parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
-        for part, id_, text, label, group, *more in zip(columns["part"], *cells, strict=True):
-            parts[part].append(Example(id_, text, label or 0, group or id_, *more))
+        rows = zip(columns["part"], choices, *cells, strict=True)
+        for part, of_row, id_, text, label, group, *more in rows:
+            example = Example(id_, text, label or 0, group or id_, *more)
+            parts[part].append(example._replace(choices=of_row))
         form = _known(about, "form", str)
         return cls(
             task=task,

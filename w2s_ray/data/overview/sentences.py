@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from w2s_ray.config import FORMS, Part
-from w2s_ray.data.overview.baselines import LENGTH, MAJORITY, WORDS
+from w2s_ray.data.overview.baselines import CHANCE, LENGTH, MAJORITY, WORDS
 from w2s_ray.data.overview.values import TaskOverview
 
 PART_NAMES: dict[Part, str] = {
@@ -135,7 +135,7 @@ def _unknown(found: TaskOverview) -> Iterator[str]:
 def _learnable(found: TaskOverview) -> Iterator[str]:
     """Whether words or lengths alone solve the task, or find nothing."""
     of = {each.name: each.accuracy for each in found.baselines}
-    majority, length, words = of.get(MAJORITY), of.get(LENGTH), of.get(WORDS)
+    majority, length, words = of.get(MAJORITY, of.get(CHANCE)), of.get(LENGTH), of.get(WORDS)
     if majority is None:
         return
     error = _error(0.5, found.measured_rows)
