@@ -24,6 +24,8 @@ from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
 
 ROWS = 12
+ONE_VALUE = "one value a row"
+"""Name of the first check, without which the others say nothing."""
 PROGRESS = (0.0, 0.5, 1.0)
 """Shares of training at which a loss is computed."""
 DIFFERENCE = 1e-6
@@ -43,7 +45,7 @@ def loss_checks(loss: Loss) -> dict[str, Callable[[], Outcome]]:
     _, labels_BC = _batch()
     prepared = loss.prepared(labels_BC.float().numpy())
     return {
-        "one value a row": partial(_one_value_a_row, prepared),
+        ONE_VALUE: partial(_one_value_a_row, prepared),
         "gradients": partial(_gradients, prepared),
         "extreme logits": partial(_extreme_logits, prepared),
         "batches of one": partial(_batches_of_one, prepared),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from w2s_ray.checks.check import Check, checked
-from w2s_ray.checks.losses import loss_checks
+from w2s_ray.checks.losses import ONE_VALUE, loss_checks
 from w2s_ray.checks.tasks import task_checks
 from w2s_ray.checks.transforms import transform_checks
 from w2s_ray.errors import InputError
@@ -32,7 +32,10 @@ def check_plugin(plugin: Plugin) -> Iterator[Check]:
             assert isinstance(kind, Transform)
             subject, checks = f"transform {kind_of(type(kind))}", transform_checks(kind)
         for name, check in checks.items():
-            yield checked(plugin, subject, name, check)
+            found = checked(plugin, subject, name, check)
+            yield found
+            if name == ONE_VALUE and not found.passed:
+                break  # the others assume it
     for task in plugin.tasks:
         for name, check in task_checks(task).items():
             yield checked(plugin, f"task {task.name}", name, check)
