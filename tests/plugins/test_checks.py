@@ -121,7 +121,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "settings",
         "after pickling",
     ),
-    "an error": (loss("return each_B * self.nothing"), "gradients", "AttributeError"),
+    "an error": (loss("return each_B * self.nothing"), "one value a row", "AttributeError"),
     "labels in another order": (
         transform("return rows.relabelled(np.sort(rows.labels_NC, axis=0))"),
         "rows",
