@@ -108,7 +108,7 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
             every,
             recipe=recipe,
             loss=recipe.loss,
-            recent=[],
+            memory=[],
             data=data,
             engine=engine,
             step=step,
