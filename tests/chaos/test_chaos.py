@@ -102,7 +102,7 @@ def _scenarios() -> list[Scenario]:
     return found
 
 
-IN_CI = {"worker-killed-0", "watcher-killed-0", "two-drivers-one-killed-0", "s3-driver-killed-0"}
+IN_CI = {"worker-killed-0", "s3-driver-killed-0"}
 
 
 @pytest.mark.parametrize(
