@@ -319,6 +319,7 @@ def title(case: Case) -> str:
     return f"{case.file}-{case.damage.__name__}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=title)
 def test_damage_in_a_store_affects_only_the_damaged_part(
     base: Base, tmp_path: Path, case: Case

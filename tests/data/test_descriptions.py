@@ -101,6 +101,7 @@ def test_the_shipped_descriptions_of_open_models_are_current(names):
         assert shipped[name]["description"] == found
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_line_for_each_configuration_and_continues_after_errors():
     lines = [json.dumps(config) for config in (NONE, GPT2)]
     run = subprocess.run(
@@ -128,6 +129,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_a_failure_or_timeout_affects_one_configuration_only(monkeypatch):
     configs = [{name: 1} for name in ("a", "dies", "b", "hangs", "c")]
     monkeypatch.setattr(descriptions, "_COMMAND", (sys.executable, "-c", PROGRAM))
@@ -136,6 +138,7 @@ def test_a_failure_or_timeout_affects_one_configuration_only(monkeypatch):
     assert RUN_DESCRIBE(configs) == [no, {}, no, {}, no]
 
 
+@pytest.mark.slow
 def test_planning_with_a_new_model_imports_no_torch_and_caches_its_size(tmp_path: Path):
     """With the separate process."""
     make_model(tmp_path / "new", width=24)

@@ -62,6 +62,7 @@ def over_seeds(values: list[float]) -> tuple[float, float]:
     return fmean(values) - half, fmean(values) + half
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control", ["shuffled labels", "random labels", "class prior"])
 def test_labels_without_relation_to_rows_give_chance_over_seeds(accuracies, control):
     low, high = over_seeds(accuracies[PREFIX + control])
