@@ -41,7 +41,7 @@ def write(folder: Path, **options: str) -> Path:
     text = sweep_text(folder, **options)
     for old, new in (
         ("pairs: [[a, b], [b, c]]", "pairs: [[a, b]]"),
-        ("epochs: 2,", "epochs: 100,"),  # a few seconds, so that a fit is seen under way
+        ("epochs: 2,", "epochs: 300,"),  # longer than a heartbeat, so that its steps are seen
         ("evaluations_per_epoch: 2", "evaluations_per_epoch: 1"),
     ):
         assert old in text
@@ -127,7 +127,7 @@ def test_running_fits_are_shown_by_another_process(seen):
         assert fit.role == ("trial" if fit.study else "/".join(record.about["roles"]))
     steps = {(fit.step, fit.steps) for s in statuses for fit in s.running if fit.step}
     assert steps
-    assert all(0 < step <= total == 400 for step, total in steps)
+    assert all(0 < step <= total == 1200 for step, total in steps)
 
 
 def test_waiting_runs_have_a_reason(seen):
