@@ -129,7 +129,10 @@ def test_one_row_of_each_group_is_of_class_1():
     p1 = np.array([0.2, 0.9, 0.4, 0.3, 0.6, 0.1, 0.2, 0.2], np.float32)
     groups = np.array([0, 1, 0, 1, -1, 2, 3, 3])
     rows = LabelledRows(
-        np.stack([1 - p1, p1], axis=1), np.arange(8), lambda: np.zeros((8, 1)), all_groups_N=groups
+        np.stack([1 - p1, p1], axis=1),
+        np.arange(8),
+        lambda: np.zeros((8, 1)),
+        all_groups=lambda: groups,
     )
     found = OnePerGroup().apply(rows).labels_NC[:, 1]
     # 0: rows 0 and 2; 1: rows 1 and 3; alone or without a group: as before; a tie: the first

@@ -72,10 +72,8 @@ class _Engine:
         return total
 
 
-def labels_for(loss: Loss, labels_BC: Tensor) -> Tensor:
-    """What the loss gets as labels: these, or for each of three supervisors others [K, B, C]."""
-    if not loss.takes_each_supervisor:
-        return labels_BC
+def of_supervisors(labels_BC: Tensor) -> Tensor:
+    """Labels of three supervisors [K, B, C], the first of them `labels_BC`."""
     return torch.stack([labels_BC, (labels_BC + 0.5) / 2, labels_BC.flip(1)])
 
 
@@ -88,9 +86,7 @@ def step_of(loss: Loss, logits_BC: Tensor, labels_BC: Tensor, layout: Layout) ->
         train_targets_NC=labels_BC.numpy(),
         validation=rows.take([]),
         validation_targets_MC=np.zeros((0, 2), np.float32),
-        train_targets_KNC=labels_for(loss, labels_BC).numpy()
-        if loss.takes_each_supervisor
-        else None,
+        train_targets_KNC=of_supervisors(labels_BC).numpy(),
     )
     shared = _Workers(layout.workers)
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from w2s_ray.checks.check import Outcome
-from w2s_ray.checks.layouts import LAYOUTS, labels_for, step_of
+from w2s_ray.checks.layouts import LAYOUTS, of_supervisors, step_of
 from w2s_ray.checks.settings import same_after_copies
+from w2s_ray.learn.losses import labels_for
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
 
@@ -69,7 +70,7 @@ def _statistic(loss: Loss, logits_BC: Tensor, labels_BC: Tensor, progress: float
     if not loss.needs_whole_batch:
         return None
     p1_B = class_1_probability(logits_BC.detach())
-    given = labels_for(loss, labels_BC)
+    given = labels_for(loss, labels_BC, of_supervisors(labels_BC))
     return loss.batch_statistic(p1_B, given, memory=[], progress=progress)
 
 
@@ -79,7 +80,7 @@ def _with_gradient(
     """loss_B, and the gradient of its sum with respect to the logits."""
     leaf_BC = logits_BC.clone().requires_grad_()
     statistic = _statistic(loss, leaf_BC, labels_BC, progress)
-    given = labels_for(loss, labels_BC)
+    given = labels_for(loss, labels_BC, of_supervisors(labels_BC))
     loss_B = loss.each(leaf_BC, given, statistic=statistic, progress=progress)
     if not loss_B.requires_grad:
         return loss_B, torch.zeros_like(logits_BC)
@@ -102,7 +103,7 @@ def _gradients(loss: Loss) -> Outcome:
         with _Float64() as recorded:
             grad_BC = _with_gradient(loss, logits_BC, labels_BC, progress)[1]
         statistic = _statistic(loss, logits_BC, labels_BC, progress)
-        given = labels_for(loss, labels_BC)
+        given = labels_for(loss, labels_BC, of_supervisors(labels_BC))
 
         def value(
             moved_BC: Tensor,

@@ -57,7 +57,7 @@ class _Inputs:
             self.activations_ND.copy,
             None,
             (seed, 0),
-            all_groups_N=np.arange(ROWS) // 3,
+            all_groups=lambda: np.arange(ROWS) // 3,
         )
 
 

@@ -279,15 +279,19 @@ def _labelled(
         return GroundTruth(truth_N[among_N], words[among_N])
 
     places_N = np.arange(len(among_N))
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(rows.groups[part]))}
-    groups_N = np.asarray([-1 if g is None else numbers[g] for g in rows.groups[part]], np.int64)
+
+    def groups() -> np.ndarray:
+        names = rows.groups[part]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return np.asarray([-1 if g is None else numbers[g] for g in names], np.int64)[among_N]
+
     return LabelledRows(
         weak_NC,
         places_N,
         cache(activations),
         truth,
         _seed(recipe, part),
-        all_groups_N=groups_N[among_N],
+        all_groups=groups,
     )
 
 

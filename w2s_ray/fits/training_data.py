@@ -140,31 +140,31 @@ def read_as(fit: PlannedFit, rows: SplitRows) -> list[str]:
 
 def weak_labels(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:
     """(part, example id) -> its supervisors' probability of class 1, their mean."""
-    if not recipe.labels.runs:
-        return None
-    found: dict[tuple[str, str], list[float]] = {}
-    for supervisor in recipe.labels.runs:
-        for row, p in stored_predictions(store, supervisor, "probability").items():
-            found.setdefault(row, []).append(p)
-    every = len(recipe.labels.runs)
-    return {row: fmean(ps) for row, ps in found.items() if len(ps) == every}
+    return _mean_of_supervisors(store, recipe, "probability", fmean)
 
 
 def weak_distributions(
     store: Store, recipe: FitRecipe
 ) -> Mapping[tuple[str, str], Sequence[float]] | None:
     """(part, example id) -> its supervisors' probability of each class or choice, their mean."""
+
+    def mean(each: Sequence[Sequence[float]]) -> Sequence[float]:
+        return [fmean(of_class) for of_class in zip(*each, strict=True)]
+
+    return _mean_of_supervisors(store, recipe, "probabilities", mean)
+
+
+def _mean_of_supervisors(
+    store: Store, recipe: FitRecipe, column: str, mean: Callable[[Sequence[Any]], Any]
+) -> dict[tuple[str, str], Any] | None:
+    """The mean of one column of the supervisors' predictions, for the rows that all have."""
     if not recipe.labels.runs:
         return None
-    found: dict[tuple[str, str], list[Sequence[float]]] = {}
-    for supervisor in recipe.labels.runs:
-        for row, each in stored_predictions(store, supervisor, "probabilities").items():
-            found.setdefault(row, []).append(each)
-    every = len(recipe.labels.runs)
+    first, *others = (stored_predictions(store, run, column) for run in recipe.labels.runs)
     return {
-        row: [fmean(of_class) for of_class in zip(*each, strict=True)]
-        for row, each in found.items()
-        if len(each) == every
+        row: mean([given, *(other[row] for other in others)])
+        for row, given in first.items()
+        if all(row in other for other in others)
     }
 
 

@@ -8,11 +8,16 @@ rows, C classes.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from torch import Tensor
 
 from w2s_ray.errors import InputError
+from w2s_ray.methods.kinds import kind_of
 from w2s_ray.methods.losses import Loss
+
+A = TypeVar("A", np.ndarray, Tensor)
 
 
 def loss_sum(
@@ -34,15 +39,14 @@ def loss_sum(
     """
     each_B = loss.each(logits_BC, labels_BC, statistic=statistic, progress=progress)
     if each_B.shape != logits_BC.shape[:1]:
-        kind = type(loss).model_fields["kind"].default
         raise InputError(
-            f"loss {kind} gives a value of shape {tuple(each_B.shape)} for {len(logits_BC)} rows; "
-            "return one value for each row (`w2s check` tests a loss)"
+            f"loss {kind_of(type(loss))} gives a value of shape {tuple(each_B.shape)} for "
+            f"{len(logits_BC)} rows; return one value for each row (`w2s check` tests a loss)"
         )
     return (each_B if weights_B is None else each_B * weights_B).sum()
 
 
-def labels_for(loss: Loss, labels_NC: np.ndarray, labels_KNC: np.ndarray | None) -> np.ndarray:
+def labels_for(loss: Loss, labels_NC: A, labels_KNC: A | None) -> A:
     """What `loss` gets as labels: those of each supervisor [K, N, C], or one label a row [N, C].
 
     One label a row stands for a single supervisor.

@@ -9,7 +9,7 @@ sequences (a question with one of its choices), C the largest number of choices,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
-from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.losses import loss_sum
 from w2s_ray.learn.rows import ChoiceRows
 from w2s_ray.methods.losses import Loss
@@ -60,23 +60,19 @@ class ChoiceData(FormData):
         assert not loss.needs_whole_batch, "the plan refuses losses of two classes"
         lengths = self.train.lengths[rows]
         micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
-        total: Tensor | None = None
-        for micro in micros:
-            picked = rows[micro.positions]
-            labels_BC = to_device(self.train_targets_NC[picked], engine.device)
-            logits_BC = _logits(self.train, picked, engine, width=labels_BC.shape[1])
-            part = loss_sum(
-                loss,
-                logits_BC,
-                labels_BC,
-                None if micro.real else torch.zeros_like(logits_BC[:, 0]),
-                statistic=None,
-                progress=progress,
-            ) / len(rows)
-            engine.backward(part, last=micro is micros[-1])
-            total = part.detach() if total is None else total + part.detach()
-        assert total is not None
-        return total
+
+        def losses() -> Iterator[Tensor]:
+            for micro in micros:
+                picked = rows[micro.positions]
+                labels_BC = to_device(self.train_targets_NC[picked], engine.device)
+                logits_BC = _logits(self.train, picked, engine, width=labels_BC.shape[1])
+                counted = None if micro.real else torch.zeros_like(logits_BC[:, 0])
+                summed = loss_sum(
+                    loss, logits_BC, labels_BC, counted, statistic=None, progress=progress
+                )
+                yield summed / len(rows)
+
+        return backward_sum(engine, losses(), count=len(micros))
 
     def predictions(self, engine: Engine, part: str, *, batch: int) -> Arrays:
         """`scores` of the choices of a part, one row's after the other's, float32 [S]."""

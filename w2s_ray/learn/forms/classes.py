@@ -8,7 +8,7 @@ Shapes: B rows, L tokens, D width of the backbone, C two classes, N training and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import Engine, model_inputs, to_device
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
-from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.losses import labels_for, loss_sum
 from w2s_ray.learn.rows import ClassRows
@@ -160,22 +160,22 @@ class ClassData(FormData):
                         p1_B[at_B] = class_1_probability(logits.detach())
             p1_B = engine.sum_over_workers(p1_B)
             statistic = loss.batch_statistic(p1_B, labels, memory=memory, progress=progress)
-        total: Tensor | None = None
-        for micro, (inputs, at_B) in zip(micros, passes, strict=True):
-            if logits is None or len(micros) > 1:
-                logits = engine.forward(*inputs)
-            part = loss_sum(
-                loss,
-                logits,
-                labels[..., at_B, :],
-                _counted(logits, weights_B, at_B, real=micro.real),
-                statistic=statistic,
-                progress=progress,
-            ) / len(lengths)
-            engine.backward(part, last=micro is micros[-1])
-            total = part.detach() if total is None else total + part.detach()
-        assert total is not None
-        return total
+        known_BC = logits if len(micros) == 1 else None  # with gradients, of the statistic's pass
+
+        def losses() -> Iterator[Tensor]:
+            for micro, (inputs, at_B) in zip(micros, passes, strict=True):
+                logits_BC = engine.forward(*inputs) if known_BC is None else known_BC
+                summed = loss_sum(
+                    loss,
+                    logits_BC,
+                    labels[..., at_B, :],
+                    _counted(logits_BC, weights_B, at_B, real=micro.real),
+                    statistic=statistic,
+                    progress=progress,
+                )
+                yield summed / len(lengths)
+
+        return backward_sum(engine, losses(), count=len(micros))
 
     def predictions(self, engine: Engine, part: str, *, batch: int) -> Arrays:
         return {MARGIN: predict_margins(engine, self.part(part), batch=batch)}

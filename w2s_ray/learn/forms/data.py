@@ -7,7 +7,7 @@ Ground truth is not here: labels are the values in the data. Shapes: B rows.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,3 +84,16 @@ def predicted_part(parts: Mapping[str, R], name: str) -> R:
     if name not in parts:
         raise ValueError(f"no part {name!r} is predicted; choose one of {sorted(parts)}")
     return parts[name]
+
+
+def backward_sum(engine: Engine, losses: Iterable[Tensor], *, count: int) -> Tensor:
+    """The sum of the losses of `count` micro-batches, each of which gets a backward pass.
+
+    `losses` makes each when the pass of the one before has ended.
+    """
+    total: Tensor | None = None
+    for number, loss in enumerate(losses, start=1):
+        engine.backward(loss, last=number == count)
+        total = loss.detach() if total is None else total + loss.detach()
+    assert total is not None
+    return total

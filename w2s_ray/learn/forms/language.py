@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
-from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.vocabulary_head import VocabularyHead
@@ -127,14 +127,13 @@ class SpanData(FormData):
         """The loss is the mean over the learned tokens of the batch, whatever its layout."""
         lengths, learned = self.train.lengths[rows], int(self.train.learned[rows].sum())
         micros = layout(lengths, workers=engine.workers, micro_batch=micro_batch)[engine.rank]
-        total: Tensor | None = None
-        for micro in micros:
-            nll_B = engine.forward(*_inputs(self.train, rows[micro.positions], engine))
-            part = nll_B.sum() * float(micro.real) / learned
-            engine.backward(part, last=micro is micros[-1])
-            total = part.detach() if total is None else total + part.detach()
-        assert total is not None
-        return total
+        losses = (
+            engine.forward(*_inputs(self.train, rows[micro.positions], engine)).sum()
+            * float(micro.real)
+            / learned
+            for micro in micros
+        )
+        return backward_sum(engine, losses, count=len(micros))
 
     def loss_per_token(self, nll_M: np.ndarray) -> float:
         """Nats a token of validation."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from w2s_ray.methods.losses.loss import Loss, one_hot
+from w2s_ray.methods.losses.loss import Loss, mixed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,5 +35,4 @@ class AdaptiveConfidenceLoss(Loss):
         weak_B1 = labels_BC.argmax(dim=1, keepdim=True)
         less_B1 = log_p_BC.gather(1, weak_B1) - log_p_BC.gather(1, own_B1)
         weight_B1 = (less_B1 / self.temperature).sigmoid()
-        own_BC = one_hot(own_B1, like=labels_BC)
-        return labels_BC * (1.0 - weight_B1) + own_BC * weight_B1
+        return mixed(labels_BC, own_B1[:, 0], weight_B1)

@@ -11,7 +11,6 @@ from w2s_ray.methods.losses.loss import (
     Loss,
     class_1_probability,
     mixed,
-    one_hot,
     warmed_up,
 )
 
@@ -71,10 +70,9 @@ class ConfidenceLoss(Loss):
     def target(
         self, logits_BC: Tensor, labels_BC: Tensor, *, statistic: Tensor | None, progress: float
     ) -> Tensor:
-        weight = self.weight(progress)
         if logits_BC.shape[1] > 2:
-            own_BC = one_hot(logits_BC.argmax(dim=1, keepdim=True), like=labels_BC)
-            return labels_BC * (1.0 - weight) + own_BC * weight
-        assert statistic is not None
-        positive_B = class_1_probability(logits_BC).double() > statistic
-        return mixed(labels_BC, positive_B, weight)
+            own_B = logits_BC.argmax(dim=1)
+        else:
+            assert statistic is not None
+            own_B = (class_1_probability(logits_BC).double() > statistic).long()
+        return mixed(labels_BC, own_B, self.weight(progress))

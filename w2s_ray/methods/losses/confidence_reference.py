@@ -44,4 +44,4 @@ class ConfidenceReferenceLoss(Loss):
     ) -> Tensor:
         assert statistic is not None
         p0_B = 1.0 - class_1_probability(logits_BC).double()
-        return mixed(labels_BC, p0_B < statistic, self.weight(progress))
+        return mixed(labels_BC, (p0_B < statistic).long(), self.weight(progress))

@@ -101,16 +101,9 @@ def certainty(labels_BC: Tensor) -> Tensor:
     return labels_BC.float().amax(dim=1) - 1.0 / labels_BC.shape[1]
 
 
-def one_hot(classes_B1: Tensor, *, like: Tensor) -> Tensor:
-    """Classes as distributions, of the shape and type of `like` [B, C]."""
-    return like.new_zeros(like.shape).scatter(1, classes_B1, 1.0)
-
-
-def mixed(labels_BC: Tensor, positive_B: Tensor, weight: float) -> Tensor:
-    """The mean of labels and hard classes `positive_B`, with this weight of the hard classes."""
-    hard_BC = labels_BC.new_zeros(labels_BC.shape)
-    hard_BC[:, 1] = positive_B.to(labels_BC.dtype)
-    hard_BC[:, 0] = 1.0 - hard_BC[:, 1]
+def mixed(labels_BC: Tensor, classes_B: Tensor, weight: float | Tensor) -> Tensor:
+    """The mean of labels and classes, with this weight of the classes: a number, or [B, 1]."""
+    hard_BC = labels_BC.new_zeros(labels_BC.shape).scatter(1, classes_B[:, None], 1.0)
     return labels_BC * (1.0 - weight) + hard_BC * weight
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
+from w2s_ray.methods.certainty import certainties
 from w2s_ray.methods.losses.loss import Loss, certainty, cross_entropy
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ class WeightedXentLoss(Loss):
     def prepared(self, labels_NC: np.ndarray) -> Self:
         if self.scale != "mean":
             return self
-        classes = labels_NC.shape[1]
-        certainty_N = (classes * labels_NC.astype("float64").max(axis=1) - 1) / (classes - 1)
-        mean = float(certainty_N.mean())
+        mean = float(certainties(labels_NC).mean())
         return self.model_copy(update={"scale": 1.0 / mean if mean > 0 else 1.0})
 
     def each(

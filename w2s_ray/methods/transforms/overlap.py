@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from w2s_ray.methods.certainty import certainties
 from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ class Overlap(Transform):
     keeps_labels: ClassVar[bool] = True
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
-        classes = rows.labels_NC.shape[1]
-        confidence_N = (classes * rows.labels_NC.max(axis=1) - 1) / (classes - 1)
+        confidence_N = certainties(rows.labels_NC)
         hard_N = confidence_N < change_point(confidence_N)
         score_N = _largest_products(rows.activations_ND, hard_N)
         overlap_N = ~hard_N

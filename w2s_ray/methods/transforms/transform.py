@@ -43,9 +43,9 @@ class LabelledRows:
     `uses_ground_truth`."""
     seed: tuple[int, ...] = ()
     """Seeds of a transform's random draws: the fit's seed and the part of the split."""
-    all_groups_N: np.ndarray | None = None
-    """Number of the group of each row before the first transform, int64, -1 without a group; None
-    if it is not known."""
+    all_groups: Callable[[], np.ndarray] | None = None
+    """Returns the number of the group of each row before the first transform, int64, -1 without a
+    group; None if the groups are not known."""
     labels_KNC: np.ndarray | None = None
     """Class probabilities of each of several supervisors, float32; `labels_NC` is their mean. None
     after a transform has given the rows other labels."""
@@ -60,8 +60,8 @@ class LabelledRows:
     @property
     def groups_N(self) -> np.ndarray:
         """Number of the group of each row, int64; -1 = no group."""
-        assert self.all_groups_N is not None, "the rows have no groups"
-        return self.all_groups_N[self.rows_N]
+        assert self.all_groups is not None, "the rows have no groups"
+        return self.all_groups()[self.rows_N]
 
     @property
     def ground_truth(self) -> GroundTruth:

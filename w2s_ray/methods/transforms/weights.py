@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from w2s_ray.methods.certainty import certainties
 from w2s_ray.methods.transforms.transform import LabelledRows, Transform
 
 
@@ -22,5 +23,4 @@ class Weights(Transform):
     keeps_labels: ClassVar[bool] = True
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
-        classes = rows.labels_NC.shape[1]
-        return rows.weighted((classes * rows.labels_NC.max(axis=1) - 1).clip(min=0) / (classes - 1))
+        return rows.weighted(certainties(rows.labels_NC))
