@@ -289,7 +289,8 @@ class Task(Frozen):
         from w2s_ray.data.objects import task_of
 
         sizes = {"train": train, "validation": validation, "test": test}
-        return task_of(data, name=name, columns=columns, **sizes, **settings)
+        given = {part: rows for part, rows in sizes.items() if rows is not None}
+        return task_of(data, {"name": name, "columns": columns, **given, **settings})
 
     @property
     def part_files(self) -> Mapping[OwnPart, PartFile]:

@@ -16,7 +16,7 @@ from w2s_ray.data.example import normal_answer
 from w2s_ray.data.files import stamp
 from w2s_ray.data.folders import TOKENIZER
 from w2s_ray.data.split import Split
-from w2s_ray.errors import InputError
+from w2s_ray.data.tokenizer_files import open_tokenizer
 
 _AT_ONCE = 4096
 """Answers per call of the tokenizer."""
@@ -46,16 +46,7 @@ def answer_lengths(
 
 
 def _counted(answers: list[str], path: Path) -> AnswerLengths:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-        raise InputError(
-            f"{path} can't be read by the tokenizers library: {error}; download it again"
-        ) from None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = open_tokenizer(path)
     lengths: Counter[int] = Counter()
     for start in range(0, len(answers), _AT_ONCE):
         texts = [f" {answer}" for answer in answers[start : start + _AT_ONCE]]

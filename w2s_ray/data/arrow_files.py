@@ -13,7 +13,7 @@ from typing import Any
 
 from w2s_ray.data.cells import check_distinct, name_list
 from w2s_ray.data.example import Row
-from w2s_ray.data.files import Member, reading, reason
+from w2s_ray.data.files import Member, reading, reading_arrow
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
@@ -31,23 +31,14 @@ def arrow_rows(member: Member) -> Iterator[Row]:
     """
     import pyarrow as pa
 
-    with reading(member):
-        try:
-            with member.open() as file:
-                is_file = file.read(len(_FILE_FORMAT)) == _FILE_FORMAT
-                file.seek(0)
-                table = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-                check_distinct(table.schema.names, where=member)
-                for batch in _batches(table):
-                    batch.validate(full=True)
-                    yield from batch.to_pylist()
-        except InputError:
-            raise
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise InputError(
-                f"{member}: not a complete Arrow file, or it has unreadable values "
-                f"({reason(error)}); write or download it again"
-            ) from None
+    with reading(member), reading_arrow(member, format="Arrow"), member.open() as file:
+        is_file = file.read(len(_FILE_FORMAT)) == _FILE_FORMAT
+        file.seek(0)
+        table = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+        check_distinct(table.schema.names, where=member)
+        for batch in _batches(table):
+            batch.validate(full=True)
+            yield from batch.to_pylist()
 
 
 def _batches(table: Any) -> Iterator[Any]:

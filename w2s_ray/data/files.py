@@ -94,6 +94,22 @@ def reading(where: object) -> Iterator[None]:
         raise InputError(f"{where}: can't be read ({reason(error)}); correct the file") from None
 
 
+@contextlib.contextmanager
+def reading_arrow(member: object, *, format: str) -> Iterator[None]:
+    """Context in which errors of Arrow's readers of a format become an `InputError`."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{member}: not a complete {format} file, or it has unreadable values "
+            f"({reason(error)}); write or download it again"
+        ) from None
+
+
 def reason(error: BaseException) -> str:
     """A library's error message as one short line."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

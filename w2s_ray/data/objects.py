@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from w2s_ray.config import Columns, PartFile, Task
+from w2s_ray.config import PartFile, Task
 from w2s_ray.config.merge import first_error
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.cells import name_list, type_name
@@ -31,34 +31,23 @@ _BATCH = 10_000
 """Rows of a Dataset that are converted at a time."""
 
 
-def task_of(
-    data: Any,
-    *,
-    name: str,
-    columns: Columns | Mapping[str, Any],
-    train: int,
-    validation: int | None = None,
-    test: int | None = None,
-    **settings: Any,
-) -> Task:
-    """See `Task.of`."""
-    where = f"task {name}"
+def task_of(data: Any, declared: Mapping[str, Any]) -> Task:
+    """See `Task.of`; `declared` are the task's settings, without what follows from `data`."""
+    where = f"task {declared['name']}"
     objects = data if isinstance(data, Mapping) else {"train": data}
     if "train" not in objects:
         raise InputError(
             f"{where}: no split 'train' (it has {name_list(objects) or 'none'}); give "
             "{'train': ..., 'test': ...}"
         )
-    sizes = {"validation": validation, "test": test}
-    parts: dict[str, Any] = {part: rows for part, rows in sizes.items() if rows is not None}
-    for part, rows in sizes.items():
-        if part in objects:
-            parts[part] = PartFile(path=str(_written(objects[part], where)), rows=rows)
+    parts = {
+        part: PartFile(path=str(_written(objects[part], where)), rows=declared.get(part))
+        for part in ("validation", "test")
+        if part in objects
+    }
     path = str(_written(objects["train"], where))
     try:
-        return Task.model_validate(
-            {"name": name, "path": path, "columns": columns, "train": train, **parts, **settings}
-        )
+        return Task.model_validate({**declared, "path": path, **parts})
     except ValidationError as error:
         raise InputError(f"{where}: {first_error(error)}") from None
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_ray.data.arrow_files import arrow_rows, saved_rows
 from w2s_ray.data.cells import check_distinct, name_list
 from w2s_ray.data.example import Row
-from w2s_ray.data.files import Member, reading, reason
+from w2s_ray.data.files import Member, reading, reading_arrow, reason
 from w2s_ray.errors import InputError
 from w2s_ray.printable import one_line, shown
 
@@ -211,21 +211,16 @@ def _mapping(row: Any, member: Member, number: int) -> Row:
 
 
 def _parquet(member: Member) -> Iterator[Row]:
-    import pyarrow as pa
     import pyarrow.parquet
 
-    try:
-        with member.open() as file, pyarrow.parquet.ParquetFile(file) as table:
-            check_distinct(table.schema_arrow.names, where=member)
-            for batch in table.iter_batches():
-                yield from batch.to_pylist()
-    except InputError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"{member}: not a complete Parquet file, or it has unreadable values "
-            f"({reason(error)}); write or download it again"
-        ) from None
+    with (
+        reading_arrow(member, format="Parquet"),
+        member.open() as file,
+        pyarrow.parquet.ParquetFile(file) as table,
+    ):
+        check_distinct(table.schema_arrow.names, where=member)
+        for batch in table.iter_batches():
+            yield from batch.to_pylist()
 
 
 def _arrays(member: Member) -> Iterator[Row]:

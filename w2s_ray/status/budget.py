@@ -7,17 +7,17 @@ The driver ends the sweep when the budget is spent.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from w2s_ray.config.budget import Budget
 from w2s_ray.plan import Plan
+from w2s_ray.status.regularly import regularly
 from w2s_ray.status.remaining import fits_to_do
 from w2s_ray.status.spending import SpendingReader
-from w2s_ray.store import Store, StoreError
+from w2s_ray.store import Store
 
 if TYPE_CHECKING:
     from w2s_ray.status.run_state import ProgressSnapshot
@@ -39,22 +39,22 @@ class BudgetGuard:
         """Device seconds that are known to be spent."""
         self._spending = SpendingReader(store)
         self._ended_s = 0.0
-        self._over = threading.Event()
 
     def count(self, plan: Plan) -> None:
         """Read the device seconds of `plan` from the store."""
         self._ended_s = self._spending.of_plan(plan).device_seconds
         self._add(self._ended_s)
 
-    @contextlib.contextmanager
-    def following(self, plan: Callable[[], Plan]) -> Iterator[None]:
+    def following(self, plan: Callable[[], Plan]) -> AbstractContextManager[None]:
         """Read the store regularly within the context; `plan` may grow meanwhile."""
-        if self.budget is not None:
-            threading.Thread(target=self._run, args=(plan,), name="w2s-budget", daemon=True).start()
-        try:
-            yield
-        finally:
-            self._over.set()
+        if self.budget is None:
+            return nullcontext()
+        return regularly(
+            lambda: self.count(plan()),
+            min_interval_s=MIN_INTERVAL_S,
+            time_share=TIME_SHARE,
+            name="w2s-budget",
+        )
 
     def is_spent(self, snapshot: ProgressSnapshot) -> bool:
         """Whether nothing new may start, with the running fits of `snapshot`."""
@@ -78,14 +78,6 @@ class BudgetGuard:
         self.seconds = max(self.seconds, seconds)
         if self.budget is not None and self.seconds >= self.budget.device_seconds:
             self.spent = True
-
-    def _run(self, plan: Callable[[], Plan]) -> None:
-        took_s = 0.0
-        while not self._over.wait(max(MIN_INTERVAL_S, took_s * (1 - TIME_SHARE) / TIME_SHARE)):
-            started = time.monotonic()
-            with contextlib.suppress(OSError, StoreError):  # read again at the next interval
-                self.count(plan())
-            took_s = time.monotonic() - started
 
 
 def running_fits(snapshot: ProgressSnapshot) -> int:

@@ -6,17 +6,17 @@ makes the same estimate from the same records.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from w2s_ray.plan import Plan
 from w2s_ray.status.finished import FinishedRuns, fits_of
+from w2s_ray.status.regularly import regularly
 from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
-from w2s_ray.store import Store, StoreError
+from w2s_ray.store import Store
 
 if TYPE_CHECKING:
     from w2s_ray.status.run_state import ProgressSnapshot
@@ -45,7 +45,6 @@ class TimeLeft:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._finished = FinishedRuns(store)
-        self._over = threading.Event()
         self._estimate: tuple[float, float] | None = None
         """Remaining seconds, and when they were estimated."""
 
@@ -77,24 +76,14 @@ class TimeLeft:
         seconds = remaining.seconds if remaining is not None else None
         self._estimate = None if seconds is None else (seconds, time.monotonic())
 
-    @contextlib.contextmanager
-    def following(self, progress: Callable[[], SweepProgress]) -> Iterator[None]:
+    def following(self, progress: Callable[[], SweepProgress]) -> AbstractContextManager[None]:
         """Estimate regularly within the context."""
-        threading.Thread(
-            target=self._run, args=(progress,), name="w2s-time-left", daemon=True
-        ).start()
-        try:
-            yield
-        finally:
-            self._over.set()
-
-    def _run(self, progress: Callable[[], SweepProgress]) -> None:
-        took_s = 0.0
-        while not self._over.wait(max(MIN_INTERVAL_S, took_s * (1 - TIME_SHARE) / TIME_SHARE)):
-            started = time.monotonic()
-            with contextlib.suppress(OSError, StoreError):  # estimated again at the next interval
-                self.estimate(progress())
-            took_s = time.monotonic() - started
+        return regularly(
+            lambda: self.estimate(progress()),
+            min_interval_s=MIN_INTERVAL_S,
+            time_share=TIME_SHARE,
+            name="w2s-time-left",
+        )
 
 
 def _running(snapshot: ProgressSnapshot) -> list[tuple[FitToDo, float]]:

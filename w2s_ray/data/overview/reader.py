@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import FORMS, ModelSource
@@ -20,7 +19,7 @@ from w2s_ray.data.example import Example, normal_answer
 from w2s_ray.data.folders import TOKENIZER, folder_of
 from w2s_ray.data.overview.rows import TaskRows
 from w2s_ray.data.templates import ChatTemplate, chat_template, special_tokens
-from w2s_ray.errors import InputError
+from w2s_ray.data.tokenizer_files import open_tokenizer
 from w2s_ray.identity import digest
 
 VERSION = 1
@@ -164,7 +163,7 @@ class Readers:
         written = template.text if template is not None else None
         key = digest([VERSION, rules, written, special])
         if key not in self._by_key:
-            tokenizer = _tokenizer(folder / TOKENIZER)
+            tokenizer = open_tokenizer(folder / TOKENIZER)
             tokenizer.add_special_tokens(sorted({token for token in special.values() if token}))
             end = special["eos_token"] or None
             self._by_key[key] = Reader(tokenizer, template, end, key)
@@ -198,16 +197,3 @@ def kind(text: Text) -> str:
     """texts, prompts, answers or choices: the texts whose lengths have one limit."""
     kinds = {"prompt": "prompts", "answer": "answers", **dict.fromkeys(_CHOICES, "choices")}
     return kinds.get(text.name, "texts")
-
-
-def _tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-        raise InputError(
-            f"{path} can't be read by the tokenizers library: {error}; download it again"
-        ) from None
-    tokenizer.no_padding()
-    return tokenizer
