@@ -1,4 +1,4 @@
-"""Checks of a plugin's task: its rows are those of its form, and the same at each call."""
+"""Checks of a plugin's task: its rows have the form's columns, and each call gives the same."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def sweep_data(plan: Plan, store: Store, request: DataRequest) -> SweepData:
 
 
 def _cells(plan: Plan, store: Store) -> tuple[Cell, ...]:
-    """The plan's cells; of tasks that are not on this machine, those of the sweep's last start."""
+    """The plan's cells; for tasks that are not on this machine, the cells of the last start."""
     absent = {name for name, split in plan.inputs.splits.items() if split.provisional}
     name, cells = plan.sweep.name, [cell for cell in cells_of(plan) if cell.task not in absent]
     if absent and name in store.manifests.sweeps():

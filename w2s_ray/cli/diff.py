@@ -29,7 +29,7 @@ def diff(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Values in place of those of the file, or of the second of two.",
+            help="Values that replace the file's, or the second file's.",
             metavar="[KEY=VALUE]...",
             show_default=False,
             autocompletion=complete_override,

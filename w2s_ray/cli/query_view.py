@@ -48,7 +48,7 @@ DEFAULT_LIMIT = 1000
 
 
 def chosen_format(format: str | None, out: Path | None) -> str:
-    """The given format, or that of the output file's extension; `table` without both.
+    """The given format, else the format of the output file's extension, else `table`.
 
     Raises:
         InputError: an unknown format or extension, or a format and an extension of another one.

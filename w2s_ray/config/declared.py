@@ -117,7 +117,7 @@ class Method(Frozen):
         return {**search, "loss": tried.model_copy(update={"one_of": entries})}
 
     def losses(self) -> Iterator[Loss]:
-        """The losses that its students have or may try, those of a search with their defaults."""
+        """The loss of its students, and the losses that a search may try, with their defaults."""
         yield self.loss
         space = self.search.get("loss")
         if not isinstance(space, OneOf):

@@ -32,7 +32,7 @@ _OF_VALUES = {*Distribution.model_fields, *OneOf.model_fields}
 
 @dataclass(frozen=True)
 class Values:
-    """The values of a file, merged with those of the files that it includes."""
+    """The values of a file, merged with the values of the files that it includes."""
 
     root: yaml.Node | None
     """The values as nodes, whose marks have file and line."""
@@ -44,7 +44,7 @@ class Values:
 def load_with_includes(text: str, *, name: str, path: Path | None) -> Values:
     """The values in the YAML `text` of the file `path`, which is called `name` in errors.
 
-    None as `path`: the text is that of no file, and it can't include files.
+    None as `path`: the text isn't from a file, and can't include files.
 
     Raises:
         SweepError: a file is not YAML, can't be read, or includes itself.
@@ -114,7 +114,7 @@ def _given(value: Any, where: str) -> list[str]:
 
 
 def _merged(base: Values, top: Values) -> Values:
-    """The values of both, those of `top` first."""
+    """The values of both; where both have a key, the value of `top`."""
     if not isinstance(base.root, yaml.MappingNode) or not isinstance(top.root, yaml.MappingNode):
         return top
     if _is_another(base.data, top.data):

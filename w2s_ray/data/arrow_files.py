@@ -18,7 +18,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
-"""The file that describes a saved Dataset, and that of a saved DatasetDict."""
+"""The files that describe a saved Dataset and a saved DatasetDict."""
 _FILE_FORMAT = b"ARROW1"
 """The first bytes of the file format; the stream format has no mark."""
 

@@ -47,7 +47,7 @@ def loss_sum(
 
 
 def labels_for(loss: Loss, labels_NC: A, labels_KNC: A | None) -> A:
-    """What `loss` gets as labels: those of each supervisor [K, N, C], or one label a row [N, C].
+    """What `loss` gets as labels: each supervisor's [K, N, C], or one label for each row [N, C].
 
     One label a row stands for a single supervisor.
     """

@@ -22,7 +22,7 @@ class SweepRuns:
     """A sweep's runs."""
 
     roles: Mapping[str, tuple[str, ...]]
-    """Run id -> its roles in the sweep, done or not: those of the cells first, in their order."""
+    """Run id -> its roles in the sweep, done or not: runs of cells first, in the cells' order."""
     records: Mapping[str, Record]
     """Run id -> its latest record, for runs that were tried."""
     started_at: str

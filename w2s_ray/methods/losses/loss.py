@@ -28,9 +28,7 @@ class Loss(Frozen):
 
     @property
     def takes_each_supervisor(self) -> bool:
-        """Whether its labels are those of each supervisor, [K, B, C], instead of their mean
-        [B, C].
-        """
+        """Whether it gets each supervisor's labels, [K, B, C], instead of their mean [B, C]."""
         return False
 
     @property

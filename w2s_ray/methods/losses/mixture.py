@@ -44,7 +44,7 @@ class MixtureLoss(Loss):
     def batch_statistic(
         self, p1_B: Tensor, labels_BC: Tensor, *, memory: list[float], progress: float
     ) -> Tensor:
-        """weights_K of this step; `memory` has those of the next one."""
+        """weights_K of this step; `memory` has the next step's."""
         labels_KBC = labels_BC
         count = len(labels_KBC)
         weights_K = p1_B.double().new_tensor(memory or [1.0 / count] * count)

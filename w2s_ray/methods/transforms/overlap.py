@@ -18,8 +18,8 @@ class Overlap(Transform):
     """Keep rows that have both what the supervisor knows and what only the strong model can learn
     (Shin et al. 2025, arXiv 2412.03881, algorithm 1).
 
-    Rows whose labels have little confidence |2w - 1| are hard. Of the others, those whose
-    activations have the largest inner product with those of a hard row overlap; the rest is easy.
+    Rows whose labels have little confidence |2w - 1| are hard. Another row overlaps if its
+    activations have a large inner product with the activations of a hard row; the rest is easy.
     Both bounds are change points: the cut of the sorted values into two parts with the least sum of
     squared deviations from the parts' means. If all values are equal, the bound is their median.
     """
@@ -65,7 +65,7 @@ def change_point(values_N: np.ndarray) -> float:
 
 
 def _largest_products(activations_ND: np.ndarray, hard_N: np.ndarray) -> np.ndarray:
-    """The largest inner product of each row's activations with those of a hard row, float64."""
+    """The largest inner product of each row's activations with a hard row's, float64."""
     import numpy as np
 
     if not hard_N.any():

@@ -113,7 +113,7 @@ class Transform(Frozen):
     """Whether it simulates a supervisor from ground truth. Such a transform gets the ground truth
     of the rows, and tables mark its students as oracle."""
     keeps_labels: ClassVar[bool] = False
-    """Whether the labels of the remaining rows stay as they are, those of each supervisor too."""
+    """Whether the labels of the remaining rows stay as they are, also each supervisor's."""
     labels_validation: ClassVar[bool] = False
     """Whether validation rows, too, get its labels in place of the supervisor's."""
 
