@@ -92,6 +92,9 @@ class Method(Frozen):
     `one_per_group`, `overlap`, `relabel`, `weights`, `simulated`, `shuffled_labels` and
     `class_prior` change the weak labels of every student of the method, in the order in which they
     are listed. `truth`, `random_labels` and `untrained` use no weak labels and stand alone."""
+    tasks: tuple[Name, ...] = ()
+    """Tasks of the sweep that the method is used on, for instance those of two classes; empty =
+    all."""
     early_stopping: EarlyStopping | None = None
     """Early stopping of this method's students; null = as in the sweep."""
     training: dict[str, Any] = {}

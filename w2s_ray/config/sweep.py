@@ -169,6 +169,11 @@ class Sweep(Frozen):
         )
         return {**self.methods, **added}
 
+    def methods_on(self, task: str) -> dict[str, Method]:
+        """The methods and controls that are used on a task."""
+        every = self.methods_and_controls.items()
+        return {name: method for name, method in every if task in (method.tasks or (task,))}
+
     def is_control(self, method: str) -> bool:
         """Whether a name of `methods_and_controls` is a control's."""
         return method not in self.methods
@@ -319,12 +324,25 @@ class Sweep(Frozen):
                 raise InputError(
                     f"task {task.name}: train is all, which is for a corpus; give a number of rows"
                 )
-        for name in self.methods:
+        names = [task.name for task in self.tasks]
+        unused = set(names)
+        for name, method in self.methods.items():
+            unknown = [task for task in method.tasks if task not in names]
+            if unknown:
+                raise InputError(
+                    f"methods.{name}.tasks: unknown task {shown(unknown[0])}; the sweep's tasks "
+                    f"are: {', '.join(names)}"
+                )
+            unused -= set(method.tasks or names)
             if self.controls is not None and name.startswith(PREFIX):
                 raise InputError(
                     f"methods has {shown(name)}, and names that begin with {PREFIX!r} are those of "
                     "controls; rename it, or remove controls"
                 )
+        if unused:
+            raise InputError(
+                f"task {min(unused)} is in no method's tasks; add it to one, or remove the task"
+            )
 
     def _check_size(self) -> None:
         """Refuse more cells than a plan can hold, before they are made."""
@@ -417,6 +435,13 @@ class Sweep(Frozen):
                 raise InputError(
                     f"search.on: unknown task {shown(cell.task)}; the sweep's tasks are: "
                     f"{', '.join(names)}"
+                )
+        for name, method in self.methods.items():
+            other = [cell.task for cell in searched if name not in self.methods_on(cell.task)]
+            if method.search and other and self.search.across_tasks:
+                raise InputError(
+                    f"search.on has task {other[0]}, but methods.{name}.tasks is "
+                    f"{', '.join(method.tasks)}; add it there, or search within each task"
                 )
         engines = {self.execution_of(self.model(cell.pair[1])).engine for cell in searched}
         if len(engines) > 1:

@@ -82,7 +82,7 @@ class _Planner:
         """What a study chooses settings for -> its id."""
 
     def add_task(self, task: str) -> None:
-        methods = self.sweep.methods_and_controls
+        methods = self.sweep.methods_on(task)
         for seed in self.sweep.seeds:
             for pair in self.sweep.cells():
                 weak, strong = (self.sweep.model(label) for label in pair)

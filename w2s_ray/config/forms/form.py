@@ -120,7 +120,7 @@ class Form:
                 f"seal needs two classes, but task {task} has {self.labels_in_words}; remove seal, "
                 "or put the task into a sweep of its own"
             )
-        for name, method in sweep.methods_and_controls.items():
+        for name, method in sweep.methods_on(task).items():
             for stage in method.stages:
                 why = self.why_not(stage, task)
                 if why is not None:
