@@ -47,6 +47,18 @@ def test_rows_are_printed_as_csv_json_and_json_lines(store, capsys):
     assert json.loads(shown(store, "from trials", capsys, format="json")[0]) == []
 
 
+def test_rows_of_many_columns_are_printed_one_below_the_other(store, capsys):
+    wide = "select " + ", ".join(f"{i} as c{i}" for i in range(21)) + " from range(2)"
+    printed, _ = shown(store, wide, capsys)
+    assert [line.strip() for line in printed.splitlines() if line.startswith("row ")] == [
+        "row 1",
+        "row 2",
+    ]
+    assert " c20    │ 20" in printed
+    narrow = "select " + ", ".join(f"{i} as c{i}" for i in range(20))
+    assert "row 1" not in shown(store, narrow, capsys)[0]
+
+
 @pytest.mark.parametrize("limit", [None, 5])
 def test_columns_of_one_name_keep_their_values(store, capsys, limit):
     sql = "select 1 as a, 2 as a, 3 as a_1, 4 as b"

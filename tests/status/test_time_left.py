@@ -10,10 +10,10 @@ import pytest
 
 from tests.status.test_join import PLAN, STUDENTS, STUDY, SUPERVISORS, record
 from w2s_ray.plan import PlannedFit
-from w2s_ray.status.remaining import estimate_remaining, fits_to_do
+from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
 from w2s_ray.status.run_state import ProgressSnapshot, RunState
 from w2s_ray.status.time_left import SweepProgress, TimeLeft
-from w2s_ray.store import Store
+from w2s_ray.store import Record, Store
 
 
 def progress(*done: PlannedFit, snapshot: ProgressSnapshot | None = None) -> SweepProgress:
@@ -48,6 +48,31 @@ def test_it_is_the_estimate_of_the_status_and_includes_reading(tmp_path: Path):
     others = {(fit.task, fit.model) for fit in todo} - {(first.task, first.source.name)}
     assert expected.seconds == pytest.approx((10 * len(todo) + 90 * len(others)) / 2)
     assert estimated(store, first) == pytest.approx(expected.seconds, abs=5)
+
+
+def test_studies_take_time_in_which_nothing_is_trained():
+    def done(kind: str, start: int, end: int) -> Record:
+        times = (f"2026-01-01T00:00:{second:02}Z" for second in (start, end))
+        at = dict(zip(("started_at", "ended_at"), times, strict=True))
+        return Record.model_validate(
+            {
+                **{"id": f"{kind}{start}", "kind": kind, "status": "done", "recipe": {}, **at},
+                **{"seconds": end - start, "device_seconds": end - start, "identity_version": 1},
+                **{"about": {"task": "a", "model": "m"}, "summary": {}},
+            }
+        )
+
+    fits = [done("fit", 0, 10), done("fit", 12, 14), done("fit", 15, 17), done("fit", 40, 42)]
+    studies = [done("study", 10, 20), done("study", 15, 30)]
+    todo = [FitToDo("a", "m", None)] * 4
+    without = estimate_remaining(todo, finished=fits, running=(), at_once=2)
+    left = estimate_remaining(todo, finished=[*fits, *studies], running=(), at_once=2, studies=3)
+    assert left is not None
+    assert without is not None
+    of_fits = 4 * 4 / 2
+    assert without.seconds == pytest.approx(of_fits)
+    each = (2 * (30 - 10) - 2 - 2) / 2  # of two devices, while a study ran
+    assert left.seconds == pytest.approx(of_fits + 3 * each / 2)
 
 
 def test_steps_of_running_fits_and_ended_trials_count(tmp_path: Path):

@@ -43,6 +43,9 @@ MEMORY = 2_500_000_000
 """Bytes of memory that a query may use, DuckDB's 1.5 GB included."""
 GROUP_BYTES = 64_000_000
 """Approximate bytes of a row group in a Parquet result."""
+LEAST_WIDTH = 8
+"""Characters that a column of a printed table needs on average; where there are fewer, each row is
+printed as a list of its columns."""
 DEFAULT_LIMIT = 1000
 """Rows of a printed table where no limit is given."""
 
@@ -232,14 +235,23 @@ def _write_text(rows: _LimitedBatches, file: TextIO, format: str) -> None:
 
 
 def _print_rows(rows: pa.Table, *, console: PlainConsole) -> None:
-    """Print rows, numbers aligned right, and their count."""
-    shown = Table(show_edge=False)
-    for field in rows.schema:
-        numeric = str(field.type).startswith(("int", "uint", "float", "double"))
-        shown.add_column(field.name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows.to_pylist():
-        shown.add_row(*(_cell(value) for value in row.values()))
-    console.print(shown)
+    """Print rows and their count: as a table, or one below the other if it would be too wide."""
+    if rows.num_columns * LEAST_WIDTH > console.width:
+        for number, row in enumerate(rows.to_pylist(), start=1):
+            shown = Table(title=f"row {number}", title_justify="left", show_edge=False)
+            shown.add_column("column", no_wrap=True)
+            shown.add_column("value", overflow="fold")
+            for name, value in row.items():
+                shown.add_row(name, _cell(value))
+            console.print(shown)
+    else:
+        shown = Table(show_edge=False)
+        for field in rows.schema:
+            numeric = str(field.type).startswith(("int", "uint", "float", "double"))
+            shown.add_column(field.name, justify="right" if numeric else "left", overflow="fold")
+        for row in rows.to_pylist():
+            shown.add_row(*(_cell(value) for value in row.values()))
+        console.print(shown)
     console.print(Text(f"{rows.num_rows} rows", style="dim"))
 
 

@@ -17,7 +17,12 @@ from typing import Any
 from w2s_ray.fits.contrast import low_contrast, mean_contrast
 from w2s_ray.plan import Later, Plan, PlannedFit, PlannedStudy
 from w2s_ray.status.reasons import WaitContext, wait_reason
-from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
+from w2s_ray.status.remaining import (
+    FitToDo,
+    estimate_remaining,
+    fits_to_do,
+    studies_to_do,
+)
 from w2s_ray.status.values import (
     Blocked,
     Driver,
@@ -287,21 +292,23 @@ def _retried(found: StoreState) -> dict[str, int]:
 
 
 def _left(found: StoreState, running: tuple[Running, ...]) -> Remaining | None:
+    lost = found.failed | found.blocked.keys()
     todo = fits_to_do(
         found.plan,
         pending=found.pending,
-        lost=found.failed | found.blocked.keys(),
+        lost=lost,
         ended={study: len(trials) for study, trials in found.trials.items()},
     )
     return estimate_remaining(
         todo,
-        finished=[record for record in found.records.values() if record.kind == "fit"],
+        finished=found.records.values(),
         running=[
             (FitToDo(str(fit.task), str(fit.model), fit.method), fit.step / fit.steps)
             for fit in running
             if fit.step and fit.steps
         ],
         at_once=max((driver.about.get("at_once") or 1 for driver in found.alive), default=None),
+        studies=studies_to_do(found.plan, pending=found.pending, lost=lost),
     )
 
 

@@ -3,7 +3,8 @@
 Owns the choice of finished fits for the estimate of a later one: those of its task, model and
 method, else of its task and model, else of its model, else all. A task's first fit of a model also
 reads the rows: it tokenizes them, and a frozen model computes their activations. Every other fit
-prepares itself as long as usual. It depends on values alone.
+prepares itself as long as usual. A study also takes time in which nothing is trained. It depends on
+values alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from w2s_ray.plan import Plan, PlannedFit, PlannedStudy
+from w2s_ray.status.study_overhead import study_overhead
 from w2s_ray.status.values import Remaining
 from w2s_ray.store import Record
 
@@ -69,18 +71,29 @@ def fits_to_do(
     return [*fits, *trials, *later]
 
 
+def studies_to_do(plan: Plan, *, pending: Collection[str], lost: Collection[str]) -> int:
+    """How many studies have not ended, later ones included."""
+    later = sum(study.study not in lost for study in plan.later_studies.values())
+    return len(plan.studies.keys() & pending) + later
+
+
 def estimate_remaining(
     todo: Collection[FitToDo],
     *,
     finished: Iterable[Record],
     running: Iterable[tuple[FitToDo, float]],
     at_once: int | None,
+    studies: int = 0,
 ) -> Remaining | None:
-    """The estimate; `running` are fits of `todo` with the share of each that is done.
+    """The estimate from `finished` fits and studies, where `studies` have not ended.
 
-    None where nothing is to do or no fit has finished.
+    `running` are fits of `todo` with the share of each that is done. None where nothing is to do or
+    no fit has finished.
     """
-    finished = list(finished)
+    records = list(finished)
+    finished = [record for record in records if record.kind == "fit"]
+    ended = [record for record in records if record.kind == "study"]
+    waiting = studies * study_overhead(ended, finished, at_once=at_once or 1)
     usual = _usual_setup(finished, at_once=at_once or 1)
     costs = _costs(finished, usual)
     if not todo or not costs:
@@ -89,6 +102,7 @@ def estimate_remaining(
     each = [*(_expected(fit, means) for fit in todo), *_reading(todo, finished, usual)]
     saved = [(_expected(fit, means), share) for fit, share in running]
     seconds = sum(cost.seconds for cost in each) - sum(c.seconds * share for c, share in saved)
+    seconds += waiting
     return Remaining(
         fits=len(todo),
         device_seconds=max(

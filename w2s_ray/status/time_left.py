@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 from w2s_ray.plan import Plan
 from w2s_ray.status.finished import FinishedRuns, fits_of
 from w2s_ray.status.regularly import regularly
-from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
+from w2s_ray.status.remaining import (
+    FitToDo,
+    estimate_remaining,
+    fits_to_do,
+    studies_to_do,
+)
 from w2s_ray.store import Store
 
 if TYPE_CHECKING:
@@ -60,10 +65,12 @@ class TimeLeft:
         plan, done = progress.plan, progress.done
         trials = self._finished.trials(plan, done)
         of_trials = fits_of(trials)
-        self._finished.read((done & plan.fits.keys()) | self._store.done(of_trials))
+        runs = {*plan.fits, *plan.studies}
+        self._finished.read((done & runs) | self._store.done(of_trials))
+        pending = runs - done - progress.lost
         todo = fits_to_do(
             plan,
-            pending={*plan.fits, *plan.studies} - done - progress.lost,
+            pending=pending,
             lost=progress.lost,
             ended={study: len(found) for study, found in trials.items()},
         )
@@ -72,6 +79,7 @@ class TimeLeft:
             finished=self._finished.records.values(),
             running=_running(progress.snapshot),
             at_once=progress.at_once,
+            studies=studies_to_do(plan, pending=pending, lost=progress.lost),
         )
         seconds = remaining.seconds if remaining is not None else None
         self._estimate = None if seconds is None else (seconds, time.monotonic())
