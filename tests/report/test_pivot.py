@@ -101,22 +101,26 @@ def test_a_median_over_tasks_is_per_pair_and_reports_left_out_rows(table):
         weak="s",
         strong="l",
         objective="none",
-        pgr=pytest.approx(0.5),
+        pgr=pytest.approx(0.625),
         pgr_low=None,
         pgr_high=None,
         pgr_caution=None,
         pgr_estimate=None,
         is_of_one_seed=False,
-        gain=pytest.approx(0.125),
+        gain=pytest.approx((0.125 + 0.1875) / 2),
         gain_low=None,
         gain_high=None,
-        student_accuracy=pytest.approx(0.625),
+        student_accuracy=pytest.approx((0.625 + 0.6875) / 2),
         student_low=None,
         student_high=None,
-        reason="of 2 tasks 1 without a PGR in another method",  # confidence has no task b
-        tasks=1,
-        complete_tasks=1,
+        reason=None,
+        tasks=2,
+        complete_tasks=2,
     )
+    partly = grids_of(table)[None, "confidence"].at("s", "l")
+    assert partly is not None
+    assert (partly.pgr, partly.tasks) == (None, 0)
+    assert partly.reason == "of 2 tasks 1 without this method"
     half, none = found.at("xs", "l"), found.at("xs", "m")
     assert half is not None
     assert none is not None
@@ -225,7 +229,7 @@ def test_csv_and_json_keep_every_pair_and_digit(table):
     read = json.loads(pivot_sheets.to_json(grids))
     assert len(lines) == sum(len(grid["entries"]) for grid in read) == 7 + 3 + 1
     median = next(line for line in lines if not line["task"] and line["method"] == "naive")
-    assert (median["weak"], float(median["pgr"])) == ("s", 0.5)
+    assert (median["weak"], float(median["pgr"])) == ("s", 0.625)
     assert read[0]["entries"][0]["pgr"] == 0.5
 
 

@@ -19,6 +19,7 @@ from w2s_ray.report.columns import schema_of
 from w2s_ray.report.rank import critical_difference, rank
 from w2s_ray.report.rank_draws import TABLE, ranks_of, summarized
 from w2s_ray.report.ranking import MethodRank, PairwiseWins, Ranking
+from w2s_ray.report.render import to_markdown
 from w2s_ray.report.table import pgr_table
 from w2s_ray.store import Store
 from w2s_ray.store.tables import column_meanings
@@ -137,6 +138,27 @@ def test_rows_are_those_that_all_methods_have(store, tmp_path):
     assert "left out: 1 row without a seed complete in all methods" in sheet.to_markdown(
         rank_sheets.sheets([ranked(other)])
     )
+
+
+def test_a_method_that_is_used_on_some_tasks_narrows_nothing(store, tmp_path):
+    other = Store.open(tmp_path)
+    rates = {**RATES, "partial": (0.9,) * 6}
+    cells = [
+        cell
+        for cell in cells_of(tasks=TASKS, methods=rates)
+        if cell.method != "partial" or cell.task in "ab"
+    ]
+    write_sweep(other, cells, students=students(rates))
+    found = ranked(other)
+    assert found.excluded == (("partial", "it is used on 2 of 6 tasks"),)
+    assert {one.method: one.mean_rank for one in found.methods} == {
+        one.method: one.mean_rank for one in ranked(store).methods
+    }
+    medians = {row.method: row for row in pgr_table(other).by_method}
+    assert (medians["partial"].cells, medians["partial"].own_cells) == (0, 2)
+    expected = {row.method: row.median_pgr for row in pgr_table(store).by_method}
+    assert {name: row.median_pgr for name, row in medians.items() if name != "partial"} == expected
+    assert "so over their own rows alone: partial" in to_markdown(pgr_table(other))
 
 
 def test_means_are_over_seeds_that_all_methods_have(tmp_path):

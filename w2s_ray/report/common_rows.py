@@ -1,12 +1,13 @@
 """Rows that every method of a sweep has, so that medians of methods are over the same rows.
 
 Owns the choice: of each method the rows that count (`report.objectives`), and of these the places
-(task and pair) that no method lacks. A method without any such row doesn't narrow the choice.
+(task and pair) that no method lacks. A method without any such row doesn't narrow the choice, nor
+does one that the sweep uses on some of its tasks: it has no such rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from w2s_ray.report.objectives import counted
 from w2s_ray.report.table_rows import Row, SeedRow
@@ -31,11 +32,29 @@ def counted_by_method(rows: Iterable[Row]) -> dict[str, list[Row]]:
     }
 
 
+def on_all_tasks(rows: Sequence[Row]) -> set[str]:
+    """The methods that are used on each task of the rows, planned rows included."""
+    tasks = {row.task for row in rows}
+    of_method: dict[str, set[str]] = {}
+    for row in rows:
+        of_method.setdefault(row.method, set()).add(row.task)
+    return {method for method, used_on in of_method.items() if used_on == tasks}
+
+
 def common(
-    by_method: Mapping[str, Sequence[Row]], *, usable: Callable[[Row], bool]
+    by_method: Mapping[str, Sequence[Row]],
+    *,
+    usable: Callable[[Row], bool],
+    methods: Collection[str],
 ) -> dict[str, list[Row]]:
-    """Method -> its usable rows at the places where each method has one, in their order."""
-    found = {name: [row for row in rows if usable(row)] for name, rows in by_method.items()}
+    """Method -> its usable rows at the places where each of `methods` has one, in their order.
+
+    Other methods have none.
+    """
+    found = {
+        name: [row for row in rows if name in methods and usable(row)]
+        for name, rows in by_method.items()
+    }
     places = [{place_of(row) for row in rows} for rows in found.values() if rows]
     shared = set.intersection(*places) if places else set()
     return {name: [row for row in rows if place_of(row) in shared] for name, rows in found.items()}

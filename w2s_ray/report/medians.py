@@ -12,7 +12,13 @@ from dataclasses import replace
 from itertools import chain
 from statistics import median
 
-from w2s_ray.report.common_rows import common, counted_by_method, has_pgr, is_complete
+from w2s_ray.report.common_rows import (
+    common,
+    counted_by_method,
+    has_pgr,
+    is_complete,
+    on_all_tasks,
+)
 from w2s_ray.report.statistics import Bootstrap, Group, Interval, MedianIntervals, MedianOf
 from w2s_ray.report.statistics.new_tasks import Over, median_interval
 from w2s_ray.report.table_rows import MethodRow, PgrTable, Row
@@ -70,7 +76,9 @@ def _medians(
 ) -> tuple[MethodRow, ...]:
     rows = [row for row in rows if not row.control]
     counted = counted_by_method(rows)
-    shared, complete = common(counted, usable=has_pgr), common(counted, usable=is_complete)
+    methods = on_all_tasks(rows)
+    shared = common(counted, usable=has_pgr, methods=methods)
+    complete = common(counted, usable=is_complete, methods=methods)
     of_medians = [
         [shared[method], [row for row in of_method if has_pgr(row)], complete[method]]
         for method, of_method in counted.items()

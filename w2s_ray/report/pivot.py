@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from statistics import median
 
-from w2s_ray.report.common_rows import common, counted_by_method, has_pgr, is_complete
+from w2s_ray.report.common_rows import (
+    common,
+    counted_by_method,
+    has_pgr,
+    is_complete,
+    on_all_tasks,
+)
 from w2s_ray.report.objectives import LEFT_OUT, RowObjective
 from w2s_ray.report.row_groups import group_of
 from w2s_ray.report.statistics import Bootstrap, MedianIntervals, MedianOf
@@ -118,6 +124,8 @@ class _Median:
     """Counted rows with a PGR, on the tasks on which every method of the pair has one."""
     complete: Sequence[Row]
     """Counted rows on the tasks on which every method of the pair is complete."""
+    tasks: int
+    """Tasks of the pair; a method that is used on fewer has no median."""
 
     @property
     def first(self) -> Row:
@@ -130,6 +138,8 @@ class _Median:
             "without a PGR in another method": len(own) - len(self.with_pgr),
             LEFT_OUT: len(self.rows) - len(self.counted),
         }
+        if len(self.rows) < self.tasks:
+            left_out = {"without this method": self.tasks - len(self.rows)}
         reasons = "; ".join(f"{count} {why}" for why, count in left_out.items() if count)
         return Entry(
             weak=self.first.weak,
@@ -147,7 +157,7 @@ class _Median:
             student_accuracy=_median(row.student_accuracy for row in self.complete),
             student_low=of_complete.student.low if of_complete.student else None,
             student_high=of_complete.student.high if of_complete.student else None,
-            reason=f"of {len(self.rows)} tasks {reasons}" if reasons else None,
+            reason=f"of {self.tasks} tasks {reasons}" if reasons else None,
             tasks=len(self.with_pgr),
             complete_tasks=len(self.complete),
         )
@@ -168,13 +178,13 @@ def _medians(table: PgrTable) -> Iterator[_Median]:
     for (sweep, *_), rows in by_pair.items():
         if len(tasks[sweep]) > 1:
             counted = counted_by_method(rows)
-            with_pgr, complete = (
-                common(counted, usable=has_pgr),
-                common(counted, usable=is_complete),
-            )
+            methods = on_all_tasks(rows)
+            with_pgr = common(counted, usable=has_pgr, methods=methods)
+            complete = common(counted, usable=is_complete, methods=methods)
             for name, of_method in counted.items():
                 every = [row for row in rows if row.method == name]
-                yield _Median(every, of_method, with_pgr[name], complete[name])
+                of_pair = len({row.task for row in rows})
+                yield _Median(every, of_method, with_pgr[name], complete[name], of_pair)
 
 
 def _bounds(

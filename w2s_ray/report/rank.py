@@ -16,7 +16,7 @@ from statistics import fmean
 
 import numpy as np
 
-from w2s_ray.report.common_rows import Place, place_of
+from w2s_ray.report.common_rows import Place, on_all_tasks, place_of
 from w2s_ray.report.objectives import RowObjective, counted
 from w2s_ray.report.rank_draws import RankDraws, RowDrawsSummary, ranks_of, row_summary, summarized
 from w2s_ray.report.ranking import MethodRank, PairwiseWins, Ranking
@@ -77,10 +77,14 @@ def _ranking(table: PgrTable, sweep: str, store: Store, *, over_tasks: bool) -> 
     complete = _complete(table, sweep)
     objectives: dict[str, RowObjective] = {}
     excluded, left_out = [], set()
+    everywhere, tasks = on_all_tasks(rows), {row.task for row in rows}
     for name in dict.fromkeys(row.method for row in rows):
         of_method = [row for row in rows if row.method == name]
         kept = counted(of_method, by=lambda row: row.objective)
-        if kept[0].objective == "oracle":
+        if name not in everywhere:
+            used_on = len({row.task for row in of_method})
+            excluded.append((name, f"it is used on {used_on} of {len(tasks)} tasks"))
+        elif kept[0].objective == "oracle":
             excluded.append((name, "its own ground truth chose a setting in every row"))
         elif not any(complete.get((name, place_of(row))) for row in kept):
             excluded.append((name, "no seed is complete"))

@@ -57,6 +57,8 @@ CONTROLS_NOTE = (
 )
 MEDIANS_NOTE = "medians are over the tasks and pairs that every method has"
 """Of the headline medians."""
+PARTLY_NOTE = "used on some of the tasks, so over their own rows alone"
+"""Of methods without a headline median."""
 NEW_TASKS_NOTE = "intervals are for new tasks: tasks were resampled, and not seeds and test rows"
 """Of medians with `--over-tasks`."""
 
@@ -227,8 +229,15 @@ def _sheets_by_sweep(
 def _about_medians(methods: Sequence[MethodRow]) -> list[str]:
     """What medians and their intervals are over."""
     over_tasks = any(row.intervals_over == "tasks" for row in methods)
+    on_all = any(row.complete_cells for row in methods)
+    partly = [row.method for row in methods if on_all and row.own_cells and not row.complete_cells]
     return [
         *([MEDIANS_NOTE] if len(methods) > 1 else []),
+        *(
+            [f"used on some of the tasks, so over their own rows alone: {', '.join(partly)}"]
+            if partly
+            else []
+        ),
         *([NEW_TASKS_NOTE] if over_tasks else []),
     ]
 
