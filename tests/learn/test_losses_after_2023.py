@@ -147,6 +147,8 @@ def test_the_share_of_uncertain_rows_sets_the_threshold():
 def test_cace_takes_one_threshold():
     with pytest.raises(ValidationError, match="which both set its threshold; remove one"):
         CACELoss(certain_from=0.1, uncertain_share=0.5)
+    given = CACELoss(uncertain_share=0.5)  # as a search makes it again, with all its settings
+    assert CACELoss.model_validate(given.model_dump()) == given
 
 
 @pytest.mark.parametrize("loss", [loss for loss, _ in REFERENCES], ids=str)

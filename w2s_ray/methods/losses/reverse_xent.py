@@ -92,7 +92,8 @@ class CACELoss(Loss):
 
     @model_validator(mode="after")
     def _one_threshold(self) -> Self:
-        if self.uncertain_share is not None and "certain_from" in self.model_fields_set:
+        default = type(self).model_fields["certain_from"].default
+        if self.uncertain_share is not None and self.certain_from != default:
             raise InputError(
                 f"cace has certain_from {self.certain_from} and uncertain_share "
                 f"{self.uncertain_share}, which both set its threshold; remove one"
