@@ -16,7 +16,7 @@ import typer
 
 from w2s_ray.cli.inputs import output_console
 from w2s_ray.errors import InputError
-from w2s_ray.printable import is_printable, shown
+from w2s_ray.printable import cut, is_printable, shown
 
 if TYPE_CHECKING:
     from w2s_ray.data.guess import Guess
@@ -125,7 +125,11 @@ def _task(guess: Guess) -> str:
         lines.append((f"    #group: {_scalar(guess.group)}", "if its rows must be in one part"))
     lines.append((f"  train: {task.train}", "counts that the file has enough rows for"))
     lines += [(f"  validation: {task.validation}", ""), (f"  test: {task.test}", "")]
-    lines.append(("  balance: true", f"as many rows of each class{f': {classes}' * bool(classes)}"))
+    if columns.category is None:
+        rows = f"as many rows of each class{f': {classes}' * bool(classes)}"
+        lines.append(("  balance: true", rows))
+    else:
+        lines.append((f"  # classes: {cut(classes, most=90)}", ""))
     lines.append(("  #dedupe: near", "leave near copies out"))
     return "".join(f"{code:<30} # {why}\n" if why else f"{code}\n" for code, why in lines)
 
