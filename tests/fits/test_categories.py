@@ -119,6 +119,7 @@ def test_students_learn_and_controls_do_not(done) -> None:
     assert accuracy[f"{PREFIX}random labels"] < 0.6
     untrained = found[f"{PREFIX}untrained"]
     assert (untrained["steps"], untrained["test_log_loss"]) == (0, pytest.approx(np.log(3)))
+    assert untrained["test_largest_class"] == 1.0 > found["naive"]["test_largest_class"]
     assert found["probe"]["trained_parameters"] == 3 * 32
     assert found["asked"]["steps"] == 0
     assert 0 < found["several"]["dropped_rows"] < 80
@@ -156,6 +157,8 @@ def test_the_table_has_accuracies_and_agreement(done) -> None:
     store, plan = done
     table = open_results(store.uri).pgr("own")
     (row,) = table.query("method == 'naive'").to_dict("records")
+    (control,) = table.query("method == 'control: untrained'").to_dict("records")
+    assert "the student predicts one class" in control["one_class"]
     (cell,) = (cell for cell in plan.cells if cell.method == "naive")
     for role, run in (("weak", cell.supervisor), ("student", cell.student)):
         assert row[f"{role}_accuracy"] == store.record(run).summary["test_accuracy"]

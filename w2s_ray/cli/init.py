@@ -116,7 +116,8 @@ def _task(guess: Guess) -> str:
     task, columns = guess.task, guess.task.columns
     assert columns is not None
     of = "" if guess.is_whole else "first "
-    classes = " and ".join(f"{count:,} of {shown(label)}" for label, count in guess.classes.items())
+    counts = [f"{count:,} of {shown(label)}" for label, count in guess.classes.items()]
+    classes = (" and " if len(counts) == 2 else ", ").join(counts)
     lines = [("task:", ""), (f"  name: {task.name}", ""), (f"  path: {_scalar(task.path)}", "")]
     lines.append(("  columns:", f"guesses from the {of}{guess.rows:,} rows"))
     for key, value in columns.model_dump(exclude_none=True).items():

@@ -20,6 +20,8 @@ from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_g
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
+MOST_CLASSES = 10_000
+"""Largest number of classes of a task; predictions have a probability for each."""
 _SHOWN = 8
 _Content = tuple[list[str], list[Messages], str | None]
 """The texts of a row, their messages if they are chat messages, and the right answer."""
@@ -95,6 +97,11 @@ def check_categories(
         raise InputError(
             f"{_label_place(table, columns.category)} has {len(classes)} class(es), a task has "
             "at least two; give another column as `columns.category`, or add rows"
+        )
+    if len(classes) > MOST_CLASSES:
+        raise InputError(
+            f"{_label_place(table, columns.category)} has {len(classes):,} classes, and at most "
+            f"{MOST_CLASSES:,} can be learned; give another column as `columns.category`"
         )
     for rows, its in own:
         for row, place in zip(rows, its.places, strict=True):

@@ -17,7 +17,7 @@ from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import is_missing, name_list, plain_label
 from w2s_ray.data.example import Row
 from w2s_ray.data.files import Member, is_archive, local, members
-from w2s_ray.data.generic import label_classes, label_order
+from w2s_ray.data.generic import label_classes
 from w2s_ray.data.sources import read_rows
 from w2s_ray.data.split import make_split
 from w2s_ray.data.table import raw_rows
@@ -65,8 +65,7 @@ class Guess:
     reasons: Mapping[str, str]
     """Key of `columns` -> why this column."""
     classes: Mapping[str, int]
-    """Label -> its rows, the classes in order; empty for pairs whose better text has a column of
-    its own."""
+    """Label -> its rows; empty for pairs whose better text has a column of its own."""
     group: str | None
     """A column whose values repeat, so that its rows may be related."""
     words: int
@@ -94,8 +93,7 @@ def guess_task(path: str, *, name: str, pairs: bool = False) -> Guess:
         )
     columns, reasons = found or _classes(member, rows)
     label = columns.label or columns.preferred or columns.category
-    found_labels = Counter(plain_label(row[label]) for row in rows) if label else {}
-    counts = {name: found_labels[name] for name in sorted(found_labels, key=label_order)}
+    counts = dict(Counter(plain_label(row[label]) for row in rows)) if label else {}
     texts = [name for name in (columns.text, columns.first, columns.chosen) if name is not None]
     lengths = sorted(sum(len(str(row[name]).split()) for name in texts) for row in rows)
     return Guess(
