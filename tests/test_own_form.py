@@ -14,7 +14,7 @@ from w2s_ray.config import FORMS
 from w2s_ray.fits.forms import FIT_FORMS
 from w2s_ray.learn.forms import MODELS
 
-FORM_NAMES = ["classes", "pairs", "answers", "choices", "text", "features"]
+FORM_NAMES = ["classes", "categories", "pairs", "answers", "choices", "text", "features"]
 ROOT = Path(__file__).resolve().parents[1]
 USED = """
 import json, sys
@@ -31,13 +31,13 @@ assert Path(w2s_ray.__file__).is_relative_to(here), w2s_ray.__file__
 for place, name in enumerate("ab"):
     make_model(here / name, seed=place)
 words = ["w3", "w5", "w7"]
-rows = [{"text": f"w{10 + i // 49} w{10 + i % 49} {words[i % 3]}", "category": words[i % 3]}
-        for i in range(240)]
+rows = [{"text": f"w{10 + i // 49} w{10 + i % 49} {words[i % 3]}", "category": words[i % 3],
+         "id": i} for i in range(240)]
 (here / "rows.jsonl").write_text("\\n".join(map(json.dumps, rows)))
 text = f'''
 name: own
-task: {{name: t, path: {here}/rows.jsonl, columns: {{text: text, category: category}}, train: 120,
-        validation: 30, test: 60}}
+task: {{name: t, path: {here}/rows.jsonl, columns: {{text: text, category: category, id: id}},
+        train: 120, validation: 30, test: 60}}
 models: [{here}/a, {here}/b]
 pairs: [[a, b]]
 training: {{batch_size: 20, epochs: 20, lr: 5.0e-2, max_tokens: 8}}

@@ -130,7 +130,7 @@ CASES = (
     ),
     Case(
         with_third(),
-        "has linear_probe, which predicts one of two classes",
+        "has linear_probe, which predicts the class of a text, but task mine has choices",
         more="methods: {naive: {stages: [{kind: linear_probe}]}}",
     ),
     Case(
@@ -138,9 +138,7 @@ CASES = (
         "training on the choices of task mine uses no classification head",
         more="methods: {naive: {training: {tuning: {kind: probe}}}}",
     ),
-    Case(
-        with_third(), "controls need two classes, but task mine has choices", more="controls: true"
-    ),
+    Case(with_third(), "controls need classes, but task mine has choices", more="controls: true"),
     Case(
         jsonl(
             [{**row, "choices": [f"{i}" for i in range(27)], "answer": "3"} for row in QUESTIONS]

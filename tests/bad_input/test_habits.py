@@ -86,9 +86,8 @@ TABLES: dict[str, tuple[str, str]] = {
     "header.csv": ("text,label\n", "header.csv: no rows; give a file with rows"),
     "numbers.csv": ("a,b\n1,0\n2,1\n", "numbers.csv: no column has texts; its columns are"),
     "stars.csv": (
-        "text,stars\n" + "".join(f"a text of words {i},{i % 5}\n" for i in range(50)),
-        "stars.csv: no column has exactly two values, as labels of two classes have (stars has 5: "
-        "0, 1, 2, 3, 4); add such a column",
+        "text,stars\n" + "".join(f"a text of words {i},{i % 25}\n" for i in range(50)),
+        "stars.csv: no column has 2 to 20 values, as labels have; add such a column, or name the",
     ),
     "few.csv": (ROWS[: ROWS.index("text number 20")], "few.csv has 20 usable rows, too few"),
     "hole.csv": (

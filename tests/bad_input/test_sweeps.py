@@ -194,9 +194,13 @@ TYPES = {
         with_('{name: "embedded:xs", label: xs}', "3"),
         "models.0: write a map",
     ),
-    "text with category": (
-        columns("{text: text, category: label}"),
-        "a task of images or features, which has no text; write label instead of category",
+    "text with category and label": (
+        columns("{text: text, category: kind, label: label}"),
+        "texts of one of several classes, which have no label; remove label, or category",
+    ),
+    "category with answer": (
+        columns("{category: kind, answer: label}"),
+        "images or features, which has no answer; give text as well for texts of several classes",
     ),
     "columns as a list": (columns("[text, label]"), "columns: write a mapping"),
     "one_of as text": (search("loss: {one_of: kl}"), "one_of: write a list"),
@@ -258,12 +262,12 @@ VALUES = {
     "a long bootstrap": (stage(f"{{kind: bootstrap, between: {10**9}}}"), "between: Input should"),
     "words alike": (
         stage("{kind: elicit, words: [' no', no]}"),
-        "words: write two different words, one for each class (got [' no', 'no'])",
+        "words: write two or more different words, one for each class (got [' no', 'no'])",
     ),
-    "no word": (stage("{kind: prompt, words: ['', yes]}"), "words: write two different words, one"),
+    "no word": (stage("{kind: prompt, words: ['', yes]}"), "words: write two or more different"),
     "controls whose words are alike": (
         SWEEP + "controls: {question: 'Q:', words: [a, a]}\n",
-        "controls.words: write two different words, one for each class",
+        "controls.words: write two or more different words, one for each class",
     ),
     "a temperature near 0": (
         with_("kind: confidence, alpha: 0.5", "kind: adaptive_confidence, temperature: 1.0e-300"),
@@ -485,7 +489,7 @@ VALUES = {
             "chess_puzzles, path: nowhere",
         )
         + "controls: true\n",
-        "controls need two classes, but task chess_puzzles has answers of many tokens; remove",
+        "controls need classes, but task chess_puzzles has answers of many tokens; remove",
     ),
     "a sealed test of a task with answers": (
         SWEEP.replace(

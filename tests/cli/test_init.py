@@ -126,6 +126,19 @@ def test_columns_of_two_classes_are_guessed_by_values():
     assert sweep.training.max_tokens == 64
 
 
+def test_a_column_of_several_values_is_guessed_as_the_category():
+    kinds = ["news", "sport", "arts"]
+    rows = [(i % 2, f"a text of some words {i}", kinds[i % 3]) for i in range(300)]
+    path = table("d.csv", ("odd", "text", "category"), rows)
+    assert guessed("csv", path) == {"text": "text", "category": "category"}
+    text = Path("sweep.yaml").read_text()
+    assert "# classes: 100 of 'news', 100 of 'sport', 100 of 'arts'" in text
+    assert "balance" not in text
+    assert "3 classes (arts, news, sport)" in w2s(
+        "plan", "sweep.yaml", "models=[embedded:xs,embedded:s]"
+    )
+
+
 def test_a_sorted_file_and_numbers_as_labels_are_guessed():
     rows = [(f"a text of some words {i}", int(i >= 900)) for i in range(1800)]
     assert guessed("csv", table("d.csv", ("review", "liked"), rows)) == {

@@ -221,6 +221,15 @@ def twitter_sentiment(i: int, family: str) -> list[Row]:
     return [{"text": f"@you the {family} café {i} ", "label": i % 2}]
 
 
+def tweet_eval_sentiment(i: int, family: str) -> list[Row]:
+    return [{"text": f"@user the {family} café {i} \\u2019", "label": i % 3}]
+
+
+def ag_news(i: int, family: str) -> list[Row]:
+    text = f'A {family} wins (AP) AP - The {family} number {i} won, a "judge" said.'
+    return [{"text": text, "label": i % 4}]
+
+
 def amazon_polarity(i: int, family: str) -> list[Row]:
     return [{"label": i % 2, "title": f"A {family}", "content": f"It is number {i}."}]
 
@@ -296,6 +305,7 @@ def texts(i: int, family: str) -> list[Row]:
 
 
 HUB: dict[str, Callable[[int, str], list[Row]]] = {
+    "ag_news": ag_news,
     "amazon_polarity": amazon_polarity,
     "anli_r2": anli_r2,
     "anthropic_hh": anthropic_hh,
@@ -330,12 +340,15 @@ HUB: dict[str, Callable[[int, str], list[Row]]] = {
     "social_i_qa": social_i_qa,
     "sst2": sst2,
     "subjectivity": sentiment,
+    "tweet_eval_sentiment": tweet_eval_sentiment,
     "twitter_sentiment": twitter_sentiment,
     "wic": wic,
 }
 """Task -> the rows of number i of a family, in the hub's layout."""
 
 UNRELATED = {
+    "ag_news",
+    "tweet_eval_sentiment",
     "openbookqa_choices",
     "piqa_choices",
     "sciq_choices",
@@ -505,6 +518,23 @@ def _tweets(rows: Sequence[Row]) -> bytes:
     return commas(table, columns, header=False).encode("latin-1")
 
 
+def _news(rows: Sequence[Row]) -> str:
+    made = []
+    for row in rows:
+        title, _, description = row["text"].partition(" (AP) ")
+        more = {"title": title, "description": f"(AP) {description}"}
+        made.append({"class": row["label"] + 1, **more})
+    return commas(made, ("class", "title", "description"), header=False)
+
+
+def _labelled_lines(train: Sequence[Row], held_out: Sequence[Row]) -> Files:
+    files: Files = {"mapping.txt": "0\tnegative\n1\tneutral\n2\tpositive\n"}
+    for name, rows in (("train", train), ("test", held_out)):
+        files[f"{name}_text.txt"] = "".join(f"{row['text']}\n" for row in rows)
+        files[f"{name}_labels.txt"] = "".join(f"{row['label']}\n" for row in rows)
+    return files
+
+
 def _amazon(rows: Sequence[Row]) -> str:
     made = [row | {"polarity": row["label"] + 1} for row in rows]
     return commas(made, ("polarity", "title", "content"), header=False)
@@ -560,6 +590,8 @@ def _puzzle_files(train: Sequence[Row], held_out: Sequence[Row], columns: Any) -
 _COSMOS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
 
 ORIGINAL: dict[str, Callable[[Sequence[Row], Sequence[Row]], Files]] = {
+    "ag_news": _both("train.csv", "test.csv", _news),
+    "tweet_eval_sentiment": _labelled_lines,
     "amazon_polarity": _both("train.csv", "test.csv", _amazon),
     "anli_r2": _both("R2/train.jsonl", "R2/test.jsonl", _anli),
     "anthropic_hh": _both("train.jsonl", "test.jsonl", lines),

@@ -313,6 +313,60 @@ def test_labels_may_be_floats(server, task):
     assert [row.label for row in rows.pool[:4]] == [0, 1, 0, 1]
 
 
+CARD = """---
+configs:
+- config_name: emotion
+  data_files: [{split: train, path: emotion/train-*}, {split: test, path: emotion/test-*}]
+- config_name: sentiment
+  data_files:
+  - {split: train, path: sentiment/train-*}
+  - {split: validation, path: sentiment/validation-*}
+  - {split: test, path: sentiment/test-*}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "folder", "splits", "names"),
+    [
+        (
+            "tweet_eval_sentiment",
+            "cardiffnlp/tweet_eval",
+            "sentiment",
+            ("train", "validation", "test"),
+            ("negative", "neutral", "positive"),
+        ),
+        (
+            "ag_news",
+            "fancyzhx/ag_news",
+            "data",
+            ("train", "test"),
+            ("Business", "Sci/Tech", "Sports", "World"),
+        ),
+    ],
+)
+def test_sets_of_several_classes_have_their_names(
+    server, task, name, dataset, folder, splits, names
+):
+    files = {
+        f"{folder}/{split}-00000-of-00001.parquet": parquet(
+            [{"text": f"{split} {i}", "label": i % len(names)} for i in range(60)]
+        )
+        for split in splits
+    }
+    if folder == "sentiment":
+        files |= {f"emotion/{split}-0.parquet": parquet(ROWS) for split in ("train", "test")}
+        files["README.md"] = CARD.encode()
+    server.datasets[dataset] = Repository.of(files)
+    declared = task(name=name, train=40, validation=10, test=20)
+    found = split_ref(declared)
+    assert not found.provisional
+    assert (found.form, found.classes) == ("categories", names)
+    rows = read_rows(declared, commit=server.datasets[dataset].main)
+    assert len(rows.pool) == 60 * (len(splits) - 1)
+    assert (rows.test or ())[2].answer == ("positive" if len(names) == 3 else "Business")
+
+
 def pleasant(split) -> list[dict[str, str]]:
     return [
         {"baseline": f"Good {split} {i}", "less_pleasant": f"Bad {split} {i}"} for i in range(60)

@@ -62,6 +62,16 @@ def test_the_fingerprint_follows_the_content_and_not_the_cache(tmp_path, monkeyp
     assert fingerprint(pd.DataFrame(changed)) != load_split(before).fingerprint
 
 
+def test_a_frame_may_have_several_classes():
+    rows = [{"t": row["t"], "kind": "abc"[i % 3]} for i, row in enumerate(ROWS)]
+    frame, columns = (
+        pd.DataFrame(rows).astype({"kind": "category"}),
+        {"text": "t", "category": "kind"},
+    )
+    split = load_split(Task.of(frame, name="mine", columns=columns, test=8, **SIZES))
+    assert (split.form, split.classes) == ("categories", ("a", "b", "c"))
+
+
 def test_the_splits_of_a_mapping_are_parts():
     parts = {"train": ROWS[:50], "test": ROWS[45:], "unsupervised": ROWS[:3]}
     made = datasets.DatasetDict({k: datasets.Dataset.from_list(v) for k, v in parts.items()})

@@ -79,6 +79,23 @@ def test_length_that_gives_the_label_away_is_found(tmp_path, task):
     assert "learned from ground truth of 200 training rows, measured on 100 test" in measured(found)
 
 
+def test_several_classes_have_counts_baselines_and_a_row_each(tmp_path, task):
+    rng, kinds = random.Random(2), ("arts", "news", "sport")
+    rows = [{"text": f"{sentence(rng, 8 + 4 * (i % 3))} {kinds[i % 3]}", "kind": kinds[i % 3]}
+            for i in range(500)]  # fmt: skip
+    columns = Columns(text="text", category="kind")
+    found = overview(split_of(task, written(tmp_path / "d.csv", rows), columns=columns), use(XS))
+    for part in found.parts:
+        assert part.classes is not None
+        assert list(part.classes) == list(kinds)
+        assert sum(part.classes.values()) == part.rows
+    assert 1 / 3 <= (accuracies(found)["majority"] or 0) < 0.5
+    assert accuracies(found)["length alone"] == accuracies(found)["bag of words"] == 1.0
+    assert [row.label for row in found.rows] == [f"class {kind}" for kind in kinds]
+    assert [text.name for row in found.rows for text in row.texts] == ["text"] * 3
+    assert [lengths.what for lengths in found.lengths] == ["texts"]
+
+
 def test_words_that_give_the_label_away_are_found_where_length_does_not(tmp_path, task):
     rng = random.Random(1)
     rows = labelled(rng, 500, lambda _: 10)

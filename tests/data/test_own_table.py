@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from w2s_ray.config import Task
 from w2s_ray.data import inputs, load_split, split_ref
 from w2s_ray.data.files import MissingFile
 from w2s_ray.data.row_formats import better_first
 from w2s_ray.data.sources import read_rows
+from w2s_ray.errors import InputError
 
 NAMED = {"text": "text", "label": "label"}
 ROWS = [{"text": f"text {i}", "label": i % 2} for i in range(40)]
@@ -121,6 +123,57 @@ def test_files_with_a_label_each_are_one_task(tmp_path, task, labels, columns):
     rows = read_rows(task(files=files, columns=columns)).pool
     assert {(row.text, row.label) for row in rows} == {(r["text"], r["label"]) for r in ROWS}
     assert len({row.id for row in rows}) == 40
+
+
+def test_a_folder_or_a_file_for_each_of_several_classes(tmp_path, task):
+    for i in range(60):
+        file = tmp_path / "news" / ("arts", "sport", "world")[i % 3] / f"{i}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"text {i}")
+    mine = task(path=str(tmp_path / "news"), columns={"text": "text", "category": "folder"})
+    rows = read_rows(mine)
+    assert rows.form == "categories"
+    assert {(row.text, row.label, row.answer) for row in rows.pool} == {
+        (f"text {i}", 0, ("arts", "sport", "world")[i % 3]) for i in range(60)
+    }
+    files = [{"path": str(path), "label": path.name} for path in (tmp_path / "news").iterdir()]
+    by_file = task(files=sorted(files, key=lambda f: f["label"]), columns={"text": "text"})
+    assert load_split(by_file).fingerprint == load_split(mine).fingerprint
+    assert Task.model_validate(by_file.model_dump()) == by_file
+
+
+def test_the_classes_of_all_parts_are_named_and_lacking_ones_are_noted(tmp_path, task):
+    rows = [{"text": f"text {i}", "kind": 10 if i % 2 else 9} for i in range(60)]
+    rows.append({"text": "the only one", "kind": "rare"})
+    written("csv", tmp_path / "d.csv", rows)
+    columns = {"text": "text", "category": "kind"}
+    mine = task(path=str(tmp_path / "d.csv"), columns=columns, train=40, validation=10, test=11)
+    found = split_ref(mine)
+    assert found.classes == ("9", "10", "rare")
+    assert "3 classes (9, 10, rare)" in found.note
+    assert found.note.count("has no row of rare") == 3
+    assert split_ref(mine) == found  # from the cache
+
+
+@pytest.mark.parametrize(
+    ("kinds", "test", "message"),
+    [
+        (["a"], [], r"column 'kind' has 1 class\(es\), a task has at least two"),
+        (["a", "b"], ["a", "c"], r"test.csv: row 2 has the class 'c', which no training row has"),
+        (["a", ""], [], r"row 2 has no value in column 'kind'"),
+        ([str(i) for i in range(10_001)], [], "10,001 classes, and at most 10,000 can be learned"),
+    ],
+)
+def test_classes_that_can_not_be_learned_are_refused(tmp_path, task, kinds, test, message):
+    def table(name, values):
+        rows = [{"text": f"{name} {i}", "kind": kind} for i, kind in enumerate(values)]
+        written("csv", tmp_path / f"{name}.csv", rows)
+        return str(tmp_path / f"{name}.csv")
+
+    parts = {"test": {"path": table("test", test)}} if test else {}
+    columns = {"text": "text", "category": "kind"}
+    with pytest.raises(InputError, match=message):
+        read_rows(task(path=table("train", kinds), columns=columns, **parts))
 
 
 def test_files_with_a_label_each_may_be_without_header_lines_and_hold_pairs(tmp_path, task):

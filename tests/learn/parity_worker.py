@@ -13,7 +13,14 @@ import numpy as np
 
 from tests.learn.test_choices import choice_data
 from tests.learn.test_forms import answer_data, pair_data
-from tests.learn.tiny import CommandAt, Recorder, data_of, recipe_of, source_of
+from tests.learn.tiny import (
+    CommandAt,
+    Recorder,
+    category_data,
+    data_of,
+    recipe_of,
+    source_of,
+)
 from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_activations import stored_activations
@@ -104,6 +111,7 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
     model = job.get("model", "lm")
     source = source_of(folder / model, model)
     made = {"pairs": lambda _: pair_data(), "choices": partial(choice_data, rows=44)}
+    made["categories"] = lambda _: category_data()
     data = made.get(form, partial(answer_data, rows=64))(source)
     return recipe, {"data": data, "source": source}
 

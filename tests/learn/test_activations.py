@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.learn.test_forms import pair_data
-from tests.learn.tiny import Recorder, data_of, recipe_of, source_of
+from tests.learn.tiny import Recorder, category_data, data_of, recipe_of, source_of
 from tests.support import make_model
 from w2s_ray.config import (
     ConfidenceLoss,
@@ -70,7 +70,7 @@ def both(
     return found[0], found[1]
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "bert", "pairs"])
+@pytest.mark.parametrize("kind", ["gpt2", "bert", "pairs", "categories"])
 @pytest.mark.parametrize(
     ("fields", "execution"),
     [
@@ -90,9 +90,12 @@ def test_activations_give_the_numbers_of_tokens(
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
-    recipe = recipe_of(TRAINING, **fields, form="pairs" if kind == "pairs" else "classes")
+    form = kind if kind in ("pairs", "categories") else "classes"
+    recipe = recipe_of(TRAINING, **fields, form=form)
     if kind == "pairs":
         source, data = source_of(make_model(tmp_path / "lm", layers=2), "lm"), pair_data()
+    elif kind == "categories":
+        source, data = request.getfixturevalue("gpt2"), category_data()
     else:
         source, data = request.getfixturevalue(kind), data_of()
     (tokens, seen), (probed, seen_probed) = both(recipe, data, source, execution)
@@ -102,6 +105,7 @@ def test_activations_give_the_numbers_of_tokens(
         np.testing.assert_allclose(
             probed.predicted[part].probabilities, found.probabilities, atol=2e-6
         )
+        assert probed.predicted[part].answers == found.answers
     figures = ("steps", "total_steps", "best_step", "stopped_early", "parameters", "tokens")
     figures = (*figures, "trained_parameters", "planned_tokens", "evaluated_tokens")
     assert [getattr(probed, f) for f in figures] == [getattr(tokens, f) for f in figures]

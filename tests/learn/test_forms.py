@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learn.tiny import Recorder, recipe_of, source_of
+from tests.learn.tiny import Recorder, category_data, recipe_of, source_of
 from tests.support import WORDS, make_model
 from w2s_ray.config import EarlyStopping, Execution, FullTuning, LoraTuning, ModelSource, Training
 from w2s_ray.learn.checkpoints import FolderCheckpoints
@@ -120,12 +120,13 @@ def test_a_pairs_number_is_that_of_each_text_alone(model: ModelSource) -> None:
     torch.testing.assert_close(logits[:, 1], expected, rtol=0, atol=1e-5)
 
 
-def test_layouts_of_a_batch_of_pairs_change_nothing(model: ModelSource) -> None:
+@pytest.mark.parametrize(("form", "data"), [("pairs", pair_data), ("categories", category_data)])
+def test_layouts_of_a_batch_change_nothing(model: ModelSource, form: str, data: Any) -> None:
     found = []
     for micro in (8, 3):
         execution = Execution(gpus_per_worker=0, micro_batch=micro)
-        recipe = recipe_of(form="pairs", loss={"kind": "confidence"})
-        found.append(run(recipe, pair_data(), model, execution=execution)[0])
+        recipe = recipe_of(form=form, loss={"kind": "confidence"})
+        found.append(run(recipe, data(), model, execution=execution)[0])
     np.testing.assert_allclose(
         *(r.predicted["test"].probabilities for r in found), rtol=0, atol=1e-4
     )

@@ -109,7 +109,7 @@ def test_examples_that_do_not_fit_are_omitted_whole_and_counted(source: ModelSou
     texts = ["w5", "w5 w6 w7", " ".join(["w8"] * 9), " ".join(["w9"] * 20)]
     found = prompt_rows(PROMPT, shown, texts, source=source, max_tokens=10)
     assert found.shots_M.tolist() == [2, 1, 0, 0]
-    rows = [found.yes.tokens.row(i).tolist() for i in range(len(texts))]
+    rows = [found.with_word[1].tokens.row(i).tolist() for i in range(len(texts))]
     assert rows[0] == [1, 2, 50, 59, 3, 50, 58, 5, 50, 59]
     assert rows[1] == [3, 50, 58, 5, 6, 7, 50, 59]
     assert rows[2] == [8] * 8 + [50, 59]

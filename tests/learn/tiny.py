@@ -14,6 +14,7 @@ import numpy as np
 
 from w2s_ray.config import FitRecipe, ModelSource, Training, XentLoss
 from w2s_ray.learn.contract import Command
+from w2s_ray.learn.forms.categories import CategoryData
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.tokens import TokenRows
 
@@ -51,6 +52,27 @@ def rows_and_labels(rows: int, seed: int) -> tuple[TokenRows, np.ndarray]:
     share = np.array([float(np.mean(row >= VOCABULARY // 2)) for row in made])
     soft = (1 / (1 + np.exp(-8 * (share - 0.5)))).astype(np.float32)
     return TokenRows.of(made), np.stack([1 - soft, soft], axis=1)
+
+
+def category_rows(rows: int, seed: int) -> tuple[TokenRows, np.ndarray]:
+    """Rows of 3 to 14 tokens and soft labels: class by the third of the vocabulary of most."""
+    generator = np.random.default_rng(seed)
+    third = VOCABULARY // 3
+    made: list[np.ndarray] = []
+    for own in generator.integers(0, 3, rows):
+        length = int(generator.integers(3, 15))
+        part = np.where(generator.random(length) < 0.7, own, generator.integers(0, 3, length))
+        made.append(part * third + generator.integers(0, third, length))
+    share_NC = np.array([np.bincount(row // third, minlength=3) / len(row) for row in made])
+    soft_NC = np.exp(6 * share_NC)
+    soft_NC /= soft_NC.sum(axis=1, keepdims=True)
+    return TokenRows.of(made), soft_NC.astype(np.float32)
+
+
+def category_data(train: int = 44, validation: int = 21, test: int = 17) -> CategoryData:
+    (rows, labels), (held, held_labels) = category_rows(train, 1), category_rows(validation, 2)
+    predict = {"validation": held, "test": category_rows(test, 3)[0]}
+    return CategoryData(rows, labels, held, held_labels, predict, names=("a", "b", "c"))
 
 
 def data_of(train: int = 44, validation: int = 21, test: int = 17) -> ClassData:

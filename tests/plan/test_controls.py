@@ -98,12 +98,11 @@ def test_words_make_the_untrained_student_a_zero_shot_prompt():
 
 
 @pytest.mark.parametrize("stage", ["truth", "random_labels", "untrained"])
-def test_stages_of_controls_need_two_classes(stage):
-    for form in ("classes", "pairs"):
+def test_stages_of_controls_need_classes(stage):
+    for form in ("classes", "pairs", "categories", "features"):
         assert planned_form(form, f"stages: [{{kind: {stage}}}]").cells
-    for form in ("answers", "features"):
-        with pytest.raises(ValueError, match=f"has {stage}, which needs two classes, but task"):
-            planned_form(form, f"stages: [{{kind: {stage}}}]")
+    with pytest.raises(ValueError, match=f"has {stage}, which needs classes, but task"):
+        planned_form("answers", f"stages: [{{kind: {stage}}}]")
 
 
 def test_cells_of_controls_count_towards_the_limit():

@@ -16,7 +16,7 @@ import typer
 
 from w2s_ray.cli.inputs import output_console
 from w2s_ray.errors import InputError
-from w2s_ray.printable import is_printable, shown
+from w2s_ray.printable import cut, is_printable, shown
 
 if TYPE_CHECKING:
     from w2s_ray.data.guess import Guess
@@ -116,7 +116,8 @@ def _task(guess: Guess) -> str:
     task, columns = guess.task, guess.task.columns
     assert columns is not None
     of = "" if guess.is_whole else "first "
-    classes = " and ".join(f"{count:,} of {shown(label)}" for label, count in guess.classes.items())
+    counts = [f"{count:,} of {shown(label)}" for label, count in guess.classes.items()]
+    classes = (" and " if len(counts) == 2 else ", ").join(counts)
     lines = [("task:", ""), (f"  name: {task.name}", ""), (f"  path: {_scalar(task.path)}", "")]
     lines.append(("  columns:", f"guesses from the {of}{guess.rows:,} rows"))
     for key, value in columns.model_dump(exclude_none=True).items():
@@ -125,7 +126,11 @@ def _task(guess: Guess) -> str:
         lines.append((f"    #group: {_scalar(guess.group)}", "if its rows must be in one part"))
     lines.append((f"  train: {task.train}", "counts that the file has enough rows for"))
     lines += [(f"  validation: {task.validation}", ""), (f"  test: {task.test}", "")]
-    lines.append(("  balance: true", f"as many rows of each class{f': {classes}' * bool(classes)}"))
+    if columns.category is None:
+        rows = f"as many rows of each class{f': {classes}' * bool(classes)}"
+        lines.append(("  balance: true", rows))
+    else:
+        lines.append((f"  # classes: {cut(classes, most=90)}", ""))
     lines.append(("  #dedupe: near", "leave near copies out"))
     return "".join(f"{code:<30} # {why}\n" if why else f"{code}\n" for code, why in lines)
 

@@ -59,10 +59,11 @@ class Columns(Frozen):
     row. Either all columns are names or all are numbers. The name of a column that consists of
     digits is written in quotes.
 
-    The columns that are given decide the task's form. `text` and `label`: two classes. `first`,
-    `second` and `label` or `preferred`, or `chosen` and `rejected`: pairs of which one is better.
-    `text` and `answer`: prompts with answers. `text`, `choices` and `answer`: multiple choice.
-    `text` alone: a corpus. `category`: images or features.
+    The columns that are given decide the task's form. `text` and `label`: two classes. `text` and
+    `category`: any number of classes. `first`, `second` and `label` or `preferred`, or `chosen` and
+    `rejected`: pairs of which one is better. `text` and `answer`: prompts with answers. `text`,
+    `choices` and `answer`: multiple choice. `text` alone: a corpus. `category` without `text`:
+    images or features.
 
     A text may be a list of chat messages, `[{role, content}, ...]`, in all rows or in none. Models
     with a chat template read them in it. Other models read `Human: ...`, a blank line,
@@ -96,7 +97,9 @@ class Columns(Frozen):
     """Column of the right answer. With `choices`: the text of the right choice, its place counted
     from 0, or its letter (A is the first)."""
     category: Column | None = None
-    """Column of the class, one of any number, for linear probes on features."""
+    """Column of the class, one of any number: of a text, or of an image or features for a linear
+    probe. Its values are the names of the classes. All parts together decide which classes there
+    are, in the order of numbers by value before words."""
     image: Column | None = None
     """Column of the images that features are computed from: file names relative to the table, or
     pixels (uint8) in an .npz file."""

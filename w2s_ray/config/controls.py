@@ -40,8 +40,8 @@ class Controls(Frozen):
     """Price of a label of ground truth in weak labels: the last control has the ground truth of one
     row in this many. 10 is the price in Mallen and Belrose 2024 (arXiv 2410.13215)."""
     words: Words | None = None
-    """The words for class 0 and class 1, with which the untrained student is prompted, zero-shot.
-    null = it has a head of zeros, and gives every row the same answer."""
+    """The words for the classes, in their order, with which the untrained student is prompted,
+    zero-shot. null = it has a head of zeros, and gives every row the same answer."""
     question: str = Field(default=Prompt.model_fields["question"].default, max_length=10_000)
     """Text after the row's text in this prompt."""
 

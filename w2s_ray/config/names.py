@@ -22,10 +22,12 @@ def _name(text: str) -> str:
     return text
 
 
-def _words(words: tuple[str, str]) -> tuple[str, str]:
-    no, yes = (word.strip() for word in words)
-    if not no or not yes or no == yes:
-        raise InputError(f"write two different words, one for each class (got {list(words)})")
+def _words(words: tuple[str, ...]) -> tuple[str, ...]:
+    plain = {word.strip() for word in words}
+    if "" in plain or len(plain) < max(2, len(words)):
+        raise InputError(
+            f"write two or more different words, one for each class (got {list(words)})"
+        )
     return words
 
 
@@ -33,8 +35,12 @@ Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidat
 """A name that tables show."""
 Line = Annotated[str, Field(max_length=300)]
 """A column, a revision, or another short text."""
-Words = Annotated[tuple[Line, Line], AfterValidator(_words)]
-"""Two words that a prompted model chooses between."""
+Words = Annotated[
+    tuple[Line, ...],
+    Field(max_length=1000, json_schema_extra={"minItems": 2}),
+    AfterValidator(_words),
+]
+"""The words that a prompted model chooses between, one for each class."""
 LocalPath = Annotated[str, AfterValidator(checked_path)]
 """A file or folder on this machine."""
 FolderOrUri = Annotated[str, AfterValidator(checked_folder_or_uri)]

@@ -96,8 +96,9 @@ class Prompt(Frozen):
     question: str = Field(default="Answer:", max_length=10_000)
     """Text after each example and after the row's text, on a line of its own."""
     words: Words = ("no", "yes")
-    """The words for class 0 and class 1 after the question. The prediction is the more probable
-    word."""
+    """The words for the classes after the question: of two classes for class 0 and class 1, of
+    several one for each, in their order (`w2s plan` names them). The prediction is the most
+    probable word."""
     calibration: Literal["none", "rows", "content_free"] = "none"
     """Divide the probability of each word by its mean over inputs without labels, after the same
     examples, and normalize; this assumes that the classes are equally frequent. rows: the inputs
@@ -119,7 +120,7 @@ class ElicitStage(Prompt):
     its labels.
 
     With `shots: 0` no weak label is used: unsupervised elicitation (Wen et al. 2025, arXiv
-    2506.10139), here by the zero-shot probabilities of two words; add the stage `one_per_group`
+    2506.10139), here by the zero-shot probabilities of the words; add the stage `one_per_group`
     where one row of a group is right. With weak labels in the prompt it is refinement by in-context
     learning (Somerstep et al. 2024, arXiv 2405.16236). Its prompt has the same settings as the
     stage `prompt`. No ground truth is used.

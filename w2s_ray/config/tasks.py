@@ -75,8 +75,9 @@ class LabelledFiles(Frozen):
     path: LocalPath
     """As the task's `path`."""
     label: Line | Int64 | bool
-    """The label of every row. Of the two labels of a task, `columns.positive` decides which is
-    class 1, as for labels in a column."""
+    """The label of every row. Of two labels of a task, `columns.positive` decides which is class 1,
+    as for labels in a column. More than two labels of texts are classes as of a column
+    `category`."""
 
 
 class Join(Frozen):
@@ -124,6 +125,14 @@ PartRows = Annotated[
 ]
 
 
+def _has_several(files: Any, columns: Mapping[str, Any]) -> bool:
+    """Whether the files of texts have more than two labels."""
+    entries = files if isinstance(files, list | tuple) else ()
+    labels = {str(entry.get("label")) for entry in entries if isinstance(entry, dict)}
+    pairs = {"first", "second", "chosen", "rejected"} & columns.keys()
+    return len(labels) > 2 and not pairs
+
+
 class Task(Frozen):
     """A task and how its rows are split."""
 
@@ -155,7 +164,8 @@ class Task(Frozen):
     """Test rows, for the reported accuracy, or a file with them. They occur in no other part."""
     balance: bool = True
     """Undersample each part, after shuffling, to as many positive as negative rows. Without effect
-    for tasks without classes."""
+    for tasks of more than two classes, whose parts have them as often as the rows of the source,
+    and for tasks without classes."""
     max_words: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Drop rows with more whitespace-separated words than this before splitting. Words and not
     tokens are counted, so that all models get the same rows."""
@@ -201,7 +211,7 @@ class Task(Frozen):
     def _with_label_of_files(cls, value: Any) -> Any:
         """`columns` with the column of the labels of `files`."""
         columns = value.get("columns") if isinstance(value, dict) and value.get("files") else None
-        if not isinstance(columns, dict) or columns.get("label") == FILES_LABEL:
+        if not isinstance(columns, dict) or FILES_LABEL in map(columns.get, _LABELS):
             return value
         decided = [key for key in _LABELS if columns.get(key) is not None]
         if decided:
@@ -209,7 +219,8 @@ class Task(Frozen):
                 f"`files` has the label of each row, and so has columns.{decided[0]}; remove one "
                 "of them"
             )
-        return {**value, "columns": {**columns, "label": FILES_LABEL}}
+        key = "category" if _has_several(value["files"], columns) else "label"
+        return {**value, "columns": {**columns, key: FILES_LABEL}}
 
     @model_validator(mode="after")
     def _columns_and_files(self) -> Task:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from w2s_ray.config import FormName
+from w2s_ray.config import FORMS, FormName
 from w2s_ray.data.cells import folded
 
 
@@ -35,13 +35,13 @@ class Example(NamedTuple):
     text: str
     """The text, the first text of a pair, or the prompt of an answer."""
     label: int
-    """0 or 1. For pairs, 1 if the first text is better. 0 for tasks without classes."""
+    """0 or 1. For pairs, 1 if the first text is better. 0 for tasks without two classes."""
     group: str
     """Examples of one group are in the same part of the split."""
     second: str | None = None
     """The second text of a pair."""
     answer: str | None = None
-    """The right answer to a prompt, or the right choice."""
+    """The right answer to a prompt, the right choice, or the name of one of several classes."""
     difficulty: float | None = None
     """The difficulty by the source, such as a puzzle's rating."""
     chat: str | None = None
@@ -68,14 +68,13 @@ class Example(NamedTuple):
             return self.text
         return "\x1f".join(sorted((self.text, self.second)))
 
-    @property
-    def read(self) -> tuple[str, ...]:
-        """What a model reads of the row, pass by pass: one text, both texts of a pair, or the
-        question with each choice.
+    def read(self, form: FormName) -> tuple[str, ...]:
+        """What a model reads of a row of `form`, pass by pass: one text, both texts of a pair, a
+        prompt with its answer, or the question with each choice.
         """
         if self.choices is not None:
             return tuple(f"{self.text} {choice}" for choice in self.choices)
-        text = self.text if self.answer is None else f"{self.text} {self.answer}"
+        text = f"{self.text} {self.answer}" if FORMS[form].is_completed else self.text
         return (text,) if self.second is None else (text, self.second)
 
     @property

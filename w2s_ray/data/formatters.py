@@ -21,6 +21,7 @@ from w2s_ray.data.chat import (
 from w2s_ray.data.example import Example, Row
 from w2s_ray.data.row_formats import (
     BINARY,
+    CategorizedText,
     Choice,
     Comparison,
     LabelledText,
@@ -99,6 +100,8 @@ ethics_justice = LabelledText("{scenario}")
 ethics_deontology = LabelledText("{scenario} {excuse}", group=("scenario",))
 sentiment = LabelledText("{text}")
 sst2 = LabelledText("{sentence}")
+tweet_eval_sentiment = CategorizedText("{text}", {"0": "negative", "1": "neutral", "2": "positive"})
+ag_news = CategorizedText("{text}", {"0": "World", "1": "Sports", "2": "Business", "3": "Sci/Tech"})
 _polarity = LabelledText("{text}", label="polarity", classes={"0": 0, "2": None, "4": 1})
 
 # Comparisons.

@@ -20,6 +20,8 @@ from w2s_ray.data.row_formats import KEY_SEPARATOR, better_first, merge_linked_g
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
 
+MOST_CLASSES = 10_000
+"""Largest number of classes of a task; predictions have a probability for each."""
 _SHOWN = 8
 _Content = tuple[list[str], list[Messages], str | None]
 """The texts of a row, their messages if they are chat messages, and the right answer."""
@@ -30,13 +32,15 @@ def table_rows(table: Table, *, columns: Columns, own: Sequence[PartTable] = ())
 
     Raises:
         InputError: an empty cell, a cell that isn't text, labels of more or fewer than two classes,
-            or a label of a part's own file that the pool doesn't have.
+            fewer than two categories, or a class of a part's own file that the pool doesn't have.
     """
     pool, classes = _examples(table, columns, "row")
     parts: dict[OwnPart, tuple[Example, ...]] = {}
     for its in own:
         known = None if its.has_own_labels else classes
         parts[its.part], _ = _examples(its.table, its.columns, its.prefix, known)
+    if columns.category is not None:
+        check_categories(pool, table, columns, [(parts[its.part], its.table) for its in own])
     rows = Rows(
         pool,
         parts.get("test"),
@@ -77,6 +81,42 @@ def _examples(
     return tuple(with_choices), classes
 
 
+def check_categories(
+    pool: Sequence[Example],
+    table: Table,
+    columns: Columns,
+    own: Iterable[tuple[Sequence[Example], Table]],
+) -> None:
+    """Refuse rows of one class, and a class of a part's own file that no training row has.
+
+    Raises:
+        InputError: names the column, or the row.
+    """
+    classes = {row.answer for row in pool}
+    if len(classes) < 2:
+        raise InputError(
+            f"{_label_place(table, columns.category)} has {len(classes)} class(es), a task has "
+            "at least two; give another column as `columns.category`, or add rows"
+        )
+    if len(classes) > MOST_CLASSES:
+        raise InputError(
+            f"{_label_place(table, columns.category)} has {len(classes):,} classes, and at most "
+            f"{MOST_CLASSES:,} can be learned; give another column as `columns.category`"
+        )
+    for rows, its in own:
+        for row, place in zip(rows, its.places, strict=True):
+            if row.answer not in classes:
+                raise InputError(
+                    f"{place} has the class {shown(row.answer)}, which no training row has; "
+                    "correct it or remove the row"
+                )
+
+
+def _label_place(table: Table, column: str | None) -> str:
+    """The column of labels, for errors."""
+    return "`files`" if column == FILES_LABEL else f"{table.name}: column {column!r}"
+
+
 def cell(row: Row, column: str, place: Place) -> Any:
     """The value of a row in a column.
 
@@ -113,6 +153,8 @@ def _example(
 ) -> Example:
     label_column = columns.label or columns.preferred
     texts, chats, answer = content
+    if columns.category is not None:
+        answer = label_cell(row, columns.category, place)
     label = 0 if label_column is None else classes[label_cell(row, label_column, place)]
     if columns.chosen is not None:
         label = int(better_first(*texts))
@@ -134,7 +176,7 @@ def _example(
 def _content(row: Row, columns: Columns, place: Place) -> _Content:
     """The texts, messages and answer of a row."""
     pair = (columns.first or columns.chosen, columns.second or columns.rejected)
-    right = None if columns.choices is not None else columns.answer or columns.category
+    right = None if columns.choices is not None else columns.answer
     read = [name for name in (columns.text, *pair, right) if name is not None]
     values = {name: cell(row, name, place) for name in read}
     where = {name: place.column(name) for name in read}
@@ -244,7 +286,7 @@ def _classes(table: Table, columns: Columns) -> dict[str, int]:
         return {}
     placed = zip(table.rows, table.places, strict=True)
     values = [label_cell(row, label, place) for row, place in placed]
-    where = "`files`" if label == FILES_LABEL else f"{table.name}: column {label!r}"
+    where = _label_place(table, label)
     if len(set(values)) == 1 and _has_pairs(columns):
         raise InputError(
             f"{where} has one value in all rows ({shown(values[0])}); if the same side is always "
@@ -293,9 +335,10 @@ def label_classes(
     more = ", ..." if len(known) > _SHOWN else ""
     listed = ", ".join(map(shown, known[:_SHOWN])) + more
     if len(known) != 2:
+        several = "give it as `category` for several classes of texts, " if len(known) > 2 else ""
         raise InputError(
             f"{where} has {len(known)} distinct label(s) ({listed}), a task has two; "
-            f"give another label column, or keep rows of two classes{remedy}"
+            f"{several}give another label column, or keep rows of two classes{remedy}"
         )
     if positive is not None:
         class_1 = plain_label(positive)

@@ -71,14 +71,14 @@ class Guess:
     words: int
     """Words of the longest texts but 5 %."""
     form: str
-    """What a row is: classes or pairs."""
+    """What a row is: classes, categories or pairs."""
 
 
 def guess_task(path: str, *, name: str, pairs: bool = False) -> Guess:
     """A task `name` of the table at `path`; with `pairs`, one whose rows are pairs of texts.
 
     Raises:
-        InputError: no such table, no column with texts or with two values, or too few rows.
+        InputError: no such table, no column with texts or with labels, or too few rows.
     """
     member = _table(path)
     rows = list(itertools.islice(raw_rows(member), MOST_ROWS + 1))
@@ -92,7 +92,7 @@ def guess_task(path: str, *, name: str, pairs: bool = False) -> Guess:
             f"and b); its columns are {name_list(rows[0])}; rename them, or use the template csv"
         )
     columns, reasons = found or _classes(member, rows)
-    label = columns.label or columns.preferred
+    label = columns.label or columns.preferred or columns.category
     counts = dict(Counter(plain_label(row[label]) for row in rows)) if label else {}
     texts = [name for name in (columns.text, columns.first, columns.chosen) if name is not None]
     lengths = sorted(sum(len(str(row[name]).split()) for name in texts) for row in rows)
@@ -168,15 +168,18 @@ def _sides(names: Mapping[str, str], rows: Sequence[Row]) -> list[tuple[str, str
 
 
 def _classes(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, str]]:
-    """The columns of texts with two classes."""
+    """The columns of texts with two or more classes."""
     texts = [name for name in rows[0] if name and _is_text(rows, name)]
     if not texts:
         raise InputError(
             f"--path: {member}: no column has texts; its columns are {name_list(rows[0])}"
         )
     text = max(texts, key=lambda name: _length(rows, name) * (3 if _named(name, _TEXTS) else 1))
-    label = _label(member, rows, used={text})
+    label = _label(member, rows, used={text}, most=_MOST_LABELS)
     values = [plain_label(row[label]) for row in rows]
+    if len(set(values)) > 2:
+        why = f"it has {len(set(values))} values, the classes"
+        return Columns(text=text, category=label), {"text": "the longest texts", "category": why}
     one = label_classes(values, positive=None, where=f"{member}: column {label!r}")
     positive = next(value for value, number in one.items() if number)
     reasons = {"text": "the longest texts", "label": "it has two values", "positive": "class 1"}
@@ -186,13 +189,19 @@ def _classes(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, st
     ), reasons
 
 
-def _label(member: Member, rows: Sequence[Row], *, used: Collection[str | None]) -> str:
-    """The column with two values that is most likely the label."""
+def _label(
+    member: Member, rows: Sequence[Row], *, used: Collection[str | None], most: int = 2
+) -> str:
+    """The column with two to `most` values that is most likely the label."""
     free = [name for name in rows[0] if name and name not in used]
     counts = {name: _values(rows, name) for name in free}
-    two = [name for name, values in counts.items() if len(values) == 2]
-    if two:
-        label = max(two, key=lambda name: (_named(name, _LABELS), free.index(name)))
+    few = [name for name, values in counts.items() if 2 <= len(values) <= most]
+
+    def likely(name: str) -> tuple[bool, bool, int]:
+        return _named(name, _LABELS), len(counts[name]) == 2, free.index(name)
+
+    if few:
+        label = max(few, key=likely)
         missing = next((i for i, row in enumerate(rows) if is_missing(row.get(label))), None)
         if missing is not None:
             raise InputError(
@@ -200,14 +209,19 @@ def _label(member: Member, rows: Sequence[Row], *, used: Collection[str | None])
                 "seems to be the label; fill it in or remove the row"
             )
         return label
+    if most > 2:
+        raise InputError(
+            f"--path: {member}: no column has 2 to {most} values, as labels have; add such a "
+            "column, or name the column of more classes in a sweep file as columns.category"
+        )
     several = {name: values for name, values in counts.items() if 2 < len(values) <= _MOST_LABELS}
     described = "; ".join(
         f"{name} has {len(values)}: {cut(', '.join(sorted(values)), most=60)}"
         for name, values in several.items()
     )
     raise InputError(
-        f"--path: {member}: no column has exactly two values, as labels of two classes have"
-        f"{f' ({described})' if described else ''}; add such a column, or keep rows of two classes"
+        f"--path: {member}: no column has exactly two values, which say what text of a pair is "
+        f"better{f' ({described})' if described else ''}; add such a column"
     )
 
 

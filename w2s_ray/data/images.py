@@ -19,7 +19,7 @@ from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import name_list, plain_label
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, Stamp, reading, reason, stamp
-from w2s_ray.data.generic import cell, label_cell, text_cell
+from w2s_ray.data.generic import cell, check_categories, label_cell, text_cell
 from w2s_ray.data.own_table import PartTable, Place, Table, part_tables, task_table
 from w2s_ray.data.table import npz_arrays
 from w2s_ray.data.tasks import DIGITS
@@ -59,21 +59,7 @@ def category_rows(table: Table, *, columns: Columns, own: Sequence[PartTable] = 
         raise InputError(
             f"{table.name}: column {columns.id!r} repeats an id; give each row its own"
         )
-    classes = {row.answer for row in pool}
-    if len(classes) < 2:
-        raise InputError(
-            f"{table.name}: column {columns.category!r} has {len(classes)} class(es), a task has "
-            "at least two; give another column as `columns.category`, or add rows"
-        )
-    for its in own:
-        made = zip(parts[its.part], its.table.places, strict=True)
-        other = next(((row, at) for row, at in made if row.answer not in classes), None)
-        if other is not None:
-            row, place = other
-            raise InputError(
-                f"{place} has the class {shown(row.answer)}, which no training row has; correct it "
-                "or remove the row"
-            )
+    check_categories(pool, table, columns, [(parts[its.part], its.table) for its in own])
     return rows
 
 

@@ -52,5 +52,7 @@ class InputSizes:
                 max_tokens=max_tokens,
                 longest=None if isinstance(model, str) else model.longest,
             )
-            self._lengths[key] = replace(found, choices=reference.choices)
+            self._lengths[key] = replace(
+                found, choices=reference.choices, classes=len(reference.classes) or found.classes
+            )
         return self._lengths[key]

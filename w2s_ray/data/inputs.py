@@ -30,6 +30,7 @@ from w2s_ray.config import (
 )
 from w2s_ray.data.answers import AnswerLengths, answer_lengths
 from w2s_ray.data.cache import read_note, write_note
+from w2s_ray.data.cells import name_list
 from w2s_ray.data.descriptions import load_architectures
 from w2s_ray.data.example import Rows
 from w2s_ray.data.fetch import fetch_config
@@ -80,6 +81,8 @@ class SplitRef:
     """Digest of the rows' groups, which no fingerprint contains; empty if it is provisional."""
     choices: int = 1
     """Largest number of choices of a row; 1 if rows have none, or it is provisional."""
+    classes: tuple[str, ...] = ()
+    """Names of several classes in order; empty if rows have none, or it is provisional."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +295,7 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
         why = str(error).removeprefix(f"task {task.name}: ")
         return _provisional(task, why), None
     words: dict[Part, tuple[float, ...]] = {
-        part: quantiles([len(text.split()) for row in rows for text in row.read])
+        part: quantiles([len(text.split()) for row in rows for text in row.read(split.form)])
         for part, rows in split.parts.items()
     }
     shown = _note(split, task)
@@ -300,7 +303,16 @@ def _resolved(task: Task, online: bool) -> tuple[SplitRef, Split | None]:
     groups = groups_digest(row for rows in split.parts.values() for row in rows)
     choices = max(len(row.choices or (1,)) for rows in split.parts.values() for row in rows)
     found = SplitRef(
-        split.fingerprint, False, split.counts, shown, words, split.form, chat, groups, choices
+        split.fingerprint,
+        False,
+        split.counts,
+        shown,
+        words,
+        split.form,
+        chat,
+        groups,
+        choices,
+        classes=split.classes,
     )
     if key is not None:
         write_note("splits", key=key, note=asdict(found))
@@ -392,9 +404,11 @@ def _from_note(note: dict[str, Any] | None, form: FormName) -> SplitRef | None:
             "chat": bool(chat),
             "groups": str(groups),
             "choices": int(choices),
+            "classes": list(classes),
         } if set(counts) == set(words) == set(PARTS):
             quantiles_of = {part: tuple(found) for part, found in words.items()}
-            return SplitRef(name, False, counts, text, quantiles_of, form, chat, groups, choices)
+            more = (groups, choices, tuple(classes))
+            return SplitRef(name, False, counts, text, quantiles_of, form, chat, *more)
         case _:
             return None
 
@@ -410,12 +424,26 @@ def _note(split: Split, task: Task) -> str:
         parts.append(f"{copies:,} of {of:,} test {are} of training rows")
     if any(row.chat is not None for row in split.parts["test"]):
         parts.append("chat messages")
+    parts += _classes(split)
     if counts := [len(row.choices) for row in split.parts["test"] if row.choices is not None]:
         fewest, most = min(counts), max(counts)
         chance = fmean(1 / count for count in counts)
         number = f"{most}" if fewest == most else f"{fewest} to {most}"
         parts.append(f"{number} choices a row in an order by their texts, chance {chance:.1%}")
     return "; ".join(parts)
+
+
+def _classes(split: Split) -> list[str]:
+    """The number of several classes, and those that a part lacks."""
+    if not split.classes:
+        return []
+    lacking = [
+        f"{part.replace('_', ' ')} has no row of {name_list(missing)}"
+        for part, rows in split.parts.items()
+        if (found := {row.answer for row in rows})
+        if (missing := [name for name in split.classes if name not in found])
+    ]
+    return [f"{len(split.classes)} classes ({name_list(split.classes)})", *lacking]
 
 
 def _sources(split: Split, task: Task) -> list[str]:

@@ -39,6 +39,8 @@ class Lengths:
     source: LengthSource
     choices: int = 1
     """Choices of a row, each of which has these tokens with its question."""
+    classes: int = 2
+    """Classes of the rows, for each of which a head has an output."""
 
     def at(self, share: float) -> float:
         """The quantile of the rows' tokens at `share`, interpolated."""

@@ -78,6 +78,45 @@ def labels_beside(member: Member, found: Sequence[Member]) -> Iterator[Row]:
     yield from ({**row, "label": label} for row, label in zip(rows, labels, strict=True))
 
 
+def lines_beside(member: Member, found: Sequence[Member]) -> Iterator[Row]:
+    """Texts of `train_text.txt`, one a line, with the labels of `train_labels.txt`.
+
+    Raises:
+        InputError: a missing labels file, or a different number of labels.
+    """
+    name = f"{member.stem.removesuffix('_text')}_labels"
+    labels_file = next((other for other in found if other.stem == name), None)
+    if labels_file is None:
+        raise InputError(
+            f"{member}: its folder has no {name}.txt with the labels; give a folder with both as "
+            "`path`"
+        )
+    texts, labels = (_lines(each) for each in (member, labels_file))
+    if len(labels) != len(texts):
+        raise InputError(
+            f"{labels_file}: {len(labels):,} labels for {len(texts):,} lines of {member.name}; "
+            "download both files again"
+        )
+    yield from ({"text": t, "label": label} for t, label in zip(texts, labels, strict=True))
+
+
+def _lines(member: Member) -> list[str]:
+    """The lines of a text file, without an empty one at its end."""
+    with member.text() as file:
+        return file.read().removesuffix("\n").split("\n")
+
+
+def titled_news(member: Member, _: Sequence[Member]) -> Iterator[Row]:
+    """AG News: class from 1, title and description, without a header line in a CSV file."""
+    columns = ("class", "title", "description") if member.kind == ".csv" else None
+    for row in raw_rows(member, columns=columns):
+        if "text" in row:
+            yield row  # already in the hub's columns
+            continue
+        text = f"{row['title']} {row['description']}"
+        yield {"text": text, "label": int(row["class"]) - 1}
+
+
 def lines_of(classes: Mapping[str, int]) -> Reader:
     """A reader of texts, one a line, latin-1. The class follows from the file's name."""
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from w2s_ray.data.cells import Cells, is_missing, name_list, plain_label, text_of
 from w2s_ray.data.chat import Messages, to_json
@@ -28,6 +28,8 @@ BINARY: Mapping[str, int | None] = MappingProxyType(
     {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1, "-1": None}
 )
 """Label as lower-case text -> class; null = the row has no label."""
+
+Class = TypeVar("Class", int | None, str)
 
 KEY_SEPARATOR = "\x1f"
 """Separator in a group with several keys (see `merge_linked_groups`)."""
@@ -50,6 +52,22 @@ class LabelledText:
         text = self.text.format_map(cells)
         group = KEY_SEPARATOR.join(cells[column] for column in self.group) or text
         return [] if label is None or not text else [Example(id, text, label, group)]
+
+
+@dataclass(frozen=True)
+class CategorizedText:
+    """One text and its class, one of several."""
+
+    text: str
+    """Template over the row's columns, which are stripped of white space."""
+    classes: Mapping[str, str]
+    """Label as text -> name of the class."""
+    label: str = "label"
+
+    def __call__(self, row: Row, *, id: str) -> list[Example]:
+        name = class_of(row[self.label], self.classes, where=f"{id}: column {self.label!r}")
+        text = self.text.format_map(Cells(row, id=id, stripped=True))
+        return [Example(id, text, 0, text, answer=name)] if text else []
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,7 @@ def better_first(better: str, worse: str) -> bool:
     return (texts[0] == better) is (_number("\n".join(texts)) % 2 == 0)
 
 
-def class_of(value: Any, classes: Mapping[str, int | None], *, where: str) -> int | None:
+def class_of(value: Any, classes: Mapping[str, Class], *, where: str) -> Class:
     """The class of a label; None for a label that means "no label".
 
     Raises:

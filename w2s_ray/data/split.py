@@ -25,6 +25,7 @@ from typing import Any
 from w2s_ray.config import ALL_ROWS, FORMS, PARTS, Bounds, FormName, OwnPart, Part, Task
 from w2s_ray.data.cleaning import clean, difficulty_of, nothing_left, within
 from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.generic import label_order
 from w2s_ray.data.near_copies import NearCopies, near_copies
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
@@ -82,6 +83,14 @@ class Split:
         test, train = self.parts["test"], chain(*map(self.parts.__getitem__, _HALVES))
         found = near_copies(test, train=train)
         return {row.id: count for row, count in zip(test, found, strict=True)}
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of several classes, of all parts together, in order; empty for other forms."""
+        if not FORMS[self.form].has_several_classes:
+            return ()
+        names = {row.answer or "" for rows in self.parts.values() for row in rows}
+        return tuple(sorted(names, key=label_order))
 
     @property
     def counts(self) -> dict[Part, int]:

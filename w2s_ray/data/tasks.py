@@ -21,6 +21,7 @@ from w2s_ray.data.originals import (
     dream_dialogues,
     either,
     labels_beside,
+    lines_beside,
     lines_of,
     multirc_passages,
     passages,
@@ -29,6 +30,7 @@ from w2s_ray.data.originals import (
     quail_texts,
     quartz_questions,
     table,
+    titled_news,
     ukp_arguments,
 )
 from w2s_ray.data.row_formats import Choice, Question
@@ -361,6 +363,22 @@ TASKS: dict[str, NamedTask] = {
         formatters.sentiment,
         None,
         Files((("[np][eo][gs]/*",),), (), documents_of({"neg/*": 0, "pos/*": 1})),
+    ),
+    "tweet_eval_sentiment": NamedTask(
+        formatters.tweet_eval_sentiment,
+        Hub("cardiffnlp/tweet_eval", "sentiment", pool=("train", "validation")),
+        Files(
+            (("train_text", "train"), ("val_text", "validation")),
+            ("test_text", "test"),
+            either(lines_beside, kinds=(".txt",), other=plain),
+        ),
+        form="categories",
+    ),
+    "ag_news": NamedTask(
+        formatters.ag_news,
+        Hub("fancyzhx/ag_news"),
+        Files(read=titled_news),
+        form="categories",
     ),
     "anthropic_hh_pairs": NamedTask(
         formatters.anthropic_hh_pairs,

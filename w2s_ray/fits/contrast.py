@@ -1,13 +1,14 @@
 """How far apart the predicted probabilities of two classes lie: the contrast of weak labels.
 
-Owns its two figures, which a fit's record has for each predicted part, and the remark on labels
-that lie close together. Labels of a small spread hardly change under temperature 1: a learning rate
+Owns its figures, which a fit's record has for each predicted part, and the remark on labels that
+lie close together. Labels of a small spread hardly change under temperature 1: a learning rate
 that was tuned on hard labels suits them badly.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,15 @@ _WEAK_LABELS = "student_half"
 
 
 def contrast(predicted: Predicted) -> dict[str, float]:
-    """The contrast of the probabilities of two classes; empty for other predictions.
+    """The contrast of the predictions of classes; empty for other predictions.
 
-    `spread` is the standard deviation of the probability of class 1, `class_1` the share of rows
-    with more than 0.5.
+    Of two classes, `spread` is the standard deviation of the probability of class 1, and `class_1`
+    the share of rows with more than 0.5. Of several, `largest_class` is the share of rows of the
+    class that is predicted most often.
     """
+    if predicted.classes is not None and predicted.answers:
+        (_, rows), *_ = Counter(predicted.answers).most_common(1)
+        return {"largest_class": rows / len(predicted.answers)}
     if predicted.answers is not None or predicted.classes is not None:
         return {}
     p_N = predicted.probabilities.astype(np.float64)

@@ -367,6 +367,6 @@ def _true(rows: SplitRows, part: Part) -> np.ndarray:
 def _random(recipe: FitRecipe, rows: SplitRows, part: Part) -> np.ndarray:
     """A random class or choice for each row of a part, as class probabilities, float32 [N, C]."""
     count = len(rows.ids[part])
-    most_N = [len(row) for row in rows.choices[part]] if rows.choices else 2
+    most_N = [len(row) for row in rows.choices[part]] if rows.choices else rows.width
     drawn_N = np.random.default_rng(_seed(recipe, part)).integers(most_N, size=count)
     return np.eye(rows.width, dtype=np.float32)[drawn_N]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
-from w2s_ray.learn.engine import autocast
+from w2s_ray.learn.engine import CLASSES, autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
@@ -51,6 +51,7 @@ class DeepSpeedEngine:
         execution: Execution,
         seed: int,
         form: FormName = "classes",
+        classes: int = CLASSES,
     ) -> None:
         if training.tuning.kind == "lp_ft" or training.weight_decay_to == "initial":
             raise InputError(
@@ -85,6 +86,7 @@ class DeepSpeedEngine:
             tuning=training.tuning,
             seed=seed,
             form=form,
+            classes=classes,
             activation_checkpointing=execution.activation_checkpointing,
             attention=execution.attention,
         )

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from w2s_ray.learn.forms.model import FormModel
 
 
+CLASSES = 2
+"""Classes of a row where its form does not have several."""
+
+
 class Engine(Protocol):
     """One model being trained, on this worker's share of the devices.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
-from w2s_ray.learn.engine import Engine
+from w2s_ray.learn.engine import CLASSES, Engine
 
 EngineFactory = Callable[..., Engine]
 """`build_engine` or a stand-in with its signature."""
@@ -22,11 +22,17 @@ def build_engine(
     execution: Execution,
     seed: int,
     form: FormName = "classes",
+    classes: int = CLASSES,
 ) -> Engine:
-    """The engine that `execution` names, with the model at `source` loaded into it."""
+    """The engine that `execution` names, with the model at `source` loaded into it.
+
+    `classes` is the number of outputs of the head of a form with several classes.
+    """
     match execution.engine:
         case "torch":
             from w2s_ray.learn.torch_engine import TorchEngine as engine
         case "deepspeed":
             from w2s_ray.learn.deepspeed_engine import DeepSpeedEngine as engine
-    return engine(training, source=source, execution=execution, seed=seed, form=form)
+    return engine(
+        training, source=source, execution=execution, seed=seed, form=form, classes=classes
+    )

@@ -1,8 +1,8 @@
-"""Predictions of two classes over many rows, and their agreement with labels.
+"""Predictions of classes over many rows, and the agreement of two classes with labels.
 
 Owns the batched pass without gradients, spread over workers, in the rows' own order, and the
 figures that follow from its margins. It reads no ground truth: labels are arguments. Shapes: M
-rows, C two classes.
+rows, C classes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from w2s_ray.learn.contract import Arrays
+from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
 from w2s_ray.learn.rows import ClassRows
 
@@ -24,22 +24,46 @@ def not_finite(found: Arrays) -> float | None:
     return None
 
 
-def predict_margins(engine: Engine, rows: ClassRows, *, batch: int) -> np.ndarray:
-    """The logit of class 1 minus that of class 0 for each row, float32 [M].
+def predict_logits(engine: Engine, rows: ClassRows, *, classes: int, batch: int) -> np.ndarray:
+    """The logits of each row, float32 [M, C] of `classes` = C.
 
     Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a
     GPU of as many tokens as `batch` of the longest rows have.
     """
-    margins_M = torch.zeros(len(rows), device=engine.device)
+    logits_MC = torch.zeros((len(rows), classes), device=engine.device)
     if len(rows) == 0:
-        return margins_M.numpy(force=True)
+        return logits_MC.numpy(force=True)
     with torch.no_grad():
         for micro in evaluation_passes(rows.lengths, engine, batch=batch):
             logits_BC = engine.forward(*model_inputs(rows, micro.positions, engine))
             if micro.real:
-                at_B = to_device(micro.positions, engine.device)
-                margins_M[at_B] = logits_BC[:, 1] - logits_BC[:, 0]
-        return engine.sum_over_workers(margins_M).numpy(force=True)
+                logits_MC[to_device(micro.positions, engine.device)] = logits_BC
+        return engine.sum_over_workers(logits_MC).numpy(force=True)
+
+
+def predict_margins(engine: Engine, rows: ClassRows, *, batch: int) -> np.ndarray:
+    """The logit of class 1 minus that of class 0 for each row, float32 [M]."""
+    logits_MC = predict_logits(engine, rows, classes=2, batch=batch)
+    return logits_MC[:, 1] - logits_MC[:, 0]
+
+
+def log_softmax(logits_MC: np.ndarray) -> np.ndarray:
+    """Logarithms of the classes' probabilities, float64 [M, C]."""
+    wide_MC = logits_MC.astype(np.float64)
+    return wide_MC - np.logaddexp.reduce(wide_MC, axis=1, keepdims=True)
+
+
+def of_classes(logits_MC: np.ndarray, names: tuple[str, ...]) -> Predicted:
+    """Predictions of several classes with these names."""
+    p_MC = np.exp(log_softmax(logits_MC)).astype(np.float32)
+    likeliest = tuple(names[i] for i in logits_MC.argmax(axis=1))
+    return Predicted(p_MC.max(axis=1), likeliest, names, p_MC)
+
+
+def against_labels(logits_MC: np.ndarray, labels_MC: np.ndarray) -> tuple[float, float]:
+    """Share of rows whose likeliest class is the label's, and cross-entropy with it in nats."""
+    agrees = float((logits_MC.argmax(axis=1) == labels_MC.argmax(axis=1)).mean())
+    return agrees, float(-(labels_MC * log_softmax(logits_MC)).sum(axis=1).mean())
 
 
 def probabilities(margins_M: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from w2s_ray.config.execution import Attention
 from w2s_ray.config.tuning import base_of, check_package
 from w2s_ray.errors import InputError
 from w2s_ray.learn.adapters import with_adapters
+from w2s_ray.learn.engine import CLASSES
 from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loading import check_weights, load_config, load_weights
@@ -41,10 +42,13 @@ def build_model(
     tuning: Tuning,
     seed: int,
     form: FormName = "classes",
+    classes: int = CLASSES,
     activation_checkpointing: bool = False,
     attention: Attention = "auto",
 ) -> FormModel:
     """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
+
+    `classes` is the number of outputs of the head of a form with several classes.
 
     Where `tuning` has a base in 4 bits, moving the model to a device quantizes its linear layers.
 
@@ -101,7 +105,9 @@ def build_model(
             _freeze_below(backbone, tuning.layers, every=text.num_hidden_layers)
         case _:
             pass
-    model = MODELS[form](backbone, width=width, causal=causal, pad_id=max(pad_id, 0))
+    model = MODELS[form](
+        backbone, width=width, causal=causal, pad_id=max(pad_id, 0), classes=classes
+    )
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0

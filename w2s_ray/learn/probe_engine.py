@@ -14,6 +14,7 @@ from torch import Tensor
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.config.tuning import base_of
 from w2s_ray.errors import InputError
+from w2s_ray.learn.engine import CLASSES
 from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.model import FormModel
@@ -34,19 +35,21 @@ class ProbeEngine(TorchEngine):
         execution: Execution,
         seed: int,
         form: FormName = "classes",
+        classes: int = CLASSES,
         rows: ActivationRows,
     ) -> None:
         """`rows` are any rows that it will get; they give the backbone's sizes."""
         self._width = rows.activations_ND.shape[1]
         self._group = Group.of(execution)
         self.rank, self.workers = self._group.rank, self._group.workers
-        self._source, self._seed, self._form = source, seed, form
-        self._tuning = training.tuning
-        super().__init__(training, source=source, execution=execution, seed=seed, form=form)
+        self._source, self._tuning = source, training.tuning
+        self._whole = {"seed": seed, "form": form, "classes": classes}
+        super().__init__(training, source=source, execution=execution, **self._whole)
         self.parameters += rows.frozen_parameters
 
-    def _loaded(self, training: Training, *, form: FormName, **_: Any) -> FormModel:
-        return MODELS[form](None, width=self._width, causal=True, pad_id=0).to(self.device)
+    def _loaded(self, training: Training, *, form: FormName, classes: int, **_: Any) -> FormModel:
+        made = MODELS[form](None, width=self._width, causal=True, pad_id=0, classes=classes)
+        return made.to(self.device)
 
     def forward(self, *inputs: Any) -> Tensor:
         assert isinstance(self.model, TwoClass)
@@ -82,7 +85,7 @@ class ProbeEngine(TorchEngine):
     def export(self, folder: Path) -> None:
         """Write the backbone as it was loaded from, with the trained head beside it."""
         if self.rank == 0:
-            whole = build_model(self._source, tuning=self._tuning, seed=self._seed, form=self._form)
+            whole = build_model(self._source, tuning=self._tuning, **self._whole)
             if base_of(self._tuning) is not None:
                 whole.to(self.device)  # where its activations were computed
             whole.load_state_dict(self.model.state_dict(), strict=False)

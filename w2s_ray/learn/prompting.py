@@ -1,12 +1,13 @@
 """A language model prompted for a row's class, in words, without training it.
 
 Owns the layout of a prompt, the choice of its examples, the one pass that compares the
-probabilities of the two words, and their calibration. It reads no ground truth: the labels of
-examples are arguments. Shapes: M rows of a part, N rows that examples may be of, C two classes.
+probabilities of the words, and their calibration. It reads no ground truth: the labels of examples
+are arguments. Shapes: M rows of a part, N rows that examples may be of, C classes.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ from w2s_ray.config.stages import CALIBRATION_ROWS
 from w2s_ray.learn.contract import FitResult, Observer, Predicted
 from w2s_ray.learn.engine import Engine
 from w2s_ray.learn.engines import build_engine
-from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
+from w2s_ray.learn.evaluate import (
+    against_labels,
+    agreement,
+    cross_entropy,
+    log_softmax,
+    of_classes,
+    probabilities,
+)
 from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.tokens import fits, tokenize, tokenize_words
@@ -29,19 +37,17 @@ CONTENT_FREE = ("N/A", "[MASK]", "")
 
 @dataclass(frozen=True)
 class PromptRows:
-    """Prompts with either word after them."""
+    """Prompts with each word after them."""
 
-    no: SpanRows
-    """With the word of class 0."""
-    yes: SpanRows
-    """With the word of class 1."""
+    with_word: tuple[SpanRows, ...]
+    """With the word of each class."""
     shots_M: np.ndarray
     """Number of examples in each prompt, int64 [M]."""
 
     @property
     def size(self) -> int:
         """Tokens in all."""
-        return self.no.size + self.yes.size
+        return sum(rows.size for rows in self.with_word)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class PromptData:
     """Number of examples in a prompt that is short enough."""
     calibration: PromptRows | None = None
     """Prompts of the inputs that calibration is computed from."""
+    names: tuple[str, ...] = ()
+    """Names of several classes; empty for two classes."""
 
 
 def examples(labels_NC: np.ndarray, *, shots: int, seed: int) -> list[int]:
@@ -66,10 +74,10 @@ def examples(labels_NC: np.ndarray, *, shots: int, seed: int) -> list[int]:
     generator = np.random.default_rng([seed % 2**63, shots])
     order = generator.permutation(len(labels_NC))
     class_N = labels_NC.argmax(axis=1)
-    by_class = [[int(i) for i in order if class_N[i] == c] for c in generator.permutation(2)]
-    turns = [i for pair in zip(*by_class, strict=False) for i in pair]
-    left = [i for rows in by_class for i in rows[min(map(len, by_class)) :]]
-    chosen = (turns + left)[:shots]
+    classes = generator.permutation(labels_NC.shape[1])
+    by_class = [[int(i) for i in order if class_N[i] == c] for c in classes]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*by_class))
+    chosen = [i for i in turns if i is not None][:shots]
     return [chosen[i] for i in generator.permutation(len(chosen))]
 
 
@@ -101,7 +109,7 @@ def prompt_rows(
     source: ModelSource,
     max_tokens: int,
 ) -> PromptRows:
-    """Prompts of `texts`: examples `shown`, text and question, with either word after them.
+    """Prompts of `texts`: examples `shown`, text and question, with each word after them.
 
     Of a prompt that is too long the first examples are omitted, as many as needed. If a text is too
     long without any example, it is truncated from the left.
@@ -120,15 +128,14 @@ def prompt_rows(
         shots_M[rows[~whole]] = shots - 1
     every = [prompts(np.array([i]), int(shots))[0] for i, shots in enumerate(shots_M)]
     read = tokenize(every, source=source, max_tokens=max_tokens, less=room)
-    no, yes = (SpanRows.of((read.row(i), word) for i in range(len(read))) for word in words)
-    return PromptRows(no, yes, shots_M)
+    with_word = (SpanRows.of((read.row(i), word) for i in range(len(read))) for word in words)
+    return PromptRows(tuple(with_word), shots_M)
 
 
-def log_odds_of_mean(margins_M: np.ndarray) -> float:
-    """Logarithm of p(1) / p(0) of the mean probabilities p of rows with these margins."""
-    wide_M = margins_M.astype(np.float64)
-    log_p1, log_p0 = -np.logaddexp(0.0, -wide_M), -np.logaddexp(0.0, wide_M)
-    return float(np.logaddexp.reduce(log_p1) - np.logaddexp.reduce(log_p0))
+def log_odds_of_mean(logits_MC: np.ndarray) -> np.ndarray:
+    """Logarithms of p(c) / p(0) of the mean probabilities p of rows with these logits, [C]."""
+    log_C = np.logaddexp.reduce(log_softmax(logits_MC), axis=0)
+    return log_C - log_C[0]
 
 
 def predict_by_words(
@@ -149,22 +156,21 @@ def predict_by_words(
     engine = build_engine(
         training, source=source, execution=execution, seed=recipe.seed, form="text"
     )
-    calibration, shift, figures = data.calibration, 0.0, _figures(data)
+    calibration, shift_C, figures = data.calibration, np.zeros(1), _figures(data)
     try:
         if calibration is not None:
-            shift = log_odds_of_mean(_margins(engine, calibration, execution))
-            figures["calibration_prior"] = float(probabilities(np.array([shift]))[0])
-        margins = {
-            part: _margins(engine, rows, execution) - np.float32(shift)
+            shift_C = log_odds_of_mean(_logits(engine, calibration, execution))
+            if not data.names:
+                figures["calibration_prior"] = float(probabilities(shift_C[1:])[0])
+        logits = {
+            part: _logits(engine, rows, execution) - shift_C.astype(np.float32)
             for part, rows in data.parts.items()
         }
         parameters = engine.parameters
     finally:
         engine.close()
-    predicted = {part: Predicted(probabilities(found)) for part, found in margins.items()}
-    labels_MC = data.validation_targets_MC
-    share = agreement(margins["validation"], labels_MC)
-    loss = cross_entropy(margins["validation"], labels_MC)
+    predicted = {part: _predicted(found, data.names) for part, found in logits.items()}
+    share, loss = _judged(logits["validation"], data.validation_targets_MC)
     observer.evaluated(
         step=0,
         total_steps=0,
@@ -193,10 +199,24 @@ def predict_by_words(
     )
 
 
-def _margins(engine: Engine, rows: PromptRows, execution: Execution) -> np.ndarray:
-    """Logarithm of p(1) / p(0) of each row, from the probabilities of the words."""
+def _logits(engine: Engine, rows: PromptRows, execution: Execution) -> np.ndarray:
+    """Logarithms of p(c) / p(0) of each row, from the probabilities of the words, [M, C]."""
     batch = execution.evaluation_batch
-    return span_nll(engine, rows.no, batch=batch) - span_nll(engine, rows.yes, batch=batch)
+    nll_CM = np.stack([span_nll(engine, each, batch=batch) for each in rows.with_word])
+    return (nll_CM[0] - nll_CM).T
+
+
+def _predicted(logits_MC: np.ndarray, names: tuple[str, ...]) -> Predicted:
+    """Predictions of rows whose logit of class 0 is 0."""
+    return of_classes(logits_MC, names) if names else Predicted(probabilities(logits_MC[:, 1]))
+
+
+def _judged(logits_MC: np.ndarray, labels_MC: np.ndarray) -> tuple[float, float]:
+    """Agreement with labels, and cross-entropy in nats."""
+    if labels_MC.shape[1] > 2:
+        return against_labels(logits_MC, labels_MC)
+    margins_M = logits_MC[:, 1]
+    return agreement(margins_M, labels_MC), cross_entropy(margins_M, labels_MC)
 
 
 def _figures(data: PromptData) -> dict[str, float]:

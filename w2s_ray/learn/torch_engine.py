@@ -16,7 +16,7 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
-from w2s_ray.learn.engine import autocast
+from w2s_ray.learn.engine import CLASSES, autocast
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
@@ -43,11 +43,12 @@ class TorchEngine:
         execution: Execution,
         seed: int,
         form: FormName = "classes",
+        classes: int = CLASSES,
     ) -> None:
         on_gpu = uses_gpu(execution)
         self.device = torch.device("cuda" if on_gpu else "cpu")
         self.model: FormModel = self._loaded(
-            training, source=source, execution=execution, seed=seed, form=form
+            training, source=source, execution=execution, seed=seed, form=form, classes=classes
         )
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
@@ -82,6 +83,7 @@ class TorchEngine:
         execution: Execution,
         seed: int,
         form: FormName,
+        classes: int,
     ) -> FormModel:
         """The model on the engine's device."""
         model = build_model(
@@ -89,6 +91,7 @@ class TorchEngine:
             tuning=training.tuning,
             seed=seed,
             form=form,
+            classes=classes,
             activation_checkpointing=execution.activation_checkpointing,
             attention=execution.attention,
         )

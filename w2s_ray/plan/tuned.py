@@ -18,6 +18,7 @@ from w2s_ray.config import (
     LastLayersTuning,
     LoraTuning,
     ModelSource,
+    Prompt,
     Training,
     branches,
 )
@@ -45,6 +46,8 @@ def check_models(plan: Plan) -> None:
     known: dict[str, _Known] = {}
     seen: set[tuple[Any, ...]] = set()
     for recipe, source, training in _trained(plan):
+        if recipe.prompt is not None:
+            _check_words(recipe.prompt, recipe.split, plan.inputs)
         key = (source.identity, recipe.model, recipe.form, recipe.split, training)
         if key in seen:
             continue
@@ -187,6 +190,18 @@ def _check_head(model: _Known) -> None:
             f"({shape.skeleton.head[0]}.weight), and config.json doesn't tie it to the "
             "embedding, so it can't generate text; give a causal language model"
         )
+
+
+def _check_words(prompt: Prompt, split: str, inputs: Inputs) -> None:
+    for task, of_task in inputs.splits.items():
+        classes = len(of_task.classes) or 2
+        known = of_task.fingerprint == split and not of_task.provisional
+        if known and len(prompt.words) != classes:
+            names = f", in this order: {', '.join(of_task.classes)}" if of_task.classes else ""
+            raise InputError(
+                f"words has {len(prompt.words)} words ({', '.join(prompt.words)}), but task {task} "
+                f"has {classes} classes; give one for each class{names}"
+            )
 
 
 def _check_letters(recipe: FitRecipe, inputs: Inputs) -> None:

@@ -20,6 +20,8 @@ ORACLE_STOPPED = "oracle_test_accuracy"
 """The test accuracy of the fit if ground truth on validation rows had stopped it."""
 CLASS_1 = "test_class_1"
 """The share of test rows that the fit calls class 1."""
+LARGEST_CLASS = "test_largest_class"
+"""Of several classes, the share of test rows of the class that the fit predicts most often."""
 ONE_CLASS = "one class on all test rows"
 _NUMBER = (float, int)
 
@@ -46,8 +48,9 @@ def one_class(cells: Iterable[Cell], records: Mapping[str, Record]) -> str | Non
 
 
 def predicts_one_class(record: Record | None) -> bool:
-    """Whether a done fit with two classes predicts the same one on all test rows."""
-    return accuracy(record, figure=CLASS_1) in (0.0, 1.0)
+    """Whether a done fit with classes predicts the same one on all test rows."""
+    is_same = accuracy(record, figure=LARGEST_CLASS) == 1.0
+    return is_same or accuracy(record, figure=CLASS_1) in (0.0, 1.0)
 
 
 def cut_shots(students: Iterable[Record | None]) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from w2s_ray.config.forms.answers import Answers
+from w2s_ray.config.forms.categories import Categories
 from w2s_ray.config.forms.choices import Choices
 from w2s_ray.config.forms.classes import Classes
 from w2s_ray.config.forms.features import Features
@@ -12,7 +13,8 @@ from w2s_ray.config.forms.pairs import Pairs
 from w2s_ray.config.forms.text import Text
 
 FORMS: Mapping[str, Form] = {
-    form.name: form for form in (Classes(), Pairs(), Answers(), Choices(), Text(), Features())
+    form.name: form
+    for form in (Classes(), Categories(), Pairs(), Answers(), Choices(), Text(), Features())
 }
 
 if TYPE_CHECKING:

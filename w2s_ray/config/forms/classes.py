@@ -11,5 +11,5 @@ class Classes(Form):
     columns = (ColumnSet(frozenset({"text", "label"})),)
     columns_in_words = "text and label"
 
-    def why_not(self, stage: Stage, task: str) -> None:
+    def why_not(self, stage: Stage, task: str) -> str | None:
         return None

@@ -34,8 +34,9 @@ class Features(Form):
             return None
         more = sorted(set(given) - {"category", "image", "id"})
         return (
-            f"category declares a task of images or features, which has no {', '.join(more)}; "
-            "write label instead of category for two classes of texts, or remove the other columns"
+            f"category without text declares a task of images or features, which has no "
+            f"{', '.join(more)}; give text as well for texts of several classes, or remove the "
+            "other columns"
         )
 
     def why_not(self, stage: Stage, task: str) -> str | None:

@@ -78,6 +78,11 @@ class Form:
         """Whether a row's label is one of two classes, so that parts can be balanced."""
         return self.labels_in_words is None
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether a row's label is one of two or more classes, the same ones in every row."""
+        return self.has_two_classes or self.has_several_classes
+
     def is_made_by(self, given: Collection[str]) -> bool:
         """Whether the columns `given` make a row of this form."""
         return any(columns.is_met_by(given) for columns in self.columns)
@@ -89,13 +94,13 @@ class Form:
     def why_not(self, stage: Stage, task: str) -> str | None:
         """Why a stage can't be used on `task`, as a relative clause for an error; None = it can."""
         if isinstance(stage, Prompt):
-            return f"which predicts one of two classes, but task {task} has {self.name}"
-        if isinstance(stage, LinearProbeStage) and not self.has_two_classes:
-            has = self.labels_in_words
-            return f"which predicts one of two classes from a text, but task {task} has {has}"
+            return f"which predicts the class of a text, but task {task} has {self.name}"
+        if isinstance(stage, LinearProbeStage) and not (self.has_classes and self.has_texts):
+            has = "no texts" if self.has_classes else self.labels_in_words
+            return f"which predicts the class of a text, but task {task} has {has}"
         control = isinstance(stage, TruthStage | RandomLabelsStage | UntrainedStage)
-        if control and not self.has_two_classes:
-            return f"which needs two classes, but task {task} has {self.labels_in_words}"
+        if control and not self.has_classes:
+            return f"which needs classes, but task {task} has {self.labels_in_words}"
         return None
 
     def why_not_loss(self, loss: Loss) -> str | None:
@@ -110,9 +115,9 @@ class Form:
         Raises:
             InputError: names the task, the method or the model, and the remedy.
         """
-        if sweep.controls is not None and not self.has_two_classes:
+        if sweep.controls is not None and not self.has_classes:
             raise InputError(
-                f"controls need two classes, but task {task} has {self.labels_in_words}; remove "
+                f"controls need classes, but task {task} has {self.labels_in_words}; remove "
                 "controls, or put the task into a sweep of its own"
             )
         if sweep.seal and not self.has_two_classes:

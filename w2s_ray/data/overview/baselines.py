@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from w2s_ray.config import FORMS, Part
+from w2s_ray.config import FORMS, Form, Part
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.example import Example, normal_answer
 from w2s_ray.data.overview.rows import HALVES, TaskRows
@@ -24,11 +24,12 @@ VERSION = 2
 MOST_ROWS = 20_000
 """Largest number of training rows that are used; of more, the first of each half."""
 MOST_ANSWERS = 50
-"""Largest number of different answers that words are used to predict."""
+"""Largest number of different answers or classes that words are used to predict."""
 _LEAVES = 8
 _WORD = r"(?u)\b\w+\b"
 _SEED = 0
 _TIE = 0.5
+_TREE = f"a decision tree of {_LEAVES} leaves on the numbers of words and characters"
 _REGRESSION = "logistic regression on the tf-idf of single words"
 MAJORITY, LENGTH, WORDS, CHANCE = "majority", "length alone", "bag of words", "chance"
 
@@ -58,7 +59,7 @@ def baselines(rows: TaskRows, *, on: Part) -> tuple[Baseline, ...]:
     elif form.has_choices:
         found = _of_choices(train, test)
     else:
-        found = _of_answers(train, test, has_texts=form.has_texts)
+        found = _of_answers(train, test, form=form)
     write_note("baselines", key=key, note={"baselines": [asdict(each) for each in found]})
     return tuple(found)
 
@@ -70,10 +71,9 @@ def _of_classes(train: Sequence[Example], test: Sequence[Example]) -> list[Basel
     if len(set(labels)) < 2:
         why = f"all training rows have class {common}"
         return [*found, *(Baseline(name, None, why) for name in (LENGTH, WORDS))]
-    by_length = f"a decision tree of {_LEAVES} leaves on the numbers of words and characters"
     return [
         *found,
-        _measured(LENGTH, by_length, lambda: _by_length(train, labels, test), truth),
+        _measured(LENGTH, _TREE, lambda: _by_length(train, labels, test), truth),
         _measured(WORDS, _REGRESSION, lambda: _by_words(train, labels, test), truth),
     ]
 
@@ -128,20 +128,27 @@ def _of_choices(train: Sequence[Example], test: Sequence[Example]) -> list[Basel
     ]
 
 
-def _of_answers(
-    train: Sequence[Example], test: Sequence[Example], *, has_texts: bool
-) -> list[Baseline]:
-    """Of several classes, or of answers; words predict them where there are few different ones."""
+def _of_answers(train: Sequence[Example], test: Sequence[Example], *, form: Form) -> list[Baseline]:
+    """Of several classes, or of answers; words predict them where there are few different ones.
+
+    Lengths are tried for classes alone.
+    """
     labels, truth = ([normal_answer(r.answer or "") for r in rows] for rows in (train, test))
     counts = Counter(labels)
     common = min(counts, key=lambda answer: (-counts[answer], answer))
-    how = "always the most frequent answer" if has_texts else f"always class {common}"
+    classes = form.has_several_classes
+    how = f"always class {common}" if classes else "always the most frequent answer"
     found = [_measured(MAJORITY, how, lambda: [common] * len(test), truth)]
-    if not has_texts:
+    if not form.has_texts:
         return found
+    names = (LENGTH, WORDS) if classes else (WORDS,)
     if not 1 < len(counts) <= MOST_ANSWERS:
-        why = f"training rows have {len(counts):,} different answers"
-        return [*found, Baseline(WORDS, None, why)]
+        why = f"training rows have {len(counts):,} different {'classes' if classes else 'answers'}"
+        return [*found, *(Baseline(name, None, why) for name in names)]
+    if classes:
+        found.append(
+            _measured(LENGTH, _TREE, lambda: _by_length(train, labels, test), truth),
+        )
     return [*found, _measured(WORDS, _REGRESSION, lambda: _by_words(train, labels, test), truth)]
 
 

@@ -90,7 +90,7 @@ def _counts(part: Part, rows: TaskRows, *, sealed: bool) -> PartCounts:
     if not (sealed and part == "test"):
         if form.has_two_classes:
             labels = {"0": 0, "1": 0, **Counter(str(row.label) for row in found)}
-        elif not form.has_texts:
+        elif form.has_several_classes:
             labels = _in_order(Counter(row.answer or "" for row in found))
         else:
             answers = len({row.answer for row in found})
@@ -226,11 +226,11 @@ def _shown(
 
 
 def _class(row: Example, rows: TaskRows) -> str | None:
-    """A row's class; None for answers."""
+    """A row's class; None for answers and choices."""
     form = FORMS[rows.form]
     if form.has_two_classes:
         return str(row.label)
-    return None if form.has_texts else row.answer
+    return row.answer if form.has_several_classes else None
 
 
 def _in_words(label: str | None, rows: TaskRows) -> str | None:

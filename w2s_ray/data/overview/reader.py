@@ -133,7 +133,7 @@ def plain_texts(row: Example, form: str) -> list[Text]:
     if row.choices is not None:
         names = [_CHOICES[choice == row.answer] for choice in row.choices]
         return [Text("text", row.text), *map(Text, names, row.choices)]
-    if row.answer is not None:
+    if FORMS[form].is_completed and row.answer is not None:
         return [Text("prompt", row.text), Text("answer", row.answer)]
     return [Text("text", row.text)]
 

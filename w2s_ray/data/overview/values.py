@@ -21,8 +21,8 @@ class PartCounts:
     groups: int
     """Groups that these rows belong to; a row without one is a group of its own."""
     classes: Mapping[str, int] | None
-    """Class -> rows; for pairs, class 1 means that the first text is better. None where there are
-    no classes, and for a sealed test."""
+    """Class -> rows, in order; for pairs, class 1 means that the first text is better. None where
+    there are no classes, and for a sealed test."""
     answers: int | None = None
     """Different answers; None for a task without answers."""
 

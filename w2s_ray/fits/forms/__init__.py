@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from w2s_ray.config import FitRecipe, FormName
 from w2s_ray.fits.forms.answers import Answers
+from w2s_ray.fits.forms.categories import Categories
 from w2s_ray.fits.forms.choices import Choices
 from w2s_ray.fits.forms.classes import Classes
 from w2s_ray.fits.forms.features import Features
@@ -14,6 +15,7 @@ from w2s_ray.fits.forms.text import Text
 
 FIT_FORMS: Mapping[FormName, FitForm] = {
     "classes": Classes(),
+    "categories": Categories(),
     "pairs": Pairs(),
     "answers": Answers(),
     "choices": Choices(),

@@ -5,7 +5,7 @@ A probe gets its frozen backbone's activations from the store instead of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,7 +35,14 @@ if TYPE_CHECKING:
 class Classes(FitForm):
     """Texts of two classes."""
 
-    data: ClassVar[type[ClassData]] = ClassData
+    column: ClassVar[str] = "probability"
+    """The column of predictions that has a supervisor's labels."""
+    weak: ClassVar[Callable[..., Any]] = staticmethod(weak_labels)
+    """Its mean over supervisors, of a store and a recipe."""
+
+    def data_of(self, rows: SplitRows, **given: Any) -> ClassData:
+        """What is trained on, made of the fields that all forms with classes have."""
+        return ClassData(**given)
 
     def rows_of(self, fit: PlannedFit, rows: SplitRows, part: str) -> TokenRows | PairRows:
         """The rows of a part as they are trained on and predicted."""
@@ -52,8 +59,8 @@ class Classes(FitForm):
         labels = targets(
             recipe,
             rows,
-            weak=weak_labels(store, recipe),
-            each=each_weak_labels(store, recipe),
+            weak=self.weak(store, recipe),
+            each=each_weak_labels(store, recipe, column=self.column),
             activate=lambda part, rows_N: (found or activated({part: tokens[part]}))[
                 part
             ].values_ND[rows_N],
@@ -61,7 +68,8 @@ class Classes(FitForm):
         parts = tokens if found is None else _activation_rows(found, tokens)
         train_on = parts[recipe.train_on]
         whole = len(labels.rows_N) == len(train_on)
-        data = self.data(
+        data = self.data_of(
+            rows,
             train=train_on if whole else train_on.take(labels.rows_N),
             train_targets_NC=labels.train_NC,
             validation=parts["validation"],

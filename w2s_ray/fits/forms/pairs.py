@@ -1,5 +1,9 @@
 """The form `pairs` in a fit: the tokens of both texts, and the probability of the first."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from w2s_ray.fits.forms.classes import Classes
 from w2s_ray.fits.labels import SECOND, SplitRows
 from w2s_ray.fits.training_data import tokenized
@@ -11,7 +15,8 @@ from w2s_ray.plan import PlannedFit
 class Pairs(Classes):
     """Pairs of texts, labelled as `classes` are."""
 
-    data = PairData
+    def data_of(self, rows: SplitRows, **given: Any) -> PairData:
+        return PairData(**given)
 
     def rows_of(self, fit: PlannedFit, rows: SplitRows, part: str) -> PairRows:
         return PairRows(tokenized(fit, rows, part), tokenized(fit, rows, part, SECOND))

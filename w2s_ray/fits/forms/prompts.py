@@ -1,6 +1,6 @@
 """A model that is prompted for a row's class and not trained: the data and the pass.
 
-It stands in for the form `classes` where a recipe has a prompt.
+It stands in for the forms `classes` and `categories` where a recipe has a prompt.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from w2s_ray.config import Execution, FitRecipe, ModelSource
+from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
-from w2s_ray.fits.training_data import TrainingData, weak_labels
+from w2s_ray.fits.training_data import TrainingData, weak_distributions, weak_labels
 from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.learn.prompting import (
     PromptData,
@@ -33,7 +33,11 @@ class Prompts(FitForm):
     ) -> TrainingData:
         recipe, prompt = fit.recipe, fit.recipe.prompt
         assert prompt is not None
-        labels = targets(recipe, rows, weak=weak_labels(store, recipe))
+        names = rows.classes if FORMS[recipe.form].has_several_classes else ()
+        weak = weak_distributions if names else weak_labels
+        labels = targets(recipe, rows, weak=weak(store, recipe))
+        classes = labels.train_NC.shape[1]
+        assert len(prompt.words) == classes, "the plan refuses another number of words"
         texts = [rows.texts[recipe.train_on][i] for i in labels.rows_N]
         chosen = examples(labels.train_NC, shots=prompt.shots, seed=recipe.seed)
         shown = shown_examples(prompt, texts, labels.train_NC, chosen)
@@ -53,6 +57,7 @@ class Prompts(FitForm):
             labels.validation_MC,
             shots=len(shown),
             calibration=calibration,
+            names=names,
         )
         return TrainingData(data, len(shown), labels.dropped)
 

@@ -1,9 +1,10 @@
 """The form `classes`: a text of one of two classes.
 
-Owns the head, the optimizer step with the losses of two classes, predictions and agreement; `pairs`
-shares them. Where a loss needs a statistic of the global batch, a step of one micro-batch takes it
-from its only forward pass; a step of several makes a first pass without gradients over all of them.
-Shapes: B rows, L tokens, D width of the backbone, C two classes, N training and M other rows.
+Owns the head, the optimizer step with the losses of classes, predictions and agreement; `pairs` and
+`categories` share them. Where a loss needs a statistic of the global batch, a step of one
+micro-batch takes it from its only forward pass; a step of several makes a first pass without
+gradients over all of them. Shapes: B rows, L tokens, D width of the backbone, C classes, N training
+and M other rows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import Engine, model_inputs, to_device
+from w2s_ray.learn.engine import CLASSES, Engine, model_inputs, to_device
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
 from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
@@ -28,12 +29,11 @@ from w2s_ray.learn.rows import ClassRows
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
 
-CLASSES = 2
 MARGIN = "margin"
 
 
 class Head(nn.Module):
-    """A linear map without bias from D to C, zero at first, so that the first loss is ln 2.
+    """A linear map without bias from D to C, zero at first, so that the first loss is ln C.
 
     It computes in fp32 whatever the backbone's precision is: bf16 logits would tie, and a
     threshold over a batch needs an order.
@@ -56,12 +56,12 @@ class TwoClass(FormModel):
     [CLS], and gets a mask built from the lengths.
     """
 
-    outputs = CLASSES
-    """Numbers that the head gives a text."""
+    outputs: ClassVar[int | None] = CLASSES
+    """Numbers that the head gives a text; None = one for each class."""
 
-    def __init__(self, backbone: Any, *, width: int, causal: bool, pad_id: int) -> None:
-        super().__init__(backbone, width=width, causal=causal, pad_id=pad_id)
-        self.head = Head(width, outputs=self.outputs)
+    def __init__(self, backbone: Any, *, width: int, **given: Any) -> None:
+        super().__init__(backbone, width=width, **given)
+        self.head = Head(width, outputs=self.outputs or self.classes)
 
     def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """logits_BC in fp32."""
@@ -96,14 +96,14 @@ class TwoClass(FormModel):
 
 @dataclass(frozen=True)
 class ClassData(FormData):
-    """Texts and labels of one fit. Labels are distributions over the two classes."""
+    """Texts and labels of one fit. Labels are distributions over the classes."""
 
     train: ClassRows
     train_targets_NC: np.ndarray
-    """float32 [N, 2]; rows sum to 1."""
+    """float32 [N, C]; rows sum to 1."""
     validation: ClassRows
     validation_targets_MC: np.ndarray
-    """float32 [M, 2]; what early stopping looks at: weak labels for a student."""
+    """float32 [M, C]; what early stopping looks at: weak labels for a student."""
     predict: Mapping[str, ClassRows] = field(default_factory=dict)
     train_targets_KNC: np.ndarray | None = None
     """The same of each of several supervisors, for a loss that takes them."""
@@ -113,8 +113,8 @@ class ClassData(FormData):
     def __post_init__(self) -> None:
         if self.predict.get("validation", self.validation) is not self.validation:
             raise ValueError("predict has other validation rows; give `validation` itself there")
-        _check("train", self.train, self.train_targets_NC)
-        _check("validation", self.validation, self.validation_targets_MC)
+        _check("train", self.train, self.train_targets_NC, classes=self.classes)
+        _check("validation", self.validation, self.validation_targets_MC, classes=self.classes)
         if len(self.train) == 0:
             raise ValueError("there are no training rows; give the split at least one")
 
@@ -197,11 +197,11 @@ def _counted(
     return None if weights_B is None else weights_B[at_B]
 
 
-def _check(part: str, rows: ClassRows, targets: np.ndarray) -> None:
-    if targets.shape != (len(rows), 2):
+def _check(part: str, rows: ClassRows, targets: np.ndarray, *, classes: int) -> None:
+    if targets.shape != (len(rows), classes):
         raise ValueError(
             f"{part} has {len(rows)} rows, but targets of shape {targets.shape}; "
-            f"give probabilities of shape ({len(rows)}, 2)"
+            f"give probabilities of shape ({len(rows)}, {classes})"
         )
     if targets.dtype != np.float32:
         raise ValueError(f"{part} targets are {targets.dtype}; give float32")
@@ -209,5 +209,6 @@ def _check(part: str, rows: ClassRows, targets: np.ndarray) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"{part} target {row} is {targets[row].tolist()}; give two probabilities that sum to 1"
+            f"{part} target {row} is {targets[row].tolist()}; give {classes} probabilities that "
+            "sum to 1"
         )

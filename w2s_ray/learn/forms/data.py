@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import Engine
+from w2s_ray.learn.engine import CLASSES, Engine
 from w2s_ray.methods.losses import Loss
 
 R = TypeVar("R")
@@ -32,6 +32,11 @@ class FormData(ABC):
     """Rows whose labels decide early stopping."""
     predict: Mapping[str, Any]
     """Parts that the trained model predicts, by name."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that a model's head has an output for, where its form has several."""
+        return CLASSES
 
     def part(self, name: str) -> Any:
         """The rows of a part that can be predicted: validation, or one of `predict`."""

@@ -31,6 +31,7 @@ from w2s_ray.learn.contract import (
 )
 from w2s_ray.learn.losses import labels_for, loss_sum
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
+from w2s_ray.methods.losses.loss import class_1_probability
 
 _SMALLEST_SPREAD = 1e-6
 
@@ -133,14 +134,14 @@ class _Probe:
         self.weights_N = None if weights_N is None else torch.from_numpy(weights_N)
         self.inputs = {"validation": data.validation_MD, **data.predict}
         per_epoch = steps_per_epoch(len(data.train_ND), training.batch_size)
-        self.total_steps = training.epochs * per_epoch
+        self.total_steps = training.epochs * per_epoch if recipe.trained else 0
         self.evaluated = evaluation_steps(
             epochs=training.epochs,
             steps_per_epoch=per_epoch,
             evaluations_per_epoch=training.evaluations_per_epoch,
         )
         self.per_epoch, self.step, self.rows, self.passed = per_epoch, 0, 0, 0
-        self.train_loss = math.nan
+        self.train_loss, self.memory = math.nan, list[float]()
         self.best_value, self.best_step, self.stale, self.stopped = -math.inf, 0, 0, False
         self.stopping_step = 0
         self.best: dict[str, Tensor] = {}
@@ -177,14 +178,20 @@ class _Probe:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         at = torch.from_numpy(rows)
-        logits_BC = self.head(self.train_ND[at])
+        logits_BC, labels = self.head(self.train_ND[at]), self.labels[..., at, :]
+        progress, statistic = self.step / self.total_steps, None
+        if self.loss.needs_whole_batch:
+            p1_B = class_1_probability(logits_BC.detach())
+            statistic = self.loss.batch_statistic(
+                p1_B, labels, memory=self.memory, progress=progress
+            )
         summed = loss_sum(
             self.loss,
             logits_BC,
-            self.labels[..., at, :],
+            labels,
             None if self.weights_N is None else self.weights_N[at],
-            statistic=None,
-            progress=self.step / self.total_steps,
+            statistic=statistic,
+            progress=progress,
         )
         loss = summed / len(rows)
         self.optimizer.zero_grad()
@@ -263,11 +270,11 @@ class _Probe:
             stopping_step=self.stopping_step or None,
             validation_agreement=agrees,
             validation_loss=loss,
-            train_loss=self.train_loss,
+            train_loss=self.train_loss if self.step else None,
             parameters=size,
             trained_parameters=size,
             tokens=self.rows,
-            planned_tokens=self.recipe.training.epochs * len(self.train_ND),
+            planned_tokens=self.total_steps // self.per_epoch * len(self.train_ND),
             evaluated_tokens=self.passed,
             seconds=seconds,
         )

@@ -28,8 +28,8 @@ from w2s_ray.methods.losses import Loss
 class LanguageModel(FormModel):
     """A pretrained causal language model with its own head."""
 
-    def __init__(self, backbone: Any, *, width: int, causal: bool, pad_id: int) -> None:
-        super().__init__(backbone, width=width, causal=causal, pad_id=pad_id)
+    def __init__(self, backbone: Any, **given: Any) -> None:
+        super().__init__(backbone, **given)
         self.parts = VocabularyHead.of(backbone)
 
     def forward(

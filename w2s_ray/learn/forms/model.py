@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from w2s_ray.learn.adapters import merged_adapters
+from w2s_ray.learn.engine import CLASSES
 from w2s_ray.learn.loading import no_progress_bars
 
 
@@ -20,13 +21,17 @@ class FormModel(nn.Module):
     """A pretrained backbone and a form's head. Rows are padded on the right.
 
     A subclass gives `forward`, which takes what the form's rows are padded into, and `pooled`.
+    `classes` is the number of classes of a row, for heads with an output for each.
     """
 
-    def __init__(self, backbone: Any, *, width: int, causal: bool, pad_id: int) -> None:
+    def __init__(
+        self, backbone: Any, *, width: int, causal: bool, pad_id: int, classes: int = CLASSES
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.width = width
         self.causal = causal
+        self.classes = classes
         self.pad_id = pad_id
 
     def pooled(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:

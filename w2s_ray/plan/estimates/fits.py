@@ -93,18 +93,20 @@ def estimate_fit(
         parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
         flops = Flops(forward=backward, backward=backward)  # the head and its weights' gradient
         stored = {part: predicted(part) for part in parts}
+    head = {"form": recipe.form, "classes": rows.classes}
     return FitEstimate(
         flops=flops,
         stored=stored,
         tokens=rows.tokens * epochs * texts,
-        parameters=all_parameters(model, training.tuning, form=recipe.form),
-        trained_parameters=trained_parameters(model, training.tuning, form=recipe.form),
+        parameters=all_parameters(model, training.tuning, **head),
+        trained_parameters=trained_parameters(model, training.tuning, **head),
         memory=fit_memory(
             recipe,
             execution,
             model=model,
             longest=max(read.at(1.0) for read in texts_read),
             choices=rows.choices,
+            classes=rows.classes,
         ),
         length_source=rows.source,
     )
@@ -118,7 +120,7 @@ def _estimate_prompted(
     model: Architecture,
     lengths: Callable[[Part], Lengths],
 ) -> FitEstimate:
-    """The estimate of a prompted fit, which trains nothing: two passes, one for each answer word.
+    """The estimate of a prompted fit, which trains nothing: a pass for each answer word.
 
     The examples precede every row; each counts with the mean length of the training rows. The three
     short inputs of a calibration without content are not counted.
@@ -135,7 +137,7 @@ def _estimate_prompted(
         mean = min(shown + rows.mean, training.max_tokens)
         read = Lengths(rows.rows, quantiles, mean, rows.source)
         batch = execution.evaluation_batch
-        passed = padded(read, together=batch, sorted_rows=read.rows).times(2)
+        passed = padded(read, together=batch, sorted_rows=read.rows).times(len(prompt.words))
         evaluation += forward_flops(model, passed)
         evaluation += 2.0 * model.vocabulary * model.pooled * passed.rows
         longest = max(longest, read.at(1.0))

@@ -63,6 +63,7 @@ def fit_memory(
     model: Architecture,
     longest: float,
     choices: int = 1,
+    classes: int = 2,
 ) -> Memory:
     """The peak of a fit whose longest text has `longest` tokens, with `choices` a row."""
     training = recipe.training
@@ -74,6 +75,7 @@ def fit_memory(
             longest=longest,
             form=recipe.form,
             choices=choices,
+            classes=classes,
         )
     read = training.model_copy(update={"tuning": FullTuning()})
     weights = 4.0 * all_parameters(model, FullTuning(), form="text")
@@ -88,14 +90,15 @@ def memory(
     longest: float,
     form: FormName = "classes",
     choices: int = 1,
+    classes: int = 2,
 ) -> Memory:
     """The peak of training by one of the forms."""
     tuning, workers = training.tuning, execution.workers
-    every = 4.0 * all_parameters(model, tuning, form=form)
+    every = 4.0 * all_parameters(model, tuning, form=form, classes=classes)
     if execution.engine == "torch":
         every -= 2.0 * bf16_parameters(model, training)
         every -= (4.0 - NF4) * four_bit_parameters(model, training)
-    trained = 4.0 * trained_parameters(model, tuning, form=form)
+    trained = 4.0 * trained_parameters(model, tuning, form=form, classes=classes)
     working = Activations(model, training, execution, longest, form, choices).working
     stay = execution.rows_at_once(training.batch_size) * workers < training.batch_size
     # The weights that a fit began with are kept where they are decayed to.
@@ -117,17 +120,21 @@ def memory(
     return Memory(weights, gradients, optimizer, working, buffers, host, stay or stage == 3)
 
 
-def all_parameters(model: Architecture, tuning: Tuning, *, form: FormName = "classes") -> int:
+def all_parameters(
+    model: Architecture, tuning: Tuning, *, form: FormName = "classes", classes: int = 2
+) -> int:
     """Weights of the model with its head and what adapters add."""
-    return model.parameters + _head(model, form) + _adapters(model, tuning)
+    return model.parameters + _head(model, form, classes) + _adapters(model, tuning)
 
 
-def trained_parameters(model: Architecture, tuning: Tuning, *, form: FormName = "classes") -> int:
+def trained_parameters(
+    model: Architecture, tuning: Tuning, *, form: FormName = "classes", classes: int = 2
+) -> int:
     """Weights that the optimizer changes; a head over a vocabulary only if all are."""
-    head = 0 if FORMS[form].is_language else _head(model, form)
+    head = 0 if FORMS[form].is_language else _head(model, form, classes)
     match tuning.kind:
         case "full" | "lp_ft":
-            return model.parameters + _head(model, form)
+            return model.parameters + _head(model, form, classes)
         case "lora":
             return head + _adapters(model, tuning)
         case "last_layers":
@@ -143,8 +150,8 @@ def _adapters(model: Architecture, tuning: Tuning) -> int:
     return model.layers * sum(tuning.rank * (m.inner + m.outer) for m in adapted(model, tuning))
 
 
-def _head(model: Architecture, form: FormName) -> int:
+def _head(model: Architecture, form: FormName, classes: int) -> int:
     """Weights of the head, unless they are the embedding's."""
     if FORMS[form].is_language:
         return 0 if model.skeleton.tied else model.vocabulary * model.pooled
-    return 2 * model.pooled
+    return classes * model.pooled

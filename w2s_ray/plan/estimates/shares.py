@@ -212,7 +212,8 @@ def _memory_of(
     most = recipe.training.max_tokens
     rows = sizes.lengths(recipe.split, recipe.train_on, source, max_tokens=most)
     longest = _longest(recipe, source, sizes, most=model.longest)
-    return partial(fit_memory, recipe, model=model, longest=longest, choices=rows.choices)
+    of_rows = {"choices": rows.choices, "classes": rows.classes}
+    return partial(fit_memory, recipe, model=model, longest=longest, **of_rows)
 
 
 def _longest(
