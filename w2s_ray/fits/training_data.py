@@ -181,6 +181,12 @@ def each_weak_labels(
     return [stored_predictions(store, run, column) for run in recipe.labels.runs]
 
 
+def own_answers(store: Store, recipe: FitRecipe) -> Mapping[tuple[str, str], float] | None:
+    """(part, example id) -> the prompted strong model's probability of class 1; None without it."""
+    run = recipe.labels.own_answers
+    return None if run is None else stored_predictions(store, run, "probability")
+
+
 def stored_predictions(store: Store, run: str, column: str) -> dict[tuple[str, str], Any]:
     """(part, example id) -> what a run predicted of it, from one column."""
     table = store.predictions(run)
