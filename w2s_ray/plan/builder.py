@@ -102,12 +102,14 @@ class GraphBuilder:
 
     def teacher(self, runs: Iterable[str]) -> PlannedFit | None:
         """The planned fit of the first of `runs`, whose hidden states another fit reads; it keeps
-        its weights. None without runs.
+        its weights. None without runs, and in a chain that a study's choice will change.
         """
         for run in runs:
             self.read.add(run)
             later = self.plan.later_fits.get(run)
-            fit = later.run if later is not None else self.plan.fits[run]
+            fit = later.run if later is not None else self.plan.fits.get(run)
+            if fit is None:
+                return None
             execution = with_kept_weights(fit.execution, fit.recipe, read=True)
             fit = replace(fit, execution=execution)
             if later is not None:
