@@ -23,8 +23,8 @@ class Trust(Transform):
     mean and spread over the slice. It is trained on a slice of ground truth: cross-entropy plus
     `l2` / 2 times the squared norm of its weights, by L-BFGS. Needs a single, trained supervisor,
     which keeps its weights in the store. With `bootstrap` and `iterate` each student is the next
-    one's supervisor, with a trust function of its own (the paper's chain). The paper tunes the kept
-    share; sizes and defaults here are our choice.
+    one's supervisor, with a trust function of its own (the paper's chain). Sizes and defaults are
+    our choice.
     """
 
     kind: Literal["trust"] = "trust"
