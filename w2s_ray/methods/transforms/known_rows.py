@@ -28,8 +28,8 @@ class TruthSlice(Frozen):
     of: Literal["supervisor_half", "student_half", "validation"] = "supervisor_half"
     """The part that they are drawn from. supervisor_half: rows whose true labels trained the
     supervisor, so that no further ones are needed; the table has a note. The supervisor is right
-    there more often than elsewhere. student_half, validation: further true labels; the table marks the
-    row as oracle."""
+    there more often than elsewhere. student_half, validation: further true labels; the table
+    marks the row as oracle."""
 
     def check(self, *, available: int) -> None:
         """Refuse a slice of more rows than its part has.
