@@ -57,6 +57,18 @@ def test_a_slice_of_more_rows_than_its_part_is_refused():
             planned(f"stages: [{{kind: trust}}]{more}")
 
 
+def test_a_search_chooses_the_rows_of_a_slice_and_not_their_part():
+    plan = planned(f"stages: [{TRUST}], search: {{stages.trust.truth.rows: {{choice: [8, 16]}}}}")
+    (study,) = plan.studies.values()
+    ((fit,),) = study.trial_chains({"stages.trust.truth.rows": 16})
+    (trust,) = fit.recipe.labels.transforms
+    assert trust.truth_slice is not None
+    assert (trust.truth_slice.rows, trust.truth_slice.of) == (16, "supervisor_half")
+    parts = "{choice: [supervisor_half, student_half]}"
+    with pytest.raises(ValueError, match="a search may not choose whose ground truth is used"):
+        planned(f"stages: [{TRUST}], search: {{stages.trust.truth.of: {parts}}}")
+
+
 def test_the_strong_models_own_answers_stand_beside_the_supervisors():
     stage = "{kind: selective, truth: {rows: 10, of: %s}}"
     for part, more in (("supervisor_half", ("supervisor_half",)), ("validation", ())):

@@ -53,13 +53,13 @@ class LabelledRows:
     weights_N: np.ndarray | None = None
     """How much each row counts in the loss, float32; None = all alike."""
     all_supervisor_activations: Callable[[], np.ndarray] | None = None
-    """Returns the supervisor's activations of all rows before the first transform; None where no
-    transform has `reads_supervisor`."""
+    """Returns the supervisor's activations of all rows before the first transform, for transforms
+    with `reads_supervisor`."""
     known: KnownRows | None = None
     """The rows of the transform's `truth_slice`; None for transforms without one."""
     all_own_answers: Callable[[], np.ndarray] | None = None
     """Returns the prompted strong model's class probabilities of all rows before the first
-    transform; None without a stage `elicit` beside the supervisor."""
+    transform, for transforms with `takes_own_answers`."""
 
     @cached_property
     def activations_ND(self) -> np.ndarray:
