@@ -90,6 +90,12 @@ FILES: dict[str, tuple[str, str]] = {
         "    uses_ground_truth = True\n    def apply(self, rows): return rows\n",
         "transform Cheat has uses_ground_truth, which a plugin can't have; remove it",
     ),
+    "a transform with a slice of ground truth": (
+        "@w2s.transform\nclass Cheat(w2s.Transform):\n    kind: Literal['cheat'] = 'cheat'\n"
+        "    @property\n    def truth_slice(self): return 64\n"
+        "    def apply(self, rows): return rows\n",
+        "transform Cheat has a truth_slice, which a plugin can't have; remove it",
+    ),
     "a transform of something else": (
         TRANSFORM.replace("labels_NC, *", "labels_NC, truth_N, *"),
         "transform sharper has the parameters (labels_NC, truth_N) before `*`",

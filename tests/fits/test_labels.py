@@ -296,6 +296,36 @@ def test_the_labels_of_each_supervisor_reach_a_loss_that_takes_them(tmp_path, mo
     assert np.allclose(made.weights_N, certainty / certainty.mean(), atol=1e-4)
 
 
+def weighted(rows, weights: dict[str, float]) -> SplitRows:
+    given = [{**row, "weight": weights.get(row["example_id"])} for row in rows]
+    return SplitRows.of(pa.Table.from_pylist(given, schema=SPLIT_ROWS))
+
+
+def test_the_weights_of_rows_count_in_every_fit_and_those_of_transforms_multiply_them(model, rows):
+    halves = [row for row in rows if row["part"].endswith("_half")]
+    own = {row["example_id"]: (i % 5) / 2 for i, row in enumerate(halves)}
+    table = weighted(rows, own)
+    weak = {(r["part"], r["example_id"]): 0.5 + i % 7 / 20 for i, r in enumerate(rows)}
+    taught = student(model, None).recipe
+    more = taught.model_copy(
+        update={"labels": Labels(source=taught.labels.runs, transforms=(Weights(),))}
+    )
+    few = supervisor(model).recipe.model_copy(update={"one_row_in": 3})
+    by_chance = taught.model_copy(update={"labels": Labels(source="random")})
+    for recipe in (supervisor(model).recipe, few, taught, by_chance, more):
+        made = targets(recipe, table, weak=weak)
+        ids = [table.ids[recipe.train_on][i] for i in made.rows_N]
+        expected = np.array([own[name] for name in ids])
+        if recipe is more:
+            expected *= [abs(2 * weak[recipe.train_on, name] - 1) for name in ids]
+        assert made.weights_N is not None
+        assert made.weights_N == pytest.approx(expected / expected.mean(), abs=1e-5)
+    alike = targets(taught, weighted(rows, dict.fromkeys(own, 1e300)), weak=weak)
+    assert set(np.asarray(alike.weights_N).tolist()) == {1.0}
+    with pytest.raises(ValueError, match="all training rows have weight 0"):
+        targets(taught, weighted(rows, dict.fromkeys(own, 0.0)), weak=weak)
+
+
 def test_a_missing_weak_label_is_named(model, rows):
     table = SplitRows.of(pa.Table.from_pylist(rows, schema=SPLIT_ROWS))
     with pytest.raises(ValueError, match=r"has no label for \('student_half', "):

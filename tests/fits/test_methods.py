@@ -67,6 +67,21 @@ methods:
     early_stopping: {{patience: 1, metric: loss}}
     stages: [{{kind: elicit, words: [w58, w59]}}, {{kind: one_per_group}}]
   refined: {{stages: [{{kind: elicit, words: [w58, w59], shots: 4}}, {{kind: hard}}]}}
+  strata: {{stages: [{{kind: ensemble, supervisors: [b], seeds: [7]}}, {{kind: strata, k: 5}}]}}
+  trusted:
+    early_stopping: {{patience: 1, metric: loss}}
+    stages: [{{kind: trust, truth: {{rows: 40}}}}]
+  trusted chain:
+    stages:
+      - {{kind: bootstrap}}
+      - {{kind: iterate}}
+      - {{kind: trust, truth: {{rows: 40}}, hidden: 0}}
+  trusted by new truth:
+    stages: [{{kind: trust, truth: {{rows: 24, of: student_half}}}}]
+  selective:
+    stages:
+      - {{kind: elicit, words: [w58, w59], beside: true}}
+      - {{kind: selective, truth: {{rows: 40}}}}
   generative: {{stages: [{{kind: generative, lr: 1.0e-2}}]}}
   zero-shot: {{stages: [{{kind: prompt, words: [w58, w59]}}]}}
   few-shot: {{stages: [{{kind: prompt, words: [w58, w59], shots: 4}}]}}
@@ -96,7 +111,8 @@ methods:
 
 PROBES = ("probe before", "probe after")
 CONTROL_OF_TRUTH = "control: ground truth of 1 row in 4"
-ORACLES = ("oracle", "few-shot with truth", *SIMULATED, *PROBES, CONTROL_OF_TRUTH)
+NEW_TRUTH = "trusted by new truth"
+ORACLES = ("oracle", "few-shot with truth", *SIMULATED, *PROBES, CONTROL_OF_TRUTH, NEW_TRUTH)
 """Methods whose student knows ground truth."""
 
 

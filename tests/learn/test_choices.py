@@ -140,13 +140,15 @@ def test_scores_loss_and_predictions_are_those_of_numpy(model: ModelSource, leng
     assert seen.losses[0] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, [0.0, 2.5, 1.0, 0.5]], ids=["alike", "weights"])
 def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
-    model: ModelSource,
+    model: ModelSource, weights: list[float] | None
 ) -> None:
-    """Of score j it is P(j) minus the label, whatever other rows of the batch have."""
+    """Of score j it is P(j) minus the label, times the row's weight, whatever other rows have."""
     texts, choices, labels_NC = questions(4, 9)
     rows = rows_of(texts, choices, model)
-    data = ChoiceData(rows, labels_NC, rows, labels_NC)
+    weights_N = None if weights is None else np.array(weights, "f4")
+    data = ChoiceData(rows, labels_NC, rows, labels_NC, train_weights_N=weights_N)
     scores: list[torch.Tensor] = []
 
     class Engine:
@@ -170,6 +172,7 @@ def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
         end = start + len(choices[i])
         p = np.exp(values[start:end]) / np.exp(values[start:end]).sum()
         gradient = (p - labels_NC[i, : len(p)]) / 4 / -rows.units[rows.sequences([i])]
+        gradient *= 1 if weights is None else weights[i]
         assert nll.grad is not None
         np.testing.assert_allclose(nll.grad[start:end], gradient, atol=1e-6)
         start = end

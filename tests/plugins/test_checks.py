@@ -12,8 +12,10 @@ from w2s_ray.checks import check_plugin
 from w2s_ray.checks.losses import loss_checks
 from w2s_ray.checks.transforms import transform_checks
 from w2s_ray.cli import app
+from w2s_ray.methods.kinds import kind_of
 from w2s_ray.methods.losses import BUILT_IN as LOSSES
 from w2s_ray.methods.transforms import BUILT_IN as TRANSFORMS
+from w2s_ray.methods.transforms import SLICED
 
 
 def loss(body: str, *, head: str = "") -> str:
@@ -221,7 +223,7 @@ def test_the_packages_losses_pass(kind):
 
 @pytest.mark.parametrize(
     "kind",
-    [kind for kind in TRANSFORMS if not kind.uses_ground_truth],
+    [kind for kind in TRANSFORMS if not kind.uses_ground_truth and kind_of(kind) not in SLICED],
     ids=lambda kind: kind.__name__,
 )
 def test_the_packages_transforms_pass(kind):

@@ -457,6 +457,24 @@ def test_a_row_counts_prompts_whose_examples_were_cut():
 
 
 @pytest.mark.parametrize(
+    ("part", "expected"), [("supervisor_half", "none"), ("student_half", "oracle")]
+)
+def test_a_row_names_the_ground_truth_that_a_transform_used(part, expected):
+    cell = a_cell()
+    records = records_of(cell)
+    assert tabled(cell, records=records).rows[0].used_truth is None
+    student = records[cell.student or ""]
+    used = {"kind": "trust", "truth": {"rows": 1000, "of": part}}
+    labels = {"source": ["w" * 20], "transforms": [{"kind": "hard"}, used]}
+    recipe = student.recipe | {"labels": labels}
+    records[student.id] = student.model_copy(update={"recipe": recipe})
+    table = tabled(cell, records=records)
+    words = f"trust used the ground truth of 1,000 rows of {part}"
+    assert (table.rows[0].used_truth, table.rows[0].objective) == (words, expected)
+    assert words in to_markdown(table)
+
+
+@pytest.mark.parametrize(
     ("shares", "words"),
     [
         ((1.0, 1.0), "the ceiling predicts one class on all test rows"),

@@ -48,6 +48,14 @@ class _Inputs:
         noise_ND = np.random.default_rng(1).normal(size=(ROWS, WIDTH)).astype(np.float32)
         return noise_ND + 4 * (self.labels_NC[:, 1:] - 0.5)
 
+    @cached_property
+    def supervisor_activations_ND(self) -> np.ndarray:
+        return self.activations_ND[:, ::-1]
+
+    @cached_property
+    def own_answers_NC(self) -> np.ndarray:
+        return self.labels_NC[::-1]
+
     def rows(self, *, order: np.ndarray | None = None, seed: int = 0) -> LabelledRows:
         """The rows in an order, by default their own."""
         rows_N = np.arange(ROWS) if order is None else order
@@ -58,6 +66,8 @@ class _Inputs:
             None,
             (seed, 0),
             all_groups=lambda: np.arange(ROWS) // 3,
+            all_supervisor_activations=self.supervisor_activations_ND.copy,
+            all_own_answers=self.own_answers_NC.copy,
         )
 
 

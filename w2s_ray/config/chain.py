@@ -64,9 +64,13 @@ def chain(
     links: list[Link] = []
     labels = student.labels.runs
     elicit = _first_of(ElicitStage, stages)
+    own_answers = None
     if elicit is not None:
-        links.append(Link(_labelling(student, elicit), None))
-        labels = (links[-1].recipe.run_id,)
+        links.append(Link(_labelling(student, elicit, transforms), None))
+        if elicit.beside:
+            own_answers = links[-1].recipe.run_id
+        else:
+            labels = (links[-1].recipe.run_id,)
     for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
         update: dict[str, object] = (
@@ -79,7 +83,7 @@ def chain(
         for remaining in reversed(range(1 + (iterate.times if iterate and rung is None else 0))):
             reported = rung is None and remaining == 0
             update |= {
-                "labels": Labels(source=labels, transforms=transforms),
+                "labels": Labels(source=labels, transforms=transforms, own_answers=own_answers),
                 **_prompt_update(prompt),
                 "predicts": base.predicts if reported else ("student_half", *base.predicts),
             }
@@ -165,8 +169,16 @@ def _prompt_update(stage: PromptStage | None) -> dict[str, object]:
     return {"prompt": _prompt(stage), "loss": XentLoss(), "early_stopping": None, **labels}
 
 
-def _labelling(student: FitRecipe, stage: ElicitStage) -> FitRecipe:
-    """The prompted strong model as a supervisor; settings without effect on it have defaults."""
+def _labelling(
+    student: FitRecipe, stage: ElicitStage, transforms: Sequence[Transform]
+) -> FitRecipe:
+    """The prompted strong model as a supervisor; settings without effect on it have defaults.
+
+    It predicts the supervisor's half too, if one of `transforms` compares its answers there.
+    """
+    slices = (each.truth_slice for each in transforms if each.takes_own_answers)
+    of_half = any(each is not None and each.of == "supervisor_half" for each in slices)
+    more = ("supervisor_half",) if of_half else ()
     training = student.training
     kept = {"max_tokens": training.max_tokens, "precision": training.precision}
     if base_of(training.tuning) is not None:
@@ -177,7 +189,7 @@ def _labelling(student: FitRecipe, stage: ElicitStage) -> FitRecipe:
             "prompt": _prompt(stage),
             "loss": XentLoss(),
             "early_stopping": None,
-            "predicts": ("student_half", "validation", "test"),
+            "predicts": (*more, "student_half", "validation", "test"),
         }
     )
 

@@ -67,6 +67,11 @@ def _check_path(path: str, space: Space, *, where: str) -> None:
             f"{where}.{path}: a search may not choose between ground truth and weak labels; "
             "set oracle in a method of its own"
         )
+    if path.startswith("stages.") and path.endswith(".truth.of"):
+        raise InputError(
+            f"{where}.{path}: a search may not choose whose ground truth is used; set it in a "
+            "method of its own"
+        )
     if path == "early_stopping.finish_schedule":
         raise InputError(f"{where}.{path} changes no student's result; set it outside a search")
     setting, _, last = path.rpartition(".")

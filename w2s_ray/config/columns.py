@@ -110,6 +110,11 @@ class Columns(Frozen):
     group: Column | None = None
     """Column of the row's group. All rows of a group go to the same part of the split; null = each
     row is a group of its own."""
+    weight: Column | None = Field(default=None, exclude_if=lambda weight: weight is None)
+    """Column of the row's weight, a finite number of at least 0. It multiplies the row's loss in
+    every fit on labels, true or weak. Weights are divided by their mean over the rows that are
+    trained on; weights of transforms multiply them. Evaluation, prompts and language modelling
+    are not weighted, and a test or validation file has no such column."""
     positive: Line | Int64 | bool | None = None
     """The label value that is class 1; null = 1, true, or the second of two values in sorted
     order."""
@@ -145,7 +150,12 @@ class Columns(Frozen):
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
         given = self._given()
-        if any(form.is_made_by(given) for form in FORMS.values()):
+        made = next((form for form in FORMS.values() if form.is_made_by(given)), None)
+        if made is not None and self.weight is not None and not made.has_weights:
+            raise InputError(
+                f"weight is for rows with classes or choices, and these are {made.name}; remove it"
+            )
+        if made is not None:
             return self
         for form in FORMS.values():
             mistake = form.mistake(given)
@@ -158,7 +168,7 @@ class Columns(Frozen):
 
     def _given(self) -> set[str]:
         """The columns that are named and decide the form."""
-        return self.roles.keys() - {"difficulty", "group"}
+        return self.roles.keys() - {"difficulty", "group", "weight"}
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from w2s_ray.config.names import Line, LocalPath, Name, Seed
 from w2s_ray.config.settings import EarlyStopping, PretrainArchitecture, Training
 from w2s_ray.config.space import Choices, OneOf
-from w2s_ray.config.stages import Stage, kind_of
+from w2s_ray.config.stages import ElicitStage, Stage, kind_of
 from w2s_ray.config.tasks import Task
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
@@ -26,6 +26,14 @@ from w2s_ray.methods.losses import AnyLoss, Loss, XentLoss
 from w2s_ray.methods.transforms import Transform
 
 Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+
+_NO_TRAINED_SUPERVISOR = {
+    "ensemble": "several label",
+    "elicit": "a prompted model labels",
+    "simulated": "the labels are simulated",
+    "prompt": "no student is trained",
+}
+"""Kind of a stage with which no single trained supervisor labels for a student -> why."""
 
 
 class Pretrain(Frozen):
@@ -89,9 +97,10 @@ class Method(Frozen):
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
     `elicit`, `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace
     the student. `hard`, `temperature`, `confident`, `consensus`, `dawid_skene`, `filter`,
-    `one_per_group`, `overlap`, `relabel`, `weights`, `simulated`, `shuffled_labels` and
-    `class_prior` change the weak labels of every student of the method, in the order in which they
-    are listed. `truth`, `random_labels` and `untrained` use no weak labels and stand alone."""
+    `one_per_group`, `overlap`, `relabel`, `selective`, `strata`, `trust`, `weights`, `simulated`,
+    `shuffled_labels` and `class_prior` change the weak labels of every student of the method, in
+    the order in which they are listed. `truth`, `random_labels` and `untrained` use no weak labels
+    and stand alone."""
     tasks: tuple[Name, ...] = ()
     """Tasks of the sweep that the method is used on, for instance those of two classes; empty =
     all."""
@@ -132,9 +141,54 @@ class Method(Frozen):
                 yield found.model_construct()
 
     @model_validator(mode="after")
+    def _has_one_trained_supervisor(self) -> Method:
+        """Refuse what reads a supervisor's hidden states where no single trained one labels."""
+        kinds = self._kinds()
+        for each in self.stages:
+            if not (isinstance(each, Transform) and each.reads_supervisor):
+                continue
+            for kind, why in _NO_TRAINED_SUPERVISOR.items():
+                if kind in kinds:
+                    raise InputError(
+                        f"{kind_of(each)} reads the hidden states of one trained supervisor, but "
+                        f"{why} with {kind}; remove one of them"
+                    )
+        return self
+
+    def _kinds(self) -> set[str]:
+        """The kinds of its stages, without an `elicit` beside the supervisor."""
+        return {
+            kind_of(stage)
+            for stage in self.stages
+            if not (isinstance(stage, ElicitStage) and stage.beside)
+        }
+
+    @model_validator(mode="after")
+    def _has_own_answers(self) -> Method:
+        """Refuse what needs the strong model's own answers without them, and the reverse."""
+        takers = [s for s in self.stages if isinstance(s, Transform) and s.takes_own_answers]
+        beside = any(isinstance(stage, ElicitStage) and stage.beside for stage in self.stages)
+        if takers and not beside:
+            raise InputError(
+                f"{kind_of(takers[0])} needs the strong model's own answers; add the stage elicit "
+                "with beside: true"
+            )
+        if beside and not takers:
+            raise InputError(
+                "elicit has beside: true, but no stage uses its answers; add selective, or remove "
+                "beside"
+            )
+        if takers and (found := self._kinds() & {"bootstrap", "prompt"}):
+            raise InputError(
+                f"{kind_of(takers[0])} trains the strong model on its own answers, and "
+                f"{min(found)} has another student; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_several_supervisors(self) -> Method:
         """Refuse what needs each supervisor's labels where there are none."""
-        kinds = {kind_of(stage) for stage in self.stages}
+        kinds = self._kinds()
         why = None if "ensemble" in kinds else "several supervisors; add the stage ensemble"
         for kind in ("bootstrap", "elicit", "iterate"):
             if kind in kinds:

@@ -43,6 +43,9 @@ class Labels(Frozen):
     of their probabilities."""
     transforms: tuple[AnyTransform, ...] = ()
     """Transforms of the training rows' labels, applied in this order."""
+    own_answers: str | None = Field(default=None, exclude_if=lambda run: run is None)
+    """Id of the fit that prompted the strong model for labels of its own, for transforms that use
+    both; null = none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -151,8 +154,15 @@ class FitRecipe(Frozen):
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the fits that it starts from or whose predictions are its labels."""
-        return (*((self.initial_run,) if self.initial_run else ()), *self.labels.runs)
+        """Ids of the fits that it starts from or whose predictions make its labels."""
+        more = (self.labels.own_answers,) if self.labels.own_answers else ()
+        return (*((self.initial_run,) if self.initial_run else ()), *self.labels.runs, *more)
+
+    @property
+    def read_runs(self) -> tuple[str, ...]:
+        """The fit whose hidden states its transforms read, or none."""
+        reads = any(transform.reads_supervisor for transform in self.labels.transforms)
+        return self.labels.runs if reads else ()
 
     @property
     def initial_run(self) -> str | None:

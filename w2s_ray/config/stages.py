@@ -127,6 +127,8 @@ class ElicitStage(Prompt):
     """
 
     kind: Literal["elicit"] = "elicit"
+    beside: bool = Field(default=False, exclude_if=lambda beside: not beside)
+    """true: the supervisor labels, and the model's answers are there for the stage `selective`."""
 
 
 class LinearProbeStage(Frozen):

@@ -269,7 +269,11 @@ class Task(Frozen):
                 f"{part}.columns with the label of each row"
             )
         mine, its = (self.columns.roles, (file.columns or self.columns).roles)
-        if its.keys() != mine.keys():
+        if file.columns is not None and "weight" in its:
+            raise InputError(
+                f"{where}.columns names weight, but evaluation is not weighted; remove it"
+            )
+        if its.keys() - {"weight"} != mine.keys() - {"weight"}:
             raise InputError(
                 f"{where}.columns names {', '.join(sorted(its))}, but the task's columns name "
                 f"{', '.join(sorted(mine))}; name the same ones"

@@ -49,6 +49,8 @@ class Example(NamedTuple):
     if the texts are not chat messages."""
     choices: tuple[str, ...] | None = None
     """The choices of a question, `answer` among them, in an order by their content."""
+    weight: float | None = None
+    """How much a training row counts, by the source; None = as much as every other."""
 
     @property
     def folded(self) -> Example:

@@ -170,6 +170,7 @@ def _example(
         answer,
         None if difficulty is None else _number(row, difficulty, place),
         to_json(*chats) if chats else None,
+        weight=weight_of(row, columns, place),
     )
 
 
@@ -273,6 +274,23 @@ def _merge_groups(rows: Rows) -> Rows:
 
 def _has_pairs(columns: Columns) -> bool:
     return FORMS[columns.form].texts > 1
+
+
+def weight_of(row: Row, columns: Columns, place: Place) -> float | None:
+    """The weight of a row; None without the column.
+
+    Raises:
+        InputError: a missing value, or no finite number of at least 0.
+    """
+    if columns.weight is None:
+        return None
+    weight = _number(row, columns.weight, place)
+    if weight < 0:
+        raise InputError(
+            f"{place.column(columns.weight)} has {weight:g}, and a weight is at least 0; correct "
+            "it or remove the row"
+        )
+    return weight
 
 
 def _number(row: Row, column: str, place: Place) -> float:

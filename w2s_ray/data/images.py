@@ -19,7 +19,7 @@ from w2s_ray.config import Columns, Task
 from w2s_ray.data.cells import name_list, plain_label
 from w2s_ray.data.example import Example, Row, Rows
 from w2s_ray.data.files import Member, Stamp, reading, reason, stamp
-from w2s_ray.data.generic import cell, check_categories, label_cell, text_cell
+from w2s_ray.data.generic import cell, check_categories, label_cell, text_cell, weight_of
 from w2s_ray.data.own_table import PartTable, Place, Table, part_tables, task_table
 from w2s_ray.data.table import npz_arrays
 from w2s_ray.data.tasks import DIGITS
@@ -71,7 +71,8 @@ def _category_examples(table: Table, columns: Columns, prefix: str) -> tuple[Exa
             text = _image_hash(cell(row, columns.image, place), place.member)
         group = text if columns.group is None else text_cell(row, columns.group, place)
         answer = label_cell(row, columns.category or "", place)
-        made.append(Example(id_, text, 0, group, answer=answer))
+        weight = weight_of(row, columns, place)
+        made.append(Example(id_, text, 0, group, answer=answer, weight=weight))
     return tuple(made)
 
 

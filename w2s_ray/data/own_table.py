@@ -107,7 +107,8 @@ def part_tables(task: Task) -> tuple[PartTable, ...]:
     assert task.columns is not None
     made = []
     for part, file in task.part_files.items():
-        columns, path = file.columns or task.columns, file.path or task.path or ""
+        given, path = file.columns or task.columns, file.path or task.path or ""
+        columns = given.model_copy(update={"weight": None})  # evaluation is not weighted
         where = f"task {task.name}: {part}"
         table = path_table(path, columns=columns, where=where, split=file.split)
         own = file.columns is not None and file.columns.positive is not None

@@ -55,7 +55,7 @@ class Split:
     task: str
     fingerprint: str
     """20 hexadecimal digits of a hash over the form and, in order, every row's part, id, texts,
-    label, answer and difficulty."""
+    label, answer, difficulty and weight."""
     parts: Mapping[Part, tuple[Example, ...]]
     """The rows of each part, shuffled."""
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -135,7 +135,9 @@ def make_split(rows: Rows, *, task: Task) -> Split:
     parts |= _divide(remaining, sizes, task, source, copies, earlier=taken)
     if task.dedupe is not None:
         dropped["near_copy"] = len(copies)
-    ordered: dict[Part, tuple[Example, ...]] = {part: parts[part] for part in PARTS}
+    ordered: dict[Part, tuple[Example, ...]] = {
+        part: parts[part] if part in _HALVES else _unweighted(parts[part]) for part in PARTS
+    }
     name = fingerprint(ordered, form=rows.form)
     given = (rows.pool, rows.test or (), rows.validation or ())
     read = sum(map(len, given)) + sum(rows.dropped.values())
@@ -150,6 +152,11 @@ def make_split(rows: Rows, *, task: Task) -> Split:
         files=rows.files,
         documents=None if FORMS[rows.form].has_halves else _documents(cleaned.every, ordered),
     )
+
+
+def _unweighted(rows: Iterable[Example]) -> tuple[Example, ...]:
+    """`rows` without weights, which only training rows have."""
+    return tuple(row._replace(weight=None) for row in rows)
 
 
 def _documents(rows: Iterable[Example], parts: Mapping[Part, tuple[Example, ...]]) -> Documents:
@@ -216,7 +223,9 @@ def part_sizes(task: Task, *, form: FormName = "classes") -> dict[Part, int]:
 
 
 def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "classes") -> str:
-    """The identity of a split: changes with its form, any part, id, text, label or their order."""
+    """The identity of a split: changes with its form, any part, id, text, label or weight, or their
+    order.
+    """
     hashed = hashlib.sha256(f"{form}\n".encode())
     for part, rows in parts.items():
         for row in rows:
@@ -228,6 +237,8 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "cl
                 line += f"{row.chat}\n"
             if row.choices is not None:
                 line += f"{row.choices!r}\n"
+            if row.weight is not None:
+                line += f"weight {row.weight!r}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
 
@@ -251,14 +262,25 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     """
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     nothing = [None] * len(table)
-    read = ("example_id", "text", "label", "second", "answer", "difficulty", "chat", "choices")
+    read = (
+        "example_id",
+        "text",
+        "label",
+        "second",
+        "answer",
+        "difficulty",
+        "chat",
+        "choices",
+        "weight",
+    )
     cells = zip(columns["part"], *(columns.get(name, nothing) for name in read), strict=True)
     parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
-    for part, id_, text, label, second, answer, difficulty, chat, choices in cells:
+    for part, id_, text, label, second, answer, difficulty, chat, choices, weight in cells:
         if part not in parts or not isinstance(id_, str) or not isinstance(text, str):
             return False
         given = None if choices is None else tuple(choices)
-        parts[part].append(Example(id_, text, label, "", second, answer, difficulty, chat, given))
+        row = Example(id_, text, label, "", second, answer, difficulty, chat, given, weight)
+        parts[part].append(row)
     labelled = all(label is not None for label in columns["label"])
     if not labelled:
         parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}

@@ -2,8 +2,9 @@
 
 Owns the labels of a fit, made from a split's rows and its supervisor's predictions. A student's
 training and validation labels are its supervisor's probabilities. Ground truth replaces them on
-validation only if the recipe says `oracle`, and reaches no transform but one that simulates a
-supervisor, whose students the table shows as oracles. Ground truth for reported figures goes to the
+validation only if the recipe says `oracle`. It reaches no transform but one that simulates a
+supervisor, whose students the table shows as oracles, and one that declares a slice of it, which
+gets the classes of these rows. Ground truth for reported figures goes to the
 metrics recorder, from which nothing flows back into training.
 """
 
@@ -23,10 +24,14 @@ from w2s_ray.config import PARTS, FitRecipe, Part
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
+from w2s_ray.methods.transforms.known_rows import KnownRows, TruthSlice
 from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Transform
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
-SECOND, ANSWER, CHAT, CHOICES = "second", "answer", "chat", "choices"
+SECOND, ANSWER, CHAT, CHOICES, WEIGHT = "second", "answer", "chat", "choices", "weight"
+
+_KNOWN = 1
+"""Seeds the draw of known rows, besides the fit's seed and their part."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class SplitRows:
     """Ground truth of each row."""
     choices: Mapping[str, list[tuple[str, ...]]] = field(default_factory=dict)
     """The choices of each row; empty where rows have none."""
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The weight of each training row, float64; empty where the task has no weights."""
 
     @classmethod
     def of(cls, table: object) -> SplitRows:
@@ -61,6 +68,8 @@ class SplitRows:
         labels, answers = by_part(LABEL), by_part(ANSWER)
         has_choices = CHOICES in table.column_names  # type: ignore[attr-defined]
         choices = by_part(CHOICES) if has_choices else {}
+        has_weights = WEIGHT in table.column_names  # type: ignore[attr-defined]
+        weights = by_part(WEIGHT) if has_weights else {}
         has_chat = CHAT in table.column_names  # type: ignore[attr-defined]
         return cls(
             ids=by_part(ID),
@@ -72,6 +81,7 @@ class SplitRows:
             else {},
             truth={part: _truth(labels[part], answers[part]) for part in labels},
             choices={p: list(map(tuple, each)) for p, each in choices.items() if None not in each},
+            weights={p: np.asarray(w, np.float64) for p, w in weights.items() if None not in w},
         )
 
     @cached_property
@@ -95,8 +105,20 @@ def _truth(labels: list[int | None], answers: list[str | None]) -> Truth:
     )
 
 
+WeakLabels = Mapping[tuple[str, str], float | Sequence[float]]
+"""(part, example id) -> a probability of class 1, or of each of several classes or choices."""
+
 Activate = Callable[[Part, np.ndarray], np.ndarray]
-"""Part, places of rows -> the pretrained model's activations of them."""
+"""Part, places of rows -> a model's activations of them, or its class probabilities."""
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """The only supervisor of a fit, for transforms that read it."""
+
+    activate: Activate
+    label: Activate
+    """Its labels of rows that its stored predictions lack."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +144,19 @@ def targets(
     recipe: FitRecipe,
     rows: SplitRows,
     *,
-    weak: Mapping[tuple[str, str], float | Sequence[float]] | None,
-    each: Sequence[Mapping[tuple[str, str], float | Sequence[float]]] = (),
+    weak: WeakLabels | None,
+    each: Sequence[WeakLabels] = (),
     activate: Activate | None = None,
+    supervisor: Supervisor | None = None,
+    own_answers: WeakLabels | None = None,
 ) -> Targets:
     """The labels of `recipe`'s training rows and of validation.
 
-    `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
-    classes or choices; `each` has such a map for each supervisor, where a loss or a transform needs
-    them. `activate` gives the pretrained model's activations of rows of a part, to transforms
-    that need them. Only transforms with `labels_validation` change the labels of validation rows.
+    `weak` are the labels of the supervisors together, and `each` those of each one, where a loss or
+    a transform needs them. The rest is for transforms that need it: `activate` gives the pretrained
+    model's activations, `supervisor` is what they may read of the supervisor, and `own_answers` are
+    the prompted strong model's. Only transforms with `labels_validation` change the labels of
+    validation rows.
 
     Raises:
         InputError: a row that the supervisor did not label, or transforms that leave no row.
@@ -139,26 +164,20 @@ def targets(
     part = recipe.train_on
     sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe))
     if recipe.learns_from_ground_truth:
-        return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
+        return _untransformed(_true(rows, part), _true(rows, "validation"), rows, part, sliced_N)
     if recipe.labels.source == "random":
-        drawn_NC = _random(recipe, rows, part)[sliced_N]
-        return Targets(drawn_NC, _random(recipe, rows, "validation"), sliced_N, dropped=0)
-    known, every = weak or {}, recipe.labels.transforms
-    weak_NC = _weak(rows, part, known, recipe.labels.runs, among_N=sliced_N)
-    labelled = _labelled(recipe, rows, part, weak_NC, sliced_N, activate)
-    if each:
-        of_each = [_weak(rows, part, one, recipe.labels.runs, among_N=sliced_N) for one in each]
-        labelled = replace(labelled, labels_KNC=np.stack(of_each))
-    made = _transformed(every, labelled)
+        drawn_NC, drawn_MC = (_random(recipe, rows, one) for one in (part, "validation"))
+        return _untransformed(drawn_NC, drawn_MC, rows, part, sliced_N)
+    every = recipe.labels.transforms
+    student = _Student(recipe, rows, weak or {}, each, own_answers, activate, supervisor)
+    made = _transformed(every, student, part, sliced_N)
     dropped = len(sliced_N) - len(made.rows_N)
     if recipe.early_stopping is not None and recipe.early_stopping.oracle:
         validation_MC = _true(rows, "validation")
     else:
         of_validation = tuple(transform for transform in every if transform.labels_validation)
-        weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
-        among_M = np.arange(len(weak_MC))
-        labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
-        validation_MC = _transformed(of_validation, labelled).labels_NC
+        among_M = np.arange(len(rows.ids["validation"]))
+        validation_MC = _transformed(of_validation, student, "validation", among_M).labels_NC
     return Targets(
         made.labels_NC,
         validation_MC,
@@ -167,6 +186,22 @@ def targets(
         train_KNC=made.labels_KNC,
         weights_N=_scaled(made.weights_N),
     )
+
+
+def _untransformed(
+    labels_NC: np.ndarray, labels_MC: np.ndarray, rows: SplitRows, part: Part, among_N: np.ndarray
+) -> Targets:
+    """Labels of all rows of the training part and of validation, for the rows `among_N`."""
+    weights_N = _scaled(_weights(rows, part, among_N))
+    return Targets(labels_NC[among_N], labels_MC, among_N, dropped=0, weights_N=weights_N)
+
+
+def _weights(rows: SplitRows, part: Part, among_N: np.ndarray) -> np.ndarray | None:
+    """The task's weights of rows of a part, at most 1, float32; None without any."""
+    if part not in rows.weights:
+        return None
+    weights_N = rows.weights[part][among_N]
+    return (weights_N / (weights_N.max(initial=0) or 1)).astype(np.float32)
 
 
 def _scaled(weights_N: np.ndarray | None) -> np.ndarray | None:
@@ -258,56 +293,114 @@ def _drawn(recipe: FitRecipe, places_N: np.ndarray) -> np.ndarray:
     return np.sort(random.choice(places_N, size=count, replace=False))
 
 
-def _labelled(
-    recipe: FitRecipe,
-    rows: SplitRows,
-    part: Part,
-    weak_NC: np.ndarray,
-    among_N: np.ndarray,
-    activate: Activate | None,
-) -> LabelledRows:
-    """The rows `among_N` of a part with their weak labels, before any transform."""
+@dataclass(frozen=True)
+class _Student:
+    """A fit that learns weak labels, and all that the transforms of its labels may read."""
 
-    def activations() -> np.ndarray:
-        assert activate is not None, "a transform needs activations"
-        return activate(part, among_N)
+    recipe: FitRecipe
+    rows: SplitRows
+    weak: WeakLabels
+    each: Sequence[WeakLabels]
+    own_answers: WeakLabels | None
+    activate: Activate | None
+    supervisor: Supervisor | None
 
-    def truth() -> GroundTruth:
-        both = zip(rows.texts[part], rows.seconds[part], strict=True)
-        words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
-        truth_N = _true(rows, part).argmax(axis=1)
-        return GroundTruth(truth_N[among_N], words[among_N])
+    def labelled(self, part: Part, among_N: np.ndarray) -> LabelledRows:
+        """The rows `among_N` of a part with their weak labels, before any transform."""
+        rows, supervisor = self.rows, self.supervisor
 
-    places_N = np.arange(len(among_N))
+        def truth() -> GroundTruth:
+            both = zip(rows.texts[part], rows.seconds[part], strict=True)
+            words = np.asarray([len(f"{text} {second or ''}".split()) for text, second in both])
+            truth_N = _true(rows, part).argmax(axis=1)
+            return GroundTruth(truth_N[among_N], words[among_N])
 
-    def groups() -> np.ndarray:
-        names = rows.groups[part]
-        numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        return np.asarray([-1 if g is None else numbers[g] for g in names], np.int64)[among_N]
+        def groups() -> np.ndarray:
+            names = rows.groups[part]
+            numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+            return np.asarray([-1 if g is None else numbers[g] for g in names], np.int64)[among_N]
 
-    return LabelledRows(
-        weak_NC,
-        places_N,
-        cache(activations),
-        truth,
-        _seed(recipe, part),
-        all_groups=groups,
-    )
+        trains = part == self.recipe.train_on
+        each = [self._weak(part, among_N, one) for one in self.each if trains]
+        return LabelledRows(
+            self._weak(part, among_N, self.weak),
+            np.arange(len(among_N)),
+            _read(self.activate, part, among_N),
+            truth,
+            _seed(self.recipe, part),
+            all_groups=groups,
+            labels_KNC=np.stack(each) if each else None,
+            weights_N=_weights(rows, part, among_N),
+            all_supervisor_activations=_read(supervisor and supervisor.activate, part, among_N),
+            all_own_answers=lambda: self._own(part, among_N),
+        )
+
+    def known_rows(self, truth_slice: TruthSlice) -> KnownRows:
+        """The rows of a slice of ground truth, with their true classes.
+
+        Raises:
+            InputError: its part has fewer rows.
+        """
+        rows, supervisor, part = self.rows, self.supervisor, truth_slice.of
+        ids = rows.ids.get(part, [])
+        truth_slice.check(available=len(ids))
+        random = np.random.default_rng((*_seed(self.recipe, part), _KNOWN))
+        drawn_S = np.sort(random.choice(len(ids), size=truth_slice.rows, replace=False))
+
+        def labels() -> np.ndarray:
+            if all((part, ids[i]) in self.weak for i in drawn_S):
+                return self._weak(part, drawn_S, self.weak)
+            return _read(supervisor and supervisor.label, part, drawn_S)()  # its own half
+
+        return KnownRows(
+            _true(rows, part)[drawn_S].argmax(axis=1),
+            labels,
+            _read(self.activate, part, drawn_S),
+            _read(supervisor and supervisor.activate, part, drawn_S),
+            lambda: self._own(part, drawn_S),
+        )
+
+    def _weak(self, part: Part, among_N: np.ndarray, labels: WeakLabels) -> np.ndarray:
+        return _weak(self.rows, part, labels, self.recipe.labels.runs, among_N=among_N)
+
+    def _own(self, part: Part, among_N: np.ndarray) -> np.ndarray:
+        run = self.recipe.labels.own_answers
+        assert run is not None, "a transform must declare what it reads"
+        assert self.own_answers is not None, "the fit has its own answers"
+        return _weak(self.rows, part, self.own_answers, (run,), among_N=among_N)
+
+
+def _read(model: Activate | None, part: Part, among_N: np.ndarray) -> Callable[[], np.ndarray]:
+    """A function that reads rows with `model` at its first call."""
+
+    @cache
+    def values() -> np.ndarray:
+        assert model is not None, "a transform must declare what it reads"
+        return model(part, among_N)
+
+    return values
 
 
 def _seed(recipe: FitRecipe, part: Part) -> tuple[int, int]:
     return recipe.seed % 2**63, PARTS.index(part)
 
 
-def _transformed(transforms: Sequence[Transform], labelled: LabelledRows) -> LabelledRows:
-    """The rows after `transforms`, which see nothing but weak labels and activations.
+def _transformed(
+    transforms: Sequence[Transform], student: _Student, part: Part, among_N: np.ndarray
+) -> LabelledRows:
+    """Rows of a part after `transforms`, which see nothing but weak labels and activations.
 
-    Only a simulated supervisor gets ground truth.
+    A simulated supervisor gets ground truth, and a transform with a slice the classes of its rows.
     """
-    made = labelled
+    labelled = made = student.labelled(part, among_N)
     for transform in transforms:
-        ground_truth = labelled.all_ground_truth if transform.uses_ground_truth else None
-        made = transform.apply(replace(made, all_ground_truth=ground_truth))
+        truth_slice = transform.truth_slice
+        given = replace(
+            made,
+            all_ground_truth=labelled.all_ground_truth if transform.uses_ground_truth else None,
+            known=None if truth_slice is None else student.known_rows(truth_slice),
+        )
+        made = transform.apply(given)
         if len(made.rows_N) == 0:
             count = len(labelled.rows_N)
             raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")
@@ -317,7 +410,7 @@ def _transformed(transforms: Sequence[Transform], labelled: LabelledRows) -> Lab
 def _weak(
     rows: SplitRows,
     part: Part,
-    weak: Mapping[tuple[str, str], float | Sequence[float]],
+    weak: WeakLabels,
     runs: Sequence[str],
     *,
     among_N: np.ndarray | None = None,

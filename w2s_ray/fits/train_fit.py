@@ -20,20 +20,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
-from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource, PretrainArchitecture
+from w2s_ray.config import FORMS, Execution, FitRecipe
 from w2s_ray.data import TASKS
-from w2s_ray.data.cache import cache_folder
-from w2s_ray.data.fetch import fetch_model
-from w2s_ray.data.models import check_unchanged
 from w2s_ray.data.right import Truth
-from w2s_ray.errors import InputError
 from w2s_ray.fits.contrast import contrast
 from w2s_ray.fits.failures import cause_of
+from w2s_ray.fits.initial_model import initial_source
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.metrics_recorder import MetricsRecorder, against_truth
 from w2s_ray.fits.outcome import outcome_record, reason_of
 from w2s_ray.fits.stored_split import stored_split
-from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import (
     Control,
     FitResult,
@@ -114,7 +110,8 @@ class FitTraining:
         if uses_gpu(self.fit.execution):
             torch.cuda.reset_peak_memory_stats()
         rows = SplitRows.of(stored_split(store, self.fit.recipe.split, sealed=self.fit.sealed))
-        fit = replace(self.fit, source=self._source(store, rows))
+        source = initial_source(self.fit, rows, store, control=self.control)
+        fit = replace(self.fit, source=source)
         recipe, form = fit.recipe, form_of(fit.recipe)
         training_data = form.training_data(fit, rows, store, control=self.control)
         recorder = self._recorder(rows)
@@ -137,39 +134,6 @@ class FitTraining:
             return self._record(store, rows, training_data, recorder, result, kept, setup_s)
         finally:
             shutil.rmtree(weights.parent, ignore_errors=True)
-
-    def _source(self, store: Store, rows: SplitRows) -> ModelSource:
-        """The model that training begins with: pretrained, or the weights of another fit."""
-        begun, recipe = self.fit.recipe.initial_run, self.fit.recipe
-        if recipe.architecture is not None:
-            return self._fresh(recipe.architecture, rows)
-        if begun is None:
-            check_unchanged(self.fit.source)
-            report = self.control.fetching if self.control is not None else None
-            return fetch_model(self.fit.source, progress=report)
-        folder = store.fetch_weights(begun, cache_folder() / "weights")
-        if folder is None:
-            raise InputError(
-                f"run {begun}, which this one begins with, left no weights; delete its folder in "
-                f"{store.uri} and run again"
-            )
-        _, _, step = recipe.model.partition("@")
-        folder = folder / f"step-{step}" if step else folder
-        return self.fit.source.model_copy(update={"location": str(folder), "revision": None})
-
-    def _fresh(self, architecture: PretrainArchitecture, rows: SplitRows) -> ModelSource:
-        """A model of first weights, whose tokenizer is made of the texts that are trained on."""
-        from w2s_ray.learn.fresh import fresh_model
-
-        recipe = self.fit.recipe
-        made = digest([recipe.split, architecture.model_dump(), recipe.seed])[:ID_LENGTH]
-        folder = fresh_model(
-            architecture,
-            rows.texts[recipe.train_on],
-            seed=recipe.seed,
-            folder=cache_folder() / "fresh" / made,
-        )
-        return self.fit.source.model_copy(update={"location": str(folder)})
 
     def _recorder(self, rows: SplitRows) -> MetricsRecorder:
         recipe = self.fit.recipe

@@ -181,6 +181,17 @@ def each_weak_labels(
     return [stored_predictions(store, run, column) for run in recipe.labels.runs]
 
 
+def own_answers(
+    store: Store, recipe: FitRecipe, *, column: str = "probability"
+) -> Mapping[tuple[str, str], Any] | None:
+    """The prompted strong model's labels; None where no transform needs them.
+
+    (part, example id) -> probability of class 1, or of each class.
+    """
+    run = recipe.labels.own_answers
+    return None if run is None else stored_predictions(store, run, column)
+
+
 def stored_predictions(store: Store, run: str, column: str) -> dict[tuple[str, str], Any]:
     """(part, example id) -> what a run predicted of it, from one column."""
     table = store.predictions(run)

@@ -8,6 +8,7 @@ makes no recipes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from w2s_ray.config import FitRecipe, Model
@@ -34,6 +35,8 @@ class GraphBuilder:
         self.outcomes = outcomes
         self.later: dict[str, str] = {}
         """Provisional id of a later run -> the planned study that it waits for."""
+        self.read: set[str] = set()
+        """Ids of fits whose hidden states transforms of other fits read."""
 
     def known(self, run: str | None) -> str | None:
         """The id of a planned run; None for a later one."""
@@ -77,11 +80,14 @@ class GraphBuilder:
             id=run_id,
             recipe=recipe,
             source=self.plan.inputs.models[model.label],
-            execution=with_kept_weights(self.plan.sweep.execution_of(model), recipe),
+            execution=with_kept_weights(
+                self.plan.sweep.execution_of(model), recipe, read=run_id in self.read
+            ),
             task=task,
             roles=tuple(r for r in ROLES if r == role or r in roles),
             weak=weak or (known.weak if known else None),
             sealed=self.plan.sweep.seal,
+            teacher=self.teacher(recipe.read_runs),
             methods=tuple(
                 dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
             ),
@@ -93,6 +99,25 @@ class GraphBuilder:
             self.plan.uses[role] += counted
             self.plan.fits[run_id] = fit
         return run_id
+
+    def teacher(self, runs: Iterable[str]) -> PlannedFit | None:
+        """The planned fit of the first of `runs`, whose hidden states another fit reads; it keeps
+        its weights. None without runs, and in a chain that a study's choice will change.
+        """
+        for run in runs:
+            self.read.add(run)
+            later = self.plan.later_fits.get(run)
+            fit = later.run if later is not None else self.plan.fits.get(run)
+            if fit is None:
+                return None
+            execution = with_kept_weights(fit.execution, fit.recipe, read=True)
+            fit = replace(fit, execution=execution)
+            if later is not None:
+                self.plan.later_fits[run] = replace(later, run=fit)
+            else:
+                self.plan.fits[run] = fit
+            return fit
+        return None
 
     def _waits_for(self, runs: Iterable[str]) -> str | None:
         """The planned study that the first later one of `runs` waits for; None if none is later."""

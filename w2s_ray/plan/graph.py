@@ -40,6 +40,8 @@ class PlannedFit:
     """For students: the methods; several if their settings are the same."""
     sealed: bool = False
     """Whether it gets no test labels. This is no part of its recipe, since training is the same."""
+    teacher: PlannedFit | None = field(default=None, repr=False)
+    """The fit whose labels it learns, where a transform reads that fit's hidden states."""
 
     def __repr__(self) -> str:
         return f"<fit {self.id}: {self.description}>"
@@ -69,9 +71,12 @@ class PlannedFit:
         return self.recipe.parents
 
 
-def with_kept_weights(execution: Execution, recipe: FitRecipe) -> Execution:
-    """`execution`, with `keep` set for fits whose weights other fits need."""
-    if not recipe.keeps_weights:
+def with_kept_weights(execution: Execution, recipe: FitRecipe, *, read: bool = False) -> Execution:
+    """`execution`, with `keep` set for fits whose weights other fits need.
+
+    `read`: whether a transform of another fit reads its hidden states.
+    """
+    if not (recipe.keeps_weights or read):
         return execution
     keep = "last" if recipe.early_stopping is None else "best"
     return execution.model_copy(update={"keep": keep})
@@ -99,6 +104,8 @@ class PlannedStudy:
     """Whether its fits get no test labels."""
     roles: tuple[Role, ...] = ("student",)
     """The roles of the fits whose settings it chooses."""
+    teachers: tuple[PlannedFit | None, ...] = ()
+    """For each of the recipe's cells its supervisor, where a transform reads its hidden states."""
 
     def __repr__(self) -> str:
         return f"<study {self.id}: {self.description}>"
@@ -138,7 +145,9 @@ class PlannedStudy:
         return tuple(fit.source.name for fit in self.trial_fits({}))
 
     def _planned(self, cell: int, links: tuple[Link, ...]) -> tuple[PlannedFit, ...]:
-        fits = []
+        fits = list[PlannedFit]()
+        read = {run for link in links for run in link.recipe.read_runs}
+        known = {fit.id: fit for fit in self.teachers if fit is not None}
         for link in links:
             source, execution = self.sources[cell], self.executions[cell]
             if link.rung is not None:
@@ -148,14 +157,18 @@ class PlannedStudy:
                     id=link.recipe.run_id,
                     recipe=link.recipe,
                     source=source,
-                    execution=with_kept_weights(execution, link.recipe),
+                    execution=with_kept_weights(
+                        execution, link.recipe, read=link.recipe.run_id in read
+                    ),
                     task=self.tasks[cell],
                     roles=self.roles if link is links[-1] else ("step",),
                     weak=self.pairs[cell][0] if self.pairs else None,
                     methods=(self.method,) if self.method is not None else (),
                     sealed=self.sealed,
+                    teacher=next((known[run] for run in link.recipe.read_runs), None),
                 )
             )
+            known[fits[-1].id] = fits[-1]
         return tuple(fits)
 
     @property

@@ -29,6 +29,7 @@ from w2s_ray.config import (
     grid_size,
 )
 from w2s_ray.data.inputs import Inputs
+from w2s_ray.methods.transforms import Transform
 from w2s_ray.plan.builder import GraphBuilder, Outcomes
 from w2s_ray.plan.graph import (
     ROLES,
@@ -37,6 +38,7 @@ from w2s_ray.plan.graph import (
     PlannedStudy,
     Role,
 )
+from w2s_ray.plan.known_rows import check_known_rows
 from w2s_ray.plan.tuned import check_models
 
 WARM_SHARE = 4
@@ -55,6 +57,7 @@ def make_plan(sweep: Sweep, inputs: Inputs, *, outcomes: Outcomes | None = None)
     for task in sweep.tasks:
         planner.add_task(task.name)
     check_models(plan)
+    check_known_rows(plan)
     return plan
 
 
@@ -279,6 +282,7 @@ class _Planner:
             warm_start=self.add_predecessors(name, cell),
         )
         strong = [self.sweep.model(where.pair[1]) for where in searched]
+        reads = any(isinstance(s, Transform) and s.reads_supervisor for s in recipe.stages)
         return self.graph.add_study(
             PlannedStudy(
                 id=recipe.run_id,
@@ -296,6 +300,9 @@ class _Planner:
                     for models in between
                 ),
                 sealed=self.sweep.seal,
+                teachers=tuple(
+                    self.graph.teacher(cell.labels.runs if reads else ()) for cell in recipe.cells
+                ),
             )
         )
 

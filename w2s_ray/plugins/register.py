@@ -103,6 +103,10 @@ def transform(item: Item) -> Item:
         raise InputError(
             f"transform {own.__name__} has uses_ground_truth, which a plugin can't have; remove it"
         )
+    if own.truth_slice is not Transform.truth_slice:
+        raise InputError(
+            f"transform {own.__name__} has a truth_slice, which a plugin can't have; remove it"
+        )
     _check_call(own, "apply", "rows")
     return _add(own, own)
 

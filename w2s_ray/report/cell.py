@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from w2s_ray.methods.transforms import ORACLES
+from w2s_ray.methods.transforms import ORACLES, SLICED
+from w2s_ray.methods.transforms.known_rows import TruthSlice
 from w2s_ray.report.objectives import SAME_STUDENT, RowObjective
 from w2s_ray.store import Cell, Record
 
@@ -70,20 +72,43 @@ def objective(cell: Cell, records: Mapping[str, Record]) -> RowObjective:
     """The objective that chose the cell's settings: the declared one, or one that says more.
 
     It is `oracle` if the study of a transfer cell trained this cell, or if the student was stopped
-    by ground truth, trained on it, or trained on labels of a simulated supervisor. It is
+    by ground truth, trained on it, or trained on labels that a simulated supervisor made or that a
+    transform changed by true labels which the supervisor was not trained on. It is
     `transfer, same student` if that study trained the same strong model on the same task.
     """
     searched = cell.objective == "transfer" and cell.searched
     student = records.get(cell.student or "")
     stopping = (student.recipe.get("early_stopping") or {}) if student else {}
     on_truth = student is not None and student.labels == "ground_truth"
-    labels = (student.recipe.get("labels") or {}) if student else {}
-    simulated = any(one["kind"] in ORACLES for one in labels.get("transforms") or ())
-    is_oracle = searched or stopping.get("oracle") or on_truth or simulated
+    simulated = any(one["kind"] in ORACLES for one in _transforms(student))
+    more_truth = any(used.is_oracle for used in _slices(student).values())
+    is_oracle = searched or stopping.get("oracle") or on_truth or simulated or more_truth
     if is_oracle:
         return "oracle"
     shares_student = cell.objective == "transfer" and _shares_student(cell, records)
     return SAME_STUDENT if shares_student else cell.objective
+
+
+def used_truth(students: Iterable[Record | None]) -> str | None:
+    """The slices of ground truth that transforms of the students' labels used, in words."""
+    found = dict.fromkeys(
+        f"{kind} used the ground truth of {used.rows:,} rows of {used.of}"
+        for student in students
+        for kind, used in _slices(student).items()
+    )
+    return "; ".join(found) or None
+
+
+def _transforms(student: Record | None) -> list[Mapping[str, Any]]:
+    """The transforms of a student's labels, as its recipe has them."""
+    labels = (student.recipe.get("labels") or {}) if student else {}
+    return list(labels.get("transforms") or ())
+
+
+def _slices(student: Record | None) -> dict[str, TruthSlice]:
+    """Kind of each transform with a slice of ground truth -> the slice."""
+    sliced = (one for one in _transforms(student) if one["kind"] in SLICED)
+    return {one["kind"]: TruthSlice.model_validate(one["truth"]) for one in sliced}
 
 
 def stopped_early(record: Record | None) -> bool:

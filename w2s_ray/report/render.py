@@ -274,6 +274,7 @@ def _row_notes(row: Row, *, metric: Metric) -> list[str]:
         *_about_pgr(row, metric),
         _few_seeds(row) if metric == "pgr" else None,
         _no_intervals(row),
+        row.used_truth,
         row.cut_shots,
         row.one_class,
         row.low_contrast,

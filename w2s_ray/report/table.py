@@ -23,6 +23,7 @@ from w2s_ray.report.cell import (
     objective,
     one_class,
     stopped_early,
+    used_truth,
 )
 from w2s_ray.report.controls import Students, unbeaten
 from w2s_ray.report.medians import medians
@@ -306,6 +307,7 @@ def _row(
             stopped_early(records.get(seed.cell.student or "")) for seed in complete
         ),
         reason=value.reason if value else _summed_up(missing),
+        used_truth=used_truth(records.get(seed.cell.student or "") for seed in complete),
         cut_shots=cut_shots(records.get(seed.cell.student or "") for seed in complete),
         one_class=one_class([seed.cell for seed in complete], records),
         **_contrast(complete, records),

@@ -162,6 +162,9 @@ class Row:
         "oracle_stopped_student"
     )
     reason: str | None = column("why there is no PGR")
+    used_truth: str | None = column(
+        "the rows whose ground truth a transform of the student's labels used (setting `truth`)"
+    )
     cut_shots: str | None = column(
         "how many test prompts had fewer examples than `shots` because they were too long"
     )

@@ -119,6 +119,13 @@ SPLIT_ROWS = pa.schema(
             "the choices of a question, in an order that depends on their texts alone",
             optional=True,
         ),
+        field(
+            "weight",
+            pa.float64(),
+            "how much a training row counts (`columns.weight`); null in other parts, and in a task "
+            "without weights",
+            optional=True,
+        ),
     ]
 )
 """`rows.parquet` of a split: every row of a task, and the part it is in."""

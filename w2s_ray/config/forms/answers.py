@@ -23,6 +23,7 @@ class Answers(Form):
     labels_in_words = "answers of many tokens"
     is_language = True
     is_completed = True
+    has_weights = False
 
     def why_not(self, stage: Stage, task: str) -> str | None:
         has = self.labels_in_words

@@ -65,6 +65,8 @@ class Form:
     """Whether training rows are halved between supervisor and student."""
     has_texts: ClassVar[bool] = True
     """Whether rows have texts; otherwise a probe is trained on features."""
+    has_weights: ClassVar[bool] = True
+    """Whether training rows can have weights from a column."""
     not_estimated: ClassVar[str | None] = None
     """Why the cost of its fits is not estimated; None = it is estimated."""
 

@@ -20,6 +20,7 @@ class Text(Form):
     labels_in_words = "no labels"
     is_language = True
     has_halves = False
+    has_weights = False
 
     def check(self, sweep: Sweep, task: str) -> NoReturn:
         raise InputError(

@@ -50,6 +50,7 @@ class Choices(FitForm):
             train_targets_NC=labels.train_NC,
             validation=parts["validation"],
             validation_targets_MC=labels.validation_MC,
+            train_weights_N=labels.weights_N,
             predict={part: parts[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)

@@ -9,17 +9,22 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from w2s_ray.config import FitRecipe
+import numpy as np
+
+from w2s_ray.config import FitRecipe, Part
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
+from w2s_ray.fits.supervisor import supervisor_of
 from w2s_ray.fits.training_data import (
     TrainingData,
     each_weak_labels,
+    own_answers,
     parts_of,
     pretrained_activations,
     tokenized,
     weak_labels,
 )
+from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import FitResult
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.rows import ActivationRows, ClassRows, PairRows
@@ -53,17 +58,19 @@ class Classes(FitForm):
     ) -> TrainingData:
         recipe = fit.recipe
         tokens = {part: self.rows_of(fit, rows, part) for part in parts_of(recipe)}
-        activated = partial(pretrained_activations, store, fit, rows, control=control)
-        is_probe = recipe.training.tuning.kind == "probe"
-        found = activated(tokens) if is_probe else None
+        found = None
+        if recipe.training.tuning.kind == "probe":
+            found = pretrained_activations(store, fit, rows, tokens, control=control)
         labels = targets(
             recipe,
             rows,
             weak=self.weak(store, recipe),
             each=each_weak_labels(store, recipe, column=self.column),
-            activate=lambda part, rows_N: (found or activated({part: tokens[part]}))[
-                part
-            ].values_ND[rows_N],
+            activate=lambda part, rows_N: self.activations(
+                fit, rows, store, part, rows_N, whole=part in tokens, control=control
+            ),
+            supervisor=supervisor_of(self, fit, rows, store, control=control),
+            own_answers=own_answers(store, recipe, column=self.column),
         )
         parts = tokens if found is None else _activation_rows(found, tokens)
         train_on = parts[recipe.train_on]
@@ -79,6 +86,24 @@ class Classes(FitForm):
             predict={part: parts[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)
+
+    def activations(
+        self,
+        fit: PlannedFit,
+        rows: SplitRows,
+        store: Store,
+        part: Part,
+        rows_N: np.ndarray,
+        *,
+        whole: bool = True,
+        control: Reporter | None = None,
+    ) -> np.ndarray:
+        name, tokens, taken = str(part), self.rows_of(fit, rows, part), rows_N
+        if not whole:
+            name, tokens = f"{part} {digest(rows_N.tolist())[:ID_LENGTH]}", tokens.take(rows_N)
+            taken = np.arange(len(rows_N))
+        found = pretrained_activations(store, fit, rows, {name: tokens}, control=control)
+        return found[name].values_ND[taken]
 
     def train(self, recipe: FitRecipe, *, data: ClassData, **given: Any) -> FitResult:
         if not isinstance(data.train, ActivationRows):

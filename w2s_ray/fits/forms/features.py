@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_ray.config import Execution, FitRecipe, Task
+from w2s_ray.config import Execution, FitRecipe, Part, Task
 from w2s_ray.data.images import FEATURE_FILES, features_in, images_of
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
+from w2s_ray.fits.supervisor import supervisor_of
 from w2s_ray.fits.training_data import (
     TrainingData,
     each_weak_labels,
@@ -26,12 +27,15 @@ from w2s_ray.learn.forms.features import FeatureData, fit_probe
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
+if TYPE_CHECKING:
+    from w2s_ray.fits.train_fit import Reporter
+
 
 class Features(FitForm):
     """Features and several classes; a probe is trained without an engine and its checkpoints."""
 
     def training_data(
-        self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
+        self, fit: PlannedFit, rows: SplitRows, store: Store, *, control: Reporter | None = None
     ) -> TrainingData:
         recipe = fit.recipe
         assert fit.execution.workers == 1, "the plan refuses sharded probes"
@@ -41,7 +45,8 @@ class Features(FitForm):
             rows,
             weak=weak_distributions(store, recipe),
             each=each_weak_labels(store, recipe, column="probabilities"),
-            activate=lambda part, rows_N: found[part][rows_N],
+            activate=lambda part, rows_N: self.activations(fit, rows, store, part, rows_N),
+            supervisor=supervisor_of(self, fit, rows, store, control=control),
         )
         data = FeatureData(
             classes=rows.classes,
@@ -54,6 +59,17 @@ class Features(FitForm):
             predict={part: found[part] for part in recipe.predicts},
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)
+
+    def activations(
+        self,
+        fit: PlannedFit,
+        rows: SplitRows,
+        store: Store,
+        part: Part,
+        rows_N: np.ndarray,
+        **_: Any,
+    ) -> np.ndarray:
+        return self.features_of(fit, rows, part, store)[rows_N]
 
     def features_of(self, fit: PlannedFit, rows: SplitRows, part: str, store: Store) -> np.ndarray:
         """The features of a part's rows, float32 [N, D]."""

@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.config import Execution, FitRecipe, ModelSource
+import numpy as np
+
+from w2s_ray.config import Execution, FitRecipe, ModelSource, Part
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.training_data import TrainingData
 from w2s_ray.learn.checkpoints import Checkpoints
@@ -34,6 +36,25 @@ class FitForm(ABC):
         Raises:
             ValueError: a row that the supervisor did not label, or labels that the form can't have.
         """
+
+    def activations(
+        self,
+        fit: PlannedFit,
+        rows: SplitRows,
+        store: Store,
+        part: Part,
+        rows_N: np.ndarray,
+        *,
+        whole: bool = True,
+        control: Reporter | None = None,
+    ) -> np.ndarray:
+        """The activations that the model which `fit` begins with has of rows of a part, [N, D].
+
+        `whole`: those of the whole part are computed and stored, for other fits.
+        """
+        raise NotImplementedError(
+            f"the plan refuses transforms with activations of {type(self).__name__}"
+        )
 
     def train(
         self,

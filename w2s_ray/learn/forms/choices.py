@@ -41,6 +41,8 @@ class ChoiceData(FormData):
     validation_targets_MC: np.ndarray
     """float32 [M, C]; what early stopping looks at: weak labels for a student."""
     predict: Mapping[str, ChoiceRows] = field(default_factory=dict)
+    train_weights_N: np.ndarray | None = None
+    """How much each row counts, float32 with mean 1; None = all alike."""
 
     def __post_init__(self) -> None:
         _check("train", self.train, self.train_targets_NC)
@@ -66,7 +68,7 @@ class ChoiceData(FormData):
                 picked = rows[micro.positions]
                 labels_BC = to_device(self.train_targets_NC[picked], engine.device)
                 logits_BC = _logits(self.train, picked, engine, width=labels_BC.shape[1])
-                counted = None if micro.real else torch.zeros_like(logits_BC[:, 0])
+                counted = _counted(logits_BC, self.train_weights_N, picked, real=micro.real)
                 summed = loss_sum(
                     loss, logits_BC, labels_BC, counted, statistic=None, progress=progress
                 )
@@ -131,6 +133,15 @@ def _logits(rows: ChoiceRows, picked: np.ndarray, engine: Engine, *, width: int)
     at = (to_device(row_S, engine.device), to_device(rows.places(picked), engine.device))
     empty_BC = scores_S.new_full((len(picked), width), NO_CHOICE)
     return empty_BC.index_put(at, scores_S)
+
+
+def _counted(
+    logits_BC: Tensor, weights_N: np.ndarray | None, picked: np.ndarray, *, real: bool
+) -> Tensor | None:
+    """How much the rows at `picked` count: nothing if they only fill a layout."""
+    if not real:
+        return torch.zeros_like(logits_BC[:, 0])
+    return None if weights_N is None else to_device(weights_N[picked], logits_BC.device)
 
 
 def _check(part: str, rows: ChoiceRows, labels_NC: np.ndarray) -> None:

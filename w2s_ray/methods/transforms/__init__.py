@@ -17,10 +17,13 @@ from w2s_ray.methods.transforms.hard import Hard as Hard
 from w2s_ray.methods.transforms.one_per_group import OnePerGroup as OnePerGroup
 from w2s_ray.methods.transforms.overlap import Overlap as Overlap
 from w2s_ray.methods.transforms.relabel import Relabel as Relabel
+from w2s_ray.methods.transforms.selective import Selective as Selective
 from w2s_ray.methods.transforms.shuffled_labels import ShuffledLabels as ShuffledLabels
 from w2s_ray.methods.transforms.simulated import Simulated as Simulated
+from w2s_ray.methods.transforms.strata import Strata as Strata
 from w2s_ray.methods.transforms.temperature import Temperature as Temperature
 from w2s_ray.methods.transforms.transform import Transform as Transform
+from w2s_ray.methods.transforms.trust import Trust as Trust
 from w2s_ray.methods.transforms.weights import Weights as Weights
 
 BUILT_IN = tuple(kind for kind in Transform.__subclasses__() if kind is not AbsentTransform)
@@ -33,3 +36,6 @@ else:
 
 ORACLES = frozenset(kind_of(kind) for kind in BUILT_IN if kind.uses_ground_truth)
 """Kinds of the transforms that use ground truth; plugins may not have any."""
+
+SLICED = frozenset(kind_of(kind) for kind in BUILT_IN if "truth" in kind.model_fields)
+"""Kinds of the transforms that use a slice of ground truth, with the setting `truth`."""

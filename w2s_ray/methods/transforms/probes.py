@@ -25,7 +25,7 @@ class Knn(Frozen):
 
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
         """label_NC of each row, predicted from the other rows."""
-        return labels_NC[_neighbours(activations_ND, self.k)].mean(axis=1)
+        return labels_NC[neighbours(activations_ND, self.k)].mean(axis=1)
 
     def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
         """kept_N, without the `share` of rows whose label the probe contradicts most."""
@@ -71,7 +71,7 @@ class TopoFilter(Frozen):
     def predict(self, activations_ND: np.ndarray, labels_NC: np.ndarray) -> np.ndarray:
         """label_NC of each row, predicted from its neighbours in the components, without itself."""
         core_N = self.core(activations_ND, labels_NC)
-        near_NK = _neighbours(activations_ND, self.k, among_N=core_N)
+        near_NK = neighbours(activations_ND, self.k, among_N=core_N)
         return labels_NC[near_NK].mean(axis=1)
 
     def kept(self, activations_ND: np.ndarray, labels_NC: np.ndarray, share: float) -> np.ndarray:
@@ -83,7 +83,7 @@ class TopoFilter(Frozen):
         core_N = self.core(activations_ND, labels_NC)
         more = max(round(share * len(core_N)) - int((~core_N).sum()), 0)
         inside = np.flatnonzero(core_N)
-        near_MK = _neighbours(activations_ND[inside], self.k)
+        near_MK = neighbours(activations_ND[inside], self.k)
         predicted_MC = labels_NC[inside][near_MK].mean(axis=1)
         distance_M = np.abs(predicted_MC - labels_NC[inside]).sum(axis=1)
         kept_N = core_N.copy()
@@ -97,7 +97,7 @@ class TopoFilter(Frozen):
         from scipy.sparse.csgraph import connected_components
 
         rows, class_N = len(labels_NC), labels_NC.argmax(axis=1)
-        near_NK = _neighbours(activations_ND, self.k)
+        near_NK = neighbours(activations_ND, self.k)
         start_E, end_E = np.repeat(np.arange(rows), near_NK.shape[1]), near_NK.reshape(-1)
         same_E = class_N[start_E] == class_N[end_E]
         edges = (np.ones(int(same_E.sum())), (start_E[same_E], end_E[same_E]))
@@ -113,7 +113,7 @@ class TopoFilter(Frozen):
 Probe = Annotated[Knn | Logistic | TopoFilter, Field(discriminator="kind")]
 
 
-def _neighbours(
+def neighbours(
     activations_ND: np.ndarray, k: int, *, among_N: np.ndarray | None = None
 ) -> np.ndarray:
     """near_NK: the nearest rows of each row among the rows `among_N`, without the row itself."""

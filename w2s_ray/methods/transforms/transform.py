@@ -1,8 +1,8 @@
 """The base class of label transforms: settings, and a function of rows with labels.
 
 Owns the interface between transforms and `fits`, which makes a fit's training data. A transform
-gets labels and activations but no texts; it gets ground truth only if it declares its use. Shapes:
-K supervisors, N rows, D width of the activations, C classes.
+gets labels and activations but no texts; it gets ground truth only as far as it declares its use.
+Shapes: K supervisors, N rows, D width of the activations, C classes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods.transforms.known_rows import KnownRows, TruthSlice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +52,31 @@ class LabelledRows:
     after a transform has given the rows other labels."""
     weights_N: np.ndarray | None = None
     """How much each row counts in the loss, float32; None = all alike."""
+    all_supervisor_activations: Callable[[], np.ndarray] | None = None
+    """Returns the supervisor's activations of all rows before the first transform, for transforms
+    with `reads_supervisor`."""
+    known: KnownRows | None = None
+    """The rows of the transform's `truth_slice`; None for transforms without one."""
+    all_own_answers: Callable[[], np.ndarray] | None = None
+    """Returns the prompted strong model's class probabilities of all rows before the first
+    transform, for transforms with `takes_own_answers`."""
 
     @cached_property
     def activations_ND(self) -> np.ndarray:
         """The pretrained model's activations of these rows."""
         return self.all_activations()[self.rows_N]
+
+    @cached_property
+    def supervisor_activations_ND(self) -> np.ndarray:
+        """The last hidden states that the only supervisor has of these rows, after its training."""
+        assert self.all_supervisor_activations is not None, "it must set `reads_supervisor`"
+        return self.all_supervisor_activations()[self.rows_N]
+
+    @property
+    def own_answers_NC(self) -> np.ndarray:
+        """The prompted strong model's class probabilities of these rows, float32."""
+        assert self.all_own_answers is not None, "the transform must set `takes_own_answers`"
+        return self.all_own_answers()[self.rows_N]
 
     @property
     def groups_N(self) -> np.ndarray:
@@ -116,11 +137,21 @@ class Transform(Frozen):
     """Whether the labels of the remaining rows stay as they are, also each supervisor's."""
     labels_validation: ClassVar[bool] = False
     """Whether validation rows, too, get its labels in place of the supervisor's."""
+    reads_supervisor: ClassVar[bool] = False
+    """Whether it reads the hidden states of the only supervisor, which must be a trained model. The
+    supervisor then keeps its weights in the store."""
+    takes_own_answers: ClassVar[bool] = False
+    """Whether it needs the prompted strong model's answers (stage `elicit` with `beside`)."""
 
     @property
     def takes_each_supervisor(self) -> bool:
         """Whether it needs the labels of each of several supervisors (`labels_KNC`)."""
         return False
+
+    @property
+    def truth_slice(self) -> TruthSlice | None:
+        """The rows whose true classes it gets; None = it gets none, as in a plugin."""
+        return None
 
     def apply(self, rows: LabelledRows) -> LabelledRows:
         """The remaining rows with their new labels."""
