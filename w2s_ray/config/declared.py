@@ -87,11 +87,12 @@ class Method(Frozen):
     """The loss of this method's students."""
     stages: tuple[Stage, ...] = ()
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
-    `elicit`, `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace
-    the student. `hard`, `temperature`, `confident`, `consensus`, `dawid_skene`, `filter`,
-    `one_per_group`, `overlap`, `relabel`, `weights`, `simulated`, `shuffled_labels` and
-    `class_prior` change the weak labels of every student of the method, in the order in which they
-    are listed. `truth`, `random_labels` and `untrained` use no weak labels and stand alone."""
+    `boosting`, `elicit`, `generative`, `bootstrap`, `iterate`, `cosupervised`, `two_stage` and
+    `true_rows` add fits. `prompt` and `linear_probe` replace the student. `hard`, `temperature`,
+    `confident`, `consensus`, `dawid_skene`, `filter`, `one_per_group`, `overlap`, `relabel`,
+    `weights`, `simulated`, `shuffled_labels` and `class_prior` change the weak labels of every
+    student of the method, in the order in which they are listed. `truth`, `random_labels` and
+    `untrained` use no weak labels and stand alone."""
     early_stopping: EarlyStopping | None = None
     """Early stopping of this method's students; null = as in the sweep."""
     training: dict[str, Any] = {}
@@ -133,7 +134,7 @@ class Method(Frozen):
         """Refuse what needs each supervisor's labels where there are none."""
         kinds = {kind_of(stage) for stage in self.stages}
         why = None if "ensemble" in kinds else "several supervisors; add the stage ensemble"
-        for kind in ("bootstrap", "elicit", "iterate"):
+        for kind in ("bootstrap", "elicit", "iterate", "cosupervised", "two_stage"):
             if kind in kinds:
                 why = f"several supervisors, but with {kind} one model labels; remove {kind}"
         transforms = [stage for stage in self.stages if isinstance(stage, Transform)]

@@ -43,6 +43,11 @@ class Labels(Frozen):
     of their probabilities."""
     transforms: tuple[AnyTransform, ...] = ()
     """Transforms of the training rows' labels, applied in this order."""
+    weighted_by: Literal["boosting"] | None = Field(default=None, exclude_if=lambda by: by is None)
+    """boosting: the mean's weights are the votes of a boosted series of fits, from their errors on
+    the supervisor's half. null = equal weights."""
+    student: str | None = Field(default=None, exclude_if=lambda run: run is None)
+    """Id of an earlier student of the same method, whose predictions a transform uses, too."""
 
     @model_validator(mode="before")
     @classmethod
@@ -90,8 +95,13 @@ class FitRecipe(Frozen):
     model: str
     """Identity of the model that training starts from: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
     `run:ID` (`run:ID@STEP`), the weights of a run at its end (at a step)."""
+    head: str | None = Field(default=None, exclude_if=lambda run: run is None)
+    """Id of the fit whose head training starts from; null = a new head, of zeros."""
     labels: Labels
     """The labels that it is trained on."""
+    boosted_after: tuple[str, ...] = Field(default=(), exclude_if=lambda runs: not runs)
+    """Ids of the earlier fits of a boosted series, whose errors on the training rows weight these
+    rows; empty = all rows count alike."""
     training: Training
     loss: AnyLoss
     early_stopping: EarlyStopping | None = None
@@ -151,8 +161,10 @@ class FitRecipe(Frozen):
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the fits that it starts from or whose predictions are its labels."""
-        return (*((self.initial_run,) if self.initial_run else ()), *self.labels.runs)
+        """Ids of the fits that it starts from or whose predictions it uses."""
+        single = (self.initial_run, self.head, self.labels.student)
+        runs = (*filter(None, single), *self.boosted_after, *self.labels.runs)
+        return tuple(dict.fromkeys(runs))
 
     @property
     def initial_run(self) -> str | None:
@@ -183,6 +195,8 @@ class ModelSource(Frozen):
     identity: str = Field(min_length=1)
     """The model in a recipe: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
     trust_remote_code: bool = False
+    head: str | None = None
+    """A folder with the head that training starts from; null = a new head, of zeros."""
     provisional: bool = False
     """True if its files are unknown (a hub name that could not be resolved to a commit, a missing
     feature file); such a plan can't be run."""

@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from w2s_ray.config import PARTS, FitRecipe, Part
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
+from w2s_ray.methods.boosting import boosted
 from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Transform
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
@@ -129,9 +130,9 @@ def targets(
     """The labels of `recipe`'s training rows and of validation.
 
     `weak` maps (part, example id) to the supervisors' probability of class 1, or of each of several
-    classes or choices; `each` has such a map for each supervisor, where a loss or a transform needs
-    them. `activate` gives the pretrained model's activations of rows of a part, to transforms
-    that need them. Only transforms with `labels_validation` change the labels of validation rows.
+    classes or choices; `each` has such a map for each fit of `each_of(recipe)`. `activate` gives
+    the pretrained model's activations of rows of a part, to transforms that need them. Only
+    transforms with `labels_validation` change the labels of validation rows.
 
     Raises:
         InputError: a row that the supervisor did not label, or transforms that leave no row.
@@ -139,26 +140,26 @@ def targets(
     part = recipe.train_on
     sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe))
     if recipe.learns_from_ground_truth:
-        return Targets(_true(rows, part)[sliced_N], _true(rows, "validation"), sliced_N, dropped=0)
+        weights_N = None
+        if recipe.boosted_after:
+            wrong_MN = _errors(rows, part, each, recipe.boosted_after)
+            weights_N = _scaled(boosted(wrong_MN, classes=rows.width)[1][sliced_N])
+        true_NC, true_MC = _true(rows, part)[sliced_N], _true(rows, "validation")
+        return Targets(true_NC, true_MC, sliced_N, dropped=0, weights_N=weights_N)
     if recipe.labels.source == "random":
         drawn_NC = _random(recipe, rows, part)[sliced_N]
         return Targets(drawn_NC, _random(recipe, rows, "validation"), sliced_N, dropped=0)
-    known, every = weak or {}, recipe.labels.transforms
-    weak_NC = _weak(rows, part, known, recipe.labels.runs, among_N=sliced_N)
-    labelled = _labelled(recipe, rows, part, weak_NC, sliced_N, activate)
-    if each:
-        of_each = [_weak(rows, part, one, recipe.labels.runs, among_N=sliced_N) for one in each]
-        labelled = replace(labelled, labels_KNC=np.stack(of_each))
-    made = _transformed(every, labelled)
+    every = recipe.labels.transforms
+    labelled = partial(_labelled, recipe, rows, weak=weak or {}, each=each, activate=activate)
+    made = _transformed(every, labelled(part, sliced_N))
     dropped = len(sliced_N) - len(made.rows_N)
     if recipe.early_stopping is not None and recipe.early_stopping.oracle:
         validation_MC = _true(rows, "validation")
     else:
         of_validation = tuple(transform for transform in every if transform.labels_validation)
-        weak_MC = _weak(rows, "validation", known, recipe.labels.runs)
-        among_M = np.arange(len(weak_MC))
-        labelled = _labelled(recipe, rows, "validation", weak_MC, among_M, activate)
-        validation_MC = _transformed(of_validation, labelled).labels_NC
+        every_M = np.arange(len(rows.ids["validation"]))
+        validation_rows = labelled("validation", every_M)
+        validation_MC = _transformed(of_validation, validation_rows, validates=True).labels_NC
     return Targets(
         made.labels_NC,
         validation_MC,
@@ -167,6 +168,32 @@ def targets(
         train_KNC=made.labels_KNC,
         weights_N=_scaled(made.weights_N),
     )
+
+
+def each_of(recipe: FitRecipe) -> tuple[str, ...]:
+    """Ids of the fits whose predictions `targets` gets one by one.
+
+    They are the supervisors, where a loss, a transform or votes need each one's labels, and after
+    them an earlier student; or the earlier rounds of the boosted series of a supervisor.
+    """
+    if recipe.boosted_after:
+        return recipe.boosted_after
+    labels = recipe.labels
+    takers = (recipe.loss, *labels.transforms)
+    needed = labels.weighted_by or any(each.takes_each_supervisor for each in takers)
+    return (*(labels.runs if needed else ()), *filter(None, [labels.student]))
+
+
+def _errors(
+    rows: SplitRows,
+    part: Part,
+    each: Sequence[Mapping[tuple[str, str], float | Sequence[float]]],
+    runs: Sequence[str],
+) -> np.ndarray:
+    """wrong_KN: on which rows of a part each of these fits errs."""
+    truth_N = _true(rows, part).argmax(axis=1)
+    found = [_weak(rows, part, one, (run,)) for one, run in zip(each, runs, strict=True)]
+    return np.stack([labels_NC.argmax(axis=1) != truth_N for labels_NC in found])
 
 
 def _scaled(weights_N: np.ndarray | None) -> np.ndarray | None:
@@ -262,11 +289,23 @@ def _labelled(
     recipe: FitRecipe,
     rows: SplitRows,
     part: Part,
-    weak_NC: np.ndarray,
     among_N: np.ndarray,
+    *,
+    weak: Mapping[tuple[str, str], float | Sequence[float]],
+    each: Sequence[Mapping[tuple[str, str], float | Sequence[float]]],
     activate: Activate | None,
 ) -> LabelledRows:
     """The rows `among_N` of a part with their weak labels, before any transform."""
+    labels = recipe.labels
+    of_each = [_weak(rows, part, one, labels.runs, among_N=among_N) for one in each]
+    student_NC = of_each.pop() if labels.student is not None else None
+    each_KNC = np.stack(of_each) if of_each else None
+    if labels.weighted_by == "boosting" and each_KNC is not None:
+        wrong_KN = _errors(rows, "supervisor_half", each[: len(of_each)], labels.runs)
+        votes_K, _ = boosted(wrong_KN, classes=rows.width)
+        weak_NC = np.average(each_KNC, axis=0, weights=votes_K).astype(np.float32)
+    else:
+        weak_NC = _weak(rows, part, weak, labels.runs, among_N=among_N)
 
     def activations() -> np.ndarray:
         assert activate is not None, "a transform needs activations"
@@ -292,6 +331,8 @@ def _labelled(
         truth,
         _seed(recipe, part),
         all_groups=groups,
+        labels_KNC=each_KNC,
+        student_NC=student_NC,
     )
 
 
@@ -299,15 +340,18 @@ def _seed(recipe: FitRecipe, part: Part) -> tuple[int, int]:
     return recipe.seed % 2**63, PARTS.index(part)
 
 
-def _transformed(transforms: Sequence[Transform], labelled: LabelledRows) -> LabelledRows:
+def _transformed(
+    transforms: Sequence[Transform], labelled: LabelledRows, *, validates: bool = False
+) -> LabelledRows:
     """The rows after `transforms`, which see nothing but weak labels and activations.
 
-    Only a simulated supervisor gets ground truth.
+    Only a simulated supervisor gets ground truth. Of validation rows none is dropped.
     """
     made = labelled
     for transform in transforms:
         ground_truth = labelled.all_ground_truth if transform.uses_ground_truth else None
-        made = transform.apply(replace(made, all_ground_truth=ground_truth))
+        apply = transform.apply_to_validation if validates else transform.apply
+        made = apply(replace(made, all_ground_truth=ground_truth))
         if len(made.rows_N) == 0:
             count = len(labelled.rows_N)
             raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")

@@ -139,6 +139,23 @@ class FitTraining:
             shutil.rmtree(weights.parent, ignore_errors=True)
 
     def _source(self, store: Store, rows: SplitRows) -> ModelSource:
+        """The model that training begins with, and the head where another fit has trained it."""
+        source, head = self._backbone(store, rows), self.fit.recipe.head
+        if head is None:
+            return source
+        return source.model_copy(update={"head": str(self._weights_of(head, store))})
+
+    def _weights_of(self, run: str, store: Store) -> Path:
+        """The folder with the weights of another fit, on this machine."""
+        folder = store.fetch_weights(run, cache_folder() / "weights")
+        if folder is None:
+            raise InputError(
+                f"run {run}, which this one begins with, left no weights; delete its folder in "
+                f"{store.uri} and run again"
+            )
+        return folder
+
+    def _backbone(self, store: Store, rows: SplitRows) -> ModelSource:
         """The model that training begins with: pretrained, or the weights of another fit."""
         begun, recipe = self.fit.recipe.initial_run, self.fit.recipe
         if recipe.architecture is not None:
@@ -147,12 +164,7 @@ class FitTraining:
             check_unchanged(self.fit.source)
             report = self.control.fetching if self.control is not None else None
             return fetch_model(self.fit.source, progress=report)
-        folder = store.fetch_weights(begun, cache_folder() / "weights")
-        if folder is None:
-            raise InputError(
-                f"run {begun}, which this one begins with, left no weights; delete its folder in "
-                f"{store.uri} and run again"
-            )
+        folder = self._weights_of(begun, store)
         _, _, step = recipe.model.partition("@")
         folder = folder / f"step-{step}" if step else folder
         return self.fit.source.model_copy(update={"location": str(folder), "revision": None})

@@ -18,7 +18,7 @@ from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.group import Group
-from w2s_ray.learn.models import build_model
+from w2s_ray.learn.models import begin_with_head, build_model
 from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.learn.torch_engine import STATE, TorchEngine
 
@@ -45,8 +45,12 @@ class ProbeEngine(TorchEngine):
         super().__init__(training, source=source, execution=execution, seed=seed, form=form)
         self.parameters += rows.frozen_parameters
 
-    def _loaded(self, training: Training, *, form: FormName, **_: Any) -> FormModel:
-        return MODELS[form](None, width=self._width, causal=True, pad_id=0).to(self.device)
+    def _loaded(
+        self, training: Training, *, source: ModelSource, form: FormName, **_: Any
+    ) -> FormModel:
+        model = MODELS[form](None, width=self._width, causal=True, pad_id=0)
+        begin_with_head(model, source)
+        return model.to(self.device)
 
     def forward(self, *inputs: Any) -> Tensor:
         assert isinstance(self.model, TwoClass)

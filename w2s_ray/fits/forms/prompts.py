@@ -11,7 +11,7 @@ from typing import Any
 from w2s_ray.config import Execution, FitRecipe, ModelSource
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
-from w2s_ray.fits.training_data import TrainingData, weak_labels
+from w2s_ray.fits.training_data import TrainingData, each_weak_labels, weak_labels
 from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.learn.prompting import (
     PromptData,
@@ -33,7 +33,12 @@ class Prompts(FitForm):
     ) -> TrainingData:
         recipe, prompt = fit.recipe, fit.recipe.prompt
         assert prompt is not None
-        labels = targets(recipe, rows, weak=weak_labels(store, recipe))
+        labels = targets(
+            recipe,
+            rows,
+            weak=weak_labels(store, recipe),
+            each=each_weak_labels(store, recipe),
+        )
         texts = [rows.texts[recipe.train_on][i] for i in labels.rows_N]
         chosen = examples(labels.train_NC, shots=prompt.shots, seed=recipe.seed)
         shown = shown_examples(prompt, texts, labels.train_NC, chosen)
