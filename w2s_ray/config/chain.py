@@ -157,7 +157,7 @@ def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) 
         before = [link for link in before if initial_model == f"run:{link.recipe.run_id}"]
     else:
         probed_student = last.recipe.model_copy(update={"predicts": ()})
-        before.append(Link(probed_student, None))
+        before.append(Link(probed_student, None, last.note))
         initial_model = f"run:{probed_student.run_id}"
     tuning = ProbeTuning(base=base_of(student.training.tuning))
     training: dict[str, object] = {"epochs": stage.epochs, "lr": stage.lr, "tuning": tuning}
