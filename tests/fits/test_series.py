@@ -88,7 +88,8 @@ def test_the_rows_of_a_boosted_supervisor_are_weighted_by_the_errors_before_it(d
     fit = student(plan, "boosted")
     rounds = [plan.fits[run] for run in fit.recipe.labels.runs]
     rows = SplitRows.of(store.splits.rows(fit.recipe.split))
-    answers = np.array([rows.classes.index(a) for a in rows.truth["supervisor_half"].answers])
+    truth = rows.truth["supervisor_half"].answers or ()
+    answers = np.array([rows.classes.index(answer) for answer in truth])
     weights, votes = np.ones(100) / 100, []
     for number, supervisor in enumerate(rounds):
         counted = given(store, supervisor).train_weights_N
@@ -149,6 +150,8 @@ def test_the_second_stage_has_the_sure_labels_of_both(digits):
     data = given(store, second)
     expected = np.where(sure[:, None], weak, strong)[sure | comes_back]
     assert np.allclose(data.train_targets_NC, expected, atol=1e-6)
+    weak = predicted(store, second.recipe.labels.runs[0], "validation")
+    assert np.allclose(data.validation_targets_MC, weak, atol=1e-6)
 
 
 def test_true_rows_go_on_with_the_probe_of_weak_labels(digits):

@@ -73,7 +73,7 @@ class TwoStageStage(Frozen):
     those of the dropped questions on which samples of the strong model's answers agree, with its
     answers, and train the strong model on both. Here the probability of the most probable class is
     the share of samples that would agree. As in the paper, a dropped row comes back if the student
-    is sure, whether or not it agrees with the weak label.
+    is sure, whether or not it agrees with the weak label. Validation rows keep their weak labels.
     """
 
     kind: Literal["two_stage"] = "two_stage"
