@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from tests.support import NoCheckpoints, make_model, make_task
+from w2s_ray.cli.explain_view import print_run
 from w2s_ray.config import parse_sweep
 from w2s_ray.fits.forms import form_of
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.train_fit import FitTraining
+from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan import Plan, PlannedFit
 from w2s_ray.prepare import materialize, plan_sweep
 from w2s_ray.store import Store
@@ -152,6 +155,23 @@ def test_the_second_stage_has_the_sure_labels_of_both(digits):
     assert np.allclose(data.train_targets_NC, expected, atol=1e-6)
     weak = predicted(store, second.recipe.labels.runs[0], "validation")
     assert np.allclose(data.validation_targets_MC, weak, atol=1e-6)
+
+
+def test_an_explanation_names_what_a_fit_got_from_each_fit_before_it(digits):
+    store, plan = digits
+    boosted, layers = student(plan, "boosted"), student(plan, "layers")
+    third = plan.fits[boosted.recipe.labels.runs[2]]
+    for fit, relation in (
+        (boosted, "labels from"),
+        (third, "weights of rows from"),
+        (layers, "labels of an earlier student from"),
+        (student(plan, "true rows"), "initial weights from"),
+    ):
+        shown = StringIO()
+        print_run(store, fit.id, console=PlainConsole(file=shown, width=200))
+        assert f"{relation} " in shown.getvalue()
+        assert fit.parents[0] in shown.getvalue()
+    assert store.record(third.id).about["notes"] == ["round 3 of 3"]
 
 
 def test_true_rows_go_on_with_the_probe_of_weak_labels(digits):

@@ -74,7 +74,7 @@ def _relation(record: Record, parent: str) -> str:
     if parent in (recipe.get("boosted_after") or ()):
         return "weights of rows from"
     if parent == labels.get("student"):
-        return "labels beside from"
+        return "labels of an earlier student from"
     return "labels from" if parent in record.labelled_by else "initial weights from"
 
 
