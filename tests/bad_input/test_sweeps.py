@@ -519,8 +519,8 @@ VALUES = {
     ),
     "the pair's own supervisor in a layer": (
         stage("{kind: cosupervised}, {kind: ensemble, supervisors: [xs], seeds: [7]}"),
-        "ensemble names the supervisor of xs with seed 0 again, and the layers of cosupervised "
-        "need 3 different ones; name another",
+        "methods.other.stages: the layers of cosupervised need 3 supervisors, and pair [xs, s] has "
+        "2 with seed 0, because ensemble repeats one, or the pair's own; name another",
     ),
     "boosting of an ensemble": (
         stage("{kind: ensemble, seeds: [7]}, {kind: boosting}"),

@@ -172,7 +172,7 @@ def test_a_trial_trains_the_series_and_the_estimate_counts_it(stage, setting, fi
         ("stages: [{kind: cosupervised, layers: [2, 1]}]", "begin with 1"),
         (
             "stages: [{kind: cosupervised, layers: [1, 1]}, {kind: ensemble, supervisors: [s]}]",
-            "ensemble names the supervisor of s with seed 0 again, .* need 2 different ones",
+            r"need 2 supervisors, and pair \[s, xl\] has 1 with seed 0, .* name another",
         ),
         (f"stages: [{LAYERS}, {{kind: consensus}}]", "one model labels; remove cosupervised"),
         (f"stages: [{LAYERS}], loss: {{kind: mixture}}", "one model labels; remove cosupervised"),

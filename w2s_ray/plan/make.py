@@ -175,8 +175,8 @@ class _Planner:
         """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first.
 
         Raises:
-            InputError: the stage `ensemble` names the pair's own supervisor, so that a layer of the
-                stage `cosupervised` has too few.
+            InputError: the stage `ensemble` repeats a supervisor, so that a layer of the stage
+                `cosupervised` has too few.
         """
         weak = self.sweep.model(pair[0])
         labellers, needed = [(weak, seed)], 0
@@ -194,9 +194,9 @@ class _Planner:
         distinct = dict.fromkeys((model.label, seed) for model, seed in labellers)
         if len(distinct) < needed:
             raise InputError(
-                f"methods.{name}.stages.ensemble names the supervisor of {pair[0]} with seed "
-                f"{seed} again, and the layers of cosupervised need {needed} different ones; name "
-                "another"
+                f"methods.{name}.stages: the layers of cosupervised need {needed} supervisors, and "
+                f"pair [{', '.join(pair)}] has {len(distinct)} with seed {seed}, because ensemble "
+                "repeats one, or the pair's own; name another"
             )
         ids = []
         for label, its_seed in distinct:
