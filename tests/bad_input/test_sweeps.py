@@ -527,7 +527,7 @@ VALUES = {
         "stages has ensemble and boosting, and each chooses the supervisors; keep one",
     ),
     "no rounds of boosting": (stage("{kind: boosting, rounds: 0}"), "equal to 1 (got 0)"),
-    "a sure label that can't be": (stage("{kind: two_stage, above: 1}"), "less than 1 (got 1)"),
+    "a certainty that can't be": (stage("{kind: two_stage, above: 1}"), "less than 1 (got 1)"),
     "two series of students": (
         stage("{kind: two_stage}, {kind: iterate}"),
         "stages has iterate and two_stage, and each is a series of students; keep one",

@@ -140,18 +140,18 @@ def test_a_layer_is_taught_by_the_specialists_and_the_student_before(digits):
     assert np.allclose(data.validation_targets_MC, nearest, atol=1e-6)
 
 
-def test_the_second_stage_has_the_sure_labels_of_both(digits):
+def test_the_second_stage_has_the_certain_labels_of_both(digits):
     store, plan = digits
     second = student(plan, "two stages")
     first = plan.fits[second.recipe.labels.student or ""]
     weak = predicted(store, second.recipe.labels.runs[0], "student_half")
     strong = predicted(store, first.id, "student_half")
-    sure = weak.max(axis=1) > 0.4
-    comes_back = ~sure & (strong.max(axis=1) > 0.6)
-    assert store.record(first.id).summary["train_rows"] == sure.sum() < 100
-    assert comes_back.any()
+    certain = weak.max(axis=1) > 0.4
+    by_student = ~certain & (strong.max(axis=1) > 0.6)
+    assert store.record(first.id).summary["train_rows"] == certain.sum() < 100
+    assert by_student.any()
     data = given(store, second)
-    expected = np.where(sure[:, None], weak, strong)[sure | comes_back]
+    expected = np.where(certain[:, None], weak, strong)[certain | by_student]
     assert np.allclose(data.train_targets_NC, expected, atol=1e-6)
     weak = predicted(store, second.recipe.labels.runs[0], "validation")
     assert np.allclose(data.validation_targets_MC, weak, atol=1e-6)

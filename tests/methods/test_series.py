@@ -1,4 +1,4 @@
-"""Labels of series of fits, row by row: boosting, layers of specialists, and a second opinion."""
+"""Labels of series of fits, row by row: boosting, layers of specialists, and an earlier student."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_ray.methods.boosting import boosted
-from w2s_ray.methods.transforms import Confident, SecondOpinion, Specialists
+from w2s_ray.methods.transforms import Confident, Specialists, StudentLabels
 from w2s_ray.methods.transforms.transform import LabelledRows
 
 
@@ -130,7 +130,7 @@ def test_a_layer_of_one_supervisor_is_that_supervisor():
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_a_second_opinion_is_asked_where_the_supervisor_is_unsure(classes):
+def test_uncertain_weak_labels_are_replaced_by_certain_ones_of_the_student(classes):
     rows = drawn(classes, supervisors=1)
     assert rows.student_NC is not None
     kept, labels = [], []
@@ -140,17 +140,17 @@ def test_a_second_opinion_is_asked_where_the_supervisor_is_unsure(classes):
         if max(weak) > 0.7 or max(student) > 0.8:
             kept.append(n)
             labels.append(weak if max(weak) > 0.7 else student)
-    made = SecondOpinion(above=0.7, student_above=0.8).apply(rows)
+    made = StudentLabels(above=0.7, student_above=0.8).apply(rows)
     assert 0 < len(kept) < 40
     assert made.rows_N.tolist() == kept
     assert made.labels_NC.tolist() == labels
 
 
-def test_at_its_limits_it_keeps_all_weak_labels_or_the_sure_ones_alone():
+def test_at_its_limits_it_keeps_all_weak_labels_or_the_certain_ones_alone():
     rows = drawn(2, supervisors=1)
-    every = SecondOpinion(above=0.1, student_above=0.5).apply(rows)
+    every = StudentLabels(above=0.1, student_above=0.5).apply(rows)
     assert np.array_equal(every.labels_NC, rows.labels_NC)
-    alone = SecondOpinion(above=0.7, student_above=1 - 1e-9).apply(rows)
+    alone = StudentLabels(above=0.7, student_above=1 - 1e-9).apply(rows)
     sure = Confident(above=0.7).apply(rows)
     assert alone.rows_N.tolist() == sure.rows_N.tolist()
     assert np.array_equal(alone.labels_NC, sure.labels_NC)

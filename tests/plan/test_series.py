@@ -105,7 +105,7 @@ def test_the_second_stage_learns_from_the_supervisors_and_the_first_stage():
     transforms = [fit.recipe.labels.transforms for fit in (first, second)]
     assert [[t.kind for t in each] for each in transforms] == [
         ["confident", "temperature"],
-        ["second_opinion", "temperature"],
+        ["student_labels", "temperature"],
     ]
     assert transforms[0][0].above == transforms[1][0].above == 0.8
     assert transforms[1][0].student_above == 0.9

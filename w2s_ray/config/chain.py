@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from w2s_ray.config.forms import FORMS
-from w2s_ray.config.lessons import lessons, transforms_of, with_votes
 from w2s_ray.config.recipe import FitRecipe, Labels
 from w2s_ray.config.series import TrueRowsStage
 from w2s_ray.config.settings import Training
@@ -27,6 +26,7 @@ from w2s_ray.config.stages import (
     TruthStage,
     UntrainedStage,
 )
+from w2s_ray.config.student_series import student_series, transforms_of, with_votes
 from w2s_ray.config.tuning import FullTuning, ProbeTuning, base_of
 from w2s_ray.methods.losses import XentLoss
 
@@ -79,7 +79,7 @@ def chain(
             language_model = generative_fit(base, generative)
             links.append(Link(language_model, rung))
             update["model"] = f"run:{language_model.run_id}"
-        series = lessons(stages if rung is None else transforms_of(stages), labels)
+        series = student_series(stages if rung is None else transforms_of(stages), labels)
         before = ""
         for number, (note, labels_after) in enumerate(series, start=1):
             reported = rung is None and number == len(series)

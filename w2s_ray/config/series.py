@@ -66,22 +66,23 @@ class CoSupervisedStage(Frozen):
 
 
 class TwoStageStage(Frozen):
-    """A student of the sure weak labels labels the other rows, and a new student learns both.
+    """A student of the certain weak labels labels the other rows, and a new student learns both.
 
     The cure for overfitting of Shi et al. 2025 (arXiv 2503.04249), for classes. The authors keep
     the questions on which samples of the supervisor's answers agree, and train; then they keep
     those of the dropped questions on which samples of the strong model's answers agree, with its
     answers, and train the strong model on both. Here the probability of the most probable class is
-    the share of samples that would agree. As in the paper, a dropped row comes back if the student
-    is sure, whether or not it agrees with the weak label. Validation rows keep their weak labels.
+    the share of samples that would agree. As in the paper, a dropped row is used again if the
+    student's label is certain, whether or not it agrees with the weak label. Validation rows keep
+    their weak labels.
     """
 
     kind: Literal["two_stage"] = "two_stage"
     above: float = Field(default=0.75, ge=0, lt=1)
-    """A weak label is sure if its most probable class has more than this probability."""
+    """A weak label is certain if its most probable class has more than this probability."""
     student_above: float = Field(default=0.75, ge=0, lt=1)
-    """A dropped row comes back if the student's most probable class has more than this
-    probability."""
+    """A dropped row is used again, with the student's label, if its most probable class there has
+    more than this probability."""
 
 
 class TrueRowsStage(Frozen):

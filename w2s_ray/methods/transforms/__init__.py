@@ -17,10 +17,10 @@ from w2s_ray.methods.transforms.hard import Hard as Hard
 from w2s_ray.methods.transforms.one_per_group import OnePerGroup as OnePerGroup
 from w2s_ray.methods.transforms.overlap import Overlap as Overlap
 from w2s_ray.methods.transforms.relabel import Relabel as Relabel
-from w2s_ray.methods.transforms.second_opinion import SecondOpinion as SecondOpinion
 from w2s_ray.methods.transforms.shuffled_labels import ShuffledLabels as ShuffledLabels
 from w2s_ray.methods.transforms.simulated import Simulated as Simulated
 from w2s_ray.methods.transforms.specialists import Specialists as Specialists
+from w2s_ray.methods.transforms.student_labels import StudentLabels as StudentLabels
 from w2s_ray.methods.transforms.temperature import Temperature as Temperature
 from w2s_ray.methods.transforms.transform import Transform as Transform
 from w2s_ray.methods.transforms.weights import Weights as Weights
