@@ -512,6 +512,41 @@ VALUES = {
         SWEEP.replace("stages: []", "stages: [{kind: truth}, {kind: hard}]"),
         "stages has truth and 1 more, and truth uses no weak labels; keep it alone",
     ),
+    "layers without supervisors": (
+        stage("{kind: cosupervised, layers: [1, 2, 4]}, {kind: ensemble, seeds: [7, 8]}"),
+        "layers is [1, 2, 4] and needs 7 supervisors, but there are 3, the pair's own and those of "
+        "ensemble; change layers or ensemble",
+    ),
+    "layers that begin with two": (
+        stage("{kind: cosupervised, layers: [2, 2]}, {kind: ensemble, seeds: [7, 8, 9]}"),
+        "layers is [2, 2], and the first layer is the pair's own supervisor; begin with 1",
+    ),
+    "the pair's own supervisor in a layer": (
+        stage("{kind: cosupervised}, {kind: ensemble, supervisors: [xs], seeds: [7]}"),
+        "methods.other.stages: the layers of cosupervised need 3 supervisors, and pair [xs, s] has "
+        "2 with seed 0, because ensemble repeats one, or the pair's own; name another",
+    ),
+    "boosting of an ensemble": (
+        stage("{kind: ensemble, seeds: [7]}, {kind: boosting}"),
+        "stages has ensemble and boosting, and each chooses the supervisors; keep one",
+    ),
+    "no rounds of boosting": (stage("{kind: boosting, rounds: 0}"), "equal to 1 (got 0)"),
+    "a certainty that can't be": (stage("{kind: two_stage, above: 1}"), "less than 1 (got 1)"),
+    "two series of students": (
+        stage("{kind: two_stage}, {kind: iterate}"),
+        "stages has iterate and two_stage, and each is a series of students; keep one",
+    ),
+    "true rows and a probe": (
+        stage("{kind: true_rows}, {kind: linear_probe}"),
+        "stages has linear_probe and true_rows, and each replaces the reported student; keep one",
+    ),
+    "boosting of answers": (
+        SWEEP.replace(
+            "birds, path: d.csv, columns: {text: text, label: label}",
+            "chess_puzzles, path: nowhere",
+        ).replace("stages: []", "stages: [{kind: boosting}]"),
+        "methods.other.stages has boosting, which averages probabilities, but task chess_puzzles",
+    ),
     "running text as a task": (
         SWEEP.replace(
             "path: d.csv, columns: {text: text, label: label}", "path: no, columns: {text: t}"

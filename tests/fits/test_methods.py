@@ -82,6 +82,16 @@ methods:
     stages:
       - {{kind: elicit, words: [w58, w59], beside: true}}
       - {{kind: selective, truth: {{rows: 40}}}}
+  boosted:
+    early_stopping: {{patience: 1, metric: loss}}
+    stages: [{{kind: boosting, rounds: 3}}]
+  layers:
+    early_stopping: {{patience: 1, metric: loss}}
+    stages: [{{kind: ensemble, supervisors: [b], seeds: [7]}}, {{kind: cosupervised}}]
+  two stages:
+    early_stopping: {{patience: 1, metric: loss}}
+    stages: [{{kind: two_stage, above: 0.51, student_above: 0.51}}]
+  true rows: {{stages: [{{kind: true_rows, one_in: 4}}]}}
   generative: {{stages: [{{kind: generative, lr: 1.0e-2}}]}}
   zero-shot: {{stages: [{{kind: prompt, words: [w58, w59]}}]}}
   few-shot: {{stages: [{{kind: prompt, words: [w58, w59], shots: 4}}]}}
@@ -112,7 +122,15 @@ methods:
 PROBES = ("probe before", "probe after")
 CONTROL_OF_TRUTH = "control: ground truth of 1 row in 4"
 NEW_TRUTH = "trusted by new truth"
-ORACLES = ("oracle", "few-shot with truth", *SIMULATED, *PROBES, CONTROL_OF_TRUTH, NEW_TRUTH)
+ORACLES = (
+    "oracle",
+    "few-shot with truth",
+    "true rows",
+    *SIMULATED,
+    *PROBES,
+    CONTROL_OF_TRUTH,
+    NEW_TRUTH,
+)
 """Methods whose student knows ground truth."""
 
 
@@ -221,6 +239,29 @@ def test_a_probe_trains_only_a_head_on_the_pretrained_or_the_finetuned_model(
     ]
     assert weights[1] == weights[2]  # the truth of all but half 1 is inverted in the second
     assert weights[0] != weights[1]
+
+
+def test_true_rows_come_after_weights_that_know_no_truth(plan: Plan, stores) -> None:
+    (cell,) = (cell for cell in plan.cells if cell.method == "true rows")
+    fit = plan.fits[cell.student or ""]
+    (taught,) = fit.parents
+    folders = [Path(store.weights(taught) or "") for store in stores]
+    for name in ("model.safetensors", "head.safetensors"):
+        one, other = ((folder / name).read_bytes() for folder in folders)
+        assert one == other, name
+    assert stores[0].record(fit.id).summary["train_rows"] == 48 // 4
+
+
+def test_a_series_drops_rows_and_weights_them(plan: Plan, stores) -> None:
+    students = {cell.method: plan.fits[cell.student or ""] for cell in plan.cells}
+    summaries = {method: stores[0].record(fit.id).summary for method, fit in students.items()}
+    assert 0 < summaries["layers"]["dropped_rows"] < 48
+    first = students["two stages"].recipe.labels.student or ""
+    dropped = [stores[0].record(first).summary["dropped_rows"]]
+    dropped.append(summaries["two stages"]["dropped_rows"])
+    assert 48 > dropped[0] > dropped[1] >= 0
+    rounds = students["boosted"].recipe.labels.runs
+    assert len({tuple(predicted(stores[0], run)) for run in rounds}) == 3
 
 
 def planned_errors(

@@ -47,10 +47,8 @@ def print_run(store: Store, prefix: str, *, console: PlainConsole) -> None:
         "bytes",
     ):
         table.add_row(f"  {key}", _text(getattr(record, key)))
-    warm_start = record.recipe.get("warm_start") or []
     for parent in record.parents:
-        relation = "labels from" if parent in record.labelled_by else "initial weights from"
-        table.add_row("  warm start from" if parent in warm_start else f"  {relation}", parent)
+        table.add_row(f"  {_relation(record, parent)}", parent)
     console.print(table, soft_wrap=True)
     if record.summary.get("repeats"):
         console.print(
@@ -66,6 +64,18 @@ def print_run(store: Store, prefix: str, *, console: PlainConsole) -> None:
         )
     if record.traceback:
         console.print(record.traceback, soft_wrap=True)
+
+
+def _relation(record: Record, parent: str) -> str:
+    """How a run uses the run `parent`."""
+    recipe, labels = record.recipe, record.recipe.get("labels") or {}
+    if parent in (recipe.get("warm_start") or ()):
+        return "warm start from"
+    if parent in (recipe.get("boosted_after") or ()):
+        return "weights of rows from"
+    if parent == labels.get("student"):
+        return "labels of an earlier student from"
+    return "labels from" if parent in record.labelled_by else "initial weights from"
 
 
 def print_difference(store: Store, first: str, second: str, *, console: PlainConsole) -> None:

@@ -24,6 +24,7 @@ from w2s_ray.config.recipe import (
     Part,
 )
 from w2s_ray.config.search import GroundTruth, Pair, Search, TaskPair
+from w2s_ray.config.series import BoostingStage, CoSupervisedStage
 from w2s_ray.config.settings import (
     SAN_TOKENS,
     EarlyStopping,
@@ -82,9 +83,11 @@ __all__ = [
     "LOGITS_AT_ONCE",
     "PARTS",
     "SAN_TOKENS",
+    "BoostingStage",
     "BootstrapStage",
     "Bounds",
     "Branch",
+    "CoSupervisedStage",
     "Columns",
     "ConfidenceLoss",
     "ConfidenceReferenceLoss",

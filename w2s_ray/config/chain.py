@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from w2s_ray.config.forms import FORMS
 from w2s_ray.config.recipe import FitRecipe, Labels
+from w2s_ray.config.series import TrueRowsStage
 from w2s_ray.config.settings import Training
 from w2s_ray.config.stages import (
     BootstrapStage,
     ElicitStage,
     GenerativeStage,
-    IterateStage,
     LinearProbeStage,
     Prompt,
     PromptStage,
@@ -25,6 +26,7 @@ from w2s_ray.config.stages import (
     TruthStage,
     UntrainedStage,
 )
+from w2s_ray.config.student_series import student_series, transforms_of, with_votes
 from w2s_ray.config.tuning import FullTuning, ProbeTuning, base_of
 from w2s_ray.methods.losses import XentLoss
 from w2s_ray.methods.transforms import Transform
@@ -39,6 +41,8 @@ class Link:
     recipe: FitRecipe
     rung: int | None
     """Index of the intermediate model that it trains; None = the student's model."""
+    note: str = ""
+    """What it is in a series of fits: `layer 2 of 3`."""
 
 
 def chain(
@@ -55,22 +59,22 @@ def chain(
     for stage in stages:
         if isinstance(stage, TruthStage | RandomLabelsStage | UntrainedStage):
             return (Link(_without_weak_labels(student, stage), None),)
-    transforms = tuple(stage for stage in stages if isinstance(stage, Transform))
+    student = student.model_copy(update={"labels": with_votes(student.labels, stages)})
     generative = _first_of(GenerativeStage, stages)
-    bootstrap, iterate = _first_of(BootstrapStage, stages), _first_of(IterateStage, stages)
+    bootstrap = _first_of(BootstrapStage, stages)
     rungs = [*_rungs(bootstrap, between), None]
     fresh = bootstrap is not None and bootstrap.fresh and len(rungs) > 1
     prompt = _first_of(PromptStage, stages)
     links: list[Link] = []
-    labels = student.labels.runs
+    labels = student.labels
     elicit = _first_of(ElicitStage, stages)
     own_answers = None
     if elicit is not None:
-        links.append(Link(_labelling(student, elicit, transforms), None))
+        links.append(Link(_labelling(student, elicit, transforms_of(stages)), None))
         if elicit.beside:
             own_answers = links[-1].recipe.run_id
         else:
-            labels = (links[-1].recipe.run_id,)
+            labels = Labels(source=(links[-1].recipe.run_id,))
     for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
         update: dict[str, object] = (
@@ -80,17 +84,55 @@ def chain(
             language_model = generative_fit(base, generative)
             links.append(Link(language_model, rung))
             update["model"] = f"run:{language_model.run_id}"
-        for remaining in reversed(range(1 + (iterate.times if iterate and rung is None else 0))):
-            reported = rung is None and remaining == 0
+        series = student_series(stages if rung is None else transforms_of(stages), labels)
+        before = ""
+        for number, (note, labels_after) in enumerate(series, start=1):
+            reported = rung is None and number == len(series)
             update |= {
-                "labels": Labels(source=labels, transforms=transforms, own_answers=own_answers),
+                "labels": labels_after(before).model_copy(update={"own_answers": own_answers}),
                 **_prompt_update(prompt),
                 "predicts": base.predicts if reported else ("student_half", *base.predicts),
             }
-            links.append(Link(base.model_copy(update=update), rung))
-            labels = (links[-1].recipe.run_id,)
-    probe = _first_of(LinearProbeStage, stages)
+            links.append(Link(base.model_copy(update=update), rung, note))
+            before = links[-1].recipe.run_id
+        labels = Labels(source=(before,))
+    probe, true_rows = _first_of(LinearProbeStage, stages), _first_of(TrueRowsStage, stages)
+    if true_rows is not None:
+        return _continued(student, links, true_rows)
     return tuple(links) if probe is None else _probed(student, links, probe)
+
+
+def _continued(student: FitRecipe, links: Sequence[Link], stage: TrueRowsStage) -> tuple[Link, ...]:
+    """`links`, and after them the training of the last fit's weights on few rows of truth."""
+    *before, last = links
+    taught = last.recipe.model_copy(update={"predicts": ()})
+    training = student.training
+    is_frozen = training.tuning.kind == "probe" or not FORMS[student.form].has_texts
+    scaled = _of_few_rows(training, stage.one_in).model_copy(
+        update={
+            "lr": training.lr if stage.lr is None else stage.lr,
+            "lr_warmup_fraction": stage.lr_warmup_fraction,
+        }
+    )
+    update: dict[str, object] = {
+        "model": taught.model if is_frozen else f"run:{taught.run_id}",
+        "head": None if FORMS[student.form].is_language else taught.run_id,
+        "labels": Labels(source="ground_truth"),
+        "one_row_in": stage.one_in,
+        "training": scaled,
+        "loss": XentLoss(),
+        "early_stopping": None,
+    }
+    weak = f"{last.note}, weak labels" if last.note else "weak labels"
+    true = Link(student.model_copy(update=update), None, f"true labels of 1 row in {stage.one_in}")
+    return (*before, Link(taught, None, weak), true)
+
+
+def _of_few_rows(training: Training, one_in: int) -> Training:
+    """`training` on one row in `one_in`, with as many rows seen and about as many evaluations."""
+    evaluations = max(1, training.evaluations_per_epoch // one_in)
+    scaled = {"epochs": training.epochs * one_in, "evaluations_per_epoch": evaluations}
+    return training.model_copy(update=scaled)
 
 
 def _without_weak_labels(
@@ -103,13 +145,10 @@ def _without_weak_labels(
         case RandomLabelsStage():
             update = {"labels": Labels(source="random")}
         case TruthStage(one_in=one_in):
-            training = student.training
-            evaluations = max(1, training.evaluations_per_epoch // one_in)
-            scaled = {"epochs": training.epochs * one_in, "evaluations_per_epoch": evaluations}
             update = {
                 "labels": Labels(source="ground_truth"),
                 "one_row_in": one_in,
-                "training": training.model_copy(update=scaled),
+                "training": _of_few_rows(student.training, one_in),
                 "early_stopping": None,
             }
     return student.model_copy(update={"loss": XentLoss(), **update})
@@ -123,7 +162,7 @@ def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) 
         before = [link for link in before if initial_model == f"run:{link.recipe.run_id}"]
     else:
         probed_student = last.recipe.model_copy(update={"predicts": ()})
-        before.append(Link(probed_student, None))
+        before.append(Link(probed_student, None, last.note))
         initial_model = f"run:{probed_student.run_id}"
     tuning = ProbeTuning(base=base_of(student.training.tuning))
     training: dict[str, object] = {"epochs": stage.epochs, "lr": stage.lr, "tuning": tuning}

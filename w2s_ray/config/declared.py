@@ -29,6 +29,8 @@ Step = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 
 _NO_TRAINED_SUPERVISOR = {
     "ensemble": "several label",
+    "boosting": "several label",
+    "cosupervised": "several label",
     "elicit": "a prompted model labels",
     "simulated": "the labels are simulated",
     "prompt": "no student is trained",
@@ -95,12 +97,12 @@ class Method(Frozen):
     """The loss of this method's students."""
     stages: tuple[Stage, ...] = ()
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
-    `elicit`, `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace
-    the student. `hard`, `temperature`, `confident`, `consensus`, `dawid_skene`, `filter`,
-    `one_per_group`, `overlap`, `relabel`, `selective`, `strata`, `trust`, `weights`, `simulated`,
-    `shuffled_labels` and `class_prior` change the weak labels of every student of the method, in
-    the order in which they are listed. `truth`, `random_labels` and `untrained` use no weak labels
-    and stand alone."""
+    `boosting`, `elicit`, `generative`, `bootstrap`, `iterate`, `cosupervised`, `two_stage` and
+    `true_rows` add fits. `prompt` and `linear_probe` replace the student. `hard`, `temperature`,
+    `confident`, `consensus`, `dawid_skene`, `filter`, `one_per_group`, `overlap`, `relabel`,
+    `selective`, `strata`, `trust`, `weights`, `simulated`, `shuffled_labels` and `class_prior`
+    change the weak labels of every student of the method, in the order in which they are listed.
+    `truth`, `random_labels` and `untrained` use no weak labels and stand alone."""
     tasks: tuple[Name, ...] = ()
     """Tasks of the sweep that the method is used on, for instance those of two classes; empty =
     all."""
@@ -190,7 +192,7 @@ class Method(Frozen):
         """Refuse what needs each supervisor's labels where there are none."""
         kinds = self._kinds()
         why = None if "ensemble" in kinds else "several supervisors; add the stage ensemble"
-        for kind in ("bootstrap", "elicit", "iterate"):
+        for kind in ("bootstrap", "elicit", "iterate", "cosupervised", "two_stage"):
             if kind in kinds:
                 why = f"several supervisors, but with {kind} one model labels; remove {kind}"
         transforms = [stage for stage in self.stages if isinstance(stage, Transform)]

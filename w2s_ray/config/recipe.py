@@ -46,6 +46,11 @@ class Labels(Frozen):
     own_answers: str | None = Field(default=None, exclude_if=lambda run: run is None)
     """Id of the fit that prompted the strong model for labels of its own, for transforms that use
     both; null = none."""
+    weighted_by: Literal["boosting"] | None = Field(default=None, exclude_if=lambda by: by is None)
+    """boosting: the mean's weights are the votes of a boosted series of fits, from their errors on
+    the supervisor's half. null = equal weights."""
+    student: str | None = Field(default=None, exclude_if=lambda run: run is None)
+    """Id of an earlier student of the same method, whose predictions a transform uses, too."""
 
     @model_validator(mode="before")
     @classmethod
@@ -93,8 +98,13 @@ class FitRecipe(Frozen):
     model: str
     """Identity of the model that training starts from: `hub:NAME@COMMIT`, `sha256:DIGEST`, or
     `run:ID` (`run:ID@STEP`), the weights of a run at its end (at a step)."""
+    head: str | None = Field(default=None, exclude_if=lambda run: run is None)
+    """Id of the fit whose head training starts from; null = a new head, of zeros."""
     labels: Labels
     """The labels that it is trained on."""
+    boosted_after: tuple[str, ...] = Field(default=(), exclude_if=lambda runs: not runs)
+    """Ids of the earlier fits of a boosted series, whose errors on the training rows weight these
+    rows; empty = all rows count alike."""
     training: Training
     loss: AnyLoss
     early_stopping: EarlyStopping | None = None
@@ -154,9 +164,11 @@ class FitRecipe(Frozen):
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the fits that it starts from or whose predictions make its labels."""
-        more = (self.labels.own_answers,) if self.labels.own_answers else ()
-        return (*((self.initial_run,) if self.initial_run else ()), *self.labels.runs, *more)
+        """Ids of the fits that it starts from or whose predictions it uses."""
+        labels = self.labels
+        single = (self.initial_run, self.head, labels.student, labels.own_answers)
+        runs = (*filter(None, single), *self.boosted_after, *labels.runs)
+        return tuple(dict.fromkeys(runs))
 
     @property
     def read_runs(self) -> tuple[str, ...]:
@@ -193,6 +205,8 @@ class ModelSource(Frozen):
     identity: str = Field(min_length=1)
     """The model in a recipe: `hub:NAME@COMMIT` or `sha256:DIGEST`."""
     trust_remote_code: bool = False
+    head: str | None = None
+    """A folder with the head that training starts from; null = a new head, of zeros."""
     provisional: bool = False
     """True if its files are unknown (a hub name that could not be resolved to a commit, a missing
     feature file); such a plan can't be run."""

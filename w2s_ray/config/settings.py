@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from w2s_ray.config.stages import Stage, kind_of
+from w2s_ray.config.series import CoSupervisedStage
+from w2s_ray.config.stages import EnsembleStage, Stage, kind_of
 from w2s_ray.config.tuning import FullTuning, Tuning
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.losses import AnyLoss, XentLoss
+from w2s_ray.printable import shown
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -151,6 +153,20 @@ class EarlyStopping(Frozen):
     search, supervisors and ceilings stop as without it."""
 
 
+_APART = (
+    (("prompt", "linear_probe", "true_rows"), "each replaces the reported student"),
+    (("elicit", "prompt"), "both prompt the model"),
+    (("iterate", "cosupervised", "two_stage"), "each is a series of students"),
+    (("ensemble", "boosting"), "each chooses the supervisors"),
+    (("cosupervised", "boosting"), "each chooses the supervisors"),
+    (("bootstrap", "cosupervised"), "with bootstrap one model labels"),
+    (("elicit", "cosupervised"), "with elicit one model labels"),
+    (("prompt", "cosupervised"), "a prompted model is not trained"),
+    (("prompt", "two_stage"), "a prompted model is not trained"),
+)
+"""Kinds of stages of which a method may have one, and why."""
+
+
 class FitSettings(Frozen):
     """All settings of a fit that a method or a search may choose."""
 
@@ -181,11 +197,24 @@ class FitSettings(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _prompt_or_probe(self) -> FitSettings:
-        if {"prompt", "linear_probe"} <= {kind_of(stage) for stage in self.stages}:
+    def _none_apart(self) -> FitSettings:
+        kinds = {kind_of(stage) for stage in self.stages}
+        for apart, why in _APART:
+            found = [kind for kind in apart if kind in kinds]
+            if len(found) > 1:
+                raise InputError(f"stages has {found[0]} and {found[1]}, and {why}; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _layers_have_supervisors(self) -> FitSettings:
+        layers = next((s.layers for s in self.stages if isinstance(s, CoSupervisedStage)), None)
+        others = [s for s in self.stages if isinstance(s, EnsembleStage)]
+        count = 1 + sum(len(stage.supervisors) + len(stage.seeds) for stage in others)
+        if layers is not None and sum(layers) != count:
             raise InputError(
-                "stages has prompt and linear_probe, and each replaces the reported student; keep "
-                "one"
+                f"stages.cosupervised.layers is {shown(list(layers))} and needs {sum(layers)} "
+                f"supervisors, but there are {count}, the pair's own and those of ensemble; change "
+                "layers or ensemble"
             )
         return self
 
@@ -203,9 +232,7 @@ class FitSettings(Frozen):
     @model_validator(mode="after")
     def _simulated_supervisor_labels_for_one_student(self) -> FitSettings:
         kinds = [kind_of(stage) for stage in self.stages]
-        if {"elicit", "prompt"} <= set(kinds):
-            raise InputError("stages has elicit and prompt, and both prompt the model; keep one")
-        for kind in ("bootstrap", "elicit", "iterate", "prompt"):
+        for kind in ("bootstrap", "elicit", "iterate", "prompt", "cosupervised", "two_stage"):
             if "simulated" in kinds and kind in kinds:
                 raise InputError(
                     f"stages has simulated and {kind}: a simulated supervisor labels for exactly "

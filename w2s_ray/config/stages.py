@@ -1,7 +1,7 @@
 """The stages of a method: steps between the supervisor and the reported student.
 
 Owns the settings of each stage. Label transforms are stages too; `w2s_ray.methods.transforms` has
-them. `chain` makes fits of the stages.
+them, and `series` the stages that are a series of fits. `chain` makes fits of the stages.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from w2s_ray.config.names import Name, Seed, Words
+from w2s_ray.config.series import (
+    SERIES,
+    BoostingStage,
+    CoSupervisedStage,
+    TrueRowsStage,
+    TwoStageStage,
+)
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.methods.kinds import open_union
-from w2s_ray.methods.transforms import BUILT_IN as TRANSFORMS
+from w2s_ray.methods.transforms import STAGES as TRANSFORMS
 from w2s_ray.methods.transforms import AbsentTransform, Transform
 
 
@@ -195,6 +202,10 @@ if TYPE_CHECKING:
         | TruthStage
         | RandomLabelsStage
         | UntrainedStage
+        | BoostingStage
+        | CoSupervisedStage
+        | TwoStageStage
+        | TrueRowsStage
         | Transform
     )
 else:
@@ -210,6 +221,7 @@ else:
             TruthStage,
             RandomLabelsStage,
             UntrainedStage,
+            *SERIES,
             *TRANSFORMS,
         ),
         base=Transform,

@@ -22,22 +22,36 @@ from w2s_ray.store import Store
 if TYPE_CHECKING:
     from w2s_ray.fits.train_fit import Reporter
 
+BEGINS = "which this one begins with"
+
 
 def initial_source(
     fit: PlannedFit, rows: SplitRows, store: Store, *, control: Reporter | None = None
 ) -> ModelSource:
     """The model that the training of `fit` begins with, with its files on this machine.
 
+    Where another fit has trained the head, it is that fit's.
+
     Raises:
         InputError: a model that changed since it was planned, or weights that were not kept.
     """
+    source, head = _backbone(fit, rows, store, control=control), fit.recipe.head
+    if head is None:
+        return source
+    folder = kept_weights(store, head, use=BEGINS)
+    return source.model_copy(update={"head": str(folder)})
+
+
+def _backbone(
+    fit: PlannedFit, rows: SplitRows, store: Store, *, control: Reporter | None
+) -> ModelSource:
     begun, recipe = fit.recipe.initial_run, fit.recipe
     if recipe.architecture is not None:
         return _fresh(fit, recipe.architecture, rows)
     if begun is None:
         check_unchanged(fit.source)
         return fetch_model(fit.source, progress=control.fetching if control is not None else None)
-    folder = kept_weights(store, begun, use="which this one begins with")
+    folder = kept_weights(store, begun, use=BEGINS)
     _, _, step = recipe.model.partition("@")
     folder = folder / f"step-{step}" if step else folder
     return fit.source.model_copy(update={"location": str(folder), "revision": None})

@@ -24,6 +24,7 @@ from w2s_ray.config import PARTS, FitRecipe, Part
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
+from w2s_ray.methods.boosting import boosted
 from w2s_ray.methods.transforms.known_rows import KnownRows, TruthSlice
 from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Transform
 
@@ -152,8 +153,8 @@ def targets(
 ) -> Targets:
     """The labels of `recipe`'s training rows and of validation.
 
-    `weak` are the labels of the supervisors together, and `each` those of each one, where a loss or
-    a transform needs them. The rest is for transforms that need it: `activate` gives the pretrained
+    `weak` are the labels of the supervisors together, and `each` those of each fit of
+    `each_of(recipe)`. The rest is for transforms that need it: `activate` gives the pretrained
     model's activations, `supervisor` is what they may read of the supervisor, and `own_answers` are
     the prompted strong model's. Only transforms with `labels_validation` change the labels of
     validation rows.
@@ -164,7 +165,12 @@ def targets(
     part = recipe.train_on
     sliced_N = _drawn(recipe, slice_rows(rows.groups[part], recipe))
     if recipe.learns_from_ground_truth:
-        return _untransformed(_true(rows, part), _true(rows, "validation"), rows, part, sliced_N)
+        boosts_N = None
+        if recipe.boosted_after:
+            wrong_MN = _errors(rows, part, each, recipe.boosted_after)
+            boosts_N = boosted(wrong_MN, classes=rows.width)[1]
+        true_NC, true_MC = _true(rows, part), _true(rows, "validation")
+        return _untransformed(true_NC, true_MC, rows, part, sliced_N, boosts_N=boosts_N)
     if recipe.labels.source == "random":
         drawn_NC, drawn_MC = (_random(recipe, rows, one) for one in (part, "validation"))
         return _untransformed(drawn_NC, drawn_MC, rows, part, sliced_N)
@@ -176,8 +182,10 @@ def targets(
         validation_MC = _true(rows, "validation")
     else:
         of_validation = tuple(transform for transform in every if transform.labels_validation)
-        among_M = np.arange(len(rows.ids["validation"]))
-        validation_MC = _transformed(of_validation, student, "validation", among_M).labels_NC
+        every_M = np.arange(len(rows.ids["validation"]))
+        validation_MC = _transformed(
+            of_validation, student, "validation", every_M, validates=True
+        ).labels_NC
     return Targets(
         made.labels_NC,
         validation_MC,
@@ -189,10 +197,22 @@ def targets(
 
 
 def _untransformed(
-    labels_NC: np.ndarray, labels_MC: np.ndarray, rows: SplitRows, part: Part, among_N: np.ndarray
+    labels_NC: np.ndarray,
+    labels_MC: np.ndarray,
+    rows: SplitRows,
+    part: Part,
+    among_N: np.ndarray,
+    *,
+    boosts_N: np.ndarray | None = None,
 ) -> Targets:
-    """Labels of all rows of the training part and of validation, for the rows `among_N`."""
-    weights_N = _scaled(_weights(rows, part, among_N))
+    """Labels of all rows of the training part and of validation, for the rows `among_N`.
+
+    `boosts_N` are weights of the part's rows, besides the task's.
+    """
+    weights_N = _weights(rows, part, among_N)
+    if boosts_N is not None:
+        weights_N = boosts_N[among_N] * (1 if weights_N is None else weights_N)
+    weights_N = _scaled(weights_N)
     return Targets(labels_NC[among_N], labels_MC, among_N, dropped=0, weights_N=weights_N)
 
 
@@ -202,6 +222,29 @@ def _weights(rows: SplitRows, part: Part, among_N: np.ndarray) -> np.ndarray | N
         return None
     weights_N = rows.weights[part][among_N]
     return (weights_N / (weights_N.max(initial=0) or 1)).astype(np.float32)
+
+
+def each_of(recipe: FitRecipe) -> tuple[str, ...]:
+    """Ids of the fits whose predictions `targets` gets one by one.
+
+    They are the supervisors, where a loss, a transform or votes need each one's labels, and after
+    them an earlier student; or the earlier rounds of the boosted series of a supervisor.
+    """
+    if recipe.boosted_after:
+        return recipe.boosted_after
+    labels = recipe.labels
+    takers = (recipe.loss, *labels.transforms)
+    needed = labels.weighted_by or any(each.takes_each_supervisor for each in takers)
+    return (*(labels.runs if needed else ()), *filter(None, [labels.student]))
+
+
+def _errors(
+    rows: SplitRows, part: Part, each: Sequence[WeakLabels], runs: Sequence[str]
+) -> np.ndarray:
+    """wrong_KN: on which rows of a part each of these fits errs."""
+    truth_N = _true(rows, part).argmax(axis=1)
+    found = [_weak(rows, part, one, (run,)) for one, run in zip(each, runs, strict=True)]
+    return np.stack([labels_NC.argmax(axis=1) != truth_N for labels_NC in found])
 
 
 def _scaled(weights_N: np.ndarray | None) -> np.ndarray | None:
@@ -320,16 +363,25 @@ class _Student:
             numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
             return np.asarray([-1 if g is None else numbers[g] for g in names], np.int64)[among_N]
 
-        trains = part == self.recipe.train_on
-        each = [self._weak(part, among_N, one) for one in self.each if trains]
+        labels = self.recipe.labels
+        of_each = [self._weak(part, among_N, one) for one in self.each]
+        student_NC = of_each.pop() if labels.student is not None else None
+        each_KNC = np.stack(of_each) if of_each else None
+        if labels.weighted_by == "boosting" and each_KNC is not None:
+            wrong_KN = _errors(rows, "supervisor_half", self.each[: len(of_each)], labels.runs)
+            votes_K, _ = boosted(wrong_KN, classes=rows.width)
+            weak_NC = np.average(each_KNC, axis=0, weights=votes_K).astype(np.float32)
+        else:
+            weak_NC = self._weak(part, among_N, self.weak)
         return LabelledRows(
-            self._weak(part, among_N, self.weak),
+            weak_NC,
             np.arange(len(among_N)),
             _read(self.activate, part, among_N),
             truth,
             _seed(self.recipe, part),
             all_groups=groups,
-            labels_KNC=np.stack(each) if each else None,
+            labels_KNC=each_KNC,
+            student_NC=student_NC,
             weights_N=_weights(rows, part, among_N),
             all_supervisor_activations=_read(supervisor and supervisor.activate, part, among_N),
             all_own_answers=lambda: self._own(part, among_N),
@@ -386,11 +438,17 @@ def _seed(recipe: FitRecipe, part: Part) -> tuple[int, int]:
 
 
 def _transformed(
-    transforms: Sequence[Transform], student: _Student, part: Part, among_N: np.ndarray
+    transforms: Sequence[Transform],
+    student: _Student,
+    part: Part,
+    among_N: np.ndarray,
+    *,
+    validates: bool = False,
 ) -> LabelledRows:
     """Rows of a part after `transforms`, which see nothing but weak labels and activations.
 
     A simulated supervisor gets ground truth, and a transform with a slice the classes of its rows.
+    Of validation rows none is dropped.
     """
     labelled = made = student.labelled(part, among_N)
     for transform in transforms:
@@ -400,7 +458,7 @@ def _transformed(
             all_ground_truth=labelled.all_ground_truth if transform.uses_ground_truth else None,
             known=None if truth_slice is None else student.known_rows(truth_slice),
         )
-        made = transform.apply(given)
+        made = (transform.apply_to_validation if validates else transform.apply)(given)
         if len(made.rows_N) == 0:
             count = len(labelled.rows_N)
             raise InputError(f"{transform!r} leaves none of {count} rows; let it keep more")

@@ -119,6 +119,7 @@ def about_run(planned: PlannedFit | PlannedStudy) -> dict[str, Any]:
             "weak": planned.weak,
             "method": "/".join(planned.methods) or None,
             "roles": list(planned.roles),
+            **({"notes": list(planned.notes)} if planned.notes else {}),
             "location": planned.source.location,
             "revision": planned.source.revision,
         }

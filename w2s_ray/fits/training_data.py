@@ -15,7 +15,7 @@ from w2s_ray.config import FitRecipe, ModelSource
 from w2s_ray.config.tuning import base_of
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.lengths import note_tokens
-from w2s_ray.fits.labels import TEXT, SplitRows
+from w2s_ray.fits.labels import TEXT, SplitRows, each_of
 from w2s_ray.learn.batches import steps_per_epoch
 from w2s_ray.learn.chat import has_template, rendered, template_key
 from w2s_ray.learn.rows import PairRows
@@ -171,14 +171,11 @@ def _mean_of_supervisors(
 def each_weak_labels(
     store: Store, recipe: FitRecipe, *, column: str = "probability"
 ) -> list[dict[tuple[str, str], Any]]:
-    """The labels of each supervisor, if the recipe's loss or a transform needs them; else none.
+    """The predictions of each fit that the recipe's labels or weights need one by one.
 
     (part, example id) -> probability of class 1, or of each class.
     """
-    needed = (recipe.loss, *recipe.labels.transforms)
-    if not any(each.takes_each_supervisor for each in needed):
-        return []
-    return [stored_predictions(store, run, column) for run in recipe.labels.runs]
+    return [stored_predictions(store, run, column) for run in each_of(recipe)]
 
 
 def own_answers(

@@ -29,7 +29,7 @@ from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.gpu import uses_gpu
 from w2s_ray.learn.group import Group
 from w2s_ray.learn.kernels import prepare_for_gpu
-from w2s_ray.learn.models import build_model, check_files
+from w2s_ray.learn.models import begin_with_head, build_model, check_files
 from w2s_ray.learn.padding import check_padding
 
 TAG = "deepspeed"
@@ -91,6 +91,11 @@ class DeepSpeedEngine:
             attention=execution.attention,
         )
         del keep_alive
+        if source.head is not None:
+            head = self.model.get_submodule("head").parameters()
+            with deepspeed.zero.GatheredParameters(list(head), modifier_rank=0):
+                if self._stage < 3 or self.rank == 0:
+                    begin_with_head(self.model, source)
         if on_gpu:
             prepare_for_gpu(self.model)
         if self._stage == 3:

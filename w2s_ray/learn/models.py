@@ -29,6 +29,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.learn.adapters import with_adapters
 from w2s_ray.learn.engine import CLASSES
 from w2s_ray.learn.forms import MODELS
+from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loading import check_weights, load_config, load_weights
 
@@ -112,6 +113,13 @@ def build_model(
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
     return model.train()
+
+
+def begin_with_head(model: FormModel, source: ModelSource) -> None:
+    """Give `model` the head that another fit trained, if `source` names its folder."""
+    if source.head is not None:
+        assert isinstance(model, TwoClass), "a language model has no head of its own"
+        model.load_head(Path(source.head))
 
 
 def language_part(model: Any) -> Any:

@@ -19,7 +19,7 @@ from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.group import Group
-from w2s_ray.learn.models import build_model
+from w2s_ray.learn.models import begin_with_head, build_model
 from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.learn.torch_engine import STATE, TorchEngine
 
@@ -47,8 +47,11 @@ class ProbeEngine(TorchEngine):
         super().__init__(training, source=source, execution=execution, **self._whole)
         self.parameters += rows.frozen_parameters
 
-    def _loaded(self, training: Training, *, form: FormName, classes: int, **_: Any) -> FormModel:
+    def _loaded(
+        self, training: Training, *, source: ModelSource, form: FormName, classes: int, **_: Any
+    ) -> FormModel:
         made = MODELS[form](None, width=self._width, causal=True, pad_id=0, classes=classes)
+        begin_with_head(made, source)
         return made.to(self.device)
 
     def forward(self, *inputs: Any) -> Tensor:

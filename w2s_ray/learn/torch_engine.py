@@ -23,7 +23,7 @@ from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.frozen_weights import count, hold_frozen_in_bf16
 from w2s_ray.learn.gpu import uses_gpu
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
-from w2s_ray.learn.models import build_model
+from w2s_ray.learn.models import begin_with_head, build_model
 from w2s_ray.learn.padding import check_padding
 
 STATE = "state.safetensors"
@@ -95,6 +95,7 @@ class TorchEngine:
             activation_checkpointing=execution.activation_checkpointing,
             attention=execution.attention,
         )
+        begin_with_head(model, source)
         if training.precision == "bf16":
             hold_frozen_in_bf16(model)
         model = model.to(self.device)

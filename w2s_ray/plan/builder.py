@@ -67,6 +67,7 @@ class GraphBuilder:
         weak: str | None = None,
         method: str | None = None,
         study: str | None = None,
+        note: str = "",
     ) -> str:
         """Add a fit, whose settings `study` chooses, to the plan or to its later runs; its id."""
         run_id, waits_for = recipe.run_id, self._waits_for(recipe.parents)
@@ -90,6 +91,9 @@ class GraphBuilder:
             teacher=self.teacher(recipe.read_runs),
             methods=tuple(
                 dict.fromkeys((*(known.methods if known else ()), *([method] if method else ())))
+            ),
+            notes=tuple(
+                dict.fromkeys((*(known.notes if known else ()), *([note] if note else ())))
             ),
         )
         if waits_for is not None:

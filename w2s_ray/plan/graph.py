@@ -42,6 +42,8 @@ class PlannedFit:
     """Whether it gets no test labels. This is no part of its recipe, since training is the same."""
     teacher: PlannedFit | None = field(default=None, repr=False)
     """The fit whose labels it learns, where a transform reads that fit's hidden states."""
+    notes: tuple[str, ...] = ()
+    """What it is in a series of fits: `layer 2 of 3`; several if methods share it."""
 
     def __repr__(self) -> str:
         return f"<fit {self.id}: {self.description}>"
@@ -63,11 +65,12 @@ class PlannedFit:
         by = f" taught by {self.weak}" if self.weak and has_teacher else ""
         taught = f"{by}, {'/'.join(self.methods)}" if self.weak else ""
         model, seed = self.source.name, self.recipe.seed
-        return f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
+        text = f"{'/'.join(self.roles)} {model}{taught} on {self.task}, seed {seed}"
+        return f"{text}, {' and '.join(self.notes)}" if self.notes else text
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the fits that it starts from or whose predictions are its labels."""
+        """Ids of the fits that it starts from or whose predictions it uses."""
         return self.recipe.parents
 
 
@@ -166,6 +169,7 @@ class PlannedStudy:
                     methods=(self.method,) if self.method is not None else (),
                     sealed=self.sealed,
                     teacher=next((known[run] for run in link.recipe.read_runs), None),
+                    notes=(link.note,) if link.note else (),
                 )
             )
             known[fits[-1].id] = fits[-1]

@@ -6,11 +6,14 @@ several cells need is added once. It schedules no runs.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from w2s_ray.config import (
+    BoostingStage,
+    CoSupervisedStage,
+    Distribution,
     EnsembleStage,
     FitRecipe,
     FitSettings,
@@ -21,6 +24,7 @@ from w2s_ray.config import (
     Model,
     Pair,
     Part,
+    Stage,
     StudyRecipe,
     Sweep,
     TaskPair,
@@ -29,6 +33,7 @@ from w2s_ray.config import (
     grid_size,
 )
 from w2s_ray.data.inputs import Inputs
+from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Transform
 from w2s_ray.plan.builder import GraphBuilder, Outcomes
 from w2s_ray.plan.graph import (
@@ -141,7 +146,14 @@ class _Planner:
             model = strong if link.rung is None else between[link.rung]
             role = "student" if link is links[-1] else "step"
             student = self.graph.add_fit(
-                link.recipe, model, role, task=task, weak=pair[0], method=name, study=study
+                link.recipe,
+                model,
+                role,
+                task=task,
+                weak=pair[0],
+                method=name,
+                study=study,
+                note=link.note,
             )
         return student
 
@@ -149,31 +161,70 @@ class _Planner:
         self, task: str, name: str, pair: Pair, seed: int, chosen: dict[str, Any]
     ) -> tuple[Link, ...]:
         """The fits of a cell after its supervisors, with the settings `chosen`."""
-        supervisors = self.supervisors(task, name, pair, seed)
         strong = self.sweep.model(pair[1])
+        stages = self.sweep.student_settings(name, strong, chosen).stages
+        supervisors = self.supervisors(task, name, pair, seed, stages)
         student, *between = (
             self.student_fit(
                 task, model, supervisors, seed, self.sweep.student_settings(name, model, chosen)
             )
             for model in (strong, *self.sweep.between(name, pair))
         )
-        stages = self.sweep.student_settings(name, strong, chosen).stages
         return chain(student, between=between, stages=stages)
 
-    def supervisors(self, task: str, name: str, pair: Pair, seed: int) -> tuple[str, ...]:
-        """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first."""
+    def supervisors(
+        self, task: str, name: str, pair: Pair, seed: int, stages: Iterable[Stage]
+    ) -> tuple[str, ...]:
+        """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first.
+
+        Raises:
+            InputError: the stage `ensemble` repeats a supervisor, so that a layer of the stage
+                `cosupervised` has too few.
+        """
         weak = self.sweep.model(pair[0])
-        labellers = [(weak, seed)]
-        for stage in self.sweep.methods_and_controls[name].stages:
-            if isinstance(stage, EnsembleStage):
-                labellers += [(self.sweep.model(label), seed) for label in stage.supervisors]
-                labellers += [(weak, other) for other in stage.seeds]
+        labellers, needed = [(weak, seed)], 0
+        for stage in stages:
+            match stage:
+                case EnsembleStage():
+                    labellers += [(self.sweep.model(label), seed) for label in stage.supervisors]
+                    labellers += [(weak, other) for other in stage.seeds]
+                case BoostingStage(rounds=rounds) if rounds > 1:
+                    return self.boosted_supervisors(task, weak, seed, rounds)
+                case CoSupervisedStage(layers=layers):
+                    needed = sum(layers)
+                case _:
+                    pass
+        distinct = dict.fromkeys((model.label, seed) for model, seed in labellers)
+        if len(distinct) < needed:
+            raise InputError(
+                f"methods.{name}.stages: the layers of cosupervised need {needed} supervisors, and "
+                f"pair [{', '.join(pair)}] has {len(distinct)} with seed {seed}, because ensemble "
+                "repeats one, or the pair's own; name another"
+            )
         ids = []
-        for label, its_seed in dict.fromkeys((model.label, seed) for model, seed in labellers):
+        for label, its_seed in distinct:
             model = self.sweep.model(label)
             fit = self.add_ground_truth_fit(task, model, its_seed, "supervisor", counted=False)
             ids.append(fit.run)
         return tuple(ids)
+
+    def boosted_supervisors(
+        self, task: str, weak: Model, seed: int, rounds: int
+    ) -> tuple[str, ...]:
+        """Plan a boosted series of supervisors; returns their ids, the first round first."""
+        ids: tuple[str, ...] = ()
+        for number in range(1, rounds + 1):
+            fit = self.add_ground_truth_fit(
+                task,
+                weak,
+                seed,
+                "supervisor",
+                counted=False,
+                boosted_after=ids,
+                note=f"round {number} of {rounds}",
+            )
+            ids += (fit.run,)
+        return ids
 
     def add_ground_truth_fit(
         self,
@@ -184,10 +235,13 @@ class _Planner:
         *,
         generative: Generative | None = None,
         counted: bool = True,
+        boosted_after: tuple[str, ...] | None = None,
+        note: str = "",
     ) -> _GroundTruthFit:
         """Plan `model` as a supervisor or ceiling, and the study of its settings if it has one.
 
         The ceiling of a method with a generative stage starts from the student's language model.
+        `boosted_after` are the earlier rounds of a boosted series of which it is one.
         """
         study = None
         if self.sweep.ground_truth.search:
@@ -197,9 +251,14 @@ class _Planner:
             recipe = recipe.model_copy(
                 update={"model": self.language_model(task, generative, seed, counted=counted)}
             )
-        return _GroundTruthFit(
-            self.graph.add_fit(recipe, model, role, task=task, study=study, counted=counted), study
+        if boosted_after is not None:
+            predicts = ("supervisor_half", *recipe.predicts)
+            update = {"boosted_after": boosted_after, "predicts": predicts}
+            recipe = recipe.model_copy(update=update)
+        run = self.graph.add_fit(
+            recipe, model, role, task=task, study=study, counted=counted, note=note
         )
+        return _GroundTruthFit(run, study)
 
     def language_model(
         self, task: str, generative: Generative, seed: int, *, counted: bool = True
@@ -334,12 +393,25 @@ class _Planner:
         Its supervisors are those of the first seed.
         """
         model = self.sweep.model(label)
-        supervisors = self.supervisors(where.task, name, where.pair, self.sweep.seeds[0])
+        stages = self._with_most_rounds(name)
+        supervisors = self.supervisors(where.task, name, where.pair, self.sweep.seeds[0], stages)
         settings = self.sweep.student_settings(name, model)
         if (stopping := settings.early_stopping) is not None:
             stopping = stopping.model_copy(update={"finish_schedule": False})
             settings = settings.model_copy(update={"early_stopping": stopping})
         return self.student_fit(where.task, model, supervisors, self.sweep.search.seed, settings)
+
+    def _with_most_rounds(self, name: str) -> tuple[Stage, ...]:
+        """A method's stages, with as many rounds of boosting as any trial of its search may use."""
+        method = self.sweep.methods_and_controls[name]
+        tried = method.search.get("stages.boosting.rounds")
+        if not isinstance(tried, Distribution):
+            return method.stages
+        most = max(tried.examples())
+        return tuple(
+            stage.model_copy(update={"rounds": most}) if isinstance(stage, BoostingStage) else stage
+            for stage in method.stages
+        )
 
     def half(self, role: Role) -> Part:
         """The half whose ground truth trains a supervisor or ceiling."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from w2s_ray.config.forms.form import ColumnSet, Form, check_language_tuning, trainings
+from w2s_ray.config.series import SERIES, BoostingStage
 from w2s_ray.config.stages import EnsembleStage, Stage
 from w2s_ray.errors import InputError
 from w2s_ray.methods.transforms import Transform
@@ -27,8 +28,10 @@ class Answers(Form):
 
     def why_not(self, stage: Stage, task: str) -> str | None:
         has = self.labels_in_words
-        if isinstance(stage, EnsembleStage):
+        if isinstance(stage, EnsembleStage | BoostingStage):
             return f"which averages probabilities, but task {task} has {has}"
+        if isinstance(stage, SERIES):
+            return f"which needs classes, but task {task} has {has}"
         if isinstance(stage, Transform):
             return f"which changes labels of classes, but task {task} has {has}"
         return super().why_not(stage, task)

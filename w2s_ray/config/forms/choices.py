@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from w2s_ray.config.forms.form import ColumnSet, Form, check_language_tuning
+from w2s_ray.config.series import SERIES, TrueRowsStage
 from w2s_ray.config.stages import Prompt, RandomLabelsStage, Stage, TruthStage, UntrainedStage
 from w2s_ray.methods.transforms import Confident, Hard, Temperature, Transform
 
@@ -41,6 +42,8 @@ class Choices(Form):
                 f"which compares two words, but task {task} has choices (stage untrained scores "
                 "them zero-shot)"
             )
+        if isinstance(stage, SERIES) and not isinstance(stage, TrueRowsStage):
+            return f"which needs the same classes in every row, but task {task} has choices"
         if isinstance(stage, Transform) and not isinstance(stage, Confident | Hard | Temperature):
             return f"which needs the same classes in every row, but task {task} has choices"
         return super().why_not(stage, task)

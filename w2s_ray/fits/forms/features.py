@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from w2s_ray.config import Execution, FitRecipe, Part, Task
+from w2s_ray.config import Execution, FitRecipe, ModelSource, Part, Task
 from w2s_ray.data.images import FEATURE_FILES, features_in, images_of
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
@@ -81,6 +81,7 @@ class Features(FitForm):
         recipe: FitRecipe,
         *,
         data: FeatureData,
+        source: ModelSource,
         execution: Execution,
         observer: Observer,
         control: Control | None,
@@ -88,7 +89,10 @@ class Features(FitForm):
         **_: Any,
     ) -> FitResult:
         kept = weights if execution.keep != "none" else None
-        return fit_probe(recipe, data=data, observer=observer, control=control, weights=kept)
+        head = Path(source.head) if source.head is not None else None
+        return fit_probe(
+            recipe, data=data, observer=observer, control=control, weights=kept, head=head
+        )
 
 
 def features(

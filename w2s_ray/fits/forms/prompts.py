@@ -11,7 +11,12 @@ from typing import Any
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
-from w2s_ray.fits.training_data import TrainingData, weak_distributions, weak_labels
+from w2s_ray.fits.training_data import (
+    TrainingData,
+    each_weak_labels,
+    weak_distributions,
+    weak_labels,
+)
 from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.learn.prompting import (
     PromptData,
@@ -35,7 +40,9 @@ class Prompts(FitForm):
         assert prompt is not None
         names = rows.classes if FORMS[recipe.form].has_several_classes else ()
         weak = weak_distributions if names else weak_labels
-        labels = targets(recipe, rows, weak=weak(store, recipe))
+        column = "probabilities" if names else "probability"
+        each = each_weak_labels(store, recipe, column=column)
+        labels = targets(recipe, rows, weak=weak(store, recipe), each=each)
         classes = labels.train_NC.shape[1]
         assert len(prompt.words) == classes, "the plan refuses another number of words"
         texts = [rows.texts[recipe.train_on][i] for i in labels.rows_N]

@@ -30,6 +30,7 @@ from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.losses.loss import class_1_probability
 
 MARGIN = "margin"
+HEAD_FILE = "head.safetensors"
 
 
 class Head(nn.Module):
@@ -87,11 +88,18 @@ class TwoClass(FormModel):
         return self.head(activations_BD)
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
-        """Write the backbone, and the head as `head.safetensors`; a reader begins a new head."""
+        """Write the backbone, and the head in a file of its own, which `load_head` reads."""
         from safetensors.torch import save_file
 
         super().export(state, folder)
-        save_file({"weight": state["head.weight"].contiguous()}, folder / "head.safetensors")
+        save_file({"weight": state["head.weight"].contiguous()}, folder / HEAD_FILE)
+
+    def load_head(self, folder: Path) -> None:
+        """Begin with the head that `export` wrote."""
+        from safetensors.torch import load_file
+
+        with torch.no_grad():
+            self.head.weight.copy_(load_file(folder / HEAD_FILE)["weight"])
 
 
 @dataclass(frozen=True)

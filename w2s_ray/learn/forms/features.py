@@ -33,6 +33,7 @@ from w2s_ray.learn.losses import labels_for, loss_sum
 from w2s_ray.learn.schedule import evaluation_steps, learning_rate
 from w2s_ray.methods.losses.loss import class_1_probability
 
+FILE = "probe.safetensors"
 _SMALLEST_SPREAD = 1e-6
 
 
@@ -63,16 +64,18 @@ def fit_probe(
     observer: Observer,
     control: Control | None = None,
     weights: Path | None = None,
+    head: Path | None = None,
 ) -> FitResult:
     """Train a probe by `recipe`, and predict the parts of `data.predict`.
 
-    `weights` names a folder for the probe's weights; null = they are not kept.
+    `weights` names a folder for the probe's weights; null = they are not kept. `head` names the
+    folder with a probe's weights that training starts from; null = zeros.
 
     Raises:
         StopRequested, LeaveRequested: by a command of `control`; a probe writes no checkpoint.
         NonFiniteLoss: the loss became NaN or infinite.
     """
-    began, this = time.perf_counter(), _Probe(recipe, data)
+    began, this = time.perf_counter(), _Probe(recipe, data, head)
     try:
         _train(this, observer=observer, control=control)
     except NonFiniteLoss:
@@ -109,7 +112,7 @@ def _obey(control: Control | None, this: _Probe) -> None:
 class _Probe:
     """One probe while it is trained."""
 
-    def __init__(self, recipe: FitRecipe, data: FeatureData) -> None:
+    def __init__(self, recipe: FitRecipe, data: FeatureData, head: Path | None) -> None:
         training = recipe.training
         self.recipe, self.data = recipe, data
         self.loss = recipe.loss.prepared(data.train_targets_NC)
@@ -120,6 +123,8 @@ class _Probe:
         self.head = torch.nn.Linear(width, classes)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
+        if head is not None:
+            self.begin_with(head)
         self.optimizer = torch.optim.AdamW(
             self.head.parameters(),
             lr=training.lr,
@@ -247,14 +252,26 @@ class _Probe:
         self.head.load_state_dict(self.best)
 
     def export(self, folder: Path) -> None:
-        """Write weights that take features as they come: scaling is in them."""
+        """Write weights that take features as they come, and the scaling that is in them."""
         from safetensors.torch import save_file
 
-        weight_CD = self.head.weight.detach().double() / torch.from_numpy(self.spread_D)
-        bias_C = self.head.bias.detach().double() - weight_CD @ torch.from_numpy(self.mean_D)
+        mean_D, spread_D = torch.from_numpy(self.mean_D), torch.from_numpy(self.spread_D)
+        weight_CD = self.head.weight.detach().double() / spread_D
+        bias_C = self.head.bias.detach().double() - weight_CD @ mean_D
         folder.mkdir(parents=True, exist_ok=True)
         state = {"weight": weight_CD.float(), "bias": bias_C.float()}
-        save_file(state, folder / "probe.safetensors")
+        save_file({**state, "mean": mean_D, "spread": spread_D}, folder / FILE)
+
+    def begin_with(self, folder: Path) -> None:
+        """Begin with the weights and the scaling that `export` wrote."""
+        from safetensors.torch import load_file
+
+        state = load_file(folder / FILE)
+        self.mean_D, self.spread_D = state["mean"].numpy(), state["spread"].numpy()
+        weight_CD = state["weight"].double()
+        with torch.no_grad():
+            self.head.weight.copy_(weight_CD * state["spread"])
+            self.head.bias.copy_(state["bias"].double() + weight_CD @ state["mean"])
 
     def result(self, *, seconds: float) -> FitResult:
         agrees, loss = _against(self.probabilities("validation"), self.data.validation_targets_MC)

@@ -20,7 +20,9 @@ from w2s_ray.methods.transforms.relabel import Relabel as Relabel
 from w2s_ray.methods.transforms.selective import Selective as Selective
 from w2s_ray.methods.transforms.shuffled_labels import ShuffledLabels as ShuffledLabels
 from w2s_ray.methods.transforms.simulated import Simulated as Simulated
+from w2s_ray.methods.transforms.specialists import Specialists as Specialists
 from w2s_ray.methods.transforms.strata import Strata as Strata
+from w2s_ray.methods.transforms.student_labels import StudentLabels as StudentLabels
 from w2s_ray.methods.transforms.temperature import Temperature as Temperature
 from w2s_ray.methods.transforms.transform import Transform as Transform
 from w2s_ray.methods.transforms.trust import Trust as Trust
@@ -28,6 +30,8 @@ from w2s_ray.methods.transforms.weights import Weights as Weights
 
 BUILT_IN = tuple(kind for kind in Transform.__subclasses__() if kind is not AbsentTransform)
 """The package's transforms."""
+STAGES = tuple(kind for kind in BUILT_IN if not kind.of_chains)
+"""Those of them that a sweep file can list as stages."""
 
 if TYPE_CHECKING:
     AnyTransform = Transform

@@ -60,6 +60,9 @@ class LabelledRows:
     all_own_answers: Callable[[], np.ndarray] | None = None
     """Returns the prompted strong model's class probabilities of all rows before the first
     transform, for transforms with `takes_own_answers`."""
+    student_NC: np.ndarray | None = None
+    """Class probabilities by an earlier student of the same method, float32; None where there is
+    none."""
 
     @cached_property
     def activations_ND(self) -> np.ndarray:
@@ -85,6 +88,16 @@ class LabelledRows:
         return self.all_groups()[self.rows_N]
 
     @property
+    def of_each_KNC(self) -> np.ndarray:
+        """The labels of each supervisor; of one, the labels."""
+        return self.labels_NC[None] if self.labels_KNC is None else self.labels_KNC
+
+    @property
+    def of_student_NC(self) -> np.ndarray:
+        """The labels of the earlier student; without one, the labels."""
+        return self.labels_NC if self.student_NC is None else self.student_NC
+
+    @property
     def ground_truth(self) -> GroundTruth:
         """The ground truth of these rows."""
         assert self.all_ground_truth is not None, "the transform must set `uses_ground_truth`"
@@ -95,13 +108,14 @@ class LabelledRows:
 
     def keeping(self, kept_N: np.ndarray) -> LabelledRows:
         """The rows for which `kept_N` is true."""
-        each_KNC, weights_N = self.labels_KNC, self.weights_N
+        each_KNC, weights_N, student_NC = self.labels_KNC, self.weights_N, self.student_NC
         return replace(
             self,
             labels_NC=self.labels_NC[kept_N],
             rows_N=self.rows_N[kept_N],
             labels_KNC=None if each_KNC is None else each_KNC[:, kept_N],
             weights_N=None if weights_N is None else weights_N[kept_N],
+            student_NC=None if student_NC is None else student_NC[kept_N],
         )
 
     def relabelled(self, labels_NC: np.ndarray) -> LabelledRows:
@@ -142,6 +156,9 @@ class Transform(Frozen):
     supervisor then keeps its weights in the store."""
     takes_own_answers: ClassVar[bool] = False
     """Whether it needs the prompted strong model's answers (stage `elicit` with `beside`)."""
+    of_chains: ClassVar[bool] = False
+    """Whether a stage that is a series of students adds it, so that a sweep file can't list it. It
+    may use the labels of an earlier student."""
 
     @property
     def takes_each_supervisor(self) -> bool:
@@ -156,3 +173,7 @@ class Transform(Frozen):
     def apply(self, rows: LabelledRows) -> LabelledRows:
         """The remaining rows with their new labels."""
         raise NotImplementedError(f"{type(self).__name__} doesn't override apply")
+
+    def apply_to_validation(self, rows: LabelledRows) -> LabelledRows:
+        """All validation rows with their new labels; called if `labels_validation`."""
+        return self.apply(rows)

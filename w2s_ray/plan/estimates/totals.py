@@ -155,7 +155,13 @@ class Estimator:
     ) -> FitEstimate | str:
         """A fit's estimate, or the reason why there is none."""
         normalized = recipe.model_copy(
-            update={"seed": 0, "labels": _normalized(recipe.labels), "model": source.identity}
+            update={
+                "seed": 0,
+                "labels": _normalized(recipe.labels),
+                "model": source.identity,
+                "head": None,
+                "boosted_after": (),
+            }
         )
         key = (normalized, source.identity, execution)
         if key not in self._estimates:
@@ -292,9 +298,9 @@ def _runs(plan: Plan, done: Collection[str]) -> Iterator[_Runs]:
     for study in plan.every_study:
         trials = study.recipe.trials
         ended = trials if study.id in done else 0
-        cells = zip(study.recipe.cells, study.sources, study.executions, strict=True)
-        for recipe, source, execution in cells:
-            yield _Runs(f"trial {study.subject}", recipe, source, execution, trials, ended)
+        for fit in study.trial_fits({}):
+            role = f"trial {study.subject}"
+            yield _Runs(role, fit.recipe, fit.source, fit.execution, trials, ended)
     for later in plan.later_fits.values():
         fit = later.run
         role = f"refit {fit.subject}" if later.searched else fit.role_and_method
