@@ -20,11 +20,12 @@ def check_known_rows(plan: Plan) -> None:
     Raises:
         InputError: names the task, the stage and the rows that there are.
     """
-    counts = {split.fingerprint: split.counts for split in plan.inputs.splits.values()}
+    known = (split for split in plan.inputs.splits.values() if not split.provisional)
+    counts = {split.fingerprint: split.counts for split in known}
     for task, split, stages in _stages(plan):
         for stage in stages:
             truth = stage.truth_slice if isinstance(stage, Transform) else None
-            if truth is None:
+            if truth is None or split not in counts:
                 continue
             try:
                 truth.check(available=counts[split][truth.of])
