@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from w2s_ray.config.merge import first_error, unknown_key
 from w2s_ray.config.names import Line
 from w2s_ray.config.settings import Frozen
 from w2s_ray.errors import InputError
+from w2s_ray.validation import first_problem, unknown_key
 
 REFERENCE = "openai/weak-to-strong, train_simple.py"
 BRANCH = "openai/weak-to-strong, weak_to_strong/config.py at 00c8dfd, a branch that main lacks"
@@ -311,7 +311,7 @@ def _range(entry: Mapping[str, Any]) -> LadderRange:
     try:
         return LadderRange.model_validate(entry)
     except ValidationError as error:
-        raise InputError(f"models.{first_error(error)}") from None
+        raise InputError(f"models.{first_problem(error, LadderRange, entry)}") from None
 
 
 def _models(span: LadderRange) -> list[dict[str, Any]]:
