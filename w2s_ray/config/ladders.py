@@ -8,7 +8,7 @@ to the hub and reads no other part of a sweep file.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ class Rung:
     lr_source: str
     revision: str | None = None
     """Hub revision with safetensors weights; null = main, or the hub's conversion of main."""
+    has_safetensors: bool = True
+    """Whether the hub has such a revision."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ def _rungs(
     sizes: Mapping[str, tuple[float, float, str]],
     *,
     revisions: Mapping[str, str] | None = None,
+    pickled: Collection[str] = (),
 ) -> dict[str, Rung]:
     at = revisions or {}
     return {
-        size: Rung(name.format(size), *values, revision=at.get(size))
+        size: Rung(name.format(size), *values, at.get(size), size not in pickled)
         for size, values in sizes.items()
     }
 
@@ -145,6 +148,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
                 "2.7b": "refs/pr/26",
                 "6.7b": "refs/pr/31",
             },
+            pickled=("30b",),
         ),
         ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
         "recalled: every linear layer of a block, as for the other ladders",
@@ -301,6 +305,12 @@ def with_ladders_expanded(models: Any) -> Any:
         is_ladder = isinstance(entry, dict) and "ladder" in entry
         entries += _models(_range(entry)) if is_ladder else [entry]
     return entries
+
+
+def is_pickled(name: str) -> bool:
+    """Whether a hub name is that of a model of a ladder without safetensors on the hub."""
+    rungs = (rung for ladder in OPEN_LADDERS.values() for rung in ladder.rungs.values())
+    return any(rung.name == name and not rung.has_safetensors for rung in rungs)
 
 
 def _range(entry: Mapping[str, Any]) -> LadderRange:

@@ -8,6 +8,7 @@ its values.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def read_sweep(
         data, replaced = applied(data, override)
         paths.append(replaced)
     texts = [override.text for override in given]
-    text = _whole(f"{title} with these overrides:", texts, data)
+    text = _whole(f"{title}{_OVERRIDDEN}", texts, data)
 
     def place(problem: Problem) -> str:
         at = [o for o, path in zip(given, paths, strict=True) if _is_along(path, problem.key)]
@@ -95,9 +96,22 @@ def read_sweep(
     return SweepFile(sweep, text)
 
 
+def overrides_in(text: str) -> tuple[str, tuple[str, ...]]:
+    """The file and the overrides that a `SweepFile`'s text names; empty where it has none."""
+    first, *lines = text.splitlines() or [""]
+    if not first.endswith(_OVERRIDDEN):
+        return "", ()
+    listed = itertools.takewhile(lambda line: line.startswith(_LISTED), lines)
+    file = first.removeprefix("# ").removesuffix(_OVERRIDDEN)
+    return file, tuple(line.removeprefix(_LISTED) for line in listed)
+
+
+_OVERRIDDEN, _LISTED = " with these overrides:", "#   "
+
+
 def _whole(title: str, names: Sequence[str], data: Any) -> str:
     """A file with the values `data`; its comment has a title and what was put together."""
-    listed = "".join(f"#   {printable(name)}\n" for name in names)
+    listed = "".join(f"{_LISTED}{printable(name)}\n" for name in names)
     return f"# {title}\n{listed}{dump_yaml(data)}"
 
 

@@ -6,6 +6,7 @@ them. `chain` makes fits of the stages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -104,6 +105,13 @@ class Prompt(Frozen):
     are up to 256 training rows that are not examples (batch calibration, Zhou et al. 2024).
     content_free: the inputs are `N/A`, `[MASK]` and an empty text (contextual calibration, Zhao et
     al. 2021)."""
+
+
+def alike_words(words: Sequence[str], model: str) -> InputError:
+    """The error for words that a model's tokenizer reads alike."""
+    return InputError(
+        f"the tokenizer of {model} can't tell {' from '.join(map(repr, words))}; choose other words"
+    )
 
 
 class PromptStage(Prompt):

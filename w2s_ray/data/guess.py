@@ -179,11 +179,19 @@ def _classes(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, st
     values = [plain_label(row[label]) for row in rows]
     one = label_classes(values, positive=None, where=f"{member}: column {label!r}")
     positive = next(value for value, number in one.items() if number)
-    reasons = {"text": "the longest texts", "label": "it has two values", "positive": "class 1"}
+    reasons = {"text": "the longest texts", "label": "it has two values"}
+    reasons["positive"] = _why_class_1(positive, next(v for v, number in one.items() if not number))
     is_number = positive.isdecimal() and str(int(positive)) == positive
     return Columns(
         text=text, label=label, positive=int(positive) if is_number else positive
     ), reasons
+
+
+def _why_class_1(positive: str, other: str) -> str:
+    """Why a label is taken as class 1, and what to write otherwise."""
+    order = "last by number" if positive.lstrip("-").isdecimal() else "last in the alphabet"
+    why = "it means yes" if positive.lower() in ("1", "true") else order
+    return f"class 1, since {why}; if class 1 is {shown(other)}, write that"
 
 
 def _label(member: Member, rows: Sequence[Row], *, used: Collection[str | None]) -> str:

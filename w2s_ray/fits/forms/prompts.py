@@ -21,6 +21,7 @@ from w2s_ray.learn.prompting import (
     prompt_rows,
     shown_examples,
 )
+from w2s_ray.learn.tokens import token_limit
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
@@ -52,6 +53,7 @@ class Prompts(FitForm):
             {part: prompts(rows.texts[part]) for part in parts},
             labels.validation_MC,
             shots=len(shown),
+            most_tokens=token_limit(fit.source, recipe.training.max_tokens),
             calibration=calibration,
         )
         return TrainingData(data, len(shown), labels.dropped)
