@@ -109,9 +109,8 @@ class Prompt(Frozen):
 
 def alike_words(words: Sequence[str], model: str) -> InputError:
     """The error for words that a model's tokenizer reads alike."""
-    return InputError(
-        f"the tokenizer of {model} can't tell {' from '.join(map(repr, words))}; choose other words"
-    )
+    them = " from ".join(map(repr, words))
+    return InputError(f"the tokenizer of {model} can't tell {them}; choose other `words`")
 
 
 class PromptStage(Prompt):

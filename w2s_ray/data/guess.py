@@ -189,9 +189,9 @@ def _classes(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, st
 
 def _why_class_1(positive: str, other: str) -> str:
     """Why a label is taken as class 1, and what to write otherwise."""
-    order = "last by number" if positive.lstrip("-").isdecimal() else "last in the alphabet"
-    why = "it means yes" if positive.lower() in ("1", "true") else order
-    return f"class 1, since {why}; if class 1 is {shown(other)}, write that"
+    order = "the larger number" if positive.lstrip("-").isdecimal() else "last in the alphabet"
+    why = "means yes" if positive.lower() in ("1", "true") else f"is {order}"
+    return f"class 1, since it {why}; if class 1 is {shown(other)}, write that"
 
 
 def _label(member: Member, rows: Sequence[Row], *, used: Collection[str | None]) -> str:

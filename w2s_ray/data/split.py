@@ -326,11 +326,12 @@ def _divide(
 def _undivided(rows: Iterable[Example]) -> str:
     """Why a part lacks rows: groups that go whole into another one; the largest is named."""
     sizes = Counter(row.group for row in rows)
-    (largest, count), several = sizes.most_common(1)[0], sum(n > 1 for n in sizes.values())
+    several = sum(count > 1 for count in sizes.values())
     if several == 0:
         return "groups are not divided"
+    (largest, count), have = sizes.most_common(1)[0], "has" if several == 1 else "have"
     return (
-        f"groups are not divided: {several:,} have several rows, the largest, {shown(largest)}, "
+        f"groups are not divided: {several:,} {have} several rows, the largest, {shown(largest)}, "
         f"{count:,}"
     )
 
