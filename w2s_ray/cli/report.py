@@ -28,6 +28,7 @@ def report(
     from w2s_ray.config import read_sweep
     from w2s_ray.execute.steps import step
     from w2s_ray.report.page import page_content, to_html
+    from w2s_ray.report.page.content import every_sweep
     from w2s_ray.report.results import Results
 
     source = None if sweep_file is None else read_sweep(sweep_file, overrides=overrides or ())
@@ -39,7 +40,7 @@ def report(
         call = RunArguments(sweep_file, overrides or (), store)
         check_ran(call, results, source.sweep, command="report")
     print_looks(results, source.sweep if source else None, command="report")
-    names = [source.sweep.name] if source else None
+    names = [source.sweep.name] if source else every_sweep(results)
     console = PlainConsole(stderr=True, soft_wrap=True)
     with step(console, "computing tables and figures of the page"):
         content = page_content(Results(results), names, has_texts=not no_texts)
