@@ -19,6 +19,13 @@ methods:
   naive: {}
   slow: {training: {lr: 1.0e-4, epochs: 3}}
 """
+SEARCHED = [
+    "methods={naive: {search: {training.weight_decay: {choice: [0.0, 0.01]}}}}",
+    "ground_truth.search={training.weight_decay: {choice: [0.0, 0.01]}}",
+    "search.trials=2",
+    "search.seed=9",
+    "search.scheduler=none",
+]
 OWN = "models, methods or searches have values of their own; override"
 
 
@@ -27,10 +34,12 @@ OWN = "models, methods or searches have values of their own; override"
     [
         (["training.lr=0.1"], {"training.lr=0.1": f"{OWN} models.NAME.training or methods."}),
         (["training.epochs=1"], {}),
+        ([*SEARCHED, "training.weight_decay=0.1"], {"training.weight_decay=0.1": OWN}),
+        ([*SEARCHED, "training.epochs=1"], {}),
         (["training.lr=1.0e-5"], {}),
         (["models.s.training.lr=0.1", "methods.slow.training.lr=0.1"], {}),
         (["execution.cpus_per_worker=2"], {"execution.cpus_per_worker=2": "models.NAME.execution"}),
-        (["search.trials=3", "seeds=[1]"], {"search.trials=3": "nothing that it sets is used"}),
+        (["search.trials=3", "seeds=[1]"], {"search.trials=3": "it sets what nothing uses"}),
         (["name=t", "limits.studies_at_once=2", "store=other"], {}),
         (["task.train=60"], {}),
     ],

@@ -24,12 +24,16 @@ _OWN = {
 """Sections whose values others precede -> those."""
 _SECTIONS = (*_OWN, "methods", "models", "search", "ground_truth", "controls")
 """Sections that decide nothing but runs."""
+_OF_FITS = ("training", "early_stopping")
 
 
 def unused_overrides(
     plan: Plan, store: Store, *, sweep_file: Path, overrides: Sequence[str]
 ) -> list[str]:
-    """A warning for each override without which the plan is the same."""
+    """A warning for each override without which the plan is the same.
+
+    So for a setting of `training` or `early_stopping` whose value no fit has: a search replaces it.
+    """
     return [
         f"warning: the override {text} changes no run of this sweep: {_why(text)}"
         for text in overrides
@@ -45,7 +49,7 @@ def _section(override: str) -> str:
 def _why(override: str) -> str:
     own = _OWN.get(_section(override))
     if own is None:
-        return "nothing that it sets is used"
+        return "it sets what nothing uses, or what holds anyway"
     return f"models, methods or searches have values of their own; override {own}"
 
 
@@ -60,9 +64,28 @@ def _is_unused(
         sweep = load_sweep(sweep_file, overrides=others)
         if sweep == plan.sweep or _models(sweep) != _models(plan.sweep):
             return False  # the value is the file's, or the inputs are others
+        if _section(override) in _OF_FITS and _no_fit_has(override.partition("=")[0], plan):
+            return True
         return _runs(plan_sweep(sweep, store=store, inputs=plan.inputs)) == _runs(plan)
     except InputError:
         return False  # without it the sweep is invalid
+
+
+def _no_fit_has(key: str, plan: Plan) -> bool:
+    """Whether no fit has the sweep's value of a setting, which searches replace, too."""
+    later = [each.run for each in plan.later_fits.values() if not each.searched]
+    recipes = [fit.recipe for fit in (*plan.fits.values(), *later)]
+    for study in plan.every_study:
+        if key not in study.recipe.space:
+            recipes += study.recipe.cells
+    value = _value_at(plan.sweep, key)
+    return all(_value_at(recipe, key) != value for recipe in recipes)
+
+
+def _value_at(settings: object, key: str) -> object:
+    for part in key.split("."):
+        settings = getattr(settings, part.strip(), None)
+    return settings
 
 
 def _models(sweep: Sweep) -> list[Any]:
