@@ -542,3 +542,21 @@ def test_an_encoder_is_refused_where_a_language_model_is_needed(place, tmp_path)
     assert planned(place, folder).exit_code == 0
     line = refused(planned_answers(place, ["w1"] * 200, model=folder))
     assert "strong is an encoder (bert), and its task needs a causal language model" in line
+
+
+def test_words_of_a_prompt_that_a_tokenizer_reads_alike_are_refused_at_plan(place):
+    assert planned(place, BASE).exit_code == 0
+    path = place / "sweep.yaml"
+
+    def with_stage(stage: str) -> Any:
+        from w2s_ray.cli import app
+
+        prompted = f"methods: {{zero: {{stages: [{stage}]}}}}"
+        path.write_text(path.read_text().replace("methods: {naive: {}}", prompted))
+        return CliRunner().invoke(app, ["plan", str(path)])
+
+    line = refused(with_stage("{kind: prompt}"))
+    assert "the tokenizer of strong can't tell 'no' from 'yes'; choose other `words`" in line
+    prompted = path.read_text()
+    path.write_text(prompted.replace("{kind: prompt}", "{kind: prompt, words: [babe, nufi]}"))
+    assert with_stage("").exit_code == 0

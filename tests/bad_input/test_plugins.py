@@ -136,7 +136,7 @@ USES: dict[str, tuple[str, str]] = {
     ),
     "a searched value out of bounds": (
         "{loss: {kind: mine}, search: {loss.q: {uniform: [0.5, 2]}}}",
-        "loss.q = 2.0: loss.mine.q: Input should be less than or equal to 1 (got 2.0)",
+        "loss.q = 2.0: loss.q: Input should be less than or equal to 1 (got 2.0)",
     ),
     "a searched setting that is not there": (
         "{loss: {kind: mine}, search: {loss.p: {uniform: [0.5, 2]}}}",
@@ -207,7 +207,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "no mapping": ("@w2s.task\ndef numbers(): yield 3\n", "row 1 is 3; give a mapping of columns"),
     "an unknown column": (
         TASK.replace('"text"', '"words"'),
-        "task numbers: row 1: words: unknown key; remove it; rows have these columns:",
+        "task numbers: row 1: words: unknown key 'words'; known: text, label, ",
     ),
     "another form": (
         TASK.replace('"label": i % 2', '"answer": "a"'),

@@ -42,6 +42,10 @@ def wrong_format(folder: Path) -> list[str]:
             "methods",
         ),
         (wrong_format, "--format is 'xml'; choose one of table, markdown, csv, json, latex"),
+        (
+            lambda folder: [*one_method(folder), "--pairs", "--over-tasks"],
+            "--over-tasks is about mean ranks, and --pairs counts wins in single rows",
+        ),
         (lambda folder: ["--store", str(folder / "none")], "there are no results at"),
     ],
 )

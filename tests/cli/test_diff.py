@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.store.builders import a_record
 from w2s_ray.cli import app
 from w2s_ray.config import read_sweep
 from w2s_ray.config.sweep_diff import MISSING, sweep_differences
@@ -155,3 +156,45 @@ def test_the_table_has_both_values_and_the_counts():
     assert ["methods.kl", "–", '{"loss":', '{"kind":', '"xent"}}'] in lines
     assert ["fits", "6", "6", "0"] in lines
     assert CliRunner().invoke(app, ["diff", "a.yaml", "a.yaml"]).stdout.count("no key differs") == 1
+
+
+PLUGIN = """
+import w2s_ray as w2s
+
+@w2s.loss
+def mine(logits_BC, labels_BC):
+    return -(labels_BC * logits_BC.float().log_softmax(dim=1)).sum(dim=1)
+"""
+_OWN_METHOD = "naive: {}\n  own: {loss: {kind: mine}}"
+OWN = "plugins: [mine.py]\n" + SWEEP.replace("naive: {}", _OWN_METHOD)
+
+
+def test_two_sources_of_one_plugin_are_a_difference():
+    for folder, text in (("a", PLUGIN), ("b", f"{PLUGIN}# edited\n")):
+        Path(folder).mkdir()
+        Path(folder, "mine.py").write_text(text)
+        Path(folder, "s.yaml").write_text(OWN)
+    keys = diff("a/s.yaml", "b/s.yaml")["keys"]
+    assert list(keys) == ["plugins.mine.py", "methods.own.loss.source"]
+    assert all(value.startswith("source ") for value in keys["plugins.mine.py"].values())
+    assert diff("a/s.yaml", "a/s.yaml")["keys"] == {}
+    assert diff("a.yaml", "a/s.yaml")["keys"]["plugins.mine.py"].keys() == {"b"}
+
+
+def test_a_plugin_edited_since_the_run_is_a_difference():
+    Path("mine.py").write_text(PLUGIN)
+    Path("a.yaml").write_text(OWN)
+    source, results = read_sweep("a.yaml"), Store.open("results")
+    plan = plan_sweep(source.sweep, store=results)
+    write_manifest(plan, results, source.text)
+    assert diff("a.yaml")["keys"] == {}
+    student = next(cell.student for cell in plan.cells if cell.method == "own")
+    recipe = plan.fits[student].recipe.model_dump(mode="json")
+    results.write_run(a_record(id=student, recipe=recipe))
+    Path("mine.py").write_text(f"{PLUGIN}# edited\n")
+    found = diff("a.yaml")
+    assert list(found["keys"]) == ["plugins.mine.py"]
+    assert found["keys"]["plugins.mine.py"]["a"] == f"source {recipe['loss']['source'][:8]}"
+    assert found["notes"] == [
+        "mine.py has changed since A ran; fits of A are counted with its source as it is now"
+    ]

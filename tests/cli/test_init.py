@@ -119,6 +119,7 @@ def test_columns_of_two_classes_are_guessed_by_values():
     text = Path("sweep.yaml").read_text()
     assert "#group: film" in text
     assert "100 of 'good' and 200 of 'bad'" in text
+    assert "since it is last in the alphabet; if class 1 is 'bad', write that" in text
     assert "name: my-reviews\n" in text
     sweep = load_sweep("sweep.yaml")
     task = sweep.tasks[0]
@@ -146,6 +147,7 @@ def test_a_sorted_file_and_numbers_as_labels_are_guessed():
         "label": "liked",
         "positive": 1,
     }
+    assert "since it means yes; if class 1 is '0', write that" in Path("sweep.yaml").read_text()
     assert load_sweep("sweep.yaml").tasks[0].train == 1100
 
 

@@ -138,7 +138,7 @@ def test_a_diverging_fit_fails_with_its_step_and_the_sweep_continues(tmp_path):
     run = w2s("run", sweep, check=False)
     assert run.returncode == 1
     assert "loss is nan at step" in run.stderr
-    assert "12 fits trained by this call, 4 failed, trials included; 12 of 16" in run.stderr
+    assert "12 fits trained by this call, trials included; 4 more failed; 12 of 16" in run.stderr
     _, next_steps = run.stderr.split("\nnext:\n")
     assert [line.split()[3] for line in next_steps.splitlines()] == ["explain", "status", "run"]
     rows = table(sweep)["rows"]

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from tests.support import w2s
-from w2s_ray.config import ModelSource, Sweep, SweepError, parse_sweep
-from w2s_ray.config.ladders import OPEN_LADDERS
-from w2s_ray.data import descriptions
+from w2s_ray.config import Model, ModelSource, Sweep, SweepError, parse_sweep
+from w2s_ray.config.ladders import OPEN_LADDERS, is_pickled
+from w2s_ray.data import descriptions, hub, models
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.descriptions import architecture_of
 from w2s_ray.ladder import OPEN_MODELS
@@ -132,3 +132,18 @@ def test_every_rung_is_estimated_without_its_files(name, size, monkeypatch):
     assert set().union(*matched) == set(ladder.targets)
     if name not in ("gpt2", "pythia"):  # there the reference leaves a matrix out
         assert all(matched)
+
+
+def test_a_rung_without_safetensors_has_its_own_reason_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path))
+    monkeypatch.setattr(models, "LOOKUPS", hub.Lookups())
+    names = {rung.name: rung for rung in OPEN_LADDERS["opt"].rungs.values()}
+    assert [name for name in names if is_pickled(name)] == ["facebook/opt-30b"]
+    sources = {name: models.model_source(Model(name=name)) for name in names}
+    assert all(source.provisional for source in sources.values())
+    assert "has no model.safetensors" in sources["facebook/opt-30b"].note
+    assert "isn't used: HF_HUB_OFFLINE is set" in sources["facebook/opt-66b"].note
+    pinned = models.model_source(Model(name="facebook/opt-30b", revision="refs/pr/9"))
+    assert pinned.note == sources["facebook/opt-66b"].note

@@ -77,7 +77,7 @@ def test_a_whole_file_is_read():
         (
             "uniform: [0.0, 0.9]",
             "uniform: [0.0, 1.9]",
-            "s:12: methods.confidence.search: loss.alpha = 1.9: loss.confidence.alpha: "
+            "s:12: methods.confidence.search: loss.alpha = 1.9: loss.alpha: "
             "Input should be less than or equal to 1 (got 1.9)",
         ),
         (

@@ -107,7 +107,7 @@ def test_a_chosen_kind_starts_from_its_own_defaults():
             "uniform: [0, 0.9]",
             "uniform: [0, 1.9]",
             "s:8: methods.any_loss.search: loss.alpha = 1.9, loss.kind = 'confidence': "
-            "loss.confidence.alpha: Input should be less than or equal to 1 (got 1.9)",
+            "loss.alpha: Input should be less than or equal to 1 (got 1.9)",
         ),
         (
             "uniform: [0, 0.9]",

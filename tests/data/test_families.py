@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 
 import pytest
-from pydantic import ValidationError
 
 from w2s_ray.config import Columns
 from w2s_ray.data import Rows, make_split
@@ -14,6 +13,7 @@ from w2s_ray.data.chess_rows import is_legal, movetext, positions, puzzle, puzzl
 from w2s_ray.data.example import Example
 from w2s_ray.data.row_formats import Preference
 from w2s_ray.data.sources import form_of, read_rows
+from w2s_ray.errors import InputError
 
 PUZZLE = {
     "PuzzleId": "00sHx",
@@ -162,7 +162,7 @@ def test_files_of_answers_and_of_text(tmp_path, task):
     ],
 )
 def test_incomplete_columns_are_refused(given):
-    with pytest.raises(ValidationError, match="don't declare a task; give text and label, or"):
+    with pytest.raises(InputError, match="don't declare a task; give text and label, or"):
         Columns(**given)
 
 

@@ -345,7 +345,8 @@ def test_a_corpus_may_be_one_file(tmp_path, task):
     corpus = task(name="texts", path=str(tmp_path / "book.txt"), train="all")
     assert load_split(corpus).counts["supervisor_half"] == 16
     assert split_ref(corpus).note == "20 texts of 1 document, 1 divided"
-    with pytest.raises(ValueError, match=r"groups are not divided; lower .*, or write train: all"):
+    line = r"groups are not divided: 1 has several rows, .*, 20; lower .*, or write train: all"
+    with pytest.raises(ValueError, match=line):
         load_split(corpus.model_copy(update={"train": 10}))
 
 

@@ -147,7 +147,8 @@ def test_a_text_that_is_in_test_too_stays_there_only():
         (
             Rows(pool(36, group=lambda i: i // 12)),
             {},
-            r"student_half needs 10 rows and gets 0, because groups are not divided; lower",
+            r"student_half needs 10 rows and gets 0, because groups are not divided: 3 have "
+            r"several rows, the largest, '0', 12; lower",
         ),
     ],
 )

@@ -381,6 +381,7 @@ def test_a_prompted_fit_trains_nothing_and_shows_only_allowed_labels(plan: Plan,
         assert ("calibration_prior" in record.summary) is (method == "calibrated")
         if method != "zero-shot":
             assert record.summary["test_prompts"] == 32
+            assert record.summary["test_prompt_limit"] > 0
             cut, mean = (record.summary[f"test_{name}"] for name in ("prompts_cut", "shots_mean"))
             assert 0 <= cut / 32 <= 4 - mean < 1
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
+from w2s_ray.errors import InputError
 from w2s_ray.learn.losses import loss_sum
 from w2s_ray.methods.losses import (
     AdaptiveConfidenceLoss,
@@ -145,7 +145,7 @@ def test_the_share_of_uncertain_rows_sets_the_threshold():
 
 
 def test_cace_takes_one_threshold():
-    with pytest.raises(ValidationError, match="which both set its threshold; remove one"):
+    with pytest.raises(InputError, match="which both set its threshold; remove one"):
         CACELoss(certain_from=0.1, uncertain_share=0.5)
     given = CACELoss(uncertain_share=0.5)  # as a search makes it again, with all its settings
     assert CACELoss.model_validate(given.model_dump()) == given

@@ -115,7 +115,12 @@ def test_examples_that_do_not_fit_are_omitted_whole_and_counted(source: ModelSou
     assert rows[2] == [8] * 8 + [50, 59]
     assert rows[3] == [9] * 8 + [50, 59]
     one = predicted(source, texts, shown=shown, max_tokens=10, part="test")
-    assert one.figures == {"test_prompts": 4, "test_prompts_cut": 3, "test_shots_mean": 0.75}
+    assert one.figures == {
+        "test_prompts": 4,
+        "test_prompts_cut": 3,
+        "test_shots_mean": 0.75,
+        "test_prompt_limit": 10,
+    }
 
 
 def predicted(
@@ -136,6 +141,7 @@ def predicted(
             {"validation": rows(TEXTS), part: rows(texts)},
             labels(*([0.9] * len(TEXTS))),
             shots=len(shown),
+            most_tokens=max_tokens,
             calibration=None if calibration is None else rows(calibration),
         ),
         source=source,

@@ -451,9 +451,20 @@ def test_a_row_counts_prompts_whose_examples_were_cut():
         records[cell.student] = student.model_copy(update={"summary": student.summary | figures})
     table = tabled(*cells, records=records)
     assert table.rows[0].cut_shots == (
-        "examples omitted from 37 of 1,200 prompts, which were over max_tokens"
+        "examples omitted from 37 of 1,200 prompts, which were over max_tokens or the model's "
+        "context"
     )
     assert "37 of 1,200 prompts" in to_markdown(table)
+    for limit, name in ((512, "max_tokens"), (128, "the model's context of 128 tokens")):
+        student = records[cells[1].student]
+        about = {
+            "summary": student.summary | {"test_prompt_limit": limit},
+            "recipe": student.recipe | {"training": {"max_tokens": 512}},
+        }
+        records[student.id] = student.model_copy(update=about)
+        cut = tabled(*cells, records=records).rows[0].cut_shots
+        assert cut is not None
+        assert cut.endswith(f"which were over {name}")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def check_plugin(plugin: Plugin) -> Iterator[Check]:
 
 def _with_defaults(kind: type[Frozen]) -> Frozen:
     try:
-        return kind()
+        return kind.model_validate({})
     except ValidationError as error:
         missing = ", ".join(
             str(detail["loc"][0]) for detail in error.errors() if detail["type"] == "missing"

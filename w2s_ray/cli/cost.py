@@ -5,11 +5,13 @@ from __future__ import annotations
 from w2s_ray.cli.inputs import (
     cells_of,
     load_sweep,
+    note_other_overrides,
     open_snapshot,
     output_console,
     plan_of,
     print_looks,
 )
+from w2s_ray.cli.next_steps import RunArguments
 from w2s_ray.cli.options import (
     AcceleratorOption,
     AcceleratorsOption,
@@ -55,6 +57,8 @@ def cost(
     done = results.done([*plan.fits, *plan.studies])
     cells = cells_of(results, plan)
     print_looks(results, sweep, command="cost")
+    call = RunArguments(sweep_file, overrides or (), store)
+    note_other_overrides(call, results, plan, command="cost")
     reader = SpendingReader(results)
     spending = reader.of_plan(plan)
     billed = bill(cells[sweep.name], table_of(cells, results), spending)

@@ -60,14 +60,21 @@ def diff(
 
 
 def _last_run(sweep: Sweep, uri: str | None, folder: Path) -> Sweep:
-    """The sweep of this name as it last ran in its store; its plugins are those in `folder` now."""
+    """The sweep of this name as it last ran in its store.
+
+    Its plugins are loaded from `folder` as they are now. Those whose kinds a done run had from
+    another source have that source's digest.
+    """
+    from w2s_ray.cli.ran_sources import with_sources_of_runs
     from w2s_ray.config import parse_sweep
     from w2s_ray.errors import InputError
 
     results: Store = open_snapshot(uri, sweep)
-    text = results.manifests.latest(sweep.name).sweep_text
+    manifest = results.manifests.latest(sweep.name)
+    text = manifest.sweep_text
     if not text:
         raise InputError(
             f"sweep {sweep.name} in {results.uri} ran from Python, and has no file; give two files"
         )
-    return parse_sweep(text, name=f"{sweep.name} in {results.uri}", folder=folder)
+    ran = parse_sweep(text, name=f"{sweep.name} in {results.uri}", folder=folder)
+    return with_sources_of_runs(ran, manifest, results)

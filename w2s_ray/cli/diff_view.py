@@ -15,6 +15,7 @@ from w2s_ray.cli.inputs import plan_of
 from w2s_ray.config import Sweep
 from w2s_ray.config.sweep_diff import MISSING, Difference, sweep_differences
 from w2s_ray.errors import InputError
+from w2s_ray.methods.kinds import SOURCE
 from w2s_ray.plain_console import PlainConsole
 from w2s_ray.plan.overlap import Overlap, overlap_of
 from w2s_ray.printable import cut
@@ -35,6 +36,7 @@ def print_diff(
     (first_title, first), (second_title, second) = sweeps.values()
     differences = sweep_differences(first, second)
     fits, notes = _fits(sweeps, stores)
+    notes += _edited_plugins(first)
     if format == "json":
         content = {
             "a": first_title,
@@ -69,6 +71,15 @@ def _fits(
     missing = {reason for plan in plans for reason in plan.inputs.unresolved}
     note = "not on this machine, so that ids of runs are provisional"
     return overlap_of(*plans), [f"{note}: {reason}" for reason in sorted(missing)]
+
+
+def _edited_plugins(first: Sweep) -> list[str]:
+    """A note for each plugin whose source was another one when the sweep ran."""
+    return [
+        f"{plugin.name} has changed since A ran; fits of A are counted with its source as it is now"
+        for plugin in first.plugins
+        if any(kind.model_fields[SOURCE].default != plugin.source.digest for kind in plugin.kinds)
+    ]
 
 
 def _json_values(difference: Difference) -> dict[str, Any]:

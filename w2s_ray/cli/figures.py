@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -15,11 +16,13 @@ from w2s_ray.cli.inputs import (
     output_console,
     print_looks,
 )
+from w2s_ray.cli.next_steps import RunArguments
 from w2s_ray.cli.options import OptionalSweepFile, Overrides, StoreOption, check_choice
+from w2s_ray.cli.other_overrides import check_ran
 from w2s_ray.errors import InputError
 
 if TYPE_CHECKING:
-    from w2s_ray.report.figures import Format
+    from w2s_ray.report.figures import Figure, Format
 
 
 def figures(
@@ -48,14 +51,21 @@ def figures(
     sweep = optional_sweep(sweep_file, overrides)
     results = open_snapshot(store, sweep)
     check_output(out, results, sweep_file=sweep_file)
+    if sweep_file is not None and sweep is not None:
+        call = RunArguments(sweep_file, overrides or (), store)
+        check_ran(call, results, sweep, command="figures")
     formats, axis = _formats(format), check_choice(x, get_args(XAxis), option="--x")
     chosen_theme = check_choice(theme, get_args(Theme), option="--theme")
     print_looks(results, sweep, command="figures")
     names = results.manifests.sweeps() if sweep is None else [sweep.name]
-    by_sweep = {name: figures_of(Results(results), name, x=axis) for name in names}
-    known = dict.fromkeys(name for of_sweep in by_sweep.values() for name in of_sweep)
-    unknown = [name for name in only or () if name not in known]
+
+    def drawn(only: Sequence[str] | None) -> dict[str, dict[str, Figure]]:
+        return {name: figures_of(Results(results), name, x=axis, only=only) for name in names}
+
+    by_sweep = drawn(only or None)
+    unknown = [name for name in only or () if not any(name in of for of in by_sweep.values())]
     if unknown:
+        known = dict.fromkeys(name for of_sweep in drawn(None).values() for name in of_sweep)
         raise InputError(
             f"--only is {unknown[0]!r}; {', '.join(names) or 'the store'} has the figures "
             f"{', '.join(known) or 'none: no run is done'}"
@@ -63,14 +73,12 @@ def figures(
     console = output_console()
     for name, of_sweep in by_sweep.items():
         for figure in of_sweep.values():
-            if only and figure.name not in only:
-                continue
             path = out / name / figure.name
             for each in formats:
                 content = export(figure, each, theme=chosen_theme)
                 _write(path.with_name(f"{figure.name}.{each}"), content)
             console.print(f"{path}: {figure.title}", soft_wrap=True)
-        if not of_sweep:
+        if not of_sweep and not only:
             console.print(f"{name}: no run is done, so there is nothing to draw")
 
 

@@ -50,7 +50,7 @@ def init(
             console.print(f"{name:<11} {_template(name).partition(chr(10))[0][2:]}", soft_wrap=True)
         return
     if template not in TEMPLATES:
-        from w2s_ray.config.merge import unknown_key
+        from w2s_ray.validation import unknown_key
 
         raise InputError(unknown_key(template, TEMPLATES, what="template"))
     if path is not None and template not in OF_TABLES:

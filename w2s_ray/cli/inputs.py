@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2s_ray.cli.next_steps import RunArguments
+from w2s_ray.cli.other_overrides import print_other_overrides
 from w2s_ray.errors import InputError
 from w2s_ray.paths import checked_folder_or_uri
 from w2s_ray.plain_console import PlainConsole
@@ -105,7 +107,19 @@ def results_and_plan(
     results = open_snapshot(uri, sweep)
     plan = None if sweep is None else plan_of(sweep, results)
     print_looks(results, sweep, command=command)
+    if path is not None and plan is not None:
+        call = RunArguments(path, overrides or (), uri)
+        note_other_overrides(call, results, plan, command=command)
     return results, plan
+
+
+def note_other_overrides(call: RunArguments, store: Store, plan: Plan, *, command: str) -> None:
+    """Print with which overrides the sweep file ran, if those have more results."""
+    runs = {*plan.fits, *plan.studies}
+    total = len(runs) + plan.waiting
+    print_other_overrides(
+        call, store, plan.sweep, command=command, done=len(store.done(runs)), total=total
+    )
 
 
 def print_looks(store: Store, sweep: Sweep | None, *, command: str) -> None:

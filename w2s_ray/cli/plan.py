@@ -49,6 +49,7 @@ def plan(
     """Print a sweep's runs by kind, their resources, and estimates of their time and cost."""
     from w2s_ray.cli.cost_options import device_of
     from w2s_ray.cli.plan_view import one_class_lines, place_plan, print_plan
+    from w2s_ray.cli.unused_overrides import unused_overrides
     from w2s_ray.config.budget import read_price
 
     check_choice(format, ("table", "json"), option="--format")
@@ -58,14 +59,14 @@ def plan(
         raise InputError("--price-per-hour needs device time; add --accelerator NAME")
     sweep = load_sweep(sweep_file, overrides)
     results = open_store(store, sweep)
-    placed, capacity = place_plan(
-        plan_of(sweep, results), cluster_file=cluster, accelerator=accelerator
-    )
+    planned = plan_of(sweep, results)
+    unused = unused_overrides(planned, results, sweep_file=sweep_file, overrides=overrides or ())
+    placed, capacity = place_plan(planned, cluster_file=cluster, accelerator=accelerator)
     done = results.done([*placed.fits, *placed.studies]) if results.exists() else set()
     print_plan(
         placed,
         done=done,
-        warnings=_few_seeds(placed, results),
+        warnings=[*unused, *_few_seeds(placed, results)],
         store=results.uri,
         console=output_console(),
         every_run=runs,

@@ -36,6 +36,11 @@ def rank(
     from w2s_ray.report.table import table_of
 
     check_choice(format, TABLE_FORMATS, option="--format")
+    if pairs and over_tasks:
+        raise InputError(
+            "--over-tasks is about mean ranks, and --pairs counts wins in single rows, which have "
+            "no interval for new tasks; leave out one of them"
+        )
     results, plan = results_and_plan(sweep_file, overrides, store, command="rank")
     rankings = rank_methods(
         table_of(cells_of(results, plan), results), results, over_tasks=over_tasks

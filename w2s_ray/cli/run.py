@@ -46,8 +46,10 @@ def run(
         from w2s_ray.cli.cost_options import budget_of
         from w2s_ray.cli.restart import restart
         from w2s_ray.cli.tables_view import print_table
+        from w2s_ray.cli.unused_overrides import unused_overrides
         from w2s_ray.config import read_sweep
         from w2s_ray.execute.driver import run_sweep
+        from w2s_ray.execute.steps import step
 
     limit = budget_of(budget, price_per_hour=price_per_hour, currency=currency)
     source = read_sweep(sweep_file, overrides=overrides or ())
@@ -60,6 +62,9 @@ def run(
         address=address,
         on_ray_lost=restart,
         budget=limit,
+        warnings=lambda plan: unused_overrides(
+            plan, results, sweep_file=sweep_file, overrides=overrides or ()
+        ),
     )
     options = _given(
         address=address, budget=budget, price_per_hour=price_per_hour, currency=currency
@@ -75,7 +80,8 @@ def run(
     if source.sweep.seal:
         console.print(f"the test is sealed: `{call.command('table')}` shows it and counts the look")
     else:
-        print_table(results, outcome.plan, format="table")
+        computing = step(console, "computing the table and its intervals")
+        print_table(results, outcome.plan, format="table", computing=computing)
     _print_outcome(outcome, results, console)
     _print_steps(steps, console)
     if outcome.failed:
@@ -92,9 +98,9 @@ def _print_stopped(outcome: Outcome, store: Store, console: PlainConsole) -> Non
 
 
 def _print_outcome(outcome: Outcome, store: Store, console: PlainConsole) -> None:
-    failed = f", {outcome.failed_fits} failed" if outcome.failed_fits else ""
+    failed = f"; {outcome.failed_fits} more failed" if outcome.failed_fits else ""
     console.print(
-        f"{outcome.trained} fits trained by this call{failed}, trials included; "
+        f"{outcome.trained} fits trained by this call, trials included{failed}; "
         f"{_done(outcome, store)}"
     )
     for run_id, reason in outcome.failed.items():

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from w2s_ray.cli.inputs import load_sweep, open_snapshot, open_store, output_console
+from w2s_ray.cli.next_steps import RunArguments
 from w2s_ray.cli.options import (
     FormatOption,
     OptionalSweepFile,
@@ -14,6 +15,7 @@ from w2s_ray.cli.options import (
     StoreOption,
     check_choice,
 )
+from w2s_ray.cli.other_overrides import print_other_overrides
 from w2s_ray.errors import InputError
 
 
@@ -38,7 +40,11 @@ def status(
         sweep = load_sweep(sweep_file, overrides)
         results = open_store(store, sweep)
         every_s = every if watch else None
-        print_sweep_status(sweep, results, every_s=every_s, format=format, console=console)
+        found = print_sweep_status(sweep, results, every_s=every_s, format=format, console=console)
+        if found is not None:
+            counts = {"done": found.done, "total": found.total}
+            call = RunArguments(sweep_file, overrides or (), store)
+            print_other_overrides(call, results, sweep, command="status", **counts)
     elif watch:
         raise InputError("--watch is for one sweep; name its file")
     else:

@@ -19,19 +19,26 @@ from w2s_ray.store import Store
 
 def print_sweep_status(
     sweep: Sweep, store: Store, *, every_s: float | None, format: str, console: PlainConsole
-) -> None:
-    """Print the status of `sweep` as `table` or `json`: once, or every `every_s` seconds."""
+) -> Status | None:
+    """Print the status of `sweep` as `table` or `json`: once, or every `every_s` seconds.
+
+    Returns it if it is printed once.
+    """
     reader = StatusReader(sweep, store)
-    if every_s is None and format == "json":
-        _print_json(reader.look(patient=True), indent=1)
-    elif every_s is None:
-        console.print(status_layout(reader.look(patient=True)))
-    elif format == "json":
+    if every_s is None:
+        status = reader.look(patient=True)
+        if format == "json":
+            _print_json(status, indent=1)
+        else:
+            console.print(status_layout(status))
+        return status
+    if format == "json":
         with contextlib.suppress(KeyboardInterrupt):
             for status in statuses(reader.look, every_s=every_s):
                 _print_json(status)
     else:
         show(statuses(reader.look, every_s=every_s), console=console)
+    return None
 
 
 def _print_json(status: Status, *, indent: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 import typer
@@ -37,12 +38,17 @@ def print_table(
     by_seed: bool = False,
     metric: Metric = "pgr",
     over_tasks: bool = False,
+    computing: contextlib.AbstractContextManager[object] | None = None,
 ) -> None:
-    """Print the PGR table of a plan, or of every sweep in the store."""
+    """Print the PGR table of a plan, or of every sweep in the store.
+
+    Its figures are computed within `computing`.
+    """
     cells, console = cells_of(store, plan), output_console()
-    table = table_of(cells, store)
-    if over_tasks:
-        table = medians_over_tasks(table)
+    with computing or contextlib.nullcontext():
+        table = table_of(cells, store)
+        if over_tasks:
+            table = medians_over_tasks(table)
     match format:
         case "csv":
             typer.echo(render.to_csv(table, "by_seed" if by_seed else "rows"), nl=False)

@@ -10,10 +10,11 @@ import itertools
 import math
 from typing import TypeGuard
 
-from w2s_ray.config.merge import kinds_at, unknown_key, with_settings
+from w2s_ray.config.merge import kinds_at, with_settings
 from w2s_ray.config.settings import FitSettings
 from w2s_ray.config.space import Branch, Choices, OneOf, Space, branches, grid_size
 from w2s_ray.errors import InputError
+from w2s_ray.validation import unknown_key
 
 MOST_CORNERS = 4096
 """Largest number of combinations of bounds and kinds in a space; each is validated before training.

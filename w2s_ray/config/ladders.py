@@ -8,16 +8,16 @@ to the hub and reads no other part of a sweep file.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from w2s_ray.config.merge import first_error, unknown_key
 from w2s_ray.config.names import Line
 from w2s_ray.config.settings import Frozen
 from w2s_ray.errors import InputError
+from w2s_ray.validation import first_problem, unknown_key
 
 REFERENCE = "openai/weak-to-strong, train_simple.py"
 BRANCH = "openai/weak-to-strong, weak_to_strong/config.py at 00c8dfd, a branch that main lacks"
@@ -40,6 +40,8 @@ class Rung:
     lr_source: str
     revision: str | None = None
     """Hub revision with safetensors weights; null = main, or the hub's conversion of main."""
+    has_safetensors: bool = True
+    """Whether the hub has such a revision."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ def _rungs(
     sizes: Mapping[str, tuple[float, float, str]],
     *,
     revisions: Mapping[str, str] | None = None,
+    pickled: Collection[str] = (),
 ) -> dict[str, Rung]:
     at = revisions or {}
     return {
-        size: Rung(name.format(size), *values, revision=at.get(size))
+        size: Rung(name.format(size), *values, at.get(size), size not in pickled)
         for size, values in sizes.items()
     }
 
@@ -145,6 +148,7 @@ OPEN_LADDERS: dict[str, OpenLadder] = {
                 "2.7b": "refs/pr/26",
                 "6.7b": "refs/pr/31",
             },
+            pickled=("30b",),
         ),
         ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
         "recalled: every linear layer of a block, as for the other ladders",
@@ -303,6 +307,12 @@ def with_ladders_expanded(models: Any) -> Any:
     return entries
 
 
+def is_pickled(name: str) -> bool:
+    """Whether a hub name is that of a model of a ladder without safetensors on the hub."""
+    rungs = (rung for ladder in OPEN_LADDERS.values() for rung in ladder.rungs.values())
+    return any(rung.name == name and not rung.has_safetensors for rung in rungs)
+
+
 def _range(entry: Mapping[str, Any]) -> LadderRange:
     known = [field.alias or name for name, field in LadderRange.model_fields.items()]
     for key in entry:
@@ -311,7 +321,7 @@ def _range(entry: Mapping[str, Any]) -> LadderRange:
     try:
         return LadderRange.model_validate(entry)
     except ValidationError as error:
-        raise InputError(f"models.{first_error(error)}") from None
+        raise InputError(f"models.{first_problem(error, LadderRange, entry)}") from None
 
 
 def _models(span: LadderRange) -> list[dict[str, Any]]:

@@ -1,24 +1,24 @@
 """Sweep files: YAML to a `Sweep`, with errors that name the file, the line, the key and the remedy.
 
-Owns the conversion of pydantic's errors to messages, one for each place in the file, and the text
-of a file with includes or overrides. `include` owns the merge of included files, `yaml_files` the
-errors of the YAML itself.
+Owns the places of errors in a file, and the text of a file with includes or overrides. `include`
+owns the merge of included files, `yaml_files` the errors of the YAML itself, `validation` those of
+its values.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from w2s_ray.config.include import INCLUDE, Values, load_with_includes
-from w2s_ray.config.merge import error_message, given_value, unknown_key
 from w2s_ray.config.overrides import applied, parse_overrides, tasks_override
 from w2s_ray.config.sweep import Sweep
 from w2s_ray.config.tasks import Task
@@ -27,10 +27,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.methods.kinds import with_plugin_kinds
 from w2s_ray.plugins import Plugin, active_plugins, find_source, loaded
 from w2s_ray.printable import printable
-
-TAG = r"function-after|\[key\]$|\((?:distribution|value|one_of|task|pair|count|file)\)$"
-"""Parts of pydantic's locations that are not keys of a file: validators, and tags of unions."""
-
+from w2s_ray.validation import Problem, problems_of
 
 Declared = TypeVar("Declared", bound=BaseModel)
 
@@ -87,9 +84,9 @@ def read_sweep(
         data, replaced = applied(data, override)
         paths.append(replaced)
     texts = [override.text for override in given]
-    text = _whole(f"{title} with these overrides:", texts, data)
+    text = _whole(f"{title}{_OVERRIDDEN}", texts, data)
 
-    def place(problem: _Problem) -> str:
+    def place(problem: Problem) -> str:
         at = [o for o, path in zip(given, paths, strict=True) if _is_along(path, problem.key)]
         named = at or [o for o in given if o.key in problem.message] or given
         return f"override{'s'[: len(named) - 1]} {' '.join(o.text for o in named)}: "
@@ -99,9 +96,22 @@ def read_sweep(
     return SweepFile(sweep, text)
 
 
+def overrides_in(text: str) -> tuple[str, tuple[str, ...]]:
+    """The file and the overrides that a `SweepFile`'s text names; empty where it has none."""
+    first, *lines = text.splitlines() or [""]
+    if not first.endswith(_OVERRIDDEN):
+        return "", ()
+    listed = itertools.takewhile(lambda line: line.startswith(_LISTED), lines)
+    file = first.removeprefix("# ").removesuffix(_OVERRIDDEN)
+    return file, tuple(line.removeprefix(_LISTED) for line in listed)
+
+
+_OVERRIDDEN, _LISTED = " with these overrides:", "#   "
+
+
 def _whole(title: str, names: Sequence[str], data: Any) -> str:
     """A file with the values `data`; its comment has a title and what was put together."""
-    listed = "".join(f"#   {printable(name)}\n" for name in names)
+    listed = "".join(f"{_LISTED}{printable(name)}\n" for name in names)
     return f"# {title}\n{listed}{dump_yaml(data)}"
 
 
@@ -147,29 +157,27 @@ def _validated(
     *,
     name: str,
     must: str,
-    place: Callable[[_Problem], str] | None = None,
+    place: Callable[[Problem], str] | None = None,
     folder: Path | None = None,
 ) -> Declared:
     """`values` as a `model`; `place` is the beginning of a problem's line, by default its place."""
     root, data = values.root, values.data
     if root is None or not isinstance(data, dict):
         raise SweepError(f"{name}:1: {must}")
-    begin = place or (lambda problem: f"{problem.where}: ")
+    begin = place or (lambda problem: f"{_place(problem, root)}: ")
     with contextlib.ExitStack() as stack:
         if model is Sweep and "plugins" in data:
             try:
                 stack.enter_context(active_plugins(_plugins(data["plugins"], folder)))
             except InputError as error:
-                mark, _ = _locate(root, ["plugins"], with_last=False)
-                problem = _Problem(f"{mark.name}:{mark.line + 1}", "plugins", "")
-                raise SweepError(f"{begin(problem)}plugins: {error}") from None
+                problem = Problem(("plugins",), str(error))
+                raise SweepError(f"{begin(problem)}{problem.line}") from None
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            problems = [
-                _problem(detail, root, data, model) for detail in error.errors(include_url=False)
-            ]
-            raise SweepError(*_lines(problems, begin)) from None
+            also = ("task", INCLUDE) if model is Sweep else ()
+            problems = problems_of(error, model, data, with_kinds=with_plugin_kinds, also=also)
+            raise SweepError(*(f"{begin(each)}{each.line}" for each in problems)) from None
 
 
 def _plugins(names: Any, folder: Path | None) -> list[Plugin]:
@@ -179,80 +187,21 @@ def _plugins(names: Any, folder: Path | None) -> list[Plugin]:
     return [loaded(find_source(name, folder=folder)) for name in given]
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """One of pydantic's errors, at a place in the file."""
-
-    where: str
-    """File and line."""
-    key: str
-    """Dotted, as in the file; empty for the whole file."""
-    message: str
-    value: str = ""
-    """The wrong value, formatted as the end of the message."""
-    is_wrong_type: bool = False
-    """Whether the value has the wrong type; pydantic reports this for each member of a union."""
-    is_too_short: bool = False
-    """Whether a list is too short; pydantic also reports this if an item is invalid."""
+def _place(problem: Problem, root: yaml.Node) -> str:
+    """File and line of a problem: of its key, or of what a check of the whole file mentions."""
+    mark = _mark_of_mention(root, problem.message) if not problem.path else None
+    mark = mark or _mark_of_path(root, problem.path)
+    return f"{mark.name}:{mark.line + 1}"
 
 
-def _lines(problems: Sequence[_Problem], place: Callable[[_Problem], str]) -> list[str]:
-    """One line for each place: pydantic reports one error for each member of a union."""
-    parents, keys = set[str](), set[str]()
-    for problem in problems:
-        if not problem.is_too_short:
-            parts = problem.key.split(".")
-            keys.add(problem.key)
-            parents |= {".".join(parts[:i]) for i in range(1, len(parts))}
-    kept = [
-        problem
-        for problem in problems
-        if not (problem.is_wrong_type and problem.key in parents)
-        and not (problem.is_too_short and (problem.key in parents or problem.key in keys))
-    ]
-    places: dict[tuple[str, str], list[_Problem]] = {}
-    for problem in kept:
-        places.setdefault((problem.where, problem.key), []).append(problem)
-    lines = []
-    for (_, key), group in places.items():
-        message = "; or ".join(dict.fromkeys(problem.message for problem in group))
-        prefix = f"{place(group[0])}{key}: " if key else place(group[0])
-        lines.append(f"{prefix}{message}{group[-1].value}")
-    return lines
-
-
-def _problem(detail: Any, root: yaml.Node, data: Any, model: type[BaseModel]) -> _Problem:
-    loc = [part for part in detail["loc"] if not re.match(TAG, str(part))]
-    if loc[:1] == ["tasks"] and "task" in data:
-        loc = ["task", *loc[2:]]
-    kind = detail["type"]
-    mark, key = _locate(root, loc, with_last=kind == "missing")
-    message = error_message(detail)
-    if kind == "extra_forbidden":
-        message = unknown_key(str(detail["loc"][-1]), _siblings(model, detail["loc"][:-1], data))
-    if not key:
-        mark = _mark_of_mention(root, message) or mark
-    is_wrong_type = kind == "literal_error" or kind.endswith("_type")
-    value = given_value(detail)
-    where = f"{mark.name}:{mark.line + 1}"
-    return _Problem(where, key, message, value, is_wrong_type, kind == "too_short")
-
-
-def _locate(root: yaml.Node, loc: list[Any], *, with_last: bool) -> tuple[yaml.Mark, str]:
-    """Mark of the deepest node on the path `loc`, and this path as in the file.
-
-    `with_last`: the last part of `loc` is a key that is missing in the file.
-    """
-    node, mark, shown = root, _first_line(root), []
-    for part in loc:
+def _mark_of_path(root: yaml.Node, path: Sequence[str | int]) -> yaml.Mark:
+    """The mark of the deepest node on a path, whose last key may be missing in the file."""
+    node, mark = root, _first_line(root)
+    for part in path:
         step = _child(node, part)
-        if step is None:
-            if with_last and part is loc[-1]:
-                shown.append(str(part))
-            continue
-        node, mark = step
-        shown.append(str(part))
-    return mark, ".".join(shown)
+        if step is not None:
+            node, mark = step
+    return mark
 
 
 def _first_line(root: yaml.Node) -> yaml.Mark:
@@ -296,32 +245,3 @@ def _has_name(node: yaml.Node, label: str) -> bool:
     return isinstance(node, yaml.MappingNode) and any(
         key.value in ("label", "name", "kind") and value.value == label for key, value in node.value
     )
-
-
-def _siblings(model: Any, loc: Any, data: Any) -> list[str]:
-    """The keys that are allowed where pydantic found an unknown one."""
-    for part in loc:
-        models = with_plugin_kinds(_models_in(model)) if not _is_model(model) else [model]
-        tagged = [
-            m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part
-        ]
-        if tagged:
-            model = tagged[0]
-            continue
-        if isinstance(part, int):
-            continue
-        fields = [m.model_fields[part] for m in models if part in m.model_fields]
-        if fields:
-            model = fields[0].annotation
-    keys = dict.fromkeys(key for m in _models_in(model) for key in m.model_fields)
-    return [*keys, "task", INCLUDE] if model is Sweep else list(keys)
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
-
-
-def _models_in(annotation: Any) -> list[Any]:
-    if _is_model(annotation):
-        return [annotation]
-    return [model for arg in get_args(annotation) for model in _models_in(arg)]

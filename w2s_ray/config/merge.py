@@ -1,13 +1,10 @@
 """Partial settings merged into complete ones, with errors that name the key and the remedy.
 
-Owns both ways of merging (top-level keys and dotted settings) and the wording of pydantic's errors.
-It reads no files.
+Owns both ways of merging: top-level keys and dotted settings. It reads no files.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -16,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from w2s_ray.errors import InputError
 from w2s_ray.methods.kinds import with_plugin_kinds
-from w2s_ray.printable import LONGEST, shown
+from w2s_ray.printable import shown
+from w2s_ray.validation import first_problem, unknown_key
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,10 +30,11 @@ def merged(base: M, overrides: Mapping[str, Any], *, where: str) -> M:
     for key in overrides:
         if key not in type(base).model_fields:
             raise InputError(f"{where}: {unknown_key(key, type(base).model_fields)}")
+    data = {**base.model_dump(), **overrides}
     try:
-        return type(base).model_validate({**base.model_dump(), **overrides})
+        return type(base).model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{where}.{first_error(error)}") from None
+        raise InputError(f"{where}.{first_problem(error, type(base), data)}") from None
 
 
 def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
@@ -56,7 +55,8 @@ def with_settings(base: M, chosen: Mapping[str, Any], *, where: str) -> M:
         return type(base).model_validate(data)
     except ValidationError as error:
         values = ", ".join(f"{path} = {shown(value)}" for path, value in sorted(chosen.items()))
-        raise InputError(f"{where}: {values}: {first_error(error)}") from None
+        why = first_problem(error, type(base), data)
+        raise InputError(f"{where}: {values}: {why}") from None
 
 
 def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
@@ -68,72 +68,6 @@ def kinds_at(model: type[BaseModel], path: str) -> dict[str, type[BaseModel]]:
         found = [m for annotation in annotations for m in _models_in(annotation)]
         models = of_kind or with_plugin_kinds(found)
     return {_kind(m): m for m in models if "kind" in m.model_fields}
-
-
-def unknown_key(key: str, known: Any, *, what: str = "key") -> str:
-    """The message for an unknown key, or other `what`, with the nearest known one."""
-    names = [str(name) for name in known]
-    close = difflib.get_close_matches(key[:LONGEST], names, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-    return f"unknown {what} {shown(key)}; {hint}"
-
-
-def first_error(error: ValidationError) -> str:
-    """The first of pydantic's errors as `key: message`."""
-    detail = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in detail["loc"])
-    message = error_message(detail) + given_value(detail)
-    return f"{key}: {message}" if key else message
-
-
-def error_message(detail: Any) -> str:
-    """The message for one of pydantic's errors: what is wrong, or what to write instead."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind in _WRITE:
-        return f"write {_WRITE[kind]}"
-    match kind:
-        case "value_error":
-            return str(context["error"])
-        case "literal_error":
-            return f"write {context['expected']}"
-        case "union_tag_invalid":
-            known = re.findall(r"'([^']*)'", context["expected_tags"])
-            return unknown_key(str(context["tag"]), known, what=context["discriminator"].strip("'"))
-        case "missing" | "union_tag_not_found":
-            key = context.get("discriminator", "").strip("'")
-            return f"its {key} is missing; add it" if key else "missing; add it"
-        case "too_short":
-            return f"give at least {context['min_length']}"
-        case "too_long":
-            return f"give at most {context['max_length']}"
-        case "extra_forbidden":
-            return "unknown key; remove it"
-        case _:
-            return detail["msg"]
-
-
-def given_value(detail: Any) -> str:
-    """The value that caused one of pydantic's errors, in brackets, if it is a scalar."""
-    value = detail.get("input")
-    simple = isinstance(value, str | int | float | bool)
-    return f" (got {shown(value)})" if simple and detail["type"] not in _WITH_VALUE else ""
-
-
-_WITH_VALUE = ("value_error", "union_tag_invalid", "missing", "extra_forbidden")
-"""Types of pydantic's errors whose message includes the value, or that have no value."""
-
-_MAPPING, _LIST = "a mapping, {key: value, ...}", "a list, [value, ...]"
-_WRITE = {
-    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), _MAPPING),
-    **dict.fromkeys(("tuple_type", "list_type"), _LIST),
-    **dict.fromkeys(("string_type", "string_sub_type", "string_unicode"), "text"),
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
-    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', a letter or digit first",
-    "finite_number": "a finite number",
-}
-"""Type of pydantic's error -> what to write instead."""
 
 
 def _grouped(chosen: Mapping[str, Any]) -> dict[str, Any]:

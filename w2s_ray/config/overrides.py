@@ -14,13 +14,13 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from w2s_ray.config.merge import unknown_key
 from w2s_ray.config.space import Distribution
 from w2s_ray.config.sweep import Sweep
 from w2s_ray.config.tasks import Task
 from w2s_ray.config.yaml_files import SweepError, load_yaml
 from w2s_ray.errors import InputError
 from w2s_ray.printable import shown
+from w2s_ray.validation import unknown_key
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ them, and `series` the stages that are a series of fits. `chain` makes fits of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -112,6 +113,12 @@ class Prompt(Frozen):
     are up to 256 training rows that are not examples (batch calibration, Zhou et al. 2024).
     content_free: the inputs are `N/A`, `[MASK]` and an empty text (contextual calibration, Zhao et
     al. 2021)."""
+
+
+def alike_words(words: Sequence[str], model: str) -> InputError:
+    """The error for words that a model's tokenizer reads alike."""
+    them = " from ".join(map(repr, words))
+    return InputError(f"the tokenizer of {model} can't tell {them}; choose other `words`")
 
 
 class PromptStage(Prompt):

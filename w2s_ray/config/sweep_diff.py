@@ -1,7 +1,8 @@
 """The keys in which two sweeps differ, after defaults, includes and overrides.
 
 Owns the names of these keys, which are those of overrides: dotted, and an entry of a list by its
-name. An entry that one sweep lacks is one difference. It plans no runs.
+name. An entry that one sweep lacks is one difference. A plugin is its name and the digest of its
+source, so that an edited plugin is a difference too. It plans no runs.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def sweep_differences(first: Sweep, second: Sweep) -> list[Difference]:
 
 
 def _data(sweep: Sweep) -> dict[str, Any]:
-    return sweep.model_dump(mode="json", by_alias=True)
+    sources = {one.name: f"source {one.source.digest[:8]}" for one in sweep.plugins}
+    return {**sweep.model_dump(mode="json", by_alias=True), "plugins": sources}
 
 
 def _differences(first: Any, second: Any, key: str = "") -> Iterator[Difference]:

@@ -174,7 +174,7 @@ def _classes(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, st
         raise InputError(
             f"--path: {member}: no column has texts; its columns are {name_list(rows[0])}"
         )
-    text = max(texts, key=lambda name: _length(rows, name) * (3 if _named(name, _TEXTS) else 1))
+    text = max(texts, key=lambda name: _as_text(rows, name))
     label = _label(member, rows, used={text}, most=_MOST_LABELS)
     values = [plain_label(row[label]) for row in rows]
     if len(set(values)) > 2:
@@ -182,11 +182,22 @@ def _classes(member: Member, rows: Sequence[Row]) -> tuple[Columns, dict[str, st
         return Columns(text=text, category=label), {"text": "the longest texts", "category": why}
     one = label_classes(values, positive=None, where=f"{member}: column {label!r}")
     positive = next(value for value, number in one.items() if number)
-    reasons = {"text": "the longest texts", "label": "it has two values", "positive": "class 1"}
+    others = [name for name in texts if name not in (text, label)]
+    reasons = {"text": "the longest different texts", "label": "it has two values"}
+    if others:
+        reasons["text"] += f"; only these are read: join them with {name_list(others)} if needed"
+    reasons["positive"] = _why_class_1(positive, next(v for v, number in one.items() if not number))
     is_number = positive.isdecimal() and str(int(positive)) == positive
     return Columns(
         text=text, label=label, positive=int(positive) if is_number else positive
     ), reasons
+
+
+def _why_class_1(positive: str, other: str) -> str:
+    """Why a label is taken as class 1, and what to write otherwise."""
+    order = "the larger number" if positive.lstrip("-").isdecimal() else "last in the alphabet"
+    why = "means yes" if positive.lower() in ("1", "true") else f"is {order}"
+    return f"class 1, since it {why}; if class 1 is {shown(other)}, write that"
 
 
 def _label(
@@ -244,9 +255,11 @@ def _is_text(rows: Sequence[Row], name: str) -> bool:
     return len(texts) > 0.9 * len(cells) and several > 0.5 * len(cells)
 
 
-def _length(rows: Sequence[Row], name: str) -> float:
+def _as_text(rows: Sequence[Row], name: str) -> float:
+    """How likely a column of texts is the one to read: long texts, and few that repeat."""
     cells = [str(row.get(name) or "") for row in rows[:1000]]
-    return sum(map(len, cells)) / len(cells)
+    different = len(set(cells)) / len(cells)
+    return sum(map(len, cells)) / len(cells) * different * (3 if _named(name, _TEXTS) else 1)
 
 
 def _named(name: str, known: set[str]) -> bool:
@@ -291,7 +304,9 @@ def _with_counts(path: str, name: str, columns: Columns, classes: Mapping[str, i
         try:
             make_split(rows, task=task)
         except InputError as error:
-            refused, usable = error, int(0.9 * usable)
+            guessed = name_list(columns.names)
+            refused = InputError(f"--path: {path}, with the guessed columns {guessed}: {error}")
+            usable = int(0.9 * usable)
         else:
             return task
     raise refused

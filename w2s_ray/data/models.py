@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from w2s_ray.config import Model, ModelSource
+from w2s_ray.config.ladders import is_pickled
 from w2s_ray.data.cache import read_note, write_note
 from w2s_ray.data.fetch import TIMM, hub_name
 from w2s_ray.data.files import stamp
 from w2s_ray.data.finite import hashed
 from w2s_ray.data.folders import folder_of, model_files, refuse_adapter
 from w2s_ray.data.headers import weight_files
-from w2s_ray.data.hub import LOOKUPS
+from w2s_ray.data.hub import LOOKUPS, no_safetensors
 from w2s_ray.data.images import FEATURE_FILES
 from w2s_ray.errors import InputError
 from w2s_ray.identity import canonical_json
@@ -83,8 +84,15 @@ def model_source(model: Model, *, online: bool = True) -> ModelSource:
         identity=resolved if commit else f"hub:{name}@unresolved:{model.revision or 'main'}",
         trust_remote_code=model.trust_remote_code,
         provisional=commit is None,
-        note="" if commit else LOOKUPS.why_unresolved(),
+        note="" if commit else _why_unresolved(name, model.revision),
     )
+
+
+def _why_unresolved(name: str, revision: str | None) -> str:
+    """Why a hub model isn't resolved: that it can't be, where this is known without the hub."""
+    if revision in (None, "main") and is_pickled(name):
+        return no_safetensors(name, None)
+    return LOOKUPS.why_unresolved()
 
 
 def makes_features_only(model: Model) -> bool:

@@ -18,11 +18,11 @@ from typing import IO, TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from w2s_ray.config import PartFile, Task
-from w2s_ray.config.merge import first_error
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.cells import name_list, type_name
 from w2s_ray.data.files import reason
 from w2s_ray.errors import InputError
+from w2s_ray.validation import problems_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,10 +46,12 @@ def task_of(data: Any, declared: Mapping[str, Any]) -> Task:
         if part in objects
     }
     path = str(_written(objects["train"], where))
+    values = {**declared, "path": path, **parts}
     try:
-        return Task.model_validate({**declared, "path": path, **parts})
+        return Task.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: {first_error(error)}") from None
+        found = problems_of(error, Task, values)
+        raise InputError(*(f"{where}: {one.line}" for one in found)) from None
 
 
 def _written(data: Any, where: str) -> Path:

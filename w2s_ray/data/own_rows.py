@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from w2s_ray.config import FORMS, Columns
-from w2s_ray.config.merge import first_error
 from w2s_ray.data.example import Row, Rows
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.own_table import Place, Table
@@ -21,6 +20,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.plugins import OwnTask
 from w2s_ray.plugins.guard import guarded
 from w2s_ray.printable import shown
+from w2s_ray.validation import first_problem
 
 if TYPE_CHECKING:
     from w2s_ray.data.files import Member
@@ -71,9 +71,10 @@ def _listed(given: Any) -> list[Row]:
 
 def _columns(row: Row, where: str) -> Columns:
     """The columns of a row, which have the names of the keys of `columns`."""
+    columns = {name: name for name in row}
     try:
-        return Columns(**{name: name for name in row})
-    except (ValidationError, TypeError) as error:
-        why = first_error(error) if isinstance(error, ValidationError) else str(error)
+        return Columns.model_validate(columns)
+    except ValidationError as error:
+        why = first_problem(error, Columns, columns)
         known = "; ".join(form.columns_in_words for form in FORMS.values() if form.has_texts)
         raise InputError(f"{where}: row 1: {why}; rows have these columns: {known}") from None

@@ -29,6 +29,7 @@ from w2s_ray.data.generic import label_order
 from w2s_ray.data.near_copies import NearCopies, near_copies
 from w2s_ray.errors import InputError
 from w2s_ray.identity import ID_LENGTH, digest
+from w2s_ray.printable import shown
 
 _Need = dict[int | None, int]
 """Label -> rows still needed; the label is None if parts aren't balanced."""
@@ -339,7 +340,7 @@ def _divide(
             remaining += _rests(before, set(taken))
         least = _LEAST_ROWS if takes_all and part == _HALVES[0] else sizes[part]
         if len(taken) < least:
-            why, remedy = "groups are not divided", " or ".join(_fields(sizes, task))
+            why, remedy = _undivided(rows), " or ".join(_fields(sizes, task))
             if sizes.get("student_half") == 0 and not takes_all:  # a corpus
                 remedy += ", or write train: all"
             if task.dedupe is not None:
@@ -351,6 +352,19 @@ def _divide(
         parts[part] = tuple(ordered[index] for index in sorted(taken))
         earlier = (*earlier, *parts[part])
     return parts
+
+
+def _undivided(rows: Iterable[Example]) -> str:
+    """Why a part lacks rows: groups that go whole into another one; the largest is named."""
+    sizes = Counter(row.group for row in rows)
+    several = sum(count > 1 for count in sizes.values())
+    if several == 0:
+        return "groups are not divided"
+    (largest, count), have = sizes.most_common(1)[0], "has" if several == 1 else "have"
+    return (
+        f"groups are not divided: {several:,} {have} several rows, the largest, {shown(largest)}, "
+        f"{count:,}"
+    )
 
 
 def _whole(

@@ -7,7 +7,7 @@ imports no torch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,7 @@ def run_sweep(
     types: Nodes | None = None,
     on_ray_lost: Callable[[str], None] | None = None,
     budget: Budget | None = None,
+    warnings: Callable[[Plan], Iterable[str]] = lambda plan: (),
 ) -> Outcome:
     """Run everything in `sweep` that the store (by default its own) doesn't hold yet.
 
@@ -68,6 +69,8 @@ def run_sweep(
     Ctrl-C, in a notebook the interrupt of the cell, is a clean stop: running fits write a
     checkpoint, and the same call continues the sweep.
 
+    `warnings` gives lines about the plan, which are printed beside its own.
+
     `on_ray_lost` is called with the name of the process where a vital process of the Ray that was
     started for this call dies; without it the call ends with an error after some time.
 
@@ -83,7 +86,7 @@ def run_sweep(
         plan = plan_sweep(sweep, store=store, progress=progress)
     check_packages(plan)
     refuse_provisional(plan)
-    for warning in model_order_warnings(plan, InputSizes(plan.inputs)):
+    for warning in (*model_order_warnings(plan, InputSizes(plan.inputs)), *warnings(plan)):
         console.warn(Text(warning, style="yellow"))
     with step(console, f"preparing the store {store.uri}"):
         store.check_writable()

@@ -1,4 +1,4 @@
-"""The steps before the first fit, printed as they begin: planning, the store, Ray's start.
+"""The steps of a command before and after its fits, printed as they begin.
 
 Owns how a step looks: on a terminal a spinner, with a bar where its parts are counted; in a
 notebook the last line; elsewhere a line, and for a long step one more at times. It takes none of

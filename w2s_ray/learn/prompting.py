@@ -60,6 +60,8 @@ class PromptData:
     """Labels that agreement on validation is measured with."""
     shots: int = 0
     """Number of examples in a prompt that is short enough."""
+    most_tokens: int = 0
+    """Most tokens of a prompt: `max_tokens`, or the model's context where that is less."""
     calibration: PromptRows | None = None
     """Prompts of the inputs that calibration is computed from."""
     names: tuple[str, ...] = ()
@@ -228,4 +230,5 @@ def _figures(data: PromptData) -> dict[str, float]:
         "test_prompts": len(test.shots_M),
         "test_prompts_cut": int((test.shots_M < data.shots).sum()),
         "test_shots_mean": float(test.shots_M.mean()),
+        "test_prompt_limit": data.most_tokens,
     }

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_ray.config import ModelSource
+from w2s_ray.config.stages import alike_words
 from w2s_ray.errors import InputError
 
 CHUNK = 4096
@@ -213,10 +214,7 @@ def tokenize_words(words: Sequence[str], *, source: ModelSource) -> list[list[in
     given = [f" {word.strip()}" for word in words]
     found: list[list[int]] = tokenizer(given, add_special_tokens=False)["input_ids"]
     if len({tuple(ids) for ids in found}) < len(words) or not all(found):
-        raise InputError(
-            f"the tokenizer of {source.name} can't tell {' from '.join(map(repr, words))}; choose "
-            "other words"
-        )
+        raise alike_words(words, source.name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Checks of a plan's fits against their models' files: layers, adapters, head, answer length.
+"""Checks of a plan's fits against their models' files: layers, adapters, head, answers, words.
 
 Owns the checks that are possible with the files on this machine. The others are made when a model
 is loaded, before it is trained.
@@ -29,6 +29,7 @@ from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.data.folders import ModelFiles, model_files
 from w2s_ray.data.inputs import Inputs
+from w2s_ray.data.prompt_words import check_words
 from w2s_ray.data.skeletons import lacks_head
 from w2s_ray.errors import InputError
 from w2s_ray.plan.graph import Plan
@@ -48,7 +49,7 @@ def check_models(plan: Plan) -> None:
     for recipe, source, training in _trained(plan):
         if recipe.prompt is not None:
             _check_words(recipe.prompt, recipe.split, plan.inputs)
-        key = (source.identity, recipe.model, recipe.form, recipe.split, training)
+        key = (source.identity, recipe.model, recipe.form, recipe.split, training, recipe.prompt)
         if key in seen:
             continue
         seen.add(key)
@@ -152,6 +153,8 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
         _check_head(model)
     if training.choice_scoring == "letter":
         _check_letters(recipe, inputs)
+    if recipe.prompt is not None:
+        check_words(recipe.prompt.words, model.source)
     if recipe.learns_from_ground_truth:
         _check_answers(recipe, training, model.source, inputs)
 

@@ -57,15 +57,27 @@ def predicts_one_class(record: Record | None) -> bool:
 
 def cut_shots(students: Iterable[Record | None]) -> str | None:
     """How many test prompts of prompted students had fewer examples; None if none had."""
-    totals = {"test_prompts_cut": 0.0, "test_prompts": 0.0}
+    totals, limits = {"test_prompts_cut": 0.0, "test_prompts": 0.0}, dict[str, None]()
     for student in students:
         for name in totals:
             value = student.summary.get(name) if student is not None else None
             totals[name] += value if isinstance(value, _NUMBER) else 0
+        if student is not None and student.summary.get("test_prompts_cut"):
+            limits[_prompt_limit(student)] = None
     cut, prompts = totals.values()
     if not cut:
         return None
-    return f"examples omitted from {cut:,.0f} of {prompts:,.0f} prompts, which were over max_tokens"
+    over = " or ".join(limits)
+    return f"examples omitted from {cut:,.0f} of {prompts:,.0f} prompts, which were over {over}"
+
+
+def _prompt_limit(student: Record) -> str:
+    """What limits the prompts of a prompted student; fits of earlier versions don't say which."""
+    limit = student.summary.get("test_prompt_limit")
+    most = (student.recipe.get("training") or {}).get("max_tokens")
+    if not isinstance(limit, _NUMBER) or not isinstance(most, _NUMBER):
+        return "max_tokens or the model's context"
+    return "max_tokens" if limit >= most else f"the model's context of {limit:,.0f} tokens"
 
 
 def objective(cell: Cell, records: Mapping[str, Record]) -> RowObjective:

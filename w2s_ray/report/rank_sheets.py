@@ -98,7 +98,7 @@ def _below(ranking: Ranking) -> list[str]:
     """The tests, what is not ranked, and why there are no intervals."""
     first = ranking.methods[0]
     friedman = (
-        f"Friedman's test: p = {first.friedman_p:.3f}"
+        f"Friedman's test: p {_p(first.friedman_p)}"
         if first.friedman_p is not None
         else f"no Friedman test: {first.no_friedman}"
     )
@@ -118,6 +118,10 @@ def _below(ranking: Ranking) -> list[str]:
             else []
         ),
     ]
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _count(count: int, noun: str) -> str:

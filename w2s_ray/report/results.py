@@ -147,9 +147,11 @@ class Results(ShownAsTable):
         Raises:
             InputError: as for `figures`; or there is no such figure, or no data for it.
         """
-        found = self.figures(sweep, x=x)
+        from w2s_ray.report.figures import figures_of
+
+        found = figures_of(self, sweep or self._only_sweep(), x=x, only=(name,))
         if name not in found:
-            known = ", ".join(found) or "none: no run is done"
+            known = ", ".join(self.figures(sweep, x=x)) or "none: no run is done"
             raise InputError(f"figure is {shown(name)}; the sweep has the figures {known}")
         return found[name]
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.report.figures.stores import Sweep, make_store
 from w2s_ray.report import open_results
-from w2s_ray.report.figures import Figure, config, export, figures_of, themed
+from w2s_ray.report.figures import _MAKERS, Figure, config, export, figures_of, themed
 from w2s_ray.report.figures.figure import COLUMNS, PANELS
 from w2s_ray.report.figures.ranks import groups
 from w2s_ray.report.figures.reliability import _pooled
@@ -96,6 +96,19 @@ def test_a_figure_without_data_is_left_out(tmp_path, without_gap):
     figures = figures_of(Results(store), "sweep")
     assert set(figures) == {"pgr-grid"}
     assert {row["void"] for row in figures["pgr-grid"].rows} == {"missing"}
+
+
+def test_a_figure_of_its_own_is_the_same_and_computes_no_table(drawn, monkeypatch):
+    results, figures = drawn
+    assert list(figures_of(results, "sweep", only=("methods-pgr", "none"))) == ["methods-pgr"]
+    monkeypatch.setattr(Results, "table", lambda *_: pytest.fail("a table"))
+    alone = {name: results.figure(name) for name in ("training-loss", "importance")}
+    assert {name: alone[name].rows for name in alone} == {n: figures[n].rows for n in alone}
+
+
+def test_the_beginning_of_a_name_gives_the_figures_that_are_made_with_it(drawn):
+    for name in drawn[1]:
+        assert sum(name.startswith(begins) for begins in _MAKERS) == 1, name
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.figures.stores import Sweep, make_store
 from tests.report.page.stores import FAILED, HOSTILE, SWEEP, large_store, store_with_failures
+from tests.store.builders import LATE
 from w2s_ray.report import open_results
 from w2s_ray.report.figures.theme import config
 from w2s_ray.report.page import page_content, to_html
+from w2s_ray.store import Cell
 
 pytest.importorskip("selenium", reason="needs selenium, of the dev dependencies")
 from selenium.webdriver.common.action_chains import ActionChains
@@ -118,6 +121,22 @@ def test_the_text_filter_may_match_some_rows_or_none(page):
     assert "No row matches" in page.one("#pgr").text
     assert page.all(MARKS) == []
     assert "no data for this filter" in page.one("#figures-left-out").text
+
+
+def test_trials_for_supervisors_are_drawn_without_a_filter(driver, tmp_path):
+    """Their figures are of no method of the table."""
+    store = make_store(tmp_path / "store", Sweep(searched="confidence", seeds=(0,)))
+    manifest = store.manifests.latest("sweep")
+    study = next(cell.study for cell in manifest.cells if cell.study)
+    changes = {"study": None, "supervisor_study": study, "objective": "none"}
+    cells = tuple(Cell(**{**cell.model_dump(), **changes}) for cell in manifest.cells)
+    store.manifests.write(manifest.model_copy(update={"cells": cells, "created_at": LATE}))
+    file = tmp_path / "page.html"
+    file.write_text(to_html(page_content(open_results(store.uri))), encoding="utf-8")
+    page = browser.Page(driver, file)
+    titles = [figure.text for figure in page.all("#figures figure h3")]
+    assert "Trials of the search of supervisor" in titles
+    assert page.one("#figures-left-out").text == ""
 
 
 def test_a_run_opens_and_closes_by_keyboard(page):

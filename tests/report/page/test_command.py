@@ -26,7 +26,9 @@ def test_the_report_is_one_file_and_its_path_is_printed(store, tmp_path):
     out = tmp_path / "report.html"
     done = w2s("report", "--store", store, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith(f"{out}: 39 runs, ")
+    step, line = done.stderr.splitlines()[:2]
+    assert step == "computing tables and figures of the page"
+    assert line.startswith(f"{out}: 39 runs, trials included, ")
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert list(tmp_path.iterdir()) == [out]
 

@@ -26,6 +26,7 @@ from w2s_ray.learn.prompting import (
     prompt_rows,
     shown_examples,
 )
+from w2s_ray.learn.tokens import token_limit
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
@@ -63,6 +64,7 @@ class Prompts(FitForm):
             {part: prompts(rows.texts[part]) for part in parts},
             labels.validation_MC,
             shots=len(shown),
+            most_tokens=token_limit(fit.source, recipe.training.max_tokens),
             calibration=calibration,
             names=names,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +34,6 @@ class FigureData:
     sweep: str
     cells: tuple[Cell, ...]
     """Without controls."""
-    table: PgrTable
     records: Mapping[str, Record]
     """Run id -> its latest record, for the runs of the sweep's cells."""
     models: tuple[str, ...]
@@ -45,6 +45,10 @@ class FigureData:
     @property
     def store(self) -> Store:
         return self.results.store
+
+    @cached_property
+    def table(self) -> PgrTable:
+        return self.results.table(self.sweep)
 
     def x_of(self, run: str | None, label: str, *, x: XAxis) -> float | None:
         """The size of a run's model, or the FLOPs of its training."""
@@ -82,7 +86,6 @@ def load_figure_data(results: Results, sweep: str) -> FigureData:
         results=results,
         sweep=sweep,
         cells=cells,
-        table=results.table(sweep),
         records=records,
         models=tuple(sorted(labels, key=lambda label: sizes.get(label, float("inf")))),
         methods=tuple(dict.fromkeys(cell.method for cell in cells)),

@@ -31,7 +31,7 @@ _COLUMNS = 3
 
 
 def figures(data: FigureData, trials: Rows) -> Iterator[Figure]:
-    """`importance`, a panel for each study with enough trials."""
+    """`importance`, a panel for each study with enough trials and several settings."""
     rows = importance(data, trials)
     if rows:
         yield from by_task(rows, _importance, panels=combinations(rows, "study"))
@@ -62,13 +62,14 @@ def importance(data: FigureData, trials: Rows) -> list[dict[str, Any]]:
 
 
 def _shares(data: FigureData, study: str) -> dict[str, dict[str, float]]:
-    """The importances of a study's settings; none for a recipe of another version."""
+    """The importances of a study's settings; none for one setting, or another version's recipe."""
     record = data.records.get(study)
     try:
         recipe = StudyRecipe.model_validate(record.recipe if record else {})
     except ValidationError:
         return {}
-    return importances(recipe, [trial_of(trial) for trial in data.store.trials(study)])
+    found = importances(recipe, [trial_of(trial) for trial in data.store.trials(study)])
+    return found if any(len(shares) > 1 for shares in found.values()) else {}
 
 
 def _importance(rows: Rows) -> Figure:

@@ -59,6 +59,10 @@ def figures(data: FigureData, all_trials: Rows) -> Iterator[Figure]:
         yield from by_task(history, _history, panels=combinations(history, "panel"))
 
 
+_MAGNITUDES = 20
+"""Ratio of the largest to the smallest choice from which an axis is logarithmic."""
+
+
 def trials(data: FigureData) -> list[dict[str, Any]]:
     """One row for each trial of the sweep's studies, in their order.
 
@@ -182,14 +186,25 @@ def axis_value(value: Any) -> Any:
 
 
 def is_log(data: FigureData, study: str, name: str) -> bool:
-    """Whether the study's space has the setting, or that setting of one kind, on a log scale."""
+    """Whether the study's space has the setting, or that setting of one kind, on a log scale.
+
+    Choices are, if they are positive numbers of different magnitudes.
+    """
     record = data.records.get(study)
     space = record.recipe.get("space", {}) if record else {}
     if name in space:
-        return bool(space[name].get("loguniform"))
+        return _has_magnitudes(space[name])
     parent, _, last = name.rpartition(".")
     kinds = space.get(parent, {}).get("one_of") or ()
-    return any(isinstance(kind.get(last), dict) and kind[last].get("loguniform") for kind in kinds)
+    return any(isinstance(kind.get(last), dict) and _has_magnitudes(kind[last]) for kind in kinds)
+
+
+def _has_magnitudes(declared: Mapping[str, Any]) -> bool:
+    values = declared.get("choice") or ()
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if declared.get("loguniform") or not numbers or len(numbers) < len(values):
+        return bool(declared.get("loguniform"))
+    return min(numbers) > 0 and max(numbers) >= _MAGNITUDES * min(numbers)
 
 
 def _marks(x: alt.X, *, metric: str) -> list[alt.Chart]:

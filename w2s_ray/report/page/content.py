@@ -52,9 +52,7 @@ def page_content(
         StoreError: no such sweep, or no sweep at all.
     """
     store = results.store
-    names = store.manifests.sweeps() if sweeps is None else sweeps
-    if not names:
-        raise StoreError(f"there is no sweep in {store.uri}; run one, or name another store")
+    names = every_sweep(store) if sweeps is None else sweeps
     texts = Texts(allowed=has_texts)
     shown = [_sweep(results, name, texts) for name in names]
     ids = {run["id"] for sweep in shown for run in sweep["runs"]}
@@ -85,6 +83,18 @@ def page_content(
         "runs": runs,
         "environments": environments,
     }
+
+
+def every_sweep(store: Store) -> list[str]:
+    """The sweeps in a store.
+
+    Raises:
+        StoreError: there is none.
+    """
+    names = store.manifests.sweeps()
+    if not names:
+        raise StoreError(f"there is no sweep in {store.uri}; run one, or name another store")
+    return names
 
 
 def _sweep(results: Results, name: str, texts: Texts) -> dict[str, Any]:

@@ -40,12 +40,14 @@ const PLACE = ["task", "weak", "strong", "method"];
 
 /**
  * A predicate of a figure's datum: whether some chosen row equals it in those of task, weak, strong
- * and method that the datum has. A datum with none of them matches every filter.
+ * and method that the datum has. A datum with none of them matches every filter. Trials of a search
+ * for supervisors or ceilings are of no method of the table.
  */
 function matcherOf(rows) {
-  const known = new Map();
+  const known = new Map(), methods = new Set(state.sweep.rows.map((row) => row.method));
+  const isOf = (name, value) => ![null, undefined].includes(value) && (name !== "method" || methods.has(value));
   return (datum) => {
-    const has = PLACE.filter((name) => datum[name] !== null && datum[name] !== undefined);
+    const has = PLACE.filter((name) => isOf(name, datum[name]));
     if (has.length === 0) return true;
     const columns = has.join();
     const key = (row) => JSON.stringify(has.map((name) => String(row[name])));
