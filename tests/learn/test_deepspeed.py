@@ -85,7 +85,7 @@ def jobs() -> dict[str, dict[str, Any]]:
             "weights": f"weights-{stage}",
             "execution": {"zero_stage": stage, "keep": "best"},
         }
-    for form, epochs in (("pairs", 2), ("answers", 4), ("choices", 2)):
+    for form, epochs in (("pairs", 2), ("policies", 2), ("answers", 4), ("choices", 2)):
         made[f"{form}-3"] = {
             "form": form,
             "training": {"lr": 3e-2, "epochs": epochs, "evaluations_per_epoch": 1},

@@ -7,8 +7,12 @@ rows, C two classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from w2s_ray.learn.contract import Arrays
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
@@ -24,18 +28,29 @@ def not_finite(found: Arrays) -> float | None:
     return None
 
 
-def predict_margins(engine: Engine, rows: ClassRows, *, batch: int) -> np.ndarray:
+def forward(engine: Engine, inputs: tuple[Any, ...]) -> Tensor:
+    """logits_BC of a model with a head of two classes."""
+    return engine.forward(*inputs)
+
+
+def predict_margins(
+    engine: Engine,
+    rows: ClassRows,
+    *,
+    batch: int,
+    logits: Callable[[Engine, tuple[Any, ...]], Tensor] = forward,
+) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M].
 
     Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a
-    GPU of as many tokens as `batch` of the longest rows have.
+    GPU of as many tokens as `batch` of the longest rows have. `logits` is the pass of the form.
     """
     margins_M = torch.zeros(len(rows), device=engine.device)
     if len(rows) == 0:
         return margins_M.numpy(force=True)
     with torch.no_grad():
         for micro in evaluation_passes(rows.lengths, engine, batch=batch):
-            logits_BC = engine.forward(*model_inputs(rows, micro.positions, engine))
+            logits_BC = logits(engine, model_inputs(rows, micro.positions, engine))
             if micro.real:
                 at_B = to_device(micro.positions, engine.device)
                 margins_M[at_B] = logits_BC[:, 1] - logits_BC[:, 0]

@@ -105,7 +105,13 @@ def fit(
     stopping = recipe.early_stopping
     if stopping is not None and stopping.metric == "accuracy" and not recipe.has_labels:
         raise InputError("early_stopping.metric is accuracy, and text has no labels; say loss")
-    built = engine(training, source=source, execution=execution, seed=recipe.seed, form=recipe.form)
+    built = engine(
+        training,
+        source=source,
+        execution=execution,
+        seed=recipe.seed,
+        form=recipe.trained_form,
+    )
     try:
         this = _Fit(
             recipe,

@@ -78,6 +78,10 @@ class Form:
         """Whether a row's label is one of two classes, so that parts can be balanced."""
         return self.labels_in_words is None
 
+    def trained_as(self, training: Training) -> str:
+        """The name of the form whose model and data rows are trained in under `training`."""
+        return self.name
+
     def is_made_by(self, given: Collection[str]) -> bool:
         """Whether the columns `given` make a row of this form."""
         return any(columns.is_met_by(given) for columns in self.columns)

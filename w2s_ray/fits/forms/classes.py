@@ -5,7 +5,7 @@ A probe gets its frozen backbone's activations from the store instead of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,16 +49,33 @@ class Classes(FitForm):
         activated = partial(pretrained_activations, store, fit, rows, control=control)
         is_probe = recipe.training.tuning.kind == "probe"
         found = activated(tokens) if is_probe else None
+        return self.labelled(
+            fit,
+            rows,
+            store,
+            tokens if found is None else _activation_rows(found, tokens),
+            activations_of=lambda part: (found or activated({part: tokens[part]}))[part],
+        )
+
+    def labelled(
+        self,
+        fit: PlannedFit,
+        rows: SplitRows,
+        store: Store,
+        parts: Mapping[str, ClassRows],
+        *,
+        activations_of: Callable[[str], Activations],
+        **settings: Any,
+    ) -> TrainingData:
+        """`parts` with the labels that `fit` may see, and the `settings` of the form's data."""
+        recipe = fit.recipe
         labels = targets(
             recipe,
             rows,
             weak=weak_labels(store, recipe),
             each=each_weak_labels(store, recipe),
-            activate=lambda part, rows_N: (found or activated({part: tokens[part]}))[
-                part
-            ].values_ND[rows_N],
+            activate=lambda part, rows_N: activations_of(part).values_ND[rows_N],
         )
-        parts = tokens if found is None else _activation_rows(found, tokens)
         train_on = parts[recipe.train_on]
         whole = len(labels.rows_N) == len(train_on)
         data = self.data(
@@ -69,6 +86,7 @@ class Classes(FitForm):
             train_targets_KNC=labels.train_KNC,
             train_weights_N=labels.weights_N,
             predict={part: parts[part] for part in recipe.predicts},
+            **settings,
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)
 

@@ -17,5 +17,6 @@ MODELS: Mapping[FormName, type[FormModel]] = {
     "pairs": Pairwise,
     "answers": LanguageModel,
     "choices": LanguageModel,
+    "policies": LanguageModel,
     "text": LanguageModel,
 }

@@ -72,7 +72,7 @@ def fit_memory(
             training=training,
             execution=execution,
             longest=longest,
-            form=recipe.form,
+            form=recipe.trained_form,
             choices=choices,
         )
     read = training.model_copy(update={"tuning": FullTuning()})
