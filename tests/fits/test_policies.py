@@ -92,6 +92,7 @@ def test_a_reward_models_labels_train_policies_that_prefer_the_better_answer(don
     assert store.record(fits["filtered"].id).summary["dropped_rows"] > 0
     (row,) = open_results(store.uri).pgr("own").query("method == 'dpo'").to_dict("records")
     assert row["student_accuracy"] == store.record(fits["dpo"].id).summary["test_accuracy"]
+    assert row["differs_from_ceiling"] == "training.pair_model policy (ceiling reward)"
 
 
 def test_an_untrained_policy_and_a_probed_one_are_those_of_a_head(done) -> None:
