@@ -95,6 +95,17 @@ def test_a_reward_models_labels_train_policies_that_prefer_the_better_answer(don
     assert row["differs_from_ceiling"] == "training.pair_model policy (ceiling reward)"
 
 
+def test_only_a_policy_is_part_of_an_id(done) -> None:
+    _, fits, plan = done
+    assert "pair_model" not in fits["reward"].recipe.model_dump(mode="json")["training"]
+    dpo = fits["dpo"].recipe
+    other = dpo.training.model_copy(update={"pair_model": Policy(beta=0.4)})
+    assert dpo.model_copy(update={"training": other}).run_id != dpo.run_id
+    steps = [fit.recipe for fit in plan.fits.values() if not fit.recipe.has_labels]
+    assert [step.trained_form for step in steps] == ["text"]
+    assert isinstance(steps[0].training.pair_model, RewardModel)
+
+
 def test_an_untrained_policy_and_a_probed_one_are_those_of_a_head(done) -> None:
     store, fits, _ = done
     assert isinstance(fits["untrained"].recipe.training.pair_model, RewardModel)

@@ -27,6 +27,9 @@ from w2s_ray.learn.policies import pair_spans, tokenize_pairs
 from w2s_ray.learn.rows import PolicyRows, SpanRows
 from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.learn.torch_engine import TorchEngine
+from w2s_ray.methods.transforms.hard import Hard
+from w2s_ray.methods.transforms.transform import LabelledRows
+from w2s_ray.methods.transforms.weights import Weights
 
 ONE = Execution(gpus_per_worker=0, evaluation_batch=8)
 POLICY = {"pair_model": Policy(beta=0.5)}
@@ -175,6 +178,29 @@ def test_cross_entropy_is_dpo_and_with_soft_labels_conservative_dpo(
     for name, parameter in moved.model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_by_certainty_and_hard_labels_are_cw_po(model: ModelSource) -> None:
+    """The sum of C times the DPO loss over the sum of C, where a batch has all rows."""
+    first, second, _ = texts(6, 10)
+    weak = np.random.default_rng(0).random(6)
+    soft_NC = np.stack([1 - weak, weak], axis=1).astype(np.float32)
+    rows = LabelledRows(soft_NC, np.arange(6), lambda: np.zeros((6, 1)))
+    made = Hard().apply(Weights().apply(rows))
+    assert made.weights_N is not None
+    moved, frozen, beta = engine_of(model, moved=0.05), engine_of(model), 0.7
+    losses, certainty = [], np.abs(2 * weak - 1)
+    with torch.no_grad():
+        for one, other, p in zip(first, second, weak, strict=True):
+            chosen, rejected = (one, other) if p > 0.5 else (other, one)
+            given = [log_p(engine, t) for engine in (moved, frozen) for t in (chosen, rejected)]
+            losses.append(dpo(*given, beta=beta, label_smoothing=0.0).item())
+    pairs, labels_NC = rows_of(spans_of(first, second, model), model), made.labels_NC
+    weights_N = (made.weights_N / made.weights_N.mean()).astype(np.float32)
+    data = PolicyData(pairs, labels_NC, pairs, labels_NC, train_weights_N=weights_N, beta=beta)
+    given = {"loss": XentLoss(), "memory": [], "progress": 0.0, "micro_batch": 4}
+    total = data.step(np.arange(6), engine=moved, **given)
+    assert total.item() == pytest.approx(np.dot(certainty, losses) / certainty.sum(), abs=1e-5)
 
 
 def test_at_its_limits_beta_gives_half_and_the_hinge(model: ModelSource) -> None:

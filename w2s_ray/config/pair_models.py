@@ -24,17 +24,17 @@ class Policy(Frozen):
     """A language model, judged by its implicit reward (DPO, Rafailov et al. 2023, arXiv
     2305.18290).
 
-    The logit of "the first text y1 is better than y2" is beta [(log p(y1|x) - log r(y1|x)) - (log
-    p(y2|x) - log r(y2|x))], where p is the model and r, the reference, is the model before
-    training. With cross-entropy a hard label gives the loss of DPO, a soft label that of
-    conservative DPO. Needs a causal language model, and tuning `full`, `lora` or `last_layers`. x
-    is what both texts begin with. Of inputs over `max_tokens` x is truncated from the left, alike
-    for both texts, and where that isn't enough, a text loses its end.
+    Two texts begin with the same tokens x and go on as y1 and y2. The logit of "the first is
+    better" is beta [(log p(y1|x) - log r(y1|x)) - (log p(y2|x) - log r(y2|x))], where p is the
+    model, and r, the reference, is the model before training. With cross-entropy a hard label gives
+    the loss of DPO, a soft label that of conservative DPO. Needs a causal language model and the
+    tuning `full`, `lora` or `last_layers`. Over `max_tokens` x is truncated from the left, alike
+    for both texts; where that isn't enough, a text loses its end.
     """
 
     kind: Literal["policy"] = "policy"
     beta: float = Field(default=0.1, gt=0, le=1e6)
-    """Scale of the implicit reward. The larger it is, the less the model moves away from the
+    """Scale of the implicit reward. The larger it is, the less the model must move away from the
     reference for the same loss."""
 
 
