@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from w2s_ray.config import FORMS
+from w2s_ray.config import FORMS, TASK_FORMS
 from w2s_ray.fits.forms import FIT_FORMS
 from w2s_ray.learn.forms import MODELS
 
-FORM_NAMES = ["classes", "categories", "pairs", "answers", "choices", "text", "features"]
+FORM_NAMES = [
+    "classes",
+    "categories",
+    "pairs",
+    "policies",
+    "answers",
+    "choices",
+    "text",
+    "features",
+]
 ROOT = Path(__file__).resolve().parents[1]
 USED = """
 import json, sys
@@ -67,7 +76,7 @@ def test_every_form_is_in_every_table() -> None:
     assert set(MODELS) == set(FORMS) - {"features"}, "the probe of features has no engine"
     for name, form in FORMS.items():
         assert form.name == name
-        assert form.columns
+        assert bool(form.columns) is (name in TASK_FORMS) is (name != "policies")
         for columns in form.columns:
             for given in (columns.needed, columns.needed | columns.optional):
                 assert [n for n, other in FORMS.items() if other.is_made_by(given)] == [name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -59,7 +60,11 @@ def write(folder, *, role: str) -> None:
 
 
 def planned(folder, form: str):
-    sweep = parse_sweep(SWEEP.format(folder=folder, columns=COLUMNS[form]))
+    columns = COLUMNS["pairs" if form == "policies" else form]
+    text = SWEEP.format(folder=folder, columns=columns)
+    if form == "policies":
+        text = text.replace("training: {", "training: {pair_model: {kind: policy}, ")
+    sweep = parse_sweep(text)
     store = Store.open(folder / "results")
     plan = plan_sweep(sweep, store=store)
     materialize(plan, store)
@@ -103,7 +108,34 @@ def test_a_model_reads_messages_in_its_own_form(folder, monkeypatch, form, name,
     )
 
 
-@pytest.mark.parametrize("form", ["pairs", "answers"])
+@pytest.mark.parametrize("name", ["plain", "chat"])
+def test_a_policy_reads_both_texts_of_a_pair_in_the_models_own_form(folder, monkeypatch, name):
+    """The prompt is what both texts begin with, and no token of an answer is in it."""
+    from w2s_ray.fits.forms import policies as module
+
+    fits, store = planned(folder, "policies")
+    tokens_of, given = module.tokenize_pairs, []
+
+    def watched(first, second, **how):
+        given.append((first[0], second[0], how["special"]))
+        return tokens_of(first, second, **how)
+
+    monkeypatch.setattr(module, "tokenize_pairs", watched)
+    fit = fits[name]
+    rows = SplitRows.of(store.splits.rows(fit.recipe.split))
+    data = form_of(fit.recipe).training_data(fit, rows, store).data
+    before = {"plain": "Human: a{0}\n\nAssistant: ", "chat": "[user] a{0} [assistant] "}[name]
+    for first, second, special in given:
+        number = re.findall(r"a(\d+)", first)[0]
+        texts = {before.format(number) + f"{side}{number}" for side in "bc"}
+        assert {first.strip(), second.strip()} == texts
+        assert special is (name == "plain")
+    assert given
+    prompt, end = (len(each.split()) for each in (before.format(1), "b1 [EOS]"))
+    assert set(data.train.spans.lengths.tolist()) == {prompt + end}
+
+
+@pytest.mark.parametrize("form", ["pairs", "policies", "answers"])
 def test_both_models_train_and_predict(folder, form):
     fits, store = planned(folder, form)
     for fit in fits.values():

@@ -15,6 +15,7 @@ from w2s_ray.config import (
     FitRecipe,
     Model,
     ModelSource,
+    Policy,
     Training,
     XentLoss,
 )
@@ -43,7 +44,7 @@ def rows(form: str, *, flipped: bool) -> list[dict]:
             other = flipped and part in HIDDEN
             texts = [[rng.choice(WORDS[:20]) for _ in range(4)] for _ in range(2)]
             row = {"example_id": f"{part}:{i}", "part": part, "text": " ".join(texts[0])}
-            if form == "pairs":
+            if form in ("pairs", "policies"):
                 label = int(texts[0][0] < texts[1][0])
                 row |= {"second": " ".join(texts[1]), "label": 1 - label if other else label}
             if form == "answers":
@@ -54,6 +55,8 @@ def rows(form: str, *, flipped: bool) -> list[dict]:
 
 def planned(model, form: str, **recipe) -> PlannedFit:
     settings = Training(epochs=3, batch_size=16, lr=1e-2, max_tokens=24, answer_tokens=4)
+    if form == "policies":
+        form, settings = "pairs", settings.model_copy(update={"pair_model": Policy()})
     given = {"split": "s" * 20, "form": form, "model": "sha256:m", "training": settings, "seed": 0}
     made = FitRecipe.model_validate({**given, "loss": XentLoss(), **recipe})
     source = ModelSource(name="m", location=str(model), identity="sha256:m")
@@ -80,7 +83,7 @@ def run_fits(store: Store, *fits: PlannedFit) -> list[list]:
 
 
 @pytest.mark.parametrize("oracle", [False, True])
-@pytest.mark.parametrize("form", ["pairs", "answers"])
+@pytest.mark.parametrize("form", ["pairs", "policies", "answers"])
 def test_flipping_all_hidden_truth_changes_nothing_in_a_student_but_an_oracles(
     tmp_path, model, monkeypatch, form, oracle
 ):

@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.learn.test_choices import choice_data
 from tests.learn.test_forms import answer_data, pair_data
+from tests.learn.test_policies import policy_data
 from tests.learn.tiny import (
     CommandAt,
     Recorder,
@@ -21,7 +22,7 @@ from tests.learn.tiny import (
     recipe_of,
     source_of,
 )
-from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe
+from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe, Policy
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_activations import stored_activations
 from w2s_ray.learn import vocabulary_head
@@ -104,7 +105,10 @@ def no_pickle(*_: Any, **__: Any) -> Any:
 def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any]]:
     """A job's recipe, and what it is trained on and from: `data`, `source`."""
     form = job.get("form", "classes")
-    recipe = recipe_of(job.get("training"), form=form, **job.get("recipe", {}))
+    rows, training = form, job.get("training")
+    if form == "policies":
+        rows, training = "pairs", {**training, "pair_model": Policy(beta=0.5)}
+    recipe = recipe_of(training, form=rows, **job.get("recipe", {}))
     if form == "classes":
         model = job.get("model", "gpt2")
         return recipe, {"data": data_of(), "source": source_of(folder / model, model)}
@@ -112,6 +116,7 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
     source = source_of(folder / model, model)
     made = {"pairs": lambda _: pair_data(), "choices": partial(choice_data, rows=44)}
     made["categories"] = lambda _: category_data()
+    made["policies"] = partial(policy_data, rows=44)
     data = made.get(form, partial(answer_data, rows=64))(source)
     return recipe, {"data": data, "source": source}
 

@@ -85,7 +85,8 @@ def jobs() -> dict[str, dict[str, Any]]:
             "weights": f"weights-{stage}",
             "execution": {"zero_stage": stage, "keep": "best"},
         }
-    for form, epochs in (("pairs", 2), ("categories", 2), ("answers", 4), ("choices", 2)):
+    forms = ("pairs", "categories", "policies", "choices")
+    for form, epochs in (*((form, 2) for form in forms), ("answers", 4)):
         made[f"{form}-3"] = {
             "form": form,
             "training": {"lr": 3e-2, "epochs": epochs, "evaluations_per_epoch": 1},

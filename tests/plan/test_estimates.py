@@ -18,6 +18,7 @@ from w2s_ray.config import (
     Labels,
     LoraTuning,
     ModelSource,
+    Policy,
     ProbeTuning,
     Prompt,
     Training,
@@ -495,3 +496,24 @@ def test_a_missing_estimate_has_a_reason_and_a_remedy():
     assert reason == FORMS["features"].not_estimated
     reason = estimator.fit(recipe(), nowhere, Execution())
     assert "config.json is not on this machine; plan again with access to the hub" in str(reason)
+
+
+def test_a_policy_reads_two_texts_with_the_vocabulary_and_its_reference_once():
+    rows = Lengths(64, (10.0, 10.0), 10.0, "tokenized")
+    training = Training(batch_size=32, epochs=3, pair_model=Policy())
+    policy, of_text = (
+        estimate_fit(
+            recipe(form=form, training=training, predicts=("validation", "test")),
+            Execution(),
+            model=shape("gpt2"),
+            lengths=lambda part: rows,
+        )
+        for form in ("pairs", "text")
+    )
+    assert policy.flops.total == pytest.approx(2 * of_text.flops.total)
+    assert policy.tokens == 2 * of_text.tokens
+    assert policy.trained_parameters == of_text.trained_parameters
+    assert 1.5 < policy.memory.activations / of_text.memory.activations < 2.5
+    assert set(policy.stored) == {"student_half", "validation", "test"}
+    assert policy.stored["student_half"] == pytest.approx(policy.flops.forward / 3, rel=0.01)
+    assert not of_text.stored

@@ -95,6 +95,17 @@ def test_changes_of_weak_labels_are_refused_for_answers(stage):
             r"methods\.other\.search\.training\.tuning is lp_ft, .*choose full",
         ),
         (
+            "pairs",
+            "training: {pair_model: {kind: policy}, tuning: {kind: lp_ft}}",
+            r"training\.tuning is lp_ft for m, but a policy has no head .*or pair_model: reward",
+        ),
+        (
+            "pairs",
+            "training: {tuning: {kind: probe}}, "
+            "search: {training.pair_model: {one_of: [{kind: reward}, {kind: policy}]}}",
+            r"training\.tuning is probe for m, but a policy has no head .*or pair_model: reward",
+        ),
+        (
             "answers",
             "search: {loss: {one_of: [{kind: xent}, {kind: product}]}}",
             r"methods\.other: loss product needs two classes",

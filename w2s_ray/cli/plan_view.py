@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2s_ray.cli.estimate_view import print_estimate, print_json
-from w2s_ray.config import OneOf, StudyRecipe
+from w2s_ray.config import OneOf, Policy, StudyRecipe
 from w2s_ray.config.budget import Price
 from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.inputs import together
@@ -184,6 +184,8 @@ def _trained(plan: Plan, label: str) -> str:
     parts = [model.name]
     parts += [f"lr {training.lr:g}"] if "training.lr" not in searched else []
     parts += [str(training.tuning.kind)] if "training.tuning" not in searched else []
+    is_policy = isinstance(training.pair_model, Policy)
+    parts += ["policy"] if is_policy and "training.pair_model" not in searched else []
     parts += [f"{path} searched" for path in searched]
     return ", ".join(parts)
 

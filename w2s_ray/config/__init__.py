@@ -7,7 +7,7 @@ from w2s_ray.config.chain import Link, chain
 from w2s_ray.config.columns import FILES_LABEL, Columns
 from w2s_ray.config.declared import Method, Model, Pretrain
 from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
-from w2s_ray.config.forms import FORMS, Form, FormName
+from w2s_ray.config.forms import FORMS, TASK_FORMS, Form, FormName
 from w2s_ray.config.load import (
     SweepError,
     SweepFile,
@@ -17,6 +17,7 @@ from w2s_ray.config.load import (
     read_sweep,
     sweep_text,
 )
+from w2s_ray.config.pair_models import PairModel, Policy, RewardModel
 from w2s_ray.config.recipe import (
     PARTS,
     FitRecipe,
@@ -84,6 +85,7 @@ __all__ = [
     "LOGITS_AT_ONCE",
     "PARTS",
     "SAN_TOKENS",
+    "TASK_FORMS",
     "BoostingStage",
     "BootstrapStage",
     "Bounds",
@@ -124,14 +126,17 @@ __all__ = [
     "OneOf",
     "OwnPart",
     "Pair",
+    "PairModel",
     "Part",
     "PartFile",
+    "Policy",
     "Pretrain",
     "PretrainArchitecture",
     "ProbeTuning",
     "ProductLoss",
     "Prompt",
     "PromptStage",
+    "RewardModel",
     "Search",
     "Stage",
     "StudyRecipe",

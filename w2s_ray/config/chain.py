@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from w2s_ray.config.forms import FORMS
+from w2s_ray.config.pair_models import RewardModel
 from w2s_ray.config.recipe import FitRecipe, Labels
 from w2s_ray.config.series import TrueRowsStage
 from w2s_ray.config.settings import Training
@@ -141,7 +142,11 @@ def _without_weak_labels(
     """The only fit of a method that learns no weak labels."""
     match stage:
         case UntrainedStage():
-            update: dict[str, object] = {"trained": False, "early_stopping": None}
+            update: dict[str, object] = {
+                "trained": False,
+                "early_stopping": None,
+                "training": _with_head(student.training),
+            }
         case RandomLabelsStage():
             update = {"labels": Labels(source="random")}
         case TruthStage(one_in=one_in):
@@ -175,7 +180,7 @@ def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) 
     update: dict[str, object] = {
         "model": initial_model,
         "labels": Labels(source="ground_truth"),
-        "training": student.training.model_copy(update=training),
+        "training": _with_head(student.training).model_copy(update=training),
         "loss": XentLoss(),
         "early_stopping": stopping,
     }
@@ -192,12 +197,20 @@ def generative_fit(student: FitRecipe, stage: GenerativeStage) -> FitRecipe:
         update={
             "form": "text",
             "labels": Labels(source="none"),
-            "training": student.training.model_copy(update=training),
+            "training": _with_head(student.training).model_copy(update=training),
             "loss": XentLoss(),
             "early_stopping": None,
             "predicts": (),
         }
     )
+
+
+def _with_head(training: Training) -> Training:
+    """`training` without a policy: for a probe, and for fits in which a policy changes nothing.
+
+    An untrained policy predicts what a head of zeros does, but for rounding.
+    """
+    return training.model_copy(update={"pair_model": RewardModel()})
 
 
 def _prompt_update(stage: PromptStage | None) -> dict[str, object]:

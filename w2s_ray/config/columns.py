@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from w2s_ray.config.forms import FORMS, FormName
+from w2s_ray.config.forms import TASK_FORMS, FormName
 from w2s_ray.config.names import Line
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
@@ -150,20 +150,20 @@ class Columns(Frozen):
     @model_validator(mode="after")
     def _make_rows(self) -> Columns:
         given = self._given()
-        made = next((form for form in FORMS.values() if form.is_made_by(given)), None)
+        made = next((form for form in TASK_FORMS.values() if form.is_made_by(given)), None)
         if made is not None and self.weight is not None and not made.has_weights:
             raise InputError(
                 f"weight is for rows with classes or choices, and these are {made.name}; remove it"
             )
         if made is not None:
             return self
-        for form in FORMS.values():
+        for form in TASK_FORMS.values():
             mistake = form.mistake(given)
             if mistake is not None:
                 raise InputError(mistake)
         raise InputError(
             f"{', '.join(sorted(given)) or 'no columns'} don't declare a task; give "
-            + ", or ".join(form.columns_in_words for form in FORMS.values())
+            + ", or ".join(form.columns_in_words for form in TASK_FORMS.values())
         )
 
     def _given(self) -> set[str]:
@@ -195,7 +195,7 @@ class Columns(Frozen):
     def form(self) -> FormName:
         """The form of task that the columns make."""
         given = self._given()
-        return next(name for name, form in FORMS.items() if form.is_made_by(given))
+        return next(name for name, form in TASK_FORMS.items() if form.is_made_by(given))
 
 
 def _is_number(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-from w2s_ray.config.forms import FormName
+from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.settings import EarlyStopping, FitSettings, PretrainArchitecture, Training
 from w2s_ray.config.stages import Prompt
 from w2s_ray.errors import InputError
@@ -126,6 +126,11 @@ class FitRecipe(Frozen):
     @property
     def run_id(self) -> str:
         return run_id(kind="fit", recipe=self.model_dump(mode="json"))
+
+    @property
+    def trained_form(self) -> FormName:
+        """The form in which its rows are trained: their own, or `policies` for pairs."""
+        return FORMS[self.form].trained_as(self.training)
 
     @property
     def bucket_batches(self) -> int:

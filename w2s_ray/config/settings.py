@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from w2s_ray.config.pair_models import PairModel, RewardModel
 from w2s_ray.config.series import CoSupervisedStage
 from w2s_ray.config.stages import EnsembleStage, Stage, kind_of
 from w2s_ray.config.tuning import FullTuning, Tuning
@@ -65,6 +66,10 @@ class Training(Frozen):
     )
     """Line between a question and what is scored, such as `Answer:`. null = `Answer:` before a
     letter, and none before a text."""
+    pair_model: PairModel = Field(
+        default=RewardModel(), exclude_if=lambda model: isinstance(model, RewardModel)
+    )
+    """What scores the two texts of a pair: a reward model, or a policy."""
     precision: Precision = "fp32"
     """Precision of the forward and backward pass. The optimizer keeps fp32 weights. tf32: on a GPU,
     inputs of fp32 matrix products are rounded to 10 bits after the point; on a CPU, fp32."""

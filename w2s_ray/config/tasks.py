@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from w2s_ray.config.columns import FILES_LABEL, Columns, Int64
-from w2s_ray.config.forms import FORMS
+from w2s_ray.config.forms import TASK_FORMS
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
@@ -197,7 +197,7 @@ class Task(Frozen):
                 f"task {self.name!r} is a plugin's and reads no file; give "
                 f"{' and '.join(self.part_files)} as a number of rows"
             )
-        forms = [name for name, form in FORMS.items() if form.has_texts]
+        forms = [name for name, form in TASK_FORMS.items() if form.has_texts]
         if own.form not in forms:
             raise InputError(
                 f"task {self.name!r}: @w2s.task has the form {own.form!r}; give one of "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from w2s_ray.config import FORMS, Columns
+from w2s_ray.config import TASK_FORMS, Columns
 from w2s_ray.data.example import Row, Rows
 from w2s_ray.data.generic import table_rows
 from w2s_ray.data.own_table import Place, Table
@@ -76,5 +76,5 @@ def _columns(row: Row, where: str) -> Columns:
         return Columns.model_validate(columns)
     except ValidationError as error:
         why = first_problem(error, Columns, columns)
-        known = "; ".join(form.columns_in_words for form in FORMS.values() if form.has_texts)
+        known = "; ".join(form.columns_in_words for form in TASK_FORMS.values() if form.has_texts)
         raise InputError(f"{where}: row 1: {why}; rows have these columns: {known}") from None

@@ -22,7 +22,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from w2s_ray.config import ALL_ROWS, FORMS, PARTS, Bounds, FormName, OwnPart, Part, Task
+from w2s_ray.config import ALL_ROWS, FORMS, PARTS, TASK_FORMS, Bounds, FormName, OwnPart, Part, Task
 from w2s_ray.data.cleaning import clean, difficulty_of, nothing_left, within
 from w2s_ray.data.example import Example, Rows
 from w2s_ray.data.generic import label_order
@@ -285,7 +285,7 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     labelled = all(label is not None for label in columns["label"])
     if not labelled:
         parts = {part: [_unlabelled(row) for row in rows] for part, rows in parts.items()}
-    forms = [name for name, form in FORMS.items() if form.has_two_classes is labelled]
+    forms = [name for name, form in TASK_FORMS.items() if form.has_two_classes is labelled]
     return expected in (fingerprint(parts, form=form) for form in forms)
 
 

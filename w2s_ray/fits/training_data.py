@@ -6,19 +6,20 @@ weak labels. Which labels a fit may see is decided in `labels`; each form's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from w2s_ray.config import FitRecipe, ModelSource
+from w2s_ray.config import FitRecipe, FormName, ModelSource
 from w2s_ray.config.tuning import base_of
 from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.lengths import note_tokens
 from w2s_ray.fits.labels import TEXT, SplitRows, each_of
 from w2s_ray.learn.batches import steps_per_epoch
 from w2s_ray.learn.chat import has_template, rendered, template_key
-from w2s_ray.learn.rows import PairRows
+from w2s_ray.learn.rows import PairRows, SpanRows
 from w2s_ray.learn.tokens import TokenRows, cached_tokens, tokenize, tokens_key
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
@@ -91,25 +92,59 @@ def pretrained_activations(
 
     They are computed once for all fits of the store.
     """
-    from w2s_ray.fits.stored_activations import stored_activations
     from w2s_ray.learn.activations import activations
+
+    compute = partial(activations, form=fit.recipe.form)
+    return _computed_once(store, fit, rows, parts, compute, form=fit.recipe.form, control=control)
+
+
+def reference_log_probabilities(
+    store: Store,
+    fit: PlannedFit,
+    rows: SplitRows,
+    parts: Mapping[str, SpanRows],
+    *,
+    control: Reporter | None = None,
+) -> dict[str, Activations]:
+    """Part -> the log-probabilities that the model which `fit` starts from gives the two texts of
+    each pair.
+
+    They are computed once for all fits of the store.
+    """
+    from w2s_ray.learn.forms.policies import reference
+
+    form = fit.recipe.trained_form
+    return _computed_once(store, fit, rows, parts, reference, form=form, control=control)
+
+
+def _computed_once(
+    store: Store,
+    fit: PlannedFit,
+    rows: SplitRows,
+    parts: Mapping[str, Any],
+    compute: Callable[..., Iterator[tuple[str, Activations]]],
+    *,
+    form: FormName,
+    control: Reporter | None,
+) -> dict[str, Activations]:
+    """Part -> what the store has of the model which `fit` starts from, or else `compute` gives."""
+    from w2s_ray.fits.stored_activations import stored_activations
 
     recipe, execution = fit.recipe, fit.execution
     training = recipe.training
 
     def make(missing: Iterable[str], on_pass: Callable[[], None]) -> Any:
-        return activations(
+        return compute(
             {part: parts[part] for part in missing},
             source=fit.source,
             training=training,
             execution=execution,
-            form=recipe.form,
             on_pass=on_pass,
         )
 
     what = {
         "split": recipe.split,
-        "form": recipe.form,
+        "form": form,
         "model": recipe.model,
         "tokens": read_as(fit, rows),
         "max_tokens": training.max_tokens,

@@ -26,11 +26,12 @@ SUMMED_ROWS = 8192
 
 @dataclass(frozen=True)
 class Activations:
-    """What a model without a head computes of a part's rows."""
+    """What a model that isn't trained computes of a part's rows."""
 
     values_ND: np.ndarray
     """float32: the last hidden state of each row where the head would read it; of a pair, the first
-    text's minus the second's, as the head would compare them."""
+    text's minus the second's, as the head would compare them. Of a policy's reference, the
+    log-probabilities of both texts."""
     parameters: int
     """Weights of the model."""
 

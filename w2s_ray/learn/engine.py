@@ -133,7 +133,9 @@ BY_TOKENS = {"cuda"}
 
 
 def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any, ...]:
-    """The rows at `picked` as the forward pass takes them: tensors on the engine's device."""
+    """The rows at `picked` as the forward pass takes them: tensors on the engine's device, and
+    numbers.
+    """
     if isinstance(rows, ActivationRows):
         return tuple(to_device(array, engine.device) for array in rows.pad(picked))
     input_ids_BL, *others = rows.pad(picked, engine.model.pad_id)
@@ -143,7 +145,10 @@ def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any
         more = min(-width % multiple, max(0, limit - width))
         pad_id = engine.model.pad_id
         input_ids_BL = np.pad(input_ids_BL, ((0, 0), (0, more)), constant_values=pad_id)
-    return tuple(to_device(array, engine.device) for array in (input_ids_BL, *others))
+    return tuple(
+        to_device(each, engine.device) if isinstance(each, np.ndarray) else each
+        for each in (input_ids_BL, *others)
+    )
 
 
 def evaluation_passes(lengths_M: np.ndarray, engine: Engine, *, batch: int) -> list[MicroBatch]:

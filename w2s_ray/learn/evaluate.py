@@ -7,8 +7,12 @@ rows, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
@@ -24,26 +28,44 @@ def not_finite(found: Arrays) -> float | None:
     return None
 
 
-def predict_logits(engine: Engine, rows: ClassRows, *, classes: int, batch: int) -> np.ndarray:
+def forward(engine: Engine, inputs: tuple[Any, ...]) -> Tensor:
+    """logits_BC of a model with a head of classes."""
+    return engine.forward(*inputs)
+
+
+def predict_logits(
+    engine: Engine,
+    rows: ClassRows,
+    *,
+    classes: int,
+    batch: int,
+    logits: Callable[[Engine, tuple[Any, ...]], Tensor] = forward,
+) -> np.ndarray:
     """The logits of each row, float32 [M, C] of `classes` = C.
 
     Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a
-    GPU of as many tokens as `batch` of the longest rows have.
+    GPU of as many tokens as `batch` of the longest rows have. `logits` is the pass of the form.
     """
     logits_MC = torch.zeros((len(rows), classes), device=engine.device)
     if len(rows) == 0:
         return logits_MC.numpy(force=True)
     with torch.no_grad():
         for micro in evaluation_passes(rows.lengths, engine, batch=batch):
-            logits_BC = engine.forward(*model_inputs(rows, micro.positions, engine))
+            logits_BC = logits(engine, model_inputs(rows, micro.positions, engine))
             if micro.real:
                 logits_MC[to_device(micro.positions, engine.device)] = logits_BC
         return engine.sum_over_workers(logits_MC).numpy(force=True)
 
 
-def predict_margins(engine: Engine, rows: ClassRows, *, batch: int) -> np.ndarray:
+def predict_margins(
+    engine: Engine,
+    rows: ClassRows,
+    *,
+    batch: int,
+    logits: Callable[[Engine, tuple[Any, ...]], Tensor] = forward,
+) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M]."""
-    logits_MC = predict_logits(engine, rows, classes=2, batch=batch)
+    logits_MC = predict_logits(engine, rows, classes=2, batch=batch, logits=logits)
     return logits_MC[:, 1] - logits_MC[:, 0]
 
 

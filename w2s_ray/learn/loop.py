@@ -110,7 +110,7 @@ def fit(
         source=source,
         execution=execution,
         seed=recipe.seed,
-        form=recipe.form,
+        form=recipe.trained_form,
         classes=data.classes,
     )
     try:

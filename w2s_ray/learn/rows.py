@@ -174,6 +174,56 @@ class ChoiceRows:
 
 
 @dataclass(frozen=True)
+class PolicyRows:
+    """Pairs whose two texts a policy scores, each after what both begin with."""
+
+    spans: SpanRows
+    """The first texts of all N pairs, then the second ones; what differs is learned."""
+    reference_N: np.ndarray
+    """The log-probability that the reference gives the first text minus that of the second,
+    float32 [N]."""
+
+    def __post_init__(self) -> None:
+        if len(self.spans) != 2 * len(self.reference_N):
+            raise ValueError(
+                f"{len(self.reference_N)} pairs have {len(self.spans)} texts; give two of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.reference_N)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of both texts of each pair, int64 [N]."""
+        return self.spans.lengths.reshape(2, -1).sum(axis=0)
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return self.spans.size
+
+    def take(self, indices: ArrayLike) -> PolicyRows:
+        """The pairs at `indices`, in that order."""
+        picked = np.asarray(indices, dtype=np.int64)
+        return PolicyRows(self.spans.take(self._both(picked)), self.reference_N[picked])
+
+    def pad(
+        self, indices: ArrayLike, pad_id: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]:
+        """input_ids_PL, lengths_P and starts_P of P = 2 B texts (the first ones, then the second
+        ones), the number of their learned tokens, and reference_B.
+        """
+        picked = np.asarray(indices, dtype=np.int64)
+        texts = self._both(picked)
+        learned = int(self.spans.learned[texts].sum())
+        return (*self.spans.pad(texts, pad_id), learned, self.reference_N[picked])
+
+    def _both(self, picked: np.ndarray) -> np.ndarray:
+        """Places of both texts of these pairs."""
+        return np.concatenate([picked, picked + len(self)])
+
+
+@dataclass(frozen=True)
 class ActivationRows:
     """Rows as a frozen backbone's activations, which a head alone is trained on."""
 
@@ -204,6 +254,6 @@ class ActivationRows:
         return (self.activations_ND[np.asarray(indices, dtype=np.int64)],)
 
 
-AnyRows = TokenRows | PairRows | SpanRows | ChoiceRows | ActivationRows
-ClassRows = TokenRows | PairRows | ActivationRows
+AnyRows = TokenRows | PairRows | SpanRows | ChoiceRows | PolicyRows | ActivationRows
+ClassRows = TokenRows | PairRows | PolicyRows | ActivationRows
 """Rows of two classes."""

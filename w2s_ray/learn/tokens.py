@@ -247,6 +247,12 @@ def stop_token(source: ModelSource) -> int | None:
     return tokenizer.eos_token_id
 
 
+def start_token(source: ModelSource) -> int:
+    """The token that stands for an empty text."""
+    tokenizer, _ = _tokenizer(source, CHUNK)
+    return _stand_in(tokenizer)
+
+
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     """A key of all that tokens depend on: models of one family share it, and so their tokens."""
     _, limit = _tokenizer(source, max_tokens)

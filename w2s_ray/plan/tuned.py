@@ -121,11 +121,13 @@ def _trained(plan: Plan) -> Iterator[tuple[FitRecipe, ModelSource, Training]]:
 
 
 def _tried(training: Training, space: Space) -> Iterator[Training]:
-    """`training` with each kind of tuning in `space`, and each bound of the kind's settings."""
-    path = "training.tuning"
+    """`training` with each kind of tuning and of the model of pairs in `space`, and each bound of
+    their settings.
+    """
+    paths = ("training.tuning", "training.pair_model")
     for way in branches(space):
-        fixed = {name: value for name, value in way.fixed.items() if name.startswith(path)}
-        free = {name: found for name, found in way.free.items() if name.startswith(path)}
+        fixed = {name: value for name, value in way.fixed.items() if name.startswith(paths)}
+        free = {name: found for name, found in way.free.items() if name.startswith(paths)}
         for values in itertools.product(*(found.examples() for found in free.values())):
             chosen = {**fixed, **dict(zip(free, values, strict=True))}
             short = {name.removeprefix("training."): value for name, value in chosen.items()}
@@ -133,7 +135,14 @@ def _tried(training: Training, space: Space) -> Iterator[Training]:
 
 
 def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs) -> None:
-    language = FORMS[recipe.form].is_language or recipe.prompt is not None
+    form = FORMS[FORMS[recipe.form].trained_as(training)]
+    is_policy = form.name != recipe.form
+    language = form.is_language or recipe.prompt is not None
+    if is_policy and training.tuning.kind in ("probe", "lp_ft"):
+        raise InputError(
+            f"training.tuning is {training.tuning.kind} for {model.source.name}, but a policy has "
+            "no head of its own to train; choose full, lora or last_layers, or pair_model: reward"
+        )
     match training.tuning:
         case LastLayersTuning(layers=layers) if model.layers is not None and layers > model.layers:
             raise InputError(
@@ -149,8 +158,8 @@ def _check(recipe: FitRecipe, training: Training, model: _Known, inputs: Inputs)
             )
         case _:
             pass
-    if language and recipe.model == model.source.identity:
-        _check_head(model)
+    if language and recipe.model.partition(" chat:")[0] == model.source.identity:
+        _check_head(model, needed_by="its policy" if is_policy else "its task")
     if training.choice_scoring == "letter":
         _check_letters(recipe, inputs)
     if recipe.prompt is not None:
@@ -178,12 +187,12 @@ def _check_targets(targets: Collection[str], model: _Known, *, language: bool) -
             )
 
 
-def _check_head(model: _Known) -> None:
+def _check_head(model: _Known, *, needed_by: str) -> None:
     files, shape = model.files, model.shape
     if shape is not None and not shape.causal:
         raise InputError(
-            f"{model.source.name} is an encoder ({shape.family}), and its task needs a causal "
-            "language model; give one"
+            f"{model.source.name} is an encoder ({shape.family}), and {needed_by} needs a "
+            "causal language model; give one"
         )
     if files is None or shape is None or not files.tensors:
         return

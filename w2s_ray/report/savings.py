@@ -191,7 +191,8 @@ def _key(recipe: Mapping[str, Any]) -> str:
     training = recipe["training"]
     data = [recipe["split"], recipe["train_on"], recipe["model"]]
     data += [recipe.get("train_slice"), recipe.get("slices"), recipe.get("one_row_in")]
-    return json.dumps([*data, training["max_tokens"], training["tuning"]], sort_keys=True)
+    data += [training["max_tokens"], training["tuning"], training.get("pair_model")]
+    return json.dumps(data, sort_keys=True)
 
 
 def _per_epoch(record: Record) -> float:

@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic_core import to_jsonable_python
+
 from w2s_ray.config.merge import kinds_at
 from w2s_ray.config.recipe import default_bucket_batches
-from w2s_ray.config.settings import FitSettings
+from w2s_ray.config.settings import FitSettings, Training
 from w2s_ray.store import Cell, Record
 
 NONE = "none"
 """The text of a setting that is null."""
 _STOPPING = ("patience", "metric", "min_delta")
 """Settings that decide when a fit stops by its own labels."""
+_LEFT_OUT = {
+    name: to_jsonable_python(field.default)
+    for name, field in Training.model_fields.items()
+    if field.exclude_if is not None
+}
+"""Settings that a recipe leaves out at their default."""
 
 StopsEarly = Literal["both", "neither", "method", "against", "some"]
 """Which students of two compared methods can stop early; `some`: it differs between rows."""
@@ -88,6 +96,8 @@ def _differing(one: Record, other: Record) -> Iterator[tuple[str, str, str]]:
         return
     for key in ("training", "early_stopping"):
         ours, theirs = (fit.recipe.get(key) for fit in (one, other))
+        if key == "training" and ours and theirs:
+            ours, theirs = {**_LEFT_OUT, **ours}, {**_LEFT_OUT, **theirs}
         if key == "training" and _batches_follow_loss(one) and _batches_follow_loss(other):
             ours = {**ours, "bucket_batches": None} if ours else ours
             theirs = {**theirs, "bucket_batches": None} if theirs else theirs

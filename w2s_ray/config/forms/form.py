@@ -85,6 +85,10 @@ class Form:
         """Whether a row's label is one of two or more classes, the same ones in every row."""
         return self.has_two_classes or self.has_several_classes
 
+    def trained_as(self, training: Training) -> str:
+        """The name of the form whose model and data rows are trained in under `training`."""
+        return self.name
+
     def is_made_by(self, given: Collection[str]) -> bool:
         """Whether the columns `given` make a row of this form."""
         return any(columns.is_met_by(given) for columns in self.columns)

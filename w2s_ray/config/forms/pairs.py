@@ -1,8 +1,15 @@
 """The form `pairs`: two texts, one of them the better."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from w2s_ray.config.forms.form import ColumnSet, Form
+from w2s_ray.config.pair_models import Policy
+
+if TYPE_CHECKING:
+    from w2s_ray.config.settings import Training
 
 _PROMPT = frozenset({"text"})
 
@@ -18,6 +25,9 @@ class Pairs(Form):
     )
     columns_in_words = "first, second and label or preferred, or chosen and rejected"
     texts = 2
+
+    def trained_as(self, training: Training) -> str:
+        return "policies" if isinstance(training.pair_model, Policy) else self.name
 
     def mistake(self, given: Collection[str]) -> str | None:
         verdicts = [name for name in ("label", "preferred") if name in given]

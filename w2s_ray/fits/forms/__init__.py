@@ -10,6 +10,7 @@ from w2s_ray.fits.forms.classes import Classes
 from w2s_ray.fits.forms.features import Features
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.forms.pairs import Pairs
+from w2s_ray.fits.forms.policies import Policies
 from w2s_ray.fits.forms.prompts import Prompts
 from w2s_ray.fits.forms.text import Text
 
@@ -17,6 +18,7 @@ FIT_FORMS: Mapping[FormName, FitForm] = {
     "classes": Classes(),
     "categories": Categories(),
     "pairs": Pairs(),
+    "policies": Policies(),
     "answers": Answers(),
     "choices": Choices(),
     "text": Text(),
@@ -26,4 +28,4 @@ FIT_FORMS: Mapping[FormName, FitForm] = {
 
 def form_of(recipe: FitRecipe) -> FitForm:
     """The form of a fit; a model that is prompted has one of its own."""
-    return FIT_FORMS[recipe.form] if recipe.prompt is None else Prompts()
+    return FIT_FORMS[recipe.trained_form] if recipe.prompt is None else Prompts()

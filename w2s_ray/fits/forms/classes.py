@@ -61,18 +61,32 @@ class Classes(FitForm):
         found = None
         if recipe.training.tuning.kind == "probe":
             found = pretrained_activations(store, fit, rows, tokens, control=control)
+        parts = tokens if found is None else _activation_rows(found, tokens)
+        return self.labelled(fit, rows, store, parts, control=control)
+
+    def labelled(
+        self,
+        fit: PlannedFit,
+        rows: SplitRows,
+        store: Store,
+        parts: Mapping[str, ClassRows],
+        *,
+        control: Reporter | None,
+        **settings: Any,
+    ) -> TrainingData:
+        """`parts` with the labels that `fit` may see, and the `settings` of the form's data."""
+        recipe = fit.recipe
         labels = targets(
             recipe,
             rows,
             weak=self.weak(store, recipe),
             each=each_weak_labels(store, recipe, column=self.column),
             activate=lambda part, rows_N: self.activations(
-                fit, rows, store, part, rows_N, whole=part in tokens, control=control
+                fit, rows, store, part, rows_N, whole=part in parts, control=control
             ),
             supervisor=supervisor_of(self, fit, rows, store, control=control),
             own_answers=own_answers(store, recipe, column=self.column),
         )
-        parts = tokens if found is None else _activation_rows(found, tokens)
         train_on = parts[recipe.train_on]
         whole = len(labels.rows_N) == len(train_on)
         data = self.data_of(
@@ -84,6 +98,7 @@ class Classes(FitForm):
             train_targets_KNC=labels.train_KNC,
             train_weights_N=labels.weights_N,
             predict={part: parts[part] for part in recipe.predicts},
+            **settings,
         )
         return TrainingData(data, len(labels.rows_N), labels.dropped)
 

@@ -19,5 +19,6 @@ MODELS: Mapping[FormName, type[FormModel]] = {
     "pairs": Pairwise,
     "answers": LanguageModel,
     "choices": LanguageModel,
+    "policies": LanguageModel,
     "text": LanguageModel,
 }

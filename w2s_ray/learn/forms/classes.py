@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
 from w2s_ray.learn.engine import CLASSES, Engine, model_inputs, to_device
-from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
+from w2s_ray.learn.evaluate import (
+    agreement,
+    cross_entropy,
+    forward,
+    predict_margins,
+    probabilities,
+)
 from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.losses import labels_for, loss_sum
@@ -126,6 +132,10 @@ class ClassData(FormData):
         if len(self.train) == 0:
             raise ValueError("there are no training rows; give the split at least one")
 
+    def logits(self, engine: Engine, inputs: tuple[Any, ...]) -> Tensor:
+        """logits_BC of a micro-batch, from what `model_inputs` gave."""
+        return forward(engine, inputs)
+
     def prepared(self, loss: Loss) -> Loss:
         return loss.prepared(self.train_targets_NC)
 
@@ -163,7 +173,7 @@ class ClassData(FormData):
             p1_B = torch.zeros(len(lengths), device=engine.device)
             with torch.set_grad_enabled(len(micros) == 1):
                 for micro, (inputs, at_B) in zip(micros, passes, strict=True):
-                    logits = engine.forward(*inputs)
+                    logits = self.logits(engine, inputs)
                     if micro.real:
                         p1_B[at_B] = class_1_probability(logits.detach())
             p1_B = engine.sum_over_workers(p1_B)
@@ -172,7 +182,7 @@ class ClassData(FormData):
 
         def losses() -> Iterator[Tensor]:
             for micro, (inputs, at_B) in zip(micros, passes, strict=True):
-                logits_BC = engine.forward(*inputs) if known_BC is None else known_BC
+                logits_BC = self.logits(engine, inputs) if known_BC is None else known_BC
                 summed = loss_sum(
                     loss,
                     logits_BC,
@@ -186,7 +196,8 @@ class ClassData(FormData):
         return backward_sum(engine, losses(), count=len(micros))
 
     def predictions(self, engine: Engine, part: str, *, batch: int) -> Arrays:
-        return {MARGIN: predict_margins(engine, self.part(part), batch=batch)}
+        rows = self.part(part)
+        return {MARGIN: predict_margins(engine, rows, batch=batch, logits=self.logits)}
 
     def judge(self, found: Arrays) -> tuple[float, float]:
         labels_MC = self.validation_targets_MC

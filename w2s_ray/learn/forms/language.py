@@ -9,7 +9,7 @@ vocabulary, M rows of a part.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -140,13 +140,19 @@ class SpanData(FormData):
         return float(nll_M.sum(dtype=np.float64) / self.validation.learned.sum())
 
 
-def span_nll(engine: Engine, rows: SpanRows, *, batch: int) -> np.ndarray:
-    """Minus the log-probability of the learned tokens of each row, float32 [M]."""
+def span_nll(
+    engine: Engine, rows: SpanRows, *, batch: int, on_pass: Callable[[], None] = lambda: None
+) -> np.ndarray:
+    """Minus the log-probability of the learned tokens of each row, float32 [M].
+
+    `on_pass` is called before each forward pass and may raise.
+    """
     nll_M = torch.zeros(len(rows), device=engine.device)
     if len(rows) == 0:
         return nll_M.numpy(force=True)
     with torch.no_grad():
         for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+            on_pass()
             nll_B = engine.forward(*_inputs(rows, micro.positions, engine))
             if micro.real:
                 nll_M[to_device(micro.positions, engine.device)] = nll_B

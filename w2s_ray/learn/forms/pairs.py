@@ -26,7 +26,7 @@ class Pairwise(TwoClass):
     def forward(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """logits_BC in fp32."""
         first_B1, second_B1 = self.head(self.pooled(input_ids_BL, lengths_B)).chunk(2)
-        return _compared(first_B1 - second_B1)
+        return compared(first_B1 - second_B1)
 
     def activations(self, input_ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """activations_BD: the first text's hidden state minus the second's."""
@@ -37,10 +37,10 @@ class Pairwise(TwoClass):
         """logits_BC in fp32; the head has no bias, so that of a difference it gives the
         difference.
         """
-        return _compared(self.head(activations_BD))
+        return compared(self.head(activations_BD))
 
 
-def _compared(difference_B1: Tensor) -> Tensor:
+def compared(difference_B1: Tensor) -> Tensor:
     """logits_BC of the first text's number minus the second's."""
     return torch.cat([torch.zeros_like(difference_B1), difference_B1], dim=1)
 

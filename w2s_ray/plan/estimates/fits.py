@@ -41,8 +41,8 @@ class FitEstimate:
     length_source: LengthSource
     """Source of the lengths of the training rows."""
     stored: Mapping[Part, float] = field(default_factory=dict)
-    """Part -> FLOPs of the pass that computes a probe's activations of it, which all fits of the
-    store share; not in `flops`."""
+    """Part -> FLOPs of the pass that computes a probe's activations of it, or the log-probabilities
+    of a policy's reference, which all fits of the store share; not in `flops`."""
 
 
 def estimate_fit(
@@ -56,7 +56,7 @@ def estimate_fit(
     if recipe.prompt is not None:
         return _estimate_prompted(recipe, execution, recipe.prompt, model=model, lengths=lengths)
     training, rows = recipe.training, lengths(recipe.train_on)
-    texts = texts_of_row(recipe.form, choices=rows.choices)
+    texts = texts_of_row(recipe.trained_form, choices=rows.choices)
     divisor = (recipe.train_slice[1] if recipe.train_slice else 1) * (recipe.one_row_in or 1)
     if divisor > 1:
         rows = replace(rows, rows=max(1, rows.rows // divisor))
@@ -66,17 +66,19 @@ def estimate_fit(
     backward = backward_flops(
         model, trained, tuning=training.tuning, checkpointed=execution.activation_checkpointing
     )
+    head = _vocabulary_flops(recipe, model=model, passed=trained)
+    forward, backward = forward + head, backward + 2 * head
     if _passes_twice(recipe, execution):
         forward *= 2
-    if FORMS[recipe.form].is_language:
-        head, again = _vocabulary_flops(recipe, execution, model=model, trained=trained)
-        forward, backward = forward + head + again, backward + 2 * head
+    if _is_head_computed_again(recipe, execution, model=model, passed=trained, texts=texts):
+        forward += head
 
     def predicted(part: Part) -> float:
         batch = execution.evaluation_batch
         of_part = lengths(part)
         passed = padded(of_part, together=batch, sorted_rows=of_part.rows).times(texts)
-        return forward_flops(model, passed, tuning=training.tuning)
+        head = _vocabulary_flops(recipe, model=model, passed=passed)
+        return forward_flops(model, passed, tuning=training.tuning) + head
 
     steps = epochs * -(-rows.rows // training.batch_size)
     evaluations = max(1, min(training.evaluations, steps))  # the result predicts validation
@@ -88,12 +90,14 @@ def estimate_fit(
     labelled: list[Part] = [p for p in recipe.predicts if p not in ("validation", "test")]
     texts_read = [rows, *(lengths(part) for part in ("validation", *recipe.predicts))]
     flops = Flops(forward, backward, evaluation, sum(map(predicted, labelled)))
-    stored: dict[Part, float] = {}
-    if training.tuning.kind == "probe":
-        parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
+    is_probe = training.tuning.kind == "probe"
+    if is_probe:
         flops = Flops(forward=backward, backward=backward)  # the head and its weights' gradient
+    stored: dict[Part, float] = {}
+    if is_probe or recipe.trained_form != recipe.form:  # activations, or a policy's reference
+        parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
         stored = {part: predicted(part) for part in parts}
-    head = {"form": recipe.form, "classes": rows.classes}
+    head = {"form": recipe.trained_form, "classes": rows.classes}
     return FitEstimate(
         flops=flops,
         stored=stored,
@@ -161,16 +165,24 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
 
-def _vocabulary_flops(
-    recipe: FitRecipe, execution: Execution, *, model: Architecture, trained: Padded
-) -> tuple[float, float]:
-    """Products with the head over the vocabulary, of the learned tokens, and those made again."""
-    training, tokens = recipe.training, trained.tokens
-    if FORMS[recipe.form].is_completed:
-        tokens = min(tokens, trained.rows * training.answer_tokens)
-    head = 2.0 * model.vocabulary * model.pooled * tokens
-    at_once = execution.rows_at_once(training.batch_size) * tokens / max(1.0, trained.rows)
-    return head, head if at_once * model.vocabulary > LOGITS_AT_ONCE else 0.0
+def _vocabulary_flops(recipe: FitRecipe, *, model: Architecture, passed: Padded) -> float:
+    """Products with the head over the vocabulary in a forward pass, of the learned tokens."""
+    form, tokens = FORMS[recipe.trained_form], passed.tokens
+    if not form.is_language:
+        return 0.0
+    if form.is_completed:
+        tokens = min(tokens, passed.rows * recipe.training.answer_tokens)
+    return 2.0 * model.vocabulary * model.pooled * tokens
+
+
+def _is_head_computed_again(
+    recipe: FitRecipe, execution: Execution, *, model: Architecture, passed: Padded, texts: int
+) -> bool:
+    """Whether the backward pass computes the products with the head once more, in chunks."""
+    of_text = _vocabulary_flops(recipe, model=model, passed=passed) / max(1.0, passed.rows)
+    logits = of_text / (2.0 * model.pooled)
+    rows = execution.rows_at_once(recipe.training.batch_size)
+    return rows * texts * logits > LOGITS_AT_ONCE
 
 
 def _passes_twice(recipe: FitRecipe, execution: Execution) -> bool:

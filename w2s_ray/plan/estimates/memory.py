@@ -73,7 +73,7 @@ def fit_memory(
             training=training,
             execution=execution,
             longest=longest,
-            form=recipe.form,
+            form=recipe.trained_form,
             choices=choices,
             classes=classes,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from w2s_ray.config import Execution, Training
+from w2s_ray.config import Execution, FormName, Training
 from w2s_ray.config.tuning import base_of
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, memory
@@ -59,6 +59,8 @@ def smallest_sharding(
     execution: Execution,
     longest: float,
     device_bytes: float,
+    form: FormName = "classes",
+    choices: int = 1,
 ) -> Sharding | None:
     """The smallest sharding with which a fit has room on each device; None if no candidate does.
 
@@ -68,7 +70,14 @@ def smallest_sharding(
     is_shardable = base_of(training.tuning) is None
     candidates = _candidates(execution, batch_size=training.batch_size)
     for candidate in candidates if is_shardable else [next(candidates)]:
-        needed = memory(model, training=training, execution=candidate, longest=longest)
+        needed = memory(
+            model,
+            training=training,
+            execution=candidate,
+            longest=longest,
+            form=form,
+            choices=choices,
+        )
         if fits_on_device(needed, device_bytes):
             return Sharding(candidate, needed)
     return None

@@ -26,7 +26,7 @@ CHANGES_MEMORY = tuple(
     f"training.{name}"
     for name in (
         *("tuning", "batch_size", "max_tokens", "precision", "answer_tokens"),
-        "weight_decay_to",
+        *("weight_decay_to", "pair_model"),
     )
 )
 """Settings on which memory depends. If a search changes one, its trials have no common share."""

@@ -220,7 +220,8 @@ def _with_passes(estimated: list[_Estimated]) -> Iterator[_Estimated]:
 
     def passes(runs: _Runs, estimate: FitEstimate | str) -> dict[tuple[object, ...], float]:
         recipe, training = runs.recipe, runs.recipe.training
-        key = (recipe.split, recipe.form, recipe.model, training.max_tokens, training.precision)
+        shared = (recipe.trained_form, recipe.model, training.max_tokens, training.precision)
+        key = (recipe.split, *shared)
         stored = {} if isinstance(estimate, str) else estimate.stored
         return {(*key, part): flops for part, flops in stored.items()}
 
@@ -282,6 +283,8 @@ def _on_device(
             execution=runs.execution,
             longest=max(each.at(1.0) for each in lengths),
             device_bytes=device_bytes,
+            form=recipe.trained_form,
+            choices=max(each.choices for each in lengths),
         ),
         gpu_fraction=gpu_fraction(fit.memory, device_bytes)
         if runs.execution.workers == 1
