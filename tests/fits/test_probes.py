@@ -64,6 +64,24 @@ def test_a_student_learns_the_supervisors_distribution(tmp_path):
     assert records["student"].summary["test_log_loss"] > 0
 
 
+def test_controls_of_several_classes_are_trained_or_not(tmp_path):
+    text = SWEEP.format(strong="pixels:8") + "controls: true\n"
+    store = Store.open(tmp_path / "results")
+    plan = plan_sweep(parse_sweep(text), store=store)
+    materialize(plan, store)
+    for fit in plan.fits.values():
+        record = FitTraining(fit).run(store, checkpoints=None)
+        assert record.status == "done", record.traceback
+    found = {c.method: store.record(c.student).summary for c in plan.cells}
+    untrained = found["control: untrained"]
+    assert (untrained["steps"], untrained["test_largest_class"]) == (0, 1.0)
+    assert untrained["test_log_loss"] == pytest.approx(np.log(10))
+    for control in ("shuffled labels", "random labels", "class prior"):
+        assert found[f"control: {control}"]["test_accuracy"] < 0.3
+    assert found["control: ground truth of 1 row in 10"]["train_rows"] == 10
+    assert found["naive"]["test_accuracy"] > 0.3
+
+
 def test_a_vision_transformer_sees_the_images_once(tmp_path, monkeypatch):
     folder = make_vit(tmp_path / "vit")
     _, fits, records = trained(tmp_path, str(folder))

@@ -86,6 +86,21 @@ def test_it_finds_the_optimum_of_softmax_regression_on_soft_labels():
     assert np.allclose(test.probabilities, expected.max(1), atol=2e-3)
 
 
+def test_confidence_on_two_classes_has_a_threshold_of_the_batch():
+    data = made_data()
+    two = {f: getattr(data, f)[:, :2] for f in ("train_targets_NC", "validation_targets_MC")}
+    two = {f: each / each.sum(axis=1, keepdims=True) for f, each in two.items()}
+    halved = replace(data, classes=CLASSES[:2], **two)
+
+    def found(loss):
+        settings = recipe(training={"epochs": 30}, loss=loss)
+        return fit_probe(settings, data=halved, observer=Observer()).predicted["test"].distribution
+
+    plain = found(XentLoss())
+    np.testing.assert_array_equal(found(ConfidenceLoss(alpha=0)), plain)
+    assert np.abs(found(ConfidenceLoss(alpha=0.5)) - plain).max() > 1e-3
+
+
 def test_the_same_seed_gives_the_same_and_another_order_another():
     data, short = made_data(), {"batch_size": 16, "epochs": 3}
     runs = [

@@ -104,6 +104,53 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
     assert result.validation_agreement == float(np.mean(np.array(expected) > 0.5))
 
 
+def test_three_words_are_compared_and_calibrated_as_three_classes(source: ModelSource) -> None:
+    """Against the model's own logits: q(c | x) is p(c | x) / mean p(c), normalized."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prompt = Prompt(question="w50", words=("w57", "w58", "w59"), calibration="rows")
+    tokenizer: Any = AutoTokenizer.from_pretrained(source.location)
+    model: Callable[..., Any] = AutoModelForCausalLM.from_pretrained(source.location).eval()
+    words = tokenizer.convert_tokens_to_ids(list(prompt.words))
+
+    def of_model(texts: list[str]) -> np.ndarray:
+        ids = [torch.tensor([tokenizer(f"{text} w50")["input_ids"]]) for text in texts]
+        with torch.no_grad():
+            logits = torch.stack([model(input_ids=i).logits[0, -1, words] for i in ids])
+        return logits.softmax(dim=1).numpy()
+
+    others = [f"w{i} w{i + 7}" for i in range(20, 30)]
+    p_MC, prior_C = of_model(TEXTS), of_model(others).mean(axis=0)
+    expected = p_MC / prior_C / (p_MC / prior_C).sum(axis=1, keepdims=True)
+    rows, calibration = (
+        prompt_rows(prompt, [], texts, source=source, max_tokens=32) for texts in (TEXTS, others)
+    )
+    labels_MC = np.eye(3, dtype=np.float32)[np.arange(len(TEXTS)) % 3]
+    result = predict_by_words(
+        recipe_of(form="categories", prompt=prompt, predicts=("validation",)),
+        data=PromptData(
+            {"validation": rows}, labels_MC, calibration=calibration, names=("a", "b", "c")
+        ),
+        source=source,
+        execution=Execution(gpus_per_worker=0, evaluation_batch=3),
+        observer=Recorder(),
+    )
+    found = result.predicted["validation"]
+    np.testing.assert_allclose(found.distribution, expected, atol=1e-5)  # type: ignore[arg-type]
+    assert found.answers == tuple("abc"[i] for i in expected.argmax(axis=1))
+    same = expected.argmax(axis=1) == labels_MC.argmax(axis=1)
+    assert result.validation_agreement == pytest.approx(same.mean())
+    assert result.validation_loss == pytest.approx(
+        -np.log(expected[labels_MC == 1]).mean(), abs=1e-4
+    )
+
+
+def test_examples_of_three_classes_take_turns_and_a_class_may_be_absent() -> None:
+    weak = np.eye(4, dtype=np.float32)[[0] * 9 + [1] * 2 + [3] * 9]
+    chosen = examples(weak, shots=8, seed=5)
+    assert sorted(weak[chosen].argmax(axis=1).tolist()) == [0, 0, 0, 1, 1, 3, 3, 3]
+
+
 def test_examples_that_do_not_fit_are_omitted_whole_and_counted(source: ModelSource) -> None:
     shown = ["w1 w2\nw50 w59\n\n", "w3\nw50 w58\n\n"]
     texts = ["w5", "w5 w6 w7", " ".join(["w8"] * 9), " ".join(["w9"] * 20)]
