@@ -34,6 +34,7 @@ from w2s_ray.config.settings import (
 from w2s_ray.config.space import Branch, Distribution, OneOf, branch, branches, grid_size
 from w2s_ray.config.stages import (
     BootstrapStage,
+    Completions,
     ElicitStage,
     EnsembleStage,
     GenerativeStage,
@@ -41,6 +42,7 @@ from w2s_ray.config.stages import (
     LinearProbeStage,
     Prompt,
     PromptStage,
+    SelfConsistencyStage,
     Stage,
 )
 from w2s_ray.config.study import StudyRecipe
@@ -86,6 +88,7 @@ __all__ = [
     "Bounds",
     "Branch",
     "Columns",
+    "Completions",
     "ConfidenceLoss",
     "ConfidenceReferenceLoss",
     "Difficulty",
@@ -129,6 +132,7 @@ __all__ = [
     "Prompt",
     "PromptStage",
     "Search",
+    "SelfConsistencyStage",
     "Stage",
     "StudyRecipe",
     "Sweep",

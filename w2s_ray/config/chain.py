@@ -13,7 +13,9 @@ from typing import TypeVar
 from w2s_ray.config.recipe import FitRecipe, Labels
 from w2s_ray.config.settings import Training
 from w2s_ray.config.stages import (
+    AgreedAnswersStage,
     BootstrapStage,
+    Completions,
     ElicitStage,
     GenerativeStage,
     IterateStage,
@@ -21,11 +23,13 @@ from w2s_ray.config.stages import (
     Prompt,
     PromptStage,
     RandomLabelsStage,
+    SelfConsistencyStage,
     Stage,
     TruthStage,
     UntrainedStage,
 )
 from w2s_ray.config.tuning import FullTuning, ProbeTuning, base_of
+from w2s_ray.methods.extractors import Exact
 from w2s_ray.methods.losses import XentLoss
 from w2s_ray.methods.transforms import Transform
 
@@ -67,6 +71,15 @@ def chain(
     if elicit is not None:
         links.append(Link(_labelling(student, elicit), None))
         labels = (links[-1].recipe.run_id,)
+    kept: dict[str, object] = {}
+    consistency = _first_of(SelfConsistencyStage, stages)
+    if consistency is not None:
+        kept["least_share"] = consistency.share
+    agreed = _first_of(AgreedAnswersStage, stages)
+    if agreed is not None:
+        labelled = student.model_copy(update={"labels": Labels(source=labels, **kept)})
+        links.append(Link(_in_context(labelled, agreed), None))
+        kept |= {"agreed_with": links[-1].recipe.run_id, "learned": agreed.learn}
     for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
         update: dict[str, object] = (
@@ -79,7 +92,7 @@ def chain(
         for remaining in reversed(range(1 + (iterate.times if iterate and rung is None else 0))):
             reported = rung is None and remaining == 0
             update |= {
-                "labels": Labels(source=labels, transforms=transforms),
+                "labels": Labels(source=labels, transforms=transforms, **kept),
                 **_prompt_update(prompt),
                 "predicts": base.predicts if reported else ("student_half", *base.predicts),
             }
@@ -153,6 +166,7 @@ def generative_fit(student: FitRecipe, stage: GenerativeStage) -> FitRecipe:
             "loss": XentLoss(),
             "early_stopping": None,
             "predicts": (),
+            "extract": Exact(),
         }
     )
 
@@ -166,7 +180,22 @@ def _prompt_update(stage: PromptStage | None) -> dict[str, object]:
 
 
 def _labelling(student: FitRecipe, stage: ElicitStage) -> FitRecipe:
-    """The prompted strong model as a supervisor; settings without effect on it have defaults."""
+    """The prompted strong model as a supervisor."""
+    return _untrained(student).model_copy(update={"prompt": _prompt(stage)})
+
+
+def _in_context(student: FitRecipe, stage: AgreedAnswersStage) -> FitRecipe:
+    """The strong model that completes prompts after examples, without training."""
+    given = {name: getattr(stage, name) for name in Completions.model_fields}
+    training = _untrained(student).training.model_copy(
+        update={"answer_tokens": student.training.answer_tokens}
+    )
+    update = {"completions": Completions(**given), "trained": False, "training": training}
+    return _untrained(student).model_copy(update=update)
+
+
+def _untrained(student: FitRecipe) -> FitRecipe:
+    """A model that predicts for the student; settings without effect on it have defaults."""
     training = student.training
     kept = {"max_tokens": training.max_tokens, "precision": training.precision}
     if base_of(training.tuning) is not None:
@@ -174,7 +203,6 @@ def _labelling(student: FitRecipe, stage: ElicitStage) -> FitRecipe:
     return student.model_copy(
         update={
             "training": Training(**kept),
-            "prompt": _prompt(stage),
             "loss": XentLoss(),
             "early_stopping": None,
             "predicts": ("student_half", "validation", "test"),

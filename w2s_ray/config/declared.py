@@ -87,11 +87,12 @@ class Method(Frozen):
     """The loss of this method's students."""
     stages: tuple[Stage, ...] = ()
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
-    `elicit`, `generative`, `bootstrap` and `iterate` add fits. `prompt` and `linear_probe` replace
-    the student. `hard`, `temperature`, `confident`, `consensus`, `dawid_skene`, `filter`,
-    `one_per_group`, `overlap`, `relabel`, `weights`, `simulated`, `shuffled_labels` and
-    `class_prior` change the weak labels of every student of the method, in the order in which they
-    are listed. `truth`, `random_labels` and `untrained` use no weak labels and stand alone."""
+    `elicit`, `self_consistency`, `agreed_answers`, `generative`, `bootstrap` and `iterate` add
+    fits. `prompt` and `linear_probe` replace the student. `hard`, `temperature`, `confident`,
+    `consensus`, `dawid_skene`, `filter`, `one_per_group`, `overlap`, `relabel`, `weights`,
+    `simulated`, `shuffled_labels` and `class_prior` change the weak labels of every student of the
+    method, in the order in which they are listed. `truth`, `random_labels` and `untrained` use no
+    weak labels and stand alone."""
     early_stopping: EarlyStopping | None = None
     """Early stopping of this method's students; null = as in the sweep."""
     training: dict[str, Any] = {}

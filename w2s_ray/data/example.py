@@ -49,6 +49,8 @@ class Example(NamedTuple):
     if the texts are not chat messages."""
     choices: tuple[str, ...] | None = None
     """The choices of a question, `answer` among them, in an order by their content."""
+    extracted: str | None = None
+    """The answer that the task's extractor takes from `answer`; None if it is the whole answer."""
 
     @property
     def folded(self) -> Example:
@@ -83,7 +85,8 @@ class Example(NamedTuple):
         """The ground truth of the content, independent of the order of a pair."""
         if self.second is not None and self.second < self.text:
             return str(1 - self.label)
-        return self.answer if self.answer is not None else str(self.label)
+        answer = self.answer if self.extracted is None else self.extracted
+        return answer if answer is not None else str(self.label)
 
 
 @dataclass(frozen=True)

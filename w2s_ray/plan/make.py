@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from w2s_ray.config import (
+    Completions,
     EnsembleStage,
     FitRecipe,
     FitSettings,
@@ -21,6 +22,7 @@ from w2s_ray.config import (
     Model,
     Pair,
     Part,
+    SelfConsistencyStage,
     StudyRecipe,
     Sweep,
     TaskPair,
@@ -160,15 +162,19 @@ class _Planner:
     def supervisors(self, task: str, name: str, pair: Pair, seed: int) -> tuple[str, ...]:
         """Plan the supervisors of a cell; returns their ids, the pair's own supervisor first."""
         weak = self.sweep.model(pair[0])
-        labellers = [(weak, seed)]
+        labellers, completions = [(weak, seed)], None
         for stage in self.sweep.methods_and_controls[name].stages:
+            if isinstance(stage, SelfConsistencyStage):
+                completions = Completions(samples=stage.samples, temperature=stage.temperature)
             if isinstance(stage, EnsembleStage):
                 labellers += [(self.sweep.model(label), seed) for label in stage.supervisors]
                 labellers += [(weak, other) for other in stage.seeds]
         ids = []
         for label, its_seed in dict.fromkeys((model.label, seed) for model, seed in labellers):
             model = self.sweep.model(label)
-            fit = self.add_ground_truth_fit(task, model, its_seed, "supervisor", counted=False)
+            fit = self.add_ground_truth_fit(
+                task, model, its_seed, "supervisor", counted=False, completions=completions
+            )
             ids.append(fit.run)
         return tuple(ids)
 
@@ -181,10 +187,12 @@ class _Planner:
         *,
         generative: Generative | None = None,
         counted: bool = True,
+        completions: Completions | None = None,
     ) -> _GroundTruthFit:
         """Plan `model` as a supervisor or ceiling, and the study of its settings if it has one.
 
-        The ceiling of a method with a generative stage starts from the student's language model.
+        The ceiling of a method with a generative stage starts from the student's language model. A
+        supervisor with `completions` is a step: the same training, with other completions.
         """
         study = None
         if self.sweep.ground_truth.search:
@@ -194,6 +202,8 @@ class _Planner:
             recipe = recipe.model_copy(
                 update={"model": self.language_model(task, generative, seed, counted=counted)}
             )
+        if completions is not None:
+            recipe, role = recipe.model_copy(update={"completions": completions}), "step"
         return _GroundTruthFit(
             self.graph.add_fit(recipe, model, role, task=task, study=study, counted=counted), study
         )
@@ -372,6 +382,7 @@ class _Planner:
         return FitRecipe(
             split=self.plan.inputs.splits[task].fingerprint,
             form=self.plan.inputs.splits[task].form,
+            extract=next(each.extract for each in self.sweep.tasks if each.name == task),
             train_on=train_on,
             model=self.initial_model(model, task),
             labels=labels,

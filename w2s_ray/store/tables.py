@@ -70,6 +70,26 @@ PREDICTIONS = pa.schema(
             "(numbers by value, before words); in multiple choice, of each of the row's choices",
             optional=True,
         ),
+        field(
+            "extracted",
+            pa.string(),
+            "the answer that the task's `extract` takes from the completion; null if it finds "
+            "none, and in tasks without `extract`",
+            optional=True,
+        ),
+        field(
+            "certainty",
+            pa.float64(),
+            "of sampled completions, the share of samples with the answer of `answer`, which is "
+            "the first of them; 0 if nothing was extracted from any sample",
+            optional=True,
+        ),
+        field(
+            "samples",
+            pa.list_(pa.string()),
+            "the sampled completions, in the order in which they were drawn",
+            optional=True,
+        ),
     ]
 )
 """`predictions.parquet`: one row per predicted example. Ground truth is stored in the split."""
@@ -117,6 +137,12 @@ SPLIT_ROWS = pa.schema(
             "choices",
             pa.list_(pa.string()),
             "the choices of a question, in an order that depends on their texts alone",
+            optional=True,
+        ),
+        field(
+            "extracted",
+            pa.string(),
+            "the answer that the task's `extract` takes from `answer`; null without `extract`",
             optional=True,
         ),
     ]
