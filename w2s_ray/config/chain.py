@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from w2s_ray.config.recipe import FitRecipe, Labels
 from w2s_ray.config.settings import Training
@@ -71,7 +71,7 @@ def chain(
     if elicit is not None:
         links.append(Link(_labelling(student, elicit), None))
         labels = (links[-1].recipe.run_id,)
-    kept: dict[str, object] = {}
+    kept: dict[str, Any] = {}
     consistency = _first_of(SelfConsistencyStage, stages)
     if consistency is not None:
         kept["least_share"] = consistency.share
