@@ -48,8 +48,10 @@ def print_run(store: Store, prefix: str, *, console: PlainConsole) -> None:
     ):
         table.add_row(f"  {key}", _text(getattr(record, key)))
     warm_start = record.recipe.get("warm_start") or []
+    compared = (record.recipe.get("labels") or {}).get("agreed_with")
     for parent in record.parents:
         relation = "labels from" if parent in record.labelled_by else "initial weights from"
+        relation = "answers compared with" if parent == compared else relation
         table.add_row("  warm start from" if parent in warm_start else f"  {relation}", parent)
     console.print(table, soft_wrap=True)
     if record.summary.get("repeats"):

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from w2s_ray.errors import InputError
 from w2s_ray.methods.extractors.extractor import Extractor
+from w2s_ray.printable import shown
+
+
+def _checked(letters: str) -> str:
+    if not re.fullmatch("[A-Z]+", letters):
+        raise InputError(f"{shown(letters)} has other signs than capital letters; write ABCD")
+    return letters
 
 
 class ChoiceLetter(Extractor):
@@ -19,7 +27,7 @@ class ChoiceLetter(Extractor):
     """
 
     kind: Literal["choice_letter"] = "choice_letter"
-    letters: Annotated[str, Field(pattern="^[A-Z]{2,26}$")] = "ABCDE"
+    letters: Annotated[str, Field(min_length=2, max_length=26), AfterValidator(_checked)] = "ABCDE"
     """The letters of the choices."""
 
     def extract(self, text: str) -> str | None:
