@@ -119,16 +119,12 @@ def trained(plan: Plan, folder: Path, *, other: bool) -> Store:
 
 
 @pytest.fixture(scope="module")
-def stores(plan, tmp_path_factory) -> Iterator[tuple[Store, Store]]:
+def stores(plan, tmp_path_factory) -> tuple[Store, Store]:
     folder = tmp_path_factory.mktemp("stores")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "w2s_ray.fits.train_fit.stored_split", lambda store, s, **_: store.splits.rows(s)
-        )
-        yield (
-            trained(plan, folder / "true", other=False),
-            trained(plan, folder / "other", other=True),
-        )
+    return (
+        trained(plan, folder / "true", other=False),
+        trained(plan, folder / "other", other=True),
+    )
 
 
 def fit_of(plan: Plan, method: str) -> PlannedFit:
@@ -199,7 +195,6 @@ def given_to(fit: PlannedFit, store: Store, monkeypatch) -> AnswerData:
         return train(recipe, data=data, **more)
 
     monkeypatch.setattr(loop, "fit", noted)
-    monkeypatch.setattr("w2s_ray.fits.train_fit.stored_split", lambda s, f, **_: s.splits.rows(f))
     FitTraining(fit).run(store, checkpoints=NoCheckpoints())
     return seen[0]
 
@@ -304,10 +299,9 @@ def test_reports_compare_what_was_extracted(plan: Plan, stores) -> None:
     assert {row.truth for row in rows.rows} <= set(truth.values())
 
 
-def test_micro_batches_change_no_label(plan: Plan, stores, tmp_path, monkeypatch) -> None:
+def test_micro_batches_change_no_label(plan: Plan, stores, tmp_path) -> None:
     fit = plan.fits[fit_of(plan, "voted").recipe.labels.runs[0]]
     other = replace(fit, execution=Execution(gpus_per_worker=0, micro_batch=3, evaluation_batch=5))
-    monkeypatch.setattr("w2s_ray.fits.train_fit.stored_split", lambda s, f, **_: s.splits.rows(f))
     store = Store.open(tmp_path / "store")
     store.splits.write(SPLIT, stores[0].splits.rows(SPLIT), {})
     assert FitTraining(other).run(store, checkpoints=NoCheckpoints()).status == "done"
