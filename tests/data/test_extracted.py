@@ -11,6 +11,8 @@ import pytest
 from w2s_ray.config import Columns, Task, parse_sweep
 from w2s_ray.data import load_split
 from w2s_ray.data.example import Example
+from w2s_ray.data.overview.baselines import baselines
+from w2s_ray.data.overview.rows import TaskRows
 from w2s_ray.data.split import are_rows_of
 from w2s_ray.errors import InputError
 from w2s_ray.fits.labels import SplitRows
@@ -102,3 +104,13 @@ def test_it_is_refused_for_other_forms(tmp_path: Path) -> None:
     text = SWEEP.format(folder=tmp_path, seal="false").replace("answer: a}", "label: a}")
     with pytest.raises(InputError, match="task s: extract is for tasks with text and answer, and "):
         plan_sweep(parse_sweep(text), store=Store.open(tmp_path / "results"))
+
+
+def test_baselines_are_about_what_is_compared(tmp_path: Path) -> None:
+    """Half of the right answers are 7, in as many different texts."""
+    answers = [f"so {i} #### 7" if i % 2 else f"#### {i}" for i in range(50)]
+    split = load_split(task(tmp_path, answers, extract="last_number"))
+    expected = sum(row.extracted == "7" for row in split.parts["test"]) / SIZES["test"]
+    (majority, *_) = baselines(TaskRows.of_split(split), on="test")
+    assert majority.accuracy == pytest.approx(expected)
+    assert expected > 0

@@ -81,12 +81,16 @@ class Example(NamedTuple):
         return (text,) if self.second is None else (text, self.second)
 
     @property
+    def compared(self) -> str | None:
+        """The right answer, or what the task's extractor takes from it."""
+        return self.answer if self.extracted is None else self.extracted
+
+    @property
     def verdict(self) -> str:
         """The ground truth of the content, independent of the order of a pair."""
         if self.second is not None and self.second < self.text:
             return str(1 - self.label)
-        answer = self.answer if self.extracted is None else self.extracted
-        return answer if answer is not None else str(self.label)
+        return self.compared if self.compared is not None else str(self.label)
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _of_answers(
     train: Sequence[Example], test: Sequence[Example], *, has_texts: bool
 ) -> list[Baseline]:
     """Of several classes, or of answers; words predict them where there are few different ones."""
-    labels, truth = ([normal_answer(r.answer or "") for r in rows] for rows in (train, test))
+    labels, truth = ([normal_answer(r.compared or "") for r in rows] for rows in (train, test))
     counts = Counter(labels)
     common = min(counts, key=lambda answer: (-counts[answer], answer))
     how = "always the most frequent answer" if has_texts else f"always class {common}"
