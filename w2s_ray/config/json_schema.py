@@ -88,7 +88,12 @@ def _package_kinds(schema: Schema) -> Schema:
         for union in _plugin_unions(schema)
     )
     properties = {"loss": loss, "stages": {"items": stage}}
-    names = {"if": {"type": "string"}, "then": {"enum": extract["properties"]["kind"]["enum"]}}
+    kinds = _plugin_unions(schema)[2]["discriminator"]["mapping"]
+    required = {
+        kind: schema["$defs"][ref.rsplit("/", 1)[1]]["required"] for kind, ref in kinds.items()
+    }
+    alone = [kind for kind, keys in required.items() if keys == ["kind"]]
+    names = {"if": {"type": "string"}, "then": {"enum": alone}}
     task = {"properties": {"extract": {**extract, **names}}}
     return {
         "properties": {
