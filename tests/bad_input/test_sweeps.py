@@ -277,6 +277,51 @@ VALUES = {
         stage("{kind: ensemble, seeds: [7]}, {kind: dawid_skene, smoothing: 5.0e-324}"),
         "smoothing: Input should be greater than or equal to 0.000001",
     ),
+    "samples at temperature 0": (
+        stage("{kind: self_consistency, samples: 4, temperature: 0}"),
+        "samples is 4 at temperature 0, at which all of them are the same; raise temperature, or",
+    ),
+    "no samples": (stage("{kind: self_consistency, samples: 0}"), "samples: Input should be great"),
+    "a share above 1": (stage("{kind: self_consistency, share: 60}"), "share: Input should be les"),
+    "an unknown completion": (
+        stage("{kind: agreed_answers, learn: all}"),
+        "learn: write 'both', 'weak' or 'strong' (got 'all')",
+    ),
+    "agreed answers after bootstrapping": (
+        stage("{kind: agreed_answers}, {kind: bootstrap}"),
+        "stages has agreed_answers and bootstrap, and agreed_answers is about the supervisor's own",
+    ),
+    "a search of the supervisor's samples": (
+        with_(
+            "stages: [], search: {}",
+            "stages: [{kind: self_consistency}], "
+            "search: {stages.self_consistency.samples: {choice: [3, 5]}}",
+        ),
+        "belongs to the supervisor, which a search of a method's students does not train; set it",
+    ),
+    "an unknown extractor": (with_("test: 40", "test: 40, extract: last_nubmer"), "extract"),
+    "an extractor as a list": (with_("test: 40", "test: 40, extract: [exact]"), "extract"),
+    "no pattern": (with_("test: 40", "test: 40, extract: regex"), "pattern: missing; add it"),
+    "a pattern without a group": (
+        with_("test: 40", "test: 40, extract: {kind: regex, pattern: '[0-9]+'}"),
+        "'[0-9]+' has 0 groups, and the answer is what one group matches; write one (...)",
+    ),
+    "a pattern that never ends": (
+        with_("test: 40", "test: 40, extract: {kind: regex, pattern: '(([0-9]+,?)+)'}"),
+        "has 2 groups",
+    ),
+    "a pattern of repeats": (
+        with_("test: 40", "test: 40, extract: {kind: regex, pattern: '((?:[0-9]+,?)+)'}"),
+        "repeats a repeat or alternatives, for which some completions take forever; write one set",
+    ),
+    "a wrong pattern": (
+        with_("test: 40", "test: 40, extract: {kind: regex, pattern: '('}"),
+        "'(' is no regular expression: missing ), unterminated subpattern at position 0; correct",
+    ),
+    "letters of a choice in lower case": (
+        with_("test: 40", "test: 40, extract: {kind: choice_letter, letters: abcd}"),
+        "letters: 'abcd' has other signs than capital letters; write ABCD",
+    ),
     "many shots": (stage("{kind: prompt, shots: 1000}"), "shots: Input should be less than"),
     "an unknown calibration": (
         stage("{kind: prompt, calibration: platt}"),

@@ -33,6 +33,14 @@ SHORT = {
     "columns by number": (TASK, OWN.format("path: x.csv, columns: {text: 1, label: 0}")),
     "labels by file": (TASK, OWN.format("files: [{path: a, label: 1}], columns: {text: text}")),
     "a join": (TASK, OWN.format("path: a, join: {path: b, on: c}, columns: {text: a, label: b}")),
+    "an extractor by its name": (
+        TASK,
+        OWN.format("path: x, columns: {text: a, answer: b}, extract: last_number"),
+    ),
+    "an extractor with settings": (
+        TASK,
+        OWN.format("path: x, columns: {text: a, answer: b}, extract: {kind: regex, pattern: (x)}"),
+    ),
     "bounds of difficulty": ("train: 80", "train: 80, difficulty: [500, null]"),
     "a list of trackers": ("trackers: {}", "trackers: [tensorboard, {mlflow: {experiment: e}}]"),
     "one tracker": ("trackers: {}", "trackers: tensorboard"),
@@ -63,6 +71,14 @@ REFUSED = {
     "two distributions": (
         "search: {}",
         "search: {loss.alpha: {uniform: [0, 1], choice: [1]}}",
+    ),
+    "an unknown extractor": (
+        TASK,
+        OWN.format("path: x, columns: {text: a, answer: b}, extract: last_nubmer"),
+    ),
+    "an unknown kind of extractor": (
+        TASK,
+        OWN.format("path: x, columns: {text: a, answer: b}, extract: {kind: last_nubmer}"),
     ),
     "an unknown tracker": ("trackers: {}", "trackers: [tensorbored]"),
 }

@@ -85,6 +85,16 @@ def test_changes_of_weak_labels_are_refused_for_answers(stage):
             r"methods\.other: loss confidence .*; prior and window set a threshold .*; remove them",
         ),
         (
+            "classes",
+            "stages: [{kind: self_consistency}]",
+            r"stages has self_consistency, which compares completions of prompts, .*has classes; ",
+        ),
+        (
+            "choices",
+            "stages: [{kind: agreed_answers}]",
+            r"stages has agreed_answers, which compares completions of prompts, .*has choices; rem",
+        ),
+        (
             "answers",
             "training: {answer_tokens: 64}",
             r"methods\.other\.training: max_tokens is 64, .*need 64 of them; .*lower answer_tokens",
@@ -115,7 +125,8 @@ def test_changes_of_weak_labels_are_refused_for_answers(stage):
 def test_impossible_settings_of_a_form_are_refused(form, method, message):
     with pytest.raises(ValueError, match=message):
         planned(form, method)
-    assert planned("classes", method).cells
+    other: FormName = "answers" if "completions of prompts" in message else "classes"
+    assert planned(other, method).cells
 
 
 def test_impossible_settings_of_a_model_are_refused():

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.plugins.written import LOSS, TASK, TRANSFORM, plugin_of, write_plugin
+from tests.plugins.written import EXTRACTOR, LOSS, TASK, TRANSFORM, plugin_of, write_plugin
 from w2s_ray.checks import check_plugin
+from w2s_ray.checks.extractors import extractor_checks
 from w2s_ray.checks.losses import loss_checks
 from w2s_ray.checks.transforms import transform_checks
 from w2s_ray.cli import app
+from w2s_ray.methods.extractors import ChoiceLetter, Exact, LastNumber, Regex
 from w2s_ray.methods.kinds import kind_of
 from w2s_ray.methods.losses import BUILT_IN as LOSSES
 from w2s_ray.methods.transforms import BUILT_IN as TRANSFORMS
@@ -41,6 +43,15 @@ class Wrong(w2s.Transform):
     def apply(self, rows):
         import numpy as np
         {body}
+"""
+
+
+def extractor(body: str) -> str:
+    return f"""
+CALLS = []
+@w2s.extractor
+def wrong(text):
+    {body}
 """
 
 
@@ -164,6 +175,12 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "input unchanged",
         "5 labels of its input are changed",
     ),
+    "an answer that is no text": (extractor("return len(text)"), "answers", "returned 0; return a"),
+    "other answers at each call": (
+        extractor("CALLS.append(0); return str(len(CALLS))"),
+        "deterministic",
+        "20 answers differ a second time",
+    ),
     "an empty text": (task('{"text": "a" * i, "label": i % 2}'), "rows", "no value in column 'te"),
     "one class": (task('{"text": f"w{i}", "label": 1}'), "rows", "1 distinct label"),
     "a missing column": (
@@ -197,20 +214,21 @@ def test_a_wrong_plugin_fails_its_check(tmp_path, text, check, figures):
 
 
 def test_every_check_has_a_plugin_that_fails_it(tmp_path):
-    plugin = plugin_of(tmp_path / "right.py", LOSS, TRANSFORM, TASK)
+    plugin = plugin_of(tmp_path / "right.py", LOSS, TRANSFORM, EXTRACTOR, TASK)
     checks = {(each.subject.partition(" ")[0], each.name) for each in check_plugin(plugin)}
-    kinds = {"@w2s.loss": "loss", "@w2s.transform": "transform", "@w2s.task": "task"}
+    kinds = {f"@w2s.{kind}": kind for kind in ("loss", "transform", "extractor", "task")}
     failing = {
         (next(kind for mark, kind in kinds.items() if mark in text), check)
         for text, check, _ in WRONG.values()
     }
-    assert checks - failing == {("transform", "settings")}, "it is the losses' check"
+    shared = {("transform", "settings"), ("extractor", "settings")}
+    assert checks - failing == shared, "it is the losses' check"
 
 
 def test_a_right_plugin_passes_with_a_line_for_each_check(tmp_path):
-    code, lines = lines_of(write_plugin(tmp_path / "right.py", LOSS, TRANSFORM, TASK))
+    code, lines = lines_of(write_plugin(tmp_path / "right.py", LOSS, TRANSFORM, EXTRACTOR, TASK))
     assert code == 0
-    assert len(lines) == 7 + 5 + 2
+    assert len(lines) == 7 + 5 + 3 + 2
     assert all(line.startswith("ok  ") for line in lines)
 
 
@@ -238,3 +256,10 @@ def test_settings_without_a_default_are_bad_input(tmp_path):
     assert run.exit_code == 2
     assert "wrong has settings without a default: q; give them defaults" in run.stderr
     assert run.stdout == ""
+
+
+@pytest.mark.parametrize("given", [Exact(), LastNumber(), ChoiceLetter(), Regex(pattern="= (.)")])
+def test_the_packages_extractors_pass(given):
+    for name, check in extractor_checks(given).items():
+        passed, figures = check()
+        assert passed, f"{name}: {figures}"

@@ -99,7 +99,7 @@ def test_every_example_of_the_document_passes_w2s_check(tmp_path, text):
 
 
 def test_the_number_of_examples():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 # -- settings, as of the package's kinds --

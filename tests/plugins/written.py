@@ -38,6 +38,12 @@ def numbers():
     for i in range(400):
         yield {"text": f"w{i % 20} w{20 + i // 20} w{40 + i % 2}", "label": i % 2}
 """
+EXTRACTOR = """
+@w2s.extractor
+def after(text, *, sign: str = "="):
+    _, found, answer = text.rpartition(sign)
+    return answer if found else None
+"""
 MODELS = 'models: ["embedded:xs", "embedded:s"]'
 EMBEDDED = "{name: embedded, train: 64, validation: 16, test: 32}"
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from tests.store.builders import (
     some_rows,
 )
 from w2s_ray.cli import app
-from w2s_ray.store import Store, StoreError, catalog_index
+from w2s_ray.store import Store, StoreError, catalog_index, tables
 from w2s_ray.store.compaction import compact
 from w2s_ray.store.sql_query import query
 
@@ -473,3 +474,39 @@ def test_compaction_of_a_missing_store_raises_an_error(tmp_path):
     assert ended.exit_code == 2
     assert "there are no results" in ended.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_predictions_of_earlier_versions_lack_columns(tmp_path, monkeypatch):
+    """Files and segments that were written before a column was added are read, and merged."""
+    added = ["extracted", "certainty", "samples"]
+    store = Store.open(tmp_path)
+    store.check_writable()
+    with monkeypatch.context() as earlier:
+        schemas = {"predictions": tables.OF_RUN["predictions"]}
+        schemas |= {"labelled": catalog_index.KINDS["predictions"]}
+        old = {
+            name: pa.schema([field for field in schema if field.name not in added])
+            for name, schema in schemas.items()
+        }
+        earlier.setitem(tables.OF_RUN, "predictions", old["predictions"])
+        earlier.setattr("w2s_ray.store.catalog_writer.LABELLED_PREDICTIONS", old["labelled"])
+        earlier.setitem(catalog_index.KINDS, "predictions", old["labelled"])
+        store = filled(store)
+        compact(store.files)
+        store.write_run(a_record("e"), metrics=some_metrics("e"), predictions=some_predictions())
+    file = tmp_path / "runs" / an_id("a") / "predictions.parquet"
+    assert not set(added) & set(pq.ParquetFile(file).schema_arrow.names)
+    assert store.predictions(an_id("a"))["certainty"].null_count == 3
+    sql = "select count(*) n, count(certainty) c, count(extracted) e from predictions"
+    assert query(store, sql).to_pylist()[0]["n"] == 9
+    assert_same(store)
+    sampled = {"extracted": ["1", None, "2"], "certainty": [0.5] * 3, "samples": [["x"]] * 3}
+    table = some_predictions()
+    for name, values in sampled.items():
+        table = table.append_column(name, pa.array(values))
+    store.write_run(a_record("f"), metrics=some_metrics("f"), predictions=table)
+    found = query(store, sql).to_pylist()[0]
+    assert (found["n"], found["c"]) == (12, 3)
+    assert compact(store.files).runs == 6
+    assert query(store, sql).to_pylist()[0] == found
+    assert_same(store)

@@ -1,4 +1,4 @@
-"""Checks of a plugin's losses, transforms and tasks, for `w2s check`.
+"""Checks of a plugin's losses, transforms, extractors and tasks, for `w2s check`.
 
 Owns what each check computes and its limits. Losses run through the code that trains. It trains no
 model and writes nothing.

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from w2s_ray.checks.check import Check, checked
+from w2s_ray.checks.extractors import extractor_checks
 from w2s_ray.checks.losses import ONE_VALUE, loss_checks
 from w2s_ray.checks.tasks import task_checks
 from w2s_ray.checks.transforms import transform_checks
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods.extractors import Extractor
 from w2s_ray.methods.kinds import kind_of
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.transforms import Transform
@@ -28,6 +30,8 @@ def check_plugin(plugin: Plugin) -> Iterator[Check]:
     for kind in kinds:
         if isinstance(kind, Loss):
             subject, checks = f"loss {kind_of(type(kind))}", loss_checks(kind)
+        elif isinstance(kind, Extractor):
+            subject, checks = f"extractor {kind_of(type(kind))}", extractor_checks(kind)
         else:
             assert isinstance(kind, Transform)
             subject, checks = f"transform {kind_of(type(kind))}", transform_checks(kind)

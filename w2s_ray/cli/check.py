@@ -17,7 +17,7 @@ def check(
         ),
     ],
 ) -> None:
-    """Check the losses, transforms and tasks of a plugin; one line for each check."""
+    """Check what a plugin has: losses, transforms, extractors, tasks; one line for each check."""
     from rich.text import Text
 
     from w2s_ray.checks import check_plugin

@@ -75,6 +75,8 @@ def _relation(record: Record, parent: str) -> str:
         return "weights of rows from"
     if parent == labels.get("student"):
         return "labels of an earlier student from"
+    if parent == labels.get("agreed_with"):
+        return "answers compared with"
     return "labels from" if parent in record.labelled_by else "initial weights from"
 
 

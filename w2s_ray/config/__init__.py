@@ -37,6 +37,7 @@ from w2s_ray.config.settings import (
 from w2s_ray.config.space import Branch, Distribution, OneOf, branch, branches, grid_size
 from w2s_ray.config.stages import (
     BootstrapStage,
+    Completions,
     ElicitStage,
     EnsembleStage,
     GenerativeStage,
@@ -44,6 +45,7 @@ from w2s_ray.config.stages import (
     LinearProbeStage,
     Prompt,
     PromptStage,
+    SelfConsistencyStage,
     Stage,
 )
 from w2s_ray.config.study import StudyRecipe
@@ -92,6 +94,7 @@ __all__ = [
     "Branch",
     "CoSupervisedStage",
     "Columns",
+    "Completions",
     "ConfidenceLoss",
     "ConfidenceReferenceLoss",
     "Difficulty",
@@ -138,6 +141,7 @@ __all__ = [
     "PromptStage",
     "RewardModel",
     "Search",
+    "SelfConsistencyStage",
     "Stage",
     "StudyRecipe",
     "Sweep",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from w2s_ray.config.forms import FORMS
 from w2s_ray.config.pair_models import RewardModel
@@ -16,19 +16,23 @@ from w2s_ray.config.recipe import FitRecipe, Labels
 from w2s_ray.config.series import TrueRowsStage
 from w2s_ray.config.settings import Training
 from w2s_ray.config.stages import (
+    AgreedAnswersStage,
     BootstrapStage,
+    Completions,
     ElicitStage,
     GenerativeStage,
     LinearProbeStage,
     Prompt,
     PromptStage,
     RandomLabelsStage,
+    SelfConsistencyStage,
     Stage,
     TruthStage,
     UntrainedStage,
 )
 from w2s_ray.config.student_series import student_series, transforms_of, with_votes
 from w2s_ray.config.tuning import FullTuning, ProbeTuning, base_of
+from w2s_ray.methods.extractors import Exact
 from w2s_ray.methods.losses import XentLoss
 from w2s_ray.methods.transforms import Transform
 
@@ -76,6 +80,15 @@ def chain(
             own_answers = links[-1].recipe.run_id
         else:
             labels = Labels(source=(links[-1].recipe.run_id,))
+    kept: dict[str, Any] = {"own_answers": own_answers}
+    consistency = _first_of(SelfConsistencyStage, stages)
+    if consistency is not None:
+        kept["least_share"] = consistency.share
+    agreed = _first_of(AgreedAnswersStage, stages)
+    if agreed is not None:
+        labelled = student.model_copy(update={"labels": labels.model_copy(update=kept)})
+        links.append(Link(_in_context(labelled, agreed), None))
+        kept |= {"agreed_with": links[-1].recipe.run_id, "learned": agreed.learn}
     for index, rung in enumerate(rungs):
         base = student if rung is None else between[rung]
         update: dict[str, object] = (
@@ -90,7 +103,7 @@ def chain(
         for number, (note, labels_after) in enumerate(series, start=1):
             reported = rung is None and number == len(series)
             update |= {
-                "labels": labels_after(before).model_copy(update={"own_answers": own_answers}),
+                "labels": labels_after(before).model_copy(update=kept),
                 **_prompt_update(prompt),
                 "predicts": base.predicts if reported else ("student_half", *base.predicts),
             }
@@ -201,6 +214,7 @@ def generative_fit(student: FitRecipe, stage: GenerativeStage) -> FitRecipe:
             "loss": XentLoss(),
             "early_stopping": None,
             "predicts": (),
+            "extract": Exact(),
         }
     )
 
@@ -224,13 +238,30 @@ def _prompt_update(stage: PromptStage | None) -> dict[str, object]:
 def _labelling(
     student: FitRecipe, stage: ElicitStage, transforms: Sequence[Transform]
 ) -> FitRecipe:
-    """The prompted strong model as a supervisor; settings without effect on it have defaults.
+    """The prompted strong model as a supervisor.
 
     It predicts the supervisor's half too, if one of `transforms` compares its answers there.
     """
     slices = (each.truth_slice for each in transforms if each.takes_own_answers)
     of_half = any(each is not None and each.of == "supervisor_half" for each in slices)
-    more = ("supervisor_half",) if of_half else ()
+    update: dict[str, object] = {"prompt": _prompt(stage)}
+    if of_half:
+        update["predicts"] = ("supervisor_half", "student_half", "validation", "test")
+    return _untrained(student).model_copy(update=update)
+
+
+def _in_context(student: FitRecipe, stage: AgreedAnswersStage) -> FitRecipe:
+    """The strong model that completes prompts after examples, without training."""
+    given = {name: getattr(stage, name) for name in Completions.model_fields}
+    training = _untrained(student).training.model_copy(
+        update={"answer_tokens": student.training.answer_tokens}
+    )
+    update = {"completions": Completions(**given), "trained": False, "training": training}
+    return _untrained(student).model_copy(update=update)
+
+
+def _untrained(student: FitRecipe) -> FitRecipe:
+    """A model that predicts for the student; settings without effect on it have defaults."""
     training = student.training
     kept = {"max_tokens": training.max_tokens, "precision": training.precision}
     if base_of(training.tuning) is not None:
@@ -238,10 +269,9 @@ def _labelling(
     return student.model_copy(
         update={
             "training": Training(**kept),
-            "prompt": _prompt(stage),
             "loss": XentLoss(),
             "early_stopping": None,
-            "predicts": (*more, "student_half", "validation", "test"),
+            "predicts": ("student_half", "validation", "test"),
         }
     )
 

@@ -75,6 +75,11 @@ def _check_path(path: str, space: Space, *, where: str) -> None:
         )
     if path == "early_stopping.finish_schedule":
         raise InputError(f"{where}.{path} changes no student's result; set it outside a search")
+    if path in ("stages.self_consistency.samples", "stages.self_consistency.temperature"):
+        raise InputError(
+            f"{where}.{path} belongs to the supervisor, which a search of a method's students does "
+            "not train; set it outside a search"
+        )
     setting, _, last = path.rpartition(".")
     if last == "kind":
         raise InputError(

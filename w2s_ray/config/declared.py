@@ -97,12 +97,13 @@ class Method(Frozen):
     """The loss of this method's students."""
     stages: tuple[Stage, ...] = ()
     """Steps between the supervisor and the reported student, at most one of each kind. `ensemble`,
-    `boosting`, `elicit`, `generative`, `bootstrap`, `iterate`, `cosupervised`, `two_stage` and
-    `true_rows` add fits. `prompt` and `linear_probe` replace the student. `hard`, `temperature`,
-    `confident`, `consensus`, `dawid_skene`, `filter`, `one_per_group`, `overlap`, `relabel`,
-    `selective`, `strata`, `trust`, `weights`, `simulated`, `shuffled_labels` and `class_prior`
-    change the weak labels of every student of the method, in the order in which they are listed.
-    `truth`, `random_labels` and `untrained` use no weak labels and stand alone."""
+    `boosting`, `elicit`, `self_consistency`, `agreed_answers`, `generative`, `bootstrap`,
+    `iterate`, `cosupervised`, `two_stage` and `true_rows` add fits. `prompt` and `linear_probe`
+    replace the student. `hard`, `temperature`, `confident`, `consensus`, `dawid_skene`, `filter`,
+    `one_per_group`, `overlap`, `relabel`, `selective`, `strata`, `trust`, `weights`, `simulated`,
+    `shuffled_labels` and `class_prior` change the weak labels of every student of the method, in
+    the order in which they are listed. `truth`, `random_labels` and `untrained` use no weak labels
+    and stand alone."""
     tasks: tuple[Name, ...] = ()
     """Tasks of the sweep that the method is used on, for instance those of two classes; empty =
     all."""

@@ -31,12 +31,13 @@ def sweep_schema() -> Schema:
         _complete(part)
     for union in _plugin_unions(schema):
         union["oneOf"].append(_other_kind(union))
+    package_kinds = _package_kinds(schema)
     for name, with_short_form in SHORT_FORMS.items():
         section = schema if name == Sweep.__name__ else known[name]
         changed = with_short_form(dict(section))
         section.clear()
         section.update(changed)
-    plugins = {"if": {"not": {"required": ["plugins"]}}, "then": _package_kinds(schema)}
+    plugins = {"if": {"not": {"required": ["plugins"]}}, "then": package_kinds}
     schema["allOf"] = [*schema.get("allOf", ()), plugins]
     return {"$schema": DIALECT, **schema, "title": "Sweep file of w2s_ray"}
 
@@ -66,10 +67,12 @@ def _complete(part: Schema) -> None:
         part["oneOf"] = [one or {"not": {"type": "object"}} for one in part["oneOf"]]
 
 
-def _plugin_unions(schema: Schema) -> tuple[Schema, Schema]:
-    """The schemas of a method's loss and of its stages, which plugins extend."""
-    method = schema["$defs"]["Method"]["properties"]
-    return method["loss"], method["stages"]["items"]
+def _plugin_unions(schema: Schema) -> tuple[Schema, Schema, Schema]:
+    """The schemas of a method's loss, of its stages, and of a task's `extract`, which plugins
+    extend.
+    """
+    method, task = (schema["$defs"][name]["properties"] for name in ("Method", "Task"))
+    return method["loss"], method["stages"]["items"], task["extract"]
 
 
 def _other_kind(union: Schema) -> Schema:
@@ -79,13 +82,26 @@ def _other_kind(union: Schema) -> Schema:
 
 
 def _package_kinds(schema: Schema) -> Schema:
-    """Methods with the package's kinds alone, as in a file without plugins."""
-    loss, stage = (
+    """Methods and tasks with the package's kinds alone, as in a file without plugins."""
+    loss, stage, extract = (
         {"properties": {"kind": {"enum": list(union["discriminator"]["mapping"])}}}
         for union in _plugin_unions(schema)
     )
     properties = {"loss": loss, "stages": {"items": stage}}
-    return {"properties": {"methods": {"additionalProperties": {"properties": properties}}}}
+    kinds = _plugin_unions(schema)[2]["discriminator"]["mapping"]
+    required = {
+        kind: schema["$defs"][ref.rsplit("/", 1)[1]]["required"] for kind, ref in kinds.items()
+    }
+    alone = [kind for kind, keys in required.items() if keys == ["kind"]]
+    names = {"if": {"type": "string"}, "then": {"enum": alone}}
+    task = {"properties": {"extract": {**extract, **names}}}
+    return {
+        "properties": {
+            "methods": {"additionalProperties": {"properties": properties}},
+            "task": task,
+            "tasks": {"items": task},
+        }
+    }
 
 
 def _either(section: Schema, *others: Schema) -> Schema:
@@ -140,6 +156,12 @@ def _difficulty(section: Schema) -> Schema:
     return _either(section, bounds)
 
 
+def _task(section: Schema) -> Schema:
+    properties = section["properties"]
+    extract = _either(dict(properties["extract"]), {"type": "string"})
+    return {**section, "properties": {**properties, "extract": extract}}
+
+
 def _trackers(section: Schema) -> Schema:
     name = {"enum": list(section["properties"])}
     settings = {key: section[key] for key in ("type", "properties", "additionalProperties")}
@@ -154,6 +176,7 @@ SHORT_FORMS: dict[str, Callable[[Schema], Schema]] = {
     "Model": _model,
     "Controls": _controls,
     "Difficulty": _difficulty,
+    "Task": _task,
     "Trackers": _trackers,
 }
 """Name of a model -> its schema with the forms that its validators convert."""

@@ -13,10 +13,11 @@ from pydantic import Field, field_serializer, model_validator
 
 from w2s_ray.config.forms import FORMS, FormName
 from w2s_ray.config.settings import EarlyStopping, FitSettings, PretrainArchitecture, Training
-from w2s_ray.config.stages import Prompt
+from w2s_ray.config.stages import Completions, Prompt
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.identity import run_id
+from w2s_ray.methods.extractors import AnyExtractor, Exact, is_default
 from w2s_ray.methods.losses import AnyLoss, Loss
 from w2s_ray.methods.transforms import AnyTransform
 
@@ -51,6 +52,14 @@ class Labels(Frozen):
     the supervisor's half. null = equal weights."""
     student: str | None = Field(default=None, exclude_if=lambda run: run is None)
     """Id of an earlier student of the same method, whose predictions a transform uses, too."""
+    least_share: float = Field(default=0.0, exclude_if=lambda share: share == 0)
+    """Training rows are dropped where the label has a smaller share of the source's samples."""
+    agreed_with: str | None = Field(default=None, exclude_if=lambda run: run is None)
+    """Id of a fit; training rows are dropped where its answer is not the label's."""
+    learned: Literal["both", "weak", "strong"] = Field(
+        default="both", exclude_if=lambda learned: learned == "both"
+    )
+    """Which completions of agreeing fits are learned; strong are those of `agreed_with`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +121,11 @@ class FitRecipe(Frozen):
     """Seeds data order and every random draw of the fit."""
     prompt: Prompt | None = None
     """The prompt, if the model is prompted and not trained; null = it is trained."""
+    extract: AnyExtractor = Field(default=Exact(), exclude_if=is_default)
+    """How the answers in completions are found."""
+    completions: Completions | None = Field(default=None, exclude_if=lambda given: given is None)
+    """How the parts in `predicts` are completed at the end; null = by the most probable completion
+    of each prompt, without examples, as in every evaluation."""
     trained: bool = Field(default=True, exclude_if=lambda trained: trained)
     """false: the model predicts as it starts, with a head of zeros, and nothing is trained."""
     predicts: tuple[Part, ...] = ("validation", "test")
@@ -173,7 +187,7 @@ class FitRecipe(Frozen):
         labels = self.labels
         single = (self.initial_run, self.head, labels.student, labels.own_answers)
         runs = (*filter(None, single), *self.boosted_after, *labels.runs)
-        return tuple(dict.fromkeys(runs))
+        return tuple(dict.fromkeys((*runs, *filter(None, [labels.agreed_with]))))
 
     @property
     def read_runs(self) -> tuple[str, ...]:

@@ -235,6 +235,18 @@ class FitSettings(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _supervisor_completes_for_one_student(self) -> FitSettings:
+        kinds = [kind_of(stage) for stage in self.stages]
+        for stage in ("self_consistency", "agreed_answers"):
+            for kind in ("bootstrap", "iterate"):
+                if stage in kinds and kind in kinds:
+                    raise InputError(
+                        f"stages has {stage} and {kind}, and {stage} is about the supervisor's own "
+                        f"completions alone; remove {kind}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _simulated_supervisor_labels_for_one_student(self) -> FitSettings:
         kinds = [kind_of(stage) for stage in self.stages]
         for kind in ("bootstrap", "elicit", "iterate", "prompt", "cosupervised", "two_stage"):

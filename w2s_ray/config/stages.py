@@ -145,6 +145,75 @@ class ElicitStage(Prompt):
     """true: the supervisor labels, and the model's answers are there for the stage `selective`."""
 
 
+class Sampling(Frozen):
+    """How often a model completes each prompt, and at which temperature."""
+
+    samples: int = Field(default=1, ge=1, le=1000)
+    """Completions of each row. The row's label is the first of those with the most frequent answer
+    (as `task.extract` takes it; of equally frequent answers the one that was sampled first)."""
+    temperature: float = Field(default=0.0, ge=0, le=1000)
+    """Logits are divided by it before a token is drawn; 0 = the most probable token. Draws depend
+    on the fit's seed and the row, not on batches."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Sampling:
+        if self.samples > 1 and self.temperature == 0:
+            raise InputError(
+                f"samples is {self.samples} at temperature 0, at which all of them are the same; "
+                "raise temperature, or set samples: 1"
+            )
+        return self
+
+
+class Completions(Sampling):
+    """How a model completes prompts, if it does not give the most probable completion alone."""
+
+    shots: int = Field(default=0, ge=0, le=64)
+    """Examples in the prompt: other rows of the student's half with their weak labels."""
+
+
+class SelfConsistencyStage(Sampling):
+    """The supervisor completes each row several times, and the majority's answer is the weak label.
+
+    Self-consistency (Wang et al. 2022, arXiv 2203.11171). With `share` only rows on which the
+    supervisor agrees with itself are learned (Shi et al. 2025, arXiv 2503.04249, first stage). The
+    supervisor is trained once more for its samples; PGR and the table's weak accuracy are of its
+    most probable completions. Validation labels are its majority answers, too. It needs a task with
+    answers.
+    """
+
+    kind: Literal["self_consistency"] = "self_consistency"
+    samples: int = Field(default=10, ge=1, le=1000)
+    """Completions of each row. The row's label is the first of those with the most frequent answer
+    (as `task.extract` takes it; of equally frequent answers the one that was sampled first)."""
+    temperature: float = Field(default=1.0, ge=0, le=1000)
+    """Logits are divided by it before a token is drawn; 0 = the most probable token. Draws depend
+    on the fit's seed and the row, not on batches."""
+    share: float = Field(default=0.0, ge=0, le=1)
+    """Keep a training row if at least this share of its samples has the majority's answer."""
+
+
+class AgreedAnswersStage(Sampling):
+    """Keep the rows on which supervisor and strong model have the same answer, and learn both
+    completions.
+
+    Weak-to-strong reasoning, stage one (Yang et al. 2024, arXiv 2407.13647). The strong model is
+    not trained for its answers: it completes each row after examples with weak labels in its
+    prompt. If no row is left, the student's fit fails. Validation labels are the supervisor's. It
+    needs a task with answers.
+    """
+
+    kind: Literal["agreed_answers"] = "agreed_answers"
+    shots: int = Field(default=4, ge=0, le=64)
+    """Examples in the strong model's prompt, drawn by the fit's seed from the rows of the student's
+    half; a row is no example of its own prompt. Of a prompt that is too long the first are omitted;
+    the record counts such prompts. Unless the prompt is chat messages, a completion ends before
+    its first blank line, after which the model may make up the next example."""
+    learn: Literal["both", "weak", "strong"] = "both"
+    """Which completions of the kept rows the student learns. Equal completions are learned
+    once."""
+
+
 class LinearProbeStage(Frozen):
     """A linear probe, trained with ground truth on frozen activations, is reported instead of the
     student.
@@ -205,6 +274,8 @@ if TYPE_CHECKING:
         | IterateStage
         | PromptStage
         | ElicitStage
+        | SelfConsistencyStage
+        | AgreedAnswersStage
         | LinearProbeStage
         | TruthStage
         | RandomLabelsStage
@@ -224,6 +295,8 @@ else:
             IterateStage,
             PromptStage,
             ElicitStage,
+            SelfConsistencyStage,
+            AgreedAnswersStage,
             LinearProbeStage,
             TruthStage,
             RandomLabelsStage,

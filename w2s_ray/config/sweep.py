@@ -63,8 +63,8 @@ class Sweep(Frozen):
     name: str = Field(max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The sweep's name in the store and in tables."""
     plugins: tuple[DeclaredPlugin, ...] = Field(default=(), max_length=100)
-    """Your own losses, transforms and tasks: Python files, relative to this file, and modules of
-    installed packages. Their code is executed whenever the sweep is planned."""
+    """Your own losses, transforms, extractors and tasks: Python files, relative to this file, and
+    modules of installed packages. Their code is executed whenever the sweep is planned."""
     tasks: tuple[Task, ...] = Field(min_length=1)
     """The tasks. With one task you may write `task: {...}` instead."""
     models: tuple[Model, ...] = Field(min_length=1)

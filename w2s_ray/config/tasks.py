@@ -15,6 +15,7 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     Tag,
+    field_validator,
     model_validator,
 )
 
@@ -23,6 +24,7 @@ from w2s_ray.config.forms import TASK_FORMS
 from w2s_ray.config.names import Line, LocalPath, Name, RowCount, Seed
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods.extractors import AnyExtractor, Exact, is_default
 from w2s_ray.plugins import OwnTask, usable_task
 
 ALL_ROWS = 1_000_000_001
@@ -176,6 +178,10 @@ class Task(Frozen):
     difficulty: Difficulty | None = None
     """Lowest and highest difficulty of the rows to use, such as a puzzle's rating: `[500, 900]`,
     or, for easy-to-hard, `{train: [500, 900], test: [1200, null]}`."""
+    extract: AnyExtractor = Field(default=Exact(), exclude_if=is_default)
+    """How an answer is taken from a completion and from the right answer, for tasks with answers:
+    they are equal if what is taken from both is. A kind without settings can be given as its name
+    (`extract: last_number`). Votes (`self_consistency`) and the agreement of models use it, too."""
     split_seed: Seed = 0
     """Seed of the shuffle that makes the split. All seeds of the sweep share the split."""
     _own: OwnTask | None = PrivateAttr(default=None)
@@ -221,6 +227,11 @@ class Task(Frozen):
             )
         key = "category" if _has_several(value["files"], columns) else "label"
         return {**value, "columns": {**columns, key: FILES_LABEL}}
+
+    @field_validator("extract", mode="before")
+    @classmethod
+    def _from_kind(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _columns_and_files(self) -> Task:

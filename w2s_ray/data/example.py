@@ -51,6 +51,8 @@ class Example(NamedTuple):
     """The choices of a question, `answer` among them, in an order by their content."""
     weight: float | None = None
     """How much a training row counts, by the source; None = as much as every other."""
+    extracted: str | None = None
+    """The answer that the task's extractor takes from `answer`; None if it is the whole answer."""
 
     @property
     def folded(self) -> Example:
@@ -80,11 +82,16 @@ class Example(NamedTuple):
         return (text,) if self.second is None else (text, self.second)
 
     @property
+    def compared(self) -> str | None:
+        """The right answer, or what the task's extractor takes from it."""
+        return self.answer if self.extracted is None else self.extracted
+
+    @property
     def verdict(self) -> str:
         """The ground truth of the content, independent of the order of a pair."""
         if self.second is not None and self.second < self.text:
             return str(1 - self.label)
-        return self.answer if self.answer is not None else str(self.label)
+        return self.compared if self.compared is not None else str(self.label)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from typing import Any
 from w2s_ray.config import ALL_ROWS, FORMS, PARTS, TASK_FORMS, Bounds, FormName, OwnPart, Part, Task
 from w2s_ray.data.cleaning import clean, difficulty_of, nothing_left, within
 from w2s_ray.data.example import Example, Rows
+from w2s_ray.data.extracted import with_extracted
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.near_copies import NearCopies, near_copies
 from w2s_ray.errors import InputError
@@ -56,7 +57,7 @@ class Split:
     task: str
     fingerprint: str
     """20 hexadecimal digits of a hash over the form and, in order, every row's part, id, texts,
-    label, answer, difficulty and weight."""
+    label, answer, what is extracted from it, difficulty and weight."""
     parts: Mapping[Part, tuple[Example, ...]]
     """The rows of each part, shuffled."""
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -104,12 +105,13 @@ def make_split(rows: Rows, *, task: Task) -> Split:
 
     Raises:
         InputError: too few rows; names the part, the rows needed and the rows available. Or
-            `dedupe` for rows without texts.
+            `dedupe` for rows without texts, or right answers without an answer to extract.
     """
     if task.dedupe is not None and not FORMS[rows.form].has_texts:
         raise InputError(
             f"task {task.name}: dedupe compares texts, and its rows have none; remove dedupe"
         )
+    rows = with_extracted(rows, task=task)
     balance = task.balance and FORMS[rows.form].has_two_classes
     task = task.model_copy(update={"balance": balance})
     cleaned, dropped = clean(rows, task)
@@ -240,6 +242,8 @@ def fingerprint(parts: Mapping[Part, Iterable[Example]], *, form: FormName = "cl
                 line += f"{row.choices!r}\n"
             if row.weight is not None:
                 line += f"weight {row.weight!r}\n"
+            if row.extracted is not None:
+                line += f"extracted {row.extracted!r}\n"
             hashed.update(line.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()[:ID_LENGTH]
 
@@ -264,23 +268,16 @@ def are_rows_of(table: Any, *, expected: str) -> bool:
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     nothing = [None] * len(table)
     read = (
-        "example_id",
-        "text",
-        "label",
-        "second",
-        "answer",
-        "difficulty",
-        "chat",
-        "choices",
-        "weight",
+        *("example_id", "text", "label", "second", "answer", "difficulty", "chat", "choices"),
+        *("weight", "extracted"),
     )
     cells = zip(columns["part"], *(columns.get(name, nothing) for name in read), strict=True)
     parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
-    for part, id_, text, label, second, answer, difficulty, chat, choices, weight in cells:
+    for part, id_, text, label, second, answer, difficulty, chat, choices, *more in cells:
         if part not in parts or not isinstance(id_, str) or not isinstance(text, str):
             return False
         given = None if choices is None else tuple(choices)
-        row = Example(id_, text, label, "", second, answer, difficulty, chat, given, weight)
+        row = Example(id_, text, label, "", second, answer, difficulty, chat, given, *more)
         parts[part].append(row)
     labelled = all(label is not None for label in columns["label"])
     if not labelled:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_ray.config import PARTS, FitRecipe, Part
+from w2s_ray.config import PARTS, FitRecipe, Labels, Part
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth
 from w2s_ray.errors import InputError
@@ -30,6 +30,7 @@ from w2s_ray.methods.transforms.transform import GroundTruth, LabelledRows, Tran
 
 TEXT, LABEL, PART, ID, GROUP = "text", "label", "part", "example_id", "group"
 SECOND, ANSWER, CHAT, CHOICES, WEIGHT = "second", "answer", "chat", "choices", "weight"
+EXTRACTED = "extracted"
 
 _KNOWN = 1
 """Seeds the draw of known rows, besides the fit's seed and their part."""
@@ -67,6 +68,7 @@ class SplitRows:
             return found
 
         labels, answers = by_part(LABEL), by_part(ANSWER)
+        extracted = by_part(EXTRACTED)
         has_choices = CHOICES in table.column_names  # type: ignore[attr-defined]
         choices = by_part(CHOICES) if has_choices else {}
         has_weights = WEIGHT in table.column_names  # type: ignore[attr-defined]
@@ -80,7 +82,7 @@ class SplitRows:
             chats={p: list(map(json.loads, each)) for p, each in by_part(CHAT).items()}
             if has_chat
             else {},
-            truth={part: _truth(labels[part], answers[part]) for part in labels},
+            truth={part: _truth(labels[part], answers[part], extracted[part]) for part in labels},
             choices={p: list(map(tuple, each)) for p, each in choices.items() if None not in each},
             weights={p: np.asarray(w, np.float64) for p, w in weights.items() if None not in w},
         )
@@ -99,10 +101,13 @@ class SplitRows:
         return len(self.classes) or 2
 
 
-def _truth(labels: list[int | None], answers: list[str | None]) -> Truth:
+def _truth(
+    labels: list[int | None], answers: list[str | None], extracted: list[str | None]
+) -> Truth:
     return Truth(
         None if None in labels else np.asarray(labels, dtype=np.int64),
         None if None in answers else tuple(map(str, answers)),
+        None if None in extracted else tuple(map(str, extracted)),
     )
 
 
@@ -262,28 +267,45 @@ def _scaled(weights_N: np.ndarray | None) -> np.ndarray | None:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """A model's completion of a row's prompt."""
+
+    text: str
+    answer: str | None
+    """What is compared of it; None = nothing was extracted."""
+    share: float | None = None
+    """The share of the row's samples with this answer; None = it was not sampled."""
+
+
+Completed = Mapping[tuple[str, str], Completion]
+"""(part, example id) -> a model's completion."""
+
+
+@dataclass(frozen=True)
 class Answers:
     """The answers that a fit may learn from and be stopped by."""
 
     train: list[str]
-    """Of each row that is trained on."""
+    """Texts that are trained on."""
     validation: list[str]
     rows_N: np.ndarray
-    """Places in the training part of the rows that are trained on, int64."""
+    """Places in the training part of the rows of these texts, int64; a row may have two."""
+    dropped: int = 0
+    """Rows that have none."""
 
 
 def answers(
-    recipe: FitRecipe, rows: SplitRows, *, weak: Mapping[tuple[str, str], str] | None
+    recipe: FitRecipe, rows: SplitRows, *, weak: Completed | None, own: Completed | None = None
 ) -> Answers:
     """The answers to `recipe`'s training rows and to validation.
 
-    `weak` maps (part, example id) to the supervisor's completion.
+    `weak` are the supervisor's completions, `own` those of the fit that it has to agree with.
 
     Raises:
-        InputError: a row that the supervisor did not complete.
+        InputError: a row that was not completed, or no row is left.
     """
-
-    sliced_N = slice_rows(rows.groups[recipe.train_on], recipe)
+    part, labels = recipe.train_on, recipe.labels
+    sliced_N = slice_rows(rows.groups[part], recipe)
     every_M = np.arange(len(rows.ids["validation"]))
 
     def true(part: Part, among_N: np.ndarray) -> list[str]:
@@ -291,16 +313,78 @@ def answers(
         assert found is not None, "the split has no answers"
         return [found[i] for i in among_N]
 
-    def completed(part: Part, among_N: np.ndarray) -> list[str]:
-        try:
-            return [(weak or {})[part, rows.ids[part][i]] for i in among_N]
-        except KeyError as missing:
-            raise _unlabelled(missing, recipe.labels.runs) from None
+    def validation(known: list[str]) -> list[str]:
+        oracle = recipe.early_stopping is not None and recipe.early_stopping.oracle
+        return true("validation", every_M) if oracle else known
 
-    oracle = recipe.early_stopping is not None and recipe.early_stopping.oracle
-    known = true if recipe.learns_from_ground_truth else completed
-    steering = true if oracle else known
-    return Answers(known(recipe.train_on, sliced_N), steering("validation", every_M), sliced_N)
+    if recipe.learns_from_ground_truth:
+        return Answers(true(part, sliced_N), true("validation", every_M), sliced_N)
+    known_M = _completed(rows, "validation", every_M, weak, runs=labels.runs)
+    weak_N = _completed(rows, part, sliced_N, weak, runs=labels.runs)
+    both_N: list[tuple[Completion, ...]] = [(one,) for one in weak_N]
+    kept = [one.share is None or one.share >= labels.least_share for one in weak_N]
+    sure = sum(kept)
+    if labels.agreed_with is not None:
+        own_N = _completed(rows, part, sliced_N, own, runs=(labels.agreed_with,))
+        both_N = list(zip(weak_N, own_N, strict=True))
+        agree = [one.answer is not None and one.answer == o.answer for one, o in both_N]
+        kept = [a and b for a, b in zip(kept, agree, strict=True)]
+    if not any(kept):
+        raise InputError(_none_left(labels, of=len(kept), sure=sure))
+    texts = [
+        (place, text)
+        for place, each, keep in zip(sliced_N, both_N, kept, strict=True)
+        if keep
+        for text in _learned(each, labels)
+    ]
+    return Answers(
+        [text for _, text in texts],
+        validation([one.text for one in known_M]),
+        np.asarray([place for place, _ in texts], np.int64),
+        dropped=len(kept) - sum(kept),
+    )
+
+
+def _completed(
+    rows: SplitRows,
+    part: Part,
+    among_N: np.ndarray,
+    known: Completed | None,
+    *,
+    runs: Sequence[str],
+) -> list[Completion]:
+    try:
+        return [(known or {})[part, rows.ids[part][i]] for i in among_N]
+    except KeyError as missing:
+        raise _unlabelled(missing, runs) from None
+
+
+def _learned(each: Sequence[Completion], labels: Labels) -> list[str]:
+    """The texts of a row that are learned, of its weak and, if there is one, its strong completion.
+
+    Equal ones are learned once.
+    """
+    texts = [one.text for one in each]
+    match labels.learned:
+        case "weak":
+            return texts[:1]
+        case "strong":
+            return texts[-1:]
+        case "both":
+            return list(dict.fromkeys(texts))
+
+
+def _none_left(labels: Labels, *, of: int, sure: int) -> str:
+    if not sure:
+        return (
+            f"self_consistency leaves none of {of:,} rows: no answer has a share of "
+            f"{labels.least_share:g} of the samples; lower share"
+        )
+    return (
+        f"agreed_answers leaves none of {sure:,} rows: the strong model (run {labels.agreed_with}) "
+        "never has the supervisor's answer; give it more shots, check `extract` of the task, or "
+        "use a stronger model"
+    )
 
 
 def slice_rows(groups: Sequence[str | None], recipe: FitRecipe) -> np.ndarray:

@@ -144,7 +144,7 @@ def against_truth(predicted: Predicted, truth: Truth) -> dict[str, float]:
     """Accuracy of predictions, and log loss (nats) where there are classes; empty without truth."""
     if truth.labels_N is None and truth.answers is None:
         return {}
-    right_N = right(predicted.probabilities, predicted.answers, truth)
+    right_N = right(predicted.probabilities, predicted.compared, truth)
     found = {"accuracy": float(right_N.mean())}
     each_NC = predicted.distribution
     if each_NC is not None and truth.answers is not None:

@@ -202,6 +202,12 @@ class FitTraining:
             "validation_loss": result.validation_loss,
             **{f"{part}_loss": loss for part, loss in result.losses.items()},
             **result.figures,
+            **training_data.figures,
+            **{
+                f"{part}_certainty": float(found.certainty.mean())
+                for part, found in result.predicted.items()
+                if found.certainty is not None
+            },
             **recorder.oracle,
         }
         earlier = store.attempts(self.fit.id)
@@ -335,7 +341,11 @@ def _predictions(rows: SplitRows, predicted: Mapping[str, Predicted]) -> Any:
         columns["part"] += [part] * len(rows.ids[part])
         columns["probability"] += found.probabilities.tolist()
         columns["answer"] += found.answers or [None] * len(rows.ids[part])
-        columns["probabilities"] += _distributions(found) or [None] * len(rows.ids[part])
+        nothing = [None] * len(rows.ids[part])
+        columns["probabilities"] += _distributions(found) or nothing
+        columns["extracted"] += found.extracted or nothing
+        columns["certainty"] += nothing if found.certainty is None else found.certainty.tolist()
+        columns["samples"] += nothing if found.samples is None else map(list, found.samples)
     return pa.table(columns, schema=PREDICTIONS)
 
 

@@ -7,7 +7,7 @@ weak labels. Which labels a fit may see is decided in `labels`; each form's own 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,9 @@ class TrainingData:
     train_rows: int
     """Rows that are trained on."""
     dropped: int = 0
-    """Rows that transforms of labels dropped."""
+    """Rows that transforms of labels, or stages that compare completions, dropped."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """More figures of the record."""
 
 
 def parts_of(recipe: FitRecipe) -> list[str]:

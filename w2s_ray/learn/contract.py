@@ -35,6 +35,18 @@ class Predicted:
     """float32 [N, C]: the probability of each of several classes or choices, in their order."""
     choices: tuple[tuple[str, ...], ...] | None = None
     """The choices of each row, at most C."""
+    extracted: tuple[str | None, ...] | None = None
+    """What an extractor takes from each completion; None of a row = nothing. None = completions are
+    compared whole."""
+    certainty: np.ndarray | None = None
+    """float32 [N]: the share of a row's samples with the answer of its completion."""
+    samples: tuple[tuple[str, ...], ...] | None = None
+    """The sampled completions of each row."""
+
+    @property
+    def compared(self) -> tuple[str | None, ...] | None:
+        """The answers as they are compared."""
+        return self.answers if self.extracted is None else self.extracted
 
 
 Predict = Callable[[str], Predicted]

@@ -31,6 +31,7 @@ from w2s_ray.learn.group import Group
 from w2s_ray.learn.kernels import prepare_for_gpu
 from w2s_ray.learn.models import begin_with_head, build_model, check_files
 from w2s_ray.learn.padding import check_padding
+from w2s_ray.learn.sampling import TokenDraw
 
 TAG = "deepspeed"
 SCRIPTS = "zero_to_*.py"
@@ -133,11 +134,24 @@ class DeepSpeedEngine:
         with autocast(self.device, enabled=self._bf16):
             return self.model.activations(*inputs).float()
 
-    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
+    def complete(
+        self,
+        input_ids_BL: Tensor,
+        mask_BL: Tensor,
+        *,
+        most: int,
+        stop_id: int,
+        draw: TokenDraw | None = None,
+    ) -> Tensor:
         assert isinstance(self.model, LanguageModel)
         with autocast(self.device, enabled=self._bf16, keeps_casts=True):
             return self.model.complete(
-                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=self._stage == 3
+                input_ids_BL,
+                mask_BL,
+                most=most,
+                stop_id=stop_id,
+                together=self._stage == 3,
+                draw=draw,
             )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:

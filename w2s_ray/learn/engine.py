@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, device
 
     from w2s_ray.learn.forms.model import FormModel
+    from w2s_ray.learn.sampling import TokenDraw
 
 
 CLASSES = 2
@@ -56,8 +57,16 @@ class Engine(Protocol):
         """activations_BD in fp32, what the head of two classes reads of each row."""
         ...
 
-    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
-        """Greedy completions of a language model, tokens_BK (`LanguageModel.complete`)."""
+    def complete(
+        self,
+        input_ids_BL: Tensor,
+        mask_BL: Tensor,
+        *,
+        most: int,
+        stop_id: int,
+        draw: TokenDraw | None = None,
+    ) -> Tensor:
+        """Completions of a language model, tokens_BK (`LanguageModel.complete`)."""
         ...
 
     def backward(self, loss: Tensor, *, last: bool) -> None:

@@ -314,6 +314,13 @@ def _arrays(this: _Fit, progress: Progress, part: str) -> Arrays:
     return progress.predicted[part]
 
 
+def _final(this: _Fit, progress: Progress, part: str) -> Arrays:
+    """Predictions of a part for the result."""
+    found = _predicted(this, progress, part)
+    progress.evaluated_tokens += this.data.final_passes * this.data.part(part).size
+    return this.data.final(this.engine, part, found, batch=this.execution.evaluation_batch)
+
+
 def _watch(
     engine: Engine, stopping: EarlyStopping, progress: Progress, value: float | None
 ) -> None:
@@ -330,7 +337,7 @@ def _watch(
 
 
 def _result(this: _Fit, progress: Progress) -> FitResult:
-    found = {part: _predicted(this, progress, part) for part in this.data.predict}
+    found = {part: _final(this, progress, part) for part in this.data.predict}
     agreement = loss = None
     if len(this.data.validation):
         agreement, loss = this.data.judge(_predicted(this, progress, "validation"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ from w2s_ray.learn.evaluate import (
 )
 from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.rows import SpanRows
-from w2s_ray.learn.tokens import fits, tokenize, tokenize_words
+from w2s_ray.learn.tokens import TokenRows, fits, tokenize, tokenize_words
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 """Inputs without content, of Zhao et al. 2021."""
@@ -117,21 +117,45 @@ def prompt_rows(
     long without any example, it is truncated from the left.
     """
     words = tokenize_words(prompt.words, source=source)
-    room = max(len(word) for word in words)
 
-    def prompts(rows: np.ndarray, shots: int) -> list[str]:
+    def laid_out(row: int, shots: int) -> str:
         before = "".join(shown[len(shown) - shots :])
-        return [f"{before}{texts[i]}\n{prompt.question}" for i in rows]
+        return f"{before}{texts[row]}\n{prompt.question}"
 
-    shots_M = np.full(len(texts), len(shown))
-    for shots in range(len(shown), 0, -1):
-        rows = np.flatnonzero(shots_M == shots)
-        whole = fits(prompts(rows, shots), source=source, max_tokens=max_tokens, less=room)
-        shots_M[rows[~whole]] = shots - 1
-    every = [prompts(np.array([i]), int(shots))[0] for i, shots in enumerate(shots_M)]
-    read = tokenize(every, source=source, max_tokens=max_tokens, less=room)
+    read, shots_M = with_examples(
+        laid_out,
+        np.full(len(texts), len(shown)),
+        source=source,
+        max_tokens=max_tokens,
+        less=max(len(word) for word in words),
+    )
     with_word = (SpanRows.of((read.row(i), word) for i in range(len(read))) for word in words)
     return PromptRows(tuple(with_word), shots_M)
+
+
+def with_examples(
+    laid_out: Callable[[int, int], str],
+    most_M: np.ndarray,
+    *,
+    source: ModelSource,
+    max_tokens: int,
+    less: int,
+    special: bool = True,
+) -> tuple[TokenRows, np.ndarray]:
+    """Prompts with as many examples as fit, and the number of examples of each, int64 [M].
+
+    `laid_out` gives the text of a row after a number of examples, at most `most_M`. The other
+    arguments are those of `tokenize`, which truncates a prompt that is too long without examples.
+    """
+    shots_M = most_M.astype(np.int64)
+    for shots in range(int(shots_M.max(initial=0)), 0, -1):
+        rows = np.flatnonzero(shots_M == shots)
+        given = [laid_out(int(row), shots) for row in rows]
+        whole = fits(given, source=source, max_tokens=max_tokens, less=less, special=special)
+        shots_M[rows[~whole]] = shots - 1
+    every = [laid_out(row, int(shots)) for row, shots in enumerate(shots_M)]
+    given_to = {"source": source, "max_tokens": max_tokens, "less": less, "special": special}
+    return tokenize(every, **given_to), shots_M
 
 
 def log_odds_of_mean(logits_MC: np.ndarray) -> np.ndarray:

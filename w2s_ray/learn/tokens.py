@@ -134,13 +134,19 @@ def tokenize(
 
 
 def fits(
-    texts: Sequence[str], *, source: ModelSource, max_tokens: int, less: int = 0
+    texts: Sequence[str],
+    *,
+    source: ModelSource,
+    max_tokens: int,
+    less: int = 0,
+    special: bool = True,
 ) -> np.ndarray:
     """Which of `texts` are not truncated by `tokenize` with the same arguments, bool [N]."""
     tokenizer, limit = _tokenizer(source, max_tokens)
     lengths: list[int] = []
     for start in range(0, len(texts), CHUNK):
-        lengths += map(len, tokenizer(list(texts[start : start + CHUNK]))["input_ids"])
+        read = tokenizer(list(texts[start : start + CHUNK]), add_special_tokens=special)
+        lengths += map(len, read["input_ids"])
     return np.asarray(lengths, np.int64) <= limit - less
 
 

@@ -25,6 +25,7 @@ from w2s_ray.learn.gpu import uses_gpu
 from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
 from w2s_ray.learn.models import begin_with_head, build_model
 from w2s_ray.learn.padding import check_padding
+from w2s_ray.learn.sampling import TokenDraw
 
 STATE = "state.safetensors"
 
@@ -124,13 +125,21 @@ class TorchEngine:
         with autocast(self.device, enabled=self._bf16):
             return self.model.activations(*inputs).float()
 
-    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
+    def complete(
+        self,
+        input_ids_BL: Tensor,
+        mask_BL: Tensor,
+        *,
+        most: int,
+        stop_id: int,
+        draw: TokenDraw | None = None,
+    ) -> Tensor:
         assert isinstance(self.model, LanguageModel)
         # A cache of keys and values grows with every token; compiled, each length is a version.
         half = autocast(self.device, enabled=self._bf16, keeps_casts=True)
         with half, torch.compiler.set_stance("force_eager"):
             return self.model.complete(
-                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False
+                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False, draw=draw
             )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:

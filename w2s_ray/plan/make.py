@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from w2s_ray.config import (
     BoostingStage,
+    Completions,
     CoSupervisedStage,
     Distribution,
     EnsembleStage,
@@ -24,6 +25,7 @@ from w2s_ray.config import (
     Model,
     Pair,
     Part,
+    SelfConsistencyStage,
     Stage,
     StudyRecipe,
     Sweep,
@@ -182,7 +184,7 @@ class _Planner:
                 `cosupervised` has too few.
         """
         weak = self.sweep.model(pair[0])
-        labellers, needed = [(weak, seed)], 0
+        labellers, needed, completions = [(weak, seed)], 0, None
         for stage in stages:
             match stage:
                 case EnsembleStage():
@@ -192,6 +194,8 @@ class _Planner:
                     return self.boosted_supervisors(task, weak, seed, rounds)
                 case CoSupervisedStage(layers=layers):
                     needed = sum(layers)
+                case SelfConsistencyStage(samples=samples, temperature=temperature):
+                    completions = Completions(samples=samples, temperature=temperature)
                 case _:
                     pass
         distinct = dict.fromkeys((model.label, seed) for model, seed in labellers)
@@ -204,7 +208,9 @@ class _Planner:
         ids = []
         for label, its_seed in distinct:
             model = self.sweep.model(label)
-            fit = self.add_ground_truth_fit(task, model, its_seed, "supervisor", counted=False)
+            fit = self.add_ground_truth_fit(
+                task, model, its_seed, "supervisor", counted=False, completions=completions
+            )
             ids.append(fit.run)
         return tuple(ids)
 
@@ -236,12 +242,14 @@ class _Planner:
         generative: Generative | None = None,
         counted: bool = True,
         boosted_after: tuple[str, ...] | None = None,
+        completions: Completions | None = None,
         note: str = "",
     ) -> _GroundTruthFit:
         """Plan `model` as a supervisor or ceiling, and the study of its settings if it has one.
 
         The ceiling of a method with a generative stage starts from the student's language model.
-        `boosted_after` are the earlier rounds of a boosted series of which it is one.
+        `boosted_after` are the earlier rounds of a boosted series of which it is one. A supervisor
+        with `completions` is a step: the same training, with other completions.
         """
         study = None
         if self.sweep.ground_truth.search:
@@ -255,6 +263,8 @@ class _Planner:
             predicts = ("supervisor_half", *recipe.predicts)
             update = {"boosted_after": boosted_after, "predicts": predicts}
             recipe = recipe.model_copy(update=update)
+        if completions is not None:
+            recipe, role = recipe.model_copy(update={"completions": completions}), "step"
         run = self.graph.add_fit(
             recipe, model, role, task=task, study=study, counted=counted, note=note
         )
@@ -451,6 +461,7 @@ class _Planner:
         return FitRecipe(
             split=self.plan.inputs.splits[task].fingerprint,
             form=self.plan.inputs.splits[task].form,
+            extract=next(each.extract for each in self.sweep.tasks if each.name == task),
             train_on=train_on,
             model=self.initial_model(model, task),
             labels=labels,

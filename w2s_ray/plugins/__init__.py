@@ -1,4 +1,4 @@
-"""Plugins: losses, transforms and tasks of a user's own file or package.
+"""Plugins: losses, transforms, extractors and tasks of a user's own file or package.
 
 Owns their registration, the digest of their source, and their loading, here and in the workers. A
 plugin is code that the user runs: only a sweep file that is planned or run, `w2s check`, and a run

@@ -23,6 +23,8 @@ from pydantic import create_model
 
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods.extractors import Extractor
+from w2s_ray.methods.extractors.absent import AbsentExtractor
 from w2s_ray.methods.kinds import (
     SOURCE,
     add_failure,
@@ -32,7 +34,7 @@ from w2s_ray.methods.kinds import (
     plugin_kinds,
 )
 from w2s_ray.methods.losses import AbsentLoss, Loss
-from w2s_ray.methods.transforms import AbsentTransform
+from w2s_ray.methods.transforms import AbsentTransform, Transform
 from w2s_ray.plugins.guard import guarded
 from w2s_ray.plugins.register import OwnTask, registered_in
 from w2s_ray.plugins.source import Source, of_module
@@ -44,7 +46,7 @@ class Plugin:
 
     source: Source
     kinds: tuple[type[Frozen], ...]
-    """Its losses and transforms."""
+    """Its losses, transforms and extractors."""
     tasks: tuple[OwnTask, ...]
 
     @property
@@ -56,6 +58,17 @@ class Plugin:
         return arrived, (self.source,)
 
 
+Base = Literal["loss", "transform", "extractor"]
+_BASES: Mapping[Base, type[Frozen]] = {
+    "loss": Loss,
+    "transform": Transform,
+    "extractor": Extractor,
+}
+_ABSENT: Mapping[Base, type[Frozen]] = {
+    "loss": AbsentLoss,
+    "transform": AbsentTransform,
+    "extractor": AbsentExtractor,
+}
 _plugins: dict[tuple[str, str], Plugin] = {}
 """(module, digest) -> the plugin, for those that this process has loaded."""
 _imported: dict[str, str] = {}
@@ -113,13 +126,12 @@ def arrived(source: Source) -> Plugin | None:
         return None
 
 
-def restored(source: Source, base: Literal["loss", "transform"], kind: str, state: Any) -> Frozen:
+def restored(source: Source, base: Base, kind: str, state: Any) -> Frozen:
     """The instance of a plugin's kind that was pickled in another process."""
     arrived(source)
     found = find_loaded(kind, source.digest)
     if found is None:
-        absent = AbsentLoss if base == "loss" else AbsentTransform
-        return absent.model_construct(**state["__dict__"])
+        return _ABSENT[base].model_construct(**state["__dict__"])
     instance = found.__new__(found)
     instance.__setstate__(state)
     return instance
@@ -185,8 +197,8 @@ def _plugin(source: Source) -> Plugin:
     items = registered_in(source.module, package=source.text is None)
     if not items:
         raise InputError(
-            f"{source.path} registers nothing; put @w2s.loss, @w2s.transform or @w2s.task above "
-            "what it has"
+            f"{source.path} registers nothing; put @w2s.loss, @w2s.transform, @w2s.extractor or "
+            "@w2s.task above what it has"
         )
     names: dict[Any, None] = {}
     for item in items:
@@ -204,8 +216,8 @@ def _plugin(source: Source) -> Plugin:
     return plugin
 
 
-def _base(kind: type[Frozen]) -> Literal["loss", "transform"]:
-    return "loss" if issubclass(kind, Loss) else "transform"
+def _base(kind: type[Frozen]) -> Base:
+    return next(name for name, base in _BASES.items() if issubclass(kind, base))
 
 
 def _with_source(kind: type[Frozen], source: Source) -> type[PluginKind]:

@@ -1,8 +1,8 @@
-"""The decorators `loss`, `transform` and `task`, with which a plugin registers what it has.
+"""The decorators `loss`, `transform`, `extractor` and `task`: a plugin registers what it has.
 
-Owns the checks of what is registered, and losses and transforms made of functions: the function's
-keyword parameters are the settings. Registration has no effect until a sweep names the plugin, so
-that the user's own programs and tests can import it.
+Owns the checks of what is registered, and losses, transforms and extractors made of functions: the
+function's keyword parameters are the settings. Registration has no effect until a sweep names the
+plugin, so that the user's own programs and tests can import it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import create_model
 
 from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
+from w2s_ray.methods.extractors import Extractor
 from w2s_ray.methods.kinds import SOURCE, built_in_kinds
 from w2s_ray.methods.losses import Loss
 from w2s_ray.methods.transforms import Transform
@@ -43,7 +44,7 @@ class OwnTask:
 
 
 Registered = type[Frozen] | OwnTask
-"""A class of losses or of transforms, or a task."""
+"""A class of losses, transforms or extractors, or a task."""
 
 
 def registered_in(module: str, *, package: bool) -> list[Registered]:
@@ -108,6 +109,25 @@ def transform(item: Item) -> Item:
             f"transform {own.__name__} has a truth_slice, which a plugin can't have; remove it"
         )
     _check_call(own, "apply", "rows")
+    return _add(own, own)
+
+
+def extractor(item: Item) -> Item:
+    """Register an extractor of answers: a subclass of `Extractor`, or a function of a text.
+
+    A function `f(text, *, sign: str = "=")` is the extractor `{kind: f, sign: "="}`. It returns the
+    answer in the text, or None where there is none.
+
+    Raises:
+        InputError: it can't be used as an extractor.
+    """
+    if not inspect.isclass(item):
+        return _add(item, _extractor_of(item))
+    own: Any = item
+    _check_class(own, Extractor, "w2s.Extractor")
+    if own.extract is Extractor.extract:
+        raise InputError(f"extractor {own.__name__} doesn't override extract; add it")
+    _check_call(own, "extract", "text")
     return _add(own, own)
 
 
@@ -204,6 +224,15 @@ def _transform_of(function: Any) -> type[Transform]:
         return rows.relabelled(function(rows.labels_NC, **given))
 
     return _made(function, Transform, settings, apply=apply)
+
+
+def _extractor_of(function: Any) -> type[Extractor]:
+    _, settings = _settings(function, Extractor, arguments=("text",))
+
+    def extract(self: Any, text: str) -> str | None:
+        return function(text, **{name: getattr(self, name) for name in settings})
+
+    return _made(function, Extractor, settings, extract=extract)
 
 
 def _settings(

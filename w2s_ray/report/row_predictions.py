@@ -155,11 +155,11 @@ def _chosen(
     return tuple(
         PredictedRow(
             example_id=id_,
-            truth=str(labels_N[n]) if labels_N is not None else (truth.answers or ())[n],
+            truth=str(labels_N[n]) if labels_N is not None else (truth.compared or ())[n],
             predicted=tuple(
                 float(measure_RN[role, n])
                 if labels_N is not None
-                else str((some[0].answers or ())[n])
+                else (some[0].answers or ())[n] or ""
                 for role, some in enumerate(by_role)
             ),
             right=tuple(map(bool, right_RN[:, n])),

@@ -306,9 +306,7 @@ def _figures(own: EvalPredictions, test: EvalSet) -> Mapping[str, float | None]:
 
 
 def _agreement(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Agreement:
-    import numpy as np
-
-    from w2s_ray.data.right import right
+    from w2s_ray.data.right import alike, right
     from w2s_ray.report import measures
 
     labels_N = test.truth.labels_N
@@ -316,8 +314,7 @@ def _agreement(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Ag
         return measures.agreement(
             own.probabilities_N, supervisor_N=weak.probabilities_N, labels_N=labels_N
         )
-    pairs = zip(own.answers or (), weak.answers or (), strict=True)
     return measures.agreement_shares(
-        np.array([a == b for a, b in pairs], dtype=bool),
+        alike(own.answers or (), weak.answers or ()),
         right_N=right(weak.probabilities_N, weak.answers, test.truth),
     )

@@ -28,7 +28,7 @@ from w2s_ray.store.damage import Damaged, warn
 from w2s_ray.store.errors import StoreError, StoreUnavailable
 from w2s_ray.store.files import Files
 from w2s_ray.store.records import Moment, Name, Stored, utc_now
-from w2s_ray.store.tables import METRICS, field, from_rows, scan, schema
+from w2s_ray.store.tables import METRICS, completed, field, from_rows, scan, schema
 
 _log = logging.getLogger(__name__)
 
@@ -218,8 +218,13 @@ def rows_of(
     full = files.locate(path(segment, kind))
     file = pq.ParquetFile(full, filesystem=files.arrow(), page_checksum_verification=True)
     groups = range(file.metadata.num_row_groups)
+
+    def read(group: int) -> pa.Table:
+        table = file.read_row_group(group, columns=list(columns))
+        return completed(table, KINDS[kind]).select(list(columns))  # older files may lack columns
+
     if sorted_runs is None:
-        yield from (file.read_row_group(group, columns=list(columns)) for group in groups)
+        yield from (read(group) for group in groups)
         return
     key = RUN_OF[kind]
     values = from_rows(({"run": id_} for id_ in sorted_runs), schema(("run", pa.string())))["run"]
@@ -228,7 +233,7 @@ def rows_of(
         about = file.metadata.row_group(group).column(file.schema_arrow.names.index(key)).statistics
         place = bisect_left(sorted_runs, about.min) if about is not None else 0
         if place < len(sorted_runs) and (about is None or sorted_runs[place] <= about.max):
-            table = file.read_row_group(group, columns=list(columns))
+            table = read(group)
             yield table.filter(pc.call_function("is_in", [table[key]], options))
 
 

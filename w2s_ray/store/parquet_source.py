@@ -44,8 +44,6 @@ class ParquetFiles:
     """The columns in SQL; a file may have more."""
     owner: str | None = None
     """Name of an additional first column, which has the name of the folder of a row's file."""
-    may_lack: bool = False
-    """Whether files of earlier versions may lack optional columns, which are then null."""
     gone_by: str | None = None
     """The column whose values in `gone` mark rows that are no longer valid."""
     gone: Collection[str] = ()
@@ -73,7 +71,7 @@ class ParquetFiles:
         # A folder named a=b must not become a column.
         options = f"hive_partitioning = false, filename = {str(self.owner is not None).lower()}"
         read = f"read_parquet([{names}], {options})"
-        if self.may_lack:
+        if tables.optional_fields(self.columns):  # files of earlier versions may lack them
             whole = register(pa.Table.from_batches([], schema=self.columns.remove_metadata()))
             read = f"(from {read[:-1]}, union_by_name = true) union all by name from {whole})"
         rows = f"select {', '.join(columns)} from {read}"

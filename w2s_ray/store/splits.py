@@ -127,7 +127,7 @@ def _without_test_labels(rows: pa.Table) -> pa.Table:
     import pyarrow.compute as pc
 
     is_test = pc.call_function("equal", [rows["part"], pa.scalar("test")])
-    for name in ("label", "answer"):
+    for name in ("label", "answer", "extracted"):
         column = rows[name]
         nothing = pa.scalar(None, column.type)
         hidden = pc.call_function("if_else", [is_test, nothing, column])

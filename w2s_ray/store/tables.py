@@ -70,6 +70,26 @@ PREDICTIONS = pa.schema(
             "(numbers by value, before words); in multiple choice, of each of the row's choices",
             optional=True,
         ),
+        field(
+            "extracted",
+            pa.string(),
+            "the answer that the task's `extract` takes from the completion; null if it finds "
+            "none, and in tasks without `extract`",
+            optional=True,
+        ),
+        field(
+            "certainty",
+            pa.float64(),
+            "of sampled completions, the share of samples with the answer of `answer`, which is "
+            "the first of them; 0 if nothing was extracted from any sample",
+            optional=True,
+        ),
+        field(
+            "samples",
+            pa.list_(pa.string()),
+            "the sampled completions, in the order in which they were drawn",
+            optional=True,
+        ),
     ]
 )
 """`predictions.parquet`: one row per predicted example. Ground truth is stored in the split."""
@@ -126,6 +146,12 @@ SPLIT_ROWS = pa.schema(
             "without weights",
             optional=True,
         ),
+        field(
+            "extracted",
+            pa.string(),
+            "the answer that the task's `extract` takes from `answer`; null without `extract`",
+            optional=True,
+        ),
     ]
 )
 """`rows.parquet` of a split: every row of a task, and the part it is in."""
@@ -154,15 +180,25 @@ def column_meanings(schema: pa.Schema) -> dict[str, str]:
     return {field.name: field.metadata[b"meaning"].decode() for field in schema}
 
 
+def optional_fields(schema: pa.Schema) -> list[pa.Field]:
+    """The columns that a table may leave out."""
+    return [f for f in schema if b"optional" in (f.metadata or {})]
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with nulls in the optional columns that it leaves out."""
+    for absent in (f for f in optional_fields(schema) if f.name not in table.column_names):
+        table = table.append_column(absent, pa.nulls(len(table), absent.type))
+    return table
+
+
 def conform(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.Table:
     """`table` with the columns of `schema`, in its order and types; optional ones may be left out.
 
     Raises:
         ValueError: missing or unknown columns, values of another type, or missing values.
     """
-    optional = [f for f in schema if b"optional" in f.metadata]
-    for absent in (f for f in optional if f.name not in table.column_names):
-        table = table.append_column(absent, pa.nulls(len(table), absent.type))
+    table = completed(table, schema)
     missing = [name for name in schema.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.names]
     if missing or unknown:

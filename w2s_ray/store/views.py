@@ -7,7 +7,6 @@ segment. Files are read only when they are needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import pyarrow as pa
 
@@ -75,8 +74,7 @@ def fresh_splits(snapshot: StoreSnapshot) -> pa.Table:
 def splits(store: Store, snapshot: StoreSnapshot) -> Iterator[Source]:
     """Rows of every split, with a column `split` of its fingerprint."""
     paths = [f"splits/{name}/rows.parquet" for name in store.splits.fingerprints()]
-    found = _parquet(snapshot, paths, tables.SPLIT_ROWS, owner="split")
-    yield replace(found, may_lack=True) if isinstance(found, ParquetFiles) else found
+    yield _parquet(snapshot, paths, tables.SPLIT_ROWS, owner="split")
 
 
 VIEWS: Mapping[str, Callable[[Store, StoreSnapshot], Iterator[Source]]] = {

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from w2s_ray.config.space import branches
 from w2s_ray.config.stages import (
+    AgreedAnswersStage,
     LinearProbeStage,
     Prompt,
     RandomLabelsStage,
+    SelfConsistencyStage,
     Stage,
     TruthStage,
     UntrainedStage,
     kind_of,
 )
 from w2s_ray.errors import InputError
+from w2s_ray.methods.extractors import is_default
 from w2s_ray.methods.losses import Loss
 
 if TYPE_CHECKING:
@@ -101,6 +104,8 @@ class Form:
         """Why a stage can't be used on `task`, as a relative clause for an error; None = it can."""
         if isinstance(stage, Prompt):
             return f"which predicts the class of a text, but task {task} has {self.name}"
+        if isinstance(stage, SelfConsistencyStage | AgreedAnswersStage) and not self.is_completed:
+            return f"which compares completions of prompts, but task {task} has {self.name}"
         if isinstance(stage, LinearProbeStage) and not (self.has_classes and self.has_texts):
             has = "no texts" if self.has_classes else self.labels_in_words
             return f"which predicts the class of a text, but task {task} has {has}"
@@ -130,6 +135,12 @@ class Form:
             raise InputError(
                 f"seal needs two classes, but task {task} has {self.labels_in_words}; remove seal, "
                 "or put the task into a sweep of its own"
+            )
+        extract = next(each.extract for each in sweep.tasks if each.name == task)
+        if not (self.is_completed or is_default(extract)):
+            raise InputError(
+                f"task {task}: extract is for tasks with text and answer, and it has {self.name}; "
+                "remove extract"
             )
         for name, method in sweep.methods_on(task).items():
             for stage in method.stages:

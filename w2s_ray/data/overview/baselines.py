@@ -133,7 +133,7 @@ def _of_answers(train: Sequence[Example], test: Sequence[Example], *, form: Form
 
     Lengths are tried for classes alone.
     """
-    labels, truth = ([normal_answer(r.answer or "") for r in rows] for rows in (train, test))
+    labels, truth = ([normal_answer(r.compared or "") for r in rows] for rows in (train, test))
     counts = Counter(labels)
     common = min(counts, key=lambda answer: (-counts[answer], answer))
     classes = form.has_several_classes

@@ -93,7 +93,7 @@ def _counts(part: Part, rows: TaskRows, *, sealed: bool) -> PartCounts:
         elif form.has_several_classes:
             labels = _in_order(Counter(row.answer or "" for row in found))
         else:
-            answers = len({row.answer for row in found})
+            answers = len({row.compared for row in found})
     return PartCounts(part, len(found), len({row.group for row in found}), labels, answers)
 
 

@@ -66,14 +66,13 @@ class TaskRows:
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         nothing = [None] * len(table)
         read = (*("example_id", "text", "label", "group"), *("second", "answer", "difficulty"))
-        cells = [columns.get(name, nothing) for name in (*read, "chat")]
-        of_rows = columns.get("choices", nothing)
-        choices = [None if each is None else tuple(each) for each in of_rows]
+        cells = [columns.get(name, nothing) for name in (*read, "chat", "choices", "extracted")]
         parts: dict[Part, list[Example]] = {part: [] for part in PARTS}
-        rows = zip(columns["part"], choices, *cells, strict=True)
-        for part, of_row, id_, text, label, group, *more in rows:
+        for part, id_, text, label, group, *more in zip(columns["part"], *cells, strict=True):
             example = Example(id_, text, label or 0, group or id_, *more)
-            parts[part].append(example._replace(choices=of_row))
+            if example.choices is not None:
+                example = example._replace(choices=tuple(example.choices))
+            parts[part].append(example)
         form = _known(about, "form", str)
         return cls(
             task=task,

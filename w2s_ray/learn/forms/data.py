@@ -67,6 +67,17 @@ class FormData(ABC):
     def predictions(self, engine: Engine, part: str, *, batch: int) -> Arrays:
         """Predictions of a part by the present weights."""
 
+    def final(self, engine: Engine, part: str, found: Arrays, *, batch: int) -> Arrays:
+        """Predictions of a part for the result; `found` are those by the same weights for
+        evaluations.
+        """
+        return found
+
+    @property
+    def final_passes(self) -> int:
+        """How often `final` passes over the rows of a part."""
+        return 0
+
     @abstractmethod
     def judge(self, found: Arrays) -> tuple[float | None, float]:
         """Predictions of validation against its labels: agreement, if there are any, and loss."""

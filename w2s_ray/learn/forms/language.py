@@ -21,6 +21,7 @@ from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_dev
 from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.rows import SpanRows
+from w2s_ray.learn.sampling import TokenDraw
 from w2s_ray.learn.vocabulary_head import VocabularyHead
 from w2s_ray.methods.losses import Loss
 
@@ -59,9 +60,17 @@ class LanguageModel(FormModel):
 
     @torch.no_grad()
     def complete(
-        self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int, together: bool
+        self,
+        input_ids_BL: Tensor,
+        mask_BL: Tensor,
+        *,
+        most: int,
+        stop_id: int,
+        together: bool,
+        draw: TokenDraw | None = None,
     ) -> Tensor:
-        """The most probable tokens after each row, one by one until `stop_id`, tokens_BK.
+        """The most probable tokens after each row, one by one until `stop_id`, tokens_BK; or with
+        `draw` those that it draws.
 
         Rows are padded on the left. `together`: every worker runs every pass, even after its own
         rows have ended.
@@ -87,6 +96,7 @@ class LanguageModel(FormModel):
                     attention_mask=mask_BL,
                     generation_config=settings,
                     synced_gpus=together,
+                    logits_processor=None if draw is None else [draw],
                 )
         finally:
             inner.train(was_training)

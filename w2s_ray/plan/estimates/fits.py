@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FitRecipe, Part, Prompt
+from w2s_ray.config import (
+    FORMS,
+    LOGITS_AT_ONCE,
+    Completions,
+    Execution,
+    FitRecipe,
+    Part,
+    Prompt,
+)
 from w2s_ray.config.stages import CALIBRATION_ROWS
 from w2s_ray.config.tuning import ProbeTuning
 from w2s_ray.data.architecture import Architecture
@@ -56,7 +64,9 @@ def estimate_fit(
     if recipe.prompt is not None:
         return _estimate_prompted(recipe, execution, recipe.prompt, model=model, lengths=lengths)
     training, rows = recipe.training, lengths(recipe.train_on)
-    texts = texts_of_row(recipe.trained_form, choices=rows.choices)
+    completions = recipe.completions or Completions()
+    texts = texts_of_row(recipe.trained_form, choices=rows.choices) * (1 + completions.shots)
+    final = 1 + (completions.samples if completions.temperature else 0)
     divisor = (recipe.train_slice[1] if recipe.train_slice else 1) * (recipe.one_row_in or 1)
     if divisor > 1:
         rows = replace(rows, rows=max(1, rows.rows // divisor))
@@ -83,13 +93,14 @@ def estimate_fit(
     steps = epochs * -(-rows.rows // training.batch_size)
     evaluations = max(1, min(training.evaluations, steps))  # the result predicts validation
     evaluation = evaluations * predicted("validation")
-    evaluation += predicted("test") if "test" in recipe.predicts else 0.0
+    evaluation += (final - 1) * predicted("validation")
+    evaluation += final * predicted("test") if "test" in recipe.predicts else 0.0
     if recipe.labels.runs and "test" in recipe.predicts:
         # A new best evaluation predicts the test rows (see `MetricsRecorder`); half are new bests.
         evaluation += (evaluations - 1) / 2 * predicted("test")
     labelled: list[Part] = [p for p in recipe.predicts if p not in ("validation", "test")]
     texts_read = [rows, *(lengths(part) for part in ("validation", *recipe.predicts))]
-    flops = Flops(forward, backward, evaluation, sum(map(predicted, labelled)))
+    flops = Flops(forward, backward, evaluation, final * sum(map(predicted, labelled)))
     is_probe = training.tuning.kind == "probe"
     if is_probe:
         flops = Flops(forward=backward, backward=backward)  # the head and its weights' gradient
@@ -108,7 +119,12 @@ def estimate_fit(
             recipe,
             execution,
             model=model,
-            longest=max(read.at(1.0) for read in texts_read),
+            longest=min(
+                training.max_tokens,
+                (1 + completions.shots) * max(read.at(1.0) for read in texts_read),
+            )
+            if completions.shots
+            else max(read.at(1.0) for read in texts_read),
             choices=rows.choices,
             classes=rows.classes,
         ),

@@ -47,8 +47,8 @@ class EvalPredictions:
 
     probabilities_N: np.ndarray
     """P(class 1), or the probability of the completion, float64."""
-    answers: tuple[str, ...] | None
-    """Completions, where rows have answers."""
+    answers: tuple[str | None, ...] | None
+    """Completions, where rows have answers, or what the task's extractor took from them."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ def eval_set(store: Store, split: str) -> EvalSet:
     """
     rows = _test_rows(store.splits.rows(split))
     ids = rows["example_id"].combine_chunks()
-    labels, gold = rows["label"].combine_chunks(), rows["answer"].combine_chunks()
+    labels = rows["label"].combine_chunks()
     truth = Truth(
         None if labels.null_count else _numbers(labels),
-        None if gold.null_count or not len(gold) else tuple(gold.to_pylist()),
+        _texts(rows["answer"]),
+        _texts(rows["extracted"]),
     )
     return EvalSet(ids, truth, _units(rows["group"].combine_chunks()))
 
@@ -122,7 +123,8 @@ def predictions(store: Store, test: EvalSet, record: Record) -> EvalPredictions 
         if at.null_count:
             return f"run {record.id} has no prediction for some test rows"
         table = table.take(at)
-    answers = None if test.truth.answers is None else tuple(table["answer"].to_pylist())
+    column = "answer" if test.truth.extracted is None else "extracted"
+    answers = None if test.truth.answers is None else tuple(table[column].to_pylist())
     return EvalPredictions(_numbers(table["probability"].combine_chunks()), answers)
 
 
@@ -160,6 +162,11 @@ def _units(groups: pa.Array) -> np.ndarray | None:
     unit_N[alone_N] = len(coded.dictionary) + np.arange(alone_N.sum())
     units, unit_N = np.unique(unit_N, return_inverse=True)
     return None if len(units) == len(unit_N) else unit_N
+
+
+def _texts(column: pa.ChunkedArray) -> tuple[str, ...] | None:
+    """A column of texts; None if a row has none, or there are no rows."""
+    return None if column.null_count or not len(column) else tuple(column.to_pylist())
 
 
 def _numbers(column: pa.Array) -> np.ndarray:
