@@ -15,7 +15,7 @@ from tests.fits.test_labels import planned, supervisor
 from tests.support import NoCheckpoints, make_model
 from w2s_ray.config import FitRecipe, Labels, XentLoss, parse_sweep
 from w2s_ray.fits.forms import form_of
-from w2s_ray.fits.initial_model import initial_source
+from w2s_ray.fits.initial_model import initial_source, kept_weights
 from w2s_ray.fits.labels import SplitRows, targets
 from w2s_ray.fits.labels import Supervisor as Read
 from w2s_ray.fits.supervisor import supervisor_of
@@ -90,7 +90,11 @@ def test_hidden_states_and_the_kept_head_give_the_labels_that_the_supervisor_pre
     if form == "classes":
         given = [{k: v for k, v in row.items() if k != "second"} for row in given]
     store.splits.write("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
-    fit = trained(store, teacher(model, form, tuning))
+    is_probe = tuning["kind"] == "probe"
+    fit = trained(store, teacher(model, form, tuning), keep="head" if is_probe else "last")
+    kept = {path.name for path in kept_weights(store, fit.id, use="").iterdir()}
+    assert ("config.json" in kept) == (not is_probe)
+    assert "head.safetensors" in kept
     read, rows = read_by(store, student_of(fit, model))
     for part in ("supervisor_half", "student_half"):
         places = np.arange(3, len(rows.ids[part]), 2)
@@ -109,7 +113,11 @@ def test_the_activations_of_a_probes_frozen_model_are_not_computed_again(
     store.splits.write("s" * 20, pa.Table.from_pylist(given, schema=SPLIT_ROWS), {})
     fit = trained(store, teacher(model, "pairs", {"kind": "probe"}), keep="none")
     read, rows = read_by(store, student_of(fit, model))
-    monkeypatch.setattr("w2s_ray.learn.activations.activations", None)
+
+    def computed(*_: Any, **__: Any) -> None:
+        pytest.fail("activations were computed again")
+
+    monkeypatch.setattr("w2s_ray.learn.activations.activations", computed)
     for part in ("supervisor_half", "student_half"):
         assert len(read.activate(part, np.arange(len(rows.ids[part])))) == len(rows.ids[part])
 

@@ -175,8 +175,8 @@ def _without_weak_labels(
 def _probed(student: FitRecipe, links: Sequence[Link], stage: LinearProbeStage) -> tuple[Link, ...]:
     """`links` with a probe instead of the last fit, the student, or after it."""
     *before, last = links
-    if stage.of == "pretrained":
-        initial_model = last.recipe.model
+    if stage.of == "pretrained" or student.training.tuning.kind == "probe":
+        initial_model = last.recipe.model  # a probe trains no other activations
         before = [link for link in before if initial_model == f"run:{link.recipe.run_id}"]
     else:
         probed_student = last.recipe.model_copy(update={"predicts": ()})

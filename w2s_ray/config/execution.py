@@ -63,9 +63,9 @@ class Execution(Frozen):
     """Seconds between two checkpoints of a running fit, at least; 0 = at every evaluation. Where a
     checkpoint holds up the training for long, the interval is longer, so that checkpoints take at
     most 5 % of the fit's time."""
-    keep: Literal["none", "best", "last"] = "none"
+    keep: Literal["none", "best", "last", "head"] = "none"
     """Which weights are kept in the store, as safetensors: none, those of the best evaluation, or
-    the last ones."""
+    the last ones. head: the best ones, and of a probe its head alone, without the frozen model."""
     retries: int = Field(default=2, ge=0, le=1000)
     """How often a fit is retried from its last checkpoint, for each cause of failure: a lost
     worker, no memory, a stall, a full disk, a failing store, a download without a network. A lost

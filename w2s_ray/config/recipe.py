@@ -185,9 +185,9 @@ class FitRecipe(Frozen):
     def parents(self) -> tuple[str, ...]:
         """Ids of the fits that it starts from or whose predictions it uses."""
         labels = self.labels
-        single = (self.initial_run, self.head, labels.student, labels.own_answers)
-        runs = (*filter(None, single), *self.boosted_after, *labels.runs)
-        return tuple(dict.fromkeys((*runs, *filter(None, [labels.agreed_with]))))
+        before = (self.initial_run, self.head, labels.student, *self.boosted_after)
+        runs = (*before, *labels.runs, labels.own_answers, labels.agreed_with)
+        return tuple(dict.fromkeys(run for run in runs if run is not None))
 
     @property
     def read_runs(self) -> tuple[str, ...]:

@@ -129,7 +129,8 @@ class FitTraining:
                 weights=weights,
             )
             kept = weights if weights.exists() else None
-            if kept is not None and self.writes and FORMS[recipe.form].has_texts:
+            has_model = FORMS[recipe.form].has_texts and (weights / "config.json").exists()
+            if kept is not None and self.writes and has_model:
                 save_tokenizer(fit.source, kept)  # so that a sweep can name the folder as a model
             return self._record(store, rows, training_data, recorder, result, kept, setup_s)
         finally:

@@ -99,7 +99,9 @@ def fit(
     training = recipe.training
     if recipe.early_stopping is not None and len(data.validation) == 0:
         raise InputError("early_stopping needs validation rows; give some, or set it to null")
-    keep = "best" if recipe.keeps_weights and execution.keep == "none" else execution.keep
+    keep = "best" if execution.keep == "head" else execution.keep
+    if recipe.keeps_weights and keep == "none":
+        keep = "best"
     if keep != "none" and weights is None:
         raise InputError(f"weights are to be kept ({keep}); name the folder for them")
     stopping = recipe.early_stopping
@@ -152,7 +154,8 @@ def _epochs(recipe: FitRecipe) -> int:
 def _export(this: _Fit, folder: Path) -> None:
     """Write the weights to `folder`; with the tokenizer, where other fits may begin with them."""
     this.engine.export(folder)
-    if this.recipe.keeps_weights and this.engine.rank == 0:
+    whole = this.execution.keep != "head" or this.recipe.training.tuning.kind != "probe"
+    if this.recipe.keeps_weights and this.engine.rank == 0 and whole:
         save_tokenizer(this.source, folder)
 
 

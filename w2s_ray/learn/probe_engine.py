@@ -43,6 +43,7 @@ class ProbeEngine(TorchEngine):
         self._group = Group.of(execution)
         self.rank, self.workers = self._group.rank, self._group.workers
         self._source, self._tuning = source, training.tuning
+        self._head_alone = execution.keep == "head"
         self._whole = {"seed": seed, "form": form, "classes": classes}
         super().__init__(training, source=source, execution=execution, **self._whole)
         self.parameters += rows.frozen_parameters
@@ -86,8 +87,11 @@ class ProbeEngine(TorchEngine):
         super().load(folder)
 
     def export(self, folder: Path) -> None:
-        """Write the backbone as it was loaded from, with the trained head beside it."""
-        if self.rank == 0:
+        """Write the trained head; beside the backbone as it was loaded from, if that is kept."""
+        if self.rank == 0 and self._head_alone:
+            assert isinstance(self.model, TwoClass)
+            self.model.export_head(self.model.state_dict(), folder)
+        elif self.rank == 0:
             whole = build_model(self._source, tuning=self._tuning, **self._whole)
             if base_of(self._tuning) is not None:
                 whole.to(self.device)  # where its activations were computed

@@ -82,6 +82,8 @@ def with_kept_weights(execution: Execution, recipe: FitRecipe, *, read: bool = F
     if not (recipe.keeps_weights or read):
         return execution
     keep = "last" if recipe.early_stopping is None else "best"
+    if recipe.training.tuning.kind == "probe" and execution.keep == "none":
+        keep = "head"  # its model is there already
     return execution.model_copy(update={"keep": keep})
 
 

@@ -95,9 +95,14 @@ class TwoClass(FormModel):
 
     def export(self, state: Mapping[str, Tensor], folder: Path) -> None:
         """Write the backbone, and the head in a file of its own, which `load_head` reads."""
+        super().export(state, folder)
+        self.export_head(state, folder)
+
+    def export_head(self, state: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the head of the weights `state`."""
         from safetensors.torch import save_file
 
-        super().export(state, folder)
+        folder.mkdir(parents=True, exist_ok=True)
         save_file({"weight": state["head.weight"].contiguous()}, folder / HEAD_FILE)
 
     def load_head(self, folder: Path) -> None:
