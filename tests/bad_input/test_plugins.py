@@ -24,7 +24,7 @@ FILES: dict[str, tuple[str, str]] = {
         "mine.py:4: ModuleNotFoundError: No module named 'helper_beside_it'",
     ),
     "output at import": (NOISE, "mine.py registers nothing; put @w2s.loss"),
-    "nothing registered": ("", "mine.py registers nothing; put @w2s.loss, @w2s.transform or"),
+    "nothing registered": ("", "mine.py registers nothing; put @w2s.loss, @w2s.transform, @w2s"),
     "a kind twice": (
         LOSS + CLASS,
         "mine.py has two of 'loss mine'; rename one",

@@ -69,6 +69,9 @@ def some_predictions() -> pa.Table:
             "probability": [0.1, 0.6, 1.0],
             "answer": pa.nulls(3, pa.string()),
             "probabilities": pa.nulls(3, pa.list_(pa.float32())),
+            "extracted": pa.nulls(3, pa.string()),
+            "certainty": pa.nulls(3, pa.float64()),
+            "samples": pa.nulls(3, pa.list_(pa.string())),
         }
     )
 
@@ -85,6 +88,7 @@ def some_rows() -> pa.Table:
             "difficulty": pa.nulls(4, pa.float64()),
             "near_copies": pa.array([None, 2, 0, None], pa.int64()),
             "choices": pa.nulls(4, pa.list_(pa.string())),
+            "extracted": pa.nulls(4, pa.string()),
         }
     )
 

@@ -479,6 +479,7 @@ def test_compaction_of_a_missing_store_raises_an_error(tmp_path):
 def test_predictions_of_earlier_versions_lack_columns(tmp_path, monkeypatch):
     """Files and segments that were written before a column was added are read, and merged."""
     added = ["extracted", "certainty", "samples"]
+    without = some_predictions().drop(added)
     store = Store.open(tmp_path)
     store.check_writable()
     with monkeypatch.context() as earlier:
@@ -491,6 +492,7 @@ def test_predictions_of_earlier_versions_lack_columns(tmp_path, monkeypatch):
         earlier.setitem(tables.OF_RUN, "predictions", old["predictions"])
         earlier.setattr("w2s_ray.store.catalog_writer.LABELLED_PREDICTIONS", old["labelled"])
         earlier.setitem(catalog_index.KINDS, "predictions", old["labelled"])
+        earlier.setitem(globals(), "some_predictions", lambda: without)
         store = filled(store)
         compact(store.files)
         store.write_run(a_record("e"), metrics=some_metrics("e"), predictions=some_predictions())
@@ -501,7 +503,7 @@ def test_predictions_of_earlier_versions_lack_columns(tmp_path, monkeypatch):
     assert query(store, sql).to_pylist()[0]["n"] == 9
     assert_same(store)
     sampled = {"extracted": ["1", None, "2"], "certainty": [0.5] * 3, "samples": [["x"]] * 3}
-    table = some_predictions()
+    table = without
     for name, values in sampled.items():
         table = table.append_column(name, pa.array(values))
     store.write_run(a_record("f"), metrics=some_metrics("f"), predictions=table)
