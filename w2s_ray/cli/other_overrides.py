@@ -63,7 +63,7 @@ def _offer(call: RunArguments, overrides: tuple[str, ...], command: str) -> str:
 def _ran_with(
     call: RunArguments, store: Store, name: str
 ) -> Iterator[tuple[Manifest, tuple[str, ...]]]:
-    """The newest manifest of the file or the name for each other list of overrides, newest first."""
+    """The newest manifest of the file or name for each other list of overrides, newest first."""
     from w2s_ray.config import overrides_in
 
     seen = {frozenset(call.overrides)}
