@@ -28,7 +28,7 @@ def print_other_overrides(
         runs = {run for cell in manifest.cells for run in (*cell.runs, *cell.studies)}
         runs |= set(manifest.steps or ())
         others = len(store.done(runs))
-        if others > done:
+        if others > done and _gives(call, overrides, manifest.name):
             PlainConsole(stderr=True, soft_wrap=True).print(
                 f"{done} of {total} runs of this sweep are in {store.uri}, and {others} of "
                 f"{len(runs)} of {_offer(call, overrides, command)}"
@@ -47,7 +47,9 @@ def check_ran(call: RunArguments, store: Store, sweep: Sweep, *, command: str) -
     try:
         store.manifests.latest(sweep.name)
     except StoreError as error:
-        for _, overrides in _ran_with(call, store, sweep.name):
+        for manifest, overrides in _ran_with(call, store, sweep.name):
+            if not _gives(call, overrides, manifest.name):
+                continue
             raise InputError(f"{error}; {_offer(call, overrides, command)}") from None
         raise
 
@@ -61,17 +63,23 @@ def _offer(call: RunArguments, overrides: tuple[str, ...], command: str) -> str:
 def _ran_with(
     call: RunArguments, store: Store, name: str
 ) -> Iterator[tuple[Manifest, tuple[str, ...]]]:
-    """Manifests of the file or the name with other overrides, newest first."""
-    from w2s_ray.config import overrides_in, read_sweep
+    """The newest manifest of the file or name for each other list of overrides, newest first."""
+    from w2s_ray.config import overrides_in
 
+    seen = {frozenset(call.overrides)}
     for manifest in reversed(store.manifests.all()):
         file, overrides = overrides_in(manifest.sweep_text)
         is_same = manifest.name == name or file == call.sweep_file.name
-        if not is_same or set(overrides) == set(call.overrides):
-            continue
-        try:
-            found = read_sweep(call.sweep_file, overrides=overrides).sweep.name
-        except InputError:
-            continue
-        if found == manifest.name:
+        if is_same and frozenset(overrides) not in seen:
+            seen.add(frozenset(overrides))
             yield manifest, overrides
+
+
+def _gives(call: RunArguments, overrides: tuple[str, ...], name: str) -> bool:
+    """Whether the file gives a sweep of this name with these overrides."""
+    from w2s_ray.config import read_sweep
+
+    try:
+        return read_sweep(call.sweep_file, overrides=overrides).sweep.name == name
+    except InputError:
+        return False

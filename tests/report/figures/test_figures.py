@@ -15,7 +15,16 @@ import pytest
 
 from tests.report.figures.stores import Sweep, make_store
 from w2s_ray.report import open_results
-from w2s_ray.report.figures import _MAKERS, Figure, config, export, figures_of, themed
+from w2s_ray.report.figures import (
+    _MAKERS,
+    Figure,
+    config,
+    export,
+    figures_of,
+    importance,
+    search,
+    themed,
+)
 from w2s_ray.report.figures.figure import COLUMNS, PANELS
 from w2s_ray.report.figures.ranks import groups
 from w2s_ray.report.figures.reliability import _pooled
@@ -316,6 +325,29 @@ def test_drawn_trials_are_the_stores_trials_and_the_best_value_never_falls(drawn
         ("early_stopping.patience", "quantitative", "linear"),
         ("loss.kind", "nominal", None),
     }
+
+
+@pytest.mark.parametrize(
+    ("declared", "is_log"),
+    [
+        ({"loguniform": [1e-5, 1e-3]}, True),
+        ({"uniform": [0.0, 0.9]}, False),
+        ({"choice": [1e-3, 1e-2, 1e-1]}, True),
+        ({"choice": [1, 2, 4]}, False),
+        ({"choice": [0.0, 0.1, 10.0]}, False),
+        ({"choice": [1, "many"]}, False),
+        ({"choice": [True, False]}, False),
+    ],
+)
+def test_choices_of_different_magnitudes_have_a_logarithmic_axis(declared, is_log):
+    assert search._has_magnitudes(declared) == is_log
+
+
+def test_a_search_of_one_setting_has_no_importance(drawn, monkeypatch):
+    results, _ = drawn
+    one = {"PED-ANOVA": {"training.lr": 1.0}, "fANOVA": {"training.lr": 1.0}}
+    monkeypatch.setattr(importance, "importances", lambda *_: one)
+    assert figures_of(results, "sweep", only=("importance",)) == {}
 
 
 def test_importances_are_shares_of_each_evaluator(drawn):
