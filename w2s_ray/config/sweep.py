@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from w2s_ray.config.check_space import check_space
 from w2s_ray.config.controls import PREFIX, OptionalControls, control_methods
@@ -30,6 +37,7 @@ from w2s_ray.errors import InputError
 from w2s_ray.frozen import Frozen
 from w2s_ray.plugins import Plugin, usable
 from w2s_ray.printable import shown
+from w2s_ray.validation import first_problem
 
 MOST_CELLS = 1_000_000
 
@@ -278,12 +286,17 @@ class Sweep(Frozen):
         training = merged(self.training, model.training, where=f"models.{model.label}.training")
         training = merged(training, declared.training, where=f"methods.{method}.training")
         stopping = declared.early_stopping or self.early_stopping
-        settings = FitSettings(
-            training=training,
-            loss=declared.loss,
-            early_stopping=stopping,
-            stages=declared.stages,
-        )
+        given = {
+            "training": training,
+            "loss": declared.loss,
+            "early_stopping": stopping,
+            "stages": declared.stages,
+        }
+        try:
+            settings = FitSettings.model_validate(given)
+        except ValidationError as error:
+            why = first_problem(error, FitSettings, given)
+            raise InputError(f"methods.{method}: {why}") from None
         return with_settings(settings, chosen or {}, where=f"methods.{method}.search")
 
     def between(self, method: str, pair: Pair) -> tuple[Model, ...]:
