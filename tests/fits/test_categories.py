@@ -21,7 +21,7 @@ from w2s_ray.fits.forms import form_of
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.prepare import materialize, plan_sweep, write_manifest
-from w2s_ray.report import open_results
+from w2s_ray.report import open_results, pair_measures
 from w2s_ray.report.scores import scores
 from w2s_ray.store import Store
 from w2s_ray.store.tables import SPLIT_ROWS
@@ -169,6 +169,19 @@ def test_the_table_has_accuracies_and_agreement(done) -> None:
     same = np.mean([a == b for a, b in zip(own.to_pylist(), weak.to_pylist(), strict=True)])
     assert found[naive]["agreement"] == pytest.approx(same)
     assert found[naive]["auc"] is found[naive]["ece"] is None
+    truth = [
+        row["answer"]
+        for row in store.splits.rows(plan.inputs.splits["t"].fingerprint).to_pylist()
+        if row["part"] == "test"
+    ]
+    own_NC, weak_NC = (
+        np.array(store.predictions(id_, "test").column("probabilities").to_pylist())
+        for id_ in (naive, supervisor)
+    )
+    labels_N = np.array([NAMES.index(answer) for answer in truth])
+    loss = -np.log(own_NC[np.arange(len(labels_N)), labels_N]).mean()
+    assert found[naive]["log_loss"] == pytest.approx(loss)
+    assert found[naive]["capa"] == pair_measures.capa(own_NC, weak_NC, labels_N=labels_N)
 
 
 def test_truth_that_is_hidden_reaches_no_student(done, tmp_path, monkeypatch) -> None:

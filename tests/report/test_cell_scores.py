@@ -88,7 +88,7 @@ def test_a_cell_whose_runs_have_other_test_rows_or_no_predictions_has_no_row(sto
     write_run(store, second.student, task="a", right=0.7)
     write_run(store, second.ceiling, task="a", right=0.9)
     assert [row["seed"] for row in rows(store)] == [0]
-    store.cache.files.remove("catalog/derived/cell-scores-1.parquet")
+    store.cache.files.remove("catalog/derived/cell-scores-2.parquet")
     store.files.remove(f"runs/{first.ceiling}/predictions.parquet")
     assert rows(store) == []
 

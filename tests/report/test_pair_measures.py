@@ -31,35 +31,53 @@ def by_hand_capa(first, second, labels) -> float:
     """Example by example, as the authors' script does."""
     same = one = other = 0.0
     for p, q, label in zip(first, second, labels, strict=True):
-        same += p * q + (1 - p) * (1 - q)
-        one += p if label == 1 else 1 - p
-        other += q if label == 1 else 1 - q
+        same += sum(a * b for a, b in zip(p, q, strict=True))
+        one += p[label]
+        other += q[label]
     same, one, other = (total / len(labels) for total in (same, one, other))
-    expected = one * other + (1 - one) * (1 - other)
+    expected = one * other + (1 - one) * (1 - other) / (len(first[0]) - 1)
     return (same - expected) / (1 - expected)
+
+
+def capa(first_N, second_N, labels_N) -> float | None:
+    return pair_measures.capa(
+        pair_measures.two_classes(first_N), pair_measures.two_classes(second_N), labels_N=labels_N
+    )
 
 
 @settings(deadline=None)
 @given(predictions(runs=2))
 def test_capa_equals_its_definition(given_):
     labels_N, first_N, second_N = given_
-    found = pair_measures.capa(first_N, second_N, labels_N=labels_N)
+    found = capa(first_N, second_N, labels_N)
     if found is None:
         assert (right(first_N, labels_N) & right(second_N, labels_N)).all() or np.array_equal(
             first_N, second_N
         )
     else:
-        assert found == pytest.approx(by_hand_capa(first_N, second_N, labels_N))
-        assert pair_measures.capa(second_N, first_N, labels_N=labels_N) == pytest.approx(found)
+        both = (pair_measures.two_classes(p_N).tolist() for p_N in (first_N, second_N))
+        assert found == pytest.approx(by_hand_capa(*both, labels_N.tolist()))
+        assert capa(second_N, first_N, labels_N) == pytest.approx(found)
 
 
 def test_capa_of_copies_is_1_and_of_independent_models_0():
     labels_N = np.array([1, 1, 0, 0] * 5)
     certain_N = np.array([1.0, 0.0, 0.0, 1.0] * 5)  # right on half
     other_N = np.array([1.0, 1.0, 1.0, 1.0] * 5)
-    assert pair_measures.capa(certain_N, certain_N, labels_N=labels_N) == 1
-    assert pair_measures.capa(certain_N, other_N, labels_N=labels_N) == 0
-    assert pair_measures.capa(labels_N * 1.0, labels_N * 1.0, labels_N=labels_N) is None
+    assert capa(certain_N, certain_N, labels_N) == 1
+    assert capa(certain_N, other_N, labels_N) == 0
+    assert capa(labels_N * 1.0, labels_N * 1.0, labels_N) is None
+
+
+def test_capa_of_several_classes_equals_its_definition():
+    random = np.random.default_rng(0)
+    first_NC, second_NC = random.dirichlet([1, 1, 1, 1], size=(2, 50))
+    labels_N = random.integers(0, 4, 50)
+    found = pair_measures.capa(first_NC, second_NC, labels_N=labels_N)
+    expected = by_hand_capa(first_NC.tolist(), second_NC.tolist(), labels_N.tolist())
+    assert found == pytest.approx(expected)
+    certain_NC = np.eye(4)[labels_N]
+    assert pair_measures.capa(certain_NC, certain_NC, labels_N=labels_N) is None
 
 
 @settings(deadline=None)

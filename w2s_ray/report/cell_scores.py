@@ -21,6 +21,7 @@ import pyarrow as pa
 from w2s_ray.data.right import right
 from w2s_ray.report import pair_measures
 from w2s_ray.report.columns import column, schema_of
+from w2s_ray.report.scores import capa_of
 from w2s_ray.report.statistics.eval_sets import (
     READERS,
     EvalPredictions,
@@ -37,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 BATCH_CELLS = 256
 """Cells whose predictions are in memory together."""
-_TABLE = "cell-scores-1"
+_TABLE = "cell-scores-2"
 """Name of the cached table; change its number when the definition of a measure changes."""
 _RUNS = Trio._fields
 
@@ -187,7 +188,6 @@ def _scores(
     *,
     test: EvalSet,
 ) -> CellScores:
-    labels_N = test.truth.labels_N
     weak_N, student_N, ceiling_N = (
         right(run.probabilities_N, run.answers, test.truth) for run in (weak, student, ceiling)
     )
@@ -199,9 +199,7 @@ def _scores(
         n=len(student_N),
         gain=of_student - of_weak,
         outperforming_ratio=pair_measures.outperforming_ratio(of_student, weak=of_weak),
-        weak_ceiling_capa=None
-        if labels_N is None
-        else pair_measures.capa(weak.probabilities_N, ceiling.probabilities_N, labels_N=labels_N),
+        weak_ceiling_capa=capa_of(weak, ceiling, test),
         weak_ceiling_error_correlation=pair_measures.error_correlation(weak_N, ceiling_N),
         union_ceiling=pair_measures.union_ceiling(weak_N, ceiling_N=ceiling_N),
         **{f"n_{name}": getattr(four, name).examples for name in names},

@@ -56,6 +56,12 @@ def log_loss(probabilities_N: Floats, *, labels_N: Classes) -> float:
     return float(-np.log(np.clip(of_label_N, CERTAIN, 1 - CERTAIN)).mean())
 
 
+def log_loss_of_classes(probabilities_NC: Floats, *, labels_N: Classes) -> float:
+    """The same for distributions over C classes, [N, C]; `labels_N` are the classes' places."""
+    of_label_N = probabilities_NC[np.arange(len(labels_N)), labels_N.astype(np.int64)]
+    return float(-np.log(np.clip(of_label_N, CERTAIN, 1 - CERTAIN)).mean())
+
+
 @dataclass(frozen=True)
 class Bin:
     """Examples of similar confidence: low < confidence <= high."""

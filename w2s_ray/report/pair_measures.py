@@ -18,18 +18,25 @@ CONFIDENT = 0.75
 """A model is confident if its predicted class has more than this probability, else uncertain."""
 
 
-def capa(first_N: Floats, second_N: Floats, *, labels_N: Classes) -> float | None:
+def capa(first_NC: Floats, second_NC: Floats, *, labels_N: Classes) -> float | None:
     """Chance-adjusted probabilistic agreement of two models; 1 = equal and certain.
 
     κ = (o − e) / (1 − e). o is the mean probability that both give the same class if each draws its
-    class from its probabilities. e is the same for two independent models of these accuracies, with
-    q the mean probability of the true class: e = q₁q₂ + (1 − q₁)(1 − q₂) for two classes (Goel et
-    al. 2025, arXiv 2502.04313, section 2). None if both are certain and right everywhere.
+    class from its probabilities [N, C]. e is the same for two independent models of these
+    accuracies, with q the mean probability of the true class and errors spread evenly over the
+    other classes: e = q₁q₂ + (1 − q₁)(1 − q₂) / (C − 1) (Goel et al. 2025, arXiv 2502.04313,
+    section 2). None if both are certain and right everywhere.
     """
-    observed = np.mean(first_N * second_N + (1 - first_N) * (1 - second_N))
-    one, other = (np.mean(_of_truth(p_N, labels_N)) for p_N in (first_N, second_N))
-    expected = one * other + (1 - one) * (1 - other)
+    observed = np.mean((first_NC * second_NC).sum(axis=1))
+    at_N = np.arange(len(labels_N)), labels_N.astype(np.int64)
+    one, other = (np.mean(p_NC[at_N]) for p_NC in (first_NC, second_NC))
+    expected = one * other + (1 - one) * (1 - other) / (first_NC.shape[1] - 1)
     return float((observed - expected) / (1 - expected)) if expected < 1 else None
+
+
+def two_classes(probabilities_N: Floats) -> Floats:
+    """P(class 1) as the distributions over both classes, [N, 2]."""
+    return np.stack([1 - probabilities_N, probabilities_N], axis=1)
 
 
 def error_correlation(first_N: Truths, second_N: Truths) -> float | None:

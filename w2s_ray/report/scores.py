@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 BATCH_FITS = 256
 """Fits whose predictions are in memory together."""
-_TABLE = "scores-2"
+_TABLE = "scores-3"
 """Name of the cached table; change its number when the definition of a figure changes."""
 
 
@@ -229,10 +229,12 @@ def _score(
     for fit in fits:
         own, weak = found[fit.id], [found.get(id_, "missing") for id_ in fit.labelled_by]
         if not isinstance(own, str):
-            yield _row(fit, own, weak=_mean(weak), test=test)
+            yield _row(fit, own, weak=_mean(weak, test.classes), test=test)
 
 
-def _mean(supervisors: Sequence[EvalPredictions | str]) -> EvalPredictions | None:
+def _mean(
+    supervisors: Sequence[EvalPredictions | str], classes: Sequence[str]
+) -> EvalPredictions | None:
     """The mean predictions of supervisors; None if there are none, or one can't be read."""
     import numpy as np
 
@@ -240,7 +242,12 @@ def _mean(supervisors: Sequence[EvalPredictions | str]) -> EvalPredictions | Non
     if not known or len(known) < len(supervisors):
         return None
     mean_N = np.mean([each.probabilities_N for each in known], axis=0)
-    return EvalPredictions(mean_N, known[0].answers)
+    each_NC = [each.distribution_NC for each in known if each.distribution_NC is not None]
+    if len(each_NC) < len(known):
+        return EvalPredictions(mean_N, known[0].answers)
+    mean_NC = np.mean(each_NC, axis=0)
+    answers = tuple(classes[i] for i in mean_NC.argmax(axis=1))
+    return EvalPredictions(mean_NC.max(axis=1), answers, mean_NC)
 
 
 def _batches(fits: Sequence[Record]) -> Iterator[Sequence[Record]]:
@@ -276,11 +283,11 @@ def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Map
     }
     labels_N, p_N, q_N = test.truth.labels_N, own.probabilities_N, weak.probabilities_N
     if labels_N is None:
-        return found
+        return found | {"capa": capa_of(own, weak, test)}
     misfit = pair_measures.misfit(p_N, supervisor_N=q_N, labels_N=labels_N)
     spots = pair_measures.blind_spots(p_N, supervisor_N=q_N, labels_N=labels_N)
     return found | {
-        "capa": pair_measures.capa(p_N, q_N, labels_N=labels_N),
+        "capa": capa_of(own, weak, test),
         "misfit": misfit.squared,
         "misfit_gain": misfit.squared_gain,
         "misfit_nats": misfit.nats,
@@ -290,13 +297,31 @@ def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Map
     }
 
 
+def capa_of(one: EvalPredictions, other: EvalPredictions, test: EvalSet) -> float | None:
+    """The chance-adjusted agreement of two runs; None where rows have no classes."""
+    from w2s_ray.report import pair_measures
+
+    if test.truth.labels_N is not None:
+        both = (pair_measures.two_classes(run.probabilities_N) for run in (one, other))
+        return pair_measures.capa(*both, labels_N=test.truth.labels_N)
+    if one.distribution_NC is None or other.distribution_NC is None:
+        return None
+    return pair_measures.capa(one.distribution_NC, other.distribution_NC, labels_N=test.classes_N)
+
+
 def _figures(own: EvalPredictions, test: EvalSet) -> Mapping[str, float | None]:
     from w2s_ray.data.right import right
     from w2s_ray.report import measures
 
     labels_N, p_N = test.truth.labels_N, own.probabilities_N
     if labels_N is None:
-        return {"accuracy": float(right(p_N, own.answers, test.truth).mean())}
+        share = float(right(p_N, own.answers, test.truth).mean())
+        found: dict[str, float | None] = {"accuracy": share}
+        if own.distribution_NC is not None:
+            found["log_loss"] = measures.log_loss_of_classes(
+                own.distribution_NC, labels_N=test.classes_N
+            )
+        return found
     return {
         "accuracy": measures.accuracy(p_N, labels_N=labels_N),
         "auc": measures.auc(p_N, labels_N=labels_N),

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth, right
 from w2s_ray.report.cell import accuracy
 from w2s_ray.report.statistics.groups import TemporaryReason
@@ -39,6 +40,14 @@ class EvalSet:
     """The label or correct answer of each row."""
     unit_N: np.ndarray | None
     """Number of each row's group; None if every row is a group of its own."""
+    classes: tuple[str, ...] = ()
+    """Names of several classes, in the order of distributions; empty for rows without them."""
+
+    @property
+    def classes_N(self) -> np.ndarray:
+        """The place in `classes` of each row's class, int64."""
+        place = {name: i for i, name in enumerate(self.classes)}
+        return np.array([place[answer] for answer in self.truth.answers or ()], np.int64)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class EvalPredictions:
     """P(class 1), or the probability of the completion, float64."""
     answers: tuple[str | None, ...] | None
     """Completions, where rows have answers, or what the task's extractor took from them."""
+    distribution_NC: np.ndarray | None = None
+    """Probabilities of several classes, float64; None of other predictions."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,8 @@ def eval_set(store: Store, split: str) -> EvalSet:
     Raises:
         StoreError: the split is not in the store.
     """
-    rows = _test_rows(store.splits.rows(split))
+    table = store.splits.rows(split)
+    rows = _test_rows(table)
     ids = rows["example_id"].combine_chunks()
     labels = rows["label"].combine_chunks()
     truth = Truth(
@@ -77,7 +89,8 @@ def eval_set(store: Store, split: str) -> EvalSet:
         _texts(rows["answer"]),
         _texts(rows["extracted"]),
     )
-    return EvalSet(ids, truth, _units(rows["group"].combine_chunks()))
+    classes = () if truth.answers is None else _classes(table)
+    return EvalSet(ids, truth, _units(rows["group"].combine_chunks()), classes)
 
 
 def correctness(store: Store, test: EvalSet, records: Sequence[Record]) -> Correctness:
@@ -125,7 +138,9 @@ def predictions(store: Store, test: EvalSet, record: Record) -> EvalPredictions 
         table = table.take(at)
     column = "answer" if test.truth.extracted is None else "extracted"
     answers = None if test.truth.answers is None else tuple(table[column].to_pylist())
-    return EvalPredictions(_numbers(table["probability"].combine_chunks()), answers)
+    distribution_NC = _distribution(table, classes=len(test.classes))
+    probabilities_N = _numbers(table["probability"].combine_chunks())
+    return EvalPredictions(probabilities_N, answers, distribution_NC)
 
 
 def predictions_of(
@@ -152,6 +167,26 @@ def _correct(store: Store, test: EvalSet, record: Record) -> Any:
 def _test_rows(table: pa.Table) -> pa.Table:
     """The rows of part test."""
     return table.filter(pc.call_function("equal", [table["part"], _TEST]))
+
+
+def _classes(rows: pa.Table) -> tuple[str, ...]:
+    """The answers of all parts in the order of distributions; empty where rows have choices."""
+    of_choices = rows["choices"].null_count < len(rows) if "choices" in rows.column_names else False
+    names = () if of_choices else pc.call_function("unique", [rows["answer"]]).to_pylist()
+    return tuple(sorted((name for name in names if name is not None), key=label_order))
+
+
+def _distribution(rows: pa.Table, *, classes: int) -> np.ndarray | None:
+    """The probabilities of this many classes, [N, C]; None where the predictions have others."""
+    if not classes:
+        return None
+    column = rows["probabilities"].combine_chunks()
+    if column.null_count or not len(column):
+        return None
+    flat = column.flatten()
+    if len(flat) != classes * len(column):
+        return None
+    return _numbers(flat).reshape(len(column), classes).astype(np.float64)
 
 
 def _units(groups: pa.Array) -> np.ndarray | None:
