@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
 from w2s_ray.config import ConfidenceLoss, Execution, LoraTuning, ModelSource, XentLoss
 from w2s_ray.learn import engine as engines
-from w2s_ray.learn import torch_engine
+from w2s_ray.learn import inference, torch_engine
 from w2s_ray.learn.batches import layout_by_tokens
 from w2s_ray.learn.engines import build_engine
 from w2s_ray.learn.forms.language import span_nll
@@ -71,7 +71,7 @@ def test_fused_kernels_train_the_same(
 ) -> None:
     source, replaced = request.getfixturevalue(kind), []
     plain = losses_of(source, training=tuning)
-    build = torch_engine.build_model
+    build = inference.build_model
 
     def built(*given: Any, **named: Any) -> Any:
         model = build(*given, **named)
@@ -82,7 +82,7 @@ def test_fused_kernels_train_the_same(
         replaced.append(sum(isinstance(module, kinds) for module in model.modules()))
         return model
 
-    monkeypatch.setattr(torch_engine, "build_model", built)
+    monkeypatch.setattr(inference, "build_model", built)
     fused = losses_of(source, training=tuning)
     assert replaced == [2 if kind == "gpt2_lm" else 7]
     np.testing.assert_allclose(fused[0], plain[0], atol=1e-5)

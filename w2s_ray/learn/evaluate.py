@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from w2s_ray.learn.contract import Arrays
-from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import InferenceEngine, evaluation_passes, model_inputs
 from w2s_ray.learn.rows import ClassRows
 
 
@@ -24,7 +25,7 @@ def not_finite(found: Arrays) -> float | None:
     return None
 
 
-def predict_margins(engine: Engine, rows: ClassRows, *, batch: int) -> np.ndarray:
+def predict_margins(engine: InferenceEngine, rows: ClassRows, *, batch: int) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M].
 
     Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a

@@ -38,7 +38,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 def build_model(
     source: ModelSource,
     *,
-    tuning: Tuning,
+    tuning: Tuning | None,
     seed: int,
     form: FormName = "classes",
     activation_checkpointing: bool = False,
@@ -46,6 +46,7 @@ def build_model(
 ) -> FormModel:
     """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
 
+    With None for `tuning` all of it is frozen.
     Where `tuning` has a base in 4 bits, moving the model to a device quantizes its linear layers.
 
     Dropout is off everywhere, as in the reference implementation; and the pass that measures a
@@ -102,6 +103,8 @@ def build_model(
         case _:
             pass
     model = MODELS[form](backbone, width=width, causal=causal, pad_id=max(pad_id, 0))
+    if tuning is None:
+        model.requires_grad_(False)
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from w2s_ray.config import Execution, FitRecipe, FullTuning, ModelSource, Prompt
+from w2s_ray.config import Execution, FitRecipe, ModelSource, Prompt
 from w2s_ray.config.stages import CALIBRATION_ROWS
 from w2s_ray.learn.contract import FitResult, Observer, Predicted
-from w2s_ray.learn.engine import Engine
-from w2s_ray.learn.engines import build_engine
+from w2s_ray.learn.engine import InferenceEngine
+from w2s_ray.learn.engines import build_inference
 from w2s_ray.learn.evaluate import agreement, cross_entropy, probabilities
 from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.rows import SpanRows
@@ -145,9 +145,8 @@ def predict_by_words(
     probabilities are divided by it and normalized.
     """
     began = time.perf_counter()
-    training = recipe.training.model_copy(update={"tuning": FullTuning()})
-    engine = build_engine(
-        training, source=source, execution=execution, seed=recipe.seed, form="text"
+    engine = build_inference(
+        recipe.training, source=source, execution=execution, seed=recipe.seed, form="text"
     )
     calibration, shift, figures = data.calibration, 0.0, _figures(data)
     try:
@@ -193,7 +192,7 @@ def predict_by_words(
     )
 
 
-def _margins(engine: Engine, rows: PromptRows, execution: Execution) -> np.ndarray:
+def _margins(engine: InferenceEngine, rows: PromptRows, execution: Execution) -> np.ndarray:
     """Logarithm of p(1) / p(0) of each row, from the probabilities of the words."""
     batch = execution.evaluation_batch
     return span_nll(engine, rows.no, batch=batch) - span_nll(engine, rows.yes, batch=batch)

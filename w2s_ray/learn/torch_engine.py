@@ -1,8 +1,8 @@
 """The one-device engine: plain PyTorch on a GPU or on the CPU.
 
-Owns AdamW, clipping, autocast and its own resume format: tensors as safetensors, never a pickle.
-Weights and optimizer state are fp32; `bf16` is autocast over them, with frozen weights in bf16. It
-has no other workers.
+Owns AdamW, clipping and its own resume format: tensors as safetensors, never a pickle. Trained
+weights and optimizer state are fp32; `bf16` is autocast over them. It has no other workers. Loading
+and passes are those of `inference`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,14 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
-from w2s_ray.learn.engine import autocast
-from w2s_ray.learn.forms.classes import TwoClass
-from w2s_ray.learn.forms.language import LanguageModel
-from w2s_ray.learn.forms.model import FormModel
-from w2s_ray.learn.frozen_weights import count, hold_frozen_in_bf16
-from w2s_ray.learn.gpu import uses_gpu
-from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
-from w2s_ray.learn.models import build_model
-from w2s_ray.learn.padding import check_padding
+from w2s_ray.learn.inference import Inference
+from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers
 
 STATE = "state.safetensors"
 
 
-class TorchEngine:
+class TorchEngine(Inference):
     """`Engine` on one device: a GPU where there is one and `gpus_per_worker` isn't 0."""
-
-    rank = 0
-    workers = 1
 
     def __init__(
         self,
@@ -44,21 +34,18 @@ class TorchEngine:
         seed: int,
         form: FormName = "classes",
     ) -> None:
-        on_gpu = uses_gpu(execution)
-        self.device = torch.device("cuda" if on_gpu else "cpu")
-        self.model: FormModel = self._loaded(
-            training, source=source, execution=execution, seed=seed, form=form
+        super().__init__(
+            training,
+            source=source,
+            execution=execution,
+            seed=seed,
+            form=form,
+            tuning=training.tuning,
         )
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
-        self.parameters = sum(map(count, self.model.parameters()))
-        self.trained_parameters = sum(p.numel() for p in self._list)
         self._compile = execution.compile
-        self.compiled = False
-        if on_gpu:
-            prepare_for_gpu(self.model)
         self._clip = training.clip_norm
-        self._bf16 = training.precision == "bf16"
         self._best: dict[str, Tensor] | None = None
         self._optimizer = torch.optim.AdamW(
             self._list,
@@ -74,31 +61,6 @@ class TorchEngine:
             else None
         )
 
-    def _loaded(
-        self,
-        training: Training,
-        *,
-        source: ModelSource,
-        execution: Execution,
-        seed: int,
-        form: FormName,
-    ) -> FormModel:
-        """The model on the engine's device."""
-        model = build_model(
-            source,
-            tuning=training.tuning,
-            seed=seed,
-            form=form,
-            activation_checkpointing=execution.activation_checkpointing,
-            attention=execution.attention,
-        )
-        if training.precision == "bf16":
-            hold_frozen_in_bf16(model)
-        model = model.to(self.device)
-        with autocast(self.device, enabled=training.precision == "bf16"):
-            check_padding(model, source=source, device=self.device)
-        return model
-
     def expect(self, tokens: int) -> None:
         operations = training_flops(
             parameters=self.parameters,
@@ -110,24 +72,6 @@ class TorchEngine:
         if self._compile == "on" or (self._compile == "auto" and pays):
             compile_layers(self.model.backbone)
             self.compiled = True
-
-    def forward(self, *inputs: Any) -> Tensor:
-        with autocast(self.device, enabled=self._bf16):
-            return self.model(*inputs)
-
-    def activations(self, *inputs: Any) -> Tensor:
-        assert isinstance(self.model, TwoClass)
-        with autocast(self.device, enabled=self._bf16):
-            return self.model.activations(*inputs).float()
-
-    def complete(self, input_ids_BL: Tensor, mask_BL: Tensor, *, most: int, stop_id: int) -> Tensor:
-        assert isinstance(self.model, LanguageModel)
-        # A cache of keys and values grows with every token; compiled, each length is a version.
-        half = autocast(self.device, enabled=self._bf16, keeps_casts=True)
-        with half, torch.compiler.set_stance("force_eager"):
-            return self.model.complete(
-                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False
-            )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         loss.backward()
@@ -145,12 +89,6 @@ class TorchEngine:
         self._decay_to_initial(lr)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-
-    def sum_over_workers(self, values: Tensor) -> Tensor:
-        return values
-
-    def agree(self, decision: int) -> int:
-        return decision
 
     def snapshot(self) -> None:
         if self._best is None:
@@ -208,9 +146,6 @@ class TorchEngine:
         for parameter, initial in zip(self._list, self._initial, strict=True):
             if parameter.grad is not None:
                 parameter.lerp_(initial, lr * self._decay)
-
-    def close(self) -> None:
-        pass
 
     def _set_random_state(self, name: str, value: Tensor) -> None:
         if name == "cpu":

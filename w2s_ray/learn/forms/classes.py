@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import Engine, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import Engine, model_inputs
 from w2s_ray.learn.evaluate import agreement, cross_entropy, predict_margins, probabilities
 from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
