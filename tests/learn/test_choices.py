@@ -19,6 +19,7 @@ from w2s_ray.learn.choices import (
     tokenize_questions,
     tokenize_scored,
 )
+from w2s_ray.learn.device_rows import DeviceRows
 from w2s_ray.learn.forms.choices import SCORES, ChoiceData, log_probabilities
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.models import build_model
@@ -151,6 +152,7 @@ def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
 
     class Engine:
         rank, workers, device, model = 0, 1, torch.device("cpu"), type("M", (), {"pad_id": 0})
+        device_rows = DeviceRows(device)
 
         def forward(self, input_ids: torch.Tensor, *_: Any) -> torch.Tensor:
             scores.append(torch.linspace(1, 9, len(input_ids)).requires_grad_())
@@ -159,7 +161,6 @@ def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
         def backward(self, loss: torch.Tensor, *, last: bool) -> None:
             loss.backward()
 
-    Engine.model.backbone = None  # type: ignore[attr-defined]
     step = {"engine": Engine(), "loss": recipe_of().loss, "memory": [], "progress": 0.0}
     data.step(np.arange(4), micro_batch=4, **step)  # type: ignore[arg-type]
     (nll,) = scores

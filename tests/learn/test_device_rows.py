@@ -31,7 +31,6 @@ PICKED: dict[str, tuple[Any, list[int], list[Any]]] = {
         [1, 0],
         [[[6, 7, 8, 9], [1, 2, 3, 0], [4, 5, 0, 0]], [4, 3, 2], [2, 1, 1]],
     ),
-    "activations": (ACTIVATIONS, [2, 0], [[[4.0, 5.0], [0.0, 1.0]]]),
 }
 
 
@@ -41,14 +40,22 @@ def test_rows_are_padded_with_what_they_hold(name: str, kept: bool) -> None:
     rows, indices, expected = PICKED[name]
     there = DeviceRows(CPU)
     assert not kept or there.keep(rows)
-    found = there.picked(rows, np.array(indices), pad_id=0, width=lambda longest: longest)
+    found = there.padded(rows, np.array(indices), pad_id=0, width=lambda longest: longest)
     assert [each.tolist() for each in found] == expected
-    kinds = {torch.float32} if name == "activations" else {torch.int64}
-    assert {each.dtype for each in found} == kinds
+    assert {each.dtype for each in found} == {torch.int64}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_activations_are_those_of_the_rows(kept: bool) -> None:
+    there = DeviceRows(CPU)
+    assert not kept or there.keep(ACTIVATIONS)
+    found = there.activations(ACTIVATIONS, np.array([2, 0]))
+    assert found.tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert found.dtype == torch.float32
 
 
 def test_padding_is_the_models_and_reaches_beyond_the_table() -> None:
-    ids, lengths = DeviceRows(CPU).picked(TEXTS, np.array([3]), pad_id=9, width=lambda n: n + 2)
+    ids, lengths = DeviceRows(CPU).padded(TEXTS, np.array([3]), pad_id=9, width=lambda n: n + 2)
     assert ids.tolist() == [[6, 9, 9, 9, 9]]
     assert lengths.tolist() == [3]
 

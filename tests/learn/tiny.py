@@ -58,7 +58,7 @@ def rows_and_labels(rows: int, seed: int) -> tuple[TokenRows, np.ndarray]:
 def inputs_of(rows: Any, indices: Any, pad_id: int = 0) -> Any:
     """Rows as a model takes them, on a CPU, padded to the longest."""
     rows_of_cpu = DeviceRows(torch.device("cpu"))
-    return rows_of_cpu.picked(rows, np.asarray(indices), pad_id=pad_id, width=lambda n: n)
+    return rows_of_cpu.padded(rows, np.asarray(indices), pad_id=pad_id, width=lambda n: n)
 
 
 def data_of(train: int = 44, validation: int = 21, test: int = 17) -> ClassData:

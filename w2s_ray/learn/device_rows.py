@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from w2s_ray.learn.gpu import free_memory
-from w2s_ray.learn.rows import ActivationRows, AnyRows
+from w2s_ray.learn.rows import ActivationRows, AnyRows, TextRows
 
 SHARE = 1 / 256
 """Share of a device's free memory that kept rows may take. It is part of the reserve that estimates
@@ -38,29 +38,30 @@ class DeviceRows:
         self._kept[id(rows)] = rows, to_device(table, self._device)
         return True
 
-    def picked(
-        self, rows: AnyRows, indices: np.ndarray, *, pad_id: int, width: Callable[[int], int]
-    ) -> tuple[Tensor, ...]:
-        """The rows at `indices` as the forward pass takes them, on the device.
+    def activations(self, rows: ActivationRows, indices: np.ndarray) -> Tensor:
+        """activations_BD of the rows at `indices`, on the device."""
+        table = self._table(rows)
+        return to_device(table[to_device(indices, table.device)], self._device)
 
-        Texts: input_ids_SL, padded on the right with `pad_id`, and lengths_S; of texts with learned
-        tokens starts_S too; all int64. L is `width` of the longest sequence. Of rows without their
-        backbone activations_BD.
+    def padded(
+        self, rows: TextRows, indices: np.ndarray, *, pad_id: int, width: Callable[[int], int]
+    ) -> tuple[Tensor, ...]:
+        """The sequences of the rows at `indices` as the forward pass takes them, on the device.
+
+        input_ids_SL, padded on the right with `pad_id`, and lengths_S; of texts with learned tokens
+        starts_S too; all int64. L is `width` of the longest sequence.
         """
-        _, table = self._kept.get(id(rows), (rows, None))
-        if table is None:
-            table = _on_host(rows.table)
-        located_KS = rows.located(indices)
-        at_KS = to_device(torch.from_numpy(located_KS), table.device)
-        if isinstance(rows, ActivationRows):
-            found = (table[at_KS[0]],)
-        else:
-            offset_S, length_S, *others = at_KS.unbind()
-            column_L = torch.arange(width(int(located_KS[1].max())), device=table.device)
-            place_SL = (offset_S[:, None] + column_L).clamp_(max=len(table) - 1)
-            ids_SL = torch.where(column_L < length_S[:, None], table[place_SL], pad_id).long()
-            found = (ids_SL, length_S, *others)
-        return tuple(to_device(each, self._device) for each in found)
+        table, located_KS = self._table(rows), rows.located(indices)
+        offset_S, length_S, *others = to_device(located_KS, table.device).unbind()
+        column_L = torch.arange(width(int(located_KS[1].max())), device=table.device)
+        place_SL = (offset_S[:, None] + column_L).clamp_(max=len(table) - 1)
+        ids_SL = torch.where(column_L < length_S[:, None], table[place_SL], pad_id).long()
+        return tuple(to_device(each, self._device) for each in (ids_SL, length_S, *others))
+
+    def _table(self, rows: AnyRows) -> Tensor:
+        """The table of `rows`: on the device where they are kept there, else on the host."""
+        _, kept = self._kept.get(id(rows), (rows, None))
+        return _on_host(rows.table) if kept is None else kept
 
 
 def to_device(values: np.ndarray | Tensor, target: torch.device) -> Tensor:

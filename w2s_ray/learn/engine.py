@@ -14,7 +14,7 @@ import numpy as np
 
 from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
 from w2s_ray.learn.device_rows import DeviceRows
-from w2s_ray.learn.rows import AnyRows
+from w2s_ray.learn.rows import ActivationRows, AnyRows
 from w2s_ray.learn.tokens import position_limit
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ BY_TOKENS = {"cuda"}
 
 def model_inputs(rows: AnyRows, picked: np.ndarray, engine: InferenceEngine) -> tuple[Any, ...]:
     """The rows at `picked` as the forward pass takes them: tensors on the engine's device."""
-    return engine.device_rows.picked(
+    if isinstance(rows, ActivationRows):
+        return (engine.device_rows.activations(rows, picked),)
+    return engine.device_rows.padded(
         rows,
         picked,
         pad_id=engine.model.pad_id,
@@ -148,9 +150,11 @@ def model_inputs(rows: AnyRows, picked: np.ndarray, engine: InferenceEngine) -> 
 
 def _padded_width(longest: int, engine: InferenceEngine) -> int:
     """Tokens to which rows are padded, within the positions that the model has."""
-    multiple = PADDED_TO.get(engine.device.type, 1)
-    limit = position_limit(engine.model.backbone.config) or longest + multiple
-    return longest + min(-longest % multiple, max(0, limit - longest))
+    more = -longest % PADDED_TO.get(engine.device.type, 1)
+    if not more:
+        return longest
+    limit = position_limit(engine.model.backbone.config) or longest + more
+    return longest + min(more, max(0, limit - longest))
 
 
 def evaluation_passes(

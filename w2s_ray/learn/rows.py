@@ -217,11 +217,9 @@ class ActivationRows:
         """The activations of all rows."""
         return self.activations_ND
 
-    def located(self, indices: ArrayLike) -> np.ndarray:
-        """The place of each row in the table, int64 [1, B]."""
-        return np.asarray(indices, dtype=np.int64)[None]
 
-
-AnyRows = TokenRows | PairRows | SpanRows | ChoiceRows | ActivationRows
+TextRows = TokenRows | PairRows | SpanRows | ChoiceRows
+"""Rows of tokens."""
+AnyRows = TextRows | ActivationRows
 ClassRows = TokenRows | PairRows | ActivationRows
 """Rows of two classes."""

@@ -45,6 +45,12 @@ class TorchEngine(Inference):
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
         self._compile = execution.compile
+        # LP-FT has no gradients of the backbone at first, and recomputed layers run in backward.
+        self._may_record = (
+            training.tuning.kind != "lp_ft" and not execution.activation_checkpointing
+        )
+        self._graphs = False
+        """Whether the launches of a pass are recorded as CUDA graphs."""
         self._clip = training.clip_norm
         self._best: dict[str, Tensor] | None = None
         self._optimizer = torch.optim.AdamW(
@@ -69,9 +75,22 @@ class TorchEngine(Inference):
             tokens=tokens,
         )
         pays = self.device.type == "cuda" and operations >= COMPILED_FROM
-        if self._compile == "on" or (self._compile == "auto" and pays):
-            compile_layers(self.model.backbone)
-            self.compiled = True
+        if self._compile == "off" or (self._compile == "auto" and not pays):
+            return
+        self._graphs = self._compile == "max" and self._may_record
+        compile_layers(self.model.backbone, graphs=self._graphs)
+        self.compiled = True
+        for parameter in self._list if self._graphs else ():
+            parameter.grad = torch.zeros_like(parameter)  # outside the memory of the graphs
+
+    def forward(self, *inputs: Any) -> Tensor:
+        if not self._graphs:
+            return super().forward(*inputs)
+        if torch.is_grad_enabled():
+            torch.compiler.cudagraph_mark_step_begin()
+            return super().forward(*inputs)
+        with torch.compiler.set_stance("force_eager"):  # evaluations have too many shapes
+            return super().forward(*inputs)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         loss.backward()
@@ -88,7 +107,7 @@ class TorchEngine(Inference):
             group["lr"] = lr
         self._decay_to_initial(lr)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=not self._graphs)
 
     def snapshot(self) -> None:
         if self._best is None:

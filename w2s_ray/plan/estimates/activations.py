@@ -30,7 +30,8 @@ def kernels_of(execution: Execution) -> Kernels:
     """The kernels of a fit; `compile: auto` counts as off, since its fits need less at most."""
     if execution.gpus_per_worker == 0:
         return "plain"
-    return "compiled" if execution.compile == "on" and execution.engine == "torch" else "fused"
+    compiled = execution.compile in ("on", "max") and execution.engine == "torch"
+    return "compiled" if compiled else "fused"
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def memory(
     # The weights that a fit began with are kept where they are decayed to.
     kept = trained if training.weight_decay_to == "initial" and training.weight_decay else 0.0
     if execution.engine == "torch":
+        stay |= execution.compile == "max"
         return Memory(held, trained, 2 * trained + kept, working, gradients_stay=stay)
     stage = execution.zero_stage
     shards = [workers if stage >= least else 1 for least in (3, 2, 1)]
