@@ -214,6 +214,8 @@ def test_recorded_steps_train_the_same(
         addresses.append(0 if grad is None else grad.data_ptr())
 
     monkeypatch.setattr(torch_engine.TorchEngine, "step", noted)
+    resets: list[None] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(None))
     checkpointing = what == "checkpointing"
     execution = {"micro_batch": rows, "activation_checkpointing": checkpointing}
     training = {"tuning": LpFtTuning()} if what == "lp_ft" else {}
@@ -222,6 +224,7 @@ def test_recorded_steps_train_the_same(
     graphs = [{"mode": "reduce-overhead"}] if what == "full" else [{}]
     assert [mode for n, mode in enumerate(modes) if mode not in modes[:n]] == graphs
     assert (len(set(addresses)) == 1 and addresses[0] != 0) == (what == "full")
+    assert len(resets) == (what == "full")
     plain = losses_of(gpt2_lm, ON_CPU.model_copy(update=execution), training=training)
     np.testing.assert_allclose(recorded[0], plain[0], atol=1e-5)
     np.testing.assert_allclose(recorded[1], plain[1], atol=1e-5)

@@ -157,6 +157,10 @@ class TorchEngine(Inference):
                 state[name] = value.float()
         self.model.export(state, folder)
 
+    def close(self) -> None:
+        if self._graphs:  # they and their memory would stay with this process
+            torch.compiler.reset()
+
     @torch.no_grad()
     def _decay_to_initial(self, lr: float) -> None:
         """AdamW's decoupled decay, towards the weights that training began with."""
