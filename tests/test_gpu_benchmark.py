@@ -74,7 +74,7 @@ def test_the_other_light_sections_print_their_measurements(light: list[dict[str,
     assert all(line["tokens_per_s"] > 0 for line in of(light, "evaluation"))
     assert {line["form"] for line in of(light, "language")} == {"text", "answers", "completions"}
     assert all(line["estimate_gib"] > 0 for line in of(light, "memory"))
-    assert len(of(light, "memory")) == 7
+    assert len(of(light, "memory")) == 9
     profiles = of(light, "profile")
     assert [(line["compile"], len(line["longest"])) for line in profiles] == [
         ("off", 10),
