@@ -18,7 +18,6 @@ from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, random_weights, source_of, toy
 from w2s_ray.config import Execution, FitRecipe, FormName, LoraTuning, ProbeTuning, Prompt
 from w2s_ray.data.descriptions import architecture_of
-from w2s_ray.learn.engines import EngineFactory
 from w2s_ray.learn.evaluate import predict_margins
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.language import span_nll
@@ -110,7 +109,7 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
     data = _data(shape, longest, language=case.form != "classes")
     measure.synchronize(options.device)
     with random_weights(options.device):
-        build: EngineFactory = Inference if case.prompted else TorchEngine
+        build: Any = Inference if case.prompted else TorchEngine
         engine = build(recipe.training, source=source, execution=execution, seed=0, form=case.form)
     found["loaded_gib"] = measure.memory_figures(options.device)["peak_gib"]
     if not case.prompted:

@@ -29,6 +29,7 @@ from w2s_ray.learn.contract import StopRequested
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.loop import fit
+from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.learn.torch_engine import TorchEngine
 
 COMPILING_S = 60.0
@@ -242,6 +243,7 @@ def bare(shape: Shape, options: Options) -> dict[str, Any]:
     from transformers import AutoConfig, AutoModel
 
     data, device = rows.classes(shape, small=options.toy), options.device
+    assert isinstance(data.train, TokenRows)
     config = AutoConfig.for_model(**shape.config)
     with device:
         backbone = AutoModel.from_config(config, dtype=torch.bfloat16).train()

@@ -95,6 +95,7 @@ class ShardedInference(Inference):
             _gather_with_their_layers(model)
         trained = [p for p in model.parameters() if p.requires_grad]
         fused = on_gpu and execution.offload == "none"
+        self._engine: Any
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=_adamw(trained, training, fused=fused), config=settings
         )
