@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -354,12 +355,17 @@ def test_each_zero_stage_shards_its_part_of_the_memory():
     assert offloaded.host == pytest.approx(stages[3].optimizer + parameters * (0.5 + 0.5), rel=1e-3)
 
 
+def partial_memory(training: Training) -> Callable[[Execution], Memory]:
+    model = architecture(LARGE)
+    return lambda given: memory(model, training=training, execution=given, longest=512)
+
+
 def smallest(device_gb: float, **training: Any) -> str:
+    settings = Training(**training)
     found = smallest_sharding(
-        architecture(LARGE),
-        training=Training(**training),
+        partial_memory(settings),
+        training=settings,
         execution=Execution(engine="deepspeed", workers=2),
-        longest=512,
         device_bytes=device_gb * 1e9,
     )
     return found.text if found else "none"

@@ -37,7 +37,7 @@ SCRIPTS = "zero_to_*.py"
 class ShardedInference(Inference):
     """`InferenceEngine` on one worker of a group, by DeepSpeed.
 
-    `bf16` is DeepSpeed's autocast over fp32 weights, the same arithmetic as `Inference`.
+    `bf16` is DeepSpeed's autocast over the same weights as those of `Inference`.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from w2s_ray.config import FORMS, LOGITS_AT_ONCE, Execution, FitRecipe, Part, Prompt
 from w2s_ray.config.stages import CALIBRATION_ROWS
@@ -36,8 +37,10 @@ class FitEstimate:
     parameters: int
     """Parameters of the whole model, head included."""
     trained_parameters: int
+    needs: Callable[[Execution], Memory] = field(compare=False)
+    """Peak memory of each device, by the fit's execution."""
     memory: Memory
-    """Peak memory of each device."""
+    """The same with its own execution."""
     length_source: LengthSource
     """Source of the lengths of the training rows."""
     stored: Mapping[Part, float] = field(default_factory=dict)
@@ -93,19 +96,21 @@ def estimate_fit(
         parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
         flops = Flops(forward=backward, backward=backward)  # the head and its weights' gradient
         stored = {part: predicted(part) for part in parts}
+    needs = partial(
+        fit_memory,
+        recipe,
+        model=model,
+        longest=max(read.at(1.0) for read in texts_read),
+        choices=rows.choices,
+    )
     return FitEstimate(
         flops=flops,
         stored=stored,
         tokens=rows.tokens * epochs * texts,
         parameters=all_parameters(model, training.tuning, form=recipe.form),
         trained_parameters=trained_parameters(model, training.tuning, form=recipe.form),
-        memory=fit_memory(
-            recipe,
-            execution,
-            model=model,
-            longest=max(read.at(1.0) for read in texts_read),
-            choices=rows.choices,
-        ),
+        needs=needs,
+        memory=needs(execution),
         length_source=rows.source,
     )
 
@@ -139,12 +144,14 @@ def _estimate_prompted(
         evaluation += forward_flops(model, passed)
         evaluation += 2.0 * model.vocabulary * model.pooled * passed.rows
         longest = max(longest, read.at(1.0))
+    needs = partial(fit_memory, recipe, model=model, longest=longest)
     return FitEstimate(
         flops=Flops(evaluation=evaluation),
         tokens=0.0,
         parameters=model.parameters,
         trained_parameters=0,
-        memory=fit_memory(recipe, execution, model=model, longest=longest),
+        needs=needs,
+        memory=needs(execution),
         length_source=lengths("validation").source,
     )
 
