@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from w2s_ray.config import Execution, FullTuning, LoraTuning, Training
 from w2s_ray.config.accelerators import find_accelerator
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.descriptions import architecture_from_config
-from w2s_ray.plan.estimates.memory import GIB, memory
+from w2s_ray.plan.estimates.memory import GIB, Memory, memory
 from w2s_ray.plan.estimates.placement import smallest_sharding
 
 BATCH, LONGEST = 32, 512
@@ -87,18 +88,23 @@ def rows() -> Iterator[list[str]]:
                 batch_size=BATCH, max_tokens=LONGEST, precision="bf16", tuning=tuning
             )
             shape: dict[str, Any] = {"training": training, "longest": LONGEST}
-            alone = memory(architecture, execution=EXECUTION, **shape)
+            needs = partial(_needs, architecture, shape)
+            alone = needs(EXECUTION)
             smallest = [
                 smallest_sharding(
-                    architecture,
+                    needs,
+                    training=training,
                     execution=EXECUTION,
                     device_bytes=find_accelerator(device).bytes,
-                    **shape,
                 )
                 for device in DEVICES
             ]
             texts = [found.text if found else "–" for found in smallest]
             yield [model.name, name, f"{alone.total / GIB:,.0f} GiB", *texts]
+
+
+def _needs(architecture: Architecture, shape: dict[str, Any], execution: Execution) -> Memory:
+    return memory(architecture, execution=execution, **shape)
 
 
 def main() -> None:

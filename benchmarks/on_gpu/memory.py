@@ -7,7 +7,7 @@ CPU only the estimate is given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ import torch
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, random_weights, source_of, toy
-from w2s_ray.config import FormName, LoraTuning, ProbeTuning
+from w2s_ray.config import Execution, FitRecipe, FormName, LoraTuning, ProbeTuning, Prompt
 from w2s_ray.data.descriptions import architecture_of
 from w2s_ray.learn.evaluate import predict_margins
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.forms.text import TextData
+from w2s_ray.learn.inference import Inference
 from w2s_ray.learn.rows import SpanRows
 from w2s_ray.learn.step import optimizer_step
 from w2s_ray.learn.tokens import TokenRows
@@ -42,8 +43,13 @@ class Case:
     training: dict[str, Any] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)
     form: FormName = "classes"
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+    """Added to the model's configuration."""
+    prompted: bool = False
+    """Whether the model is prompted and not trained."""
 
 
+BF16 = {"dtype": "bfloat16"}
 LORA = {"tuning": LoraTuning(rank=8)}
 CASES = (
     Case("fp32", "gpt2-124m", {"precision": "fp32"}),
@@ -57,6 +63,8 @@ CASES = (
     Case("LoRA, bf16", "qwen2-0.5b", LORA),
     Case("probe, bf16", "qwen2-0.5b", {"tuning": ProbeTuning()}),
     Case("bf16, micro-batches of 8", "llama-1.5b", {}, {"micro_batch": 8}),
+    Case("LoRA, bf16 checkpoint", "llama-1.5b", LORA, {"micro_batch": 8}, checkpoint=BF16),
+    Case("prompt, bf16 checkpoint", "llama-1.5b", form="text", checkpoint=BF16, prompted=True),
     Case("LoRA, bf16, micro-batches of 4", "llama-7b", LORA, {"micro_batch": 4}),
     Case(
         "LoRA, bf16, micro-batches of 4, checkpointing",
@@ -74,6 +82,7 @@ def run(options: Options) -> None:
             continue
         measure.clean(options.device)
         shape = toy(SHAPES[case.shape]) if options.toy else SHAPES[case.shape]
+        shape = replace(shape, config={**shape.config, **case.checkpoint})
         line: dict[str, Any] = {"shape": shape.name, "case": case.name}
         try:
             line |= _measured(case, shape, options)
@@ -84,6 +93,8 @@ def run(options: Options) -> None:
 
 def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
     recipe = rows.recipe(form=case.form, **case.training)
+    if case.prompted:
+        recipe = recipe.model_copy(update={"form": "classes", "prompt": Prompt()})
     execution = rows.execution(
         **{"evaluation_batch": case.execution.get("micro_batch", rows.BATCH), **case.execution}
     )
@@ -98,23 +109,11 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
     data = _data(shape, longest, language=case.form != "classes")
     measure.synchronize(options.device)
     with random_weights(options.device):
-        engine = TorchEngine(
-            recipe.training, source=source, execution=execution, seed=0, form=case.form
-        )
+        build: Any = Inference if case.prompted else TorchEngine
+        engine = build(recipe.training, source=source, execution=execution, seed=0, form=case.form)
     found["loaded_gib"] = measure.memory_figures(options.device)["peak_gib"]
-    every = np.arange(rows.BATCH)
-    for step in range(2):
-        optimizer_step(
-            every,
-            recipe=recipe,
-            loss=recipe.loss,
-            memory=[],
-            data=data,
-            engine=engine,
-            step=step,
-            total_steps=2,
-            micro_batch=execution.rows_at_once(rows.BATCH),
-        )
+    if not case.prompted:
+        _train(engine, data, recipe, execution)
     trained = measure.memory_figures(options.device)
     if isinstance(data, TextData):
         span_nll(engine, data.train, batch=execution.evaluation_batch)
@@ -128,6 +127,25 @@ def _measured(case: Case, shape: Shape, options: Options) -> dict[str, Any]:
         **whole,
         "estimate_to_peak": None if peak is None else found["estimate_gib"] / peak,
     }
+
+
+def _train(
+    engine: Any, data: ClassData | TextData, recipe: FitRecipe, execution: Execution
+) -> None:
+    """Two steps on the batch."""
+    every = np.arange(rows.BATCH)
+    for step in range(2):
+        optimizer_step(
+            every,
+            recipe=recipe,
+            loss=recipe.loss,
+            memory=[],
+            data=data,
+            engine=engine,
+            step=step,
+            total_steps=2,
+            micro_batch=execution.rows_at_once(rows.BATCH),
+        )
 
 
 def _data(shape: Shape, longest: int, *, language: bool) -> ClassData | TextData:

@@ -17,6 +17,7 @@ import torch
 from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Options
 from benchmarks.on_gpu.shapes import SHAPES, Shape, toy
+from benchmarks.on_gpu.throughput import compiler
 from w2s_ray.config import ModelSource
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.loop import fit
@@ -41,6 +42,13 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[], AbstractConte
     "tf32": ({"precision": "fp32"}, {}, _tf32),
     "bf16": ({"precision": "bf16"}, {}, nullcontext),
     "micro-batches of 8": ({"precision": "fp32"}, {"micro_batch": 8}, nullcontext),
+    "compiled": ({"precision": "fp32"}, {"compile": "on"}, nullcontext),
+    "recorded": ({"precision": "fp32"}, {"compile": "max"}, nullcontext),
+    "recorded, micro-batches of 8": (
+        {"precision": "fp32"},
+        {"compile": "max", "micro_batch": 8},
+        nullcontext,
+    ),
 }
 """Name -> training, execution, and a setting of torch while it runs."""
 
@@ -64,7 +72,7 @@ def run(options: Options) -> None:
         for way, (training, execution, setting) in WAYS.items():
             line: dict[str, Any] = {"shape": f"tiny {shape.config['model_type']}", "way": way}
             try:
-                with setting():
+                with setting(), compiler(options):
                     found = _losses(shape, source, training, execution)
                 difference = np.abs(np.array(found) - np.array(base))
                 line |= {"steps": len(found), "most": float(difference.max())}

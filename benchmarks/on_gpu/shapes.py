@@ -145,14 +145,20 @@ NOTHING_WRONG: dict[str, Any] = {
 
 @contextmanager
 def random_weights(device: torch.device) -> Iterator[None]:
-    """Context in which transformers makes random weights on `device` instead of reading files."""
+    """Context in which transformers makes random weights on `device` instead of reading files.
+
+    Where the configuration is of a checkpoint in bf16, they have values of bf16.
+    """
     from transformers import AutoModel, AutoModelForCausalLM
 
     def instead_of(auto: Any) -> Any:
         def made(_: Any, *, config: Any, dtype: torch.dtype, **more: Any) -> Any:
             kept = {k: v for k, v in more.items() if k == "attn_implementation"}
+            rounded = str(config.dtype).endswith("bfloat16")
             with device:
                 model = auto.from_config(config, dtype=dtype, **kept)
+            for parameter in model.parameters() if rounded else ():
+                parameter.data = parameter.data.bfloat16().to(dtype)
             return (model, NOTHING_WRONG) if more.get("output_loading_info") else model
 
         return patch.object(auto, "from_pretrained", made)

@@ -1,7 +1,8 @@
 """Section `throughput`: our torch engine, Hugging Face's Trainer and a bare loop on the same rows.
 
-Owns the contestants, in bf16 with fused AdamW and clipping: `ours` is `w2s_ray.learn.fit`, with
-compiled layers and without; `trainer` is Hugging Face's Trainer with grouping by length; `bare` has
+Owns the contestants, in bf16 with fused AdamW and clipping: `ours` is `w2s_ray.learn.fit`, plain,
+with its rows copied from the host at each step, with compiled layers, and with recorded steps (CUDA
+graphs); `trainer` is Hugging Face's Trainer with grouping by length; `bare` has
 bf16 weights without autocast, which changes the arithmetic, so it is a bound and not a competitor.
 Two passes over the same rows, of which the second counts. Tokens are real ones, without padding.
 """
@@ -23,11 +24,12 @@ from benchmarks.on_gpu import measure, rows
 from benchmarks.on_gpu.measure import Clock, Options
 from benchmarks.on_gpu.shapes import Shape, chosen, random_weights, source_of
 from w2s_ray.config import Execution, FitRecipe
-from w2s_ray.learn import kernels, torch_engine
+from w2s_ray.learn import device_rows, kernels, torch_engine
 from w2s_ray.learn.contract import StopRequested
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.loop import fit
+from w2s_ray.learn.tokens import TokenRows
 from w2s_ray.learn.torch_engine import TorchEngine
 
 COMPILING_S = 60.0
@@ -63,7 +65,7 @@ def run(options: Options) -> None:
 
 
 def _ratios(found: dict[str, float]) -> list[tuple[str, str, float]]:
-    """Ours, eager and compiled, against the others."""
+    """Ours, in every way, against the others."""
     mine = [name for name in found if name.startswith("ours")]
     return [(k, other, v) for k in mine for other, v in found.items() if other not in mine]
 
@@ -241,6 +243,7 @@ def bare(shape: Shape, options: Options) -> dict[str, Any]:
     from transformers import AutoConfig, AutoModel
 
     data, device = rows.classes(shape, small=options.toy), options.device
+    assert isinstance(data.train, TokenRows)
     config = AutoConfig.for_model(**shape.config)
     with device:
         backbone = AutoModel.from_config(config, dtype=torch.bfloat16).train()
@@ -268,11 +271,17 @@ def bare(shape: Shape, options: Options) -> dict[str, Any]:
     return measure.rates(clock, steps=shape.steps, shape=shape, lengths_of_step=lengths)
 
 
-def compiled(shape: Shape, options: Options) -> dict[str, Any]:
-    """Ours with compiled layers. The first pass includes the time of compiling."""
+def compiled(shape: Shape, options: Options, *, how: str = "on") -> dict[str, Any]:
+    """Ours with compiled layers. The first pass includes the time of compiling and recording."""
     patient = dataclasses.replace(options, seconds=options.seconds + COMPILING_S)
     with compiler(options):
-        return ours(shape, patient, execution=rows.execution(compile="on"))
+        return ours(shape, patient, execution=rows.execution(compile=how))
+
+
+def from_host(shape: Shape, options: Options) -> dict[str, Any]:
+    """Ours with rows that are padded on the host and copied to the device at each step."""
+    with patch.object(device_rows, "SHARE", 0.0):
+        return ours(shape, options)
 
 
 @contextlib.contextmanager
@@ -286,4 +295,11 @@ def compiler(options: Options) -> Iterator[None]:
         yield
 
 
-CONTESTANTS = {"ours": ours, "ours compiled": compiled, "trainer": trainer, "bare": bare}
+CONTESTANTS = {
+    "ours": ours,
+    "ours from host": from_host,
+    "ours compiled": compiled,
+    "ours recorded": functools.partial(compiled, how="max"),
+    "trainer": trainer,
+    "bare": bare,
+}

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tests.learn.test_choices import choice_data
 from tests.learn.test_forms import answer_data, pair_data
 from tests.learn.test_policies import policy_data
+from tests.learn.test_prompting import PROMPT, TEXTS
 from tests.learn.tiny import (
     CommandAt,
     Recorder,
@@ -25,12 +27,14 @@ from tests.learn.tiny import (
 from w2s_ray.config import LOGITS_AT_ONCE, Execution, FitRecipe, Policy
 from w2s_ray.errors import InputError
 from w2s_ray.fits.stored_activations import stored_activations
-from w2s_ray.learn import vocabulary_head
+from w2s_ray.learn import inference, vocabulary_head
 from w2s_ray.learn.activations import activations
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
+from w2s_ray.learn.engines import build_engine
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.probe_engine import ProbeEngine
+from w2s_ray.learn.prompting import PromptData, predict_by_words, prompt_rows
 from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.store import Store
 from w2s_ray.store.checkpoints import StoredCheckpoints
@@ -74,7 +78,6 @@ class Predicting(Recorder):
 
 def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any]) -> None:
     """Run every job; worker 0 leaves what they gave in `result-{workers}.pickle`."""
-    import torch
     import torch.distributed as distributed
 
     torch.load = torch.save = no_pickle
@@ -123,6 +126,10 @@ def settled(folder: Path, job: dict[str, Any]) -> tuple[FitRecipe, dict[str, Any
 
 def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     """One fit, killed and resumed if the job says so."""
+    if "prompt" in job:
+        return prompted(
+            folder, job, Execution(engine="deepspeed", workers=workers, **job["execution"])
+        )
     recipe, given = settled(folder, job)
     vocabulary_head.LOGITS_AT_ONCE = job.get("chunk", LOGITS_AT_ONCE)
     given |= {
@@ -147,6 +154,9 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
             fit(recipe, observer=Recorder(), **given)
         except InputError as error:
             return {"refused": str(error)}
+    halves: list[str] = []
+    if "held" in job:
+        given["engine"] = partial(noting, halves, held=job["held"])
     ended: dict[str, Any] = {}
     if "asks" in job:
         ended = ask(folder, workers, job, recipe, given)
@@ -155,10 +165,39 @@ def run_job(folder: Path, workers: int, job: dict[str, Any]) -> dict[str, Any]:
     return {
         **ended,
         "test": getattr(seen, "test", []),
+        "halves": halves,
         "losses": seen.losses,
         "result": result,
         "evaluations": [(e["step"], e["agreement"], e["loss"]) for e in seen.evaluations],
     }
+
+
+def noting(halves: list[str], *given: Any, held: bool, **named: Any) -> Any:
+    """An engine; the names of its weights in bf16 are added to `halves`. `held`: it has some."""
+    hold = inference.hold_frozen_in_bf16
+    try:
+        if not held:
+            inference.hold_frozen_in_bf16 = lambda model, **_: None
+        built = build_engine(*given, **named)
+    finally:
+        inference.hold_frozen_in_bf16 = hold
+    halves += [n for n, p in built.model.named_parameters() if p.dtype == torch.bfloat16]
+    return built
+
+
+def prompted(folder: Path, job: dict[str, Any], execution: Execution) -> dict[str, Any]:
+    """A model that is prompted and not trained."""
+    source = source_of(folder / "lm-bf16", "lm")
+    rows = prompt_rows(PROMPT, ["w7 "], TEXTS, source=source, max_tokens=32)
+    labels = np.tile(np.array([[0.1, 0.9]], np.float32), (len(TEXTS), 1))
+    result = predict_by_words(
+        recipe_of({"precision": job["prompt"]}, prompt=PROMPT, predicts=("validation",)),
+        data=PromptData({"validation": rows}, labels),
+        source=source,
+        execution=execution,
+        observer=Recorder(),
+    )
+    return {"result": result}
 
 
 def resume_damaged(

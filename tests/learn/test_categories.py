@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.learn.tiny import Recorder, category_data, category_rows, data_of, recipe_of
+from tests.learn.tiny import Recorder, category_data, category_rows, data_of, inputs_of, recipe_of
 from w2s_ray.config import EarlyStopping, Execution, FullTuning, ModelSource
 from w2s_ray.learn.contract import FitResult
 from w2s_ray.learn.evaluate import against_labels, agreement, cross_entropy, of_classes
@@ -55,9 +55,7 @@ def test_predictions_and_the_loss_on_validation_are_those_of_numpy(
     assert head_CD.shape == (3, 16)
     rows, labels_MC = category_rows(21, 2)
     with torch.no_grad():
-        pooled_MD = np.concatenate(
-            [model.pooled(*map(torch.from_numpy, rows.pad([i]))).numpy() for i in range(21)]
-        )
+        pooled_MD = np.concatenate([model.pooled(*inputs_of(rows, [i])).numpy() for i in range(21)])
     logits_MC = pooled_MD.astype(np.float64) @ head_CD.T.astype(np.float64)
     p_MC = np.exp(logits_MC) / np.exp(logits_MC).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(result.predicted["validation"].distribution, p_MC, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learn.tiny import Recorder, recipe_of, source_of
+from tests.learn.tiny import Recorder, inputs_of, recipe_of, source_of
 from tests.support import WORDS, make_model
 from w2s_ray.config import EarlyStopping, Execution, FullTuning, LoraTuning, ModelSource, Training
 from w2s_ray.learn.checkpoints import FolderCheckpoints
@@ -19,6 +19,7 @@ from w2s_ray.learn.choices import (
     tokenize_questions,
     tokenize_scored,
 )
+from w2s_ray.learn.device_rows import DeviceRows
 from w2s_ray.learn.forms.choices import SCORES, ChoiceData, log_probabilities
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.models import build_model
@@ -153,6 +154,7 @@ def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
 
     class Engine:
         rank, workers, device, model = 0, 1, torch.device("cpu"), type("M", (), {"pad_id": 0})
+        device_rows = DeviceRows(device)
 
         def forward(self, input_ids: torch.Tensor, *_: Any) -> torch.Tensor:
             scores.append(torch.linspace(1, 9, len(input_ids)).requires_grad_())
@@ -161,7 +163,6 @@ def test_the_loss_has_the_gradient_of_a_softmax_over_the_rows_own_choices(
         def backward(self, loss: torch.Tensor, *, last: bool) -> None:
             loss.backward()
 
-    Engine.model.backbone = None  # type: ignore[attr-defined]
     step = {"engine": Engine(), "loss": recipe_of().loss, "memory": [], "progress": 0.0}
     data.step(np.arange(4), micro_batch=4, **step)  # type: ignore[arg-type]
     (nll,) = scores
@@ -275,7 +276,7 @@ def test_rows_are_taken_with_all_of_their_sequences(model: ModelSource) -> None:
     assert taken.choices == alone.choices
     assert np.array_equal(taken.spans.tokens.values, alone.spans.tokens.values)
     assert np.array_equal(taken.units, alone.units)
-    assert np.array_equal(rows.pad(picked)[0], alone.pad([0, 1, 2, 3])[0])
+    assert torch.equal(inputs_of(rows, picked)[0], inputs_of(alone, range(4))[0])
     assert np.array_equal(rows.lengths[picked], alone.lengths)
     assert rows.places(picked).tolist() == [i for n in picked for i in range(len(choices[n]))]
 

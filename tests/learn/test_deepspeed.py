@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,15 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from tests.learn.parity_worker import settled, worker
-from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
+from tests.learn.parity_worker import prompted, settled, worker
+from tests.learn.tiny import (
+    Recorder,
+    data_of,
+    make_gpt2,
+    recipe_of,
+    round_to_bf16,
+    source_of,
+)
 from tests.support import make_model
 from w2s_ray.config import (
     ConfidenceLoss,
@@ -59,6 +67,18 @@ def jobs() -> dict[str, dict[str, Any]]:
         "recipe": STOPPING,
         "execution": {"zero_stage": 3, "activation_checkpointing": True},
     }
+    for stage, held in product((1, 3), (True, False)):
+        made[f"lora-bf16-{'held' if held else 'plain'}-{stage}"] = {
+            "model": "gpt2-bf16",
+            "training": {"precision": "bf16", "tuning": LoraTuning(rank=2), **SHORT},
+            "execution": {"zero_stage": stage},
+            "held": held,
+        }
+    for stage, precision in product((0, 3), ("fp32", "bf16")):
+        made[f"prompt-{precision}-{stage}"] = {
+            "prompt": precision,
+            "execution": {"zero_stage": stage, "evaluation_batch": 3},
+        }
     made["lora-embedding-3"] = {
         "training": {"tuning": LoraTuning(rank=2, targets=("wte", "c_attn")), **SHORT},
         "weights": "weights-lora",
@@ -113,7 +133,9 @@ def jobs() -> dict[str, dict[str, Any]]:
     return {name: {"name": name, **job} for name, job in made.items()}
 
 
-COMPARED = [name for name in jobs() if not name.startswith(("best", "refused", "diverge"))]
+COMPARED = [
+    name for name in jobs() if not name.startswith(("best", "refused", "diverge", "prompt"))
+]
 """The fits with tame settings; overfitting ones amplify rounding, whatever the engine."""
 
 
@@ -151,6 +173,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, dic
 
     folder = tmp_path_factory.mktemp("deepspeed")
     make_gpt2(folder / "gpt2")
+    round_to_bf16(make_gpt2(folder / "gpt2-bf16"))
+    round_to_bf16(make_model(folder / "lm-bf16", seed=3))
     make_model(folder / "lm", eos=True)
     make_model(folder / "lm-untied", eos=True, tied=False)
     make_unusable(folder)
@@ -193,6 +217,31 @@ def test_the_same_numbers_as_the_torch_engine(name: str, workers: int, found: An
         theirs.parameters,
         theirs.trained_parameters,
     )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", [1, 3])
+def test_frozen_weights_in_bf16_change_no_number(stage: int, workers: int, found: Any) -> None:
+    held, plain = (found[1][workers][f"lora-bf16-{how}-{stage}"] for how in ("held", "plain"))
+    assert (len(held["halves"]), len(plain["halves"])) == (8, 0)
+    assert held["losses"] == plain["losses"]
+    for part, told in plain["result"].predicted.items():
+        assert np.array_equal(held["result"].predicted[part].probabilities, told.probabilities)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", [0, 3])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("bf16", 1e-2)])
+def test_prompts_have_the_answers_of_one_process(
+    precision: str, tolerance: float, stage: int, workers: int, found: Any
+) -> None:
+    folder, results = found
+    name = f"prompt-{precision}-{stage}"
+    alone = prompted(folder, jobs()[name], Execution(gpus_per_worker=0))["result"]
+    result = results[workers][name]["result"]
+    ours, theirs = (each.predicted["validation"].probabilities for each in (alone, result))
+    np.testing.assert_allclose(theirs, ours, atol=tolerance)
+    assert (alone.parameters, 0) == (result.parameters, result.trained_parameters)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learn.tiny import Recorder, category_data, recipe_of, source_of
+from tests.learn.tiny import Recorder, category_data, inputs_of, recipe_of, source_of
 from tests.support import WORDS, make_model
 from w2s_ray.config import EarlyStopping, Execution, FullTuning, LoraTuning, ModelSource, Training
 from w2s_ray.learn.checkpoints import FolderCheckpoints
@@ -98,10 +98,7 @@ def test_swapping_the_two_texts_flips_the_prediction_exactly(model: ModelSource)
     built, rows = trained_rewards(model), pairs(16, 4)[0]
     swapped = PairRows(rows.second, rows.first)
     with torch.no_grad():
-        one, other = (
-            built(*map(torch.from_numpy, r.pad(np.arange(16), built.pad_id)))
-            for r in (rows, swapped)
-        )
+        one, other = (built(*inputs_of(r, np.arange(16), built.pad_id)) for r in (rows, swapped))
     assert torch.equal(one[:, 1], -other[:, 1])
     assert torch.equal(one[:, 0], torch.zeros(16))
     assert len(set(one[:, 1].tolist())) > 8
@@ -110,9 +107,9 @@ def test_swapping_the_two_texts_flips_the_prediction_exactly(model: ModelSource)
 def test_a_pairs_number_is_that_of_each_text_alone(model: ModelSource) -> None:
     built, rows = trained_rewards(model), pairs(6, 5)[0]
     with torch.no_grad():
-        logits = built(*map(torch.from_numpy, rows.pad(np.arange(6), built.pad_id)))
+        logits = built(*inputs_of(rows, np.arange(6), built.pad_id))
         alone = [
-            built.head(built.pooled(*map(torch.from_numpy, side.pad([i]))))
+            built.head(built.pooled(*inputs_of(side, [i])))
             for i in range(6)
             for side in (rows.first, rows.second)
         ]
@@ -185,7 +182,7 @@ def test_the_loss_is_of_the_answers_tokens_alone(model: ModelSource) -> None:
     """Against log-softmax by hand; and what the prompt's tokens would have been plays no part."""
     built = language_model(model)
     rows = SpanRows.of([([3, 4, 5], [6, 7]), ([8, 0], [0])])
-    ids, lengths, starts = map(torch.from_numpy, rows.pad([0, 1], built.pad_id))
+    ids, lengths, starts = inputs_of(rows, [0, 1], built.pad_id)
     nll = built(ids, lengths, starts)
     for i, (read, targets) in enumerate([([3, 4, 5], [6, 7]), ([8, 0], [0])]):
         logits = built.backbone(input_ids=torch.tensor([read + targets])).logits[0]
@@ -207,8 +204,8 @@ def test_token_0_is_a_word_like_any_other(model: ModelSource) -> None:
     built = language_model(model)
     assert detokenize([np.array([0])], source=model) == (WORDS[0],)
     rows = SpanRows.of([([0, 0], [0, 0, 0]), ([0], [5]), ([1, 2, 3, 4, 0, 0], [0])])
-    together = built(*map(torch.from_numpy, rows.pad([0, 1, 2], 0)))
-    alone = torch.cat([built(*map(torch.from_numpy, rows.pad([i], 0))) for i in range(3)])
+    together = built(*inputs_of(rows, [0, 1, 2]))
+    alone = torch.cat([built(*inputs_of(rows, [i])) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
+from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, round_to_bf16, source_of
 from w2s_ray.config import Execution, LastLayersTuning, LoraTuning, ModelSource
-from w2s_ray.learn import torch_engine
+from w2s_ray.learn import inference
 from w2s_ray.learn.frozen_weights import hold_frozen_in_bf16
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.models import build_model
@@ -23,11 +23,7 @@ TUNINGS = {"lora": LoraTuning(rank=2), "last_layers": LastLayersTuning(layers=1)
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
     """A checkpoint whose values are those of bf16."""
-    folder = make_gpt2(tmp_path_factory.mktemp("model") / "gpt2")
-    file = folder / "model.safetensors"
-    values = {name: value.bfloat16().float() for name, value in load_file(file).items()}
-    save_file(values, file, {"format": "pt"})
-    return source_of(folder, "gpt2")
+    return source_of(round_to_bf16(make_gpt2(tmp_path_factory.mktemp("model") / "gpt2")), "gpt2")
 
 
 def trained(source: ModelSource, tuning: Any, weights: Path) -> Any:
@@ -40,7 +36,7 @@ def trained(source: ModelSource, tuning: Any, weights: Path) -> Any:
 @pytest.mark.parametrize("tuning", TUNINGS.values(), ids=TUNINGS)
 def test_a_fit_and_its_weights_are_the_same(tuning, source, tmp_path, monkeypatch):
     held = trained(source, tuning, tmp_path / "held")
-    monkeypatch.setattr(torch_engine, "hold_frozen_in_bf16", lambda model: None)
+    monkeypatch.setattr(inference, "hold_frozen_in_bf16", lambda model, **_: None)
     plain = trained(source, tuning, tmp_path / "plain")
     assert held.train_loss == plain.train_loss
     for part, predicted in plain.predicted.items():

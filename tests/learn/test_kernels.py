@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +16,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
-from w2s_ray.config import ConfidenceLoss, Execution, LoraTuning, ModelSource, XentLoss
+from w2s_ray.config import ConfidenceLoss, Execution, LoraTuning, LpFtTuning, ModelSource, XentLoss
 from w2s_ray.learn import engine as engines
-from w2s_ray.learn import torch_engine
+from w2s_ray.learn import inference, torch_engine
 from w2s_ray.learn.batches import layout_by_tokens
 from w2s_ray.learn.engines import build_engine
 from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.forms.text import TextData
 from w2s_ray.learn.kernels import (
+    COMPILED_CODE,
     PLAIN_RMS_NORMS,
     RMSNorm,
     compile_layers,
+    keep_compiled_code,
     never_wait,
     repeated_layers,
     use_fused_kernels,
@@ -71,7 +77,7 @@ def test_fused_kernels_train_the_same(
 ) -> None:
     source, replaced = request.getfixturevalue(kind), []
     plain = losses_of(source, training=tuning)
-    build = torch_engine.build_model
+    build = inference.build_model
 
     def built(*given: Any, **named: Any) -> Any:
         model = build(*given, **named)
@@ -82,7 +88,7 @@ def test_fused_kernels_train_the_same(
         replaced.append(sum(isinstance(module, kinds) for module in model.modules()))
         return model
 
-    monkeypatch.setattr(torch_engine, "build_model", built)
+    monkeypatch.setattr(inference, "build_model", built)
     fused = losses_of(source, training=tuning)
     assert replaced == [2 if kind == "gpt2_lm" else 7]
     np.testing.assert_allclose(fused[0], plain[0], atol=1e-5)
@@ -183,6 +189,103 @@ def test_compiled_layers_train_the_same(
     assert 0 < len(versions) <= 8
     assert losses_of(source, ON_CPU.model_copy(update={"compile": "auto"}), training=tuning)
     assert len(versions) <= 8
+
+
+@pytest.mark.parametrize("rows", [None, 3], ids=["whole", "accumulated"])
+@pytest.mark.parametrize("what", ["full", "lp_ft", "checkpointing"])
+def test_recorded_steps_train_the_same(
+    what: str, rows: int | None, gpt2_lm: ModelSource, monkeypatch: Any
+) -> None:
+    """Gradients keep their memory, which graphs need; where they can't, nothing is recorded."""
+    modes: list[dict[str, Any]] = []
+
+    def backend(graph: Any, inputs: Any, **mode: Any) -> Any:
+        modes.append(mode)
+        return graph.forward
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch_engine, "compile_layers", partial(compile_layers, backend=backend))
+    addresses: list[int] = []
+    step = torch_engine.TorchEngine.step
+
+    def noted(engine: Any, lr: float) -> None:
+        step(engine, lr)
+        grad = engine.model.backbone.h[0].mlp.c_fc.weight.grad
+        addresses.append(0 if grad is None else grad.data_ptr())
+
+    monkeypatch.setattr(torch_engine.TorchEngine, "step", noted)
+    resets: list[None] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(None))
+    checkpointing = what == "checkpointing"
+    execution = {"micro_batch": rows, "activation_checkpointing": checkpointing}
+    training = {"tuning": LpFtTuning()} if what == "lp_ft" else {}
+    most = ON_CPU.model_copy(update={**execution, "compile": "max"})
+    recorded = losses_of(gpt2_lm, most, training=training)
+    graphs = [{"mode": "reduce-overhead"}] if what == "full" else [{}]
+    assert [mode for n, mode in enumerate(modes) if mode not in modes[:n]] == graphs
+    assert (len(set(addresses)) == 1 and addresses[0] != 0) == (what == "full")
+    assert len(resets) == (what == "full")
+    plain = losses_of(gpt2_lm, ON_CPU.model_copy(update=execution), training=training)
+    np.testing.assert_allclose(recorded[0], plain[0], atol=1e-5)
+    np.testing.assert_allclose(recorded[1], plain[1], atol=1e-5)
+
+
+COMPILES = """
+import sys
+from pathlib import Path
+
+from torch import Tensor, nn, ones
+from torch._dynamo.utils import counters
+from w2s_ray.learn.kernels import compile_layers, keep_compiled_code
+
+keep_compiled_code(Path(sys.argv[1]))
+
+
+class Layer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + self.inner(hidden).relu()
+
+
+backbone = nn.ModuleDict({"h": nn.ModuleList([Layer() for _ in range(2)])})
+assert compile_layers(backbone) == 2
+hidden = ones(3, 4)
+for layer in backbone["h"]:
+    hidden = layer(hidden)
+hidden.sum().backward()
+print(*(counters["aot_autograd"][f"autograd_cache_{what}"] for what in ("hit", "miss")))
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_reads_what_the_first_one_compiled(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != COMPILED_CODE}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", COMPILES, str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert found == [["0", "2"], ["2", "0"]]  # with a gradient of the input, and without
+    assert any(tmp_path.iterdir())
+
+
+def test_compiled_code_is_kept_where_the_user_wants_it(tmp_path: Path, monkeypatch: Any) -> None:
+    own = str(Path(tempfile.gettempdir()) / "torchinductor_me")
+    for given, expected in ((None, tmp_path), (own, tmp_path), ("/shared", Path("/shared"))):
+        monkeypatch.delenv(COMPILED_CODE, raising=False)
+        if given is not None:
+            monkeypatch.setenv(COMPILED_CODE, given)
+        keep_compiled_code(tmp_path)
+        assert Path(os.environ[COMPILED_CODE]) == expected
 
 
 @pytest.mark.slow

@@ -148,7 +148,7 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpointed_pass_in_bf16_frees_the_copies_of_weights(gpt2: ModelSource, monkeypatch):
     from benchmarks.estimates import LiveBytes
-    from w2s_ray.learn import torch_engine
+    from w2s_ray.learn import inference, torch_engine
     from w2s_ray.learn.engine import autocast
 
     training = Training(precision="bf16")
@@ -156,7 +156,7 @@ def test_a_checkpointed_pass_in_bf16_frees_the_copies_of_weights(gpt2: ModelSour
     ids_BL, lengths_B = torch.ones(1, 2, dtype=torch.long), torch.tensor([2])
 
     def peak(keeps_casts: bool) -> int:
-        monkeypatch.setattr(torch_engine, "autocast", partial(autocast, keeps_casts=keeps_casts))
+        monkeypatch.setattr(inference, "autocast", partial(autocast, keeps_casts=keeps_casts))
         engine = torch_engine.TorchEngine(training, source=gpt2, execution=execution, seed=0)
         with LiveBytes(engine.model.parameters()) as live:
             engine.forward(ids_BL, lengths_B)

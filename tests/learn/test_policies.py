@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.learn.tiny import Recorder, recipe_of, source_of
+from tests.learn.tiny import Recorder, inputs_of, recipe_of, source_of
 from tests.support import WORDS, make_model
 from w2s_ray.config import (
     Execution,
@@ -320,8 +320,10 @@ def test_rows_are_taken_with_both_of_their_texts(model: ModelSource) -> None:
     rows = rows_of(spans_of(first, second, model), model)
     alone = rows.take([4, 1])
     assert alone.lengths.tolist() == rows.lengths[[4, 1]].tolist()
-    for ours, theirs in zip(alone.pad([0, 1]), rows.pad([4, 1]), strict=True):
-        assert np.array_equal(ours, theirs)
+    for ours, theirs in zip(inputs_of(alone, [0, 1]), inputs_of(rows, [4, 1]), strict=True):
+        assert torch.equal(ours, theirs)
+    assert alone.learned([0, 1]) == rows.learned([4, 1])
+    assert alone.reference_N.tolist() == rows.reference_N[[4, 1]].tolist()
 
 
 def test_a_reference_of_other_rows_and_an_encoder_are_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.learn.tiny import Recorder, recipe_of
+from tests.learn.tiny import Recorder, recipe_of, round_to_bf16
 from tests.support import make_model
 from w2s_ray.config import Execution, ModelSource, Prompt
+from w2s_ray.learn import inference
 from w2s_ray.learn.contract import FitResult
+from w2s_ray.learn.engines import build_inference
 from w2s_ray.learn.prompting import (
     CONTENT_FREE,
     PromptData,
@@ -104,6 +107,26 @@ def test_the_answer_is_the_models_own_comparison_of_the_words(source: ModelSourc
     assert result.validation_agreement == float(np.mean(np.array(expected) > 0.5))
 
 
+def test_a_prompted_model_has_no_gradients_and_the_weights_of_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16 its products hold what the file holds, and give the numbers of fp32 weights."""
+    folder = round_to_bf16(make_model(tmp_path / "m", seed=3))
+    source = ModelSource(name="m", location=str(folder), identity="sha256:m")
+    training, on_cpu = recipe_of({"precision": "bf16"}).training, Execution(gpus_per_worker=0)
+    built = build_inference(training, source=source, execution=on_cpu, seed=0, form="text")
+    weights = dict(built.model.named_parameters())
+    assert not any(weight.requires_grad for weight in weights.values())
+    layers = {name for name, weight in weights.items() if ".h." in name and weight.ndim == 2}
+    assert {n for n, weight in weights.items() if weight.dtype == torch.bfloat16} == layers
+    assert layers
+    assert not hasattr(built, "_optimizer")
+    found = predicted(source, TEXTS, precision="bf16").predicted["validation"].probabilities
+    monkeypatch.setattr(inference, "hold_frozen_in_bf16", lambda model, **_: None)
+    plain = predicted(source, TEXTS, precision="bf16").predicted["validation"].probabilities
+    assert np.array_equal(found, plain)
+
+
 def test_three_words_are_compared_and_calibrated_as_three_classes(source: ModelSource) -> None:
     """Against the model's own logits: q(c | x) is p(c | x) / mean p(c), normalized."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -178,12 +201,13 @@ def predicted(
     calibration: Sequence[str] | None = None,
     max_tokens: int = 32,
     part: str = "validation",
+    precision: str = "fp32",
 ) -> FitResult:
     def rows(of: Sequence[str]) -> PromptRows:
         return prompt_rows(PROMPT, shown, of, source=source, max_tokens=max_tokens)
 
     return predict_by_words(
-        recipe_of(prompt=PROMPT, predicts=(part,)),
+        recipe_of({"precision": precision}, prompt=PROMPT, predicts=(part,)),
         data=PromptData(
             {"validation": rows(TEXTS), part: rows(texts)},
             labels(*([0.9] * len(TEXTS))),

@@ -11,9 +11,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
+import torch
 
 from w2s_ray.config import FitRecipe, ModelSource, Training, XentLoss
 from w2s_ray.learn.contract import Command
+from w2s_ray.learn.device_rows import DeviceRows
 from w2s_ray.learn.forms.categories import CategoryData
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.tokens import TokenRows
@@ -75,6 +77,12 @@ def category_data(train: int = 44, validation: int = 21, test: int = 17) -> Cate
     return CategoryData(rows, labels, held, held_labels, predict, names=("a", "b", "c"))
 
 
+def inputs_of(rows: Any, indices: Any, pad_id: int = 0) -> Any:
+    """Rows as a model takes them, on a CPU, padded to the longest."""
+    rows_of_cpu = DeviceRows(torch.device("cpu"))
+    return rows_of_cpu.padded(rows, np.asarray(indices), pad_id=pad_id, width=lambda n: n)
+
+
 def data_of(train: int = 44, validation: int = 21, test: int = 17) -> ClassData:
     train_rows, train_targets = rows_and_labels(train, 1)
     validation_rows, validation_targets = rows_and_labels(validation, 2)
@@ -119,8 +127,17 @@ class Recorder:
         self.evaluations.append({**seen, "probabilities": seen["predicted"].probabilities})
 
 
+def round_to_bf16(folder: Path) -> Path:
+    """A folder whose model has values of bf16 from now on, in fp32."""
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    values = {name: value.bfloat16().float() for name, value in load_file(file).items()}
+    save_file(values, file, {"format": "pt"})
+    return folder
+
+
 def make_gpt2(folder: Path, *, dropout: float = 0.1) -> Path:
-    import torch
     from transformers import GPT2Config, GPT2Model
 
     torch.manual_seed(0)
@@ -141,7 +158,6 @@ def make_gpt2(folder: Path, *, dropout: float = 0.1) -> Path:
 
 
 def make_bert(folder: Path) -> Path:
-    import torch
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)

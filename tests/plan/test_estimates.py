@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ from w2s_ray.plan.estimates import (
     smallest_sharding,
 )
 from w2s_ray.plan.estimates.activations import Activations
-from w2s_ray.plan.estimates.memory import RESERVE, Memory
+from w2s_ray.plan.estimates.memory import RESERVE, Memory, all_parameters, fit_memory
 from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
@@ -354,12 +356,17 @@ def test_each_zero_stage_shards_its_part_of_the_memory():
     assert offloaded.host == pytest.approx(stages[3].optimizer + parameters * (0.5 + 0.5), rel=1e-3)
 
 
+def partial_memory(training: Training) -> Callable[[Execution], Memory]:
+    model = architecture(LARGE)
+    return lambda given: memory(model, training=training, execution=given, longest=512)
+
+
 def smallest(device_gb: float, **training: Any) -> str:
+    settings = Training(**training)
     found = smallest_sharding(
-        architecture(LARGE),
-        training=Training(**training),
+        partial_memory(settings),
+        training=settings,
         execution=Execution(engine="deepspeed", workers=2),
-        longest=512,
         device_bytes=device_gb * 1e9,
     )
     return found.text if found else "none"
@@ -464,8 +471,41 @@ def test_a_prompted_fit_counts_two_passes_and_no_training():
     once = forward_flops(model, Padded(64, 640, 6400))
     assert found.flops.evaluation == pytest.approx(2 * 2 * once + head)
     assert found.memory.gradients == found.memory.optimizer == 0
+    assert found.memory.weights == 4 * (model.parameters + 99 * WIDTH * (not model.skeleton.tied))
     thrice = forward_flops(model, Padded(64, 1920, 64 * 900))
     assert by_shots[2].flops.evaluation == pytest.approx(2 * 2 * thrice + head)
+
+
+def test_a_prompted_model_is_held_in_bf16_and_sharded_by_zero_3_alone():
+    model = architecture({**LARGE, "dtype": "bfloat16"})
+    made = recipe(prompt=Prompt(), training=Training(precision="bf16"))
+
+    def needed(**chosen: Any) -> Memory:
+        return fit_memory(made, Execution.model_validate(chosen), model=model, longest=512)
+
+    layers = model.layers * sum(matrix.weights for matrix in model.matrices)
+    every = 4.0 * all_parameters(model, ProbeTuning(), form="text")
+    group = {"engine": "deepspeed", "workers": 4}
+    alone, copied, sharded = needed(), needed(**group, zero_stage=2), needed(**group)
+    assert alone.weights == copied.weights == every - 2 * layers
+    assert sharded.weights == alone.weights / 4
+    assert sharded.loading == every / 4 + 4.0 * model.vocabulary * model.width
+    assert alone.total < every
+
+
+def test_zero_holds_frozen_weights_in_bf16_and_loads_them_in_fp32():
+    model = architecture({**LARGE, "dtype": "bfloat16"})
+    training = Training(tuning=LORA, precision="bf16")
+    layers = model.layers * sum(matrix.weights for matrix in model.matrices)
+    every = 4.0 * all_parameters(model, LORA)
+    for stage, shards in ((0, 1), (2, 1), (3, 4)):
+        execution = Execution(engine="deepspeed", workers=4, zero_stage=stage)
+        found = memory(model, training=training, execution=execution, longest=64)
+        assert found.weights == (every - 2 * layers) / shards
+        embedding = 4.0 * model.vocabulary * model.width
+        assert found.loading == (every / 4 + embedding if stage == 3 else 0)
+    tight = replace(found, buffers=0.0, activations=0.0)
+    assert tight.total == tight.loading
 
 
 @pytest.mark.parametrize("choices", [1, 4])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from w2s_ray.learn.device_rows import DeviceRows
 from w2s_ray.learn.engine import Engine
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.rows import ActivationRows
@@ -56,6 +57,7 @@ class _Engine:
     def __init__(self, rank: int, shared: _Workers) -> None:
         self.rank, self.workers, self._shared = rank, shared.count, shared
         self.device = torch.device("cpu")
+        self.device_rows = DeviceRows(self.device)
         self.weight_CC = torch.eye(2, requires_grad=True)
 
     def forward(self, activations_BC: Tensor) -> Tensor:

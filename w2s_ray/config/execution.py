@@ -43,9 +43,11 @@ class Execution(Frozen):
     attention: Attention = "auto"
     """Which attention of transformers a model uses; auto = its own choice, in general sdpa. The two
     flash attentions need a GPU, their package on each machine, and `training.precision: bf16`."""
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto", "on", "max", "off"] = "auto"
     """Compile the model's layers with torch.compile (torch engine only). auto: on a GPU, for fits
-    that are long enough to gain from it."""
+    that are long enough to gain from it. max: also record the steps of training as CUDA graphs,
+    one for each length that rows are padded to, so that the GPU doesn't wait for launches. max was
+    not tried on a GPU yet; with LP-FT or `activation_checkpointing` it is the same as on."""
     gpus_per_worker: Annotated[float, Field(ge=0, le=1000)] | Literal["auto"] | None = None
     """GPUs of each worker; none without GPUs in the cluster. null: a one-device fit takes the
     fraction of a GPU that its estimated memory needs, so that several fits share a GPU, or a whole

@@ -72,12 +72,12 @@ Tuning = Annotated[
 ]
 
 
-def base_of(tuning: Tuning) -> Base | None:
+def base_of(tuning: Tuning | None) -> Base | None:
     """The format of the frozen weights of linear layers; None = that of the precision."""
     return tuning.base if isinstance(tuning, LoraTuning | ProbeTuning) else None
 
 
-def check_package(tuning: Tuning) -> None:
+def check_package(tuning: Tuning | None) -> None:
     """Refuse a format whose package is missing.
 
     Raises:

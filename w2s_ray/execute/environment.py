@@ -20,6 +20,9 @@ VARIABLES = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     # A worker group waits for nodes without a limit, as a single worker does.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "604800",
+    # The progress tracker finds nodes that are about to end. Ray's watcher of them would be one
+    # more process for each worker group, which takes 2 s of CPU time to start.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Trials keep the working directory, so that relative paths in a sweep file stay true.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # The store holds every metric; Tune's CSV and JSON loggers would write them a second time.

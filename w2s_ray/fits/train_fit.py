@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from w2s_ray.config import FORMS, Execution, FitRecipe
 from w2s_ray.data import TASKS
+from w2s_ray.data.cache import cache_folder
 from w2s_ray.data.right import Truth
 from w2s_ray.fits.contrast import contrast
 from w2s_ray.fits.failures import cause_of
@@ -103,7 +104,9 @@ class FitTraining:
 
         from w2s_ray.fits.forms import form_of
         from w2s_ray.learn.gpu import limit_to_share, round_products, uses_gpu
+        from w2s_ray.learn.kernels import keep_compiled_code
 
+        keep_compiled_code(cache_folder() / "compiled")
         torch.set_num_threads(self.fit.execution.cpus_per_worker)
         limit_to_share(self.fit.execution)
         round_products(self.fit.recipe.training.precision)

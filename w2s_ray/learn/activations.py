@@ -15,7 +15,8 @@ import torch
 
 from w2s_ray.config import Execution, FormName, ModelSource, ProbeTuning, Training
 from w2s_ray.config.tuning import base_of
-from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs
 from w2s_ray.learn.engines import EngineFactory, build_engine
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows

@@ -20,29 +20,107 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
-from w2s_ray.config.tuning import base_of
+from w2s_ray.config.tuning import Tuning, base_of
 from w2s_ray.errors import InputError
-from w2s_ray.learn.engine import CLASSES, autocast
-from w2s_ray.learn.forms.classes import TwoClass
+from w2s_ray.learn.engine import CLASSES
 from w2s_ray.learn.forms.language import LanguageModel
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.gpu import uses_gpu
 from w2s_ray.learn.group import Group
-from w2s_ray.learn.kernels import prepare_for_gpu
-from w2s_ray.learn.models import begin_with_head, build_model, check_files
-from w2s_ray.learn.padding import check_padding
-from w2s_ray.learn.sampling import TokenDraw
+from w2s_ray.learn.inference import Inference
+from w2s_ray.learn.models import begin_with_head, check_files
 
 TAG = "deepspeed"
 SCRIPTS = "zero_to_*.py"
 """Converters of DeepSpeed's own format, which it copies beside every checkpoint."""
 
 
-class DeepSpeedEngine:
-    """`Engine` on one worker of a group that shares the model's state.
+class ShardedInference(Inference):
+    """`InferenceEngine` on one worker of a group, by DeepSpeed.
 
-    `bf16` is DeepSpeed's autocast over fp32 weights, the same arithmetic as the torch engine's.
+    `bf16` is DeepSpeed's autocast over the same weights as those of `Inference`.
     """
+
+    def __init__(
+        self,
+        training: Training,
+        *,
+        source: ModelSource,
+        execution: Execution,
+        seed: int,
+        form: FormName = "classes",
+        classes: int = CLASSES,
+        tuning: Tuning | None = None,
+    ) -> None:
+        self._stage = execution.zero_stage
+        super().__init__(
+            training,
+            source=source,
+            execution=execution,
+            seed=seed,
+            form=form,
+            classes=classes,
+            tuning=tuning,
+        )
+
+    @property
+    def sharded(self) -> bool:
+        return self._stage == 3
+
+    def _joined(self, execution: Execution) -> Group:
+        on_gpu = uses_gpu(execution)
+        join_group(on_gpu)
+        workers = distributed.get_world_size()
+        if workers != execution.workers:
+            raise InputError(
+                f"execution.workers is {execution.workers}, but the process group has {workers}; "
+                "start as many workers as the execution names"
+            )
+        index = torch.cuda.current_device() if on_gpu else None
+        device = torch.device("cpu") if index is None else torch.device("cuda", index)
+        return Group(distributed.get_rank(), workers, device)
+
+    def _loaded(
+        self,
+        training: Training,
+        *,
+        source: ModelSource,
+        execution: Execution,
+        form: FormName,
+        **named: Any,
+    ) -> FormModel:
+        """The model in DeepSpeed's hands; with an optimizer where something is trained."""
+        import deepspeed
+
+        on_gpu = self.device.type == "cuda"
+        settings = _settings(training, execution, self.workers, on_gpu)
+        if self.sharded:
+            check_files(source, form=form)
+        keep_alive = _shard_while_loading(settings) if self.sharded else None
+        model = self._built(source=source, execution=execution, form=form, **named)
+        del keep_alive
+        if source.head is not None:
+            head = model.get_submodule("head").parameters()
+            with deepspeed.zero.GatheredParameters(list(head), modifier_rank=0):
+                if not self.sharded or self.rank == 0:
+                    begin_with_head(model, source)
+        if self.sharded:
+            _gather_with_their_layers(model)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        fused = on_gpu and execution.offload == "none"
+        self._engine: Any
+        self._engine, *_ = deepspeed.initialize(
+            model=model, optimizer=_adamw(trained, training, fused=fused), config=settings
+        )
+        self._check(model, source)
+        return model
+
+    def close(self) -> None:
+        self._engine.destroy()
+
+
+class DeepSpeedEngine(ShardedInference):
+    """`Engine` on one worker of a group that shares the model's state."""
 
     def __init__(
         self,
@@ -64,59 +142,16 @@ class DeepSpeedEngine:
                 "DeepSpeed can't shard training.tuning.base: nf4; set execution.engine: torch, or "
                 "leave base out"
             )
-        on_gpu = uses_gpu(execution)
-        deepspeed = join_group(on_gpu)
-        self.rank, self.workers = distributed.get_rank(), distributed.get_world_size()
-        self.device = (
-            torch.device("cuda", torch.cuda.current_device()) if on_gpu else (torch.device("cpu"))
-        )
-        self._group = Group(self.rank, self.workers, self.device)
-        if self.workers != execution.workers:
-            raise InputError(
-                f"execution.workers is {execution.workers}, but the process group has "
-                f"{self.workers}; start as many workers as the execution names"
-            )
-        self._stage = execution.zero_stage
-        self._bf16 = training.precision == "bf16"
-        settings = _settings(training, execution, self.workers, on_gpu)
-        if self._stage == 3:
-            check_files(source, form=form)
-        keep_alive = _shard_while_loading(settings) if self._stage == 3 else None
-        self.model: FormModel = build_model(
-            source,
-            tuning=training.tuning,
+        super().__init__(
+            training,
+            source=source,
+            execution=execution,
             seed=seed,
             form=form,
             classes=classes,
-            activation_checkpointing=execution.activation_checkpointing,
-            attention=execution.attention,
+            tuning=training.tuning,
         )
-        del keep_alive
-        if source.head is not None:
-            head = self.model.get_submodule("head").parameters()
-            with deepspeed.zero.GatheredParameters(list(head), modifier_rank=0):
-                if self._stage < 3 or self.rank == 0:
-                    begin_with_head(self.model, source)
-        if on_gpu:
-            prepare_for_gpu(self.model)
-        if self._stage == 3:
-            _gather_with_their_layers(self.model)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.parameters = sum(_size(p) for p in self.model.parameters())
-        self.trained_parameters = sum(_size(p) for p in trained)
-        optimizer = torch.optim.AdamW(
-            trained,
-            lr=training.lr,
-            betas=training.betas,
-            weight_decay=training.weight_decay,
-            fused=on_gpu and execution.offload == "none",
-        )
-        self._engine, *_ = deepspeed.initialize(
-            model=self.model, optimizer=optimizer, config=settings
-        )
-        check_padding(self.model, source=source, device=self.device)
         self._engine.checkpoint_engine = _checkpoints(self._engine)
-        self.compiled = False
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._best: dict[str, Tensor] | None = None
 
@@ -128,31 +163,6 @@ class DeepSpeedEngine:
             return self._engine(*inputs)
         finally:
             torch.set_autocast_cache_enabled(before)
-
-    def activations(self, *inputs: Any) -> Tensor:
-        assert isinstance(self.model, TwoClass)
-        with autocast(self.device, enabled=self._bf16):
-            return self.model.activations(*inputs).float()
-
-    def complete(
-        self,
-        input_ids_BL: Tensor,
-        mask_BL: Tensor,
-        *,
-        most: int,
-        stop_id: int,
-        draw: TokenDraw | None = None,
-    ) -> Tensor:
-        assert isinstance(self.model, LanguageModel)
-        with autocast(self.device, enabled=self._bf16, keeps_casts=True):
-            return self.model.complete(
-                input_ids_BL,
-                mask_BL,
-                most=most,
-                stop_id=stop_id,
-                together=self._stage == 3,
-                draw=draw,
-            )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         # DeepSpeed averages gradients over workers; the contract is their sum.
@@ -170,12 +180,6 @@ class DeepSpeedEngine:
             group["lr"] = lr
         self._engine.step()
 
-    def sum_over_workers(self, values: Tensor) -> Tensor:
-        return self._group.sum(values)
-
-    def agree(self, decision: int) -> int:
-        return self._group.agree(decision)
-
     def snapshot(self) -> None:
         if self._best is None:
             self._best = {
@@ -190,7 +194,7 @@ class DeepSpeedEngine:
         assert self._best is not None, "nothing to restore: no snapshot was taken"
         for name, kept in self._best.items():
             self._own(self._trained[name]).copy_(kept)
-        if self._stage == 3:
+        if self.sharded:
             self._refresh_whole_parameters()
 
     def save(self, folder: Path) -> None:
@@ -219,20 +223,17 @@ class DeepSpeedEngine:
 
         state: dict[str, Tensor] = {}
         for name, parameter in self.model.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter], enabled=self._stage == 3):
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.sharded):
                 if self.rank == 0:
-                    state[name] = parameter.detach().to("cpu", copy=True)
+                    state[name] = parameter.detach().to("cpu", torch.float32, copy=True)
         if self.rank == 0:
             self.model.export(state, folder)
         if self.workers > 1:
             distributed.barrier()
 
-    def close(self) -> None:
-        self._engine.destroy()
-
     def _own(self, parameter: Any) -> Tensor:
         """The part of a parameter that this worker holds."""
-        return parameter.ds_tensor if self._stage == 3 else parameter.detach()
+        return parameter.ds_tensor if self.sharded else parameter.detach()
 
     def _refresh_whole_parameters(self) -> None:
         """Drop whole copies that stage 3 keeps of small parameters, and gather them anew."""
@@ -322,6 +323,19 @@ def _gather_with_their_layers(model: FormModel) -> None:
                 deepspeed.zero.register_external_parameter(module, parameter)
 
 
+def _adamw(trained: list[nn.Parameter], training: Training, *, fused: bool) -> Any:
+    """The optimizer of the weights `trained`; None where there are none."""
+    if not trained:
+        return None
+    return torch.optim.AdamW(
+        trained,
+        lr=training.lr,
+        betas=training.betas,
+        weight_decay=training.weight_decay,
+        fused=fused,
+    )
+
+
 def _settings(
     training: Training, execution: Execution, workers: int, on_gpu: bool
 ) -> dict[str, Any]:
@@ -354,7 +368,3 @@ def _settings(
     if training.precision == "bf16":
         settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     return settings
-
-
-def _size(parameter: Any) -> int:
-    return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -1,7 +1,7 @@
-"""The contract between the loop and what computes: one protocol, two engines.
+"""The contract between the loop and what computes: two protocols, with training and without.
 
-Owns the `Engine` protocol, and how rows are padded and passes are cut for an engine's device. An
-engine handles devices, precision, optimizers and other workers; losses, schedules, early stopping
+Owns the protocols, and how rows are padded and passes are cut for an engine's device. An engine
+handles devices, precision, optimizers and other workers; losses, schedules, early stopping
 and data order are the loop's. Shapes: B rows of one micro-batch, L tokens, C classes.
 """
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
-from w2s_ray.learn.rows import ActivationRows, AnyRows
+from w2s_ray.learn.device_rows import DeviceRows, to_device
+from w2s_ray.learn.rows import ActivationRows, AnyRows, PolicyRows
 from w2s_ray.learn.tokens import position_limit
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ CLASSES = 2
 """Classes of a row where its form does not have several."""
 
 
-class Engine(Protocol):
-    """One model being trained, on this worker's share of the devices.
+class InferenceEngine(Protocol):
+    """One model that is read, on this worker's share of the devices.
 
     All workers of a fit call the same methods in the same order.
     """
@@ -37,12 +38,10 @@ class Engine(Protocol):
     workers: int
     device: device
     model: FormModel
+    device_rows: DeviceRows
+    """Rows that lie on its device."""
     parameters: int
     """Weights of the whole model, head included."""
-    trained_parameters: int
-    """Those of them that the optimizer changes."""
-    compiled: bool
-    """Whether the model's layers are compiled."""
 
     def forward(self, *inputs: Any) -> Tensor:
         """The model's output for `inputs` in fp32, with gradients unless they are turned off.
@@ -69,6 +68,27 @@ class Engine(Protocol):
         """Completions of a language model, tokens_BK (`LanguageModel.complete`)."""
         ...
 
+    def sum_over_workers(self, values: Tensor) -> Tensor:
+        """`values` summed over all workers, the same on each."""
+        ...
+
+    def agree(self, decision: int) -> int:
+        """Worker 0's `decision`, on every worker."""
+        ...
+
+    def close(self) -> None:
+        """Release what outlives the object, such as its process group."""
+        ...
+
+
+class Engine(InferenceEngine, Protocol):
+    """One model being trained."""
+
+    trained_parameters: int
+    """Those of its weights that the optimizer changes."""
+    compiled: bool
+    """Whether the model's layers are compiled."""
+
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add the gradient of `loss`; `last` marks the step's last micro-batch.
 
@@ -87,14 +107,6 @@ class Engine(Protocol):
 
     def train_head_alone(self, alone: bool) -> None:
         """Train nothing but the head from the next forward pass on, or all there is to train."""
-        ...
-
-    def sum_over_workers(self, values: Tensor) -> Tensor:
-        """`values` summed over all workers, the same on each."""
-        ...
-
-    def agree(self, decision: int) -> int:
-        """Worker 0's `decision`, on every worker."""
         ...
 
     def snapshot(self) -> None:
@@ -117,10 +129,6 @@ class Engine(Protocol):
         """Write the weights in the pretrained format, as safetensors, head beside them."""
         ...
 
-    def close(self) -> None:
-        """Release what outlives the object, such as its process group."""
-        ...
-
 
 def autocast(device: device, *, enabled: bool, keeps_casts: bool = False) -> Any:
     """Autocast to bf16. Unless `keeps_casts`, copies of weights are freed after their layer.
@@ -141,39 +149,39 @@ BY_TOKENS = {"cuda"}
 """Kinds of device on which passes without gradients are cut by tokens, not by rows."""
 
 
-def model_inputs(rows: AnyRows, picked: np.ndarray, engine: Engine) -> tuple[Any, ...]:
+def model_inputs(rows: AnyRows, picked: np.ndarray, engine: InferenceEngine) -> tuple[Any, ...]:
     """The rows at `picked` as the forward pass takes them: tensors on the engine's device, and
-    numbers.
+    numbers. Last of `PolicyRows` are the number of learned tokens, and reference_B.
     """
     if isinstance(rows, ActivationRows):
-        return tuple(to_device(array, engine.device) for array in rows.pad(picked))
-    input_ids_BL, *others = rows.pad(picked, engine.model.pad_id)
-    multiple, width = PADDED_TO.get(engine.device.type, 1), input_ids_BL.shape[1]
-    if width % multiple:
-        limit = position_limit(engine.model.backbone.config) or width + multiple
-        more = min(-width % multiple, max(0, limit - width))
-        pad_id = engine.model.pad_id
-        input_ids_BL = np.pad(input_ids_BL, ((0, 0), (0, more)), constant_values=pad_id)
-    return tuple(
-        to_device(each, engine.device) if isinstance(each, np.ndarray) else each
-        for each in (input_ids_BL, *others)
+        return (engine.device_rows.activations(rows, picked),)
+    padded = engine.device_rows.padded(
+        rows,
+        picked,
+        pad_id=engine.model.pad_id,
+        width=lambda longest: _padded_width(longest, engine),
     )
+    if isinstance(rows, PolicyRows):
+        reference_B = to_device(rows.reference_N[picked], engine.device)
+        return (*padded, rows.learned(picked), reference_B)
+    return padded
 
 
-def evaluation_passes(lengths_M: np.ndarray, engine: Engine, *, batch: int) -> list[MicroBatch]:
+def _padded_width(longest: int, engine: InferenceEngine) -> int:
+    """Tokens to which rows are padded, within the positions that the model has."""
+    more = -longest % PADDED_TO.get(engine.device.type, 1)
+    if not more:
+        return longest
+    limit = position_limit(engine.model.backbone.config) or longest + more
+    return longest + min(more, max(0, limit - longest))
+
+
+def evaluation_passes(
+    lengths_M: np.ndarray, engine: InferenceEngine, *, batch: int
+) -> list[MicroBatch]:
     """This worker's passes without gradients over rows of these lengths, the longest first."""
     if engine.device.type in BY_TOKENS:
         dealt = layout_by_tokens(lengths_M, workers=engine.workers, longest_rows=batch)
     else:
         dealt = layout(lengths_M, workers=engine.workers, micro_batch=batch)
     return dealt[engine.rank][::-1]
-
-
-def to_device(array: np.ndarray, target: device) -> Tensor:
-    """A NumPy array as a tensor on `target`, without waiting for a copy to a GPU."""
-    import torch
-
-    tensor = torch.from_numpy(array)
-    if target.type == "cuda":
-        return tensor.pin_memory().to(target, non_blocking=True)
-    return tensor.to(target)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import InferenceEngine, evaluation_passes, model_inputs
 from w2s_ray.learn.rows import ClassRows
 
 
@@ -28,18 +29,18 @@ def not_finite(found: Arrays) -> float | None:
     return None
 
 
-def forward(engine: Engine, inputs: tuple[Any, ...]) -> Tensor:
+def forward(engine: InferenceEngine, inputs: tuple[Any, ...]) -> Tensor:
     """logits_BC of a model with a head of classes."""
     return engine.forward(*inputs)
 
 
 def predict_logits(
-    engine: Engine,
+    engine: InferenceEngine,
     rows: ClassRows,
     *,
     classes: int,
     batch: int,
-    logits: Callable[[Engine, tuple[Any, ...]], Tensor] = forward,
+    logits: Callable[[InferenceEngine, tuple[Any, ...]], Tensor] = forward,
 ) -> np.ndarray:
     """The logits of each row, float32 [M, C] of `classes` = C.
 
@@ -58,11 +59,11 @@ def predict_logits(
 
 
 def predict_margins(
-    engine: Engine,
+    engine: InferenceEngine,
     rows: ClassRows,
     *,
     batch: int,
-    logits: Callable[[Engine, tuple[Any, ...]], Tensor] = forward,
+    logits: Callable[[InferenceEngine, tuple[Any, ...]], Tensor] = forward,
 ) -> np.ndarray:
     """The logit of class 1 minus that of class 0 for each row, float32 [M]."""
     logits_MC = predict_logits(engine, rows, classes=2, batch=batch, logits=logits)

@@ -6,6 +6,8 @@ and not the fits beside it. Estimates and the choice of shares are elsewhere.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from w2s_ray.config import GPU_CONTEXT, Execution
@@ -30,6 +32,11 @@ def round_products(precision: Precision) -> None:
 def peak_memory(execution: Execution) -> int | None:
     """The most GPU memory that tensors of this fit and process took, in bytes; None on a CPU."""
     return torch.cuda.max_memory_allocated() if uses_gpu(execution) else None
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on `device`; unlimited on a CPU, whose memory the arrays are in."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 
 def limit_to_share(execution: Execution) -> None:

@@ -2,12 +2,14 @@
 
 Owns what is replaced in a model of transformers: activations and norms that are written as many
 small operations get torch's single kernels, checks of values that make the CPU wait for the GPU are
-skipped, and repeated layers are compiled. On a CPU none of it is used, so that numbers there stay
-as they are to the bit. Engines and data are handled elsewhere.
+skipped, and repeated layers are compiled, for later processes too. On a CPU none of it is used by
+default, so that numbers there stay as they are to the bit. Engines and data are handled elsewhere.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,10 @@ from torch import Tensor, nn
 
 COMPILED_FROM = 2e16
 """Operations of training from which `compile: auto` compiles: about two minutes of an H100."""
+COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"
+"""The environment variable that names the folder of compiled code."""
+TORCHS_OWN = "torchinductor_"
+"""What the name of torch's default folder begins with."""
 RECOMPILATIONS = 64
 """Versions of a layer that a process may hold: by model, shape and whether gradients are on."""
 PLAIN_RMS_NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
@@ -75,19 +81,33 @@ def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
-def compile_layers(backbone: nn.Module, *, backend: Any = "inductor") -> int:
+def compile_layers(backbone: nn.Module, *, backend: Any = "inductor", graphs: bool = False) -> int:
     """Compile every repeated layer of `backbone`, each version once for all layers; how many.
 
-    The second length that is seen makes lengths a variable of the compiled code.
+    The second length that is seen makes lengths a variable of the compiled code. With `graphs` the
+    launches of a layer on a GPU are recorded once for each shape, as CUDA graphs; every pass with
+    gradients must then begin with `torch.compiler.cudagraph_mark_step_begin()`.
     """
     import torch._dynamo
 
     config: Any = torch._dynamo.config
+    mode = {"mode": "reduce-overhead"} if graphs else {}
     config.recompile_limit = max(config.recompile_limit, RECOMPILATIONS)
     layers = repeated_layers(backbone)
     for layer in layers:
-        layer.compile(backend=backend)
+        layer.compile(backend=backend, **mode)
     return len(layers)
+
+
+def keep_compiled_code(folder: Path) -> None:
+    """Keep what this process compiles in `folder`, unless the user names a folder for it.
+
+    torch's own default is a folder in /tmp, which it writes to the variable when it is imported.
+    Entries are named by all that the code depends on (torch, device, model, shapes). They hold
+    pickles and machine code, so only this user may be able to write to the folder.
+    """
+    if Path(os.environ.get(COMPILED_CODE, TORCHS_OWN)).name.startswith(TORCHS_OWN):
+        os.environ[COMPILED_CODE] = str(folder)
 
 
 def repeated_layers(backbone: nn.Module) -> list[nn.Module]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from w2s_ray.config import ModelSource
 from w2s_ray.config.execution import Attention
 from w2s_ray.errors import InputError
+from w2s_ray.learn.frozen_weights import held
 from w2s_ray.network import HubUnreachable, is_of_the_network
 
 _SHOWN = 3
@@ -225,8 +226,7 @@ def _not_finite(model: nn.Module) -> str:
     Under ZeRO-3 each worker looks at its own parts.
     """
     parameters = dict(model.named_parameters())
-    own: list[Any] = [getattr(p, "ds_tensor", p) for p in parameters.values()]
-    wrong_P = torch.stack([_has_not_finite(values.detach()) for values in own])
+    wrong_P = torch.stack([_has_not_finite(held(p)) for p in parameters.values()])
     if any(hasattr(p, "ds_tensor") for p in parameters.values()):
         torch.distributed.all_reduce(wrong_P, torch.distributed.ReduceOp.MAX)
     names = [name for name, wrong in zip(parameters, wrong_P.tolist(), strict=True) if wrong]

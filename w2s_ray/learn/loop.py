@@ -130,6 +130,7 @@ def fit(
             total_steps=_epochs(recipe) * steps_per_epoch(len(data.train), training.batch_size),
             micro_batch=execution.rows_at_once(training.batch_size),
         )
+        built.device_rows.keep(data.train)
         progress = resume(recipe.run_id, built, checkpoints, weights=weights)
         this = replace(this, began=this.began - progress.seconds)
         built.expect(_epochs(recipe) * data.train.size)

@@ -40,7 +40,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 def build_model(
     source: ModelSource,
     *,
-    tuning: Tuning,
+    tuning: Tuning | None,
     seed: int,
     form: FormName = "classes",
     classes: int = CLASSES,
@@ -49,7 +49,8 @@ def build_model(
 ) -> FormModel:
     """The model at `source` with fp32 weights, `form`'s head, and what `tuning` trains unfrozen.
 
-    `classes` is the number of outputs of the head of a form with several classes.
+    `classes` is the number of outputs of the head of a form with several classes. With None for
+    `tuning` all of it is frozen.
 
     Where `tuning` has a base in 4 bits, moving the model to a device quantizes its linear layers.
 
@@ -109,6 +110,8 @@ def build_model(
     model = MODELS[form](
         backbone, width=width, causal=causal, pad_id=max(pad_id, 0), classes=classes
     )
+    if tuning is None:
+        model.requires_grad_(False)
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0

@@ -18,7 +18,6 @@ from w2s_ray.learn.engine import CLASSES
 from w2s_ray.learn.forms import MODELS
 from w2s_ray.learn.forms.classes import TwoClass
 from w2s_ray.learn.forms.model import FormModel
-from w2s_ray.learn.group import Group
 from w2s_ray.learn.models import begin_with_head, build_model
 from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.learn.torch_engine import STATE, TorchEngine
@@ -40,8 +39,6 @@ class ProbeEngine(TorchEngine):
     ) -> None:
         """`rows` are any rows that it will get; they give the backbone's sizes."""
         self._width = rows.activations_ND.shape[1]
-        self._group = Group.of(execution)
-        self.rank, self.workers = self._group.rank, self._group.workers
         self._source, self._tuning = source, training.tuning
         self._head_alone = execution.keep == "head"
         self._whole = {"seed": seed, "form": form, "classes": classes}
@@ -67,12 +64,6 @@ class ProbeEngine(TorchEngine):
             assert parameter.grad is not None
             self._group.sum(parameter.grad)
         super().step(lr)
-
-    def sum_over_workers(self, values: Tensor) -> Tensor:
-        return self._group.sum(values)
-
-    def agree(self, decision: int) -> int:
-        return self._group.agree(decision)
 
     def save(self, folder: Path) -> None:
         if self.rank == 0:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from w2s_ray.config import Execution, FitRecipe, FullTuning, ModelSource, Prompt
+from w2s_ray.config import Execution, FitRecipe, ModelSource, Prompt
 from w2s_ray.config.stages import CALIBRATION_ROWS
 from w2s_ray.learn.contract import FitResult, Observer, Predicted
-from w2s_ray.learn.engine import Engine
-from w2s_ray.learn.engines import build_engine
+from w2s_ray.learn.engine import InferenceEngine
+from w2s_ray.learn.engines import build_inference
 from w2s_ray.learn.evaluate import (
     against_labels,
     agreement,
@@ -178,9 +178,8 @@ def predict_by_words(
     probabilities are divided by it and normalized.
     """
     began = time.perf_counter()
-    training = recipe.training.model_copy(update={"tuning": FullTuning()})
-    engine = build_engine(
-        training, source=source, execution=execution, seed=recipe.seed, form="text"
+    engine = build_inference(
+        recipe.training, source=source, execution=execution, seed=recipe.seed, form="text"
     )
     calibration, shift_C, figures = data.calibration, np.zeros(1), _figures(data)
     try:
@@ -225,7 +224,7 @@ def predict_by_words(
     )
 
 
-def _logits(engine: Engine, rows: PromptRows, execution: Execution) -> np.ndarray:
+def _logits(engine: InferenceEngine, rows: PromptRows, execution: Execution) -> np.ndarray:
     """Logarithms of p(c) / p(0) of each row, from the probabilities of the words, [M, C]."""
     batch = execution.evaluation_batch
     nll_CM = np.stack([span_nll(engine, each, batch=batch) for each in rows.with_word])

@@ -1,8 +1,8 @@
 """Rows that are more than one text (pairs, choices, texts with learned tokens), or less.
 
-Owns how such rows are laid out for a model; like `TokenRows` they have lengths, and pad any of
-their rows into the arrays that the model's forward pass takes. Labels and batches are no part.
-Shapes: B rows, L tokens of the longest row, N rows in all, D width of a model.
+Owns which sequences of tokens such rows are; like `TokenRows` they have lengths, a table of all
+tokens, and the places of any rows in it. Labels, batches and padding are no part. Shapes: B rows, S
+sequences of them, N rows in all, D width of a model.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ class PairRows:
         """The pairs at `indices`, in that order."""
         return PairRows(self.first.take(indices), self.second.take(indices))
 
-    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """input_ids_PL and lengths_P of P = 2 B texts: the first ones, then the second ones."""
-        picked = np.asarray(indices, dtype=np.int64)
-        both = TokenRows.of(
-            [rows.row(int(i)) for rows in (self.first, self.second) for i in picked]
-        )
-        return both.pad(np.arange(len(both)), pad_id)
+    @cached_property
+    def table(self) -> np.ndarray:
+        """The tokens of all first texts, then of all second ones, int32."""
+        return np.concatenate([self.first.table, self.second.table])
+
+    def located(self, indices: ArrayLike) -> np.ndarray:
+        """Offset and length of 2 B texts, int64 [2, 2 B]: the first ones, then the second ones."""
+        first_2B, second_2B = self.first.located(indices), self.second.located(indices)
+        second_2B[0] += self.first.size
+        return np.concatenate([first_2B, second_2B], axis=1)
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,15 @@ class SpanRows:
         picked = np.asarray(indices, dtype=np.int64)
         return SpanRows(self.tokens.take(picked), self.starts[picked])
 
-    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """input_ids_BL, padded on the right, lengths_B and starts_B."""
+    @property
+    def table(self) -> np.ndarray:
+        """The tokens of all rows, int32."""
+        return self.tokens.table
+
+    def located(self, indices: ArrayLike) -> np.ndarray:
+        """Offset, length and first learned token of each row, int64 [3, B]."""
         picked = np.asarray(indices, dtype=np.int64)
-        return (*self.tokens.pad(picked, pad_id), self.starts[picked])
+        return np.concatenate([self.tokens.located(picked), self.starts[None, picked]])
 
 
 @dataclass(frozen=True)
@@ -163,9 +171,14 @@ class ChoiceRows:
         counts_B = self.counts[np.asarray(indices, dtype=np.int64)]
         return np.arange(counts_B.sum()) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
 
-    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """input_ids_SL, lengths_S and starts_S of the S sequences of the rows at `indices`."""
-        return self.spans.pad(self.sequences(indices), pad_id)
+    @property
+    def table(self) -> np.ndarray:
+        """The tokens of all sequences, int32."""
+        return self.spans.table
+
+    def located(self, indices: ArrayLike) -> np.ndarray:
+        """Offset, length and first learned token of the sequences of these rows, int64 [3, S]."""
+        return self.spans.located(self.sequences(indices))
 
     @cached_property
     def _first(self) -> np.ndarray:
@@ -207,16 +220,20 @@ class PolicyRows:
         picked = np.asarray(indices, dtype=np.int64)
         return PolicyRows(self.spans.take(self._both(picked)), self.reference_N[picked])
 
-    def pad(
-        self, indices: ArrayLike, pad_id: int = 0
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]:
-        """input_ids_PL, lengths_P and starts_P of P = 2 B texts (the first ones, then the second
-        ones), the number of their learned tokens, and reference_B.
+    @property
+    def table(self) -> np.ndarray:
+        """The tokens of all texts, int32."""
+        return self.spans.table
+
+    def located(self, indices: ArrayLike) -> np.ndarray:
+        """Offset, length and first learned token of 2 B texts, int64 [3, 2 B]: the first ones, then
+        the second ones.
         """
-        picked = np.asarray(indices, dtype=np.int64)
-        texts = self._both(picked)
-        learned = int(self.spans.learned[texts].sum())
-        return (*self.spans.pad(texts, pad_id), learned, self.reference_N[picked])
+        return self.spans.located(self._both(np.asarray(indices, dtype=np.int64)))
+
+    def learned(self, indices: ArrayLike) -> int:
+        """Number of learned tokens of both texts of these pairs."""
+        return int(self.spans.learned[self._both(np.asarray(indices, dtype=np.int64))].sum())
 
     def _both(self, picked: np.ndarray) -> np.ndarray:
         """Places of both texts of these pairs."""
@@ -249,11 +266,14 @@ class ActivationRows:
             self, activations_ND=self.activations_ND[picked], lengths=self.lengths[picked]
         )
 
-    def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray]:
-        """activations_BD; there is nothing to pad."""
-        return (self.activations_ND[np.asarray(indices, dtype=np.int64)],)
+    @property
+    def table(self) -> np.ndarray:
+        """The activations of all rows."""
+        return self.activations_ND
 
 
-AnyRows = TokenRows | PairRows | SpanRows | ChoiceRows | PolicyRows | ActivationRows
+TextRows = TokenRows | PairRows | SpanRows | ChoiceRows | PolicyRows
+"""Rows of tokens."""
+AnyRows = TextRows | ActivationRows
 ClassRows = TokenRows | PairRows | PolicyRows | ActivationRows
 """Rows of two classes."""

@@ -81,6 +81,16 @@ class TokenRows:
         """The rows at `indices`, in that order; a row may be taken twice."""
         return TokenRows.of(self.row(int(i)) for i in np.asarray(indices, dtype=np.int64))
 
+    @property
+    def table(self) -> np.ndarray:
+        """The tokens of all rows, int32."""
+        return self.values
+
+    def located(self, indices: ArrayLike) -> np.ndarray:
+        """Offset and length of each row, int64 [2, B]."""
+        picked = np.asarray(indices, dtype=np.int64)
+        return np.stack([self.offsets[picked], self.lengths[picked]])
+
     def pad(self, indices: ArrayLike, pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """The rows at `indices`, padded on the right: input_ids_BL and lengths_B, both int64."""
         picked = np.asarray(indices, dtype=np.int64)

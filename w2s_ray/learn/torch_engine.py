@@ -1,8 +1,8 @@
 """The one-device engine: plain PyTorch on a GPU or on the CPU.
 
-Owns AdamW, clipping, autocast and its own resume format: tensors as safetensors, never a pickle.
-Weights and optimizer state are fp32; `bf16` is autocast over them, with frozen weights in bf16. It
-has no other workers.
+Owns AdamW, clipping and its own resume format: tensors as safetensors, never a pickle. Trained
+weights and optimizer state are fp32; `bf16` is autocast over them. It has no other workers. Loading
+and passes are those of `inference`.
 """
 
 from __future__ import annotations
@@ -16,25 +16,15 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.compute import training_flops
-from w2s_ray.learn.engine import CLASSES, autocast
-from w2s_ray.learn.forms.classes import TwoClass
-from w2s_ray.learn.forms.language import LanguageModel
-from w2s_ray.learn.forms.model import FormModel
-from w2s_ray.learn.frozen_weights import count, hold_frozen_in_bf16
-from w2s_ray.learn.gpu import uses_gpu
-from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers, prepare_for_gpu
-from w2s_ray.learn.models import begin_with_head, build_model
-from w2s_ray.learn.padding import check_padding
-from w2s_ray.learn.sampling import TokenDraw
+from w2s_ray.learn.engine import CLASSES
+from w2s_ray.learn.inference import Inference
+from w2s_ray.learn.kernels import COMPILED_FROM, compile_layers
 
 STATE = "state.safetensors"
 
 
-class TorchEngine:
+class TorchEngine(Inference):
     """`Engine` on one device: a GPU where there is one and `gpus_per_worker` isn't 0."""
-
-    rank = 0
-    workers = 1
 
     def __init__(
         self,
@@ -46,21 +36,25 @@ class TorchEngine:
         form: FormName = "classes",
         classes: int = CLASSES,
     ) -> None:
-        on_gpu = uses_gpu(execution)
-        self.device = torch.device("cuda" if on_gpu else "cpu")
-        self.model: FormModel = self._loaded(
-            training, source=source, execution=execution, seed=seed, form=form, classes=classes
+        super().__init__(
+            training,
+            source=source,
+            execution=execution,
+            seed=seed,
+            form=form,
+            classes=classes,
+            tuning=training.tuning,
         )
         self._trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self._list = list(self._trained.values())
-        self.parameters = sum(map(count, self.model.parameters()))
-        self.trained_parameters = sum(p.numel() for p in self._list)
         self._compile = execution.compile
-        self.compiled = False
-        if on_gpu:
-            prepare_for_gpu(self.model)
+        # LP-FT has no gradients of the backbone at first, and recomputed layers run in backward.
+        self._may_record = (
+            training.tuning.kind != "lp_ft" and not execution.activation_checkpointing
+        )
+        self._graphs = False
+        """Whether the launches of a pass are recorded as CUDA graphs."""
         self._clip = training.clip_norm
-        self._bf16 = training.precision == "bf16"
         self._best: dict[str, Tensor] | None = None
         self._optimizer = torch.optim.AdamW(
             self._list,
@@ -76,34 +70,6 @@ class TorchEngine:
             else None
         )
 
-    def _loaded(
-        self,
-        training: Training,
-        *,
-        source: ModelSource,
-        execution: Execution,
-        seed: int,
-        form: FormName,
-        classes: int,
-    ) -> FormModel:
-        """The model on the engine's device."""
-        model = build_model(
-            source,
-            tuning=training.tuning,
-            seed=seed,
-            form=form,
-            classes=classes,
-            activation_checkpointing=execution.activation_checkpointing,
-            attention=execution.attention,
-        )
-        begin_with_head(model, source)
-        if training.precision == "bf16":
-            hold_frozen_in_bf16(model)
-        model = model.to(self.device)
-        with autocast(self.device, enabled=training.precision == "bf16"):
-            check_padding(model, source=source, device=self.device)
-        return model
-
     def expect(self, tokens: int) -> None:
         operations = training_flops(
             parameters=self.parameters,
@@ -112,35 +78,22 @@ class TorchEngine:
             tokens=tokens,
         )
         pays = self.device.type == "cuda" and operations >= COMPILED_FROM
-        if self._compile == "on" or (self._compile == "auto" and pays):
-            compile_layers(self.model.backbone)
-            self.compiled = True
+        if self._compile == "off" or (self._compile == "auto" and not pays):
+            return
+        self._graphs = self._compile == "max" and self._may_record
+        compile_layers(self.model.backbone, graphs=self._graphs)
+        self.compiled = True
+        for parameter in self._list if self._graphs else ():
+            parameter.grad = torch.zeros_like(parameter)  # outside the memory of the graphs
 
     def forward(self, *inputs: Any) -> Tensor:
-        with autocast(self.device, enabled=self._bf16):
-            return self.model(*inputs)
-
-    def activations(self, *inputs: Any) -> Tensor:
-        assert isinstance(self.model, TwoClass)
-        with autocast(self.device, enabled=self._bf16):
-            return self.model.activations(*inputs).float()
-
-    def complete(
-        self,
-        input_ids_BL: Tensor,
-        mask_BL: Tensor,
-        *,
-        most: int,
-        stop_id: int,
-        draw: TokenDraw | None = None,
-    ) -> Tensor:
-        assert isinstance(self.model, LanguageModel)
-        # A cache of keys and values grows with every token; compiled, each length is a version.
-        half = autocast(self.device, enabled=self._bf16, keeps_casts=True)
-        with half, torch.compiler.set_stance("force_eager"):
-            return self.model.complete(
-                input_ids_BL, mask_BL, most=most, stop_id=stop_id, together=False, draw=draw
-            )
+        if not self._graphs:
+            return super().forward(*inputs)
+        if torch.is_grad_enabled():
+            torch.compiler.cudagraph_mark_step_begin()
+            return super().forward(*inputs)
+        with torch.compiler.set_stance("force_eager"):  # evaluations have too many shapes
+            return super().forward(*inputs)
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         loss.backward()
@@ -157,13 +110,7 @@ class TorchEngine:
             group["lr"] = lr
         self._decay_to_initial(lr)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-
-    def sum_over_workers(self, values: Tensor) -> Tensor:
-        return values
-
-    def agree(self, decision: int) -> int:
-        return decision
+        self._optimizer.zero_grad(set_to_none=not self._graphs)
 
     def snapshot(self) -> None:
         if self._best is None:
@@ -213,6 +160,10 @@ class TorchEngine:
                 state[name] = value.float()
         self.model.export(state, folder)
 
+    def close(self) -> None:
+        if self._graphs:  # they and their memory would stay with this process
+            torch.compiler.reset()
+
     @torch.no_grad()
     def _decay_to_initial(self, lr: float) -> None:
         """AdamW's decoupled decay, towards the weights that training began with."""
@@ -221,9 +172,6 @@ class TorchEngine:
         for parameter, initial in zip(self._list, self._initial, strict=True):
             if parameter.grad is not None:
                 parameter.lerp_(initial, lr * self._decay)
-
-    def close(self) -> None:
-        pass
 
     def _set_random_state(self, name: str, value: Tensor) -> None:
         if name == "cpu":

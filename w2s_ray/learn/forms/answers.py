@@ -15,7 +15,8 @@ import torch
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import Engine, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import Engine
 from w2s_ray.learn.forms.data import predicted_part
 from w2s_ray.learn.forms.language import SpanData, span_nll
 from w2s_ray.learn.rows import SpanRows

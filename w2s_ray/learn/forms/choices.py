@@ -18,7 +18,8 @@ from torch import Tensor
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs
 from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.losses import loss_sum
 from w2s_ray.learn.rows import ChoiceRows

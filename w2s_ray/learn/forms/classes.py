@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
 from w2s_ray.learn.contract import Arrays, Predicted
-from w2s_ray.learn.engine import CLASSES, Engine, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import CLASSES, Engine, InferenceEngine, model_inputs
 from w2s_ray.learn.evaluate import (
     agreement,
     cross_entropy,
@@ -137,7 +138,7 @@ class ClassData(FormData):
         if len(self.train) == 0:
             raise ValueError("there are no training rows; give the split at least one")
 
-    def logits(self, engine: Engine, inputs: tuple[Any, ...]) -> Tensor:
+    def logits(self, engine: InferenceEngine, inputs: tuple[Any, ...]) -> Tensor:
         """logits_BC of a micro-batch, from what `model_inputs` gave."""
         return forward(engine, inputs)
 

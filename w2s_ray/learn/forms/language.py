@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from w2s_ray.learn.batches import layout
-from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs, to_device
+from w2s_ray.learn.device_rows import to_device
+from w2s_ray.learn.engine import Engine, InferenceEngine, evaluation_passes, model_inputs
 from w2s_ray.learn.forms.data import FormData, backward_sum
 from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.rows import SpanRows
@@ -151,7 +152,11 @@ class SpanData(FormData):
 
 
 def span_nll(
-    engine: Engine, rows: SpanRows, *, batch: int, on_pass: Callable[[], None] = lambda: None
+    engine: InferenceEngine,
+    rows: SpanRows,
+    *,
+    batch: int,
+    on_pass: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Minus the log-probability of the learned tokens of each row, float32 [M].
 
@@ -169,6 +174,6 @@ def span_nll(
         return engine.sum_over_workers(nll_M).numpy(force=True)
 
 
-def _inputs(rows: SpanRows, picked: np.ndarray, engine: Engine) -> tuple[Any, ...]:
+def _inputs(rows: SpanRows, picked: np.ndarray, engine: InferenceEngine) -> tuple[Any, ...]:
     """What `LanguageModel.forward` takes, with the number of learned tokens."""
     return (*model_inputs(rows, picked, engine), int(rows.learned[picked].sum()))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from w2s_ray.config import Execution, ModelSource, Policy, Training
 from w2s_ray.learn.activations import Activations
-from w2s_ray.learn.engine import Engine
+from w2s_ray.learn.engine import InferenceEngine
 from w2s_ray.learn.engines import EngineFactory, build_engine
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.language import span_nll
@@ -32,7 +32,7 @@ class PolicyData(ClassData):
     beta: float = BETA
     """Scale of the implicit reward."""
 
-    def logits(self, engine: Engine, inputs: tuple[Any, ...]) -> Tensor:
+    def logits(self, engine: InferenceEngine, inputs: tuple[Any, ...]) -> Tensor:
         """logits_BC: 0, and the implicit reward of the first text minus that of the second.
 
         Rafailov et al. 2023 (arXiv 2305.18290), equation 7: beta times the difference of both

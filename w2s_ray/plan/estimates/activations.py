@@ -30,7 +30,8 @@ def kernels_of(execution: Execution) -> Kernels:
     """The kernels of a fit; `compile: auto` counts as off, since its fits need less at most."""
     if execution.gpus_per_worker == 0:
         return "plain"
-    return "compiled" if execution.compile == "on" and execution.engine == "torch" else "fused"
+    compiled = execution.compile in ("on", "max") and execution.engine == "torch"
+    return "compiled" if compiled else "fused"
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ class Activations:
     @property
     def _casts(self) -> float:
         """Copies of one layer's weights in bf16, which weights that are held in bf16 don't need."""
-        is_lora_on_torch = self.training.tuning.kind == "lora" and self.execution.engine == "torch"
-        if is_lora_on_torch and bf16_parameters(self.model, self.training):
+        is_lora = self.training.tuning.kind == "lora"
+        if is_lora and bf16_parameters(self.model, self.training):
             return 0.0
         if four_bit_parameters(self.model, self.training):  # `_dequantized` has them
             return 0.0
@@ -177,7 +178,7 @@ def texts_of_row(form: FormName, *, choices: int) -> int:
 
 
 def bf16_parameters(model: Architecture, training: Training) -> int:
-    """Frozen weights of linear layers that the torch engine holds in bf16."""
+    """Frozen weights of linear layers that are held in bf16."""
     if training.precision != "bf16" or not model.is_bf16 or base_of(training.tuning) is not None:
         return 0
     match training.tuning:

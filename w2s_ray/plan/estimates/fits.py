@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from w2s_ray.config import (
     FORMS,
@@ -44,8 +45,10 @@ class FitEstimate:
     parameters: int
     """Parameters of the whole model, head included."""
     trained_parameters: int
+    needs: Callable[[Execution], Memory] = field(compare=False)
+    """Peak memory of each device, by the fit's execution."""
     memory: Memory
-    """Peak memory of each device."""
+    """The same with its own execution."""
     length_source: LengthSource
     """Source of the lengths of the training rows."""
     stored: Mapping[Part, float] = field(default_factory=dict)
@@ -108,6 +111,17 @@ def estimate_fit(
     if is_probe or recipe.trained_form != recipe.form:  # activations, or a policy's reference
         parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
         stored = {part: predicted(part) for part in parts}
+    longest = max(read.at(1.0) for read in texts_read)
+    if completions.shots:
+        longest = min(training.max_tokens, (1 + completions.shots) * longest)
+    needs = partial(
+        fit_memory,
+        recipe,
+        model=model,
+        longest=longest,
+        choices=rows.choices,
+        classes=rows.classes,
+    )
     head = {"form": recipe.trained_form, "classes": rows.classes}
     return FitEstimate(
         flops=flops,
@@ -115,19 +129,8 @@ def estimate_fit(
         tokens=rows.tokens * epochs * texts,
         parameters=all_parameters(model, training.tuning, **head),
         trained_parameters=trained_parameters(model, training.tuning, **head),
-        memory=fit_memory(
-            recipe,
-            execution,
-            model=model,
-            longest=min(
-                training.max_tokens,
-                (1 + completions.shots) * max(read.at(1.0) for read in texts_read),
-            )
-            if completions.shots
-            else max(read.at(1.0) for read in texts_read),
-            choices=rows.choices,
-            classes=rows.classes,
-        ),
+        needs=needs,
+        memory=needs(execution),
         length_source=rows.source,
     )
 
@@ -161,12 +164,14 @@ def _estimate_prompted(
         evaluation += forward_flops(model, passed)
         evaluation += 2.0 * model.vocabulary * model.pooled * passed.rows
         longest = max(longest, read.at(1.0))
+    needs = partial(fit_memory, recipe, model=model, longest=longest)
     return FitEstimate(
         flops=Flops(evaluation=evaluation),
         tokens=0.0,
         parameters=model.parameters,
         trained_parameters=0,
-        memory=fit_memory(recipe, execution, model=model, longest=longest),
+        needs=needs,
+        memory=needs(execution),
         length_source=lengths("validation").source,
     )
 

@@ -7,9 +7,9 @@ the bytes of memory alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from w2s_ray.config import FORMS, GPU_CONTEXT, Execution, FitRecipe, FormName, FullTuning, Training
+from w2s_ray.config import FORMS, GPU_CONTEXT, Execution, FitRecipe, FormName, ProbeTuning, Training
 from w2s_ray.config.tuning import Tuning
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.plan.estimates.activations import (
@@ -45,6 +45,9 @@ class Memory:
     gradients_stay: bool = False
     """Whether gradients lie beside all activations: those of earlier micro-batches, or in a buffer
     of ZeRO-3's. Else they take the place of activations in the backward pass."""
+    loading: float = 0.0
+    """Weights while ZeRO-3 loads them: shards in fp32, before the frozen ones are held in bf16, and
+    one whole matrix, at most the embedding."""
 
     @property
     def total(self) -> float:
@@ -53,7 +56,7 @@ class Memory:
             passing = self.gradients + self.activations
         else:
             passing = max(self.gradients, self.activations)
-        return self.weights + self.optimizer + passing + self.buffers
+        return max(self.loading, self.weights + self.optimizer + passing + self.buffers)
 
 
 def fit_memory(
@@ -77,9 +80,14 @@ def fit_memory(
             choices=choices,
             classes=classes,
         )
-    read = training.model_copy(update={"tuning": FullTuning()})
-    weights = 4.0 * all_parameters(model, FullTuning(), form="text")
-    return Memory(weights, 0, 0, Activations(model, read, execution, longest, "text").passing)
+    read = training.model_copy(update={"tuning": ProbeTuning()})
+    passing = Activations(model, read, execution, longest, "text").passing
+    every = 4.0 * all_parameters(model, read.tuning, form="text")
+    held = _held(every, model, read)
+    if execution.engine == "torch" or execution.zero_stage < 3:
+        return Memory(held, 0, 0, passing)
+    found = Memory(held / execution.workers, 0, 0, passing)
+    return _sharded(found, held, every, model=model, execution=execution)
 
 
 def memory(
@@ -95,29 +103,44 @@ def memory(
     """The peak of training by one of the forms."""
     tuning, workers = training.tuning, execution.workers
     every = 4.0 * all_parameters(model, tuning, form=form, classes=classes)
-    if execution.engine == "torch":
-        every -= 2.0 * bf16_parameters(model, training)
-        every -= (4.0 - NF4) * four_bit_parameters(model, training)
+    held = _held(every, model, training)
     trained = 4.0 * trained_parameters(model, tuning, form=form, classes=classes)
     working = Activations(model, training, execution, longest, form, choices).working
     stay = execution.rows_at_once(training.batch_size) * workers < training.batch_size
     # The weights that a fit began with are kept where they are decayed to.
     kept = trained if training.weight_decay_to == "initial" and training.weight_decay else 0.0
     if execution.engine == "torch":
-        return Memory(every, trained, 2 * trained + kept, working, gradients_stay=stay)
+        stay |= execution.compile == "max"
+        return Memory(held, trained, 2 * trained + kept, working, gradients_stay=stay)
     stage = execution.zero_stage
     shards = [workers if stage >= least else 1 for least in (3, 2, 1)]
-    weights, gradients = every / shards[0], trained / shards[1]
+    weights, gradients = held / shards[0], trained / shards[1]
     # From stage 1 on the optimizer's weights are a copy of the model's.
     optimizer = (3 if stage else 2) * trained / shards[2]
-    buffers = 2 * min(4.0 * BUCKET, trained)
-    buffers += min(4.0 * LIVE, every) if stage == 3 else 0.0
-    host = 0.0
+    buffers, host = 2 * min(4.0 * BUCKET, trained), 0.0
     if execution.offload == "cpu":
         host, optimizer = optimizer + gradients, 0.0
-        if stage == 3:
-            host, weights = host + weights, 0.0
-    return Memory(weights, gradients, optimizer, working, buffers, host, stay or stage == 3)
+    found = Memory(weights, gradients, optimizer, working, buffers, host, stay or stage == 3)
+    if stage < 3:
+        return found
+    return _sharded(found, held, every, model=model, execution=execution)
+
+
+def _held(every: float, model: Architecture, training: Training) -> float:
+    """Bytes of all weights as an engine holds them; `every` = in fp32."""
+    found = every - 2.0 * bf16_parameters(model, training)
+    return found - (4.0 - NF4) * four_bit_parameters(model, training)
+
+
+def _sharded(
+    found: Memory, held: float, every: float, *, model: Architecture, execution: Execution
+) -> Memory:
+    """`found` under ZeRO-3: with the weights that it gathers, and those of loading."""
+    gathered = min(4.0 * LIVE * held / every, held)
+    found = replace(found, buffers=found.buffers + gathered)
+    if execution.offload == "cpu":
+        return replace(found, weights=0.0, host=found.host + found.weights)
+    return replace(found, loading=every / execution.workers + 4.0 * model.vocabulary * model.width)
 
 
 def all_parameters(

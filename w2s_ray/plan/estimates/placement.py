@@ -5,13 +5,12 @@ Owns these decisions from estimates of memory. It starts no fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from w2s_ray.config import Execution, FormName, Training
+from w2s_ray.config import Execution, Training
 from w2s_ray.config.tuning import base_of
-from w2s_ray.data.architecture import Architecture
-from w2s_ray.plan.estimates.memory import RESERVE, Memory, memory
+from w2s_ray.plan.estimates.memory import RESERVE, Memory
 
 FRACTIONS = (16, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 """Numbers of one-device fits that may share a GPU."""
@@ -53,31 +52,22 @@ def gpu_fraction(needed: Memory, device_bytes: float) -> float | None:
 
 
 def smallest_sharding(
-    model: Architecture,
+    needs: Callable[[Execution], Memory],
     *,
     training: Training,
     execution: Execution,
-    longest: float,
     device_bytes: float,
-    form: FormName = "classes",
-    choices: int = 1,
 ) -> Sharding | None:
     """The smallest sharding with which a fit has room on each device; None if no candidate does.
 
-    The candidates are one device, then `execution.workers` (at least two) and its doublings, each
-    with ZeRO stages 1 to 3, then ZeRO-3 with offload. A base in 4 bits is never sharded.
+    `needs` gives the fit's memory by its execution. The candidates are one device, then
+    `execution.workers` (at least two) and its doublings, each with ZeRO stages 1 to 3, then ZeRO-3
+    with offload. A base in 4 bits is never sharded.
     """
     is_shardable = base_of(training.tuning) is None
     candidates = _candidates(execution, batch_size=training.batch_size)
     for candidate in candidates if is_shardable else [next(candidates)]:
-        needed = memory(
-            model,
-            training=training,
-            execution=candidate,
-            longest=longest,
-            form=form,
-            choices=choices,
-        )
+        needed = needs(candidate)
         if fits_on_device(needed, device_bytes):
             return Sharding(candidate, needed)
     return None

@@ -210,7 +210,7 @@ def estimate_plan(
             if not isinstance(estimate, str):
                 length_sources[estimate.length_source] += runs.count
     return PlanEstimate(
-        tuple(_group(members, sizes=sizes, device=device) for members in groups.values()),
+        tuple(_group(members, device=device) for members in groups.values()),
         dict(length_sources),
     )
 
@@ -234,7 +234,7 @@ def _with_passes(estimated: list[_Estimated]) -> Iterator[_Estimated]:
         yield replace(runs, passes=sum(new.values()), passes_left=left), estimate
 
 
-def _group(members: list[_Estimated], *, sizes: InputSizes, device: Device | None) -> GroupEstimate:
+def _group(members: list[_Estimated], *, device: Device | None) -> GroupEstimate:
     first = members[0][0]
     estimated = [(runs, fit) for runs, fit in members if not isinstance(fit, str)]
     reasons = [fit for _, fit in members if isinstance(fit, str)]
@@ -259,32 +259,24 @@ def _group(members: list[_Estimated], *, sizes: InputSizes, device: Device | Non
     )
     if device is None or largest is None:
         return group
-    return _on_device(group, *largest, sizes=sizes, device=device)
+    return _on_device(group, *largest, device=device)
 
 
 def _on_device(
-    group: GroupEstimate, runs: _Runs, fit: FitEstimate, *, sizes: InputSizes, device: Device
+    group: GroupEstimate, runs: _Runs, fit: FitEstimate, *, device: Device
 ) -> GroupEstimate:
     """`group` with its times and its room on `device`; `runs` and `fit` are its largest."""
-    model = sizes.architecture(runs.source)
-    assert not isinstance(model, str)
-    recipe, device_bytes = runs.recipe, device.accelerator.bytes
-    parts = (recipe.train_on, "validation", *recipe.predicts)
-    most = recipe.training.max_tokens
-    lengths = [sizes.lengths(recipe.split, p, runs.source, max_tokens=most) for p in parts]
+    device_bytes = device.accelerator.bytes
     return replace(
         group,
         device_seconds=device.seconds(group.flops.total, precision=group.precision),
         seconds_left=device.seconds(group.flops_left, precision=group.precision),
         fits=fits_on_device(fit.memory, device_bytes),
         smallest=smallest_sharding(
-            model,
-            training=recipe.training,
+            fit.needs,
+            training=runs.recipe.training,
             execution=runs.execution,
-            longest=max(each.at(1.0) for each in lengths),
             device_bytes=device_bytes,
-            form=recipe.trained_form,
-            choices=max(each.choices for each in lengths),
         ),
         gpu_fraction=gpu_fraction(fit.memory, device_bytes)
         if runs.execution.workers == 1
