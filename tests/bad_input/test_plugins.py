@@ -215,7 +215,8 @@ ROWS: dict[str, tuple[str, str]] = {
     ),
     "an unknown form": (
         TASK.replace("@w2s.task", "@w2s.task(form='classses')"),
-        "@w2s.task has the form 'classses'; give one of classes, pairs, answers, choices, text",
+        "@w2s.task has the form 'classses'; give one of classes, categories, pairs, answers, "
+        "choices, text",
     ),
     "an empty cell": (
         TASK.replace('"label": i % 2', '"label": None'),

@@ -88,6 +88,7 @@ def some_rows() -> pa.Table:
             "difficulty": pa.nulls(4, pa.float64()),
             "near_copies": pa.array([None, 2, 0, None], pa.int64()),
             "choices": pa.nulls(4, pa.list_(pa.string())),
+            "weight": pa.nulls(4, pa.float64()),
             "extracted": pa.nulls(4, pa.string()),
         }
     )
