@@ -20,7 +20,7 @@ stage = printf '\n== %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart real-models test test-rest test-all check docs reference lock lock-check chaos benchmark clean
+.PHONY: help install quickstart real-models field test test-rest test-all check docs reference lock lock-check chaos benchmark clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ real-models: $(STAMP) ## Fetch three pretrained models (404 MB) and run sweeps/r
 	$(BIN)/w2s run sweeps/real_models.yaml
 	$(BIN)/w2s rank sweeps/real_models.yaml
 	$(BIN)/w2s report sweeps/real_models.yaml --out results/real_models.html
+
+field: $(STAMP) ## Fetch the same models and run sweeps/field.yaml, all methods side by side, on the data in data/
+	$(BIN)/python scripts/real_models.py
+	$(BIN)/python scripts/authors.py
+	$(BIN)/w2s run sweeps/field.yaml
+	$(BIN)/w2s rank sweeps/field.yaml
+	$(BIN)/w2s report sweeps/field.yaml --out results/field.html
 
 test: $(STAMP) ## Run the fast tests, and one real path of each kind through Ray and DeepSpeed
 	@$(call stage,fast tests)
