@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import itertools
 import os
 import pickle
 from dataclasses import replace
@@ -81,6 +83,7 @@ def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any
     import torch.distributed as distributed
 
     torch.load = torch.save = no_pickle
+    faulthandler.enable()  # an abort then shows where each thread was
 
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
@@ -235,7 +238,11 @@ def resume_damaged(
         return {"refused": str(error)}
     finally:
         second.close()
-    return {"losses": seen.losses, "result": result, "damages": [str(each) for each in damages]}
+    found = [[str(each) for each in damages]]
+    if workers > 1:
+        found = found * workers
+        distributed.all_gather_object(found, found[rank])
+    return {"losses": seen.losses, "result": result, "damages": [*itertools.chain(*found)]}
 
 
 def flip_bit_of_newest(store: Store, rank: int) -> None:

@@ -269,7 +269,8 @@ def test_a_damaged_checkpoint_costs_time_and_no_result(
 ) -> None:
     """All workers start anew, whichever worker's file is damaged."""
     whole, got = (found[1][workers][f"{how}-{stage}"] for how in ("whole", "flip"))
-    assert "other content" in got["damages"][0]
+    # The first worker that looks finds it; another may find that one's files removed already.
+    assert any("other content" in each for each in got["damages"])
     assert got["losses"] == whole["losses"]
 
 

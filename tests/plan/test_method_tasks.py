@@ -7,7 +7,7 @@ import pytest
 from tests.plan.test_plan import inputs
 from w2s_ray.config import parse_sweep
 from w2s_ray.errors import InputError
-from w2s_ray.plan import make_plan
+from w2s_ray.plan import check_forms, make_plan
 
 SWEEP = """
 name: tasks
@@ -68,3 +68,11 @@ def test_refused(given: dict[str, str], says: str):
     with pytest.raises(InputError) as caught:
         sweep_of(**given)
     assert says in str(caught.value)
+
+
+def test_a_policy_needs_pairs():
+    forms = {"sciq": "classes", "creak": "pairs"}
+    policy = "training: {pair_model: {kind: policy}}"
+    with pytest.raises(InputError, match="pair_model is policy, but task sciq has no pairs"):
+        check_forms(sweep_of(threshold=f"{{{policy}}}"), forms)
+    check_forms(sweep_of(threshold=f"{{tasks: [creak], {policy}}}"), forms)

@@ -233,7 +233,7 @@ def _score(
 
 
 def _mean(
-    supervisors: Sequence[EvalPredictions | str], classes: Sequence[str]
+    supervisors: Sequence[EvalPredictions | str], classes: tuple[str, ...]
 ) -> EvalPredictions | None:
     """The mean predictions of supervisors; None if there are none, or one can't be read."""
     import numpy as np

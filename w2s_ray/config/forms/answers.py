@@ -37,14 +37,14 @@ class Answers(Form):
         return super().why_not(stage, task)
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
-        for where, training in trainings(sweep, model):
+        for where, training in trainings(sweep, model, task):
             if training.answer_tokens >= training.max_tokens:
                 raise InputError(
                     f"{where}: max_tokens is {training.max_tokens}, but the answers of task "
                     f"{task} need {training.answer_tokens} of them; raise max_tokens or lower "
                     "answer_tokens"
                 )
-        check_language_tuning(sweep, model, rows=f"the answers of task {task}")
+        check_language_tuning(sweep, model, task, rows=f"the answers of task {task}")
         if sweep.spaces and sweep.search.metric == "log_loss":
             raise InputError(
                 f"search.metric is log_loss, but task {task} has answers, for which it is not "

@@ -49,4 +49,4 @@ class Choices(Form):
         return super().why_not(stage, task)
 
     def check_model(self, sweep: Sweep, model: Model, task: str) -> None:
-        check_language_tuning(sweep, model, rows=f"the choices of task {task}")
+        check_language_tuning(sweep, model, task, rows=f"the choices of task {task}")

@@ -158,6 +158,12 @@ class Form:
                         f"has {self.labels_in_words}; {why}"
                     )
         for model in sweep.models:
+            for where, training in trainings(sweep, model, task):
+                if self.texts == 1 and training.pair_model.kind != "reward":
+                    raise InputError(
+                        f"{where}.pair_model is {training.pair_model.kind}, but task {task} has no "
+                        "pairs; remove it, or put the task into a sweep of its own"
+                    )
             self.check_model(sweep, model, task)
 
     def check_method(self, name: str, method: Method, task: str) -> None:
@@ -167,16 +173,19 @@ class Form:
         """Refuse a model, with its settings."""
 
 
-def trainings(sweep: Sweep, model: Model) -> Iterator[tuple[str, Training]]:
-    """The settings with which `model` is trained in each role and method, with their key."""
+def trainings(sweep: Sweep, model: Model, task: str) -> Iterator[tuple[str, Training]]:
+    """The settings with which `model` is trained on `task` in each role and method, with their
+    key.
+    """
     yield f"models.{model.label}.training", sweep.ground_truth_settings(model).training
-    for name in sweep.methods:
-        yield f"methods.{name}.training", sweep.student_settings(name, model).training
+    for name in sweep.methods_on(task):
+        if not sweep.is_control(name):
+            yield f"methods.{name}.training", sweep.student_settings(name, model).training
 
 
-def check_language_tuning(sweep: Sweep, model: Model, *, rows: str) -> None:
+def check_language_tuning(sweep: Sweep, model: Model, task: str, *, rows: str) -> None:
     """Refuse the kinds of tuning that train a classification head, searched ones included."""
-    for where, training in trainings(sweep, model):
+    for where, training in trainings(sweep, model, task):
         check_tuning(training.tuning.kind, where, rows=rows)
     for where, space in sweep.spaces.items():
         for branch in branches(space):
