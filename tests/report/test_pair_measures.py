@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import rel_entr
 from sklearn.metrics import brier_score_loss, log_loss, matthews_corrcoef
 
-from w2s_ray.report import pair_measures
+from w2s_ray.report import measures, pair_measures
 
 COARSE = st.sampled_from([i / 16 for i in range(17)])
 
@@ -41,7 +41,7 @@ def by_hand_capa(first, second, labels) -> float:
 
 def capa(first_N, second_N, labels_N) -> float | None:
     return pair_measures.capa(
-        pair_measures.two_classes(first_N), pair_measures.two_classes(second_N), labels_N=labels_N
+        measures.two_classes(first_N), measures.two_classes(second_N), labels_N=labels_N
     )
 
 
@@ -55,7 +55,7 @@ def test_capa_equals_its_definition(given_):
             first_N, second_N
         )
     else:
-        both = (pair_measures.two_classes(p_N).tolist() for p_N in (first_N, second_N))
+        both = (measures.two_classes(p_N).tolist() for p_N in (first_N, second_N))
         assert found == pytest.approx(by_hand_capa(*both, labels_N.tolist()))
         assert capa(second_N, first_N, labels_N) == pytest.approx(found)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-_FILES = ("head.safetensors", "probe.safetensors")
+from w2s_ray.learn.forms.classes import HEAD_FILE
+from w2s_ray.learn.forms.features import FILE as PROBE_FILE
+
+_FILES = (HEAD_FILE, PROBE_FILE)
 """Of a language model's head, and of a probe on features."""
 
 

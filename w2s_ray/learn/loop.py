@@ -155,8 +155,8 @@ def _epochs(recipe: FitRecipe) -> int:
 def _export(this: _Fit, folder: Path) -> None:
     """Write the weights to `folder`; with the tokenizer, where other fits may begin with them."""
     this.engine.export(folder)
-    whole = this.execution.keep != "head" or this.recipe.training.tuning.kind != "probe"
-    if this.recipe.keeps_weights and this.engine.rank == 0 and whole:
+    has_model = this.engine.rank == 0 and (folder / "config.json").exists()
+    if this.recipe.keeps_weights and has_model:
         save_tokenizer(this.source, folder)
 
 

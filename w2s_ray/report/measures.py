@@ -25,6 +25,11 @@ CERTAIN = 2.0**-24
 probabilities to this distance from 0 and 1."""
 
 
+def two_classes(probabilities_N: Floats) -> Floats:
+    """P(class 1) as the distributions over both classes, [N, 2]."""
+    return np.stack([1 - probabilities_N, probabilities_N], axis=1)
+
+
 def predicted(probabilities_N: Floats) -> Truths:
     """Whether class 1 is predicted, [N]."""
     return probabilities_N > 0.5
@@ -52,8 +57,7 @@ def auc(probabilities_N: Floats, *, labels_N: Classes) -> float | None:
 
 def log_loss(probabilities_N: Floats, *, labels_N: Classes) -> float:
     """Mean cross-entropy with the labels in nats; probabilities are clipped by `CERTAIN`."""
-    of_label_N = np.where(labels_N == 1, probabilities_N, 1 - probabilities_N)
-    return float(-np.log(np.clip(of_label_N, CERTAIN, 1 - CERTAIN)).mean())
+    return log_loss_of_classes(two_classes(probabilities_N), labels_N=labels_N)
 
 
 def log_loss_of_classes(probabilities_NC: Floats, *, labels_N: Classes) -> float:

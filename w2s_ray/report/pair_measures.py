@@ -34,11 +34,6 @@ def capa(first_NC: Floats, second_NC: Floats, *, labels_N: Classes) -> float | N
     return float((observed - expected) / (1 - expected)) if expected < 1 else None
 
 
-def two_classes(probabilities_N: Floats) -> Floats:
-    """P(class 1) as the distributions over both classes, [N, 2]."""
-    return np.stack([1 - probabilities_N, probabilities_N], axis=1)
-
-
 def error_correlation(first_N: Truths, second_N: Truths) -> float | None:
     """Pearson's correlation of two models' errors (the phi coefficient).
 

@@ -299,10 +299,10 @@ def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Map
 
 def capa_of(one: EvalPredictions, other: EvalPredictions, test: EvalSet) -> float | None:
     """The chance-adjusted agreement of two runs; None where rows have no classes."""
-    from w2s_ray.report import pair_measures
+    from w2s_ray.report import measures, pair_measures
 
     if test.truth.labels_N is not None:
-        both = (pair_measures.two_classes(run.probabilities_N) for run in (one, other))
+        both = (measures.two_classes(run.probabilities_N) for run in (one, other))
         return pair_measures.capa(*both, labels_N=test.truth.labels_N)
     if one.distribution_NC is None or other.distribution_NC is None:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class EvalSet:
     classes: tuple[str, ...] = ()
     """Names of several classes, in the order of distributions; empty for rows without them."""
 
-    @property
+    @cached_property
     def classes_N(self) -> np.ndarray:
         """The place in `classes` of each row's class, int64."""
         place = {name: i for i, name in enumerate(self.classes)}
