@@ -14,7 +14,7 @@ from w2s_ray.config import FitRecipe, LoraTuning, ProbeTuning, parse_sweep
 from w2s_ray.config import tuning as tuning_module
 from w2s_ray.errors import InputError
 from w2s_ray.fits.train_fit import FitTraining
-from w2s_ray.learn.torch_engine import TorchEngine
+from w2s_ray.learn.inference import Inference
 from w2s_ray.plan import Plan
 from w2s_ray.plan.tuned import check_packages
 from w2s_ray.prepare import materialize, plan_sweep
@@ -55,13 +55,13 @@ def test_activations_of_a_base_in_4_bits_are_kept_apart(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    activations = TorchEngine.activations
+    activations = Inference.activations
 
-    def counted(engine: TorchEngine, *inputs: object) -> object:
+    def counted(engine: Inference, *inputs: object) -> object:
         read.append(len(inputs[1]))  # pyright: ignore
         return activations(engine, *inputs)
 
-    monkeypatch.setattr(TorchEngine, "activations", counted)
+    monkeypatch.setattr(Inference, "activations", counted)
     store = Store.open(folder / "results")
     every = 2 * HALF + VALIDATION + TEST
     predicted = {}

@@ -26,8 +26,8 @@ from w2s_ray.fits.stored_activations import stored_activations
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn.activations import Activations
 from w2s_ray.learn.contract import Command, LeaveRequested, StopRequested
+from w2s_ray.learn.inference import Inference
 from w2s_ray.learn.rows import ActivationRows
-from w2s_ray.learn.torch_engine import TorchEngine
 from w2s_ray.plan import Plan, PlannedFit
 from w2s_ray.prepare import materialize, plan_sweep
 from w2s_ray.store import Record, Store
@@ -79,13 +79,13 @@ def planned(tmp_path: Path) -> tuple[Plan, Store]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Model's folder name, and rows, of each pass of a backbone without a head."""
     seen: list[tuple[str, int]] = []
-    activations = TorchEngine.activations
+    activations = Inference.activations
 
-    def counted(engine: TorchEngine, *inputs: Any) -> Any:
+    def counted(engine: Inference, *inputs: Any) -> Any:
         seen.append((str(engine.model.backbone.config._name_or_path), len(inputs[1])))
         return activations(engine, *inputs)
 
-    monkeypatch.setattr(TorchEngine, "activations", counted)
+    monkeypatch.setattr(Inference, "activations", counted)
     return seen
 
 

@@ -152,7 +152,10 @@ def test_three_words_are_compared_and_calibrated_as_three_classes(source: ModelS
     result = predict_by_words(
         recipe_of(form="categories", prompt=prompt, predicts=("validation",)),
         data=PromptData(
-            {"validation": rows}, labels_MC, calibration=calibration, names=("a", "b", "c")
+            {"validation": rows, "others": calibration},
+            labels_MC,
+            calibration="others",
+            names=("a", "b", "c"),
         ),
         source=source,
         execution=Execution(gpus_per_worker=0, evaluation_batch=3),
@@ -206,14 +209,17 @@ def predicted(
     def rows(of: Sequence[str]) -> PromptRows:
         return prompt_rows(PROMPT, shown, of, source=source, max_tokens=max_tokens)
 
+    parts = {"validation": rows(TEXTS), part: rows(texts)}
+    if calibration is not None:
+        parts["others"] = rows(calibration)
     return predict_by_words(
         recipe_of({"precision": precision}, prompt=PROMPT, predicts=(part,)),
         data=PromptData(
-            {"validation": rows(TEXTS), part: rows(texts)},
+            parts,
             labels(*([0.9] * len(TEXTS))),
             shots=len(shown),
             most_tokens=max_tokens,
-            calibration=None if calibration is None else rows(calibration),
+            calibration=None if calibration is None else "others",
         ),
         source=source,
         execution=Execution(gpus_per_worker=0, evaluation_batch=3),

@@ -469,10 +469,12 @@ def test_a_prompted_fit_counts_two_passes_and_no_training():
     assert (found.flops.forward, found.flops.backward, found.flops.labelling) == (0, 0, 0)
     head = 2 * 99 * WIDTH * 2 * 2 * 64
     once = forward_flops(model, Padded(64, 640, 6400))
-    assert found.flops.evaluation == pytest.approx(2 * 2 * once + head)
+    assert found.flops.total == 0, "prompts without examples are read once for all fits"
+    assert found.stored == pytest.approx(dict.fromkeys(("validation", "test"), 2 * once + head / 2))
     assert found.memory.gradients == found.memory.optimizer == 0
     assert found.memory.weights == 4 * (model.parameters + 99 * WIDTH * (not model.skeleton.tied))
     thrice = forward_flops(model, Padded(64, 1920, 64 * 900))
+    assert by_shots[2].stored == {}
     assert by_shots[2].flops.evaluation == pytest.approx(2 * 2 * thrice + head)
 
 

@@ -77,13 +77,13 @@ def base_of(tuning: Tuning | None) -> Base | None:
     return tuning.base if isinstance(tuning, LoraTuning | ProbeTuning) else None
 
 
-def check_package(tuning: Tuning | None) -> None:
+def check_package(base: Base | None) -> None:
     """Refuse a format whose package is missing.
 
     Raises:
         InputError: it names the package.
     """
-    if base_of(tuning) is not None and find_spec("bitsandbytes") is None:
+    if base is not None and find_spec("bitsandbytes") is None:
         raise InputError(
             "training.tuning.base: nf4 needs the package bitsandbytes, which is missing: "
             'pip install "w2s_ray[quantized]", or leave base out'

@@ -19,9 +19,9 @@ from safetensors.numpy import load_file, save_file
 
 from w2s_ray.config import Execution
 from w2s_ray.data.cache import cache_folder
+from w2s_ray.fits.pass_report import PassReport
 from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.activations import Activations
-from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.group import Group
 from w2s_ray.store import Store
 from w2s_ray.store.leases import Leases
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Incremented whenever the same model's activations of the same rows change."""
 POLL_S = 0.5
-"""Time between two looks at the store, and between two reports of a fit that computes or waits."""
+"""Time between two looks at the store."""
 LONGEST_WAIT_S = 3600.0
 """How long a fit waits for another one's activations before it computes its own, where
 `execution.stall_s` is null."""
@@ -60,7 +60,7 @@ def stored_activations(
         StopRequested, LeaveRequested: by a command of `control`, while it waits or computes.
     """
     group = Group.of(execution)
-    report = _Report(control, total_steps, obeys=group.workers == 1)
+    report = PassReport(control, total_steps, obeys=group.workers == 1)
     names = {part: digest([VERSION, what, part])[: 2 * ID_LENGTH] for part in parts}
     lease_name = f"activations-{digest([VERSION, what])[:ID_LENGTH]}"
     leases, began = Leases(store.files), time.monotonic()
@@ -88,30 +88,6 @@ def stored_activations(
                 if group.rank == 0:
                     _write(store, names[part], made, about={**what, "part": part})
     return {part: found[part] for part in names}
-
-
-class _Report:
-    """Called often: reports a fit that has not begun its steps, and ends it by command.
-
-    A fit with several workers gets commands once it trains, since all of them must obey together.
-    """
-
-    def __init__(self, control: Reporter | None, total_steps: int, *, obeys: bool) -> None:
-        self._control, self._total_steps, self._obeys = control, total_steps, obeys
-        self._next = 0.0
-
-    def __call__(self) -> None:
-        if self._control is None or time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + POLL_S
-        self._control.step(0, self._total_steps)
-        match self._control.next_command() if self._obeys else "go":
-            case "stop":
-                raise StopRequested(0, self._total_steps)
-            case "leave":
-                raise LeaveRequested(0, self._total_steps)
-            case _:
-                pass
 
 
 def _read(store: Store, name: str) -> Activations | None:

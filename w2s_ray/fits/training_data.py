@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FitRecipe, FormName, ModelSource
@@ -27,6 +28,7 @@ from w2s_ray.store import Store
 if TYPE_CHECKING:
     from w2s_ray.fits.train_fit import Reporter
     from w2s_ray.learn.activations import Activations
+    from w2s_ray.learn.prompting import PromptRows
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,28 @@ def reference_log_probabilities(
     return _computed_once(store, fit, rows, parts, reference, form=form, control=control)
 
 
+def known_word_logits(
+    store: Store,
+    fit: PlannedFit,
+    rows: SplitRows,
+    parts: Mapping[str, PromptRows],
+    *,
+    control: Reporter | None = None,
+) -> dict[str, Activations]:
+    """Part -> `word_logits` of its prompts, which have no examples.
+
+    They are computed once for all fits of the store.
+    """
+    from w2s_ray.learn.prompting import word_logits
+
+    prompt = fit.recipe.prompt
+    assert prompt is not None
+    about = {"prompt": prompt.question, "words": prompt.words}
+    return _computed_once(
+        store, fit, rows, parts, word_logits, form="text", control=control, about=about
+    )
+
+
 def _computed_once(
     store: Store,
     fit: PlannedFit,
@@ -128,8 +152,12 @@ def _computed_once(
     *,
     form: FormName,
     control: Reporter | None,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Activations]:
-    """Part -> what the store has of the model which `fit` starts from, or else `compute` gives."""
+    """Part -> what the store has of the model which `fit` starts from, or else `compute` gives.
+
+    `about` is what decides the numbers besides model, rows and precision.
+    """
     from w2s_ray.fits.stored_activations import stored_activations
 
     recipe, execution = fit.recipe, fit.execution
@@ -151,18 +179,20 @@ def _computed_once(
         "tokens": read_as(fit, rows),
         "max_tokens": training.max_tokens,
         "precision": training.precision,
+        **about,
     }
     base = base_of(training.tuning)
     if base is not None:
         what["base"] = base
     steps = steps_per_epoch(len(rows.ids[recipe.train_on]), training.batch_size)
+    epochs = training.epochs if recipe.prompt is None else 0
     return stored_activations(
         store,
         what,
         parts,
         make,
         execution=execution,
-        total_steps=training.epochs * steps,
+        total_steps=epochs * steps,
         control=control,
     )
 

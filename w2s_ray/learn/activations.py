@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from w2s_ray.config import Execution, FormName, ModelSource, ProbeTuning, Training
-from w2s_ray.config.tuning import base_of
+from w2s_ray.config import Execution, FormName, ModelSource, Training
 from w2s_ray.learn.device_rows import to_device
-from w2s_ray.learn.engine import Engine, evaluation_passes, model_inputs
-from w2s_ray.learn.engines import EngineFactory, build_engine
+from w2s_ray.learn.engine import InferenceEngine, evaluation_passes, model_inputs
+from w2s_ray.learn.engines import build_inference
+from w2s_ray.learn.frozen_weights import count
 from w2s_ray.learn.rows import PairRows
 from w2s_ray.learn.tokens import TokenRows
 
@@ -45,17 +45,15 @@ def activations(
     execution: Execution,
     form: FormName = "classes",
     on_pass: Callable[[], None] = lambda: None,
-    engine: EngineFactory = build_engine,
 ) -> Iterator[tuple[str, Activations]]:
     """Each part with its activations, computed when it is requested, with the model loaded once.
 
     Every worker of a fit calls it alike and gets the same. `on_pass` is called before each forward
     pass and may raise.
     """
-    tuning = ProbeTuning(base=base_of(training.tuning))
-    probing = training.model_copy(update={"tuning": tuning, "weight_decay_to": "zero"})
-    built = engine(probing, source=source, execution=execution, seed=0, form=form)
-    parameters = built.parameters - built.trained_parameters
+    built = build_inference(training, source=source, execution=execution, seed=0, form=form)
+    head = built.model.get_submodule("head").parameters()
+    parameters = built.parameters - sum(map(count, head))
     try:
         for part, rows in parts.items():
             found_ND = _read(built, rows, batch=execution.evaluation_batch, on_pass=on_pass)
@@ -65,7 +63,7 @@ def activations(
 
 
 def _read(
-    engine: Engine, rows: TokenRows | PairRows, *, batch: int, on_pass: Callable[[], None]
+    engine: InferenceEngine, rows: TokenRows | PairRows, *, batch: int, on_pass: Callable[[], None]
 ) -> np.ndarray:
     found_ND = np.zeros((len(rows), engine.model.width), dtype=np.float32)
     if len(rows) == 0:

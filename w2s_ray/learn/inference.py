@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from w2s_ray.config import Execution, FormName, ModelSource, Training
-from w2s_ray.config.tuning import Tuning
+from w2s_ray.config.tuning import Base, Tuning, base_of
 from w2s_ray.learn.device_rows import DeviceRows
 from w2s_ray.learn.engine import CLASSES, autocast
 from w2s_ray.learn.forms.classes import TwoClass
@@ -50,6 +50,7 @@ class Inference:
         self.device = self._group.device
         self.device_rows = DeviceRows(self.device)
         self._bf16 = training.precision == "bf16"
+        self._base: Base | None = base_of(training.tuning)
         self.model: FormModel = self._loaded(
             training,
             source=source,
@@ -87,6 +88,7 @@ class Inference:
         model = build_model(
             activation_checkpointing=execution.activation_checkpointing,
             attention=execution.attention,
+            base=self._base,
             **named,
         )
         if self._bf16:

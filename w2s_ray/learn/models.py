@@ -24,7 +24,7 @@ from w2s_ray.config import (
     Tuning,
 )
 from w2s_ray.config.execution import Attention
-from w2s_ray.config.tuning import base_of, check_package
+from w2s_ray.config.tuning import Base, base_of, check_package
 from w2s_ray.errors import InputError
 from w2s_ray.learn.adapters import with_adapters
 from w2s_ray.learn.engine import CLASSES
@@ -41,6 +41,7 @@ def build_model(
     source: ModelSource,
     *,
     tuning: Tuning | None,
+    base: Base | None = None,
     seed: int,
     form: FormName = "classes",
     classes: int = CLASSES,
@@ -52,7 +53,8 @@ def build_model(
     `classes` is the number of outputs of the head of a form with several classes. With None for
     `tuning` all of it is frozen.
 
-    Where `tuning` has a base in 4 bits, moving the model to a device quantizes its linear layers.
+    `base` is the format of the linear layers' weights, if `tuning` names none. In 4 bits they are
+    quantized when the model is moved to a device.
 
     Dropout is off everywhere, as in the reference implementation; and the pass that measures a
     batch's threshold must see the same forward as the pass that learns from it. `seed` decides
@@ -64,7 +66,8 @@ def build_model(
     """
     from transformers import GenerationConfig
 
-    check_package(tuning)
+    base = base_of(tuning) or base
+    check_package(base)
     _check_weights(source)
     config = load_config(source)
     causal = is_causal(config, source=source)
@@ -88,7 +91,7 @@ def build_model(
     text = config.get_text_config()
     width = getattr(text, "word_embed_proj_dim", None) or text.hidden_size
     pad_id = text.pad_token_id if isinstance(text.pad_token_id, int) else 0
-    if base_of(tuning) is not None:
+    if base is not None:
         from w2s_ray.learn.four_bit import quantize_linear_layers
 
         quantize_linear_layers(backbone, source=source)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from w2s_ray.config import Execution, FitRecipe, ModelSource, Prompt
+from w2s_ray.config import Execution, FitRecipe, ModelSource, Prompt, Training
 from w2s_ray.config.stages import CALIBRATION_ROWS
+from w2s_ray.learn.activations import Activations
 from w2s_ray.learn.contract import FitResult, Observer, Predicted
-from w2s_ray.learn.engine import InferenceEngine
 from w2s_ray.learn.engines import build_inference
 from w2s_ray.learn.evaluate import (
     against_labels,
@@ -55,17 +55,19 @@ class PromptData:
     """Prompts of one fit."""
 
     parts: Mapping[str, PromptRows]
-    """Part -> the prompts of its rows."""
+    """Part -> the prompts of its rows; also those of other inputs."""
     validation_targets_MC: np.ndarray
     """Labels that agreement on validation is measured with."""
     shots: int = 0
     """Number of examples in a prompt that is short enough."""
     most_tokens: int = 0
     """Most tokens of a prompt: `max_tokens`, or the model's context where that is less."""
-    calibration: PromptRows | None = None
-    """Prompts of the inputs that calibration is computed from."""
+    calibration: str | None = None
+    """The part that calibration is computed from."""
     names: tuple[str, ...] = ()
     """Names of several classes; empty for two classes."""
+    known: Mapping[str, Activations] = field(default_factory=dict)
+    """Part -> what `word_logits` gives of it, for those whose prompts need not be read."""
 
 
 def examples(labels_NC: np.ndarray, *, shots: int, seed: int) -> list[int]:
@@ -164,6 +166,31 @@ def log_odds_of_mean(logits_MC: np.ndarray) -> np.ndarray:
     return log_C - log_C[0]
 
 
+def word_logits(
+    parts: Mapping[str, PromptRows],
+    *,
+    source: ModelSource,
+    training: Training,
+    execution: Execution,
+    on_pass: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[str, Activations]]:
+    """Each part with the logarithms of p(c) / p(0) of each row, from the words' probabilities
+    [M, C].
+
+    Computed when it is requested, with the model loaded once. Every worker of a fit calls it alike
+    and gets the same. `on_pass` is called before each forward pass and may raise.
+    """
+    engine = build_inference(training, source=source, execution=execution, seed=0, form="text")
+    batch = execution.evaluation_batch
+    try:
+        for part, rows in parts.items():
+            nll = [span_nll(engine, each, batch=batch, on_pass=on_pass) for each in rows.with_word]
+            nll_CM = np.stack(nll)
+            yield part, Activations((nll_CM[0] - nll_CM).T.copy(), engine.parameters)
+    finally:
+        engine.close()
+
+
 def predict_by_words(
     recipe: FitRecipe,
     *,
@@ -171,6 +198,7 @@ def predict_by_words(
     source: ModelSource,
     execution: Execution,
     observer: Observer,
+    on_pass: Callable[[], None] = lambda: None,
 ) -> FitResult:
     """Predict every part by the probabilities of the words; the observer gets one evaluation.
 
@@ -178,22 +206,17 @@ def predict_by_words(
     probabilities are divided by it and normalized.
     """
     began = time.perf_counter()
-    engine = build_inference(
-        recipe.training, source=source, execution=execution, seed=recipe.seed, form="text"
-    )
-    calibration, shift_C, figures = data.calibration, np.zeros(1), _figures(data)
-    try:
-        if calibration is not None:
-            shift_C = log_odds_of_mean(_logits(engine, calibration, execution))
-            if not data.names:
-                figures["calibration_prior"] = float(probabilities(shift_C[1:])[0])
-        logits = {
-            part: _logits(engine, rows, execution) - shift_C.astype(np.float32)
-            for part, rows in data.parts.items()
-        }
-        parameters = engine.parameters
-    finally:
-        engine.close()
+    missing = {part: rows for part, rows in data.parts.items() if part not in data.known}
+    given = {"source": source, "training": recipe.training, "execution": execution}
+    read = word_logits(missing, **given, on_pass=on_pass) if missing else ()
+    found = {**data.known, **dict(read)}
+    logits = {part: each.values_ND for part, each in found.items()}
+    figures = _figures(data)
+    if data.calibration is not None:
+        shift_C = log_odds_of_mean(logits.pop(data.calibration))
+        if not data.names:
+            figures["calibration_prior"] = float(probabilities(shift_C[1:])[0])
+        logits = {part: each - shift_C.astype(np.float32) for part, each in logits.items()}
     predicted = {part: _predicted(found, data.names) for part, found in logits.items()}
     share, loss = _judged(logits["validation"], data.validation_targets_MC)
     observer.evaluated(
@@ -214,21 +237,14 @@ def predict_by_words(
         validation_agreement=share,
         validation_loss=loss,
         train_loss=loss,
-        parameters=parameters,
+        parameters=found["validation"].parameters,
         trained_parameters=0,
         tokens=0,
         planned_tokens=0,
-        evaluated_tokens=sum(rows.size for rows in (*data.parts.values(), calibration) if rows),
+        evaluated_tokens=sum(rows.size for rows in missing.values()),
         figures=figures,
         seconds=time.perf_counter() - began,
     )
-
-
-def _logits(engine: InferenceEngine, rows: PromptRows, execution: Execution) -> np.ndarray:
-    """Logarithms of p(c) / p(0) of each row, from the probabilities of the words, [M, C]."""
-    batch = execution.evaluation_batch
-    nll_CM = np.stack([span_nll(engine, each, batch=batch) for each in rows.with_word])
-    return (nll_CM[0] - nll_CM).T
 
 
 def _predicted(logits_MC: np.ndarray, names: tuple[str, ...]) -> Predicted:

@@ -24,7 +24,7 @@ from w2s_ray.config import (
 )
 from w2s_ray.config.merge import with_settings
 from w2s_ray.config.space import Space
-from w2s_ray.config.tuning import check_package
+from w2s_ray.config.tuning import base_of, check_package
 from w2s_ray.data.architecture import Architecture
 from w2s_ray.data.descriptions import architecture_from_config
 from w2s_ray.data.folders import ModelFiles, model_files
@@ -65,7 +65,7 @@ def check_packages(plan: Plan) -> None:
         InputError: names the setting and the package.
     """
     for _, _, training in _trained(plan):
-        check_package(training.tuning)
+        check_package(base_of(training.tuning))
 
 
 class _Known:

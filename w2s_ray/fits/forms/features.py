@@ -22,7 +22,7 @@ from w2s_ray.fits.training_data import (
     parts_of,
     weak_distributions,
 )
-from w2s_ray.learn.contract import Control, FitResult, Observer
+from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.learn.forms.features import FeatureData, fit_probe
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
@@ -84,7 +84,7 @@ class Features(FitForm):
         source: ModelSource,
         execution: Execution,
         observer: Observer,
-        control: Control | None,
+        control: Reporter | None,
         weights: Path,
         **_: Any,
     ) -> FitResult:

@@ -16,7 +16,7 @@ from w2s_ray.config import Execution, FitRecipe, ModelSource, Part
 from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.training_data import TrainingData
 from w2s_ray.learn.checkpoints import Checkpoints
-from w2s_ray.learn.contract import Control, FitResult, Observer
+from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
@@ -65,7 +65,7 @@ class FitForm(ABC):
         execution: Execution,
         observer: Observer,
         checkpoints: Checkpoints,
-        control: Control | None,
+        control: Reporter | None,
         weights: Path,
     ) -> FitResult:
         """Train by `recipe` on `data` and predict: by the loop, where a form has no other way."""

@@ -6,20 +6,24 @@ It stands in for the forms `classes` and `categories` where a recipe has a promp
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_ray.config import FORMS, Execution, FitRecipe, ModelSource
 from w2s_ray.fits.forms.form import FitForm
 from w2s_ray.fits.labels import SplitRows, targets
+from w2s_ray.fits.pass_report import PassReport
 from w2s_ray.fits.training_data import (
     TrainingData,
     each_weak_labels,
+    known_word_logits,
     weak_distributions,
     weak_labels,
 )
+from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.learn.prompting import (
     PromptData,
+    PromptRows,
     calibration_texts,
     examples,
     predict_by_words,
@@ -30,12 +34,15 @@ from w2s_ray.learn.tokens import token_limit
 from w2s_ray.plan import PlannedFit
 from w2s_ray.store import Store
 
+if TYPE_CHECKING:
+    from w2s_ray.fits.train_fit import Reporter
+
 
 class Prompts(FitForm):
     """Questions, with examples from the training part as far as the labels may be seen."""
 
     def training_data(
-        self, fit: PlannedFit, rows: SplitRows, store: Store, **_: Any
+        self, fit: PlannedFit, rows: SplitRows, store: Store, *, control: Reporter | None = None
     ) -> TrainingData:
         recipe, prompt = fit.recipe, fit.recipe.prompt
         assert prompt is not None
@@ -56,17 +63,21 @@ class Prompts(FitForm):
             source=fit.source,
             max_tokens=recipe.training.max_tokens,
         )
+        parts: dict[str, PromptRows]
+        parts = {part: prompts(rows.texts[part]) for part in ("validation", *recipe.predicts)}
         calibration = None
         if prompt.calibration != "none":
-            calibration = prompts(calibration_texts(prompt, texts, chosen, seed=recipe.seed))
-        parts = dict.fromkeys(("validation", *recipe.predicts))
+            others = calibration_texts(prompt, texts, chosen, seed=recipe.seed)
+            calibration = f"calibration {digest(others)[:ID_LENGTH]}"
+            parts[calibration] = prompts(others)
         data = PromptData(
-            {part: prompts(rows.texts[part]) for part in parts},
+            parts,
             labels.validation_MC,
             shots=len(shown),
             most_tokens=token_limit(fit.source, recipe.training.max_tokens),
             calibration=calibration,
             names=names,
+            known={} if shown else known_word_logits(store, fit, rows, parts, control=control),
         )
         return TrainingData(data, len(shown), labels.dropped)
 
@@ -78,8 +89,14 @@ class Prompts(FitForm):
         source: ModelSource,
         execution: Execution,
         observer: Observer,
+        control: Reporter | None,
         **_: Any,
     ) -> FitResult:
         return predict_by_words(
-            recipe, data=data, source=source, execution=execution, observer=observer
+            recipe,
+            data=data,
+            source=source,
+            execution=execution,
+            observer=observer,
+            on_pass=PassReport(control, 0, obeys=execution.workers == 1),
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 from w2s_ray.config import Execution, ModelSource, Policy, Training
 from w2s_ray.learn.activations import Activations
 from w2s_ray.learn.engine import InferenceEngine
-from w2s_ray.learn.engines import EngineFactory, build_engine
+from w2s_ray.learn.engines import build_inference
 from w2s_ray.learn.forms.classes import ClassData
 from w2s_ray.learn.forms.language import span_nll
 from w2s_ray.learn.forms.pairs import compared
@@ -51,7 +51,6 @@ def reference(
     training: Training,
     execution: Execution,
     on_pass: Callable[[], None] = lambda: None,
-    engine: EngineFactory = build_engine,
 ) -> Iterator[tuple[str, Activations]]:
     """Each part with the log-probabilities [N, 2] of both texts by the model at `source`.
 
@@ -59,8 +58,7 @@ def reference(
     loaded once. Every worker of a fit calls it alike and gets the same. `on_pass` is called before
     each forward pass and may raise.
     """
-    still = training.model_copy(update={"weight_decay_to": "zero"})
-    built = engine(still, source=source, execution=execution, seed=0, form="policies")
+    built = build_inference(training, source=source, execution=execution, seed=0, form="policies")
     try:
         for part, spans in parts.items():
             batch = execution.evaluation_batch

@@ -52,8 +52,8 @@ class FitEstimate:
     length_source: LengthSource
     """Source of the lengths of the training rows."""
     stored: Mapping[Part, float] = field(default_factory=dict)
-    """Part -> FLOPs of the pass that computes a probe's activations of it, or the log-probabilities
-    of a policy's reference, which all fits of the store share; not in `flops`."""
+    """Part -> FLOPs of the pass over it that all fits of the store share; not in `flops`. It
+    computes a probe's activations, a policy's reference, or answers to prompts without examples."""
 
 
 def estimate_fit(
@@ -145,28 +145,36 @@ def _estimate_prompted(
 ) -> FitEstimate:
     """The estimate of a prompted fit, which trains nothing: a pass for each answer word.
 
-    The examples precede every row; each counts with the mean length of the training rows. The three
-    short inputs of a calibration without content are not counted.
+    Prompts without examples are read once for all fits. Examples precede every row; each counts
+    with the mean length of the training rows. The three short inputs of a calibration without
+    content are not counted.
     """
     training = recipe.training.model_copy(update={"tuning": ProbeTuning()})
     train_rows = lengths(recipe.train_on)
-    shown, evaluation = prompt.shots * train_rows.mean, 0.0
-    longest = 0.0
-    passes = [lengths(part) for part in dict.fromkeys(("validation", *recipe.predicts))]
-    if prompt.calibration == "rows":
-        passes.append(replace(train_rows, rows=min(train_rows.rows, CALIBRATION_ROWS)))
-    for rows in passes:
+    shown = prompt.shots * train_rows.mean
+
+    def read(rows: Lengths) -> Lengths:
         quantiles = tuple(min(shown + n, training.max_tokens) for n in rows.quantiles)
         mean = min(shown + rows.mean, training.max_tokens)
-        read = Lengths(rows.rows, quantiles, mean, rows.source)
-        batch = execution.evaluation_batch
-        passed = padded(read, together=batch, sorted_rows=read.rows).times(len(prompt.words))
-        evaluation += forward_flops(model, passed)
-        evaluation += 2.0 * model.vocabulary * model.pooled * passed.rows
-        longest = max(longest, read.at(1.0))
+        return Lengths(rows.rows, quantiles, mean, rows.source)
+
+    def flops(rows: Lengths) -> float:
+        together = execution.evaluation_batch
+        passed = padded(rows, together=together, sorted_rows=rows.rows).times(len(prompt.words))
+        head = 2.0 * model.vocabulary * model.pooled * passed.rows
+        return forward_flops(model, passed) + head
+
+    parts: tuple[Part, ...] = ("validation", *recipe.predicts)
+    prompts: dict[Part, Lengths] = {part: read(lengths(part)) for part in parts}
+    others = [read(replace(train_rows, rows=min(train_rows.rows, CALIBRATION_ROWS)))]
+    others = others if prompt.calibration == "rows" else []
+    once = {} if prompt.shots else prompts
+    own = [*(prompts.values() if prompt.shots else ()), *others]
+    longest = max(rows.at(1.0) for rows in (*prompts.values(), *others))
     needs = partial(fit_memory, recipe, model=model, longest=longest)
     return FitEstimate(
-        flops=Flops(evaluation=evaluation),
+        flops=Flops(evaluation=sum(map(flops, own))),
+        stored={part: flops(rows) for part, rows in once.items()},
         tokens=0.0,
         parameters=model.parameters,
         trained_parameters=0,

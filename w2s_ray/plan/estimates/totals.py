@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from w2s_ray.config import FORMS, Execution, FitRecipe, Labels, ModelSource
 from w2s_ray.config.accelerators import Accelerator
 from w2s_ray.config.settings import Precision
+from w2s_ray.config.tuning import base_of
 from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.lengths import LengthSource
 from w2s_ray.errors import InputError
@@ -221,7 +222,8 @@ def _with_passes(estimated: list[_Estimated]) -> Iterator[_Estimated]:
     def passes(runs: _Runs, estimate: FitEstimate | str) -> dict[tuple[object, ...], float]:
         recipe, training = runs.recipe, runs.recipe.training
         shared = (recipe.trained_form, recipe.model, training.max_tokens, training.precision)
-        key = (recipe.split, *shared)
+        prompt = recipe.prompt and (recipe.prompt.question, recipe.prompt.words)
+        key = (recipe.split, *shared, base_of(training.tuning), prompt)
         stored = {} if isinstance(estimate, str) else estimate.stored
         return {(*key, part): flops for part, flops in stored.items()}
 

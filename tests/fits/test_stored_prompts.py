@@ -1,0 +1,127 @@
+"""Prompts without examples are read once: by all seeds, pairs, methods and trials."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import NoCheckpoints, make_model, make_task
+from w2s_ray.config import parse_sweep
+from w2s_ray.fits.forms import prompts
+from w2s_ray.fits.train_fit import FitTraining
+from w2s_ray.learn.inference import Inference
+from w2s_ray.plan import Plan, PlannedFit
+from w2s_ray.prepare import materialize, plan_sweep
+from w2s_ray.store import Record, Store
+
+HALF, VALIDATION, TEST = 48, 32, 40
+SWEEP = """
+name: prompted
+task: {{name: words, path: {folder}/task.csv, columns: {{text: text, label: label}}, train: 96,
+  validation: 32, test: 40}}
+models: [{folder}/a, {folder}/b, {folder}/c]
+pairs: [[{folder}/a, {folder}/c], [{folder}/b, {folder}/c]]
+seeds: [0, 1]
+training: {{batch_size: 16, epochs: 1, lr: 5.0e-2, max_tokens: 32, tuning: {{kind: probe}}}}
+execution: {{gpus_per_worker: 0, evaluation_batch: 16}}
+methods:
+  zero-shot: {{stages: [{{kind: prompt, words: [w50, w51]}}]}}
+  elicited: {{stages: [{{kind: elicit, words: [w50, w51]}}]}}
+  calibrated: {{stages: [{{kind: elicit, words: [w50, w51], calibration: rows}}]}}
+  other words: {{stages: [{{kind: prompt, words: [w50, w52]}}]}}
+  few-shot: {{stages: [{{kind: prompt, words: [w50, w51], shots: 1}}]}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> tuple[Plan, Store]:
+    make_task(tmp_path / "task.csv")
+    for seed, name in enumerate("abc"):
+        make_model(tmp_path / name, seed=seed)
+    store = Store.open(tmp_path / "results")
+    plan = plan_sweep(parse_sweep(SWEEP.format(folder=tmp_path)), store=store)
+    materialize(plan, store)
+    return plan, store
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of each pass of a prompted model."""
+    seen: list[int] = []
+    forward = Inference.forward
+
+    def counted(engine: Inference, *inputs: Any) -> Any:
+        seen.append(len(inputs[0]))
+        return forward(engine, *inputs)
+
+    monkeypatch.setattr(Inference, "forward", counted)
+    return seen
+
+
+def run(fit: PlannedFit, store: Store) -> Record:
+    record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
+    assert record.status == "done", f"{fit.description}: {record.traceback}"
+    return record
+
+
+def by_method(plan: Plan) -> dict[str, list[PlannedFit]]:
+    found: dict[str, list[PlannedFit]] = {}
+    for fit in plan.fits.values():
+        if fit.recipe.prompt is not None:
+            found.setdefault(fit.methods[0], []).append(fit)
+    return found
+
+
+def test_each_prompt_without_examples_is_read_once_for_all_fits(
+    planned: tuple[Plan, Store], read: list[int]
+) -> None:
+    plan, store = planned
+    for fit in plan.fits.values():
+        if fit.recipe.prompt is None and "supervisor" in fit.roles:
+            run(fit, store)
+    rows: Counter[str] = Counter()
+    prompted = by_method(plan)
+    assert {name: len(fits) for name, fits in prompted.items()} == dict.fromkeys(prompted, 4)
+    for name in ("zero-shot", "elicited", "calibrated", "other words", "few-shot"):
+        before = sum(read)
+        for fit in prompted[name]:
+            run(fit, store)
+        rows[name] = sum(read) - before
+    words, pairs, seeds = 2, 2, 2
+    assert rows == {
+        "zero-shot": words * (VALIDATION + TEST),
+        "elicited": words * HALF,
+        "calibrated": words * HALF * seeds,  # the rows of the student's half, in another order
+        "other words": words * (VALIDATION + TEST),
+        "few-shot": words * (VALIDATION + TEST) * seeds * pairs,
+    }
+
+
+def test_predictions_are_those_of_prompts_that_are_read(
+    planned: tuple[Plan, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = planned
+    supervisor = next(f for f in plan.fits.values() if "supervisor" in f.roles)
+    (fit, *_) = (
+        f for f in by_method(plan)["calibrated"] if f.recipe.labels.runs == (supervisor.id,)
+    )
+    other = Store.open(tmp_path / "others")
+    materialize(plan, other)
+    for each in (store, other):
+        run(supervisor, each)
+    run(fit, store)
+    monkeypatch.setattr(prompts, "known_word_logits", lambda *_, **__: {})
+    run(fit, other)
+    found, expected = (each.predictions(fit.id).column("probability") for each in (store, other))
+    assert found.to_pylist() == expected.to_pylist()
+    assert (
+        store.record(fit.id).summary["parameters"] == (other.record(fit.id).summary["parameters"])
+    )
