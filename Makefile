@@ -39,7 +39,7 @@ real-models: $(STAMP) ## Fetch three pretrained models (404 MB) and run sweeps/r
 
 field: $(STAMP) ## Fetch the same models and run sweeps/field.yaml, all methods side by side, on the data in data/
 	$(BIN)/python scripts/real_models.py
-	$(BIN)/python scripts/authors.py
+	$(BIN)/python scripts/sentiment.py
 	$(BIN)/w2s run sweeps/field.yaml
 	$(BIN)/w2s rank sweeps/field.yaml
 	$(BIN)/w2s report sweeps/field.yaml --out results/field.html

@@ -309,8 +309,8 @@ CASES = [
     case("catalog/derived/intervals.parquet", noise, TABLE, says="is computed again"),
     case("catalog/derived/intervals.parquet", columns(key=[1]), TABLE, COMPARE, says=""),
     case("catalog/derived/rows.parquet", columns(catalog=["x"], key=[2], answer=[3], runs=[4]), TABLE, says=""),
-    case("catalog/derived/scores-3.parquet", noise, SCORES, says="is computed again"),
-    case("catalog/derived/scores-3.parquet", unpickles, SCORES, says="is computed again"),
+    case("catalog/derived/scores-4.parquet", noise, SCORES, says="is computed again"),
+    case("catalog/derived/scores-4.parquet", unpickles, SCORES, says="is computed again"),
 ]  # fmt: skip
 RUNNER = CliRunner()
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.fits.test_choices import run_all
 from tests.support import NoCheckpoints, make_model
@@ -22,7 +23,7 @@ from w2s_ray.fits.labels import SplitRows
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.prepare import materialize, plan_sweep, write_manifest
 from w2s_ray.report import open_results, pair_measures
-from w2s_ray.report.scores import scores
+from w2s_ray.report.scores import reliability, scores
 from w2s_ray.store import Store
 from w2s_ray.store.tables import SPLIT_ROWS
 
@@ -168,7 +169,6 @@ def test_the_table_has_accuracies_and_agreement(done) -> None:
     own, weak = (store.predictions(id_, "test").column("answer") for id_ in (naive, supervisor))
     same = np.mean([a == b for a, b in zip(own.to_pylist(), weak.to_pylist(), strict=True)])
     assert found[naive]["agreement"] == pytest.approx(same)
-    assert found[naive]["auc"] is found[naive]["ece"] is None
     truth = [
         row["answer"]
         for row in store.splits.rows(plan.inputs.splits["t"].fingerprint).to_pylist()
@@ -182,6 +182,15 @@ def test_the_table_has_accuracies_and_agreement(done) -> None:
     loss = -np.log(own_NC[np.arange(len(labels_N)), labels_N]).mean()
     assert found[naive]["log_loss"] == pytest.approx(loss)
     assert found[naive]["capa"] == pair_measures.capa(own_NC, weak_NC, labels_N=labels_N)
+    misfit = pair_measures.misfit(own_NC, supervisor_NC=weak_NC, labels_N=labels_N)
+    assert (found[naive]["misfit"], found[naive]["misfit_nats"]) == (misfit.squared, misfit.nats)
+    auc = roc_auc_score(labels_N, own_NC, multi_class="ovo", average="macro", labels=[0, 1, 2])
+    assert found[naive]["auc"] == pytest.approx(auc)
+    bins = reliability(store, naive).to_pylist()
+    assert sum(bin_["count"] for bin_ in bins) == len(labels_N)
+    assert bins[0]["low"] == pytest.approx(4 / 15)  # the bin that ends at 1/3
+    gaps = (b["count"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["count"])
+    assert found[naive]["ece"] == pytest.approx(sum(gaps) / len(labels_N))
 
 
 def test_truth_that_is_hidden_reaches_no_student(done, tmp_path, monkeypatch) -> None:

@@ -13,6 +13,7 @@ from w2s_ray.config import parse_sweep
 from w2s_ray.fits.forms import prompts
 from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn.inference import Inference
+from w2s_ray.learn.prompting import CONTENT_FREE
 from w2s_ray.plan import Plan, PlannedFit
 from w2s_ray.prepare import materialize, plan_sweep
 from w2s_ray.store import Record, Store
@@ -31,6 +32,7 @@ methods:
   zero-shot: {{stages: [{{kind: prompt, words: [w50, w51]}}]}}
   elicited: {{stages: [{{kind: elicit, words: [w50, w51]}}]}}
   calibrated: {{stages: [{{kind: elicit, words: [w50, w51], calibration: rows}}]}}
+  content free: {{stages: [{{kind: prompt, words: [w50, w51], calibration: content_free}}]}}
   other words: {{stages: [{{kind: prompt, words: [w50, w52]}}]}}
   few-shot: {{stages: [{{kind: prompt, words: [w50, w51], shots: 1}}]}}
 """
@@ -90,7 +92,7 @@ def test_each_prompt_without_examples_is_read_once_for_all_fits(
     rows: Counter[str] = Counter()
     prompted = by_method(plan)
     assert {name: len(fits) for name, fits in prompted.items()} == dict.fromkeys(prompted, 4)
-    for name in ("zero-shot", "elicited", "calibrated", "other words", "few-shot"):
+    for name in ("zero-shot", "elicited", "calibrated", "content free", "other words", "few-shot"):
         before = sum(read)
         for fit in prompted[name]:
             run(fit, store)
@@ -99,7 +101,8 @@ def test_each_prompt_without_examples_is_read_once_for_all_fits(
     assert rows == {
         "zero-shot": words * (VALIDATION + TEST),
         "elicited": words * HALF,
-        "calibrated": words * HALF * seeds,  # the rows of the student's half, in another order
+        "calibrated": 0,  # by rows of the student's half, which `elicited` has read
+        "content free": words * len(CONTENT_FREE),
         "other words": words * (VALIDATION + TEST),
         "few-shot": words * (VALIDATION + TEST) * seeds * pairs,
     }

@@ -20,10 +20,9 @@ from w2s_ray.learn import inference
 from w2s_ray.learn.contract import FitResult
 from w2s_ray.learn.engines import build_inference
 from w2s_ray.learn.prompting import (
-    CONTENT_FREE,
     PromptData,
     PromptRows,
-    calibration_texts,
+    calibration_places,
     examples,
     predict_by_words,
     prompt_rows,
@@ -202,6 +201,7 @@ def predicted(
     *,
     shown: Sequence[str] = (),
     calibration: Sequence[str] | None = None,
+    calibration_rows: np.ndarray | None = None,
     max_tokens: int = 32,
     part: str = "validation",
     precision: str = "fp32",
@@ -220,6 +220,7 @@ def predicted(
             shots=len(shown),
             most_tokens=max_tokens,
             calibration=None if calibration is None else "others",
+            calibration_rows=calibration_rows,
         ),
         source=source,
         execution=Execution(gpus_per_worker=0, evaluation_batch=3),
@@ -245,13 +246,18 @@ def test_calibration_divides_by_the_mean_over_other_inputs(source: ModelSource) 
 
 
 def test_calibration_is_computed_from_rows_that_are_not_examples() -> None:
-    texts = [f"text {i}" for i in range(400)]
-    rows = PROMPT.model_copy(update={"calibration": "rows"})
-    found = calibration_texts(rows, texts, [3, 5], seed=1)
+    found = calibration_places(PROMPT, 400, [3, 5], seed=1).tolist()
     assert len(set(found)) == 256
-    assert not {"text 3", "text 5"} & set(found)
-    assert set(calibration_texts(rows, texts[:9], [3, 5], seed=1)) == {
-        f"text {i}" for i in range(9) if i not in (3, 5)
-    }
-    free = PROMPT.model_copy(update={"calibration": "content_free"})
-    assert calibration_texts(free, texts, [3], seed=1) == list(CONTENT_FREE)
+    assert not {3, 5} & set(found)
+    assert found != sorted(found)
+    assert set(calibration_places(PROMPT, 9, [3, 5], seed=1)) == set(range(9)) - {3, 5}
+
+
+def test_calibration_uses_some_rows_of_a_part(source: ModelSource) -> None:
+    """Their mean, although the part's other rows are read as well."""
+    others = [f"w{i} w{i + 3} w{i + 1}" for i in range(20, 40)]
+    few = predicted(source, TEXTS, calibration=others[5:9])
+    some = predicted(source, TEXTS, calibration=others, calibration_rows=np.arange(5, 9))
+    assert some.figures["calibration_prior"] == pytest.approx(few.figures["calibration_prior"])
+    found, expected = (each.predicted["validation"].probabilities for each in (some, few))
+    assert found == pytest.approx(expected, abs=1e-6)

@@ -12,6 +12,7 @@ from tests.status.test_join import PLAN, STUDENTS, STUDY, SUPERVISORS, record
 from w2s_ray.plan import PlannedFit
 from w2s_ray.status.remaining import FitToDo, estimate_remaining, fits_to_do
 from w2s_ray.status.run_state import ProgressSnapshot, RunState
+from w2s_ray.status.study_overhead import LAST, study_overhead
 from w2s_ray.status.time_left import SweepProgress, TimeLeft
 from w2s_ray.store import Record, Store
 
@@ -50,18 +51,19 @@ def test_it_is_the_estimate_of_the_status_and_includes_reading(tmp_path: Path):
     assert estimated(store, first) == pytest.approx(expected.seconds, abs=5)
 
 
-def test_studies_take_time_in_which_nothing_is_trained():
-    def done(kind: str, start: int, end: int) -> Record:
-        times = (f"2026-01-01T00:00:{second:02}Z" for second in (start, end))
-        at = dict(zip(("started_at", "ended_at"), times, strict=True))
-        return Record.model_validate(
-            {
-                **{"id": f"{kind}{start}", "kind": kind, "status": "done", "recipe": {}, **at},
-                **{"seconds": end - start, "device_seconds": end - start, "identity_version": 1},
-                **{"about": {"task": "a", "model": "m"}, "summary": {}},
-            }
-        )
+def done(kind: str, start: int, end: int, **about: str) -> Record:
+    times = (f"2026-01-01T00:{at // 60:02}:{at % 60:02}Z" for at in (start, end))
+    at = dict(zip(("started_at", "ended_at"), times, strict=True))
+    return Record.model_validate(
+        {
+            **{"id": f"{kind}{start}", "kind": kind, "status": "done", "recipe": {}, **at},
+            **{"seconds": end - start, "device_seconds": end - start, "identity_version": 1},
+            **{"about": {"task": "a", "model": "m", **about}, "summary": {}},
+        }
+    )
 
+
+def test_studies_take_time_in_which_nothing_is_trained():
     fits = [done("fit", 0, 10), done("fit", 12, 14), done("fit", 15, 17), done("fit", 40, 42)]
     studies = [done("study", 10, 20), done("study", 15, 30)]
     todo = [FitToDo("a", "m", None)] * 4
@@ -73,6 +75,29 @@ def test_studies_take_time_in_which_nothing_is_trained():
     assert without.seconds == pytest.approx(of_fits)
     each = (2 * (30 - 10) - 2 - 2) / 2  # of two devices, while a study ran
     assert left.seconds == pytest.approx(of_fits + 3 * each / 2)
+
+
+def test_the_time_of_a_study_is_that_of_the_last_ones():
+    """The first ones waited for one fit that read the rows, which filled both devices."""
+    fits = [done("fit", 0, 600), done("fit", 1, 600)]
+    studies = [done("study", 0, 600 + n) for n in range(5)]
+    later = [done("study", 604 + 10 * n, 614 + 10 * n) for n in range(LAST)]
+    of_later = [done("fit", study_at, study_at + 2) for study_at in range(604, 804, 10)]
+    assert study_overhead(studies, fits, at_once=2) == pytest.approx(2 * 4 / 5, abs=0.5)
+    found = study_overhead([*studies, *later], [*fits, *of_later], at_once=2)
+    assert found == pytest.approx(2 * 10 - 2)
+
+
+def test_a_method_that_always_prepares_itself_longer_is_expected_to():
+    """Six of its fits took 5 s before their first step, those of another method none."""
+    slow = [done("fit", at, at + 6, method="slow") for at in range(0, 36, 6)]
+    slow = [each.model_copy(update={"summary": {"setup_seconds": 5.0}}) for each in slow]
+    fast = [done("fit", at, at + 1, method="fast") for at in range(40, 60)]
+    for method, seconds in (("slow", 6.0), ("fast", 1.0)):
+        todo = [FitToDo("a", "m", method)] * 4
+        left = estimate_remaining(todo, finished=[*slow, *fast], running=(), at_once=2)
+        assert left is not None
+        assert left.seconds == pytest.approx(4 * seconds / 2)
 
 
 def test_steps_of_running_fits_and_ended_trials_count(tmp_path: Path):

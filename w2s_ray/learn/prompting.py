@@ -64,6 +64,8 @@ class PromptData:
     """Most tokens of a prompt: `max_tokens`, or the model's context where that is less."""
     calibration: str | None = None
     """The part that calibration is computed from."""
+    calibration_rows: np.ndarray | None = None
+    """Places of its rows that are used; None = all."""
     names: tuple[str, ...] = ()
     """Names of several classes; empty for two classes."""
     known: Mapping[str, Activations] = field(default_factory=dict)
@@ -94,15 +96,12 @@ def shown_examples(
     return [f"{texts[i]}\n{prompt.question} {word}\n\n" for i, word in shown]
 
 
-def calibration_texts(
-    prompt: Prompt, texts: Sequence[str], chosen: Sequence[int], *, seed: int
-) -> list[str]:
-    """The inputs that calibration is computed from; `chosen` are the places of examples."""
-    if prompt.calibration == "content_free":
-        return list(CONTENT_FREE)
-    order = np.random.default_rng([seed % 2**63, prompt.shots, 1]).permutation(len(texts))
-    others = [int(i) for i in np.setdiff1d(order, chosen, assume_unique=True)]
-    return [texts[i] for i in others[:CALIBRATION_ROWS]]
+def calibration_places(
+    prompt: Prompt, rows: int, chosen: Sequence[int], *, seed: int
+) -> np.ndarray:
+    """Places of the rows that calibration is computed from; `chosen` are those of examples."""
+    order = np.random.default_rng([seed % 2**63, prompt.shots, 1]).permutation(rows)
+    return np.setdiff1d(order, chosen, assume_unique=True)[:CALIBRATION_ROWS]
 
 
 def prompt_rows(
@@ -213,7 +212,10 @@ def predict_by_words(
     logits = {part: each.values_ND for part, each in found.items()}
     figures = _figures(data)
     if data.calibration is not None:
-        shift_C = log_odds_of_mean(logits.pop(data.calibration))
+        calibration_MC = logits[data.calibration]
+        if data.calibration_rows is not None:
+            calibration_MC = calibration_MC[data.calibration_rows]
+        shift_C = log_odds_of_mean(calibration_MC)
         if not data.names:
             figures["calibration_prior"] = float(probabilities(shift_C[1:])[0])
         logits = {part: each - shift_C.astype(np.float32) for part, each in logits.items()}

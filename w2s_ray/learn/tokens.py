@@ -272,7 +272,7 @@ def start_token(source: ModelSource) -> int:
 def tokens_key(source: ModelSource, *, max_tokens: int) -> str:
     """A key of all that tokens depend on: models of one family share it, and so their tokens."""
     _, limit = _tokenizer(source, max_tokens)
-    return _tokens_key(source.model_dump_json(), limit)
+    return _tokens_key(_declared(source), limit)
 
 
 @lru_cache(maxsize=64)
@@ -295,8 +295,13 @@ def _tokenizer(source: ModelSource, max_tokens: int) -> tuple[Any, int]:
     Raises:
         InputError: no tokenizer, or one of more tokens than the model has embeddings.
     """
-    tokenizer, limit = _loaded(source.model_dump_json())
+    tokenizer, limit = _loaded(_declared(source))
     return tokenizer, min(max_tokens, limit or max_tokens)
+
+
+def _declared(source: ModelSource) -> str:
+    """What decides a model's tokenizer, as JSON; fits that begin with other heads share it."""
+    return source.model_dump_json(exclude={"head"})
 
 
 @lru_cache(maxsize=4)

@@ -1,18 +1,18 @@
 """Figures of one run's predictions: accuracy, AUC, log loss, calibration, agreement.
 
 Owns the definition of each figure. Its functions take arrays: P(class 1) of N examples, float [N],
-and their classes, 0 or 1 (or False and True), [N]. Equal probabilities count as class 0, as in a
-fit's own figures. An undefined figure is None.
+and their classes, 0 or 1 (or False and True), [N]; or probabilities of C classes, [N, C], and the
+classes' places. Equal probabilities count as the first class, as in a fit's own figures. An
+undefined figure is None.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
-
-from w2s_ray.data.right import Truth, right
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Truths = np.ndarray[Any, np.dtype[np.bool_]]
@@ -35,11 +35,6 @@ def predicted(probabilities_N: Floats) -> Truths:
     return probabilities_N > 0.5
 
 
-def accuracy(probabilities_N: Floats, *, labels_N: Classes) -> float:
-    """Share of examples with a correct prediction."""
-    return float(np.mean(right(probabilities_N, None, Truth(labels_N))))
-
-
 def auc(probabilities_N: Floats, *, labels_N: Classes) -> float | None:
     """Area under the ROC curve; None if all examples have one class.
 
@@ -55,13 +50,21 @@ def auc(probabilities_N: Floats, *, labels_N: Classes) -> float | None:
     return float((below.sum() + up_to.sum()) / (2 * pairs))
 
 
-def log_loss(probabilities_N: Floats, *, labels_N: Classes) -> float:
+def auc_of_classes(probabilities_NC: Floats, *, labels_N: Classes) -> float | None:
+    """The mean of `auc` over ordered pairs of classes; None if all examples have one class.
+
+    For classes i and j it compares P(class i) of the examples of both (Hand and Till 2001,
+    doi:10.1023/A:1010920819831, equation 7). Classes without examples are left out.
+    """
+    found = []
+    for i, j in permutations(np.unique(labels_N), 2):
+        both_N = (labels_N == i) | (labels_N == j)
+        found.append(auc(probabilities_NC[both_N, i], labels_N=labels_N[both_N] == i))
+    return float(np.mean(found)) if found else None
+
+
+def log_loss(probabilities_NC: Floats, *, labels_N: Classes) -> float:
     """Mean cross-entropy with the labels in nats; probabilities are clipped by `CERTAIN`."""
-    return log_loss_of_classes(two_classes(probabilities_N), labels_N=labels_N)
-
-
-def log_loss_of_classes(probabilities_NC: Floats, *, labels_N: Classes) -> float:
-    """The same for distributions over C classes, [N, C]; `labels_N` are the classes' places."""
     of_label_N = probabilities_NC[np.arange(len(labels_N)), labels_N.astype(np.int64)]
     return float(-np.log(np.clip(of_label_N, CERTAIN, 1 - CERTAIN)).mean())
 
@@ -79,15 +82,15 @@ class Bin:
     """Share of correct predictions; None in an empty bin."""
 
 
-def reliability(probabilities_N: Floats, *, labels_N: Classes) -> list[Bin]:
+def reliability(probabilities_NC: Floats, *, labels_N: Classes) -> list[Bin]:
     """Bins of rising confidence, with the share of correct predictions in each.
 
     The confidence is the predicted class's probability, in `BINS` bins of equal width over [0, 1]
-    (Guo et al. 2017, arXiv 1706.04599, section 2). With two classes it is at least one half, so the
-    bins below that are left out.
+    (Guo et al. 2017, arXiv 1706.04599, section 2). With C classes it is at least 1 / C, so the bins
+    below that are left out.
     """
-    confidence_N = np.maximum(probabilities_N, 1 - probabilities_N)
-    right_N = right(probabilities_N, None, Truth(labels_N))
+    confidence_N = probabilities_NC.max(axis=1)
+    right_N = probabilities_NC.argmax(axis=1) == labels_N
     edges = np.linspace(0, 1, BINS + 1)
     bin_N = np.digitize(confidence_N, edges[1:-1], right=True)
     counts, confidences, rights = (
@@ -102,17 +105,17 @@ def reliability(probabilities_N: Floats, *, labels_N: Classes) -> list[Bin]:
             accuracy=float(rights[k] / counts[k]) if counts[k] else None,
         )
         for k in range(BINS)
-        if edges[k + 1] > 0.5
+        if edges[k + 1] > 1 / probabilities_NC.shape[1] - 1e-9
     ]
 
 
-def calibration_error(probabilities_N: Floats, *, labels_N: Classes) -> float:
+def calibration_error(probabilities_NC: Floats, *, labels_N: Classes) -> float:
     """Expected calibration error; 0 = confidence equals accuracy in every bin.
 
     The mean of |accuracy − confidence| over the bins of `reliability`, weighted by their numbers of
     examples (Guo et al. 2017, equation 3).
     """
-    found = reliability(probabilities_N, labels_N=labels_N)
+    found = reliability(probabilities_NC, labels_N=labels_N)
     gaps = (
         b.count * abs(b.accuracy - b.confidence)
         for b in found

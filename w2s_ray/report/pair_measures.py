@@ -1,8 +1,8 @@
 """Measures of two or three runs on the same rows: similarity, joint errors, misfit, blind spots.
 
-Owns the definition of each measure. Its functions take arrays: P(class 1) of N examples by each
-run, float [N]; whether each run is right, bool [N]; and the classes, 0 or 1, [N]. An undefined
-measure is None.
+Owns the definition of each measure. Its functions take arrays: the probabilities of C classes of N
+examples by each run, float [N, C]; whether each run is right, bool [N]; and the places of the
+classes, [N]. An undefined measure is None.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from w2s_ray.data.right import Truth, right
 from w2s_ray.report.measures import CERTAIN, Classes, Floats, Truths, log_loss
 
 CONFIDENT = 0.75
@@ -104,26 +103,27 @@ class Misfit:
     """
 
     squared: float
-    """Mean of (p − p_w)², p by the student and p_w by the supervisor."""
+    """Mean of ½ Σ (p − p_w)² over the classes, p by the student and p_w by the supervisor; with two
+    classes it is the square of one difference."""
     squared_gain: float
-    """The supervisor's mean squared error (Brier score) minus the student's."""
+    """The supervisor's mean squared error (Brier score, with the same ½) minus the student's."""
     nats: float
     """Mean of KL(p ‖ p_w) in nats."""
     nats_gain: float
     """The supervisor's log loss minus the student's, in nats."""
 
 
-def misfit(student_N: Floats, *, supervisor_N: Floats, labels_N: Classes) -> Misfit:
+def misfit(student_NC: Floats, *, supervisor_NC: Floats, labels_N: Classes) -> Misfit:
     """The misfit and the gain; in logarithms, probabilities are clipped by `CERTAIN`."""
-    truth_N = labels_N == 1
-    p_N, q_N = (np.clip(p_N, CERTAIN, 1 - CERTAIN) for p_N in (student_N, supervisor_N))
-    divergence_N = p_N * np.log(p_N / q_N) + (1 - p_N) * np.log((1 - p_N) / (1 - q_N))
-    weak, student = (np.mean((p_N - truth_N) ** 2) for p_N in (supervisor_N, student_N))
-    losses = [log_loss(p_N, labels_N=labels_N) for p_N in (supervisor_N, student_N)]
+    truth_NC = np.eye(student_NC.shape[1])[labels_N.astype(np.int64)]
+    both = student_NC, supervisor_NC
+    p_NC, q_NC = (np.clip(p_NC, CERTAIN, 1 - CERTAIN) for p_NC in both)
+    student, weak = (_squared(p_NC, truth_NC) for p_NC in both)
+    losses = [log_loss(p_NC, labels_N=labels_N) for p_NC in (supervisor_NC, student_NC)]
     return Misfit(
-        squared=float(np.mean((student_N - supervisor_N) ** 2)),
-        squared_gain=float(weak - student),
-        nats=float(divergence_N.mean()),
+        squared=_squared(*both),
+        squared_gain=weak - student,
+        nats=float((p_NC * np.log(p_NC / q_NC)).sum(axis=1).mean()),
         nats_gain=losses[0] - losses[1],
     )
 
@@ -138,17 +138,17 @@ class BlindSpots:
     """Share of examples on which, besides, the student is confident and wrong."""
 
 
-def blind_spots(student_N: Floats, *, supervisor_N: Floats, labels_N: Classes) -> BlindSpots:
+def blind_spots(student_NC: Floats, *, supervisor_NC: Floats, labels_N: Classes) -> BlindSpots:
     """Shares of examples on which the student is confidently wrong where its supervisor is unsure.
 
     The supervisor's weak labels can't correct such errors (Osooli et al. 2026, arXiv 2604.25077).
     Both models are judged by the same bound on the predicted class's probability, `CONFIDENT`.
     """
-    unsure_N = ~_confident(supervisor_N)
-    wrong_N = ~right(student_N, None, Truth(labels_N))
+    unsure_N = ~_confident(supervisor_NC)
+    wrong_N = student_NC.argmax(axis=1) != labels_N
     return BlindSpots(
         uncertain=float(unsure_N.mean()),
-        blind=float((unsure_N & _confident(student_N) & wrong_N).mean()),
+        blind=float((unsure_N & _confident(student_NC) & wrong_N).mean()),
     )
 
 
@@ -161,10 +161,9 @@ def outperforming_ratio(student: float, *, weak: float) -> float | None:
     return student / weak if weak else None
 
 
-def _of_truth(probabilities_N: Floats, labels_N: Classes) -> Floats:
-    """The probability of the true class."""
-    return np.where(labels_N == 1, probabilities_N, 1 - probabilities_N)
+def _squared(first_NC: Floats, second_NC: Floats) -> float:
+    return float(np.square(first_NC - second_NC).sum(axis=1).mean() / 2)
 
 
-def _confident(probabilities_N: Floats) -> Truths:
-    return np.maximum(probabilities_N, 1 - probabilities_N) > CONFIDENT
+def _confident(probabilities_NC: Floats) -> Truths:
+    return probabilities_NC.max(axis=1) > CONFIDENT

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 BATCH_FITS = 256
 """Fits whose predictions are in memory together."""
-_TABLE = "scores-3"
+_TABLE = "scores-4"
 """Name of the cached table; change its number when the definition of a figure changes."""
 
 
@@ -59,7 +59,8 @@ SCORES = pa.schema(
         nullable_field(
             "auc",
             _REAL,
-            "area under the ROC curve; null if all examples have one class, and for answers",
+            "area under the ROC curve, of several classes the mean over pairs of them (Hand and "
+            "Till 2001); null if all examples have one class, and for answers",
         ),
         nullable_field(
             "log_loss", _REAL, "mean cross-entropy with the labels, in nats; null for answers"
@@ -97,8 +98,8 @@ SCORES = pa.schema(
         nullable_field(
             "misfit",
             _REAL,
-            "mean squared difference of its and its supervisor's probabilities, the gain that "
-            "theory predicts (Charikar et al. 2024); null for answers",
+            "mean squared difference of its and its supervisor's probabilities (half the sum over "
+            "the classes), the gain that theory predicts (Charikar et al. 2024); null for answers",
         ),
         nullable_field(
             "misfit_gain", _REAL, "realized gain: the supervisor's Brier score minus its own"
@@ -174,11 +175,12 @@ def reliability(store: Store, run_id: str) -> pa.Table:
 
     record = store.record(run_id)
     test = eval_set(store, str(record.recipe.get("split")))
+    if not test.has_classes:
+        raise StoreError(f"run {record.id} was tested on rows without classes; name another run")
     found = probabilities(store, test, record)
     if isinstance(found, str):
         raise StoreError(f"{found}; delete its folder in {store.uri} to train it again")
-    assert test.truth.labels_N is not None
-    bins = measures.reliability(found, labels_N=test.truth.labels_N)
+    bins = measures.reliability(found, labels_N=test.classes_N)
     return from_rows(map(asdict, bins), RELIABILITY)
 
 
@@ -281,13 +283,13 @@ def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Map
         "agreement_where_wrong": agreement.where_wrong,
         "error_correlation": pair_measures.error_correlation(own_N, weak_N),
     }
-    labels_N, p_N, q_N = test.truth.labels_N, own.probabilities_N, weak.probabilities_N
-    if labels_N is None:
-        return found | {"capa": capa_of(own, weak, test)}
-    misfit = pair_measures.misfit(p_N, supervisor_N=q_N, labels_N=labels_N)
-    spots = pair_measures.blind_spots(p_N, supervisor_N=q_N, labels_N=labels_N)
+    if not test.has_classes:
+        return found
+    p_NC, q_NC, labels_N = own.probabilities_NC(test), weak.probabilities_NC(test), test.classes_N
+    misfit = pair_measures.misfit(p_NC, supervisor_NC=q_NC, labels_N=labels_N)
+    spots = pair_measures.blind_spots(p_NC, supervisor_NC=q_NC, labels_N=labels_N)
     return found | {
-        "capa": capa_of(own, weak, test),
+        "capa": pair_measures.capa(p_NC, q_NC, labels_N=labels_N),
         "misfit": misfit.squared,
         "misfit_gain": misfit.squared_gain,
         "misfit_nats": misfit.nats,
@@ -299,34 +301,32 @@ def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Map
 
 def capa_of(one: EvalPredictions, other: EvalPredictions, test: EvalSet) -> float | None:
     """The chance-adjusted agreement of two runs; None where rows have no classes."""
-    from w2s_ray.report import measures, pair_measures
+    from w2s_ray.report import pair_measures
 
-    if test.truth.labels_N is not None:
-        both = (measures.two_classes(run.probabilities_N) for run in (one, other))
-        return pair_measures.capa(*both, labels_N=test.truth.labels_N)
-    if one.distribution_NC is None or other.distribution_NC is None:
+    if not test.has_classes:
         return None
-    return pair_measures.capa(one.distribution_NC, other.distribution_NC, labels_N=test.classes_N)
+    both = (run.probabilities_NC(test) for run in (one, other))
+    return pair_measures.capa(*both, labels_N=test.classes_N)
 
 
 def _figures(own: EvalPredictions, test: EvalSet) -> Mapping[str, float | None]:
     from w2s_ray.data.right import right
     from w2s_ray.report import measures
 
-    labels_N, p_N = test.truth.labels_N, own.probabilities_N
-    if labels_N is None:
-        share = float(right(p_N, own.answers, test.truth).mean())
-        found: dict[str, float | None] = {"accuracy": share}
-        if own.distribution_NC is not None:
-            found["log_loss"] = measures.log_loss_of_classes(
-                own.distribution_NC, labels_N=test.classes_N
-            )
+    p_N = own.probabilities_N
+    found: dict[str, float | None]
+    found = {"accuracy": float(right(p_N, own.answers, test.truth).mean())}
+    if not test.has_classes:
         return found
-    return {
-        "accuracy": measures.accuracy(p_N, labels_N=labels_N),
-        "auc": measures.auc(p_N, labels_N=labels_N),
-        "log_loss": measures.log_loss(p_N, labels_N=labels_N),
-        "ece": measures.calibration_error(p_N, labels_N=labels_N),
+    p_NC, labels_N = own.probabilities_NC(test), test.classes_N
+    if test.classes:
+        auc = measures.auc_of_classes(p_NC, labels_N=labels_N)
+    else:  # 1 - p has fewer digits than p
+        auc = measures.auc(p_N, labels_N=labels_N)
+    return found | {
+        "auc": auc,
+        "log_loss": measures.log_loss(p_NC, labels_N=labels_N),
+        "ece": measures.calibration_error(p_NC, labels_N=labels_N),
     }
 
 

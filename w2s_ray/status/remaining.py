@@ -130,26 +130,32 @@ def _kinds(task: str, model: str, method: str | None) -> tuple[Kind, ...]:
 
 
 def _usual_setup(finished: Iterable[Record], *, at_once: int) -> dict[Kind, float]:
-    """Task and model -> seconds before the first step of a fit whose rows were read before.
+    """Kind -> seconds before the first step of a fit whose rows were read before.
 
-    The longest setups, as many as fits run at once, are left out: they read the rows, or waited for
-    a fit that did.
+    The kinds are task, model and method, and task and model. The longest setups of each, as many as
+    fits run at once, are left out: they read the rows, or waited for a fit that did.
     """
     setups: dict[Kind, list[float]] = defaultdict(list)
     for record in finished:
-        setups[_task_and_model(record)].append(_setup(record))
-    later = {at: sorted(found, reverse=True)[at_once:] for at, found in setups.items()}
-    return {at: median(found) if found else 0.0 for at, found in later.items()}
+        for kind in _kinds_of(record)[:2]:
+            setups[kind].append(_setup(record))
+    later = {kind: sorted(found, reverse=True)[at_once:] for kind, found in setups.items()}
+    return {kind: median(found) for kind, found in later.items() if found}
+
+
+def _beyond_usual(record: Record, usual: Mapping[Kind, float]) -> float:
+    """Seconds of its setup beyond the usual one, nearly all of them the first reading of rows."""
+    expected = next((usual[kind] for kind in _kinds_of(record)[:2] if kind in usual), 0.0)
+    return max(0.0, _setup(record) - expected)
 
 
 def _costs(finished: Iterable[Record], usual: Mapping[Kind, float]) -> dict[Kind, list[Cost]]:
     costs: dict[Kind, list[Cost]] = defaultdict(list)
     for record in finished:
-        beyond = max(0.0, _setup(record) - usual[_task_and_model(record)])
+        beyond = _beyond_usual(record, usual)
         seconds, devices = max(0.0, record.seconds - beyond), _devices(record)
         flops = float(record.summary.get("training_flops") or 0.0)
-        about = record.about
-        for kind in _kinds(str(about.get("task")), str(about.get("model")), about.get("method")):
+        for kind in _kinds_of(record):
             costs[kind].append(Cost(seconds, seconds * devices, flops))
     return costs
 
@@ -165,7 +171,7 @@ def _reading(
     longest: dict[Kind, Cost] = {}
     for record in finished:
         at = _task_and_model(record)
-        beyond = max(0.0, _setup(record) - usual[at])
+        beyond = _beyond_usual(record, usual)
         cost = Cost(beyond, beyond * _devices(record), 0.0)
         longest[at] = max(longest.get(at, cost), cost, key=lambda each: each.seconds)
     by_model: dict[str, list[Cost]] = defaultdict(list)
@@ -174,6 +180,11 @@ def _reading(
     every = _mean(longest.values())
     new = {(fit.task, fit.model) for fit in todo} - longest.keys()
     return [_mean(by_model[model]) if model in by_model else every for _, model in sorted(new)]
+
+
+def _kinds_of(record: Record) -> tuple[Kind, ...]:
+    about = record.about
+    return _kinds(str(about.get("task")), str(about.get("model")), about.get("method"))
 
 
 def _task_and_model(record: Record) -> Kind:

@@ -19,12 +19,12 @@ from w2s_ray.fits.training_data import (
     weak_distributions,
     weak_labels,
 )
-from w2s_ray.identity import ID_LENGTH, digest
 from w2s_ray.learn.contract import FitResult, Observer
 from w2s_ray.learn.prompting import (
+    CONTENT_FREE,
     PromptData,
     PromptRows,
-    calibration_texts,
+    calibration_places,
     examples,
     predict_by_words,
     prompt_rows,
@@ -65,17 +65,28 @@ class Prompts(FitForm):
         )
         parts: dict[str, PromptRows]
         parts = {part: prompts(rows.texts[part]) for part in ("validation", *recipe.predicts)}
-        calibration = None
-        if prompt.calibration != "none":
-            others = calibration_texts(prompt, texts, chosen, seed=recipe.seed)
-            calibration = f"calibration {digest(others)[:ID_LENGTH]}"
-            parts[calibration] = prompts(others)
+        calibration, used_N = None, None
+        match prompt.calibration:
+            case "rows":
+                places = calibration_places(prompt, len(texts), chosen, seed=recipe.seed)
+                if shown:
+                    calibration = "calibration"
+                    parts[calibration] = prompts([texts[i] for i in places])
+                else:  # all fits share the prompts of the whole part
+                    calibration, used_N = recipe.train_on, labels.rows_N[places]
+                    parts[calibration] = prompts(rows.texts[calibration])
+            case "content_free":
+                calibration = "calibration"
+                parts[calibration] = prompts(CONTENT_FREE)
+            case "none":
+                pass
         data = PromptData(
             parts,
             labels.validation_MC,
             shots=len(shown),
             most_tokens=token_limit(fit.source, recipe.training.max_tokens),
             calibration=calibration,
+            calibration_rows=used_N,
             names=names,
             known={} if shown else known_word_logits(store, fit, rows, parts, control=control),
         )

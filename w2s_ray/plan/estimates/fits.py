@@ -165,9 +165,12 @@ def _estimate_prompted(
         return forward_flops(model, passed) + head
 
     parts: tuple[Part, ...] = ("validation", *recipe.predicts)
+    by_rows = prompt.calibration == "rows"
+    if by_rows and not prompt.shots:
+        parts = (recipe.train_on, *parts)
     prompts: dict[Part, Lengths] = {part: read(lengths(part)) for part in parts}
     others = [read(replace(train_rows, rows=min(train_rows.rows, CALIBRATION_ROWS)))]
-    others = others if prompt.calibration == "rows" else []
+    others = others if by_rows and prompt.shots else []
     once = {} if prompt.shots else prompts
     own = [*(prompts.values() if prompt.shots else ()), *others]
     longest = max(rows.at(1.0) for rows in (*prompts.values(), *others))

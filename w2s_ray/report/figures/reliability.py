@@ -69,13 +69,12 @@ def _bins(data: FigureData) -> dict[str, Sequence[Bin]]:
     with ThreadPoolExecutor(READERS) as readers:
         for split, records in by_split.items():
             test = none_if_damaged(partial(eval_set, data.store, split))
-            labels_N = test.truth.labels_N if test is not None else None
-            if test is None or labels_N is None:
-                continue  # completions have no classes
+            if test is None or not test.has_classes:
+                continue
             read = readers.map(lambda r, test=test: probabilities(data.store, test, r), records)
-            for record, predicted_N in zip(records, read, strict=True):
-                if not isinstance(predicted_N, str):
-                    found[record.id] = bins_of(predicted_N, labels_N=labels_N)
+            for record, predicted_NC in zip(records, read, strict=True):
+                if not isinstance(predicted_NC, str):
+                    found[record.id] = bins_of(predicted_NC, labels_N=test.classes_N)
     return found
 
 
@@ -105,7 +104,8 @@ def _reliability(rows: Rows) -> Figure:
     colour = theme.colour("role", _ROLES, title="model")
     shape = theme.shape("role", _ROLES, title="model")
     dash = theme.dash("role", _ROLES)
-    bounds = alt.Scale(domain=[0.5, 1.0])
+    lowest = min(0.5, *(row["low"] for row in rows))
+    bounds = alt.Scale(domain=[lowest, 1.0])
     axis = alt.Axis(format=theme.SHARE, tickCount=5)
     free = alt.Scale(zero=False)
     x = alt.X("confidence:Q", title="confidence", scale=bounds, axis=axis)
@@ -121,8 +121,8 @@ def _reliability(rows: Rows) -> Figure:
         layer()
         .mark_rule(style="reference", strokeDash=[4, 3])
         .encode(
-            alt.XDatum(0.5, type="quantitative", scale=bounds),
-            alt.YDatum(0.5, type="quantitative", scale=free),
+            alt.XDatum(lowest, type="quantitative", scale=bounds),
+            alt.YDatum(lowest, type="quantitative", scale=free),
             x2=alt.datum(1.0),
             y2=alt.datum(1.0),
         ),

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from w2s_ray.data.generic import label_order
 from w2s_ray.data.right import Truth, right
 from w2s_ray.report.cell import accuracy
+from w2s_ray.report.measures import two_classes
 from w2s_ray.report.statistics.groups import TemporaryReason
 from w2s_ray.store import Record, Store, StoreError, StoreUnavailable
 from w2s_ray.store.damage import Damaged, warn
@@ -44,9 +45,16 @@ class EvalSet:
     classes: tuple[str, ...] = ()
     """Names of several classes, in the order of distributions; empty for rows without them."""
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether rows have classes, and not answers."""
+        return self.truth.labels_N is not None or bool(self.classes)
+
     @cached_property
     def classes_N(self) -> np.ndarray:
-        """The place in `classes` of each row's class, int64."""
+        """The place of each row's class, int64: 0 or 1 of two classes, else that in `classes`."""
+        if self.truth.labels_N is not None:
+            return np.asarray(self.truth.labels_N, np.int64)
         place = {name: i for i, name in enumerate(self.classes)}
         return np.array([place[answer] for answer in self.truth.answers or ()], np.int64)
 
@@ -61,6 +69,13 @@ class EvalPredictions:
     """Completions, where rows have answers, or what the task's extractor took from them."""
     distribution_NC: np.ndarray | None = None
     """Probabilities of several classes, float64; None of other predictions."""
+
+    def probabilities_NC(self, test: EvalSet) -> np.ndarray:
+        """The probabilities of the classes of `test`, which has some."""
+        if test.truth.labels_N is not None:
+            return two_classes(self.probabilities_N)
+        assert self.distribution_NC is not None, "runs of rows with classes have distributions"
+        return self.distribution_NC
 
 
 @dataclass(frozen=True)
@@ -111,11 +126,9 @@ def correctness(store: Store, test: EvalSet, records: Sequence[Record]) -> Corre
 
 
 def probabilities(store: Store, test: EvalSet, record: Record) -> np.ndarray | str:
-    """A run's P(class 1) for each row of `test`, float64 [N], or why it has none."""
-    if test.truth.labels_N is None:
-        return f"run {record.id} was tested on rows without classes"
+    """A run's probabilities of the classes of `test`, float64 [N, C], or why it has none."""
     found = predictions(store, test, record)
-    return found if isinstance(found, str) else found.probabilities_N
+    return found if isinstance(found, str) else found.probabilities_NC(test)
 
 
 def predictions(store: Store, test: EvalSet, record: Record) -> EvalPredictions | str:
