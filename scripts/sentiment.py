@@ -1,10 +1,10 @@
-"""Sentences on films that are negative, neutral or positive, as a CSV: a real task of three classes.
+"""Negative, neutral and positive sentences on films, as a CSV: a real task of three classes.
 
     python scripts/sentiment.py [FOLDER]        # data/ by default; writes FOLDER/sentiment.csv
 
 Owns the choice of sentences. Negative and positive ones are of reviews (Pang and Lee 2005), neutral
-ones of summaries of plots, which the same authors collected as objective (2004). Both corpora are in
-FOLDER/nltk_sentiment, from https://github.com/nltk/nltk_data. A CSV that is already there is kept.
+ones of summaries of plots, which the same authors collected as objective (2004). Both corpora are
+in FOLDER/nltk_sentiment, from https://github.com/nltk/nltk_data. A CSV that is there is kept.
 """
 
 from __future__ import annotations

@@ -117,6 +117,17 @@ def test_it_is_the_expectation_maximization_of_dawid_and_skene():
     assert found == pytest.approx(posterior, abs=1e-5)
 
 
+def test_hard_votes_depend_on_the_most_probable_classes_alone():
+    """Soft votes of low contrast end in one class, where hard ones find the better supervisors."""
+    each, truth = votes([0.85, 0.75, 0.7])
+    close = 0.5 + 0.08 * (each - 0.5)
+    soft = DawidSkene().apply(of_each(close)).labels_NC
+    hard = DawidSkene(votes="hard").apply(of_each(close)).labels_NC
+    assert np.array_equal(hard, DawidSkene().apply(of_each(each)).labels_NC)
+    assert (hard.argmax(1) == truth).mean() > 0.84
+    assert len(set(soft.argmax(1))) == 1
+
+
 def test_supervisors_that_always_agree_keep_their_labels():
     each, _ = votes([0.8], rows=200)
     same = np.repeat(each, 3, axis=0)

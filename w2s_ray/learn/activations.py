@@ -32,7 +32,7 @@ class Activations:
     values_ND: np.ndarray
     """float32: the last hidden state of each row where the head would read it; of a pair, the first
     text's minus the second's, as the head would compare them. Of a policy's reference, the
-    log-probabilities of both texts."""
+    log-probabilities of both texts; of prompts, the words' log-odds."""
     parameters: int
     """Weights of the model."""
 

@@ -173,8 +173,7 @@ def word_logits(
     execution: Execution,
     on_pass: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[str, Activations]]:
-    """Each part with the logarithms of p(c) / p(0) of each row, from the words' probabilities
-    [M, C].
+    """Each part with the words' log-odds: the logarithms of p(c) / p(0) of each row, [M, C].
 
     Computed when it is requested, with the model loaded once. Every worker of a fit calls it alike
     and gets the same. `on_pass` is called before each forward pass and may raise.

@@ -16,8 +16,10 @@ class DawidSkene(Transform):
     """Replace labels by the posterior of a model in which each supervisor has a confusion matrix
     (Dawid and Skene 1979), fitted by expectation maximization. Needs the stage `ensemble`.
 
-    Supervisors are taken to err independently, given the true class. It starts from the mean label.
-    With one or two supervisors the confusion matrices are not determined by the labels.
+    Supervisors are taken to err independently, given the true class. It starts from the mean vote.
+    With one or two supervisors the confusion matrices are not determined by the labels. Soft votes
+    that lie close together hardly tell the classes apart, and the posterior may then end in one
+    class for every row: set `votes: hard`.
     """
 
     kind: Literal["dawid_skene"] = "dawid_skene"
@@ -25,6 +27,9 @@ class DawidSkene(Transform):
     """Most steps of expectation maximization; fewer if the labels no longer change."""
     smoothing: float = Field(default=1.0, ge=1e-6, le=1_000_000)
     """Rows added to each entry of a confusion matrix, and to each class."""
+    votes: Literal["soft", "hard"] = "soft"
+    """soft: a label's probabilities are shares of a vote. hard: a vote for its most probable class,
+    as in Dawid and Skene's model."""
 
     @property
     def takes_each_supervisor(self) -> bool:
@@ -37,12 +42,13 @@ class DawidSkene(Transform):
     def posterior(self, labels_KNC: np.ndarray) -> np.ndarray:
         """The class probabilities [N, C] of rows with these labels by each supervisor.
 
-        Soft labels count as shares of votes: a supervisor's evidence is the mean log-likelihood
-        under its label.
+        The evidence of a soft vote is the mean log-likelihood under the label.
         """
         import numpy as np
 
         votes_KNC = labels_KNC.astype(np.float64)
+        if self.votes == "hard":
+            votes_KNC = np.eye(votes_KNC.shape[2])[votes_KNC.argmax(axis=2)]
         found_NC = votes_KNC.mean(axis=0)
         for _ in range(self.iterations):
             prior_C = found_NC.sum(axis=0) + self.smoothing
