@@ -21,6 +21,7 @@ from w2s_ray.report.statistics.eval_sets import (
     READERS,
     EvalPredictions,
     EvalSet,
+    NoClasses,
     eval_set,
     predictions_of,
     probabilities,
@@ -175,9 +176,9 @@ def reliability(store: Store, run_id: str) -> pa.Table:
 
     record = store.record(run_id)
     test = eval_set(store, str(record.recipe.get("split")))
-    if not test.has_classes:
-        raise StoreError(f"run {record.id} was tested on rows without classes; name another run")
     found = probabilities(store, test, record)
+    if isinstance(found, NoClasses):
+        raise StoreError(f"{found}; name another run")
     if isinstance(found, str):
         raise StoreError(f"{found}; delete its folder in {store.uri} to train it again")
     bins = measures.reliability(found, labels_N=test.classes_N)
@@ -283,9 +284,10 @@ def _compared(own: EvalPredictions, weak: EvalPredictions, test: EvalSet) -> Map
         "agreement_where_wrong": agreement.where_wrong,
         "error_correlation": pair_measures.error_correlation(own_N, weak_N),
     }
-    if not test.has_classes:
+    p_NC, q_NC = own.of_classes(test), weak.of_classes(test)
+    if p_NC is None or q_NC is None:
         return found
-    p_NC, q_NC, labels_N = own.probabilities_NC(test), weak.probabilities_NC(test), test.classes_N
+    labels_N = test.classes_N
     misfit = pair_measures.misfit(p_NC, supervisor_NC=q_NC, labels_N=labels_N)
     spots = pair_measures.blind_spots(p_NC, supervisor_NC=q_NC, labels_N=labels_N)
     return found | {
@@ -303,10 +305,10 @@ def capa_of(one: EvalPredictions, other: EvalPredictions, test: EvalSet) -> floa
     """The chance-adjusted agreement of two runs; None where rows have no classes."""
     from w2s_ray.report import pair_measures
 
-    if not test.has_classes:
+    one_NC, other_NC = one.of_classes(test), other.of_classes(test)
+    if one_NC is None or other_NC is None:
         return None
-    both = (run.probabilities_NC(test) for run in (one, other))
-    return pair_measures.capa(*both, labels_N=test.classes_N)
+    return pair_measures.capa(one_NC, other_NC, labels_N=test.classes_N)
 
 
 def _figures(own: EvalPredictions, test: EvalSet) -> Mapping[str, float | None]:
@@ -316,10 +318,11 @@ def _figures(own: EvalPredictions, test: EvalSet) -> Mapping[str, float | None]:
     p_N = own.probabilities_N
     found: dict[str, float | None]
     found = {"accuracy": float(right(p_N, own.answers, test.truth).mean())}
-    if not test.has_classes:
+    p_NC = own.of_classes(test)
+    if p_NC is None:
         return found
-    p_NC, labels_N = own.probabilities_NC(test), test.classes_N
-    if test.classes:
+    labels_N = test.classes_N
+    if own.distribution_NC is not None:
         auc = measures.auc_of_classes(p_NC, labels_N=labels_N)
     else:  # 1 - p has fewer digits than p
         auc = measures.auc(p_N, labels_N=labels_N)

@@ -27,7 +27,7 @@ class DawidSkene(Transform):
     """Most steps of expectation maximization; fewer if the labels no longer change."""
     smoothing: float = Field(default=1.0, ge=1e-6, le=1_000_000)
     """Rows added to each entry of a confusion matrix, and to each class."""
-    votes: Literal["soft", "hard"] = "soft"
+    votes: Literal["soft", "hard"] = Field(default="soft", exclude_if=lambda votes: votes == "soft")
     """soft: a label's probabilities are shares of a vote. hard: a vote for its most probable class,
     as in Dawid and Skene's model."""
 

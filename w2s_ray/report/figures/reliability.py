@@ -69,7 +69,7 @@ def _bins(data: FigureData) -> dict[str, Sequence[Bin]]:
     with ThreadPoolExecutor(READERS) as readers:
         for split, records in by_split.items():
             test = none_if_damaged(partial(eval_set, data.store, split))
-            if test is None or not test.has_classes:
+            if test is None:
                 continue
             read = readers.map(lambda r, test=test: probabilities(data.store, test, r), records)
             for record, predicted_NC in zip(records, read, strict=True):

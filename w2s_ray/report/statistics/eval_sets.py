@@ -45,11 +45,6 @@ class EvalSet:
     classes: tuple[str, ...] = ()
     """Names of several classes, in the order of distributions; empty for rows without them."""
 
-    @property
-    def has_classes(self) -> bool:
-        """Whether rows have classes, and not answers."""
-        return self.truth.labels_N is not None or bool(self.classes)
-
     @cached_property
     def classes_N(self) -> np.ndarray:
         """The place of each row's class, int64: 0 or 1 of two classes, else that in `classes`."""
@@ -70,12 +65,15 @@ class EvalPredictions:
     distribution_NC: np.ndarray | None = None
     """Probabilities of several classes, float64; None of other predictions."""
 
-    def probabilities_NC(self, test: EvalSet) -> np.ndarray:
-        """The probabilities of the classes of `test`, which has some."""
+    def of_classes(self, test: EvalSet) -> np.ndarray | None:
+        """The probabilities of two or more classes of `test`, [N, C]; None where it has none."""
         if test.truth.labels_N is not None:
             return two_classes(self.probabilities_N)
-        assert self.distribution_NC is not None, "runs of rows with classes have distributions"
         return self.distribution_NC
+
+
+class NoClasses(str):
+    """Why a run has no probabilities of classes: its rows have answers."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,12 @@ def correctness(store: Store, test: EvalSet, records: Sequence[Record]) -> Corre
 def probabilities(store: Store, test: EvalSet, record: Record) -> np.ndarray | str:
     """A run's probabilities of the classes of `test`, float64 [N, C], or why it has none."""
     found = predictions(store, test, record)
-    return found if isinstance(found, str) else found.probabilities_NC(test)
+    if isinstance(found, str):
+        return found
+    found_NC = found.of_classes(test)
+    if found_NC is None:
+        return NoClasses(f"run {record.id} was tested on rows without classes")
+    return found_NC
 
 
 def predictions(store: Store, test: EvalSet, record: Record) -> EvalPredictions | str:
