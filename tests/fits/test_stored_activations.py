@@ -66,11 +66,16 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def planned(tmp_path: Path) -> tuple[Plan, Store]:
-    make_task(tmp_path / "task.csv")
-    for seed, name in enumerate("ab"):
-        make_model(tmp_path / name, seed=seed)
-    store = Store.open(tmp_path / "results")
-    plan = plan_sweep(parse_sweep(SWEEP.format(folder=tmp_path)), store=store)
+    return planned_in(tmp_path, SWEEP, models="ab")
+
+
+def planned_in(folder: Path, sweep: str, *, models: str) -> tuple[Plan, Store]:
+    """A sweep on a small task and models of these names, all of them in `folder`."""
+    make_task(folder / "task.csv")
+    for seed, name in enumerate(models):
+        make_model(folder / name, seed=seed)
+    store = Store.open(folder / "results")
+    plan = plan_sweep(parse_sweep(sweep.format(folder=folder)), store=store)
     materialize(plan, store)
     return plan, store
 

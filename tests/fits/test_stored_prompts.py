@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.support import NoCheckpoints, make_model, make_task
-from w2s_ray.config import parse_sweep
+from tests.fits.test_stored_activations import HALF, TEST, VALIDATION, planned_in, run
 from w2s_ray.fits.forms import prompts
-from w2s_ray.fits.train_fit import FitTraining
 from w2s_ray.learn.inference import Inference
 from w2s_ray.learn.prompting import CONTENT_FREE
 from w2s_ray.plan import Plan, PlannedFit
-from w2s_ray.prepare import materialize, plan_sweep
-from w2s_ray.store import Record, Store
+from w2s_ray.prepare import materialize
+from w2s_ray.store import Store
 
-HALF, VALIDATION, TEST = 48, 32, 40
 SWEEP = """
 name: prompted
 task: {{name: words, path: {folder}/task.csv, columns: {{text: text, label: label}}, train: 96,
@@ -45,13 +42,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def planned(tmp_path: Path) -> tuple[Plan, Store]:
-    make_task(tmp_path / "task.csv")
-    for seed, name in enumerate("abc"):
-        make_model(tmp_path / name, seed=seed)
-    store = Store.open(tmp_path / "results")
-    plan = plan_sweep(parse_sweep(SWEEP.format(folder=tmp_path)), store=store)
-    materialize(plan, store)
-    return plan, store
+    return planned_in(tmp_path, SWEEP, models="abc")
 
 
 @pytest.fixture
@@ -66,12 +57,6 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Inference, "forward", counted)
     return seen
-
-
-def run(fit: PlannedFit, store: Store) -> Record:
-    record = FitTraining(fit).run(store, checkpoints=NoCheckpoints())
-    assert record.status == "done", f"{fit.description}: {record.traceback}"
-    return record
 
 
 def by_method(plan: Plan) -> dict[str, list[PlannedFit]]:

@@ -89,7 +89,7 @@ def test_the_time_of_a_study_is_that_of_the_last_ones():
 
 
 def test_a_method_that_always_prepares_itself_longer_is_expected_to():
-    """Six of its fits took 5 s before their first step, those of another method none."""
+    """The setup of each fit takes 5 s with the method `slow`, and none with `fast`."""
     slow = [done("fit", at, at + 6, method="slow") for at in range(0, 36, 6)]
     slow = [each.model_copy(update={"summary": {"setup_seconds": 5.0}}) for each in slow]
     fast = [done("fit", at, at + 1, method="fast") for at in range(40, 60)]

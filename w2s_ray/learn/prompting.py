@@ -55,7 +55,7 @@ class PromptData:
     """Prompts of one fit."""
 
     parts: Mapping[str, PromptRows]
-    """Part -> the prompts of its rows; also those of other inputs."""
+    """Part -> the prompts of its rows. `calibration` may name a further entry."""
     validation_targets_MC: np.ndarray
     """Labels that agreement on validation is measured with."""
     shots: int = 0
@@ -99,7 +99,7 @@ def shown_examples(
 def calibration_places(
     prompt: Prompt, rows: int, chosen: Sequence[int], *, seed: int
 ) -> np.ndarray:
-    """Places of the rows that calibration is computed from; `chosen` are those of examples."""
+    """Indices of the rows that calibration is computed from; rows in `chosen` are left out."""
     order = np.random.default_rng([seed % 2**63, prompt.shots, 1]).permutation(rows)
     return np.setdiff1d(order, chosen, assume_unique=True)[:CALIBRATION_ROWS]
 
