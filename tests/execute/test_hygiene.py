@@ -14,7 +14,7 @@ from tests.support import sweep_text
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SCRIPT = """
-import contextlib, http.client, json, os, psutil, stat, sys, time
+import contextlib, http.client, json, os, psutil, re, stat, sys, time
 from pathlib import Path
 from w2s_ray.execute.environment import set_variables
 set_variables()
@@ -37,6 +37,7 @@ with ray_cluster():
     from ray._private import worker
     folder = Path(worker._global_node.get_session_dir_path()).parents[1]
     open_ports = []
+    named = "".join(" ".join(process.cmdline()[:1]) + "\\n" for process in processes)
     listening = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):  # an idle worker may end meanwhile
@@ -64,6 +65,7 @@ with ray_cluster():
         "free": free.get("CPU"),
         "all": everything["CPU"],
         "listening": listening,
+        "dashboard": re.findall("^ray-dashboard-([A-Za-z]+)", named, re.M),
         "mode": os.environ["RAY_AUTH_MODE"],
         "token": stat.S_IMODE(token.stat().st_mode) if token.exists() else None,
     }))
@@ -94,6 +96,7 @@ def test_an_early_stop_of_a_sharded_trial_frees_what_its_group_held(tmp_path: Pa
     assert {"gcs_server", "raylet"} <= {name for name, _, _ in found["listening"]}
     assert {address for _, address, _ in found["listening"]} <= {"127.0.0.1", "::1"}
     assert found["open_ports"] == [], "metrics are served without the token"
+    assert found["dashboard"] == ["StateHead"], "other parts would be processes for nothing"
     assert found["folder_mode"] == 0o700
     assert not Path(found["folder"]).exists(), "it goes at the end"
     assert found["mode"] == "token"

@@ -31,6 +31,9 @@ CHECK_EVERY_S = 0.2
 LOOPBACK = "127.0.0.1"
 OPEN_FILES, OPEN_FILES_PER_CPU = 192, 16
 """How many files a process of Ray must be able to open: for itself, and per CPU for a worker."""
+DASHBOARD_MODULES = "StateHead"
+"""The parts of Ray's dashboard that are started, each in a process of its own: the State API, by
+which stopped trials free their resources. `ray.init` waits for all, and has no option for it."""
 BLOCKED_SIGNALS = {signal.SIGTERM, signal.SIGHUP}
 """Signals that Ray's processes never receive here: Slurm and systemd send them to all processes."""
 
@@ -130,9 +133,11 @@ def _process_starts(variables: Mapping[str, str]) -> Iterator[None]:
     its own it receives no signal of a terminal or a process group. This process keeps its handler.
     """
 
-    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+    def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        if any(Path(word).name == "dashboard.py" for word in command):
+            command = [*command, f"--modules-to-load={DASHBOARD_MODULES}"]
         environment = {**(options.pop("env", None) or os.environ), **variables}
-        process = popen(*arguments, **options, env=environment, start_new_session=True)
+        process = popen(command, **options, env=environment, start_new_session=True)
         _processes.append(process)
         return process
 
