@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from w2s_ray.config import Sweep
+from w2s_ray.config.json_schema import DocumentedSchema
 from w2s_ray.config.ladders import OPEN_LADDERS, LadderRange
 
 Schema = dict[str, Any]
@@ -41,8 +42,10 @@ LADDER = "LadderRange"
 
 def page() -> str:
     """The whole page."""
-    schema = Sweep.model_json_schema()
-    known = schema.pop("$defs") | {LADDER: LadderRange.model_json_schema()}
+    schema = Sweep.model_json_schema(schema_generator=DocumentedSchema)
+    known = schema.pop("$defs") | {
+        LADDER: LadderRange.model_json_schema(schema_generator=DocumentedSchema)
+    }
     sections = _sections(schema, known)
     links = {
         name: f"[{title.rpartition(': ')[2]}](#{_slug(title)})" for name, title in sections.items()

@@ -17,9 +17,7 @@ from w2s_ray.validation import problems_of
 class Frozen(BaseModel):
     """An immutable pydantic model that refuses unknown keys, NaN and infinity."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __init__(self, /, **values: Any) -> None:
         """The model with these values.
