@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import itertools
 import os
 import pickle
@@ -34,6 +35,7 @@ from w2s_ray.learn.activations import activations
 from w2s_ray.learn.checkpoints import FolderCheckpoints
 from w2s_ray.learn.contract import LeaveRequested, StopRequested
 from w2s_ray.learn.engines import build_engine
+from w2s_ray.learn.forms.model import FormModel
 from w2s_ray.learn.loop import fit
 from w2s_ray.learn.probe_engine import ProbeEngine
 from w2s_ray.learn.prompting import PromptData, predict_by_words, prompt_rows
@@ -96,6 +98,8 @@ def worker(rank: int, workers: int, port: int, folder: Path, jobs: dict[str, Any
     if workers > 1:
         distributed.init_process_group("gloo")
     found = {name: run_job(folder, workers, job) for name, job in jobs.items()}
+    gc.collect()
+    found["models left"] = sum(isinstance(each, FormModel) for each in gc.get_objects())
     if rank == 0:
         (folder / f"result-{workers}.pickle").write_bytes(pickle.dumps(found))
     # Gloo's threads may abort a process that ends without (pytorch issue 190489).

@@ -245,6 +245,11 @@ def test_prompts_have_the_answers_of_one_process(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_no_model_of_an_ended_fit_stays_in_memory(workers: int, found: Any) -> None:
+    assert found[1][workers]["models left"] == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", RESUMED)
 def test_kill_and_resume(name: str, workers: int, found: Any) -> None:
     folder, results = found

@@ -7,6 +7,8 @@ it.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import shutil
 import socket
 import tempfile
@@ -28,6 +30,12 @@ from w2s_ray.store.damage import Damaged, warn
 if TYPE_CHECKING:
     from w2s_ray.execute.progress_tracker import Command
 
+IMPORTING_ATTEMPTS = 2
+"""Attempts of a process before which it may still lack most of its imports."""
+
+_attempts = itertools.count()
+"""Attempts of this process so far."""
+
 
 def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
     """Train `fit`; its record, done or failed.
@@ -41,6 +49,7 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
     from w2s_ray.fits.train_fit import FitTraining
     from w2s_ray.learn.contract import StopRequested
 
+    _keep_out_of_collections()
     store = context.open_store()
     control = ProgressReporter(context, fit) if rank == 0 else None
     if rank:
@@ -78,6 +87,19 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
         shutil.rmtree(spool, ignore_errors=True)
         if rank == 0 and not keep_work:
             store.work.clear(fit.id)
+        gc.collect()  # DeepSpeed's engine has cycles, and all of its memory until then
+
+
+def _keep_out_of_collections() -> None:
+    """In this process's first attempts, keep what lives then out of later garbage collections.
+
+    Libraries have hundreds of thousands of objects, which every full collection visits; DeepSpeed
+    runs several in each fit (https://docs.python.org/3/library/gc.html#gc.freeze). Only the first
+    attempts import; later ones would keep more and more.
+    """
+    if next(_attempts) < IMPORTING_ATTEMPTS:
+        gc.collect()
+        gc.freeze()
 
 
 class ProgressReporter:

@@ -196,4 +196,5 @@ def _run_fits(config: Mapping[str, Any]) -> None:
             result = request
         if rank == 0:
             ray.get(group.set_result.remote(number, result))
+        del result  # a request's traceback has the model
         number += 1

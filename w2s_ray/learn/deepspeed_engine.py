@@ -112,11 +112,16 @@ class ShardedInference(Inference):
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=_adamw(trained, training, fused=fused), config=settings
         )
-        self._check(model, source)
+        try:
+            self._check(model, source)
+        except InputError:
+            self.close()
+            raise
         return model
 
     def close(self) -> None:
         self._engine.destroy()
+        _forget_models()
 
 
 class DeepSpeedEngine(ShardedInference):
@@ -321,6 +326,24 @@ def _gather_with_their_layers(model: FormModel) -> None:
         for child in module.children():
             for parameter in child.parameters() if isinstance(child, nn.ParameterDict) else ():
                 deepspeed.zero.register_external_parameter(module, parameter)
+
+
+def _forget_models() -> None:
+    """Have DeepSpeed's modules forget the models of this process.
+
+    ZeRO-3 keeps each in a list, and in a cache without a limit, and with it the weights and the
+    optimizer's state: a group's memory would grow by a whole model with each fit.
+    """
+    from deepspeed.runtime.zero import parameter_offload
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
+
+    parameter_offload.FWD_MODULE_STACK.clear()
+    cached: Any = vars(PartitionedParameterCoordinator)[
+        "_PartitionedParameterCoordinator__params_to_release"
+    ]
+    for cell in cached.__closure__:
+        if hasattr(cell.cell_contents, "cache_clear"):
+            cell.cell_contents.cache_clear()
 
 
 def _adamw(trained: list[nn.Parameter], training: Training, *, fused: bool) -> Any:
