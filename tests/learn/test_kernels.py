@@ -311,7 +311,7 @@ def test_few_shapes_and_batches_by_tokens_change_nothing_but_rounding(
     source = request.getfixturevalue(kind)
     plain = losses_of(source)
     monkeypatch.setitem(engines.PADDED_TO, "cpu", 8)
-    monkeypatch.setattr(engines, "BY_TOKENS", {"cpu"})
+    monkeypatch.setitem(engines.PASS_TOKENS, "cpu", 40)
     padded = losses_of(source)
     np.testing.assert_allclose(padded[0], plain[0], atol=1e-5)
     np.testing.assert_allclose(padded[1], plain[1], atol=1e-5)
@@ -326,7 +326,7 @@ def test_text_is_learned_the_same_in_padded_batches_by_tokens(
     engine = build_engine(training, source=gpt2_lm, execution=ON_CPU, seed=0, form="text")
     plain = span_nll(engine, spans, batch=4)
     monkeypatch.setitem(engines.PADDED_TO, "cpu", 8)
-    monkeypatch.setattr(engines, "BY_TOKENS", {"cpu"})
+    monkeypatch.setitem(engines.PASS_TOKENS, "cpu", 40)
     np.testing.assert_allclose(span_nll(engine, spans, batch=4), plain, rtol=1e-5)
 
 
@@ -340,10 +340,10 @@ def test_no_row_is_padded_beyond_a_models_positions(gpt2: ModelSource, monkeypat
 @pytest.mark.parametrize("workers", [1, 3])
 def test_batches_by_tokens_hold_every_row_once_and_no_more_than_their_bound(workers: int) -> None:
     lengths = np.random.default_rng(0).integers(3, 60, 101)
-    dealt = layout_by_tokens(lengths, workers=workers, longest_rows=4)
+    dealt = layout_by_tokens(lengths, workers=workers, most=4 * 59)
     assert len({len(micros) for micros in dealt}) == 1
     real = [micro.positions for micros in dealt for micro in micros if micro.real]
     assert sorted(np.concatenate(real)) == list(range(101))
-    assert all(len(rows) * lengths[rows].max() <= 4 * lengths.max() for rows in real)
+    assert all(len(rows) * lengths[rows].max() <= 4 * 59 for rows in real)
     assert len(real) < 101 // 4
-    assert layout_by_tokens(lengths[:0], workers=workers, longest_rows=4) == [[]] * workers
+    assert layout_by_tokens(lengths[:0], workers=workers, most=4 * 59) == [[]] * workers

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from w2s_ray.config import (
@@ -32,6 +33,7 @@ from w2s_ray.data.input_sizes import InputSizes
 from w2s_ray.data.inputs import Inputs
 from w2s_ray.data.lengths import Lengths, note_tokens, quantiles, token_lengths
 from w2s_ray.ladder import MODELS, folder
+from w2s_ray.learn.batches import layout_by_tokens
 from w2s_ray.plan.estimates import (
     Estimator,
     estimate_fit,
@@ -42,7 +44,13 @@ from w2s_ray.plan.estimates import (
 )
 from w2s_ray.plan.estimates.activations import Activations
 from w2s_ray.plan.estimates.memory import RESERVE, Memory, all_parameters, fit_memory
-from w2s_ray.plan.estimates.work import Padded, backward_flops, forward_flops, padded
+from w2s_ray.plan.estimates.work import (
+    Padded,
+    backward_flops,
+    forward_flops,
+    padded,
+    padded_by_tokens,
+)
 
 WIDTH, INNER, ROWS, TOKENS = 32, 80, 4, 20
 SHARED = {"vocab_size": 99, "max_position_embeddings": 64}
@@ -297,6 +305,18 @@ def test_padding_follows_from_sorted_batches():
     halves = padded(lengths, together=32, sorted_rows=64)
     assert halves.tokens == pytest.approx(32 * 32 + 32 * 64, rel=0.02)
     assert padded(lengths, together=64, sorted_rows=64).tokens == 64 * 64
+
+
+@pytest.mark.parametrize("rows", [64, 64_000])
+@pytest.mark.parametrize("most", [64, 512])
+def test_padding_of_batches_by_tokens_is_that_of_their_layout(rows, most):
+    exact = np.random.default_rng(0).integers(1, 65, rows)
+    lengths = Lengths(rows, quantiles(list(exact)), float(exact.mean()), "tokenized")
+    (dealt,) = layout_by_tokens(exact, workers=1, most=most)
+    sizes = [(len(micro.positions), exact[micro.positions].max()) for micro in dealt]
+    found = padded_by_tokens(lengths, most=most)
+    assert found.tokens == pytest.approx(sum(n * longest for n, longest in sizes), rel=0.05)
+    assert found.squares == pytest.approx(sum(n * longest**2 for n, longest in sizes), rel=0.05)
 
 
 def test_lengths_are_exact_for_rows_tokenized_on_this_machine(tmp_path, monkeypatch):

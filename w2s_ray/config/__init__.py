@@ -6,7 +6,7 @@ Owns these models, their checks and their error messages. It reads the sweep fil
 from w2s_ray.config.chain import Link, chain
 from w2s_ray.config.columns import FILES_LABEL, Columns
 from w2s_ray.config.declared import Method, Model, Pretrain
-from w2s_ray.config.execution import GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
+from w2s_ray.config.execution import CPU_PASS_TOKENS, GPU_CONTEXT, LOGITS_AT_ONCE, Execution, Limits
 from w2s_ray.config.forms import FORMS, TASK_FORMS, Form, FormName
 from w2s_ray.config.load import (
     SweepError,
@@ -81,6 +81,7 @@ from w2s_ray.methods.losses import (
 
 __all__ = [
     "ALL_ROWS",
+    "CPU_PASS_TOKENS",
     "FILES_LABEL",
     "FORMS",
     "GPU_CONTEXT",

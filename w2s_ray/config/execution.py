@@ -18,6 +18,9 @@ LOGITS_AT_ONCE = 2**27
 """Logits over a vocabulary that a fit makes at once, at most: 512 MiB in fp32."""
 GPU_CONTEXT = 2**29
 """Bytes of a process's own on a GPU, which no allocator counts: an allowance, not measured."""
+CPU_PASS_TOKENS = 1024
+"""Most padded tokens of a pass without gradients on a CPU, where each padded token takes time and
+small tensors stay in the caches; a GPU needs large passes."""
 
 
 class Execution(Frozen):
@@ -37,7 +40,8 @@ class Execution(Frozen):
     accumulated. auto: as many as fit on the GPU by the estimate. The first attempt that runs out of
     GPU memory halves the rows of training and evaluation; with auto, every such attempt does."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
-    """Rows per forward pass and worker in evaluation and prediction."""
+    """Rows per forward pass and worker in evaluation and prediction, if they are the longest; of
+    shorter ones as many as have the same number of tokens, on a CPU at most 1,024 tokens."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
     attention: Attention = "auto"

@@ -69,7 +69,7 @@ def _read(
     if len(rows) == 0:
         return found_ND
     with torch.no_grad():
-        for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+        for micro in evaluation_passes(rows, engine, batch=batch):
             on_pass()
             inputs = model_inputs(rows, micro.positions, engine)
             found_BD = engine.activations(*inputs).numpy(force=True)

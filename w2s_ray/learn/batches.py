@@ -62,19 +62,16 @@ def layout(lengths_B: np.ndarray, *, workers: int, micro_batch: int) -> list[lis
     return _dealt(by_length, np.array_split(by_length, workers * rounds), workers=workers)
 
 
-def layout_by_tokens(
-    lengths_M: np.ndarray, *, workers: int, longest_rows: int
-) -> list[list[MicroBatch]]:
-    """The same without gradients: micro-batches of like size in tokens, so that all fill a device.
+def layout_by_tokens(lengths_M: np.ndarray, *, workers: int, most: int) -> list[list[MicroBatch]]:
+    """The same without gradients: micro-batches of like size in tokens.
 
-    None has more padded tokens than `longest_rows` of the longest row; of short rows it has more.
+    None has more than `most` padded tokens, unless it is one row.
     """
     by_length = np.argsort(lengths_M, kind="stable")
-    most = longest_rows * int(lengths_M.max(initial=1))
     runs: list[np.ndarray] = []
     end = len(by_length)
     while end > 0:
-        start = max(0, end - most // int(lengths_M[by_length[end - 1]]))
+        start = max(0, end - max(1, most // int(lengths_M[by_length[end - 1]])))
         runs.insert(0, by_length[start:end])
         end = start
     runs += [by_length[:0]] * (-len(runs) % workers)

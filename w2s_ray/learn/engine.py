@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
+from w2s_ray.config import CPU_PASS_TOKENS
+from w2s_ray.learn.batches import MicroBatch, layout_by_tokens
 from w2s_ray.learn.device_rows import DeviceRows, to_device
 from w2s_ray.learn.rows import ActivationRows, AnyRows, PolicyRows
 from w2s_ray.learn.tokens import position_limit
@@ -145,8 +146,8 @@ def autocast(device: device, *, enabled: bool, keeps_casts: bool = False) -> Any
 
 PADDED_TO = {"cuda": 32}
 """Kind of device -> rows are padded to a multiple of so many tokens, so that shapes are few."""
-BY_TOKENS = {"cuda"}
-"""Kinds of device on which passes without gradients are cut by tokens, not by rows."""
+PASS_TOKENS = {"cpu": CPU_PASS_TOKENS}
+"""Kind of device -> most padded tokens of a pass without gradients; more for a single row."""
 
 
 def model_inputs(rows: AnyRows, picked: np.ndarray, engine: InferenceEngine) -> tuple[Any, ...]:
@@ -176,12 +177,13 @@ def _padded_width(longest: int, engine: InferenceEngine) -> int:
     return longest + min(more, max(0, limit - longest))
 
 
-def evaluation_passes(
-    lengths_M: np.ndarray, engine: InferenceEngine, *, batch: int
-) -> list[MicroBatch]:
-    """This worker's passes without gradients over rows of these lengths, the longest first."""
-    if engine.device.type in BY_TOKENS:
-        dealt = layout_by_tokens(lengths_M, workers=engine.workers, longest_rows=batch)
-    else:
-        dealt = layout(lengths_M, workers=engine.workers, micro_batch=batch)
-    return dealt[engine.rank][::-1]
+def evaluation_passes(rows: AnyRows, engine: InferenceEngine, *, batch: int) -> list[MicroBatch]:
+    """This worker's passes without gradients over `rows`, the longest first.
+
+    None has more padded tokens than `batch` of the longest rows have; of short rows it has more.
+    Activations have one length whatever text they are of.
+    """
+    lengths_M = np.ones_like(rows.lengths) if isinstance(rows, ActivationRows) else rows.lengths
+    most = batch * int(lengths_M.max(initial=1))
+    most = min(most, PASS_TOKENS.get(engine.device.type, most))
+    return layout_by_tokens(lengths_M, workers=engine.workers, most=most)[engine.rank][::-1]

@@ -44,14 +44,13 @@ def predict_logits(
 ) -> np.ndarray:
     """The logits of each row, float32 [M, C] of `classes` = C.
 
-    Rows are sorted by length and cut into forward passes of at most `batch` rows and worker; on a
-    GPU of as many tokens as `batch` of the longest rows have. `logits` is the pass of the form.
+    The forward passes are those of `evaluation_passes`. `logits` is the pass of the form.
     """
     logits_MC = torch.zeros((len(rows), classes), device=engine.device)
     if len(rows) == 0:
         return logits_MC.numpy(force=True)
     with torch.no_grad():
-        for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+        for micro in evaluation_passes(rows, engine, batch=batch):
             logits_BC = logits(engine, model_inputs(rows, micro.positions, engine))
             if micro.real:
                 logits_MC[to_device(micro.positions, engine.device)] = logits_BC

@@ -84,7 +84,7 @@ class ChoiceData(FormData):
         if len(rows) == 0:
             return {SCORES: scores_S.numpy(force=True)}
         with torch.no_grad():
-            for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+            for micro in evaluation_passes(rows, engine, batch=batch):
                 found_S = _scores(rows, micro.positions, engine)
                 if micro.real:
                     at_S = to_device(rows.sequences(micro.positions), engine.device)

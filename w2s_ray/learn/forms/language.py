@@ -166,7 +166,7 @@ def span_nll(
     if len(rows) == 0:
         return nll_M.numpy(force=True)
     with torch.no_grad():
-        for micro in evaluation_passes(rows.lengths, engine, batch=batch):
+        for micro in evaluation_passes(rows, engine, batch=batch):
             on_pass()
             nll_B = engine.forward(*_inputs(rows, micro.positions, engine))
             if micro.real:

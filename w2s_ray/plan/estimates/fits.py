@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from w2s_ray.config import (
+    CPU_PASS_TOKENS,
     FORMS,
     LOGITS_AT_ONCE,
     Completions,
@@ -31,7 +32,14 @@ from w2s_ray.plan.estimates.memory import (
     fit_memory,
     trained_parameters,
 )
-from w2s_ray.plan.estimates.work import Flops, Padded, backward_flops, forward_flops, padded
+from w2s_ray.plan.estimates.work import (
+    Flops,
+    Padded,
+    backward_flops,
+    forward_flops,
+    padded,
+    padded_by_tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -87,9 +95,7 @@ def estimate_fit(
         forward += head
 
     def predicted(part: Part) -> float:
-        batch = execution.evaluation_batch
-        of_part = lengths(part)
-        passed = padded(of_part, together=batch, sorted_rows=of_part.rows).times(texts)
+        passed = _without_gradients(lengths(part), execution, texts=texts)
         head = _vocabulary_flops(recipe, model=model, passed=passed)
         return forward_flops(model, passed, tuning=training.tuning) + head
 
@@ -159,8 +165,7 @@ def _estimate_prompted(
         return Lengths(rows.rows, quantiles, mean, rows.source)
 
     def flops(rows: Lengths) -> float:
-        together = execution.evaluation_batch
-        passed = padded(rows, together=together, sorted_rows=rows.rows).times(len(prompt.words))
+        passed = _without_gradients(rows, execution).times(len(prompt.words))
         head = 2.0 * model.vocabulary * model.pooled * passed.rows
         return forward_flops(model, passed) + head
 
@@ -195,6 +200,14 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     together = training.batch_size / (workers * rounds)
     bucket = training.batch_size * recipe.bucket_batches
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
+
+
+def _without_gradients(rows: Lengths, execution: Execution, *, texts: float = 1) -> Padded:
+    """One pass over rows of `texts` texts each, in the batches that `learn/engine` makes."""
+    most = execution.evaluation_batch * rows.at(1.0) * texts
+    if execution.gpus_per_worker == 0:
+        most = min(most, CPU_PASS_TOKENS)
+    return padded_by_tokens(rows, most=most / texts).times(texts)
 
 
 def _vocabulary_flops(recipe: FitRecipe, *, model: Architecture, passed: Padded) -> float:

@@ -22,6 +22,8 @@ ATTENTION_BACKWARD = 2.5
 recomputation of the scores, against two products."""
 BACKWARD_OF_KEPT_SCORES = 2.0
 """The same where the scores are kept."""
+_BATCHES = 256
+"""Of a pass that are counted one by one."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,25 @@ def padded(lengths: Lengths, *, together: int, sorted_rows: int) -> Padded:
     longest = [lengths.at((i + 1) / batches) for i in range(batches)]
     mean = sum(longest) / batches
     return Padded(rows, rows * mean, rows * sum(length**2 for length in longest) / batches)
+
+
+def padded_by_tokens(lengths: Lengths, *, most: float) -> Padded:
+    """One pass in batches of at most `most` padded tokens, the longest rows first.
+
+    Of many batches several count as one, with the padding of the middle one.
+    """
+    rows, done, tokens, squares = lengths.rows, 0, 0.0, 0.0
+    while done < rows:
+        longest = max(1.0, lengths.at(1 - done / rows))
+        together = max(1, int(most / longest))
+        if together < rows // _BATCHES:
+            together = rows // _BATCHES
+            longest = max(1.0, lengths.at(1 - min(rows, done + together / 2) / rows))
+        together = min(together, rows - done)
+        done += together
+        tokens += together * longest
+        squares += together * longest**2
+    return Padded(rows, tokens, squares)
 
 
 def forward_flops(model: Architecture, rows: Padded, *, tuning: Tuning | None = None) -> float:
