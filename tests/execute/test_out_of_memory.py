@@ -69,13 +69,21 @@ def run(
 
 @pytest.fixture
 def room(monkeypatch):
-    """The rows that a forward pass has room for."""
-    limits = SimpleNamespace(trained=10**9, evaluated=10**9)
+    """What a forward pass has room for: rows in training, padded tokens in evaluation.
+
+    `most` is the largest number of tokens that one has had.
+    """
+    limits = SimpleNamespace(trained=10**9, evaluated=10**9, most=0)
     forward = TorchEngine.forward
 
     def limited(self: TorchEngine, input_ids_BL: Any, *more: Any) -> Any:
-        most = limits.trained if torch.is_grad_enabled() else limits.evaluated
-        if len(input_ids_BL) > most:
+        tokens = input_ids_BL.numel()
+        if torch.is_grad_enabled():
+            is_too_large = len(input_ids_BL) > limits.trained
+        else:
+            limits.most = max(limits.most, tokens)
+            is_too_large = tokens > limits.evaluated
+        if is_too_large:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return forward(self, input_ids_BL, *more)
 
@@ -122,8 +130,9 @@ def test_auto_halves_until_the_rows_fit(plan, tmp_path, room):
 
 
 def test_evaluation_is_halved_too_and_one_row_is_the_end(plan, tmp_path, room):
-    room.evaluated = 1
     one = CPU.model_copy(update={"micro_batch": 1, "evaluation_batch": 2})
+    run(plan, tmp_path / "longest", one.model_copy(update={"evaluation_batch": 1}))
+    room.evaluated = room.most
     _, record = run(plan, tmp_path / "two", one)
     assert (record.status, record.execution["evaluation_batch"]) == ("done", 1)
     room.evaluated = 0
