@@ -169,6 +169,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="runs of each side, in turn")
     parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     options = parser.parse_args()
+    # transformers imports DeepSpeed, which else prints on stdout, where the JSON goes.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     chosen = [s for s in SIDES if options.only is None or s.startswith(options.only)]
     times: dict[str, list[dict[str, Any]]] = {side: [] for side in chosen}
     with tempfile.TemporaryDirectory(prefix="w2s-benchmark-") as name:

@@ -41,7 +41,8 @@ class Execution(Frozen):
     GPU memory halves the rows of training and evaluation; with auto, every such attempt does."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
     """Rows per forward pass and worker in evaluation and prediction, if they are the longest; of
-    shorter ones as many as have the same number of tokens, on a CPU at most 1,024 tokens."""
+    shorter ones as many as have the same number of tokens. On a CPU a pass has at most 1,024
+    tokens, and what the store keeps of a frozen model is read by so many rows."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
     attention: Attention = "auto"

@@ -127,6 +127,8 @@ class ShardedInference(Inference):
 class DeepSpeedEngine(ShardedInference):
     """`Engine` on one worker of a group that shares the model's state."""
 
+    by_rows_on_cpu = False
+
     def __init__(
         self,
         training: Training,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from w2s_ray.config import CPU_PASS_TOKENS
-from w2s_ray.learn.batches import MicroBatch, layout_by_tokens
+from w2s_ray.learn.batches import MicroBatch, layout, layout_by_tokens
 from w2s_ray.learn.device_rows import DeviceRows, to_device
 from w2s_ray.learn.rows import ActivationRows, AnyRows, PolicyRows
 from w2s_ray.learn.tokens import position_limit
@@ -43,6 +43,9 @@ class InferenceEngine(Protocol):
     """Rows that lie on its device."""
     parameters: int
     """Weights of the whole model, head included."""
+    by_rows_on_cpu: bool
+    """Whether a CPU cuts passes by rows. What a store keeps of a frozen model is read so, in order
+    that its numbers are equal to the bit whatever version has read them."""
 
     def forward(self, *inputs: Any) -> Tensor:
         """The model's output for `inputs` in fp32, with gradients unless they are turned off.
@@ -181,9 +184,11 @@ def evaluation_passes(rows: AnyRows, engine: InferenceEngine, *, batch: int) -> 
     """This worker's passes without gradients over `rows`, the longest first.
 
     None has more padded tokens than `batch` of the longest rows have; of short rows it has more.
-    Activations have one length whatever text they are of.
+    The activations of a row count as one token.
     """
-    lengths_M = np.ones_like(rows.lengths) if isinstance(rows, ActivationRows) else rows.lengths
-    most = batch * int(lengths_M.max(initial=1))
+    if engine.by_rows_on_cpu and engine.device.type == "cpu":
+        return layout(rows.lengths, workers=engine.workers, micro_batch=batch)[engine.rank][::-1]
+    most = batch * int(rows.lengths.max(initial=1))
     most = min(most, PASS_TOKENS.get(engine.device.type, most))
+    lengths_M = np.ones_like(rows.lengths) if isinstance(rows, ActivationRows) else rows.lengths
     return layout_by_tokens(lengths_M, workers=engine.workers, most=most)[engine.rank][::-1]

@@ -30,6 +30,8 @@ from w2s_ray.learn.sampling import TokenDraw
 class Inference:
     """`InferenceEngine` on the device of this process: a GPU, if there is one to be used."""
 
+    by_rows_on_cpu = True
+
     sharded = False
     """Whether workers share the weights, so that all must make every pass."""
 

@@ -26,6 +26,8 @@ STATE = "state.safetensors"
 class TorchEngine(Inference):
     """`Engine` on one device: a GPU where there is one and `gpus_per_worker` isn't 0."""
 
+    by_rows_on_cpu = False
+
     def __init__(
         self,
         training: Training,

@@ -94,8 +94,8 @@ def estimate_fit(
     if _is_head_computed_again(recipe, execution, model=model, passed=trained, texts=texts):
         forward += head
 
-    def predicted(part: Part) -> float:
-        passed = _without_gradients(lengths(part), execution, texts=texts)
+    def predicted(part: Part, *, kept: bool = False) -> float:
+        passed = _without_gradients(lengths(part), execution, texts=texts, kept=kept)
         head = _vocabulary_flops(recipe, model=model, passed=passed)
         return forward_flops(model, passed, tuning=training.tuning) + head
 
@@ -116,7 +116,7 @@ def estimate_fit(
     stored: dict[Part, float] = {}
     if is_probe or recipe.trained_form != recipe.form:  # activations, or a policy's reference
         parts: tuple[Part, ...] = (recipe.train_on, "validation", *recipe.predicts)
-        stored = {part: predicted(part) for part in parts}
+        stored = {part: predicted(part, kept=True) for part in parts}
     longest = max(read.at(1.0) for read in texts_read)
     if completions.shots:
         longest = min(training.max_tokens, (1 + completions.shots) * longest)
@@ -165,7 +165,7 @@ def _estimate_prompted(
         return Lengths(rows.rows, quantiles, mean, rows.source)
 
     def flops(rows: Lengths) -> float:
-        passed = _without_gradients(rows, execution).times(len(prompt.words))
+        passed = _without_gradients(rows, execution, kept=True).times(len(prompt.words))
         head = 2.0 * model.vocabulary * model.pooled * passed.rows
         return forward_flops(model, passed) + head
 
@@ -202,10 +202,18 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
 
-def _without_gradients(rows: Lengths, execution: Execution, *, texts: float = 1) -> Padded:
-    """One pass over rows of `texts` texts each, in the batches that `learn/engine` makes."""
-    most = execution.evaluation_batch * rows.at(1.0) * texts
-    if execution.gpus_per_worker == 0:
+def _without_gradients(
+    rows: Lengths, execution: Execution, *, texts: float = 1, kept: bool = False
+) -> Padded:
+    """One pass over rows of `texts` texts each, in the batches that `learn/engine` makes; `kept`:
+    the store keeps what it gives.
+    """
+    batch = execution.evaluation_batch
+    on_cpu = execution.gpus_per_worker == 0
+    if on_cpu and kept:
+        return padded(rows, together=batch, sorted_rows=rows.rows).times(texts)
+    most = batch * rows.at(1.0) * texts
+    if on_cpu:
         most = min(most, CPU_PASS_TOKENS)
     return padded_by_tokens(rows, most=most / texts).times(texts)
 
