@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from w2s_ray.config import FitRecipe, LpFtTuning
+from w2s_ray.config import CPU_PASS_TOKENS, FitRecipe, LpFtTuning
 from w2s_ray.learn.engine import Engine
 from w2s_ray.learn.forms.data import FormData
+from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.learn.schedule import learning_rate
 from w2s_ray.methods.losses import Loss
 
@@ -37,13 +38,26 @@ def optimizer_step(
     """
     if isinstance(recipe.training.tuning, LpFtTuning):
         engine.train_head_alone(step < recipe.training.tuning.probe_share * total_steps)
+    most = micro_batch if loss.needs_whole_batch else rows_of_pass(data, rows, engine)
     total = data.step(
         rows,
         engine=engine,
         loss=loss,
         memory=memory,
         progress=step / total_steps,
-        micro_batch=micro_batch,
+        micro_batch=min(micro_batch, most),
     )
     engine.step(learning_rate(recipe.training, step, total_steps))
     return total
+
+
+def rows_of_pass(data: FormData, rows: np.ndarray, engine: Engine) -> int:
+    """The most rows of a forward pass of a batch: on a CPU those of about `CPU_PASS_TOKENS` tokens.
+
+    A loss that compares the rows of a batch would need a second pass.
+    """
+    is_text = not isinstance(data.train, ActivationRows)
+    if engine.device.type != "cpu" or engine.workers > 1 or not is_text:
+        return len(rows)
+    tokens = int(data.train.lengths[rows].sum())
+    return -(-len(rows) // -(-tokens // CPU_PASS_TOKENS))

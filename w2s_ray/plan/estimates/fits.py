@@ -198,6 +198,8 @@ def _trained_pass(recipe: FitRecipe, execution: Execution, rows: Lengths) -> Pad
     micro = execution.rows_at_once(training.batch_size)
     rounds = -(-training.batch_size // (workers * micro))
     together = training.batch_size / (workers * rounds)
+    if execution.gpus_per_worker == 0 and workers == 1 and not recipe.loss.needs_whole_batch:
+        together = min(together, max(1.0, CPU_PASS_TOKENS / rows.mean))
     bucket = training.batch_size * recipe.bucket_batches
     return padded(rows, together=max(1, round(together)), sorted_rows=bucket)
 
