@@ -19,6 +19,7 @@ from tests.learn.tiny import Recorder, data_of, make_gpt2, recipe_of, source_of
 from w2s_ray.config import ConfidenceLoss, Execution, LoraTuning, LpFtTuning, ModelSource, XentLoss
 from w2s_ray.learn import engine as engines
 from w2s_ray.learn import inference, torch_engine
+from w2s_ray.learn import step as steps
 from w2s_ray.learn.batches import layout_by_tokens
 from w2s_ray.learn.engines import build_engine
 from w2s_ray.learn.forms.language import span_nll
@@ -315,6 +316,21 @@ def test_few_shapes_and_batches_by_tokens_change_nothing_but_rounding(
     padded = losses_of(source)
     np.testing.assert_allclose(padded[0], plain[0], atol=1e-5)
     np.testing.assert_allclose(padded[1], plain[1], atol=1e-5)
+
+
+def test_a_batch_in_passes_of_few_tokens_changes_nothing_but_rounding(
+    gpt2: ModelSource, monkeypatch: Any
+) -> None:
+    engine = build_engine(recipe_of().training, source=gpt2, execution=ON_CPU, seed=0)
+    data, rows = data_of(), np.arange(16)
+    assert steps.rows_of_pass(data, rows, engine) == 16
+    plain = losses_of(gpt2)
+    monkeypatch.setattr(steps, "CPU_PASS_TOKENS", int(data.train.lengths[rows].sum()) // 3)
+    assert steps.rows_of_pass(data, rows, engine) == 4
+    small = losses_of(gpt2)
+    assert small[0] != plain[0], "the passes are the same"
+    np.testing.assert_allclose(small[0], plain[0], atol=1e-5)
+    np.testing.assert_allclose(small[1], plain[1], atol=1e-5)
 
 
 def test_text_is_learned_the_same_in_padded_batches_by_tokens(

@@ -36,7 +36,8 @@ class Execution(Frozen):
     offload: Literal["none", "cpu"] = "none"
     """cpu: ZeRO 2 and 3 keep the optimizer state in CPU memory, ZeRO 3 the weights too."""
     micro_batch: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"] | None = None
-    """Rows per forward pass and worker; null = batch_size / workers. With fewer, gradients are
+    """Rows per forward pass and worker; null = batch_size / workers, on a CPU and one worker fewer
+    where they have over 1,024 tokens and the loss takes parts of a batch. Gradients are then
     accumulated. auto: as many as fit on the GPU by the estimate. The first attempt that runs out of
     GPU memory halves the rows of training and evaluation; with auto, every such attempt does."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
