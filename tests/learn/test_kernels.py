@@ -322,7 +322,8 @@ def test_a_batch_in_passes_of_few_tokens_changes_nothing_but_rounding(
     gpt2: ModelSource, monkeypatch: Any
 ) -> None:
     engine = build_engine(recipe_of().training, source=gpt2, execution=ON_CPU, seed=0)
-    data, rows = data_of(), np.arange(16)
+    data: Any = data_of()
+    rows = np.arange(16)
     assert steps.rows_of_pass(data, rows, engine) == 16
     plain = losses_of(gpt2)
     monkeypatch.setattr(steps, "CPU_PASS_TOKENS", int(data.train.lengths[rows].sum()) // 3)
