@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from w2s_ray.config import Sweep
-from w2s_ray.config.json_schema import DocumentedSchema
+from w2s_ray.config.json_schema import documented_schema
 from w2s_ray.config.ladders import OPEN_LADDERS, LadderRange
 
 Schema = dict[str, Any]
@@ -42,10 +42,8 @@ LADDER = "LadderRange"
 
 def page() -> str:
     """The whole page."""
-    schema = Sweep.model_json_schema(schema_generator=DocumentedSchema)
-    known = schema.pop("$defs") | {
-        LADDER: LadderRange.model_json_schema(schema_generator=DocumentedSchema)
-    }
+    schema = documented_schema(Sweep)
+    known = schema.pop("$defs") | {LADDER: documented_schema(LadderRange)}
     sections = _sections(schema, known)
     links = {
         name: f"[{title.rpartition(': ')[2]}](#{_slug(title)})" for name, title in sections.items()

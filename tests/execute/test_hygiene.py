@@ -37,10 +37,11 @@ with ray_cluster():
     from ray._private import worker
     folder = Path(worker._global_node.get_session_dir_path()).parents[1]
     open_ports = []
-    named = "".join(" ".join(process.cmdline()[:1]) + "\\n" for process in processes)
+    named = ""
     listening = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):  # an idle worker may end meanwhile
+            named += " ".join(process.cmdline()[:1]) + "\\n"
             listening += [
                 (
                     process.name(),

@@ -326,7 +326,7 @@ def test_a_batch_in_passes_of_few_tokens_changes_nothing_but_rounding(
     rows = np.arange(16)
     assert steps.rows_of_pass(data, rows, engine) == 16
     plain = losses_of(gpt2)
-    monkeypatch.setattr(steps, "CPU_PASS_TOKENS", int(data.train.lengths[rows].sum()) // 3)
+    monkeypatch.setitem(engines.PASS_TOKENS, "cpu", int(data.train.lengths[rows].sum()) // 3)
     assert steps.rows_of_pass(data, rows, engine) == 4
     small = losses_of(gpt2)
     assert small[0] != plain[0], "the passes are the same"

@@ -19,8 +19,8 @@ LOGITS_AT_ONCE = 2**27
 GPU_CONTEXT = 2**29
 """Bytes of a process's own on a GPU, which no allocator counts: an allowance, not measured."""
 CPU_PASS_TOKENS = 1024
-"""Most padded tokens of a pass without gradients on a CPU, where each padded token takes time and
-small tensors stay in the caches; a GPU needs large passes."""
+"""About the most tokens of a forward pass on a CPU, where each padded token takes time and small
+tensors stay in the caches; a GPU needs large passes."""
 
 
 class Execution(Frozen):
@@ -36,10 +36,11 @@ class Execution(Frozen):
     offload: Literal["none", "cpu"] = "none"
     """cpu: ZeRO 2 and 3 keep the optimizer state in CPU memory, ZeRO 3 the weights too."""
     micro_batch: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"] | None = None
-    """Rows per forward pass and worker; null = batch_size / workers, on a CPU and one worker fewer
-    where they have over 1,024 tokens and the loss takes parts of a batch. Gradients are then
-    accumulated. auto: as many as fit on the GPU by the estimate. The first attempt that runs out of
-    GPU memory halves the rows of training and evaluation; with auto, every such attempt does."""
+    """Rows per forward pass and worker; null = batch_size / workers. One worker on a CPU divides
+    batches of over 1,024 tokens further, unless the loss compares the rows of a batch. With fewer
+    rows than the batch, gradients are accumulated. auto: as many as fit on the GPU by the estimate.
+    The first attempt that runs out of GPU memory halves the rows of training and evaluation; with
+    auto, every such attempt does."""
     evaluation_batch: int = Field(default=64, ge=1, le=10_000_000)
     """Rows per forward pass and worker in evaluation and prediction, if they are the longest; of
     shorter ones as many as have the same number of tokens. On a CPU a pass has at most 1,024

@@ -32,9 +32,9 @@ _PARTIAL = {"training": "Training", "execution": "Execution"}
 
 def sweep_schema() -> Schema:
     """The schema of a sweep file whose merge keys are resolved, as YAML readers do."""
-    schema = Sweep.model_json_schema(schema_generator=DocumentedSchema)
+    schema = documented_schema(Sweep)
     known = schema["$defs"]
-    known[LadderRange.__name__] = LadderRange.model_json_schema(schema_generator=DocumentedSchema)
+    known[LadderRange.__name__] = documented_schema(LadderRange)
     for part in _mappings(schema):
         _complete(part)
     for union in _plugin_unions(schema):
@@ -50,7 +50,12 @@ def sweep_schema() -> Schema:
     return {"$schema": DIALECT, **schema, "title": "Sweep file of w2s_ray"}
 
 
-class DocumentedSchema(GenerateJsonSchema):
+def documented_schema(model: type[Frozen]) -> Schema:
+    """Pydantic's schema of a model, with the strings under its attributes as descriptions."""
+    return model.model_json_schema(schema_generator=_Documented)
+
+
+class _Documented(GenerateJsonSchema):
     """Pydantic's schema, with the string under each attribute of a model as its description.
 
     Pydantic can do the same (`use_attribute_docstrings`), but reads the sources at every import:

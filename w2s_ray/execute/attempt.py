@@ -87,7 +87,7 @@ def attempt(fit: PlannedFit, context: RunContext, *, rank: int = 0) -> Record:
         shutil.rmtree(spool, ignore_errors=True)
         if rank == 0 and not keep_work:
             store.work.clear(fit.id)
-        gc.collect()  # DeepSpeed's engine has cycles, and all of its memory until then
+        gc.collect()  # DeepSpeed's engine refers to itself: only this frees its memory
 
 
 def _keep_out_of_collections() -> None:

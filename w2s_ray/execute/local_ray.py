@@ -23,7 +23,12 @@ import ray
 
 from w2s_ray.errors import InputError
 from w2s_ray.execute.ray_folder import ray_folder, temporary_variables
-from w2s_ray.execute.ray_internals import end_processes_by, loopback_address, process_starts
+from w2s_ray.execute.ray_internals import (
+    end_processes_by,
+    loopback_address,
+    process_starts,
+    with_state_api_alone,
+)
 
 VITAL_PROCESSES = frozenset({"gcs_server", "raylet"})
 """Processes of Ray on the driver's node without which Ray can't continue."""
@@ -31,9 +36,6 @@ CHECK_EVERY_S = 0.2
 LOOPBACK = "127.0.0.1"
 OPEN_FILES, OPEN_FILES_PER_CPU = 192, 16
 """How many files a process of Ray must be able to open: for itself, and per CPU for a worker."""
-DASHBOARD_MODULES = "StateHead"
-"""The parts of Ray's dashboard that are started, each in a process of its own: the State API, by
-which stopped trials free their resources. `ray.init` waits for all, and has no option for it."""
 BLOCKED_SIGNALS = {signal.SIGTERM, signal.SIGHUP}
 """Signals that Ray's processes never receive here: Slurm and systemd send them to all processes."""
 
@@ -134,8 +136,7 @@ def _process_starts(variables: Mapping[str, str]) -> Iterator[None]:
     """
 
     def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        if any(Path(word).name == "dashboard.py" for word in command):
-            command = [*command, f"--modules-to-load={DASHBOARD_MODULES}"]
+        command = with_state_api_alone(command)
         environment = {**(options.pop("env", None) or os.environ), **variables}
         process = popen(command, **options, env=environment, start_new_session=True)
         _processes.append(process)

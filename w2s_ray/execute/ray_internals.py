@@ -11,6 +11,7 @@ import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -122,6 +123,16 @@ def process_starts(
     no_handler = _replaced("ray._private.utils.set_sigterm_handler", lambda handler: None)
     with no_handler, _replaced("ray._private.services.ConsolePopen", start) as popen:
         yield popen
+
+
+def with_state_api_alone(command: list[str]) -> list[str]:
+    """A command that starts a process of Ray; of the dashboard it starts the State API alone.
+
+    Stopped trials free their resources by it. Each other part would be one more process that
+    `ray.init` waits for, and no public option leaves one out.
+    """
+    is_dashboard = any(Path(word).name == "dashboard.py" for word in command)
+    return [*command, "--modules-to-load=StateHead"] if is_dashboard else command
 
 
 def loopback_address() -> contextlib.AbstractContextManager[Any]:

@@ -150,7 +150,7 @@ def autocast(device: device, *, enabled: bool, keeps_casts: bool = False) -> Any
 PADDED_TO = {"cuda": 32}
 """Kind of device -> rows are padded to a multiple of so many tokens, so that shapes are few."""
 PASS_TOKENS = {"cpu": CPU_PASS_TOKENS}
-"""Kind of device -> most padded tokens of a pass without gradients; more for a single row."""
+"""Kind of device -> about the most tokens of a forward pass, unless it is of a single row."""
 
 
 def model_inputs(rows: AnyRows, picked: np.ndarray, engine: InferenceEngine) -> tuple[Any, ...]:

@@ -44,7 +44,7 @@ def predict_logits(
 ) -> np.ndarray:
     """The logits of each row, float32 [M, C] of `classes` = C.
 
-    The forward passes are those of `evaluation_passes`. `logits` is the pass of the form.
+    `evaluation_passes` says which rows share a forward pass, and `logits` computes one pass.
     """
     logits_MC = torch.zeros((len(rows), classes), device=engine.device)
     if len(rows) == 0:

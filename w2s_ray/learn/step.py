@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from w2s_ray.config import CPU_PASS_TOKENS, FitRecipe, LpFtTuning
-from w2s_ray.learn.engine import Engine
+from w2s_ray.config import FitRecipe, LpFtTuning
+from w2s_ray.learn.engine import PASS_TOKENS, Engine
 from w2s_ray.learn.forms.data import FormData
 from w2s_ray.learn.rows import ActivationRows
 from w2s_ray.learn.schedule import learning_rate
@@ -38,26 +38,28 @@ def optimizer_step(
     """
     if isinstance(recipe.training.tuning, LpFtTuning):
         engine.train_head_alone(step < recipe.training.tuning.probe_share * total_steps)
-    most = micro_batch if loss.needs_whole_batch else rows_of_pass(data, rows, engine)
+    if not loss.needs_whole_batch:
+        micro_batch = min(micro_batch, rows_of_pass(data, rows, engine))
     total = data.step(
         rows,
         engine=engine,
         loss=loss,
         memory=memory,
         progress=step / total_steps,
-        micro_batch=min(micro_batch, most),
+        micro_batch=micro_batch,
     )
     engine.step(learning_rate(recipe.training, step, total_steps))
     return total
 
 
 def rows_of_pass(data: FormData, rows: np.ndarray, engine: Engine) -> int:
-    """The most rows of a forward pass of a batch: on a CPU those of about `CPU_PASS_TOKENS` tokens.
+    """How many rows of a batch to pass forward at once, for a loss that may see parts of a batch.
 
-    A loss that compares the rows of a batch would need a second pass.
+    On a CPU with one worker, texts are divided so that a pass has about `PASS_TOKENS` tokens.
+    Anywhere else, and for activations, it is the whole batch.
     """
-    is_text = not isinstance(data.train, ActivationRows)
-    if engine.device.type != "cpu" or engine.workers > 1 or not is_text:
+    most = PASS_TOKENS.get(engine.device.type)
+    if most is None or engine.workers > 1 or isinstance(data.train, ActivationRows):
         return len(rows)
     tokens = int(data.train.lengths[rows].sum())
-    return -(-len(rows) // -(-tokens // CPU_PASS_TOKENS))
+    return -(-len(rows) // -(-tokens // most))
